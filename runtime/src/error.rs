@@ -1,0 +1,6 @@
+//! The one error type of the crate; each room has its own kind, with what was wrong, where, and what to do.
+
+/// Everything that can go wrong between a file and a picture.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {}

@@ -1,0 +1,25 @@
+//! Samples diffusion models from one `.gguf` file, on the CPU, with or without `std`.
+//!
+//! The core is `#![no_std]` with `alloc`; the feature `std` (default) adds memory-mapped files and a thread pool, and
+//! changes no result.
+#![no_std]
+#![deny(unsafe_code)]
+
+extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
+
+pub mod cpu;
+pub mod error;
+pub mod gguf;
+pub mod graph;
+pub mod guidance;
+pub mod model;
+pub mod nn;
+pub mod plan;
+pub mod quant;
+pub mod rng;
+pub mod sampler;
+pub mod schedule;
+
+pub use error::Error;

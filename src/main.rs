@@ -1,0 +1,2 @@
+//! `nijimi`: draws pictures from one weight file.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The trainer: fits models and writes the files that `nijimi` samples.
+fn main() {}
