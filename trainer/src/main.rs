@@ -1,2 +1,7 @@
-//! The trainer: fits models and writes the files that `nijimi` samples.
-fn main() {}
+//! `nijimi-train`: see `nijimi-train --help`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() {
+    std::process::exit(nijimi_trainer::cli::main());
+}

@@ -1,0 +1,185 @@
+//! The command line of `nijimi-train`.
+use crate::data::idx::{LabelledPictures, Split};
+use crate::error::{Error, Result};
+use crate::fit::{Ended, FitOptions, fit};
+use crate::nn::book_unet::Config;
+use crate::optim::AdamW;
+use crate::systems::ddpm::{Ddpm, Settings};
+use argh::FromArgs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Trains the models that nijimi samples.
+#[derive(FromArgs)]
+pub struct Cli {
+    #[argh(subcommand)]
+    command: Command,
+}
+
+#[derive(FromArgs)]
+#[argh(subcommand)]
+enum Command {
+    Ddpm(DdpmArgs),
+}
+
+/// Train a diffusion model on labelled pictures (book steps 9, 10.1, 10.4).
+#[derive(FromArgs)]
+#[argh(subcommand, name = "ddpm")]
+pub struct DdpmArgs {
+    /// folder with IDX files: MNIST, Fashion-MNIST, or your own in that form
+    #[argh(option)]
+    data: PathBuf,
+    /// the weight file to write
+    #[argh(option)]
+    out: PathBuf,
+    /// folder for log, curve, previews and checkpoint (default: the weight file's name without its extension, with -report)
+    #[argh(option)]
+    report: Option<PathBuf>,
+    /// passes over the data (default 10)
+    #[argh(option, default = "10")]
+    epochs: u64,
+    /// pictures in a batch (default 128)
+    #[argh(option, default = "128")]
+    batch: usize,
+    /// learning rate (default 1e-3)
+    #[argh(option, default = "1e-3")]
+    lr: f64,
+    /// steps over which the learning rate rises from 0 (default 0)
+    #[argh(option, default = "0")]
+    warmup: u64,
+    /// largest norm of the gradients; longer ones are scaled down (default: no limit)
+    #[argh(option)]
+    clip: Option<f64>,
+    /// decoupled weight decay (default 0)
+    #[argh(option, default = "0.0")]
+    weight_decay: f64,
+    /// decay of the averaged weights that are exported; 0 exports the raw ones (default 0.999)
+    #[argh(option, default = "0.999")]
+    ema: f64,
+    /// channels from the top level to the bottom (default 64,128,256)
+    #[argh(option, default = "String::from(\"64,128,256\")")]
+    channels: String,
+    /// length of the time vector (default 100)
+    #[argh(option, default = "100")]
+    time_dim: usize,
+    /// train without labels
+    #[argh(switch)]
+    unconditional: bool,
+    /// probability that a label is dropped, for classifier-free guidance (default 0.1)
+    #[argh(option, default = "0.1")]
+    label_drop: f32,
+    /// noise levels (default 1000)
+    #[argh(option, default = "1000")]
+    noise_steps: usize,
+    /// variance of the first noise level (default 1e-4)
+    #[argh(option, default = "1e-4")]
+    beta_start: f64,
+    /// variance of the last noise level (default 0.02)
+    #[argh(option, default = "0.02")]
+    beta_end: f64,
+    /// the book's own ways where they differ: labels dropped for a whole batch, no averaged weights
+    #[argh(switch)]
+    as_in_book: bool,
+    /// keys everything random (default 0)
+    #[argh(option, default = "0")]
+    seed: u64,
+    /// go on from the checkpoint in the report folder
+    #[argh(switch)]
+    resume: bool,
+    /// minutes between checkpoints (default 5)
+    #[argh(option, default = "5.0")]
+    checkpoint_minutes: f64,
+    /// stop after this many steps
+    #[argh(option)]
+    max_steps: Option<u64>,
+    /// threads (default: all cores)
+    #[argh(option, short = 't')]
+    threads: Option<usize>,
+}
+
+fn channels(text: &str) -> Result<Vec<usize>> {
+    let list: Option<Vec<usize>> = text.split(',').map(|c| c.trim().parse().ok().filter(|c| *c > 0)).collect();
+    list.filter(|l| l.len() >= 2).ok_or_else(|| {
+        Error::Usage(format!("--channels {text}: expected at least two positive numbers with commas, as in 64,128,256"))
+    })
+}
+
+/// Parses the command line, runs, and returns the exit code: 0 done, 1 an error, 130 interrupted.
+pub fn main() -> i32 {
+    let cli: Cli = argh::from_env();
+    let result = match cli.command {
+        Command::Ddpm(args) => ddpm(&args),
+    };
+    match result {
+        Ok(Ended::Finished) => 0,
+        Ok(Ended::Interrupted) => 130,
+        Err(e) => {
+            eprintln!("nijimi-train: {e}");
+            1
+        }
+    }
+}
+
+fn ddpm(a: &DdpmArgs) -> Result<Ended> {
+    let config = |label_count| -> Result<Config> {
+        Ok(Config { in_channels: 1, channels: channels(&a.channels)?, time_dim: a.time_dim, label_count })
+    };
+    if a.batch == 0 || a.epochs == 0 || a.noise_steps < 2 || a.time_dim == 0 {
+        return Err(Error::Usage("--batch, --epochs and --time-dim must be at least 1, --noise-steps at least 2".into()));
+    }
+    if let Some(threads) = a.threads {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+        pool.map_err(|e| Error::Usage(format!("-t {threads}: {e}")))?;
+    }
+    let data = LabelledPictures::load(&a.data, Split::Train)?;
+    let label_count = usize::from(*data.labels.iter().max().unwrap_or(&0)) + 1;
+    let config = config(if a.unconditional { 0 } else { label_count })?;
+    let fold = 1 << (config.channels.len() - 1);
+    if data.width % fold != 0 || data.height % fold != 0 {
+        let (w, h) = (data.width, data.height);
+        return Err(Error::Usage(format!("pictures of {w}x{h} cannot be halved {} times: give fewer --channels", config.channels.len() - 1)));
+    }
+    let settings = Settings {
+        batch: a.batch,
+        label_drop: a.label_drop,
+        as_in_book: a.as_in_book,
+        steps: a.noise_steps,
+        beta_start: a.beta_start,
+        beta_end: a.beta_end,
+        seed: a.seed,
+        name: a.data.file_name().map_or_else(|| "ddpm".into(), |n| n.to_string_lossy().into_owned()),
+        label_names: (0..label_count).map(|i| i.to_string()).collect(),
+    };
+    let report = a.report.clone().unwrap_or_else(|| {
+        let stem = a.out.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        a.out.with_file_name(format!("{stem}-report"))
+    });
+    let ema = Some(a.ema).filter(|e| *e > 0.0 && !a.as_in_book);
+    let adam = AdamW { lr: a.lr, weight_decay: a.weight_decay, warmup: a.warmup, clip: a.clip };
+    let options = FitOptions {
+        out: a.out.clone(),
+        report,
+        epochs: a.epochs,
+        max_steps: a.max_steps,
+        // `epochs` may grow from one run to the next; all else shapes the result.
+        fingerprint: format!("ddpm {settings:?} {config:?} {adam:?} ema {ema:?} pictures {}", data.len()),
+        adam,
+        ema,
+        checkpoint_every: Duration::from_secs_f64(a.checkpoint_minutes.max(0.0) * 60.0),
+        resume: a.resume,
+        command: std::env::args().collect::<Vec<_>>().join(" "),
+    };
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = stop.clone();
+    // A second Ctrl-C ends the process at once: checkpoints appear whole or not at all, so nothing is lost but the steps since.
+    let handler = move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    };
+    ctrlc::set_handler(handler).map_err(|e| Error::Usage(format!("Ctrl-C cannot be caught: {e}")))?;
+    let device = dfdx::prelude::Cpu::default();
+    fit(&mut Ddpm::new(device, settings, config, data), &options, &stop)
+}

@@ -1,0 +1,2 @@
+//! Reading training data.
+pub mod idx;

@@ -1,0 +1,70 @@
+//! What can go wrong in training, with what was wrong, where, and what to do.
+use std::path::PathBuf;
+
+/// An error of the trainer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file could not be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A data file is not what it should be.
+    #[error("{path}: {what}")]
+    Data {
+        /// The file.
+        path: PathBuf,
+        /// What was found, what was expected, what to do.
+        what: String,
+    },
+    /// A checkpoint does not belong to this run.
+    #[error("checkpoint {path}: {what}")]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// What was found, what was expected, what to do.
+        what: String,
+    },
+    /// The loss became NaN or infinite.
+    #[error(
+        "the loss is {loss} at step {step} (epoch {epoch}): lower --lr or set --clip; the last good checkpoint is {checkpoint}"
+    )]
+    Diverged {
+        /// The step, counted from 1.
+        step: u64,
+        /// The epoch, counted from 1.
+        epoch: u64,
+        /// The loss found.
+        loss: f64,
+        /// Where the last good state is, or a word that there is none.
+        checkpoint: String,
+    },
+    /// A setting makes no sense.
+    #[error("{0}")]
+    Usage(String),
+    /// The device failed.
+    #[error("device: {0}")]
+    Device(String),
+    /// The runtime refused the file that the trainer wrote.
+    #[error(transparent)]
+    Runtime(#[from] nijimi_runtime::Error),
+}
+
+impl Error {
+    /// An I/O error at a path.
+    pub fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { path, source }
+    }
+    /// A data error at a path.
+    pub fn data(path: impl Into<PathBuf>, what: impl Into<String>) -> Self {
+        Self::Data { path: path.into(), what: what.into() }
+    }
+}
+
+/// The trainer's result.
+pub type Result<T> = std::result::Result<T, Error>;

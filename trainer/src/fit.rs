@@ -1,0 +1,256 @@
+//! The fit loop that every system shares: progress, log, average, clipping, warm-up, checkpoints, resume, interruption.
+use crate::checkpoint::{Checkpoint, write_atomic};
+use crate::error::{Error, Result};
+use crate::log::Log;
+use crate::ops::Kit;
+use crate::optim::{AdamW, Optimizer};
+use crate::param::{self, Module};
+use crate::progress::Progress;
+use dfdx::prelude::*;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Where a step stands: everything random in it is keyed by these.
+#[derive(Clone, Copy, Debug)]
+pub struct At {
+    /// Steps made before this one in the whole run.
+    pub step: u64,
+    /// Epochs completed before this step.
+    pub epoch: u64,
+    /// Steps made before this one in this epoch.
+    pub index: u64,
+}
+
+/// What one step of a task gives back.
+pub struct StepResult<D: Kit> {
+    /// The loss, in f64.
+    pub loss: f64,
+    /// The gradients of all weights.
+    pub gradients: Gradients<f32, D>,
+    /// A parameter that had no part in this loss and keeps its value and moments.
+    pub skip: Option<&'static str>,
+}
+
+/// What a run knows of itself, for the file that it exports.
+#[derive(Clone, Debug, Default)]
+pub struct Record {
+    /// Epochs completed.
+    pub epochs: u64,
+    /// Steps made.
+    pub steps: u64,
+    /// Seconds of training, all resumed runs together.
+    pub seconds: f64,
+    /// Mean loss of each completed epoch.
+    pub epoch_losses: Vec<f64>,
+    /// Decay of the averaged weights, if they are what is exported.
+    pub ema_decay: Option<f64>,
+    /// The command line.
+    pub command: String,
+}
+
+/// A system to be fitted: a model, its loss, and its export.
+pub trait Task<D: Kit> {
+    /// The network.
+    type Model: Module<D>;
+    /// The network being trained.
+    fn model(&mut self) -> &mut Self::Model;
+    /// Batches in an epoch.
+    fn steps_per_epoch(&self) -> u64;
+    /// Draws a batch, computes loss and gradients into `gradients`.
+    fn step(&mut self, at: At, gradients: Gradients<f32, D>) -> Result<StepResult<D>>;
+    /// The bytes of the weight file for `model`.
+    fn export(&self, model: &mut Self::Model, record: &Record) -> Result<Vec<u8>>;
+    /// Draws a picture from exported bytes with the runtime, for the report.
+    fn preview(&self, file: &[u8], path: &Path) -> Result<()>;
+}
+
+/// Settings of a run.
+#[derive(Clone, Debug)]
+pub struct FitOptions {
+    /// The weight file to write.
+    pub out: PathBuf,
+    /// Folder for log, curve, previews and the checkpoint.
+    pub report: PathBuf,
+    /// Passes over the data.
+    pub epochs: u64,
+    /// Stop after this many steps in all, for tests and benchmarks.
+    pub max_steps: Option<u64>,
+    /// The optimizer.
+    pub adam: AdamW,
+    /// Decay of the averaged weights; `None` exports the raw ones.
+    pub ema: Option<f64>,
+    /// Time between checkpoints; one is also written after each epoch.
+    pub checkpoint_every: Duration,
+    /// Go on from the checkpoint in the report folder.
+    pub resume: bool,
+    /// All that must be equal for a checkpoint to be resumed.
+    pub fingerprint: String,
+    /// The command line, for the record.
+    pub command: String,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ended {
+    /// All epochs (or `max_steps`) were made and the file is written.
+    Finished,
+    /// Ctrl-C: the checkpoint is written, `--resume` goes on.
+    Interrupted,
+}
+
+/// The name of the checkpoint in the report folder.
+pub const CHECKPOINT: &str = "checkpoint.safetensors";
+
+struct Run<D: Kit, M> {
+    optimizer: Optimizer<D>,
+    ema: Option<M>,
+    step: u64,
+    epoch_sum: f64,
+    record: Record,
+}
+
+/// Trains `task` to the end, or until `stop` is set.
+///
+/// # Errors
+/// A loss that is not finite stops the run; the last checkpoint stays as it is.
+pub fn fit<D: Kit, K: Task<D>>(task: &mut K, options: &FitOptions, stop: &Arc<AtomicBool>) -> Result<Ended> {
+    std::fs::create_dir_all(&options.report).map_err(Error::io(&options.report))?;
+    let path = options.report.join(CHECKPOINT);
+    let mut run = Run {
+        optimizer: Optimizer::new(options.adam.clone()),
+        ema: options.ema.map(|_| task.model().clone()),
+        step: 0,
+        epoch_sum: 0.0,
+        record: Record { command: options.command.clone(), ema_decay: options.ema, ..Record::default() },
+    };
+    if path.exists() && !options.resume {
+        let what = "a run is here already: --resume goes on with it; remove it, or choose another --report, to start anew";
+        return Err(Error::Checkpoint { path, what: what.into() });
+    }
+    if options.resume {
+        restore(&mut run, task.model(), &Checkpoint::load(&path)?, &path, options)?;
+    }
+    let per_epoch = task.steps_per_epoch();
+    let total = (options.epochs * per_epoch).min(options.max_steps.unwrap_or(u64::MAX));
+    let mut log = Log::open(&options.report.join("log.jsonl"), run.step)?;
+    let mut progress = Progress::new(run.step, total, per_epoch, options.epochs);
+    let (begun, before) = (Instant::now(), run.record.seconds);
+    let mut saved = Instant::now();
+    while run.step < total {
+        if stop.load(Ordering::Relaxed) {
+            log.flush()?;
+            save(&mut run, task.model(), &path, options)?;
+            progress.note(&format!("stopped at step {}; go on with --resume", run.step));
+            return Ok(Ended::Interrupted);
+        }
+        let at = At { step: run.step, epoch: run.step / per_epoch, index: run.step % per_epoch };
+        let gradients = param::zero_gradients(task.model());
+        let result = task.step(at, gradients)?;
+        if !result.loss.is_finite() {
+            let checkpoint = if path.exists() { path.display().to_string() } else { "none yet".into() };
+            return Err(Error::Diverged { step: at.step + 1, epoch: at.epoch + 1, loss: result.loss, checkpoint });
+        }
+        let lr = run.optimizer.lr();
+        let norm = run.optimizer.update(task.model(), result.gradients, result.skip);
+        if !norm.is_finite() {
+            let checkpoint = if path.exists() { path.display().to_string() } else { "none yet".into() };
+            return Err(Error::Diverged { step: at.step + 1, epoch: at.epoch + 1, loss: norm, checkpoint });
+        }
+        run.step += 1;
+        if let (Some(average), Some(decay)) = (&mut run.ema, options.ema) {
+            // Early averages forget fast, so that the random start has no weight in the end (as in TensorFlow's EMA).
+            let decay = decay.min((1.0 + run.step as f64) / (10.0 + run.step as f64));
+            param::average(average, task.model(), decay);
+        }
+        run.epoch_sum += result.loss;
+        run.record.steps = run.step;
+        run.record.seconds = before + begun.elapsed().as_secs_f64();
+        log.step(run.step, at.epoch + 1, result.loss, lr, norm, run.record.seconds)?;
+        progress.step(run.step, result.loss);
+        if run.step.is_multiple_of(per_epoch) {
+            let mean = run.epoch_sum / per_epoch as f64;
+            run.epoch_sum = 0.0;
+            run.record.epochs += 1;
+            run.record.epoch_losses.push(mean);
+            log.epoch(run.step, run.record.epochs, mean, run.record.seconds)?;
+            progress.note(&format!("epoch {}: loss {mean:.6}, {:.0} s", run.record.epochs, run.record.seconds));
+            save(&mut run, task.model(), &path, options)?;
+            saved = Instant::now();
+            report(task, &mut run, options)?;
+        } else if saved.elapsed() >= options.checkpoint_every {
+            log.flush()?;
+            save(&mut run, task.model(), &path, options)?;
+            saved = Instant::now();
+        }
+    }
+    log.flush()?;
+    save(&mut run, task.model(), &path, options)?;
+    let file = export(task, &mut run)?;
+    write_atomic(&options.out, &file)?;
+    progress.note(&format!("wrote {}", options.out.display()));
+    Ok(Ended::Finished)
+}
+
+fn export<D: Kit, K: Task<D>>(task: &mut K, run: &mut Run<D, K::Model>) -> Result<Vec<u8>> {
+    let mut model = run.ema.clone().unwrap_or_else(|| task.model().clone());
+    task.export(&mut model, &run.record)
+}
+
+/// After an epoch: the curve, and pictures drawn by the runtime from the file as it would be shipped now.
+fn report<D: Kit, K: Task<D>>(task: &mut K, run: &mut Run<D, K::Model>, options: &FitOptions) -> Result<()> {
+    crate::plot::loss_curve(&run.record.epoch_losses, &options.report.join("loss.png"))?;
+    let file = export(task, run)?;
+    write_atomic(&options.report.join("latest.gguf"), &file)?;
+    task.preview(&file, &options.report.join(format!("epoch-{:03}.png", run.record.epochs)))
+}
+
+fn save<D: Kit, M: Module<D>>(run: &mut Run<D, M>, model: &mut M, path: &Path, options: &FitOptions) -> Result<()> {
+    let mut tensors = param::state(model, "model.");
+    if let Some(average) = &mut run.ema {
+        tensors.extend(param::state(average, "ema."));
+    }
+    tensors.extend(run.optimizer.state(model));
+    let losses: Vec<String> = run.record.epoch_losses.iter().map(f64::to_string).collect();
+    let facts = HashMap::from([
+        ("fingerprint".to_owned(), options.fingerprint.clone()),
+        ("step".to_owned(), run.step.to_string()),
+        ("updates".to_owned(), run.optimizer.updates.to_string()),
+        ("epoch_sum".to_owned(), run.epoch_sum.to_string()),
+        ("epochs".to_owned(), run.record.epochs.to_string()),
+        ("seconds".to_owned(), run.record.seconds.to_string()),
+        ("epoch_losses".to_owned(), losses.join(" ")),
+    ]);
+    Checkpoint { tensors, facts }.save(path)
+}
+
+fn restore<D: Kit, M: Module<D>>(
+    run: &mut Run<D, M>,
+    model: &mut M,
+    saved: &Checkpoint,
+    path: &Path,
+    options: &FitOptions,
+) -> Result<()> {
+    let found: String = saved.fact(path, "fingerprint")?;
+    if found != options.fingerprint {
+        let what = format!("made with other settings:\n  there: {found}\n  here:  {}", options.fingerprint);
+        return Err(Error::Checkpoint { path: path.into(), what });
+    }
+    let bad = |what| Error::Checkpoint { path: path.into(), what };
+    param::load(model, "model.", &saved.tensors).map_err(bad)?;
+    if let Some(average) = &mut run.ema {
+        param::load(average, "ema.", &saved.tensors).map_err(bad)?;
+    }
+    run.optimizer.load(model, &saved.tensors).map_err(bad)?;
+    run.optimizer.updates = saved.fact(path, "updates")?;
+    run.step = saved.fact(path, "step")?;
+    run.epoch_sum = saved.fact(path, "epoch_sum")?;
+    run.record.epochs = saved.fact(path, "epochs")?;
+    run.record.steps = run.step;
+    run.record.seconds = saved.fact(path, "seconds")?;
+    let losses: String = saved.fact(path, "epoch_losses")?;
+    run.record.epoch_losses = losses.split_whitespace().filter_map(|l| l.parse().ok()).collect();
+    Ok(())
+}

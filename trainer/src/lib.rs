@@ -1,0 +1,16 @@
+//! The trainer: fits models with dfdx and writes the files that `nijimi` samples.
+#![deny(unsafe_code)]
+pub mod checkpoint;
+pub mod cli;
+pub mod data;
+pub mod error;
+pub mod fit;
+pub mod log;
+pub mod nn;
+pub mod ops;
+pub mod optim;
+pub mod param;
+pub mod plot;
+pub mod progress;
+pub mod systems;
+pub mod tensor;

@@ -1,0 +1,47 @@
+//! The loss log: JSON lines, one a step and one an epoch. A resumed run drops what lies after its checkpoint.
+use crate::error::{Error, Result};
+use serde_json::{Value, json};
+use std::fs::{File, OpenOptions};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+/// An open log.
+pub struct Log {
+    path: PathBuf,
+    out: BufWriter<File>,
+}
+
+impl Log {
+    /// Opens the log of a run that has made `step` steps: later lines are dropped, so that a resumed log has no step twice.
+    pub fn open(path: &Path, step: u64) -> Result<Self> {
+        let old = if path.exists() { std::fs::read_to_string(path).map_err(Error::io(path))? } else { String::new() };
+        let kept = old.lines().filter(|line| {
+            let at = serde_json::from_str::<Value>(line).ok().and_then(|v| v.get("step").and_then(Value::as_u64));
+            at.is_some_and(|at| at <= step)
+        });
+        let kept: String = kept.flat_map(|l| [l, "\n"]).collect();
+        crate::checkpoint::write_atomic(path, kept.as_bytes())?;
+        let file = OpenOptions::new().append(true).open(path).map_err(Error::io(path))?;
+        Ok(Self { path: path.into(), out: BufWriter::new(file) })
+    }
+
+    fn line(&mut self, v: &Value) -> Result<()> {
+        writeln!(self.out, "{v}").map_err(Error::io(&self.path))
+    }
+
+    /// A step, counted from 1.
+    pub fn step(&mut self, step: u64, epoch: u64, loss: f64, lr: f64, norm: f64, seconds: f64) -> Result<()> {
+        self.line(&json!({"step": step, "epoch": epoch, "loss": loss, "lr": lr, "gradient_norm": norm, "seconds": seconds}))
+    }
+
+    /// A completed epoch, counted from 1, and the mean of its batches' losses.
+    pub fn epoch(&mut self, step: u64, epoch: u64, mean_loss: f64, seconds: f64) -> Result<()> {
+        self.line(&json!({"step": step, "epoch": epoch, "mean_loss": mean_loss, "seconds": seconds}))?;
+        self.flush()
+    }
+
+    /// Puts what is buffered into the file.
+    pub fn flush(&mut self) -> Result<()> {
+        self.out.flush().map_err(Error::io(&self.path))
+    }
+}

@@ -1,0 +1,121 @@
+//! Linear, convolution and batch normalization layers, initialized as PyTorch does.
+use crate::ops::{BatchStats, Kit};
+use crate::param::{Kind, Module, Visitor};
+use crate::tensor::{T1, T2, T4, Tp};
+use dfdx::prelude::*;
+use nijimi_runtime::rng::Stream;
+
+/// `n` draws from U(-1/sqrt(fan_in), 1/sqrt(fan_in)), keyed by seed and parameter name (PyTorch's default initialization).
+fn uniform(seed: u64, name: &str, n: usize, fan_in: usize) -> Vec<f32> {
+    let bound = 1.0 / (fan_in as f32).sqrt();
+    let mut stream = Stream::new(seed, name, 0);
+    (0..n).map(|_| (stream.uniform() * 2.0 - 1.0) * bound).collect()
+}
+
+/// `y = x W^T + b`, with `W` (out, in).
+#[derive(Clone)]
+pub struct Linear<D: Kit> {
+    weight: T2<D>,
+    bias: T1<D>,
+}
+
+impl<D: Kit> Linear<D> {
+    /// A layer with random weights.
+    pub fn new(device: &D, seed: u64, name: &str, input: usize, output: usize) -> Self {
+        let w = uniform(seed, &format!("{name}.weight"), input * output, input);
+        let b = uniform(seed, &format!("{name}.bias"), output, input);
+        Self { weight: device.tensor_from_vec(w, (output, input)), bias: device.tensor_from_vec(b, (output,)) }
+    }
+    /// `(n, in)` to `(n, out)`.
+    pub fn forward<T: Tp<D>>(&self, x: T2<D, T>) -> T2<D, T> {
+        let y = x.matmul(self.weight.clone().permute::<_, Axes2<1, 0>>());
+        let shape = *y.shape();
+        y + self.bias.retaped::<T>().broadcast_like::<_, Axis<0>>(&shape)
+    }
+}
+
+impl<D: Kit> Module<D> for Linear<D> {
+    fn visit(&mut self, prefix: &str, v: &mut impl Visitor<D>) {
+        v.visit(&format!("{prefix}.weight"), &mut self.weight, Kind::Weight);
+        v.visit(&format!("{prefix}.bias"), &mut self.bias, Kind::Weight);
+    }
+}
+
+/// 2-D convolution, stride 1, same size, weights (out, in, k, k).
+#[derive(Clone)]
+pub struct Conv2d<D: Kit> {
+    weight: T4<D>,
+    bias: T1<D>,
+}
+
+impl<D: Kit> Conv2d<D> {
+    /// A layer with random weights.
+    pub fn new(device: &D, seed: u64, name: &str, input: usize, output: usize, kernel: usize) -> Self {
+        let fan_in = input * kernel * kernel;
+        let w = uniform(seed, &format!("{name}.weight"), output * fan_in, fan_in);
+        let b = uniform(seed, &format!("{name}.bias"), output, fan_in);
+        Self {
+            weight: device.tensor_from_vec(w, (output, input, kernel, kernel)),
+            bias: device.tensor_from_vec(b, (output,)),
+        }
+    }
+    /// `(n, in, h, w)` to `(n, out, h, w)`.
+    pub fn forward<T: Tp<D>>(&self, x: T4<D, T>) -> T4<D, T> {
+        D::conv2d(x, &self.weight, &self.bias)
+    }
+}
+
+impl<D: Kit> Module<D> for Conv2d<D> {
+    fn visit(&mut self, prefix: &str, v: &mut impl Visitor<D>) {
+        v.visit(&format!("{prefix}.weight"), &mut self.weight, Kind::Weight);
+        v.visit(&format!("{prefix}.bias"), &mut self.bias, Kind::Weight);
+    }
+}
+
+/// Batch normalization followed by ReLU; eps 1e-5, momentum 0.1, as PyTorch's `BatchNorm2d`.
+#[derive(Clone)]
+pub struct BatchNormRelu<D: Kit> {
+    weight: T1<D>,
+    bias: T1<D>,
+    running_mean: T1<D>,
+    running_var: T1<D>,
+}
+
+/// Added to the variance before its root is taken.
+pub const BATCH_NORM_EPS: f32 = 1e-5;
+const MOMENTUM: f32 = 0.1;
+
+impl<D: Kit> BatchNormRelu<D> {
+    /// Scale 1, shift 0, running mean 0, running variance 1.
+    pub fn new(device: &D, channels: usize) -> Self {
+        let fill = |v: f32| device.tensor_from_vec(vec![v; channels], (channels,));
+        Self { weight: fill(1.0), bias: fill(0.0), running_mean: fill(0.0), running_var: fill(1.0) }
+    }
+    /// Normalizes with the batch's own statistics and folds them into the running ones.
+    pub fn forward_train<T: Tp<D>>(&mut self, x: T4<D, T>) -> T4<D, T> {
+        let (y, BatchStats { mean, var }) = D::batch_norm_relu(x, &self.weight, &self.bias, BATCH_NORM_EPS);
+        for (running, new) in [(&mut self.running_mean, mean), (&mut self.running_var, var)] {
+            let mixed: Vec<f32> =
+                running.as_vec().iter().zip(&new).map(|(r, n)| (1.0 - MOMENTUM) * r + MOMENTUM * n).collect();
+            running.copy_from(&mixed);
+        }
+        y
+    }
+    /// Normalizes with the running statistics.
+    pub fn forward_eval<T: Tp<D>>(&self, x: T4<D, T>) -> T4<D, T> {
+        let shape = *x.shape();
+        let scale = self.weight.clone() / (self.running_var.clone() + BATCH_NORM_EPS).sqrt();
+        let shift = self.bias.clone() - self.running_mean.clone() * scale.clone();
+        let wide = |v: T1<D>| v.broadcast_like::<_, Axes3<0, 2, 3>>(&shape);
+        (x * wide(scale) + wide(shift)).relu()
+    }
+}
+
+impl<D: Kit> Module<D> for BatchNormRelu<D> {
+    fn visit(&mut self, prefix: &str, v: &mut impl Visitor<D>) {
+        v.visit(&format!("{prefix}.weight"), &mut self.weight, Kind::Weight);
+        v.visit(&format!("{prefix}.bias"), &mut self.bias, Kind::Weight);
+        v.visit(&format!("{prefix}.running_mean"), &mut self.running_mean, Kind::Buffer);
+        v.visit(&format!("{prefix}.running_var"), &mut self.running_var, Kind::Buffer);
+    }
+}

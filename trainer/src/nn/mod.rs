@@ -1,0 +1,3 @@
+//! The networks; parameter names equal those of the runtime's builders.
+pub mod book_unet;
+pub mod layers;

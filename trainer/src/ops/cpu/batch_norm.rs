@@ -1,0 +1,110 @@
+//! Batch normalization with batch statistics and ReLU in one operation: three passes over memory forward, two backward.
+use super::storage::{data, take_gradient, written};
+use crate::ops::BatchStats;
+use crate::tensor::{T1, T4, Tp};
+use dfdx::prelude::*;
+use rayon::prelude::*;
+
+/// Lane-wise partial sums: LLVM vectorizes them, and rounding stays far below that of one running sum.
+fn sum_by(x: &[f32], f: impl Fn(f32) -> f32) -> f64 {
+    let mut lanes = [0f32; 16];
+    let mut chunks = x.chunks_exact(16);
+    for c in &mut chunks {
+        for (l, x) in lanes.iter_mut().zip(c) {
+            *l += f(*x);
+        }
+    }
+    f64::from(lanes.iter().sum::<f32>()) + f64::from(chunks.remainder().iter().map(|x| f(*x)).sum::<f32>())
+}
+
+struct Channel {
+    mean: f32,
+    /// 1 / sqrt(var + eps)
+    inverse: f32,
+    var: f64,
+}
+
+/// See [`crate::ops::Kit::batch_norm_relu`].
+pub fn batch_norm_relu<T: Tp<Cpu>>(x: T4<Cpu, T>, gamma: &T1<Cpu>, beta: &T1<Cpu>, eps: f32) -> (T4<Cpu, T>, BatchStats) {
+    let (n, c, h, w) = *x.shape();
+    let hw = h * w;
+    let m = (n * hw) as f64;
+    let (x, mut tape) = x.split_tape();
+    let (gamma, beta) = (gamma.clone(), beta.clone());
+    let xs = data(&x);
+    let channels: Vec<Channel> = (0..c)
+        .into_par_iter()
+        .map(|ci| {
+            let planes = || (0..n).map(move |i| &xs[(i * c + ci) * hw..][..hw]);
+            let mean = planes().map(|p| sum_by(p, |x| x)).sum::<f64>() / m;
+            let mu = mean as f32;
+            let var = planes().map(|p| sum_by(p, |x| (x - mu) * (x - mu))).sum::<f64>() / m;
+            Channel { mean: mu, inverse: (1.0 / (var + f64::from(eps)).sqrt()) as f32, var }
+        })
+        .collect();
+    let scale_shift: Vec<(f32, f32)> = channels
+        .iter()
+        .zip(data(&gamma).iter().zip(data(&beta)))
+        .map(|(s, (g, b))| (g * s.inverse, b - s.mean * g * s.inverse))
+        .collect();
+    // SAFETY: every element of the chunk (one plane) is written.
+    #[allow(unsafe_code)]
+    let y = unsafe {
+        written(n * c * hw, hw, || (), |(), i, y| {
+            let (scale, shift) = scale_shift[i % c];
+            for (y, x) in y.iter_mut().zip(&xs[i * hw..][..hw]) {
+                y.write((x * scale + shift).max(0.0));
+            }
+        })
+    };
+    let unbiased = m / (m - 1.0).max(1.0);
+    let stats = BatchStats {
+        mean: channels.iter().map(|s| s.mean).collect(),
+        var: channels.iter().map(|s| (s.var * unbiased) as f32).collect(),
+    };
+    let out = x.device().tensor_from_vec(y, (n, c, h, w));
+    let (og, kept) = (out.ghost(), out.clone());
+    tape.add_backward_op(move |g| {
+        let mut go = take_gradient!(g, og);
+        let (xs, ys) = (data(&x), data(&kept));
+        // Where ReLU was off nothing flows; then the two sums that the normalization's gradient needs, per plane.
+        let sums: Vec<(f64, f64)> = go
+            .par_chunks_mut(hw.max(1))
+            .enumerate()
+            .map(|(i, go)| {
+                let (x, y, mu) = (&xs[i * hw..][..hw], &ys[i * hw..][..hw], channels[i % c].mean);
+                for (g, y) in go.iter_mut().zip(y) {
+                    *g = if *y > 0.0 { *g } else { 0.0 };
+                }
+                let mut lanes = [0f32; 16];
+                let whole = hw / 16 * 16;
+                for (g, x) in go[..whole].chunks_exact(16).zip(x[..whole].chunks_exact(16)) {
+                    for ((l, g), x) in lanes.iter_mut().zip(g).zip(x) {
+                        *l += g * (x - mu);
+                    }
+                }
+                let tail: f32 = go[whole..].iter().zip(&x[whole..]).map(|(g, x)| g * (x - mu)).sum();
+                (sum_by(go, |g| g), f64::from(lanes.iter().sum::<f32>()) + f64::from(tail))
+            })
+            .collect();
+        let mut totals = vec![(0f64, 0f64); c];
+        for (i, (sg, sgx)) in sums.iter().enumerate() {
+            totals[i % c].0 += sg;
+            totals[i % c].1 += sgx * f64::from(channels[i % c].inverse);
+        }
+        let gx = g.get_or_alloc_mut(&x)?;
+        let gammas = data(&gamma);
+        gx.par_chunks_mut(hw.max(1)).enumerate().for_each(|(i, gx)| {
+            let (s, (sg, sgx)) = (&channels[i % c], totals[i % c]);
+            let scale = gammas[i % c] * s.inverse;
+            let (mean_g, slope) = ((sg / m) as f32, (sgx / m) as f32 * s.inverse);
+            for ((d, g), x) in gx.iter_mut().zip(&go[i * hw..][..hw]).zip(&xs[i * hw..][..hw]) {
+                *d += scale * (g - mean_g - (x - s.mean) * slope);
+            }
+        });
+        g.get_or_alloc_mut(&gamma)?.iter_mut().zip(&totals).for_each(|(d, t)| *d += t.1 as f32);
+        g.get_or_alloc_mut(&beta)?.iter_mut().zip(&totals).for_each(|(d, t)| *d += t.0 as f32);
+        Ok(())
+    });
+    (out.put_tape(tape), stats)
+}

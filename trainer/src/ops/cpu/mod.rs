@@ -1,0 +1,19 @@
+//! Fused CPU forms. Work is split into a fixed number of parts whatever the number of threads, so that sums, and with them a
+//! whole training run, come out the same bit for bit on one thread or many.
+pub mod add_channels;
+pub mod batch_norm;
+pub mod concat;
+pub mod conv2d;
+pub mod max_pool;
+pub mod mse;
+pub(crate) mod storage;
+pub mod upsample;
+
+/// Parts that a batch is split into where partial sums are combined.
+pub(crate) const PARTS: usize = 8;
+
+/// The ranges of `n` items in at most [`PARTS`] parts of nearly equal length.
+pub(crate) fn parts(n: usize) -> Vec<std::ops::Range<usize>> {
+    let p = PARTS.min(n).max(1);
+    (0..p).map(|i| i * n / p..(i + 1) * n / p).collect()
+}

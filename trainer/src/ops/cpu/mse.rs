@@ -1,0 +1,24 @@
+//! Mean squared error with an f64 sum: dfdx's own reduction is one running f32 sum.
+use super::storage::data;
+use crate::tensor::{T4, Tp};
+use dfdx::prelude::*;
+
+/// See [`crate::ops::Kit::mse`].
+pub fn mse<T: Tp<Cpu>>(x: T4<Cpu, T>, target: &T4<Cpu>) -> (Tensor<Rank0, f32, Cpu, T>, f64) {
+    let (x, mut tape) = x.split_tape();
+    let target = target.clone();
+    let n = x.shape().num_elements();
+    let sum: f64 = data(&x).iter().zip(data(&target)).map(|(x, y)| f64::from(x - y) * f64::from(x - y)).sum();
+    let value = sum / n as f64;
+    let out = x.device().tensor_from_vec(vec![value as f32], ());
+    let og = out.ghost();
+    tape.add_backward_op(move |g| {
+        let go = g.get_or_alloc_mut(&og)?[0] * 2.0 / n as f32;
+        let gx = g.get_or_alloc_mut(&x)?;
+        for ((d, x), y) in gx.iter_mut().zip(data(&x)).zip(data(&target)) {
+            *d += go * (x - y);
+        }
+        Ok(())
+    });
+    (out.put_tape(tape), value)
+}

@@ -1,0 +1,99 @@
+//! Differentiable operations on dfdx's tape, behind one trait: fused on the CPU, composed of dfdx's own operations on CUDA.
+//!
+//! dfdx 0.13 on stable Rust has no convolution and no pooling, and its `slice` and `accurate_gelu` have wrong gradients, so
+//! none of the forms here uses those. Every fused form is checked against its composed form and by finite differences.
+pub mod composed;
+pub mod cpu;
+#[cfg(test)]
+mod tests;
+
+use crate::tensor::{Buffer, T1, T2, T4, Tp};
+use dfdx::prelude::*;
+
+/// Batch statistics that a training pass has computed, for the caller to fold into its running averages.
+pub struct BatchStats {
+    /// Mean per channel.
+    pub mean: Vec<f32>,
+    /// Unbiased variance per channel (divided by `n - 1`, as PyTorch's running variance).
+    pub var: Vec<f32>,
+}
+
+/// A device that the trainer runs on: dfdx's device plus the operations that dfdx lacks.
+///
+/// Pictures are `(n, c, h, w)`. Weights of a convolution are `(out, in, k, k)` with odd `k`, stride 1 and padding `k / 2`.
+pub trait Kit: Device<f32> {
+    /// 2-D convolution, stride 1, same size.
+    fn conv2d<T: Tp<Self>>(x: T4<Self, T>, w: &T4<Self>, b: &T1<Self>) -> T4<Self, T> {
+        composed::conv2d(x, w, b)
+    }
+    /// Batch normalization over `(n, h, w)` with batch statistics, then ReLU. Ioffe and Szegedy 2015.
+    fn batch_norm_relu<T: Tp<Self>>(x: T4<Self, T>, gamma: &T1<Self>, beta: &T1<Self>, eps: f32) -> (T4<Self, T>, BatchStats) {
+        composed::batch_norm_relu(x, gamma, beta, eps)
+    }
+    /// `x + v` with `v` (n, c) broadcast over height and width.
+    fn add_channels<T: Tp<Self>>(x: T4<Self, T>, v: T2<Self, T>) -> T4<Self, T> {
+        composed::add_channels(x, v)
+    }
+    /// Maximum over 2x2 windows, stride 2; height and width even.
+    fn max_pool2<T: Tp<Self>>(x: T4<Self, T>) -> T4<Self, T> {
+        composed::max_pool2(x)
+    }
+    /// Bilinear upsampling by 2 with half-pixel centres (PyTorch's `align_corners=False`).
+    fn upsample_bilinear2<T: Tp<Self>>(x: T4<Self, T>) -> T4<Self, T> {
+        composed::upsample_bilinear2(x)
+    }
+    /// Concatenation along channels.
+    fn concat<T: Tp<Self>>(a: T4<Self, T>, b: T4<Self, T>) -> T4<Self, T> {
+        composed::concat(a, b)
+    }
+    /// Mean squared error over all elements, differentiable in `x`, and its value summed in f64.
+    fn mse<T: Tp<Self>>(x: T4<Self, T>, target: &T4<Self>) -> (Tensor<Rank0, f32, Self, T>, f64) {
+        composed::mse(x, target)
+    }
+
+    /// The values of a raw buffer.
+    fn download(&self, v: &Buffer<Self>) -> Vec<f32>;
+    /// Overwrites a raw buffer; the lengths are equal.
+    fn upload(&self, v: &mut Buffer<Self>, values: &[f32]);
+    /// Sum of squares in f64.
+    fn sum_squares(&self, v: &Buffer<Self>) -> f64;
+    /// Multiplies in place.
+    fn scale(&self, v: &mut Buffer<Self>, factor: f32);
+}
+
+impl Kit for Cpu {
+    fn conv2d<T: Tp<Self>>(x: T4<Self, T>, w: &T4<Self>, b: &T1<Self>) -> T4<Self, T> {
+        cpu::conv2d::conv2d(x, w, b)
+    }
+    fn batch_norm_relu<T: Tp<Self>>(x: T4<Self, T>, gamma: &T1<Self>, beta: &T1<Self>, eps: f32) -> (T4<Self, T>, BatchStats) {
+        cpu::batch_norm::batch_norm_relu(x, gamma, beta, eps)
+    }
+    fn add_channels<T: Tp<Self>>(x: T4<Self, T>, v: T2<Self, T>) -> T4<Self, T> {
+        cpu::add_channels::add_channels(x, v)
+    }
+    fn max_pool2<T: Tp<Self>>(x: T4<Self, T>) -> T4<Self, T> {
+        cpu::max_pool::max_pool2(x)
+    }
+    fn upsample_bilinear2<T: Tp<Self>>(x: T4<Self, T>) -> T4<Self, T> {
+        cpu::upsample::upsample_bilinear2(x)
+    }
+    fn concat<T: Tp<Self>>(a: T4<Self, T>, b: T4<Self, T>) -> T4<Self, T> {
+        cpu::concat::concat(a, b)
+    }
+    fn mse<T: Tp<Self>>(x: T4<Self, T>, target: &T4<Self>) -> (Tensor<Rank0, f32, Self, T>, f64) {
+        cpu::mse::mse(x, target)
+    }
+
+    fn download(&self, v: &Buffer<Self>) -> Vec<f32> {
+        v.to_vec()
+    }
+    fn upload(&self, v: &mut Buffer<Self>, values: &[f32]) {
+        v.copy_from_slice(values);
+    }
+    fn sum_squares(&self, v: &Buffer<Self>) -> f64 {
+        v.iter().map(|x| f64::from(*x) * f64::from(*x)).sum()
+    }
+    fn scale(&self, v: &mut Buffer<Self>, factor: f32) {
+        v.iter_mut().for_each(|x| *x *= factor);
+    }
+}

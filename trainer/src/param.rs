@@ -1,0 +1,147 @@
+//! Parameters of run-time shape behind a visitor: optimizer, EMA, clipping, checkpoint and export are visitors.
+use crate::ops::Kit;
+use crate::tensor::Buffer;
+use dfdx::optim::UnusedTensors;
+use dfdx::prelude::*;
+use std::collections::BTreeMap;
+
+/// What a tensor of a module is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// Trained by the optimizer.
+    Weight,
+    /// State that a forward pass keeps, such as running averages.
+    Buffer,
+}
+
+/// Is shown every tensor of a module, by name.
+pub trait Visitor<D: Kit> {
+    /// One tensor; `name` is as in PyTorch's state dict.
+    fn visit<S: Shape>(&mut self, name: &str, tensor: &mut Tensor<S, f32, D>, kind: Kind);
+}
+
+/// Something with parameters. A clone has parameters of its own, under the same tensor ids.
+pub trait Module<D: Kit>: Clone {
+    /// Shows every tensor, always in the same order; names begin with `prefix`.
+    fn visit(&mut self, prefix: &str, visitor: &mut impl Visitor<D>);
+}
+
+/// Number of trained values.
+pub fn count<D: Kit, M: Module<D>>(module: &mut M) -> usize {
+    struct Count(usize);
+    impl<D: Kit> Visitor<D> for Count {
+        fn visit<S: Shape>(&mut self, _: &str, t: &mut Tensor<S, f32, D>, kind: Kind) {
+            if kind == Kind::Weight {
+                self.0 += t.shape().num_elements();
+            }
+        }
+    }
+    let mut c = Count(0);
+    module.visit("", &mut c);
+    c.0
+}
+
+/// A tensor on the host: its shape and row-major values.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Values {
+    /// Row-major shape.
+    pub shape: Vec<usize>,
+    /// Row-major values.
+    pub data: Vec<f32>,
+}
+
+/// Tensors by name.
+pub type State = BTreeMap<String, Values>;
+
+/// Copies every tensor to the host, under `prefix` and its name.
+pub fn state<D: Kit, M: Module<D>>(module: &mut M, prefix: &str) -> State {
+    struct Save(State);
+    impl<D: Kit> Visitor<D> for Save {
+        fn visit<S: Shape>(&mut self, name: &str, t: &mut Tensor<S, f32, D>, _: Kind) {
+            let shape = t.shape().concrete().into_iter().collect();
+            self.0.insert(name.into(), Values { shape, data: t.as_vec() });
+        }
+    }
+    let mut s = Save(State::new());
+    module.visit(prefix, &mut s);
+    s.0
+}
+
+/// Overwrites every tensor from `state`. The error names the tensor and both shapes.
+pub fn load<D: Kit, M: Module<D>>(module: &mut M, prefix: &str, state: &State) -> Result<(), String> {
+    struct Load<'a>(&'a State, Result<(), String>);
+    impl<D: Kit> Visitor<D> for Load<'_> {
+        fn visit<S: Shape>(&mut self, name: &str, t: &mut Tensor<S, f32, D>, _: Kind) {
+            if self.1.is_err() {
+                return;
+            }
+            let want: Vec<usize> = t.shape().concrete().into_iter().collect();
+            match self.0.get(name) {
+                None => self.1 = Err(format!("tensor {name} is missing")),
+                Some(v) if v.shape != want => {
+                    self.1 = Err(format!("tensor {name} has shape {:?}, this model expects {want:?}", v.shape));
+                }
+                Some(v) => t.copy_from(&v.data),
+            }
+        }
+    }
+    let mut l = Load(state, Ok(()));
+    module.visit(prefix, &mut l);
+    l.1
+}
+
+/// Gradient buffers of zero for every weight; what they are not asked for is dropped during the backward pass.
+pub fn zero_gradients<D: Kit, M: Module<D>>(module: &mut M) -> Gradients<f32, D> {
+    struct Zero<D: Kit>(Gradients<f32, D>, UnusedTensors);
+    impl<D: Kit> Visitor<D> for Zero<D> {
+        fn visit<S: Shape>(&mut self, _: &str, t: &mut Tensor<S, f32, D>, kind: Kind) {
+            if kind == Kind::Weight {
+                self.0.try_alloc_for(&*t).expect("allocation of a gradient");
+                self.1.add(&*t);
+            }
+        }
+    }
+    let mut z = Zero(Gradients::leaky(), UnusedTensors::default());
+    module.visit("", &mut z);
+    z.0.retain_leafs(&z.1.ids);
+    z.0
+}
+
+/// The Euclidean norm of all gradients, summed in f64.
+pub fn gradient_norm<D: Kit, M: Module<D>>(module: &mut M, gradients: &mut Gradients<f32, D>) -> f64 {
+    struct Norm<'a, D: Kit>(&'a mut Gradients<f32, D>, f64);
+    impl<D: Kit> Visitor<D> for Norm<'_, D> {
+        fn visit<S: Shape>(&mut self, _: &str, t: &mut Tensor<S, f32, D>, kind: Kind) {
+            if kind == Kind::Weight {
+                let g: &mut Buffer<D> = self.0.get_or_alloc_mut(&*t).expect("allocation of a gradient");
+                self.1 += t.device().sum_squares(g);
+            }
+        }
+    }
+    let mut n = Norm(gradients, 0.0);
+    module.visit("", &mut n);
+    n.1.sqrt()
+}
+
+/// `average = decay * average + (1 - decay) * model`, buffers included.
+pub fn average<D: Kit, M: Module<D>>(average: &mut M, model: &mut M, decay: f64) {
+    struct Read<D: Kit>(Vec<Buffer<D>>);
+    impl<D: Kit> Visitor<D> for Read<D> {
+        fn visit<S: Shape>(&mut self, _: &str, t: &mut Tensor<S, f32, D>, _: Kind) {
+            let mut v = Storage::<f32>::try_alloc_len(t.device(), t.shape().num_elements()).expect("allocation of a buffer");
+            t.device().upload(&mut v, &t.as_vec());
+            self.0.push(v);
+        }
+    }
+    struct Mix<D: Kit>(std::vec::IntoIter<Buffer<D>>, f64);
+    impl<D: Kit> Visitor<D> for Mix<D> {
+        fn visit<S: Shape>(&mut self, _: &str, t: &mut Tensor<S, f32, D>, _: Kind) {
+            let v = self.0.next().expect("both models have the same tensors");
+            let new: Tensor<S, f32, D> = t.device().tensor_from_vec(t.device().download(&v), *t.shape());
+            t.axpy(self.1, &new, 1.0 - self.1);
+        }
+    }
+    let mut r = Read(Vec::new());
+    model.visit("", &mut r);
+    average.visit("", &mut Mix(r.0.into_iter(), decay));
+}

@@ -1,0 +1,152 @@
+//! The book's steps 9, 10.1 and 10.4: a diffusion model on labelled pictures, conditional with label drop for
+//! classifier-free guidance. Ho et al. 2020; Ho and Salimans 2022.
+use crate::data::idx::LabelledPictures;
+use crate::error::Result;
+use crate::fit::{At, Record, StepResult, Task};
+use crate::nn::book_unet::{BookUnet, Config, LABEL_EMB};
+use crate::ops::Kit;
+use crate::tensor::{T2, T4};
+use dfdx::prelude::*;
+use nijimi_runtime::rng::Stream;
+use rayon::prelude::*;
+use std::path::Path;
+
+/// Settings of the diffusion model.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Pictures in a batch.
+    pub batch: usize,
+    /// Probability that a picture's label is dropped; 0 for no guidance.
+    pub label_drop: f32,
+    /// The book's own ways where they differ from the better ones: labels dropped for a whole batch at a time.
+    pub as_in_book: bool,
+    /// Noise levels.
+    pub steps: usize,
+    /// Variance of the first noise step.
+    pub beta_start: f64,
+    /// Variance of the last noise step.
+    pub beta_end: f64,
+    /// Keys everything random.
+    pub seed: u64,
+    /// The data set's name, for the file.
+    pub name: String,
+    /// Names of the labels.
+    pub label_names: Vec<String>,
+}
+
+/// The system being fitted.
+pub struct Ddpm<D: Kit> {
+    device: D,
+    settings: Settings,
+    data: LabelledPictures,
+    model: BookUnet<D>,
+    /// `alpha_bar` for t = 1..=T.
+    alpha_bars: Vec<f64>,
+    /// Position encodings for t = 1..=T, row-major.
+    times: Vec<f32>,
+    /// This epoch's order of pictures, and which epoch that is.
+    order: (u64, Vec<u32>),
+}
+
+/// The book's position encoding: dimension `i` has its own frequency `10000^(-i/D)`, sine where `i` is even, cosine where odd.
+fn position_encoding(t: usize, dim: usize) -> impl Iterator<Item = f32> {
+    (0..dim).map(move |i| {
+        let angle = t as f64 / 10000f64.powf(i as f64 / dim as f64);
+        (if i % 2 == 0 { angle.sin() } else { angle.cos() }) as f32
+    })
+}
+
+impl<D: Kit> Ddpm<D> {
+    /// A model with random weights for `data`.
+    pub fn new(device: D, settings: Settings, config: Config, data: LabelledPictures) -> Self {
+        let n = settings.steps;
+        let span = settings.beta_end - settings.beta_start;
+        let alpha_bars = (0..n)
+            .scan(1.0, |product, i| {
+                *product *= 1.0 - (settings.beta_start + span * i as f64 / (n.max(2) - 1) as f64);
+                Some(*product)
+            })
+            .collect();
+        let times = (1..=n).flat_map(|t| position_encoding(t, config.time_dim)).collect();
+        let model = BookUnet::new(&device, settings.seed, config);
+        Self { device, settings, data, model, alpha_bars, times, order: (u64::MAX, Vec::new()) }
+    }
+
+    /// The pictures of a step: a shuffled pass over the data, the last batch of an epoch maybe smaller.
+    fn batch(&mut self, at: At) -> Vec<u32> {
+        if self.order.0 != at.epoch {
+            let mut order: Vec<u32> = (0..self.data.len() as u32).collect();
+            Stream::new(self.settings.seed, "data order", at.epoch).shuffle(&mut order);
+            self.order = (at.epoch, order);
+        }
+        let from = at.index as usize * self.settings.batch;
+        self.order.1[from..(from + self.settings.batch).min(self.data.len())].to_vec()
+    }
+}
+
+impl<D: Kit> Task<D> for Ddpm<D> {
+    type Model = BookUnet<D>;
+
+    fn model(&mut self) -> &mut BookUnet<D> {
+        &mut self.model
+    }
+
+    fn steps_per_epoch(&self) -> u64 {
+        self.data.len().div_ceil(self.settings.batch) as u64
+    }
+
+    fn step(&mut self, at: At, gradients: Gradients<f32, D>) -> Result<StepResult<D>> {
+        let picked = self.batch(at);
+        let (s, n) = (&self.settings, picked.len());
+        let (height, width, dim) = (self.data.height, self.data.width, self.model.config().time_dim);
+        let labels = self.model.config().label_count;
+        let size = height * width;
+        let mut draw = Stream::new(s.seed, "timestep", at.step);
+        let levels: Vec<usize> = (0..n).map(|_| draw.below(s.steps as u32) as usize).collect();
+        let (mut x, mut eps) = (vec![0f32; n * size], vec![0f32; n * size]);
+        let pictures = x.par_chunks_mut(size).zip(eps.par_chunks_mut(size)).enumerate();
+        pictures.for_each(|(i, (x, eps))| {
+            let mut noise = Stream::new(s.seed, "noise", at.step * s.batch as u64 + i as u64);
+            let a = self.alpha_bars[levels[i]];
+            let (signal, sigma) = (a.sqrt() as f32, (1.0 - a).sqrt() as f32);
+            let picture = self.data.picture(picked[i] as usize);
+            for ((x, e), p) in x.iter_mut().zip(eps).zip(picture) {
+                *e = noise.normal();
+                *x = signal * (f32::from(*p) / 255.0) + sigma * *e;
+            }
+        });
+        let time: Vec<f32> = levels.iter().flat_map(|t| &self.times[t * dim..(t + 1) * dim]).copied().collect();
+        let mut skip = None;
+        let one_hot = (labels > 0).then(|| {
+            let mut drop = Stream::new(s.seed, "label drop", at.step);
+            let whole = s.as_in_book && drop.uniform() < s.label_drop;
+            skip = whole.then_some(LABEL_EMB);
+            let mut v = vec![0f32; n * labels];
+            for (i, p) in picked.iter().enumerate() {
+                let dropped = if s.as_in_book { whole } else { drop.uniform() < s.label_drop };
+                if !dropped {
+                    v[i * labels + usize::from(self.data.labels[*p as usize])] = 1.0;
+                }
+            }
+            v
+        });
+        let shape = (n, 1usize, height, width);
+        let x: T4<D> = self.device.tensor_from_vec(x, shape);
+        let eps: T4<D> = self.device.tensor_from_vec(eps, shape);
+        let time: T2<D> = self.device.tensor_from_vec(time, (n, dim));
+        let one_hot = one_hot.map(|v| self.device.tensor_from_vec(v, (n, labels)));
+        let predicted = self.model.train(x.traced(gradients), time, one_hot);
+        let (loss, value) = D::mse(predicted, &eps);
+        let gradients = loss.backward();
+        Ok(StepResult { loss: value, gradients, skip })
+    }
+
+    fn export(&self, model: &mut BookUnet<D>, record: &Record) -> Result<Vec<u8>> {
+        _ = (model, record, &self.settings.name, &self.settings.label_names);
+        Ok(Vec::new())
+    }
+
+    fn preview(&self, _file: &[u8], _path: &Path) -> Result<()> {
+        Ok(())
+    }
+}
