@@ -1,7 +1,7 @@
 //! The bytes of known blocks were computed once with the public Python package `gguf` 0.19 (`gguf.quants.quantize`).
 //!
-//! Seen red: `roundf` replaced by truncation in q8_0 (known bytes, error bound, permutation of ties); `8.5` by `8.0`
-//! in q4_0; nibbles swapped in q4_0; the scale taken from the magnitude instead of the signed value in q4_0.
+//! Seen red with: truncation, and ties to even, for `roundf` in q8_0; 8.0 for 8.5, the nibbles swapped, and the scale from
+//! the magnitude instead of the signed value in q4_0; `1 / d` unguarded; `out` not restored on overflow.
 
 use super::*;
 use alloc::vec;
