@@ -22,9 +22,9 @@ pub(super) fn file_error(action: &'static str, path: &Path) -> impl FnOnce(io::E
     move |source| FileError { action, path: path.into(), source }
 }
 
-/// Writes `bytes` to `path` such that a reader, or a crash at any moment, finds either the old file or the whole new one:
-/// a file beside it is written, synced and renamed over it, then the directory is synced (on Unix). Readers that have the
-/// old file mapped keep the old one. A symbolic link at `path` is replaced, not followed.
+/// Writes `bytes` to `path` such that a reader, or a crash at any moment, finds either the old file or the whole new
+/// one: a file beside it is written, synced and renamed over it, then the directory is synced (on Unix). Readers that
+/// have the old file mapped keep the old one. A symbolic link at `path` is replaced, not followed.
 ///
 /// # Errors
 /// Names the path; the file beside, `.NAME.PID-N.gguf.tmp`, is removed and `path` is as it was, except where syncing

@@ -4,8 +4,8 @@ use super::{MAX_ALIGNMENT, MAX_DIMS};
 use crate::quant::DType;
 use alloc::string::String;
 
-/// Why a GGUF file was refused, or what it does not hold. Positions are bytes from the start of the file; names and keys
-/// in a message are cut to 80 characters.
+/// Why a GGUF file was refused, or what it does not hold. Positions are bytes from the start of the file; names and
+/// keys in a message are cut to 80 characters.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "each message says what its fields are")]

@@ -27,8 +27,8 @@ pub struct File<'a> {
 }
 
 impl<'a> File<'a> {
-    /// Checks the header and the layout of `bytes`, all of it, and nothing of the data: time O(n log n) in the number of
-    /// entries, whatever the size of the tensors.
+    /// Checks the header and the layout of `bytes`, all of it, and nothing of the data: time O(n log n) in the number
+    /// of entries, whatever the size of the tensors.
     ///
     /// # Errors
     /// One [`GgufError`] for each way in which a file can be wrong; never panics.

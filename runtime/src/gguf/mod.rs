@@ -2,7 +2,8 @@
 //!
 //! [`File::new_checked`] examines the whole header of untrusted bytes once; after it, no accessor can fail on what the
 //! file contains, only on what it does not (a missing key, a value of another type). A file is refused rather than
-//! guessed at; each refusal is its own [`GgufError`]. `docs/format.md` describes the format and the keys of this project.
+//! guessed at; each refusal is its own [`GgufError`]. `docs/format.md` describes the format and the keys of this
+//! project.
 //!
 //! ```
 //! use nijimi_runtime::{gguf::{File, Writer}, quant::DType};
@@ -46,7 +47,8 @@ pub use mapped::MappedFile;
 
 /// First four bytes of a file.
 pub const MAGIC: [u8; 4] = *b"GGUF";
-/// The one version read and written. Version 2 has the same layout but predates the endianness rule; 1 has 32-bit counts.
+/// The one version read and written. Version 2 has the same layout but predates the endianness rule; 1 has 32-bit
+/// counts.
 pub const VERSION: u32 = 3;
 /// Alignment of the data section and of each tensor in it, unless the file says otherwise.
 pub const DEFAULT_ALIGNMENT: u32 = 32;

@@ -1,6 +1,7 @@
 //! One test for each way in which a file is refused. The files are put together by hand, since the writer refuses to.
 //!
-//! Seen red: each check of the reader was removed once, and the test of its name failed (or did not end, for the counts).
+//! Seen red: each check of the reader was removed once, and the test of its name failed (or did not end, for the
+//! counts).
 
 use super::*;
 use crate::quant::DType;

@@ -150,9 +150,8 @@ impl Writer {
     /// Adds a tensor: `data` in row-major order of `shape`, slowest dimension first, encoded as `dtype` with its blocks
     /// along the last dimension.
     ///
-    /// # Errors
-    /// A name that is malformed or taken; a shape that is empty, has a zero, or is not that of `data`; rows that are not
-    /// whole blocks; values that `dtype` cannot hold; too many tensors.
+    /// # Errors A name that is malformed or taken; a shape that is empty, has a zero, or is not that of `data`; rows
+    /// that are not whole blocks; values that `dtype` cannot hold; too many tensors.
     pub fn tensor(&mut self, name: &str, shape: &[usize], dtype: DType, data: &[f32]) -> Result<(), WriteError> {
         let quoted = || super::error::quoted(name);
         if name.is_empty() || name.len() > MAX_TENSOR_NAME || name.chars().any(char::is_control) {

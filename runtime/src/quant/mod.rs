@@ -94,7 +94,8 @@ impl DType {
         }
     }
 
-    /// Bytes of `n` consecutive values; `None` if `n` is not a multiple of [`DType::block_len`] or the product overflows.
+    /// Bytes of `n` consecutive values; `None` if `n` is not a multiple of [`DType::block_len`] or the product
+    /// overflows.
     pub fn row_bytes(self, n: usize) -> Option<usize> {
         if n.is_multiple_of(self.block_len()) { (n / self.block_len()).checked_mul(self.block_bytes()) } else { None }
     }
@@ -111,7 +112,7 @@ impl fmt::Display for DType {
 #[non_exhaustive]
 pub enum QuantError {
     /// The number of values is not a whole number of blocks.
-    #[error("{len} values are not whole blocks of {} in {dtype}: pad the row or store it as f16 or f32", dtype.block_len())]
+    #[error("{len} values are not whole blocks of {} in {dtype}: pad the row or use f16 or f32", dtype.block_len())]
     PartialBlock {
         /// The format asked for.
         dtype: DType,

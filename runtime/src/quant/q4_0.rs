@@ -1,9 +1,9 @@
 //! ggml's q4_0: blocks of 32 values as an f16 scale `d = m / -8`, where `m` is the value of largest magnitude with its
 //! sign, and 32 nibbles `q = min(15, trunc(x / d + 8.5))`; decoded as `(q - 8) * d`.
 //!
-//! Byte `i` of a block holds value `i` in its low nibble and value `i + 16` in its high one. The value `m` is exact up to
-//! the rounding of the scale; a value of the opposite sign may be clipped to `7 d`, so the error is at most one scale
-//! there and half a scale elsewhere.
+//! Byte `i` of a block holds value `i` in its low nibble and value `i + 16` in its high one. The value `m` is exact up
+//! to the rounding of the scale; a value of the opposite sign may be clipped to `7 d`, so the error is at most one
+//! scale there and half a scale elsewhere.
 
 use super::{Overflow, index_of_largest, inverse};
 use alloc::vec::Vec;

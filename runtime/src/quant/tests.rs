@@ -1,7 +1,7 @@
 //! The bytes of known blocks were computed once with the public Python package `gguf` 0.19 (`gguf.quants.quantize`).
 //!
-//! Seen red with: truncation, and ties to even, for `roundf` in q8_0; 8.0 for 8.5, the nibbles swapped, and the scale from
-//! the magnitude instead of the signed value in q4_0; `1 / d` unguarded; `out` not restored on overflow.
+//! Seen red with: truncation, and ties to even, for `roundf` in q8_0; 8.0 for 8.5, the nibbles swapped, and the scale
+//! from the magnitude instead of the signed value in q4_0; `1 / d` unguarded; `out` not restored on overflow.
 
 use super::*;
 use alloc::vec;
