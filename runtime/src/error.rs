@@ -3,4 +3,18 @@
 /// Everything that can go wrong between a file and a picture.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Error {}
+pub enum Error {
+    /// A weight file was refused, or lacks something.
+    #[error(transparent)]
+    Gguf(#[from] crate::gguf::GgufError),
+    /// Something cannot be written to a weight file.
+    #[error(transparent)]
+    Write(#[from] crate::gguf::WriteError),
+    /// Numbers cannot be encoded or decoded.
+    #[error(transparent)]
+    Quant(#[from] crate::quant::QuantError),
+    /// A file cannot be read or written.
+    #[cfg(feature = "std")]
+    #[error(transparent)]
+    File(#[from] crate::gguf::FileError),
+}
