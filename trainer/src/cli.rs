@@ -4,8 +4,9 @@ use crate::error::{Error, Result};
 use crate::fit::{Ended, FitOptions, fit};
 use crate::nn::book_unet::Config;
 use crate::optim::AdamW;
-use crate::systems::ddpm::{Ddpm, Settings};
+use crate::systems::ddpm::{Ddpm, Naming, Settings};
 use argh::FromArgs;
+use nijimi_runtime::quant::DType;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,6 +23,7 @@ pub struct Cli {
 #[argh(subcommand)]
 enum Command {
     Ddpm(DdpmArgs),
+    Quantize(QuantizeArgs),
 }
 
 /// Train a diffusion model on labelled pictures (book steps 9, 10.1, 10.4).
@@ -64,6 +66,15 @@ pub struct DdpmArgs {
     /// length of the time vector (default 100)
     #[argh(option, default = "100")]
     time_dim: usize,
+    /// type of the exported weights: f32, f16, q8_0 or q4_0 (default q8_0)
+    #[argh(option, long = "type", default = "String::from(\"q8_0\")")]
+    dtype: String,
+    /// names of the labels in their order, with commas (default: 0,1,2,...)
+    #[argh(option)]
+    labels: Option<String>,
+    /// name of the model in the file (default: the data folder's)
+    #[argh(option)]
+    name: Option<String>,
     /// train without labels
     #[argh(switch)]
     unconditional: bool,
@@ -99,6 +110,28 @@ pub struct DdpmArgs {
     threads: Option<usize>,
 }
 
+/// Encode a weight file anew with another type of weights.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "quantize")]
+pub struct QuantizeArgs {
+    /// the file to read, best with f32 weights (the report folder's latest.gguf)
+    #[argh(option, short = 'm')]
+    model: PathBuf,
+    /// the file to write
+    #[argh(option)]
+    out: PathBuf,
+    /// type of the weights: f32, f16, q8_0 or q4_0
+    #[argh(option, long = "type")]
+    dtype: String,
+}
+
+fn dtype(name: &str) -> Result<DType> {
+    let allowed = [DType::F32, DType::F16, DType::Q8_0, DType::Q4_0];
+    DType::from_name(name)
+        .filter(|t| allowed.contains(t))
+        .ok_or_else(|| Error::Usage(format!("--type {name}: expected f32, f16, q8_0 or q4_0")))
+}
+
 fn channels(text: &str) -> Result<Vec<usize>> {
     let list: Option<Vec<usize>> = text.split(',').map(|c| c.trim().parse().ok().filter(|c| *c > 0)).collect();
     list.filter(|l| l.len() >= 2).ok_or_else(|| {
@@ -111,6 +144,9 @@ pub fn main() -> i32 {
     let cli: Cli = argh::from_env();
     let result = match cli.command {
         Command::Ddpm(args) => ddpm(&args),
+        Command::Quantize(a) => {
+            dtype(&a.dtype).and_then(|t| crate::quantize::quantize(&a.model, &a.out, t)).map(|()| Ended::Finished)
+        }
     };
     match result {
         Ok(Ended::Finished) => 0,
@@ -127,7 +163,9 @@ fn ddpm(a: &DdpmArgs) -> Result<Ended> {
         Ok(Config { in_channels: 1, channels: channels(&a.channels)?, time_dim: a.time_dim, label_count })
     };
     if a.batch == 0 || a.epochs == 0 || a.noise_steps < 2 || a.time_dim == 0 {
-        return Err(Error::Usage("--batch, --epochs and --time-dim must be at least 1, --noise-steps at least 2".into()));
+        return Err(Error::Usage(
+            "--batch, --epochs and --time-dim must be at least 1, --noise-steps at least 2".into(),
+        ));
     }
     if let Some(threads) = a.threads {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
@@ -139,7 +177,10 @@ fn ddpm(a: &DdpmArgs) -> Result<Ended> {
     let fold = 1 << (config.channels.len() - 1);
     if data.width % fold != 0 || data.height % fold != 0 {
         let (w, h) = (data.width, data.height);
-        return Err(Error::Usage(format!("pictures of {w}x{h} cannot be halved {} times: give fewer --channels", config.channels.len() - 1)));
+        return Err(Error::Usage(format!(
+            "pictures of {w}x{h} cannot be halved {} times: give fewer --channels",
+            config.channels.len() - 1
+        )));
     }
     let settings = Settings {
         batch: a.batch,
@@ -149,9 +190,17 @@ fn ddpm(a: &DdpmArgs) -> Result<Ended> {
         beta_start: a.beta_start,
         beta_end: a.beta_end,
         seed: a.seed,
-        name: a.data.file_name().map_or_else(|| "ddpm".into(), |n| n.to_string_lossy().into_owned()),
-        label_names: (0..label_count).map(|i| i.to_string()).collect(),
     };
+    let labels = match &a.labels {
+        Some(list) => list.split(',').map(|l| l.trim().to_owned()).collect(),
+        None => (0..label_count).map(|i| i.to_string()).collect::<Vec<_>>(),
+    };
+    if labels.len() != label_count {
+        return Err(Error::Usage(format!("--labels names {} labels, the data has {label_count}", labels.len())));
+    }
+    let folder = a.data.canonicalize().unwrap_or_else(|_| a.data.clone());
+    let name = a.name.clone().or_else(|| folder.file_name().map(|n| n.to_string_lossy().into_owned()));
+    let naming = Naming { name: name.unwrap_or_else(|| "ddpm".into()), labels };
     let report = a.report.clone().unwrap_or_else(|| {
         let stem = a.out.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         a.out.with_file_name(format!("{stem}-report"))
@@ -160,6 +209,7 @@ fn ddpm(a: &DdpmArgs) -> Result<Ended> {
     let adam = AdamW { lr: a.lr, weight_decay: a.weight_decay, warmup: a.warmup, clip: a.clip };
     let options = FitOptions {
         out: a.out.clone(),
+        dtype: dtype(&a.dtype)?,
         report,
         epochs: a.epochs,
         max_steps: a.max_steps,
@@ -181,5 +231,5 @@ fn ddpm(a: &DdpmArgs) -> Result<Ended> {
     };
     ctrlc::set_handler(handler).map_err(|e| Error::Usage(format!("Ctrl-C cannot be caught: {e}")))?;
     let device = dfdx::prelude::Cpu::default();
-    fit(&mut Ddpm::new(device, settings, config, data), &options, &stop)
+    fit(&mut Ddpm::new(device, settings, naming, config, data), &options, &stop)
 }

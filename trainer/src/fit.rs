@@ -7,6 +7,7 @@ use crate::optim::{AdamW, Optimizer};
 use crate::param::{self, Module};
 use crate::progress::Progress;
 use dfdx::prelude::*;
+use nijimi_runtime::quant::DType;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -61,8 +62,8 @@ pub trait Task<D: Kit> {
     fn steps_per_epoch(&self) -> u64;
     /// Draws a batch, computes loss and gradients into `gradients`.
     fn step(&mut self, at: At, gradients: Gradients<f32, D>) -> Result<StepResult<D>>;
-    /// The bytes of the weight file for `model`.
-    fn export(&self, model: &mut Self::Model, record: &Record) -> Result<Vec<u8>>;
+    /// The bytes of the weight file for `model`, with weights of type `dtype`.
+    fn export(&self, model: &mut Self::Model, record: &Record, dtype: DType) -> Result<Vec<u8>>;
     /// Draws a picture from exported bytes with the runtime, for the report.
     fn preview(&self, file: &[u8], path: &Path) -> Result<()>;
 }
@@ -72,6 +73,8 @@ pub trait Task<D: Kit> {
 pub struct FitOptions {
     /// The weight file to write.
     pub out: PathBuf,
+    /// The type of its weights.
+    pub dtype: DType,
     /// Folder for log, curve, previews and the checkpoint.
     pub report: PathBuf,
     /// Passes over the data.
@@ -127,7 +130,8 @@ pub fn fit<D: Kit, K: Task<D>>(task: &mut K, options: &FitOptions, stop: &Arc<At
         record: Record { command: options.command.clone(), ema_decay: options.ema, ..Record::default() },
     };
     if path.exists() && !options.resume {
-        let what = "a run is here already: --resume goes on with it; remove it, or choose another --report, to start anew";
+        let what =
+            "a run is here already: --resume goes on with it; remove it, or choose another --report, to start anew";
         return Err(Error::Checkpoint { path, what: what.into() });
     }
     if options.resume {
@@ -188,21 +192,21 @@ pub fn fit<D: Kit, K: Task<D>>(task: &mut K, options: &FitOptions, stop: &Arc<At
     }
     log.flush()?;
     save(&mut run, task.model(), &path, options)?;
-    let file = export(task, &mut run)?;
+    let file = export(task, &mut run, options.dtype)?;
     write_atomic(&options.out, &file)?;
     progress.note(&format!("wrote {}", options.out.display()));
     Ok(Ended::Finished)
 }
 
-fn export<D: Kit, K: Task<D>>(task: &mut K, run: &mut Run<D, K::Model>) -> Result<Vec<u8>> {
+fn export<D: Kit, K: Task<D>>(task: &mut K, run: &mut Run<D, K::Model>, dtype: DType) -> Result<Vec<u8>> {
     let mut model = run.ema.clone().unwrap_or_else(|| task.model().clone());
-    task.export(&mut model, &run.record)
+    task.export(&mut model, &run.record, dtype)
 }
 
-/// After an epoch: the curve, and pictures drawn by the runtime from the file as it would be shipped now.
+/// After an epoch: the curve, the weights so far in full precision, and pictures that the runtime draws from that file.
 fn report<D: Kit, K: Task<D>>(task: &mut K, run: &mut Run<D, K::Model>, options: &FitOptions) -> Result<()> {
     crate::plot::loss_curve(&run.record.epoch_losses, &options.report.join("loss.png"))?;
-    let file = export(task, run)?;
+    let file = export(task, run, DType::F32)?;
     write_atomic(&options.report.join("latest.gguf"), &file)?;
     task.preview(&file, &options.report.join(format!("epoch-{:03}.png", run.record.epochs)))
 }

@@ -27,7 +27,12 @@ pub trait Kit: Device<f32> {
         composed::conv2d(x, w, b)
     }
     /// Batch normalization over `(n, h, w)` with batch statistics, then ReLU. Ioffe and Szegedy 2015.
-    fn batch_norm_relu<T: Tp<Self>>(x: T4<Self, T>, gamma: &T1<Self>, beta: &T1<Self>, eps: f32) -> (T4<Self, T>, BatchStats) {
+    fn batch_norm_relu<T: Tp<Self>>(
+        x: T4<Self, T>,
+        gamma: &T1<Self>,
+        beta: &T1<Self>,
+        eps: f32,
+    ) -> (T4<Self, T>, BatchStats) {
         composed::batch_norm_relu(x, gamma, beta, eps)
     }
     /// `x + v` with `v` (n, c) broadcast over height and width.
@@ -65,7 +70,12 @@ impl Kit for Cpu {
     fn conv2d<T: Tp<Self>>(x: T4<Self, T>, w: &T4<Self>, b: &T1<Self>) -> T4<Self, T> {
         cpu::conv2d::conv2d(x, w, b)
     }
-    fn batch_norm_relu<T: Tp<Self>>(x: T4<Self, T>, gamma: &T1<Self>, beta: &T1<Self>, eps: f32) -> (T4<Self, T>, BatchStats) {
+    fn batch_norm_relu<T: Tp<Self>>(
+        x: T4<Self, T>,
+        gamma: &T1<Self>,
+        beta: &T1<Self>,
+        eps: f32,
+    ) -> (T4<Self, T>, BatchStats) {
         cpu::batch_norm::batch_norm_relu(x, gamma, beta, eps)
     }
     fn add_channels<T: Tp<Self>>(x: T4<Self, T>, v: T2<Self, T>) -> T4<Self, T> {

@@ -2,11 +2,14 @@
 //! classifier-free guidance. Ho et al. 2020; Ho and Salimans 2022.
 use crate::data::idx::LabelledPictures;
 use crate::error::Result;
+use crate::export::{self, Description};
 use crate::fit::{At, Record, StepResult, Task};
 use crate::nn::book_unet::{BookUnet, Config, LABEL_EMB};
 use crate::ops::Kit;
+use crate::param;
 use crate::tensor::{T2, T4};
 use dfdx::prelude::*;
+use nijimi_runtime::quant::DType;
 use nijimi_runtime::rng::Stream;
 use rayon::prelude::*;
 use std::path::Path;
@@ -28,16 +31,22 @@ pub struct Settings {
     pub beta_end: f64,
     /// Keys everything random.
     pub seed: u64,
-    /// The data set's name, for the file.
+}
+
+/// What the exported file says of itself; nothing here changes the training.
+#[derive(Clone, Debug)]
+pub struct Naming {
+    /// `general.name`.
     pub name: String,
-    /// Names of the labels.
-    pub label_names: Vec<String>,
+    /// Names of the labels, by index.
+    pub labels: Vec<String>,
 }
 
 /// The system being fitted.
 pub struct Ddpm<D: Kit> {
     device: D,
     settings: Settings,
+    naming: Naming,
     data: LabelledPictures,
     model: BookUnet<D>,
     /// `alpha_bar` for t = 1..=T.
@@ -58,7 +67,7 @@ fn position_encoding(t: usize, dim: usize) -> impl Iterator<Item = f32> {
 
 impl<D: Kit> Ddpm<D> {
     /// A model with random weights for `data`.
-    pub fn new(device: D, settings: Settings, config: Config, data: LabelledPictures) -> Self {
+    pub fn new(device: D, settings: Settings, naming: Naming, config: Config, data: LabelledPictures) -> Self {
         let n = settings.steps;
         let span = settings.beta_end - settings.beta_start;
         let alpha_bars = (0..n)
@@ -69,7 +78,7 @@ impl<D: Kit> Ddpm<D> {
             .collect();
         let times = (1..=n).flat_map(|t| position_encoding(t, config.time_dim)).collect();
         let model = BookUnet::new(&device, settings.seed, config);
-        Self { device, settings, data, model, alpha_bars, times, order: (u64::MAX, Vec::new()) }
+        Self { device, settings, naming, data, model, alpha_bars, times, order: (u64::MAX, Vec::new()) }
     }
 
     /// The pictures of a step: a shuffled pass over the data, the last batch of an epoch maybe smaller.
@@ -141,9 +150,16 @@ impl<D: Kit> Task<D> for Ddpm<D> {
         Ok(StepResult { loss: value, gradients, skip })
     }
 
-    fn export(&self, model: &mut BookUnet<D>, record: &Record) -> Result<Vec<u8>> {
-        _ = (model, record, &self.settings.name, &self.settings.label_names);
-        Ok(Vec::new())
+    fn export(&self, model: &mut BookUnet<D>, record: &Record, dtype: DType) -> Result<Vec<u8>> {
+        let config = model.config().clone();
+        let about = Description {
+            name: self.naming.name.clone(),
+            size: (self.data.height, self.data.width),
+            labels: if config.label_count > 0 { self.naming.labels.clone() } else { Vec::new() },
+            steps: self.settings.steps,
+            betas: (self.settings.beta_start, self.settings.beta_end),
+        };
+        export::book_unet(&param::state(model, ""), &config, &about, record, dtype)
     }
 
     fn preview(&self, _file: &[u8], _path: &Path) -> Result<()> {
