@@ -3,4 +3,17 @@
 /// Everything that can go wrong between a file and a picture.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Error {}
+pub enum Error {
+    /// A noise schedule, or the choice of its timesteps.
+    #[error(transparent)]
+    Schedule(#[from] crate::schedule::ScheduleError),
+    /// A sampler or one of its steps.
+    #[error(transparent)]
+    Sampler(#[from] crate::sampler::SamplerError),
+    /// Guidance of two answers that do not fit.
+    #[error(transparent)]
+    Guidance(#[from] crate::guidance::GuidanceError),
+    /// Values that are no picture.
+    #[error(transparent)]
+    ToU8(#[from] crate::cpu::ToU8Error),
+}

@@ -154,7 +154,8 @@ fn shuffle_is_uniform_over_orders_and_repeats_by_key() {
         items
     };
     assert_eq!(order(1, "shuffle", 2), order(1, "shuffle", 2));
-    for other in [order(2, "shuffle", 2), order(1, "label", 2), order(1, "shuffle", 3), order(1, "shuffle", 2 + (1 << 32))]
+    for other in
+        [order(2, "shuffle", 2), order(1, "label", 2), order(1, "shuffle", 3), order(1, "shuffle", 2 + (1 << 32))]
     {
         assert_ne!(order(1, "shuffle", 2), other);
     }

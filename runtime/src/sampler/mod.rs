@@ -36,8 +36,10 @@ pub enum SamplerError {
     #[error(transparent)]
     Schedule(#[from] ScheduleError),
     /// Epsilon cannot be divided out of pure noise.
-    #[error("timestep {timestep} is pure noise (alpha_bar 0), where a network that predicts epsilon says nothing of the \
-             picture: use a network that predicts v or the sample, or a schedule without zero terminal SNR")]
+    #[error(
+        "timestep {timestep} is pure noise (alpha_bar 0), where a network that predicts epsilon says nothing of the \
+             picture: use a network that predicts v or the sample, or a schedule without zero terminal SNR"
+    )]
     NoSignal {
         /// The 0-based timestep.
         timestep: usize,

@@ -3,7 +3,8 @@ use alloc::string::ToString;
 use alloc::vec;
 use serde_json::Value;
 
-const REFERENCE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/reference/diffusion.json"));
+const REFERENCE: &str =
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/reference/diffusion.json"));
 
 fn close(got: f64, want: f64, what: &str) {
     assert!((got - want).abs() <= 1e-12 * want.abs(), "{what}: {got:e} is not {want:e}");
@@ -39,12 +40,11 @@ fn linear_equals_the_reference() {
     assert_eq!((s.alpha_bar(0), s.posterior_variance(1), s.steps()), (1.0, 0.0, 1000));
 }
 
-/// The published values for Stable Diffusion's schedule, which `diffusers` indexes from 0. Seen red with plain `linear`.
+/// The published values for Stable Diffusion's schedule, indexed from 0. Seen red with plain `linear`.
 #[test]
 fn scaled_linear_has_the_published_values() {
     let s = Schedule::scaled_linear(0.00085, 0.012, 1000).unwrap();
-    let published =
-        [(0, 0.99915), (1, 0.9982960278384514), (481, 0.30229566098601607), (981, 0.005775500139495751)];
+    let published = [(0, 0.99915), (1, 0.9982960278384514), (481, 0.30229566098601607), (981, 0.005775500139495751)];
     for (timestep, want) in published {
         close(s.alpha_bar(timestep + 1), want, "scaled_linear");
     }
