@@ -4,6 +4,7 @@
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+<<<<<<< HEAD
     /// A weight file was refused, or lacks something.
     #[error(transparent)]
     Gguf(#[from] crate::gguf::GgufError),
@@ -17,4 +18,18 @@ pub enum Error {
     #[cfg(feature = "std")]
     #[error(transparent)]
     File(#[from] crate::gguf::FileError),
+=======
+    /// A noise schedule, or the choice of its timesteps.
+    #[error(transparent)]
+    Schedule(#[from] crate::schedule::ScheduleError),
+    /// A sampler or one of its steps.
+    #[error(transparent)]
+    Sampler(#[from] crate::sampler::SamplerError),
+    /// Guidance of two answers that do not fit.
+    #[error(transparent)]
+    Guidance(#[from] crate::guidance::GuidanceError),
+    /// Values that are no picture.
+    #[error(transparent)]
+    ToU8(#[from] crate::cpu::ToU8Error),
+>>>>>>> wt-noise
 }

@@ -1,1 +1,142 @@
-//! Stub: to be written.
+//! Guidance: how two answers of the network, with and without the condition, become one.
+
+use core::ops::{Add, Mul, Sub};
+
+/// Two answers of different lengths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the conditional answer has {conditional} values, the unconditional {unconditional}: they must be equal")]
+pub struct GuidanceError {
+    /// Values in the conditional answer.
+    pub conditional: usize,
+    /// Values in the unconditional, or guided, answer.
+    pub unconditional: usize,
+}
+
+fn same_len<T>(conditional: &[T], unconditional: &[T]) -> Result<(), GuidanceError> {
+    let (conditional, unconditional) = (conditional.len(), unconditional.len());
+    if conditional == unconditional { Ok(()) } else { Err(GuidanceError { conditional, unconditional }) }
+}
+
+/// Classifier-free guidance in place: `eps = eps_u + guidance_scale * (eps_c - eps_u)`. `eps` holds the unconditional
+/// answer and receives the guided one; 0 leaves it, 1 gives the conditional answer.
+///
+/// Ho and Salimans 2021, eq. 6, whose `w` is `guidance_scale - 1`. For answers of any prediction type, f32 or f64, of
+/// one picture or many.
+///
+/// # Errors
+/// Lengths that differ; `eps` is then untouched.
+pub fn classifier_free<F>(guidance_scale: F, eps_c: &[F], eps: &mut [F]) -> Result<(), GuidanceError>
+where
+    F: Copy + Add<Output = F> + Sub<Output = F> + Mul<Output = F>,
+{
+    same_len(eps_c, eps)?;
+    for (u, c) in eps.iter_mut().zip(eps_c) {
+        *u = *u + guidance_scale * (*c - *u);
+    }
+    Ok(())
+}
+
+/// Rescales a guided answer in place towards the standard deviation of the conditional one, so that a large
+/// `guidance_scale` does not overexpose (Lin et al. 2023, eq. 15 and 16; their phi is `rescale`, 0.7; 0 leaves it).
+///
+/// For **one** picture: the standard deviations are over all its values. A guided answer without any spread stays.
+///
+/// # Errors
+/// Lengths that differ; `guided` is then untouched.
+pub fn rescale(rescale: f32, eps_c: &[f32], guided: &mut [f32]) -> Result<(), GuidanceError> {
+    same_len(eps_c, guided)?;
+    let spread = std_dev(guided);
+    if spread != 0.0 {
+        // Eq. 15 multiplies by the ratio; eq. 16 mixes that with what was there.
+        let factor = f64::from(rescale) * (std_dev(eps_c) / spread) + (1.0 - f64::from(rescale));
+        guided.iter_mut().for_each(|v| *v *= factor as f32);
+    }
+    Ok(())
+}
+
+fn std_dev(x: &[f32]) -> f64 {
+    let n = x.len().max(1) as f64;
+    let mean = x.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
+    libm::sqrt(x.iter().map(|&v| (f64::from(v) - mean) * (f64::from(v) - mean)).sum::<f64>() / n)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schedule::Schedule;
+    use alloc::format;
+    use serde_json::Value;
+
+    const REFERENCE: &str =
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/reference/guidance.json"));
+
+    /// Weight, mean, standard deviation of the reference's one-dimensional data; component 1 is label 1.
+    const MIXTURE: [(f64, f64, f64); 2] = [(0.3, -1.0, 0.5), (0.7, 2.0, 0.8)];
+
+    /// Exact epsilons of the noised mixture: unconditional, per label, and the gradient of log p(label | x).
+    fn exact(alpha_bar: f64, x: f64) -> (f64, [f64; 2], [f64; 2]) {
+        let noise = libm::sqrt(1.0 - alpha_bar);
+        let parts = MIXTURE.map(|(weight, mean, std)| {
+            let (mean, variance) = (libm::sqrt(alpha_bar) * mean, alpha_bar * std * std + 1.0 - alpha_bar);
+            let density = libm::exp(-(x - mean) * (x - mean) / (2.0 * variance)) / libm::sqrt(variance);
+            (weight * density, (mean - x) / variance)
+        });
+        let total = parts[0].0 + parts[1].0;
+        let score = (parts[0].0 * parts[0].1 + parts[1].0 * parts[1].1) / total;
+        (-noise * score, parts.map(|p| -noise * p.1), parts.map(|p| p.1 - score))
+    }
+
+    fn close(got: f64, want: f64) {
+        assert!((got - want).abs() <= 1e-12 * want.abs().max(1.0), "{got} {want}");
+    }
+
+    /// With exact epsilons, classifier-free guidance is classifier guidance. Seen red with `guidance_scale - 1`, and
+    /// with the roles of the two answers exchanged.
+    #[test]
+    fn classifier_free_is_classifier_guidance_on_a_mixture() {
+        let reference: Value = serde_json::from_str(REFERENCE).unwrap();
+        let schedule = Schedule::linear(1e-4, 0.02, 1000).unwrap();
+        for t in [100usize, 300, 500] {
+            let want = &reference[format!("toy.t{t}.x0.3")];
+            let (eps_u, eps_c, gradient) = exact(schedule.alpha_bar(t), 0.3);
+            close(eps_u, want["E_eps"].as_f64().unwrap());
+            for label in [0, 1] {
+                close(eps_c[label], want["eps_cond"][label].as_f64().unwrap());
+                close(gradient[label], want["grad_log_p_y_given_x"][label].as_f64().unwrap());
+                for scale in [0.0, 1.0, 3.0, 7.5] {
+                    let mut guided = [eps_u];
+                    classifier_free(scale, &eps_c[label..=label], &mut guided).unwrap();
+                    close(guided[0], eps_u - scale * schedule.forward(t).1 * gradient[label]);
+                    if (scale, label) == (3.0, 1) {
+                        close(guided[0], want["eps_guided_gamma3_y1"].as_f64().unwrap());
+                        close(guided[0], want["eps_classifier_guided_gamma3_y1"].as_f64().unwrap());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Seen red with the ratio upside down.
+    #[test]
+    fn rescale_mixes_towards_the_conditional_spread() {
+        let (eps_c, guided) = ([1.0f32, -1.0, 1.0, -1.0], [4.0f32, 0.0, 4.0, 0.0]);
+        for (phi, want) in [(0.0, guided), (1.0, [2.0, 0.0, 2.0, 0.0]), (0.5, [3.0, 0.0, 3.0, 0.0])] {
+            let mut out = guided;
+            rescale(phi, &eps_c, &mut out).unwrap();
+            assert_eq!(out, want);
+        }
+        let mut flat = [2.0f32; 4];
+        rescale(0.7, &eps_c, &mut flat).unwrap();
+        assert_eq!(flat, [2.0; 4]);
+        rescale(0.7, &[], &mut []).unwrap();
+    }
+
+    #[test]
+    fn different_lengths_are_refused() {
+        let mut eps = [1.0f32, 2.0];
+        let refused = Err(GuidanceError { conditional: 1, unconditional: 2 });
+        assert_eq!(classifier_free(3.0, &[5.0], &mut eps), refused);
+        assert_eq!(rescale(0.7, &[5.0], &mut eps), refused);
+        assert_eq!(eps, [1.0, 2.0]);
+    }
+}
