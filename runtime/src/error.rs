@@ -3,4 +3,8 @@
 /// Everything that can go wrong between a file and a picture.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Error {}
+pub enum Error {
+    /// A CPU kernel refused its weights, its shape or the machine.
+    #[error(transparent)]
+    Kernel(#[from] crate::cpu::KernelError),
+}

@@ -1,1 +1,75 @@
-//! Stub: to be written.
+//! The CPU backend: one kernel a file, SIMD chosen at run time, the same bits on every instruction set.
+//!
+//! Activations are NHWC `f32`. A convolution and a linear layer are the same matrix product ([`matmul`]): every output
+//! element is summed sequentially over (tap, input channel), so a result does not depend on the instruction set, the
+//! number of threads, or the batch it is computed in.
+
+mod conv2d;
+mod epilogue;
+mod error;
+pub mod isa;
+mod linear;
+pub mod matmul;
+pub mod pool;
+
+pub use conv2d::{Conv2dShape, conv2d, conv2d_scratch};
+pub use epilogue::{Activation, Epilogue};
+pub use error::KernelError;
+pub use isa::Isa;
+pub use linear::{linear, linear_scratch};
+pub use matmul::PackedMatrix;
+pub use pool::Pool;
+
+/// What every kernel runs on: threads, and an instruction set this machine is known to have.
+#[derive(Debug)]
+pub struct Context {
+    /// The threads.
+    pub pool: Pool,
+    // Private: kernels trust it when they call code compiled for it.
+    isa: Isa,
+}
+
+impl Context {
+    /// The best instruction set of this machine and `threads` threads (0: one for each core).
+    pub fn new(threads: usize) -> Self {
+        Self { pool: Pool::new(threads), isa: Isa::detect() }
+    }
+
+    /// As [`Context::new`], with a named instruction set: for tests and comparisons, since results do not depend on it.
+    ///
+    /// # Errors
+    /// [`KernelError::IsaMissing`] if this machine lacks `isa`.
+    pub fn with_isa(threads: usize, isa: Isa) -> Result<Self, KernelError> {
+        if !isa.is_available() {
+            return Err(KernelError::IsaMissing { isa, best: Isa::detect() });
+        }
+        Ok(Self { pool: Pool::new(threads), isa })
+    }
+
+    /// The instruction set in use.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn context_is_shared_between_threads() {
+        fn shared<T: Send + Sync>() {}
+        shared::<Context>();
+        shared::<PackedMatrix>();
+    }
+
+    /// Seen red with `is_available` returning true for everything.
+    #[test]
+    fn a_missing_instruction_set_is_refused() {
+        let other = if cfg!(target_arch = "aarch64") { Isa::Avx2 } else { Isa::Neon };
+        assert!(matches!(Context::with_isa(1, other), Err(KernelError::IsaMissing { isa, .. }) if isa == other));
+        for isa in Isa::available() {
+            assert_eq!(Context::with_isa(1, isa).unwrap().isa(), isa);
+        }
+    }
+}
