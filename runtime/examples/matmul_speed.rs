@@ -1,4 +1,5 @@
-//! Times the convolutions of the book's U-Net: `cargo run --release -p nijimi-runtime --example matmul_speed [THREADS]`.
+//! Times the convolutions of the book's U-Net:
+//! `cargo run --release -p nijimi-runtime --example matmul_speed [THREADS [FORMAT]]`.
 //!
 //! Prints 10^9 operations (two for each multiply-add) a second: best of many runs by the clock, and by the processor
 //! time the kernel charged to this process, which a busy machine disturbs less (Linux only, 10 ms grain, so over all
@@ -64,6 +65,7 @@ fn measure(ctx: &Context, s: &Conv2dShape, dtype: DType) -> (f64, f64) {
 
 fn main() {
     let threads = std::env::args().nth(1).and_then(|a| a.parse().ok());
+    let only = std::env::args().nth(2);
     for threads in threads.map_or(vec![1, 2], |n| vec![n]) {
         let ctx = Context::new(threads);
         println!("{}, {threads} threads, batch {BATCH}: 10^9 op/s, best (per second of processor time)", ctx.isa());
@@ -73,7 +75,7 @@ fn main() {
         for (size, c_in, c_out) in SHAPES {
             print!("{:18}", format!("{size}x{size} {c_in} -> {c_out}"));
             for dtype in FORMATS {
-                if dtype.row_bytes(c_in).is_none() {
+                if dtype.row_bytes(c_in).is_none() || only.as_ref().is_some_and(|n| n != dtype.name()) {
                     print!("{:>16}", "-");
                     continue;
                 }

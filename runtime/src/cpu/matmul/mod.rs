@@ -101,6 +101,14 @@ impl Kernel {
 }
 
 impl Target<'_> {
+    /// Asks for the output's lines while the sums are computed, so that the stores find them.
+    fn prefetch(&self) {
+        for i in 0..self.count {
+            let index = (self.row + i) * self.c_out + self.channel;
+            prefetch(self.y.wrapping_add(index).cast_const().cast(), self.channels * size_of::<f32>());
+        }
+    }
+
     /// Stores all rows of a tile; inlined into code compiled for each instruction set.
     ///
     /// # Safety
@@ -269,17 +277,22 @@ pub(super) fn run(
 /// Asks for the pixels that the next tile sees first: with stride 1, those after the last tap's. A wrong guess costs
 /// only the asking.
 fn ahead(last_tap: &[*const u8], pixel: usize) {
-    #[cfg(target_arch = "x86_64")]
     for p in last_tap {
-        let next = p.wrapping_add(last_tap.len() * pixel);
-        for line in (0..pixel).step_by(64) {
-            use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            // SAFETY: a prefetch of any address is allowed, and reads nothing that a program could see.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add(line).cast()) };
-        }
+        prefetch(p.wrapping_add(last_tap.len() * pixel), pixel);
+    }
+}
+
+/// Asks for `bytes` from `p`, which need not be memory at all.
+#[inline(always)]
+fn prefetch(p: *const u8, bytes: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for line in (0..bytes).step_by(64) {
+        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch of any address is allowed, and changes nothing that a program could see.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.wrapping_add(line).cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = (last_tap, pixel);
+    let _ = (p, bytes);
 }
 
 /// Computes `rows` of y, for the channels of `panels`.
@@ -305,6 +318,10 @@ fn part(
                 ahead(&table[w.taps() - 1][..count], source.pixel);
             }
             for panel in first..(first + group).min(panels.end) {
+                let channel = panel * NR;
+                let channels = NR.min(w.out() - channel);
+                let target = Target { epilogue: e, y: y.get(), c_out: w.out(), row, count, channel, channels };
+                target.prefetch();
                 let mut acc = Acc([[0.0; NR]; MAX_ROWS]);
                 for tap in (0..w.taps()).step_by(MAX_TAPS) {
                     let taps = MAX_TAPS.min(w.taps() - tap);
@@ -317,9 +334,6 @@ fn part(
                     // the panel holds `steps` records for each tap.
                     unsafe { (kernel.accumulate)(&taps, &mut acc) };
                 }
-                let channel = panel * NR;
-                let channels = NR.min(w.out() - channel);
-                let target = Target { epilogue: e, y: y.get(), c_out: w.out(), row, count, channel, channels };
                 // SAFETY: no other task has these rows and panels, and both lie within y.
                 unsafe { (kernel.finish)(&target, &acc) };
             }
