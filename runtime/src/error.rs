@@ -4,7 +4,6 @@
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-<<<<<<< HEAD
     /// A weight file was refused, or lacks something.
     #[error(transparent)]
     Gguf(#[from] crate::gguf::GgufError),
@@ -18,10 +17,27 @@ pub enum Error {
     #[cfg(feature = "std")]
     #[error(transparent)]
     File(#[from] crate::gguf::FileError),
-=======
-    /// A noise schedule, or the choice of its timesteps.
+    /// A kernel refuses a weight, a shape or an instruction set.
+    #[error(transparent)]
+    Kernel(#[from] crate::cpu::KernelError),
+    /// A noise schedule cannot be.
     #[error(transparent)]
     Schedule(#[from] crate::schedule::ScheduleError),
+    /// A network's configuration is wrong.
+    #[error(transparent)]
+    Network(#[from] crate::nn::NetworkError),
+    /// A plan cannot be made: memory.
+    #[error(transparent)]
+    Plan(#[from] crate::plan::PlanError),
+    /// An execution cannot be set up, or made a NaN or an infinity.
+    #[error(transparent)]
+    Exec(#[from] crate::cpu::exec::ExecError),
+    /// The file's model is not one that this version runs, or its tensors are not the network's.
+    #[error(transparent)]
+    Model(#[from] crate::model::ModelError),
+    /// A request that the model or the session cannot serve.
+    #[error(transparent)]
+    Request(#[from] crate::model::RequestError),
     /// A sampler or one of its steps.
     #[error(transparent)]
     Sampler(#[from] crate::sampler::SamplerError),
@@ -31,5 +47,4 @@ pub enum Error {
     /// Values that are no picture.
     #[error(transparent)]
     ToU8(#[from] crate::cpu::ToU8Error),
->>>>>>> wt-noise
 }

@@ -1,12 +1,21 @@
-//! The CPU backend: one kernel a file, activations NHWC in f32.
+//! The CPU backend: one kernel a file, SIMD chosen at run time, the same bits on every instruction set.
 //!
-//! Kernels trust the plan: it proves every length once, so a kernel only asserts them at its head.
+//! Activations are NHWC `f32`. A convolution and a linear layer are the same matrix product ([`matmul`]): every output
+//! element is summed sequentially over (tap, input channel), so a result does not depend on the instruction set, the
+//! number of threads, or the batch it is computed in.
 
 mod add;
 mod concat;
+mod conv2d;
 mod embedding;
+mod epilogue;
+mod error;
+pub mod exec;
+pub mod isa;
+mod linear;
+pub mod matmul;
 mod max_pool;
-mod pool;
+pub mod pool;
 mod position_encoding;
 mod rows;
 mod to_u8;
@@ -14,25 +23,48 @@ mod upsample;
 
 pub use add::add_channels;
 pub use concat::concat;
+pub use conv2d::{Conv2dShape, conv2d, conv2d_scratch};
 pub use embedding::embedding_add;
+pub use epilogue::{Activation, Epilogue};
+pub use error::KernelError;
+pub use isa::Isa;
+pub use linear::{linear, linear_scratch};
+pub use matmul::PackedMatrix;
 pub use max_pool::max_pool2;
 pub use pool::Pool;
 pub use position_encoding::{position_encoding, position_encoding_at};
 pub use to_u8::{ToU8Error, to_u8};
 pub use upsample::{upsample_bilinear2, upsample_nearest2};
 
-/// What kernels run on.
+/// What every kernel runs on: threads, and an instruction set this machine is known to have.
 #[derive(Debug)]
 pub struct Context {
     /// The threads.
     pub pool: Pool,
+    // Private: kernels trust it when they call code compiled for it.
+    isa: Isa,
 }
 
 impl Context {
-    /// With this many threads; 0 for all.
-    #[must_use]
+    /// The best instruction set of this machine and `threads` threads (0: one for each core).
     pub fn new(threads: usize) -> Self {
-        Self { pool: Pool::new(threads) }
+        Self { pool: Pool::new(threads), isa: Isa::detect() }
+    }
+
+    /// As [`Context::new`], with a named instruction set: for tests and comparisons, since results do not depend on it.
+    ///
+    /// # Errors
+    /// [`KernelError::IsaMissing`] if this machine lacks `isa`.
+    pub fn with_isa(threads: usize, isa: Isa) -> Result<Self, KernelError> {
+        if !isa.is_available() {
+            return Err(KernelError::IsaMissing { isa, best: Isa::detect() });
+        }
+        Ok(Self { pool: Pool::new(threads), isa })
+    }
+
+    /// The instruction set in use.
+    pub fn isa(&self) -> Isa {
+        self.isa
     }
 }
 
@@ -47,4 +79,26 @@ pub struct ImageShape {
     pub w: usize,
     /// Channels.
     pub c: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn context_is_shared_between_threads() {
+        fn shared<T: Send + Sync>() {}
+        shared::<Context>();
+        shared::<PackedMatrix>();
+    }
+
+    /// Seen red with `is_available` returning true for everything.
+    #[test]
+    fn a_missing_instruction_set_is_refused() {
+        let other = if cfg!(target_arch = "aarch64") { Isa::Avx2 } else { Isa::Neon };
+        assert!(matches!(Context::with_isa(1, other), Err(KernelError::IsaMissing { isa, .. }) if isa == other));
+        for isa in Isa::available() {
+            assert_eq!(Context::with_isa(1, isa).unwrap().isa(), isa);
+        }
+    }
 }

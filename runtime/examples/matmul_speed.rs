@@ -1,0 +1,89 @@
+//! Times the convolutions of the book's U-Net:
+//! `cargo run --release -p nijimi-runtime --example matmul_speed [THREADS [FORMAT]]`.
+//!
+//! Prints 10^9 operations (two for each multiply-add) a second: best of many runs by the clock, and by the processor
+//! time the kernel charged to this process, which a busy machine disturbs less (Linux only, 10 ms grain, so over all
+//! runs; spinning at the end of a job counts).
+
+use nijimi_runtime::cpu::{Activation, Context, Conv2dShape, Epilogue, PackedMatrix, conv2d, conv2d_scratch};
+use nijimi_runtime::quant::{DType, encode};
+use std::time::{Duration, Instant};
+
+/// (height and width, input channels, output channels) of 3x3 convolutions, pad 1.
+const SHAPES: [(usize, usize, usize); 8] = [
+    (28, 1, 64),
+    (28, 64, 64),
+    (14, 64, 128),
+    (14, 128, 128),
+    (7, 128, 256),
+    (7, 256, 256),
+    (14, 384, 128),
+    (28, 192, 64),
+];
+const BATCH: usize = 20;
+const FORMATS: [DType; 4] = [DType::F32, DType::F16, DType::Q8_0, DType::Q4_0];
+
+/// Seconds of processor time charged to this process, in hundredths; `None` where the system does not tell.
+fn cpu_seconds() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let fields = stat.rsplit_once(')')?.1.split_whitespace().collect::<Vec<_>>();
+    let ticks = |i: usize| fields.get(i)?.parse::<f64>().ok();
+    Some((ticks(11)? + ticks(12)?) / 100.0)
+}
+
+fn noise(n: usize) -> Vec<f32> {
+    let mut s = 1u32;
+    let mut next = || {
+        s = s.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (s >> 8) as f32 / 8_388_608.0 - 1.0
+    };
+    (0..n).map(|_| next()).collect()
+}
+
+fn measure(ctx: &Context, s: &Conv2dShape, dtype: DType) -> (f64, f64) {
+    let mut stored = Vec::new();
+    let weights = noise(s.c_out * s.kernel * s.kernel * s.c_in);
+    encode(dtype, &weights, &mut stored).expect("whole blocks");
+    let w = PackedMatrix::new(dtype, &stored, s.c_out, s.kernel * s.kernel, s.c_in).expect("weights");
+    let (x, bias) = (noise(s.n * s.h * s.w * s.c_in), noise(s.c_out));
+    let mut y = vec![0.0; s.n * s.out_h() * s.out_w() * s.c_out];
+    let mut scratch = vec![0; conv2d_scratch(ctx, s, dtype)];
+    let e = Epilogue { bias: &bias, residual: None, activation: Activation::Relu };
+    let giga = 2e-9 * (y.len() * s.kernel * s.kernel * s.c_in) as f64;
+    conv2d(ctx, s, &x, &w, &e, &mut scratch, &mut y);
+    let (start, cpu) = (Instant::now(), cpu_seconds());
+    let (mut best, mut runs) = (f64::MAX, 0.0);
+    while start.elapsed() < Duration::from_millis(400) {
+        let t = Instant::now();
+        conv2d(ctx, s, &x, &w, &e, &mut scratch, &mut y);
+        best = best.min(t.elapsed().as_secs_f64());
+        runs += 1.0;
+    }
+    let cpu = cpu_seconds().zip(cpu).map_or(f64::NAN, |(b, a)| giga * runs / (b - a));
+    (giga / best, cpu)
+}
+
+fn main() {
+    let threads = std::env::args().nth(1).and_then(|a| a.parse().ok());
+    let only = std::env::args().nth(2);
+    for threads in threads.map_or(vec![1, 2], |n| vec![n]) {
+        let ctx = Context::new(threads);
+        println!("{}, {threads} threads, batch {BATCH}: 10^9 op/s, best (per second of processor time)", ctx.isa());
+        print!("{:18}", "3x3");
+        FORMATS.iter().for_each(|d| print!("{:>16}", d.name()));
+        println!();
+        for (size, c_in, c_out) in SHAPES {
+            print!("{:18}", format!("{size}x{size} {c_in} -> {c_out}"));
+            for dtype in FORMATS {
+                if dtype.row_bytes(c_in).is_none() || only.as_ref().is_some_and(|n| n != dtype.name()) {
+                    print!("{:>16}", "-");
+                    continue;
+                }
+                let s = Conv2dShape { n: BATCH, h: size, w: size, c_in, c_out, kernel: 3, stride: 1, pad: 1 };
+                let (best, cpu) = measure(&ctx, &s, dtype);
+                print!("{:>16}", format!("{best:.0} ({cpu:.0})"));
+            }
+            println!();
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Weights laid out once for the kernels: panels of 32 output channels, aligned to cache lines.
+
+use super::{BLOCK, NR};
+use crate::cpu::KernelError;
+use crate::quant::{self, DType};
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// One cache line.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, bytemuck::Zeroable, bytemuck::Pod)]
+struct Line([u8; 64]);
+
+/// What a panel holds for each tap.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Format {
+    /// For each input channel 32 f32.
+    F32,
+    /// For each input channel 32 f16.
+    F16,
+    /// For each block of 32 input channels: codes + 128 as u8, `[8 groups][32 outputs][4 inputs]`, then 32 f16 scales.
+    Q8,
+    /// For each block of 32 input channels: codes 0..16, `[4 groups][32 outputs][4 inputs]`, in the low half byte input
+    /// `4 group + i`, in the high one input `16 + 4 group + i`; then 32 f16 scales.
+    Q4,
+}
+
+impl Format {
+    pub const fn of(dtype: DType) -> Self {
+        match dtype {
+            DType::F32 | DType::BF16 => Format::F32,
+            DType::F16 => Format::F16,
+            DType::Q8_0 => Format::Q8,
+            DType::Q4_0 => Format::Q4,
+        }
+    }
+
+    pub const fn is_quantized(self) -> bool {
+        matches!(self, Format::Q8 | Format::Q4)
+    }
+
+    /// Input channels that share a record.
+    pub const fn step(self) -> usize {
+        if self.is_quantized() { BLOCK } else { 1 }
+    }
+
+    /// Bytes of a panel for [`Self::step`] input channels; whole cache lines.
+    pub const fn step_bytes(self) -> usize {
+        match self {
+            Format::F32 => NR * 4,
+            Format::F16 => NR * 2,
+            Format::Q8 => NR * BLOCK + NR * 2,
+            Format::Q4 => NR * BLOCK / 2 + NR * 2,
+        }
+    }
+
+    /// What the stored unsigned code exceeds the signed one by.
+    pub const fn offset(self) -> i32 {
+        match self {
+            Format::Q8 => 128,
+            Format::Q4 => 8,
+            _ => 0,
+        }
+    }
+}
+
+/// Weights of a linear layer or a convolution, `[out][taps][inp]`, laid out for the kernels of any instruction set.
+#[derive(Clone)]
+pub struct PackedMatrix {
+    dtype: DType,
+    out: usize,
+    taps: usize,
+    inp: usize,
+    lines: Vec<Line>,
+}
+
+impl core::fmt::Debug for PackedMatrix {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let Self { dtype, out, taps, inp, .. } = self;
+        write!(f, "PackedMatrix({} {out} x {taps} x {inp})", dtype.name())
+    }
+}
+
+impl PackedMatrix {
+    /// Packs `data`: `out` x `taps` rows of `inp` elements of `dtype`, little-endian, as they lie in a weight file.
+    /// `taps` is kernel height times width, 1 for a linear layer. bf16 weights are kept as f32, their exact value.
+    ///
+    /// # Errors
+    /// [`KernelError`] if a size is 0, a product of sizes overflows, `inp` is not whole blocks of a quantized format, or
+    /// `data` is not exactly as long as the sizes say.
+    pub fn new(dtype: DType, data: &[u8], out: usize, taps: usize, inp: usize) -> Result<Self, KernelError> {
+        if out == 0 || taps == 0 || inp == 0 {
+            return Err(KernelError::EmptyMatrix { out, taps, inp });
+        }
+        let too_large = KernelError::TooLarge { out, taps, inp };
+        let block = dtype.block_len();
+        if !inp.is_multiple_of(block) {
+            return Err(KernelError::PartialBlock { dtype: dtype.name(), block, inp });
+        }
+        let format = Format::of(dtype);
+        let row = dtype.row_bytes(inp).ok_or(too_large.clone())?;
+        let expected = row.checked_mul(taps).and_then(|n| n.checked_mul(out)).ok_or(too_large.clone())?;
+        if data.len() != expected {
+            let got = data.len();
+            return Err(KernelError::WeightBytes { dtype: dtype.name(), out, taps, inp, expected, got });
+        }
+        let bytes = (inp / format.step() * format.step_bytes()).checked_mul(taps);
+        let bytes = bytes.and_then(|n| n.checked_mul(out.div_ceil(NR))).ok_or(too_large)?;
+        let mut m = Self { dtype, out, taps, inp, lines: vec![Line([0; 64]); bytes / 64] };
+        m.fill(data, row);
+        Ok(m)
+    }
+
+    /// Copies each stored row to its lane of each record.
+    fn fill(&mut self, data: &[u8], row: usize) {
+        let (dtype, format) = (self.dtype, self.format());
+        let (panel_bytes, tap_bytes) = (self.panel_bytes(), self.tap_bytes());
+        let (step, record) = (dtype.block_bytes(), format.step_bytes());
+        let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut self.lines);
+        if format == Format::Q8 {
+            bytes.fill(128); // lanes beyond `out`: code 0, and below, scale 0
+            bytes.chunks_exact_mut(record).for_each(|r| r[NR * BLOCK..].fill(0));
+        }
+        for (i, row) in data.chunks_exact(row).enumerate() {
+            let (n, tap) = (i / self.taps, i % self.taps);
+            let tap = &mut bytes[n / NR * panel_bytes + tap * tap_bytes..][..tap_bytes];
+            for (src, dst) in row.chunks_exact(step).zip(tap.chunks_exact_mut(record)) {
+                put(dtype, src, dst, n % NR);
+            }
+        }
+    }
+
+    pub(crate) fn format(&self) -> Format {
+        Format::of(self.dtype)
+    }
+
+    /// Bytes of one tap of one panel.
+    pub(crate) fn tap_bytes(&self) -> usize {
+        self.inp / self.format().step() * self.format().step_bytes()
+    }
+
+    pub(crate) fn panel_bytes(&self) -> usize {
+        self.tap_bytes() * self.taps
+    }
+
+    pub(crate) fn panels(&self) -> usize {
+        self.out.div_ceil(NR)
+    }
+
+    /// All panels, from a cache line's start.
+    pub(crate) fn packed(&self) -> &[u8] {
+        bytemuck::cast_slice(&self.lines)
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        self.lines.len() * 64
+    }
+
+    /// Output channels.
+    pub fn out(&self) -> usize {
+        self.out
+    }
+
+    /// Kernel height times width.
+    pub fn taps(&self) -> usize {
+        self.taps
+    }
+
+    /// Input channels.
+    pub fn inp(&self) -> usize {
+        self.inp
+    }
+
+    /// Format the weights were stored in.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+}
+
+/// Copies one stored block (or element) `src` to lane `lane` of the record `dst`.
+fn put(dtype: DType, src: &[u8], dst: &mut [u8], lane: usize) {
+    match dtype {
+        DType::F32 => {
+            dst[lane * 4..][..4].copy_from_slice(&f32_ne(f32::from_le_bytes([src[0], src[1], src[2], src[3]])))
+        }
+        DType::BF16 => {
+            let mut v = [0.0];
+            // Cannot fail: one element of two bytes.
+            let _ = quant::decode(dtype, src, &mut v);
+            dst[lane * 4..][..4].copy_from_slice(&f32_ne(v[0]));
+        }
+        DType::F16 => dst[lane * 2..][..2].copy_from_slice(&u16::from_le_bytes([src[0], src[1]]).to_ne_bytes()),
+        DType::Q8_0 | DType::Q4_0 => {
+            let codes = dst.len() - NR * 2;
+            for (group, q) in src[2..].chunks_exact(4).enumerate() {
+                for (d, q) in dst[(group * NR + lane) * 4..][..4].iter_mut().zip(q) {
+                    // + 128; half-byte codes are unsigned already, in the order the panel wants
+                    *d = if dtype == DType::Q8_0 { q ^ 0x80 } else { *q };
+                }
+            }
+            let scale = u16::from_le_bytes([src[0], src[1]]);
+            dst[codes + lane * 2..][..2].copy_from_slice(&scale.to_ne_bytes());
+        }
+    }
+}
+
+fn f32_ne(v: f32) -> [u8; 4] {
+    v.to_ne_bytes()
+}

@@ -1,0 +1,277 @@
+//! Every instruction set against the definition of a convolution in f64, and against each other bit for bit.
+
+use super::*;
+use crate::cpu::{Activation, Conv2dShape, conv2d, conv2d_scratch, linear, linear_scratch};
+use crate::quant::{decode, encode};
+use alloc::vec;
+use alloc::vec::Vec;
+
+const FORMATS: [DType; 5] = [DType::F32, DType::F16, DType::BF16, DType::Q8_0, DType::Q4_0];
+
+fn noise(n: usize, seed: u32) -> Vec<f32> {
+    let mut s = seed.wrapping_mul(747_796_405).wrapping_add(1);
+    let mut next = || {
+        s = s.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (s >> 8) as f32 / 8_388_608.0 - 1.0
+    };
+    (0..n).map(|_| next()).collect()
+}
+
+struct Case {
+    shape: Conv2dShape,
+    dtype: DType,
+    x: Vec<f32>,
+    stored: Vec<u8>,
+    bias: Vec<f32>,
+    residual: Vec<f32>,
+    activation: Activation,
+}
+
+impl Case {
+    fn new(shape: Conv2dShape, dtype: DType) -> Self {
+        let s = &shape;
+        let weights = noise(s.c_out * s.kernel * s.kernel * s.c_in, 1);
+        let mut stored = Vec::new();
+        encode(dtype, &weights, &mut stored).unwrap();
+        let activation = [Activation::None, Activation::Relu, Activation::Silu][(s.c_out + s.h) % 3];
+        let y = s.n * s.out_h() * s.out_w() * s.c_out;
+        let residual = if s.kernel == 3 { noise(y, 4) } else { Vec::new() };
+        let bias = if s.c_in == 33 { Vec::new() } else { noise(s.c_out, 3) };
+        Self { dtype, x: noise(s.n * s.h * s.w * s.c_in, 2), stored, bias, residual, activation, shape }
+    }
+
+    fn packed(&self) -> PackedMatrix {
+        let s = &self.shape;
+        PackedMatrix::new(self.dtype, &self.stored, s.c_out, s.kernel * s.kernel, s.c_in).unwrap()
+    }
+
+    fn run(&self, ctx: &Context) -> Vec<f32> {
+        let s = &self.shape;
+        let residual = (!self.residual.is_empty()).then_some(&self.residual[..]);
+        let e = Epilogue { bias: &self.bias, residual, activation: self.activation };
+        // Stale scratch must not show.
+        let mut scratch = vec![0xff; conv2d_scratch(ctx, s, self.dtype)];
+        let mut y = vec![f32::NAN; s.n * s.out_h() * s.out_w() * s.c_out];
+        conv2d(ctx, s, &self.x, &self.packed(), &e, &mut scratch, &mut y);
+        y
+    }
+
+    /// The definition, in f64, with the weights as stored; and for each element the sum of magnitudes, 2 for bias and
+    /// residual.
+    fn reference(&self) -> Vec<(f64, f64)> {
+        let s = &self.shape;
+        let mut w = vec![0.0; s.c_out * s.kernel * s.kernel * s.c_in];
+        decode(self.dtype, &self.stored, &mut w).unwrap();
+        let (oh, ow, mut y) = (s.out_h(), s.out_w(), Vec::new());
+        for m in 0..s.n * oh * ow {
+            let (image, oy, ox) = (m / (oh * ow), m / ow % oh, m % ow);
+            for n in 0..s.c_out {
+                let (mut sum, mut size) = (self.bias.get(n).copied().unwrap_or(0.0) as f64, 2.0);
+                for t in 0..s.kernel * s.kernel {
+                    let iy = (oy * s.stride + t / s.kernel) as isize - s.pad as isize;
+                    let ix = (ox * s.stride + t % s.kernel) as isize - s.pad as isize;
+                    if iy < 0 || ix < 0 || iy >= s.h as isize || ix >= s.w as isize {
+                        continue;
+                    }
+                    for c in 0..s.c_in {
+                        let x = self.x[((image * s.h + iy as usize) * s.w + ix as usize) * s.c_in + c] as f64;
+                        let p = x * w[(n * s.kernel * s.kernel + t) * s.c_in + c] as f64;
+                        sum += p;
+                        size += p.abs();
+                    }
+                }
+                sum += self.residual.get(m * s.c_out + n).copied().unwrap_or(0.0) as f64;
+                y.push(match self.activation {
+                    Activation::None => (sum, size),
+                    Activation::Relu => (sum.max(0.0), size),
+                    Activation::Silu => (sum / (1.0 + libm::exp(-sum)), size),
+                });
+            }
+        }
+        y
+    }
+}
+
+fn cases() -> Vec<Case> {
+    let mut all = Vec::new();
+    let mut add = |n, (h, w), c_in: usize, c_out, kernel, stride, pad| {
+        for dtype in FORMATS {
+            if dtype.row_bytes(c_in).is_some() {
+                all.push(Case::new(Conv2dShape { n, h, w, c_in, c_out, kernel, stride, pad }, dtype));
+            }
+        }
+    };
+    for (c_in, c_out) in [(1, 7), (3, 64), (33, 1), (33, 100), (64, 7), (64, 64), (32, 100)] {
+        add(1, (5, 7), c_in, c_out, 3, 1, 1);
+        add(2, (7, 5), c_in, c_out, 3, 2, 1);
+        add(1, (3, 9), c_in, c_out, 3, 1, 0);
+        add(3, (3, 5), c_in, c_out, 1, 1, 0);
+        add(1, (5, 5), c_in, c_out, 1, 2, 1);
+    }
+    add(2, (9, 11), 32, 33, 5, 1, 2); // more taps than one table holds
+    add(1, (1, 1), 64, 40, 3, 1, 1); // one row, mostly outside
+    all
+}
+
+fn bits(y: &[f32]) -> Vec<u32> {
+    y.iter().map(|v| v.to_bits()).collect()
+}
+
+/// Seen red with the taps' order of the pointer table transposed, and with the padding pixel taken from the picture.
+#[test]
+fn every_instruction_set_matches_the_definition() {
+    for isa in Isa::available() {
+        let ctx = Context::with_isa(1, isa).unwrap();
+        for case in cases() {
+            // f32 sums err by some 1e-7 of their magnitudes; int8 activations by up to 0.5 / 127 of the largest in a block.
+            let tolerance = if case.dtype.block_len() == 32 { 1e-2 } else { 1e-6 };
+            for (i, (y, (want, size))) in case.run(&ctx).iter().zip(case.reference()).enumerate() {
+                let ok = (*y as f64 - want).abs() <= tolerance * size;
+                assert!(ok, "{isa}, {:?}, {:?}: y[{i}] = {y}, not {want}", case.shape, case.dtype);
+            }
+        }
+    }
+}
+
+/// Seen red with separate multiply and add in the scalar kernel, and with a fused one in the quantized AVX-512 kernel.
+#[test]
+fn every_instruction_set_gives_the_same_bits() {
+    for case in cases() {
+        let scalar = bits(&case.run(&Context::with_isa(1, Isa::Scalar).unwrap()));
+        for isa in Isa::available() {
+            let same = bits(&case.run(&Context::with_isa(1, isa).unwrap())) == scalar;
+            assert!(same, "{isa}, {:?}, {:?}", case.shape, case.dtype);
+        }
+    }
+}
+
+/// Seen red with `across` not recomputed after rounding (a panel left out), and with chunks of one row too few.
+#[test]
+fn threads_do_not_change_bits() {
+    let one = Context::new(1);
+    for shape in [
+        Conv2dShape { n: 3, h: 13, w: 11, c_in: 64, c_out: 100, kernel: 3, stride: 1, pad: 1 },
+        Conv2dShape { n: 1, h: 7, w: 7, c_in: 96, c_out: 260, kernel: 3, stride: 1, pad: 1 },
+        Conv2dShape { n: 1, h: 1, w: 1, c_in: 640, c_out: 1100, kernel: 1, stride: 1, pad: 0 },
+    ] {
+        for dtype in FORMATS {
+            let case = Case::new(shape, dtype);
+            let want = bits(&case.run(&one));
+            for threads in [2, 3] {
+                assert!(bits(&case.run(&Context::new(threads))) == want, "{threads} threads, {shape:?}, {dtype:?}");
+            }
+        }
+    }
+}
+
+/// Seen red with the quantization scale taken over all pixels of a chunk.
+#[test]
+fn a_batch_is_its_pictures() {
+    let ctx = Context::new(2);
+    for dtype in FORMATS {
+        let shape = Conv2dShape { n: 3, h: 9, w: 7, c_in: 64, c_out: 70, kernel: 3, stride: 1, pad: 1 };
+        let case = Case::new(shape, dtype);
+        let all = case.run(&ctx);
+        for (i, want) in all.chunks_exact(all.len() / 3).enumerate() {
+            let part = |v: &[f32]| v[i * v.len() / 3..(i + 1) * v.len() / 3].to_vec();
+            let mut single = Case::new(Conv2dShape { n: 1, ..shape }, dtype);
+            (single.x, single.residual) = (part(&case.x), part(&case.residual));
+            assert!(bits(&single.run(&ctx)) == bits(want), "picture {i}, {dtype:?}");
+        }
+    }
+}
+
+/// f16 and bf16 weights are their values: the same bits as f32 weights of those values. Seen red with f16 panels'
+/// halves exchanged in the AVX-512 kernel.
+#[test]
+fn half_weights_are_their_values() {
+    let shape = Conv2dShape { n: 1, h: 5, w: 5, c_in: 33, c_out: 50, kernel: 3, stride: 1, pad: 1 };
+    for isa in Isa::available() {
+        let ctx = Context::with_isa(1, isa).unwrap();
+        for dtype in [DType::F16, DType::BF16] {
+            let case = Case::new(shape, dtype);
+            let mut w = vec![0.0; 50 * 9 * 33];
+            decode(dtype, &case.stored, &mut w).unwrap();
+            let mut wide = Case::new(shape, DType::F32);
+            wide.stored.clear();
+            encode(DType::F32, &w, &mut wide.stored).unwrap();
+            assert!(bits(&case.run(&ctx)) == bits(&wide.run(&ctx)), "{isa}, {dtype:?}");
+        }
+    }
+}
+
+/// Codes at their limits: weights of -128 and 127 (4 bits: 0 and 15), activations of -127 and 127, where saturating
+/// instructions would err. Seen red with `maddubs` on weights + 128.
+#[test]
+fn extreme_codes_are_exact() {
+    for dtype in [DType::Q8_0, DType::Q4_0] {
+        for (fill, sign) in [(0x80, 1.0), (0x80, -1.0), (0x7f, 1.0), (0x00, 1.0), (0xff, -1.0)] {
+            let mut stored = vec![fill; dtype.row_bytes(64).unwrap() * 40];
+            for b in stored.chunks_exact_mut(dtype.block_bytes()) {
+                b[..2].copy_from_slice(&half::f16::ONE.to_le_bytes());
+            }
+            let w = PackedMatrix::new(dtype, &stored, 40, 1, 64).unwrap();
+            let mut decoded = vec![0.0; 64 * 40];
+            decode(dtype, &stored, &mut decoded).unwrap();
+            let x = vec![127.0 * sign; 64 * 5];
+            let want: f32 = decoded[..64].iter().map(|w| w * 127.0 * sign).sum();
+            for isa in Isa::available() {
+                let ctx = Context::with_isa(1, isa).unwrap();
+                let mut scratch = vec![0; linear_scratch(&ctx, 5, 64, dtype)];
+                let mut y = vec![0.0; 5 * 40];
+                linear(&ctx, 5, &x, &w, &Epilogue::NONE, &mut scratch, &mut y);
+                assert!(y.iter().all(|y| *y == want), "{isa}, {dtype:?}, {fill:#x}: {} not {want}", y[0]);
+            }
+        }
+    }
+}
+
+/// What is not a number must reach the output, whatever the format. Seen red with the check for a finite maximum
+/// left out of the quantization.
+#[test]
+fn nan_and_infinity_are_not_hidden() {
+    for isa in Isa::available() {
+        let ctx = Context::with_isa(1, isa).unwrap();
+        for dtype in FORMATS {
+            for bad in [f32::NAN, f32::INFINITY] {
+                let shape = Conv2dShape { n: 1, h: 1, w: 2, c_in: 32, c_out: 3, kernel: 1, stride: 1, pad: 0 };
+                let mut case = Case::new(shape, dtype);
+                case.x[37] = bad;
+                let y = case.run(&ctx);
+                assert!(y[..3].iter().all(|v| v.is_finite()), "{isa}, {dtype:?}");
+                assert!(y[3..].iter().any(|v| !v.is_finite()), "{isa}, {dtype:?}");
+            }
+        }
+    }
+}
+
+/// Seen red with the product as f64, rounded twice.
+#[test]
+fn scalar_fma_rounds_once() {
+    // 1 + 2^-24 is halfway; the product's tail of 2^-60 decides, and f64 cannot hold both.
+    let (a, b) = (1.0 + f32::EPSILON, 1.0);
+    assert_eq!(scalar::fma(a, b, 0.0), a);
+    let tail = f32::from_bits((127 - 30) << 23);
+    let half_ulp = f32::from_bits((127 - 24) << 23);
+    // (2^-12 + 2^-36)^2 = 2^-24 + 2^-47 + 2^-72 over 1: above halfway only by what f64 drops
+    let x = half_ulp + tail * tail;
+    assert_eq!(scalar::fma(x, 1.0, 1.0), libm::fmaf(x, 1.0, 1.0));
+    let values = noise(4096, 9);
+    for v in values.windows(3) {
+        assert_eq!(scalar::fma(v[0], v[1], v[2]), libm::fmaf(v[0], v[1], v[2]));
+    }
+}
+
+#[test]
+fn wrong_weights_are_refused() {
+    use crate::cpu::KernelError as E;
+    let new = PackedMatrix::new;
+    assert!(matches!(new(DType::F32, &[], 0, 1, 1), Err(E::EmptyMatrix { out: 0, .. })));
+    assert!(matches!(new(DType::Q8_0, &[0; 34], 1, 1, 33), Err(E::PartialBlock { inp: 33, block: 32, .. })));
+    assert!(matches!(new(DType::F16, &[0; 5], 1, 1, 3), Err(E::WeightBytes { expected: 6, got: 5, .. })));
+    let huge = usize::MAX / 2;
+    assert!(matches!(new(DType::F32, &[], huge, 2, 2), Err(E::TooLarge { .. })));
+    assert!(matches!(new(DType::F32, &[], 2, 2, huge), Err(E::TooLarge { .. })));
+    let m = new(DType::Q4_0, &[0; 18 * 9 * 33], 33, 9, 32).unwrap();
+    assert_eq!((m.out(), m.taps(), m.inp(), m.dtype(), m.bytes()), (33, 9, 32, DType::Q4_0, 2 * 9 * 576));
+}
