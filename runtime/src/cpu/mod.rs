@@ -16,7 +16,13 @@ impl Activation {
     fn go(self, x: f32) -> f32 {
         match self {
             Self::None => x,
-            Self::Relu => x.max(0.0),
+            Self::Relu => {
+                if x < 0.0 {
+                    0.0
+                } else {
+                    x
+                }
+            }
             Self::Silu => x / (1.0 + libm::expf(-x)),
         }
     }
@@ -26,8 +32,6 @@ impl Activation {
 pub enum KernelError {
     #[error("bad packed matrix: {0}")]
     Bad(usize),
-    #[error(transparent)]
-    Quant(#[from] quant::QuantError),
 }
 
 pub struct Context {

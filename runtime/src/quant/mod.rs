@@ -1,28 +1,222 @@
-//! TEMPORARY: f32 only, replaced on merge.
-#![allow(missing_docs)]
+//! Number formats of stored weights: f32, f16, bf16 and ggml's blocks of 32, q8_0 and q4_0, bit for bit as ggml's
+//! reference quantizers define them.
+//!
+//! A format cuts a row into blocks of [`DType::block_len`] values; each block is [`DType::block_bytes`] bytes, all
+//! numbers little-endian. Every file of this room is one format.
+
 use alloc::vec::Vec;
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+use core::fmt;
+
+mod bfloat16;
+mod float16;
+mod float32;
+pub mod q4_0;
+pub mod q8_0;
+
+#[cfg(test)]
+mod tests;
+
+/// Value of the metadata key `general.quantization_version`: the revision of ggml's block formats written here.
+pub const QUANTIZATION_VERSION: u32 = 2;
+
+/// How the numbers of a tensor are stored; the discriminants are ggml's type ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum DType {
+    /// IEEE 754 binary32.
     F32 = 0,
+    /// IEEE 754 binary16.
     F16 = 1,
+    /// Blocks of 32: an f16 scale and 32 nibbles, 4.5 bits a weight.
     Q4_0 = 2,
+    /// Blocks of 32: an f16 scale and 32 signed bytes, 8.5 bits a weight.
     Q8_0 = 8,
+    /// The upper half of a binary32.
     BF16 = 30,
 }
+
+impl DType {
+    /// Every supported format, by id.
+    pub const ALL: [Self; 5] = [Self::F32, Self::F16, Self::Q4_0, Self::Q8_0, Self::BF16];
+
+    /// Values in a block: 1 or 32.
+    pub const fn block_len(self) -> usize {
+        match self {
+            Self::F32 | Self::F16 | Self::BF16 => 1,
+            Self::Q4_0 | Self::Q8_0 => 32,
+        }
+    }
+
+    /// Bytes of a block.
+    pub const fn block_bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 | Self::BF16 => 2,
+            Self::Q4_0 => q4_0::BLOCK_BYTES,
+            Self::Q8_0 => q8_0::BLOCK_BYTES,
+        }
+    }
+
+    /// ggml's type id, as a GGUF file stores it.
+    pub const fn id(self) -> u32 {
+        self as u32
+    }
+
+    /// The format with this ggml type id; `None` for ids that are unknown or not supported.
+    pub fn from_id(id: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|d| d.id() == id)
+    }
+
+    /// ggml's name: `f32`, `f16`, `bf16`, `q8_0` or `q4_0`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Q4_0 => "q4_0",
+            Self::Q8_0 => "q8_0",
+            Self::BF16 => "bf16",
+        }
+    }
+
+    /// The inverse of [`DType::name`].
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|d| d.name() == name)
+    }
+
+    /// Value of the metadata key `general.file_type` for a file whose matrices are mostly of this format.
+    pub fn file_type(self) -> u32 {
+        match self {
+            Self::F32 => 0,
+            Self::F16 => 1,
+            Self::Q4_0 => 2,
+            Self::Q8_0 => 7,
+            Self::BF16 => 32,
+        }
+    }
+
+    /// Bytes of `n` consecutive values; `None` if `n` is not a multiple of [`DType::block_len`] or the product overflows.
+    pub fn row_bytes(self, n: usize) -> Option<usize> {
+        if n.is_multiple_of(self.block_len()) { (n / self.block_len()).checked_mul(self.block_bytes()) } else { None }
+    }
+}
+
+impl fmt::Display for DType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Why numbers could not be encoded or decoded.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[error("quant")]
-pub struct QuantError;
-pub fn encode(_: DType, x: &[f32], out: &mut Vec<u8>) -> Result<(), QuantError> {
-    out.extend(x.iter().flat_map(|v| v.to_le_bytes()));
+#[non_exhaustive]
+pub enum QuantError {
+    /// The number of values is not a whole number of blocks.
+    #[error("{len} values are not whole blocks of {} in {dtype}: pad the row or store it as f16 or f32", dtype.block_len())]
+    PartialBlock {
+        /// The format asked for.
+        dtype: DType,
+        /// How many values were given.
+        len: usize,
+    },
+    /// NaN or infinity in the input.
+    #[error("value {index} is {value}: only finite numbers can be stored as {dtype}")]
+    NonFinite {
+        /// The format asked for.
+        dtype: DType,
+        /// Position of the first such value.
+        index: usize,
+        /// The value.
+        value: f32,
+    },
+    /// A finite value whose own encoding, or its block's scale, would be infinite.
+    #[error("value {index} is {value}, beyond the range of {dtype}: store this tensor as f32")]
+    Overflow {
+        /// The format asked for.
+        dtype: DType,
+        /// Position of the first such value.
+        index: usize,
+        /// The value.
+        value: f32,
+    },
+    /// The bytes are not the encoding of as many values as the output holds.
+    #[error("{bytes} bytes are not {len} values of {dtype}")]
+    LengthMismatch {
+        /// The format of the bytes.
+        dtype: DType,
+        /// How many bytes were given.
+        bytes: usize,
+        /// How many values the output holds.
+        len: usize,
+    },
+}
+
+/// Appends the encoding of `x` to `out`; the blocks lie along `x`.
+///
+/// # Errors
+/// A partial block, a value that is not finite, or one beyond the format's range; `out` is then as it was.
+pub fn encode(dtype: DType, x: &[f32], out: &mut Vec<u8>) -> Result<(), QuantError> {
+    let bytes = dtype.row_bytes(x.len()).ok_or(QuantError::PartialBlock { dtype, len: x.len() })?;
+    if let Some(index) = x.iter().position(|v| !v.is_finite()) {
+        return Err(QuantError::NonFinite { dtype, index, value: x[index] });
+    }
+    let start = out.len();
+    out.reserve(bytes);
+    let result = match dtype {
+        DType::F32 => float32::encode(x, out),
+        DType::F16 => float16::encode(x, out),
+        DType::BF16 => bfloat16::encode(x, out),
+        DType::Q8_0 => q8_0::encode(x, out),
+        DType::Q4_0 => q4_0::encode(x, out),
+    };
+    result.map_err(|Overflow { index }| {
+        out.truncate(start);
+        QuantError::Overflow { dtype, index, value: x[index] }
+    })
+}
+
+/// Decodes `bytes` into `out`. What is stored is what comes out, NaN and infinity included.
+///
+/// # Errors
+/// If `bytes` is not exactly the encoding of `out.len()` values; `out` is then untouched.
+pub fn decode(dtype: DType, bytes: &[u8], out: &mut [f32]) -> Result<(), QuantError> {
+    if dtype.row_bytes(out.len()) != Some(bytes.len()) {
+        return Err(QuantError::LengthMismatch { dtype, bytes: bytes.len(), len: out.len() });
+    }
+    decode_blocks(dtype, bytes, out);
     Ok(())
 }
-pub fn decode(_: DType, bytes: &[u8], out: &mut [f32]) -> Result<(), QuantError> {
-    if bytes.len() != out.len() * 4 {
-        return Err(QuantError);
+
+/// [`decode`] for lengths that are known to match: surplus on either side is left alone.
+pub(crate) fn decode_blocks(dtype: DType, bytes: &[u8], out: &mut [f32]) {
+    match dtype {
+        DType::F32 => float32::decode(bytes, out),
+        DType::F16 => float16::decode(bytes, out),
+        DType::BF16 => bfloat16::decode(bytes, out),
+        DType::Q8_0 => q8_0::decode(bytes, out),
+        DType::Q4_0 => q4_0::decode(bytes, out),
     }
-    for (o, b) in out.iter_mut().zip(bytes.chunks_exact(4)) {
-        *o = f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
+}
+
+/// A format's own encoder met a finite value it cannot hold, at `index`.
+#[derive(Debug)]
+struct Overflow {
+    index: usize,
+}
+
+/// Position of the value of largest magnitude, the first of equals, as ggml takes it.
+fn index_of_largest(x: &[f32]) -> usize {
+    let (mut at, mut amax) = (0, 0.0);
+    for (i, v) in x.iter().enumerate() {
+        if v.abs() > amax {
+            (at, amax) = (i, v.abs());
+        }
     }
-    Ok(())
+    at
+}
+
+/// ggml's `1 / d`: zero for a zero scale, and for one so small that its inverse overflows, where ggml's is undefined.
+/// Such a scale is zero as an f16, so the block decodes to zeros whatever its numbers are.
+fn inverse(d: f32) -> f32 {
+    let id = 1.0 / d;
+    if id.is_finite() { id } else { 0.0 }
 }

@@ -1,0 +1,22 @@
+//! IEEE 754 binary16: 11 bits of precision, largest value 65504; rounded to nearest, ties to even.
+
+use super::Overflow;
+use alloc::vec::Vec;
+use half::f16;
+
+pub(super) fn encode(x: &[f32], out: &mut Vec<u8>) -> Result<(), Overflow> {
+    for (index, &v) in x.iter().enumerate() {
+        let h = f16::from_f32(v);
+        if !h.is_finite() {
+            return Err(Overflow { index });
+        }
+        out.extend(h.to_le_bytes());
+    }
+    Ok(())
+}
+
+pub(super) fn decode(bytes: &[u8], out: &mut [f32]) {
+    for (v, &b) in out.iter_mut().zip(bytes.as_chunks().0) {
+        *v = f16::from_le_bytes(b).to_f32();
+    }
+}
