@@ -4,16 +4,38 @@
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A kernel cannot read a weight.
+    /// A weight file was refused, or lacks something.
+    #[error(transparent)]
+    Gguf(#[from] crate::gguf::GgufError),
+    /// Something cannot be written to a weight file.
+    #[error(transparent)]
+    Write(#[from] crate::gguf::WriteError),
+    /// Numbers cannot be encoded or decoded.
+    #[error(transparent)]
+    Quant(#[from] crate::quant::QuantError),
+    /// A file cannot be read or written.
+    #[cfg(feature = "std")]
+    #[error(transparent)]
+    File(#[from] crate::gguf::FileError),
+    /// A kernel refuses a weight, a shape or an instruction set.
     #[error(transparent)]
     Kernel(#[from] crate::cpu::KernelError),
-    /// A network's description is wrong.
+    /// A noise schedule cannot be.
+    #[error(transparent)]
+    Schedule(#[from] crate::schedule::ScheduleError),
+    /// A network's configuration is wrong.
     #[error(transparent)]
     Network(#[from] crate::nn::NetworkError),
-    /// A plan cannot be made.
+    /// A plan cannot be made: memory.
     #[error(transparent)]
     Plan(#[from] crate::plan::PlanError),
-    /// An execution went wrong.
+    /// An execution cannot be set up, or made a NaN or an infinity.
     #[error(transparent)]
     Exec(#[from] crate::cpu::exec::ExecError),
+    /// The file's model is not one that this version runs, or its tensors are not the network's.
+    #[error(transparent)]
+    Model(#[from] crate::model::ModelError),
+    /// A request that the model or the session cannot serve.
+    #[error(transparent)]
+    Request(#[from] crate::model::RequestError),
 }

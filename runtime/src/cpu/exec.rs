@@ -1,9 +1,9 @@
 //! Executes plans with the CPU kernels, in one arena, allocating nothing.
 
-use super::{Activation, Context, Conv2dShape, Epilogue, ImageShape, KernelError, PackedMatrix};
-use crate::graph::{Graph, Op, Shape, WeightId, WeightKind};
-use crate::plan::{ALIGN, Plan, Slot, Step};
-use crate::quant::DType;
+use super::{Context, Conv2dShape, Epilogue, ImageShape, KernelError, PackedMatrix};
+use crate::graph::{Activation, Graph, Op, Shape, WeightId, WeightKind};
+use crate::plan::{ALIGN, Plan, PlanError, Slot, Step};
+use crate::quant::{DType, QuantError};
 use alloc::borrow::ToOwned;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -33,13 +33,12 @@ impl Weights {
     ///
     /// # Errors
     /// Data that does not have the size that its kind and type ask for, or a type that the kernels cannot read.
-    pub fn push(&mut self, kind: WeightKind, dtype: DType, data: &[u8]) -> Result<(), KernelError> {
+    pub fn push(&mut self, kind: WeightKind, dtype: DType, data: &[u8]) -> Result<(), ExecError> {
         let packed = match kind {
             WeightKind::Conv { out, kernel, inp } => {
                 Packed::Matrix(PackedMatrix::new(dtype, data, out, kernel * kernel, inp)?)
             }
             WeightKind::Linear { out, inp } => Packed::Matrix(PackedMatrix::new(dtype, data, out, 1, inp)?),
-            // As a matrix of one column would be read, so that the sizes are checked alike.
             WeightKind::Vector { .. } | WeightKind::Table { .. } => {
                 let mut values = vec![0.0; kind.elements()];
                 crate::quant::decode(dtype, data, &mut values)?;
@@ -82,9 +81,18 @@ impl Weights {
 }
 
 /// An execution that cannot be set up, or went wrong.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExecError {
+    /// The kernels cannot read a matrix.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// A bias or an embedding cannot be decoded.
+    #[error(transparent)]
+    Quant(#[from] QuantError),
+    /// More memory than allowed.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
     /// The weights are not the graph's.
     #[error("the weights are not those of this network")]
     Weights,
@@ -102,6 +110,20 @@ pub enum ExecError {
     },
 }
 
+/// How much memory an executor and what belongs to it may take.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MemoryLimit {
+    /// Bytes allowed in all.
+    pub allowed: u64,
+    /// Bytes of it that the caller needs.
+    pub reserved: u64,
+}
+
+impl MemoryLimit {
+    /// Whatever it takes.
+    pub const NONE: Self = Self { allowed: u64::MAX, reserved: 0 };
+}
+
 /// One thread of execution: an arena and scratch memory, large enough for each of its plans.
 pub struct Executor {
     context: Context,
@@ -117,14 +139,25 @@ impl Executor {
     /// Sets up the execution of several plans of one network (batch sizes), one at a time in the same memory.
     ///
     /// # Errors
-    /// [`ExecError::Weights`] if a graph has other weights.
-    pub fn new(context: Context, weights: Arc<Weights>, plans: Vec<(&Graph, Plan)>) -> Result<Self, ExecError> {
+    /// [`ExecError::Weights`] if a graph has other weights; [`PlanError::Memory`] if the limit is too low, before
+    /// anything is allocated.
+    pub fn new(
+        context: Context,
+        weights: Arc<Weights>,
+        plans: Vec<(&Graph, Plan)>,
+        limit: MemoryLimit,
+    ) -> Result<Self, ExecError> {
         if !plans.iter().all(|(graph, _)| weights.fit(graph)) {
             return Err(ExecError::Weights);
         }
         let plans: Vec<Plan> = plans.into_iter().map(|(_, plan)| plan).collect();
         let len = plans.iter().map(Plan::arena_len).max().unwrap_or(0);
         let scratch = plans.iter().map(|plan| scratch_bytes(&context, &weights, plan)).max().unwrap_or(0);
+        let own = (len as u64 + ALIGN as u64) * 4 + scratch as u64;
+        let needed = own.saturating_add(limit.reserved);
+        if needed > limit.allowed {
+            return Err(PlanError::Memory { needed, allowed: limit.allowed }.into());
+        }
         let arena = vec![0.0f32; len + ALIGN];
         let base = arena.as_ptr().align_offset(ALIGN * size_of::<f32>()).min(ALIGN);
         Ok(Self { context, weights, plans, arena, base, scratch: vec![0; scratch] })
@@ -293,7 +326,14 @@ fn execute(
 fn activate(activation: Activation, x: f32) -> f32 {
     match activation {
         Activation::None => x,
-        Activation::Relu => x.max(0.0),
+        // A NaN stays one, so that it is found where it arose.
+        Activation::Relu => {
+            if x < 0.0 {
+                0.0
+            } else {
+                x
+            }
+        }
         Activation::Silu => x / (1.0 + libm::expf(-x)),
     }
 }

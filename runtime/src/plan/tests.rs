@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::cpu::Context;
-use crate::cpu::exec::Executor;
+use crate::cpu::exec::{Executor, MemoryLimit};
 use crate::plan::random::{Random, evaluate, graph, weights};
 use alloc::sync::Arc;
 use alloc::vec;
@@ -35,7 +35,7 @@ fn a_plan_computes_what_the_graph_says() {
         let ids: Vec<Option<u32>> = (0..g.ids()[0].1).map(|i| [None, Some(3), Some(6)][i % 3]).collect();
         let expected = evaluate(&g, &plain, &inputs, &ids);
         let plans = [PlanOptions::default(), UNFUSED].map(|o| (&g, Plan::new(&g, &o).unwrap()));
-        let mut executor = Executor::new(Context::new(1), packed, plans.into()).unwrap();
+        let mut executor = Executor::new(Context::new(1), packed, plans.into(), MemoryLimit::NONE).unwrap();
         for plan in 0..2 {
             // Twice: the first execution leaves the arena dirty.
             for _ in 0..2 {
