@@ -1,1 +1,33 @@
-//! Stub: to be written.
+//! From a weight file to pictures: [`Pipeline`] (shared, immutable) -> [`Session`] (memory and threads) -> [`Run`] (one
+//! batch, step by step).
+//!
+//! The caller owns the loop, so progress, preview and cancelling need no callbacks:
+//!
+//! ```no_run
+//! use nijimi_runtime::{Error, gguf, model::{Pipeline, Request, SessionOptions}};
+//!
+//! fn sevens(bytes: &[u8]) -> Result<Vec<u8>, Error> {
+//!     let pipeline = Pipeline::load(&gguf::File::new_checked(bytes)?)?;
+//!     let mut session = pipeline.session(&SessionOptions { batch: 2, ..Default::default() })?;
+//!     let seven = Some(pipeline.label("7")?);
+//!     let request = Request { labels: &[seven, seven], seeds: &[1, 2], ..pipeline.request() };
+//!     let mut run = session.run(&request)?;
+//!     while let Some(step) = run.step()? {
+//!         eprintln!("{} of {}", step.index + 1, step.total);
+//!     }
+//!     Ok(run.to_u8())
+//! }
+//! ```
+
+mod error;
+mod info;
+mod load;
+mod pipeline;
+mod run;
+mod session;
+
+pub use error::{ModelError, RequestError};
+pub use info::{Defaults, Info};
+pub use pipeline::Pipeline;
+pub use run::{Run, StepInfo};
+pub use session::{Request, Session, SessionOptions, batch_seeds};

@@ -111,7 +111,7 @@ impl<D: Kit> Task<D> for Ddpm<D> {
         let labels = self.model.config().label_count;
         let size = height * width;
         let mut draw = Stream::new(s.seed, "timestep", at.step);
-        let levels: Vec<usize> = (0..n).map(|_| draw.below(s.steps as u32) as usize).collect();
+        let levels: Vec<usize> = (0..n).map(|_| draw.below(s.steps as u64) as usize).collect();
         let (mut x, mut eps) = (vec![0f32; n * size], vec![0f32; n * size]);
         let pictures = x.par_chunks_mut(size).zip(eps.par_chunks_mut(size)).enumerate();
         pictures.for_each(|(i, (x, eps))| {

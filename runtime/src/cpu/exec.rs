@@ -1,0 +1,339 @@
+//! Executes plans with the CPU kernels, in one arena, allocating nothing.
+
+use super::{Context, Conv2dShape, Epilogue, ImageShape, KernelError, PackedMatrix};
+use crate::graph::{Activation, Graph, Op, Shape, WeightId, WeightKind};
+use crate::plan::{ALIGN, Plan, PlanError, Slot, Step};
+use crate::quant::{DType, QuantError};
+use alloc::borrow::ToOwned;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// A weight as the kernels read it.
+enum Packed {
+    Matrix(PackedMatrix),
+    /// Biases and embeddings.
+    Values(Vec<f32>),
+}
+
+/// A network's weights, packed for the kernels; immutable, shared by all executors.
+#[derive(Default)]
+pub struct Weights {
+    items: Vec<(WeightKind, Packed)>,
+}
+
+impl Weights {
+    /// No weights yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds the next weight, in the order of [`Graph::weights`]: `data` in `dtype`, in the layout of `kind`.
+    ///
+    /// # Errors
+    /// Data that does not have the size that its kind and type ask for, or a type that the kernels cannot read.
+    pub fn push(&mut self, kind: WeightKind, dtype: DType, data: &[u8]) -> Result<(), ExecError> {
+        let packed = match kind {
+            WeightKind::Conv { out, kernel, inp } => {
+                Packed::Matrix(PackedMatrix::new(dtype, data, out, kernel * kernel, inp)?)
+            }
+            WeightKind::Linear { out, inp } => Packed::Matrix(PackedMatrix::new(dtype, data, out, 1, inp)?),
+            WeightKind::Vector { .. } | WeightKind::Table { .. } => {
+                let mut values = vec![0.0; kind.elements()];
+                crate::quant::decode(dtype, data, &mut values)?;
+                Packed::Values(values)
+            }
+        };
+        self.items.push((kind, packed));
+        Ok(())
+    }
+
+    /// Bytes in memory.
+    pub fn bytes(&self) -> usize {
+        let bytes = |packed: &Packed| match packed {
+            Packed::Matrix(m) => m.bytes(),
+            Packed::Values(v) => v.len() * 4,
+        };
+        self.items.iter().map(|(_, packed)| bytes(packed)).sum()
+    }
+
+    /// Whether these are the weights of that network.
+    pub fn fit(&self, graph: &Graph) -> bool {
+        self.items.len() == graph.weights().len()
+            && self.items.iter().zip(graph.weights()).all(|((kind, _), weight)| *kind == weight.kind)
+    }
+
+    // The kinds agree with the graph's (`fit`), so the other arms are never taken.
+    fn matrix(&self, id: WeightId) -> &PackedMatrix {
+        match &self.items[id.index()].1 {
+            Packed::Matrix(m) => m,
+            Packed::Values(_) => unreachable!("the weights were checked against the graph"),
+        }
+    }
+
+    fn values(&self, id: WeightId) -> &[f32] {
+        match &self.items[id.index()].1 {
+            Packed::Values(v) => v,
+            Packed::Matrix(_) => unreachable!("the weights were checked against the graph"),
+        }
+    }
+}
+
+/// An execution that cannot be set up, or went wrong.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExecError {
+    /// The kernels cannot read a matrix.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// A bias or an embedding cannot be decoded.
+    #[error(transparent)]
+    Quant(#[from] QuantError),
+    /// More memory than allowed.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The weights are not the graph's.
+    #[error("the weights are not those of this network")]
+    Weights,
+    /// A NaN or an infinity.
+    #[error("{step} ({kind}) made {value} at element {index} of its output")]
+    NotFinite {
+        /// The operation.
+        step: String,
+        /// Its kind.
+        kind: &'static str,
+        /// `NaN`, `inf` or `-inf`.
+        value: String,
+        /// Where in the output.
+        index: usize,
+    },
+}
+
+/// How much memory an executor and what belongs to it may take.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MemoryLimit {
+    /// Bytes allowed in all.
+    pub allowed: u64,
+    /// Bytes of it that the caller needs.
+    pub reserved: u64,
+}
+
+impl MemoryLimit {
+    /// Whatever it takes.
+    pub const NONE: Self = Self { allowed: u64::MAX, reserved: 0 };
+}
+
+/// One thread of execution: an arena and scratch memory, large enough for each of its plans.
+pub struct Executor {
+    context: Context,
+    weights: Arc<Weights>,
+    plans: Vec<Plan>,
+    arena: Vec<f32>,
+    /// The first element of `arena` on a 64-byte boundary.
+    base: usize,
+    scratch: Vec<u8>,
+}
+
+impl Executor {
+    /// Sets up the execution of several plans of one network (batch sizes), one at a time in the same memory.
+    ///
+    /// # Errors
+    /// [`ExecError::Weights`] if a graph has other weights; [`PlanError::Memory`] if the limit is too low, before
+    /// anything is allocated.
+    pub fn new(
+        context: Context,
+        weights: Arc<Weights>,
+        plans: Vec<(&Graph, Plan)>,
+        limit: MemoryLimit,
+    ) -> Result<Self, ExecError> {
+        if !plans.iter().all(|(graph, _)| weights.fit(graph)) {
+            return Err(ExecError::Weights);
+        }
+        let plans: Vec<Plan> = plans.into_iter().map(|(_, plan)| plan).collect();
+        let len = plans.iter().map(Plan::arena_len).max().unwrap_or(0);
+        let scratch = plans.iter().map(|plan| scratch_bytes(&context, &weights, plan)).max().unwrap_or(0);
+        let own = (len as u64 + ALIGN as u64) * 4 + scratch as u64;
+        let needed = own.saturating_add(limit.reserved);
+        if needed > limit.allowed {
+            return Err(PlanError::Memory { needed, allowed: limit.allowed }.into());
+        }
+        let arena = vec![0.0f32; len + ALIGN];
+        let base = arena.as_ptr().align_offset(ALIGN * size_of::<f32>()).min(ALIGN);
+        Ok(Self { context, weights, plans, arena, base, scratch: vec![0; scratch] })
+    }
+
+    /// The plans, in the order in which they were given.
+    pub fn plans(&self) -> &[Plan] {
+        &self.plans
+    }
+
+    /// Bytes of the arena and of the scratch memory.
+    pub fn bytes(&self) -> usize {
+        self.arena.len() * 4 + self.scratch.len()
+    }
+
+    /// The elements of an input, to be filled before each execution.
+    pub fn slot_mut(&mut self, slot: Slot) -> &mut [f32] {
+        &mut self.arena[self.base..][slot.range()]
+    }
+
+    /// The elements of an output, after an execution.
+    pub fn slot(&self, slot: Slot) -> &[f32] {
+        &self.arena[self.base..][slot.range()]
+    }
+
+    /// Executes a plan. `ids` are those of the plan's inputs of ids, one after the other; each must be a row of its
+    /// table.
+    pub fn run(&mut self, plan: usize, ids: &[Option<u32>]) {
+        for i in 0..self.plans[plan].steps().len() {
+            self.step(plan, i, ids);
+        }
+    }
+
+    /// Executes a plan and looks at each result.
+    ///
+    /// # Errors
+    /// [`ExecError::NotFinite`] names the first operation that made a NaN or an infinity.
+    pub fn run_checked(&mut self, plan: usize, ids: &[Option<u32>]) -> Result<(), ExecError> {
+        for i in 0..self.plans[plan].steps().len() {
+            self.step(plan, i, ids);
+            let step = &self.plans[plan].steps()[i];
+            let output = self.slot(step.output);
+            if let Some(index) = output.iter().position(|v| !v.is_finite()) {
+                let value = alloc::format!("{}", output[index]);
+                return Err(ExecError::NotFinite { step: step.name.to_owned(), kind: step.op.kind(), value, index });
+            }
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, plan: usize, i: usize, ids: &[Option<u32>]) {
+        let plan = &self.plans[plan];
+        let arena = &mut self.arena[self.base..][..plan.arena_len()];
+        execute(&self.context, &self.weights, plan, &plan.steps()[i], ids, &mut self.scratch, arena);
+    }
+}
+
+/// The most scratch memory that a step needs.
+fn scratch_bytes(context: &Context, weights: &Weights, plan: &Plan) -> usize {
+    let need = |step: &Step| match step.op {
+        Op::Conv2d { weight, .. } => {
+            let dtype = weights.matrix(weight).dtype();
+            conv_shape(&step.op, step.output.shape).map_or(0, |s| super::conv2d_scratch(context, &s, dtype))
+        }
+        Op::Linear { x, weight, .. } => {
+            super::linear_scratch(context, rows(x.shape), x.shape.c, weights.matrix(weight).dtype())
+        }
+        _ => 0,
+    };
+    plan.steps().iter().map(need).max().unwrap_or(0)
+}
+
+fn conv_shape(op: &Op<Slot>, y: Shape) -> Option<Conv2dShape> {
+    let Op::Conv2d { x, kernel, stride, pad, .. } = *op else { return None };
+    let Shape { n, h, w, c } = x.shape;
+    Some(Conv2dShape { n, h, w, c_in: c, c_out: y.c, kernel, stride, pad })
+}
+
+const fn rows(s: Shape) -> usize {
+    s.n * s.h * s.w
+}
+
+const fn image(s: Shape) -> ImageShape {
+    ImageShape { n: s.n, h: s.h, w: s.w, c: s.c }
+}
+
+/// The arena without a step's output: what lies left and right of it.
+#[derive(Clone, Copy)]
+struct Operands<'a> {
+    left: &'a [f32],
+    right: &'a [f32],
+    right_start: usize,
+}
+
+impl<'a> Operands<'a> {
+    fn get(self, slot: Slot) -> &'a [f32] {
+        let range = slot.range();
+        if range.end <= self.left.len() {
+            &self.left[range]
+        } else {
+            &self.right[range.start - self.right_start..range.end - self.right_start]
+        }
+    }
+}
+
+fn execute(
+    ctx: &Context,
+    weights: &Weights,
+    plan: &Plan,
+    step: &Step,
+    ids: &[Option<u32>],
+    scratch: &mut [u8],
+    arena: &mut [f32],
+) {
+    let (left, rest) = arena.split_at_mut(step.output.offset);
+    let (y, right) = rest.split_at_mut(step.output.len());
+    let operands = Operands { left, right, right_start: step.output.range().end };
+    let get = |slot| operands.get(slot);
+    // An operand that the output replaces is in `y` already; any other is copied there.
+    let replace = |x: Slot, y: &mut [f32]| {
+        if x.offset != step.output.offset {
+            y.copy_from_slice(get(x));
+        }
+    };
+    let epilogue = |bias: Option<WeightId>, residual: Option<Slot>, activation| Epilogue {
+        bias: bias.map_or(&[][..], |bias| weights.values(bias)),
+        residual: residual.map(get),
+        activation,
+    };
+    match step.op {
+        Op::Conv2d { x, weight, bias, residual, activation, .. } => {
+            if let Some(shape) = conv_shape(&step.op, step.output.shape) {
+                let e = epilogue(bias, residual, activation);
+                super::conv2d(ctx, &shape, get(x), weights.matrix(weight), &e, scratch, y);
+            }
+        }
+        Op::Linear { x, weight, bias, residual, activation } => {
+            let e = epilogue(bias, residual, activation);
+            super::linear(ctx, rows(x.shape), get(x), weights.matrix(weight), &e, scratch, y);
+        }
+        Op::Activate { x, activation } => {
+            replace(x, y);
+            y.iter_mut().for_each(|v| *v = activate(activation, *v));
+        }
+        Op::Add { a, b } => {
+            replace(a, y);
+            y.iter_mut().zip(get(b)).for_each(|(y, b)| *y += b);
+        }
+        Op::AddChannels { x, v } => super::add_channels(ctx, image(x.shape), get(x), get(v), y),
+        Op::MaxPool2 { x, add } => super::max_pool2(ctx, image(x.shape), get(x), add.map(get), y),
+        Op::UpsampleBilinear2 { x } => super::upsample_bilinear2(ctx, image(x.shape), get(x), y),
+        Op::UpsampleNearest2 { x } => super::upsample_nearest2(ctx, image(x.shape), get(x), y),
+        Op::Concat { a, b, add } => super::concat(ctx, image(a.shape), get(a), b.shape.c, get(b), add.map(get), y),
+        Op::PositionEncoding { t, dim } => {
+            let rows = y.chunks_exact_mut(dim).zip(get(t));
+            rows.for_each(|(row, &t)| super::position_encoding(t, dim, row));
+        }
+        Op::EmbeddingAdd { x, ids: input, table } => {
+            replace(x, y);
+            let skip: usize = plan.ids()[..input.index()].iter().map(|(_, n)| n).sum();
+            super::embedding_add(step.output.shape.c, weights.values(table), &ids[skip..][..x.shape.n], y);
+        }
+    }
+}
+
+fn activate(activation: Activation, x: f32) -> f32 {
+    match activation {
+        Activation::None => x,
+        // A NaN stays one, so that it is found where it arose.
+        Activation::Relu => {
+            if x < 0.0 {
+                0.0
+            } else {
+                x
+            }
+        }
+        Activation::Silu => x / (1.0 + libm::expf(-x)),
+    }
+}

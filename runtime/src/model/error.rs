@@ -1,0 +1,131 @@
+//! What can be wrong with a model's file, and with what is asked of the model.
+
+use crate::cpu::exec::ExecError;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// A file that is in order as a file, but not as a model.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// The file's model is of another kind than this version runs.
+    #[error("{key} is {found}, this version runs {expected}: convert the file, or use a newer version")]
+    Unsupported {
+        /// The metadata key.
+        key: &'static str,
+        /// What the file says.
+        found: String,
+        /// What would be understood.
+        expected: &'static str,
+    },
+    /// Metadata that contradicts itself.
+    #[error("{key} is {found}, must be {expected}")]
+    Value {
+        /// The metadata key.
+        key: &'static str,
+        /// What the file says.
+        found: String,
+        /// What it must be.
+        expected: String,
+    },
+    /// A tensor that the network needs is not in the file.
+    #[error("tensor {name} is missing: the network needs it with dimensions {expected:?}")]
+    MissingTensor {
+        /// The tensor.
+        name: String,
+        /// Its dimensions, fastest first.
+        expected: [u64; 4],
+    },
+    /// A tensor that the network does not know.
+    #[error("tensor {name} with dimensions {found:?} is not of this network: the file's configuration is wrong")]
+    ExtraTensor {
+        /// The tensor.
+        name: String,
+        /// Its dimensions, fastest first.
+        found: [u64; 4],
+    },
+    /// A tensor of another shape than the network needs.
+    #[error("tensor {name} has dimensions {found:?}, the network needs {expected:?}")]
+    TensorShape {
+        /// The tensor.
+        name: String,
+        /// Its dimensions, fastest first.
+        found: [u64; 4],
+        /// Those needed.
+        expected: [u64; 4],
+    },
+    /// A tensor whose data cannot be used.
+    #[error("tensor {name}: {source}")]
+    Tensor {
+        /// The tensor.
+        name: String,
+        /// What is wrong.
+        source: ExecError,
+    },
+}
+
+/// A request that cannot be served, or a run that failed.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// The model has no label of that name.
+    #[error("no label {label:?}: {}", listing(.known))]
+    UnknownLabel {
+        /// What was asked for.
+        label: String,
+        /// The labels that exist.
+        known: Vec<String>,
+    },
+    /// The model has no label of that number.
+    #[error("label {label} of picture {picture} is not one of the model's {count}")]
+    LabelRange {
+        /// The picture, from 0.
+        picture: usize,
+        /// What was asked for.
+        label: u32,
+        /// How many labels the model has; 0 is an unconditional model.
+        count: usize,
+    },
+    /// A number out of its range.
+    #[error("{what} is {found}, must be {expected}")]
+    Range {
+        /// Which number.
+        what: &'static str,
+        /// What was asked for.
+        found: String,
+        /// What is possible.
+        expected: String,
+    },
+    /// As many seeds as pictures are needed.
+    #[error("{labels} labels and {seeds} seeds: give one of each a picture")]
+    Lengths {
+        /// How many labels.
+        labels: usize,
+        /// How many seeds.
+        seeds: usize,
+    },
+    /// The session has no memory for guidance.
+    #[error("guidance_scale {scale} needs a session made with guidance: set SessionOptions::guidance")]
+    GuidanceNotPlanned {
+        /// What was asked for.
+        scale: f32,
+    },
+    /// A NaN or an infinity: the weights are damaged, or the guidance is too strong.
+    #[error("step {step} of {total}: {source}")]
+    NotFinite {
+        /// The step, from 1.
+        step: usize,
+        /// How many steps.
+        total: usize,
+        /// The operation.
+        source: ExecError,
+    },
+}
+
+/// The labels that exist, as a sentence.
+fn listing(labels: &[String]) -> String {
+    if labels.is_empty() {
+        return "the model knows none, so draw without one".into();
+    }
+    alloc::format!("the model knows {}", labels.join(", "))
+}

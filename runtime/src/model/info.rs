@@ -1,0 +1,170 @@
+//! What a file says of its model.
+
+use super::ModelError;
+use crate::Error;
+use crate::gguf::{File, GgufError, Value};
+use crate::nn::BookUnet;
+use crate::sampler::Method;
+use crate::schedule::Schedule;
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+/// How the model is best sampled, if the user says nothing.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Defaults {
+    /// The sampler.
+    pub method: Method,
+    /// Number of steps.
+    pub steps: usize,
+    /// Strength of classifier-free guidance; 1 is none.
+    pub guidance_scale: f32,
+}
+
+/// A model's description, from the file's metadata.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Info {
+    /// `general.name`, or empty.
+    pub name: String,
+    /// `general.license`, or empty.
+    pub license: String,
+    /// The network.
+    pub network: BookUnet,
+    /// The labels' names, by id; empty for an unconditional model.
+    pub labels: Vec<String>,
+    /// The values of black and white, `[0, 1]` in the book.
+    pub range: [f32; 2],
+    /// The noise levels.
+    pub schedule: Schedule,
+    /// The number by which the network knows level 1.
+    pub first_timestep: u32,
+    /// How it is best sampled.
+    pub defaults: Defaults,
+}
+
+const KEYS: [(&str, &str); 5] = [
+    ("general.architecture", "nijimi"),
+    ("nijimi.system", "ddpm"),
+    ("nijimi.network", "book-unet"),
+    ("nijimi.schedule.kind", "linear"),
+    ("nijimi.prediction_type", "epsilon"),
+];
+
+/// The version of our keys that is read.
+const FORMAT_VERSION: u32 = 1;
+
+/// The most noise levels that a schedule may have.
+const MAX_LEVELS: usize = 1 << 20;
+
+impl Info {
+    pub(super) fn read(file: &File<'_>) -> Result<Self, Error> {
+        let key = "nijimi.format_version";
+        // The kind first: a file of another program lacks our keys, and that is not what is wrong with it.
+        let (architecture, rest) = KEYS.split_at(1);
+        supported(file, architecture)?;
+        let version = file.u32(key)?;
+        if version != FORMAT_VERSION {
+            return Err(ModelError::Unsupported { key, found: version.to_string(), expected: "1" }.into());
+        }
+        supported(file, rest)?;
+        let network = BookUnet {
+            in_channels: file.u32("nijimi.unet.in_channels")? as usize,
+            channels: file.u32s("nijimi.unet.channels")?.iter().map(|&c| c as usize).collect(),
+            time_dim: file.u32("nijimi.unet.time_dim")? as usize,
+            label_count: file.u32("nijimi.unet.label_count")? as usize,
+            height: file.u32("nijimi.image.height")? as usize,
+            width: file.u32("nijimi.image.width")? as usize,
+        };
+        network.validate()?;
+        if network.time_dim == 0 {
+            return Err(wrong("nijimi.unet.time_dim", 0, "at least 1: the noise level reaches the network through it"));
+        }
+        let channels = file.u32("nijimi.image.channels")?;
+        if channels as usize != network.in_channels {
+            return Err(wrong("nijimi.image.channels", channels, format!("{}, as the network's", network.in_channels)));
+        }
+        let levels = file.u32("nijimi.schedule.steps")?;
+        if levels as usize > MAX_LEVELS {
+            return Err(wrong("nijimi.schedule.steps", levels, format!("at most {MAX_LEVELS}")));
+        }
+        let (start, end) = (file.f64("nijimi.schedule.beta_start")?, file.f64("nijimi.schedule.beta_end")?);
+        let labels = labels(file, network.label_count)?;
+        let defaults = defaults(file, levels)?;
+        Ok(Self {
+            name: text(file, "general.name"),
+            license: text(file, "general.license"),
+            labels,
+            range: range(file)?,
+            schedule: Schedule::linear(start, end, levels as usize)?,
+            first_timestep: file.u32("nijimi.first_timestep")?,
+            defaults,
+            network,
+        })
+    }
+}
+
+fn wrong(key: &'static str, found: impl ToString, expected: impl Into<String>) -> Error {
+    ModelError::Value { key, found: found.to_string(), expected: expected.into() }.into()
+}
+
+fn supported(file: &File<'_>, keys: &[(&'static str, &'static str)]) -> Result<(), Error> {
+    for &(key, expected) in keys {
+        let found = file.str(key)?;
+        if found != expected {
+            return Err(ModelError::Unsupported { key, found: format!("{found:?}"), expected }.into());
+        }
+    }
+    Ok(())
+}
+
+/// A text that serves people only: absent, or of another type, it is empty.
+fn text(file: &File<'_>, key: &str) -> String {
+    if let Some(Value::Str(s)) = file.get(key) { s.to_owned() } else { String::new() }
+}
+
+/// `found`, or `default` where the file has no such key. A key of another type stays an error.
+fn or<T>(found: Result<T, GgufError>, default: T) -> Result<T, GgufError> {
+    match found {
+        Err(GgufError::MissingKey { .. }) => Ok(default),
+        found => found,
+    }
+}
+
+fn labels(file: &File<'_>, count: usize) -> Result<Vec<String>, Error> {
+    let key = "nijimi.labels";
+    let labels = or(file.strs(key), Vec::new())?;
+    if labels.len() != count {
+        return Err(wrong(key, format!("{} names", labels.len()), format!("{count}, as nijimi.unet.label_count says")));
+    }
+    if let Some(twice) = labels.iter().enumerate().find_map(|(i, l)| labels[..i].contains(l).then_some(l)) {
+        return Err(wrong(key, format!("a list with {twice:?} twice"), "a list of different names"));
+    }
+    Ok(labels.into_iter().map(str::to_owned).collect())
+}
+
+fn range(file: &File<'_>) -> Result<[f32; 2], Error> {
+    let key = "nijimi.image.range";
+    match file.f32s(key)?[..] {
+        [low, high] if low < high && low.is_finite() && high.is_finite() => Ok([low, high]),
+        ref other => Err(wrong(key, format!("{other:?}"), "two rising numbers")),
+    }
+}
+
+fn defaults(file: &File<'_>, levels: u32) -> Result<Defaults, Error> {
+    let name = or(file.str("nijimi.sampler.method"), "ddim")?;
+    let method = Method::from_name(name).ok_or_else(|| ModelError::Unsupported {
+        key: "nijimi.sampler.method",
+        found: format!("{name:?}"),
+        expected: "ddpm or ddim",
+    })?;
+    let steps = or(file.u32("nijimi.sampler.steps"), levels.min(50))?;
+    if steps == 0 || steps > levels {
+        return Err(wrong("nijimi.sampler.steps", steps, format!("1 to {levels}")));
+    }
+    let guidance_scale = or(file.f32("nijimi.sampler.guidance_scale"), 1.0)?;
+    if !guidance_scale.is_finite() {
+        return Err(wrong("nijimi.sampler.guidance_scale", guidance_scale, "a finite number"));
+    }
+    Ok(Defaults { method, steps: steps as usize, guidance_scale })
+}

@@ -1,0 +1,80 @@
+//! A model in memory: its description and packed weights.
+
+use super::session::{Request, Session, SessionOptions};
+use super::{Info, RequestError, load};
+use crate::Error;
+use crate::cpu::exec::Weights;
+use crate::gguf::File;
+use alloc::borrow::ToOwned;
+use alloc::sync::Arc;
+
+/// A loaded model, immutable. Clones share it; any number of sessions on any threads may use it at once.
+#[derive(Clone)]
+pub struct Pipeline {
+    pub(super) model: Arc<Model>,
+}
+
+pub(super) struct Model {
+    pub info: Info,
+    pub weights: Arc<Weights>,
+}
+
+impl Pipeline {
+    /// Loads a model. The weights are copied and packed for the kernels; the file's bytes are not needed afterwards.
+    ///
+    /// # Errors
+    /// Metadata that is missing, of the wrong type or unknown to this version; tensors that are missing, too many, or
+    /// of another shape than the network's.
+    pub fn load(file: &File<'_>) -> Result<Self, Error> {
+        let info = Info::read(file)?;
+        let weights = load::weights(file, &info.network.graph(1)?)?;
+        Ok(Self { model: Arc::new(Model { info, weights: Arc::new(weights) }) })
+    }
+
+    /// What the file says of the model.
+    pub fn info(&self) -> &Info {
+        &self.model.info
+    }
+
+    /// Bytes of the packed weights.
+    pub fn weight_bytes(&self) -> usize {
+        self.model.weights.bytes()
+    }
+
+    /// The id of a label.
+    ///
+    /// # Errors
+    /// [`RequestError::UnknownLabel`], which lists the labels that exist.
+    pub fn label(&self, name: &str) -> Result<u32, RequestError> {
+        let labels = &self.model.info.labels;
+        let id = labels.iter().position(|label| label == name);
+        id.map(|id| id as u32)
+            .ok_or_else(|| RequestError::UnknownLabel { label: name.to_owned(), known: labels.clone() })
+    }
+
+    /// A request with the model's defaults, for no pictures yet: set `labels` and `seeds`.
+    pub fn request(&self) -> Request<'static> {
+        let defaults = self.model.info.defaults;
+        Request {
+            labels: &[],
+            seeds: &[],
+            method: defaults.method,
+            steps: defaults.steps,
+            guidance_scale: defaults.guidance_scale,
+        }
+    }
+
+    /// Makes a session: plans, then allocates all memory that its runs use.
+    ///
+    /// # Errors
+    /// A batch out of range, or more memory than the options allow; the error has both figures.
+    pub fn session(&self, options: &SessionOptions) -> Result<Session, Error> {
+        Session::new(self, options)
+    }
+}
+
+impl core::fmt::Debug for Pipeline {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Pipeline").field("info", self.info()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,204 @@
+//! A session: plans, memory and threads for runs of up to a batch of pictures.
+
+use super::RequestError;
+use super::pipeline::{Model, Pipeline};
+use super::run::{Run, Settings};
+use crate::Error;
+use crate::cpu::Context;
+use crate::cpu::exec::{ExecError, Executor, MemoryLimit};
+use crate::graph::Graph;
+use crate::nn::BookUnet;
+use crate::plan::{Plan, PlanOptions, Slot};
+use crate::sampler::{self, Method, Sampler};
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// The largest batch of a session.
+const MAX_BATCH: usize = 65536;
+
+/// What a session is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SessionOptions {
+    /// The most pictures of one run, at least 1.
+    pub batch: usize,
+    /// Whether runs may use classifier-free guidance, which evaluates the network for twice as many pictures.
+    pub guidance: bool,
+    /// Threads; 0 for as many as the machine has cores.
+    pub threads: usize,
+    /// The most bytes of memory that the session may take, weights not counted.
+    pub memory_limit: Option<u64>,
+}
+
+impl Default for SessionOptions {
+    /// One picture, guidance possible, all cores, any memory.
+    fn default() -> Self {
+        Self { batch: 1, guidance: true, threads: 0, memory_limit: None }
+    }
+}
+
+/// What to draw. [`Pipeline::request`] has the model's defaults.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Request<'a> {
+    /// One a picture: what it shall show; `None` for whatever comes.
+    pub labels: &'a [Option<u32>],
+    /// One a picture. A picture depends on its own seed and label alone, never on its neighbours.
+    pub seeds: &'a [u64],
+    /// The sampler, with DDIM's share of fresh noise.
+    pub method: Method,
+    /// Number of steps, at most the schedule's.
+    pub steps: usize,
+    /// Strength of classifier-free guidance (Ho and Salimans 2022): 1 is none, 0 ignores the labels.
+    pub guidance_scale: f32,
+}
+
+/// The seeds of a batch that starts with `first`: picture `i` has `first + i`.
+pub fn batch_seeds(first: u64, n: usize) -> Vec<u64> {
+    (0..n as u64).map(|i| first.wrapping_add(i)).collect()
+}
+
+/// Where a plan's inputs and output lie.
+#[derive(Clone, Copy)]
+pub(super) struct Ports {
+    pub x: Slot,
+    pub t: Slot,
+    pub eps: Slot,
+}
+
+/// Everything that runs use; nothing is allocated afterwards. It holds on to its model, and can be sent to another
+/// thread.
+pub struct Session {
+    pub(super) model: Arc<Model>,
+    pub(super) exec: Executor,
+    /// Of the plan for the batch, and of the one for twice the batch, if guidance was asked for.
+    pub(super) ports: Vec<Ports>,
+    pub(super) batch: usize,
+    /// The pictures, between steps.
+    pub(super) x: Vec<f32>,
+    /// The network's answer, guidance applied.
+    pub(super) eps: Vec<f32>,
+    pub(super) estimate: Vec<f32>,
+    /// One picture's fresh noise.
+    pub(super) noise: Vec<f32>,
+    pub(super) ids: Vec<Option<u32>>,
+    pub(super) seeds: Vec<u64>,
+    pub(super) sampler: Sampler,
+}
+
+impl Session {
+    pub(super) fn new(pipeline: &Pipeline, options: &SessionOptions) -> Result<Self, Error> {
+        let model = pipeline.model.clone();
+        let network = &model.info.network;
+        let batch = options.batch;
+        in_range("batch", batch, 1, MAX_BATCH)?;
+        let guided = options.guidance && network.label_count > 0;
+        let sizes = if guided { &[batch, 2 * batch][..] } else { &[batch][..] };
+
+        let graphs = sizes.iter().map(|&n| network.graph(n)).collect::<Result<Vec<Graph>, _>>()?;
+        // The limit is the session's: the executor adds up what it and the buffers below take.
+        let plan = |graph| Plan::new(graph, &PlanOptions::default()).map(|plan| (graph, plan));
+        let plans = graphs.iter().map(plan).collect::<Result<Vec<_>, _>>()?;
+        let ports =
+            plans.iter().map(|(_, plan)| ports(plan)).collect::<Option<Vec<Ports>>>().ok_or(ExecError::Weights)?;
+
+        let picture = network.height * network.width * network.in_channels;
+        let elements = batch * picture;
+        let per_picture = (2 * size_of::<Option<u32>>() + size_of::<u64>()) as u64;
+        let reserved = (3 * elements as u64 + picture as u64) * 4 + batch as u64 * per_picture;
+        let limit = MemoryLimit { allowed: options.memory_limit.unwrap_or(u64::MAX), reserved };
+        let exec = Executor::new(Context::new(options.threads), model.weights.clone(), plans, limit)?;
+        Ok(Self {
+            exec,
+            ports,
+            batch,
+            x: vec![0.0; elements],
+            eps: vec![0.0; elements],
+            estimate: vec![0.0; elements],
+            noise: vec![0.0; picture],
+            ids: vec![None; 2 * batch],
+            seeds: vec![0; batch],
+            sampler: Sampler::with_capacity(model.info.schedule.steps()),
+            model,
+        })
+    }
+
+    /// The most pictures of one run.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// Bytes of memory that the session takes, weights not counted.
+    pub fn bytes(&self) -> usize {
+        let buffers = (self.x.len() + self.eps.len() + self.estimate.len() + self.noise.len()) * 4;
+        self.exec.bytes() + buffers + self.ids.len() * size_of::<Option<u32>>() + self.seeds.len() * size_of::<u64>()
+    }
+
+    /// The plans: for the batch, and, with guidance, for twice the batch.
+    pub fn plans(&self) -> &[Plan] {
+        self.exec.plans()
+    }
+
+    /// Starts a run. Fewer pictures than the batch take as long as the full batch. A run may be dropped at any step;
+    /// the session can then run again.
+    ///
+    /// # Errors
+    /// A request that the model or this session cannot serve.
+    pub fn run(&mut self, request: &Request<'_>) -> Result<Run<'_>, Error> {
+        let info = &self.model.info;
+        let n = request.labels.len();
+        if n != request.seeds.len() {
+            return Err(RequestError::Lengths { labels: n, seeds: request.seeds.len() }.into());
+        }
+        in_range("number of pictures", n, 1, self.batch)?;
+        in_range("steps", request.steps, 1, info.schedule.steps())?;
+        let finite = request.guidance_scale.is_finite();
+        check(finite, "guidance_scale", request.guidance_scale, "a finite number")?;
+        let count = info.network.label_count;
+        for (picture, label) in request.labels.iter().enumerate() {
+            if let Some(label) = label.filter(|&label| label as usize >= count) {
+                return Err(RequestError::LabelRange { picture, label, count }.into());
+            }
+        }
+
+        let scale = request.guidance_scale;
+        let conditional = request.labels.iter().any(Option::is_some);
+        let guided = conditional && scale != 1.0 && scale != 0.0;
+        if guided && self.ports.len() < 2 {
+            return Err(RequestError::GuidanceNotPlanned { scale }.into());
+        }
+        let config = sampler::Config { steps: request.steps, ..sampler::Config::default() };
+        self.sampler.set(&info.schedule, request.method, &config)?;
+        // The second half stays without labels; with scale 0 all of them do.
+        self.ids.fill(None);
+        if scale != 0.0 {
+            self.ids[..n].copy_from_slice(request.labels);
+        }
+        self.seeds.fill(0);
+        self.seeds[..n].copy_from_slice(request.seeds);
+        let settings = Settings {
+            pictures: n,
+            plan: usize::from(guided),
+            guidance_scale: scale,
+        };
+        Ok(Run::start(self, settings))
+    }
+}
+
+fn ports(plan: &Plan) -> Option<Ports> {
+    let x = plan.input(BookUnet::PICTURE)?;
+    Some(Ports { x, t: plan.input(BookUnet::TIME)?, eps: plan.output(BookUnet::PICTURE)? })
+}
+
+fn check(ok: bool, what: &'static str, found: impl ToString, expected: impl Into<String>) -> Result<(), RequestError> {
+    if ok { Ok(()) } else { Err(RequestError::Range { what, found: found.to_string(), expected: expected.into() }) }
+}
+
+fn in_range(what: &'static str, found: usize, min: usize, max: usize) -> Result<(), RequestError> {
+    // Not through `check`, whose texts would be allocated for every request.
+    if (min..=max).contains(&found) {
+        return Ok(());
+    }
+    check(false, what, found, format!("{min} to {max}"))
+}

@@ -1,0 +1,110 @@
+//! Lifetimes, and a place in the arena for every activation.
+
+use super::ALIGN;
+use crate::graph::{Graph, Node, Op, ValueId};
+use alloc::vec;
+use alloc::vec::Vec;
+
+pub(super) struct Arena {
+    /// By value, in elements. A dropped value has offset 0.
+    pub offsets: Vec<u64>,
+    /// Elements of the arena.
+    pub len: u64,
+    /// Elements live at the fullest step.
+    pub peak: u64,
+}
+
+/// Memory shared by a value and those that replace it in place.
+#[derive(Clone, Copy)]
+struct Buffer {
+    size: u64,
+    /// First and last moment at which it holds something needed; moment 0 is before the first step.
+    first: usize,
+    last: usize,
+    offset: u64,
+}
+
+/// Gives every value its offset: largest first, each in the tightest gap that is free during its whole life (Pisarchyk
+/// and Lee 2020, "Efficient memory management for deep neural net inference", greedy by size). An addition may have
+/// its operands exchanged so that the output can replace one.
+pub(super) fn allocate(nodes: &mut [Node], graph: &Graph) -> Arena {
+    let last = last_uses(nodes, graph);
+    let mut buffers: Vec<Buffer> = Vec::new();
+    let mut buffer_of: Vec<Option<usize>> = vec![None; graph.values().len()];
+    let size = |value: ValueId| (graph.shape(value).elements() as u64).next_multiple_of(ALIGN as u64);
+
+    for port in graph.inputs() {
+        let value = port.value.index();
+        buffer_of[value] = Some(buffers.len());
+        buffers.push(Buffer { size: size(port.value), first: 0, last: last[value], offset: 0 });
+    }
+    for (i, node) in nodes.iter_mut().enumerate() {
+        let moment = i + 1;
+        let output = node.output.index();
+        let replaced = replaceable(node, moment, &last, graph).and_then(|value| buffer_of[value.index()]);
+        if let Some(buffer) = replaced {
+            buffers[buffer].last = last[output];
+            buffer_of[output] = Some(buffer);
+        } else {
+            buffer_of[output] = Some(buffers.len());
+            buffers.push(Buffer { size: size(node.output), first: moment, last: last[output].max(moment), offset: 0 });
+        }
+    }
+
+    let mut order: Vec<usize> = (0..buffers.len()).collect();
+    order.sort_by_key(|&b| (core::cmp::Reverse(buffers[b].size), buffers[b].first));
+    for (placed, &b) in order.iter().enumerate() {
+        buffers[b].offset = best_fit(&buffers, &order[..placed], buffers[b]);
+    }
+    let len = buffers.iter().map(|b| b.offset.saturating_add(b.size)).max().unwrap_or(0);
+    let live = |moment| buffers.iter().filter(move |b| (b.first..=b.last).contains(&moment)).map(|b| b.size).sum();
+    let peak = (0..=nodes.len()).map(live).max().unwrap_or(0);
+    let offsets = buffer_of.iter().map(|b| b.map_or(0, |b| buffers[b].offset)).collect();
+    Arena { offsets, len, peak }
+}
+
+/// The moment of each value's last reading; an output is read after the last step.
+fn last_uses(nodes: &[Node], graph: &Graph) -> Vec<usize> {
+    let mut last = vec![0; graph.values().len()];
+    for (i, node) in nodes.iter().enumerate() {
+        node.op.reads().for_each(|value| last[value.index()] = i + 1);
+    }
+    graph.outputs().iter().for_each(|port| last[port.value.index()] = nodes.len() + 1);
+    last
+}
+
+/// The operand that the output may replace: the operation allows it, and this is its only and last reading.
+fn replaceable(node: &mut Node, moment: usize, last: &[usize], graph: &Graph) -> Option<ValueId> {
+    let free = |value: ValueId, op: &Op<ValueId>| {
+        last[value.index()] == moment
+            && op.reads().filter(|&read| read == value).count() == 1
+            && graph.shape(value) == graph.shape(node.output)
+    };
+    if let Op::Add { a, b } = node.op
+        && !free(a, &node.op)
+        && free(b, &node.op)
+    {
+        node.op = Op::Add { a: b, b: a };
+    }
+    node.op.in_place().filter(|&value| free(value, &node.op))
+}
+
+fn best_fit(buffers: &[Buffer], placed: &[usize], new: Buffer) -> u64 {
+    let mut busy: Vec<(u64, u64)> = placed
+        .iter()
+        .map(|&b| buffers[b])
+        .filter(|b| b.first <= new.last && new.first <= b.last)
+        .map(|b| (b.offset, b.offset.saturating_add(b.size)))
+        .collect();
+    busy.sort_unstable();
+    let mut best: Option<(u64, u64)> = None;
+    let mut end = 0;
+    for (from, to) in busy {
+        let gap = from.saturating_sub(end);
+        if gap >= new.size && best.is_none_or(|(tightest, _)| gap < tightest) {
+            best = Some((gap, end));
+        }
+        end = end.max(to);
+    }
+    best.map_or(end, |(_, offset)| offset)
+}

@@ -1,0 +1,84 @@
+//! Rewriting: additions and activations move into the operation whose result they alone use.
+
+use crate::graph::{Activation, Graph, Node, Op, ValueId};
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// Folds activations and residual additions into convolutions and linear layers, channel additions into pooling and
+/// concatenation. The fused operation stands where the last of its parts stood, so that all operands exist.
+pub(super) fn fuse(nodes: &mut Vec<Node>, graph: &Graph) {
+    let uses = count_uses(nodes, graph);
+    let mut producer: Vec<Option<usize>> = vec![None; graph.values().len()];
+    let mut absorbed = vec![false; nodes.len()];
+    for i in 0..nodes.len() {
+        let fused = {
+            // The operation that makes `value`, if nothing else reads it.
+            let sole = |value: ValueId| producer[value.index()].filter(|_| uses[value.index()] == 1);
+            candidates(&nodes[i].op)
+                .into_iter()
+                .flatten()
+                .find_map(|x| sole(x).and_then(|p| Some((p, absorb(&nodes[p].op, &nodes[i].op, x)?))))
+        };
+        if let Some((p, op)) = fused {
+            nodes[i].name = core::mem::take(&mut nodes[p].name);
+            nodes[i].op = op;
+            absorbed[p] = true;
+        }
+        producer[nodes[i].output.index()] = Some(i);
+    }
+    let mut absorbed = absorbed.into_iter();
+    nodes.retain(|_| absorbed.next() != Some(true));
+}
+
+/// Removes what no output needs.
+pub(super) fn drop_dead(nodes: &mut Vec<Node>, graph: &Graph) {
+    let mut needed = vec![false; graph.values().len()];
+    for port in graph.outputs() {
+        needed[port.value.index()] = true;
+    }
+    for node in nodes.iter().rev() {
+        if needed[node.output.index()] {
+            node.op.reads().for_each(|value| needed[value.index()] = true);
+        }
+    }
+    nodes.retain(|node| needed[node.output.index()]);
+}
+
+/// How often each value is read; the caller's reading of an output counts.
+fn count_uses(nodes: &[Node], graph: &Graph) -> Vec<usize> {
+    let mut uses = vec![0; graph.values().len()];
+    let read = nodes.iter().flat_map(|node| node.op.reads());
+    read.chain(graph.outputs().iter().map(|port| port.value)).for_each(|value| uses[value.index()] += 1);
+    uses
+}
+
+/// The operands whose producers may absorb the operation.
+fn candidates(op: &Op<ValueId>) -> [Option<ValueId>; 2] {
+    match *op {
+        Op::Activate { x, .. } | Op::AddChannels { x, .. } => [Some(x), None],
+        Op::Add { a, b } => [Some(a), Some(b)],
+        _ => [None, None],
+    }
+}
+
+/// `first` extended by `then`, which reads `first`'s output `x`; `None` if `first` has no place for it.
+fn absorb(first: &Op<ValueId>, then: &Op<ValueId>, x: ValueId) -> Option<Op<ValueId>> {
+    let mut op = *first;
+    match (&mut op, *then) {
+        (
+            Op::Conv2d { activation: slot @ Activation::None, .. }
+            | Op::Linear { activation: slot @ Activation::None, .. },
+            Op::Activate { activation, .. },
+        ) => *slot = activation,
+        (
+            Op::Conv2d { activation: Activation::None, residual: slot @ None, .. }
+            | Op::Linear { activation: Activation::None, residual: slot @ None, .. },
+            Op::Add { a, b },
+        ) => *slot = Some(if a == x { b } else { a }),
+        (Op::MaxPool2 { add: slot @ None, .. } | Op::Concat { add: slot @ None, .. }, Op::AddChannels { v, .. }) => {
+            *slot = Some(v);
+        }
+        _ => return None,
+    }
+    Some(op)
+}

@@ -1,0 +1,194 @@
+//! Random networks for tests, and their evaluation without a plan.
+
+use crate::cpu::exec::Weights;
+use crate::graph::{Activation, Graph, Op, Shape, ValueId, WeightKind};
+use crate::quant::DType;
+use alloc::format;
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// A small deterministic generator (SplitMix64): tests only.
+pub(crate) struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub fn below(&mut self, n: usize) -> usize {
+        (self.next() % n as u64) as usize
+    }
+
+    /// In [-1, 1).
+    pub fn unit(&mut self) -> f32 {
+        (self.next() >> 40) as f32 / (1u32 << 23) as f32 - 1.0
+    }
+
+    pub fn fill(&mut self, n: usize) -> Vec<f32> {
+        (0..n).map(|_| self.unit()).collect()
+    }
+}
+
+/// A network of some 5 to 40 operations that uses every kind of operation, with dead ends and values used often.
+pub(crate) fn graph(seed: u64) -> Graph {
+    let r = &mut Random(seed);
+    let g = &mut Graph::new();
+    let n = 1 + r.below(3);
+    let picture = g.input("x", Shape::new(n, 4, 8, 1 + r.below(5))).unwrap();
+    let t = g.input("t", Shape::vector(n, 1)).unwrap();
+    let ids = g.input_ids("labels", n);
+    let mut values = vec![picture, g.position_encoding("pos", t, 1 + r.below(20)).unwrap()];
+    let count = 5 + r.below(36);
+    for i in 0..count {
+        // Mostly recent values, so that chains form.
+        let back = if r.below(3) == 0 { values.len() } else { values.len().min(2) };
+        let x = values[values.len() - 1 - r.below(back)];
+        let other = values[r.below(values.len())];
+        let (s, name) = (g.shape(x), format!("op{i}"));
+        let channels = 1 + r.below(24);
+        // An operation that does not suit the shapes is refused by the graph, and left out.
+        let y = match r.below(13) {
+            0 | 1 => g.conv2d(&name, x, channels, [3, 1, 1], r.below(4) > 0),
+            2 => g.conv2d(&name, x, channels, [3, 2, 1], true),
+            3 | 4 => g.linear(&name, x, if r.below(2) == 0 { s.c } else { channels }, r.below(4) > 0),
+            5 => g.relu(&name, x),
+            6 => g.silu(&name, x),
+            7 => {
+                let same: Vec<ValueId> = values.iter().copied().filter(|&v| g.shape(v) == s).collect();
+                let other = same[r.below(same.len())];
+                if r.below(2) == 0 { g.add(&name, x, other) } else { g.add(&name, other, x) }
+            }
+            8 => {
+                let mlp = values.iter().copied().rfind(|&v| g.shape(v).h * g.shape(v).w == 1).unwrap_or(x);
+                let v = g.linear(&format!("{name}.v"), mlp, s.c, true).unwrap();
+                values.push(v);
+                g.add_channels(&name, x, v)
+            }
+            9 => g.max_pool2(&name, x),
+            10 if s.h <= 16 => g.upsample_bilinear2(&name, x),
+            10 => g.upsample_nearest2(&name, x),
+            11 => g.concat(&name, x, other),
+            _ => g.embedding_add(&name, x, ids, 7),
+        };
+        values.extend(y.ok());
+    }
+    let last = *values.last().unwrap();
+    g.output("y", last).unwrap();
+    if r.below(2) == 0 {
+        let any = values[r.below(values.len())];
+        g.output("z", any).unwrap();
+    }
+    core::mem::take(g)
+}
+
+/// Weights for a network, small enough that deep ones stay finite; as values, and packed.
+pub(crate) fn weights(graph: &Graph, r: &mut Random) -> (Vec<Vec<f32>>, Weights) {
+    let mut packed = Weights::new();
+    let mut plain = Vec::new();
+    for weight in graph.weights() {
+        let fan_in = match weight.kind {
+            WeightKind::Conv { kernel, inp, .. } => kernel * kernel * inp,
+            WeightKind::Linear { inp, .. } => inp,
+            _ => 1,
+        };
+        let scale = libm::sqrtf(2.0 / fan_in as f32);
+        let values: Vec<f32> = r.fill(weight.kind.elements()).iter().map(|v| v * scale).collect();
+        let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        packed.push(weight.kind, DType::F32, &bytes).unwrap();
+        plain.push(values);
+    }
+    (plain, packed)
+}
+
+/// Every value of the graph, each in memory of its own, computed in the plainest way.
+pub(crate) fn evaluate(g: &Graph, weights: &[Vec<f32>], inputs: &[Vec<f32>], ids: &[Option<u32>]) -> Vec<Vec<f32>> {
+    let mut values: Vec<Vec<f32>> = vec![Vec::new(); g.values().len()];
+    for (port, input) in g.inputs().iter().zip(inputs) {
+        values[port.value.index()] = input.clone();
+    }
+    for node in g.nodes() {
+        let out = g.shape(node.output);
+        let read = |value: ValueId| Picture { shape: g.shape(value), data: &values[value.index()] };
+        let y = each(out, |[n, i, j, c]| match node.op {
+            Op::Conv2d { x, weight, bias, kernel, stride, pad, .. } => {
+                let (x, w) = (read(x), &weights[weight.index()]);
+                let mut sum = 0.0;
+                for tap in 0..kernel * kernel {
+                    let (row, column) = (i * stride + tap / kernel, j * stride + tap % kernel);
+                    if row < pad || column < pad || row - pad >= x.shape.h || column - pad >= x.shape.w {
+                        continue;
+                    }
+                    for k in 0..x.shape.c {
+                        let w = w[(c * kernel * kernel + tap) * x.shape.c + k];
+                        sum = libm::fmaf(x.at(n, row - pad, column - pad, k), w, sum);
+                    }
+                }
+                sum + bias.map_or(0.0, |b| weights[b.index()][c])
+            }
+            Op::Linear { x, weight, bias, .. } => {
+                let (x, w) = (read(x), &weights[weight.index()]);
+                let term = |sum, k| libm::fmaf(x.at(n, i, j, k), w[c * x.shape.c + k], sum);
+                (0..x.shape.c).fold(0.0, term) + bias.map_or(0.0, |b| weights[b.index()][c])
+            }
+            Op::Activate { x, activation } => {
+                let x = read(x).at(n, i, j, c);
+                match activation {
+                    Activation::None => x,
+                    Activation::Relu => x.max(0.0),
+                    Activation::Silu => x / (1.0 + libm::expf(-x)),
+                }
+            }
+            Op::Add { a, b } => read(a).at(n, i, j, c) + read(b).at(n, i, j, c),
+            Op::AddChannels { x, v } => read(x).at(n, i, j, c) + read(v).at(n, 0, 0, c),
+            Op::MaxPool2 { x, .. } => {
+                let at = |di, dj| read(x).at(n, 2 * i + di, 2 * j + dj, c);
+                at(0, 0).max(at(0, 1)).max(at(1, 0)).max(at(1, 1))
+            }
+            Op::UpsampleNearest2 { x } => read(x).at(n, i / 2, j / 2, c),
+            Op::UpsampleBilinear2 { x } => {
+                let x = read(x);
+                let ((i0, i1), (j0, j1)) = (neighbours(i, x.shape.h), neighbours(j, x.shape.w));
+                let row = |i| 0.75 * x.at(n, i, j0, c) + 0.25 * x.at(n, i, j1, c);
+                0.75 * row(i0) + 0.25 * row(i1)
+            }
+            Op::Concat { a, b, .. } => {
+                let (a, b) = (read(a), read(b));
+                if c < a.shape.c { a.at(n, i, j, c) } else { b.at(n, i, j, c - a.shape.c) }
+            }
+            Op::PositionEncoding { t, dim } => {
+                let angle = f64::from(read(t).at(n, 0, 0, 0)) / libm::pow(10000.0, c as f64 / dim as f64);
+                (if c % 2 == 0 { libm::sin(angle) } else { libm::cos(angle) }) as f32
+            }
+            Op::EmbeddingAdd { x, table, .. } => {
+                let row = ids[n].map_or(0.0, |id| weights[table.index()][id as usize * out.c + c]);
+                read(x).at(n, i, j, c) + row
+            }
+        });
+        values[node.output.index()] = y;
+    }
+    values
+}
+
+struct Picture<'a> {
+    shape: Shape,
+    data: &'a [f32],
+}
+
+impl Picture<'_> {
+    fn at(&self, n: usize, i: usize, j: usize, c: usize) -> f32 {
+        let s = self.shape;
+        self.data[((n * s.h + i) * s.w + j) * s.c + c]
+    }
+}
+
+fn each(s: Shape, f: impl Fn([usize; 4]) -> f32) -> Vec<f32> {
+    (0..s.elements()).map(|e| f([e / s.c / s.w / s.h, e / s.c / s.w % s.h, e / s.c % s.w, e % s.c])).collect()
+}
+
+/// The pixel that contains the upsampled one, and its neighbour on the near side.
+fn neighbours(o: usize, len: usize) -> (usize, usize) {
+    (o / 2, if o % 2 == 0 { (o / 2).saturating_sub(1) } else { (o / 2 + 1).min(len - 1) })
+}

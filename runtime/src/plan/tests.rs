@@ -1,0 +1,128 @@
+//! Plans of random networks, checked by the independent account and against plain evaluation.
+
+use super::*;
+use crate::cpu::Context;
+use crate::cpu::exec::{Executor, MemoryLimit};
+use crate::plan::random::{Random, evaluate, graph, weights};
+use alloc::sync::Arc;
+use alloc::vec;
+
+const UNFUSED: PlanOptions = PlanOptions { fuse: false, memory_limit: None };
+
+// Seen red: lifetimes ended one step early; in-place allowed for an operand used later; the arena one element short.
+#[test]
+fn no_two_live_values_overlap() {
+    for seed in 0..500 {
+        let g = graph(seed);
+        for options in [PlanOptions::default(), UNFUSED] {
+            let plan = Plan::new(&g, &options).unwrap();
+            plan.verify().unwrap_or_else(|e| panic!("seed {seed}, {options:?}: {e}\n{plan}"));
+            assert!(plan.arena_len() >= plan.peak_live(), "seed {seed}");
+        }
+    }
+}
+
+// Seen red: the residual of a fused addition taken from the wrong side; an activation folded into a layer whose plain
+// result is used too; `Operands::get` off by one; the output's copy of an operand left out.
+#[test]
+fn a_plan_computes_what_the_graph_says() {
+    for seed in 0..150 {
+        let g = graph(seed);
+        let r = &mut Random(seed ^ 0xabcd);
+        let (plain, packed) = weights(&g, r);
+        let packed = Arc::new(packed);
+        let inputs = [r.fill(g.values()[0].elements()), (0..g.values()[1].n).map(|i| (i * 7 + 1) as f32).collect()];
+        let ids: Vec<Option<u32>> = (0..g.ids()[0].1).map(|i| [None, Some(3), Some(6)][i % 3]).collect();
+        let expected = evaluate(&g, &plain, &inputs, &ids);
+        let plans = [PlanOptions::default(), UNFUSED].map(|o| (&g, Plan::new(&g, &o).unwrap()));
+        let mut executor = Executor::new(Context::new(1), packed, plans.into(), MemoryLimit::NONE).unwrap();
+        for plan in 0..2 {
+            // Twice: the first execution leaves the arena dirty.
+            for _ in 0..2 {
+                for (i, input) in inputs.iter().enumerate() {
+                    let slot = executor.plans()[plan].inputs()[i].slot;
+                    executor.slot_mut(slot).copy_from_slice(input);
+                }
+                executor.run(plan, &ids);
+            }
+            for output in executor.plans()[plan].outputs() {
+                let expected = &expected[output.slot.value.index()];
+                for (i, (&y, &e)) in executor.slot(output.slot).iter().zip(expected).enumerate() {
+                    let close = (y - e).abs() <= 1e-5 * (1.0 + e.abs());
+                    assert!(close, "seed {seed}, plan {plan}, {}[{i}]: {y} != {e}", output.name);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn fusion_folds_what_it_can_and_nothing_more() {
+    let mut g = Graph::new();
+    let x = g.input("x", Shape::new(1, 4, 4, 8)).unwrap();
+    let v = g.input("v", Shape::vector(1, 8)).unwrap();
+    let a = g.conv2d("a", x, 8, [3, 1, 1], true).unwrap();
+    let b = g.add("skip", x, a).unwrap();
+    let c = g.relu("relu", b).unwrap();
+    let d = g.max_pool2("pool", c).unwrap();
+    let e = g.add_channels("time", d, v).unwrap();
+    g.silu("dead", e).unwrap();
+    g.output("y", e).unwrap();
+    let plan = Plan::new(&g, &PlanOptions::default()).unwrap();
+    let kinds: Vec<&str> = plan.steps().iter().map(|s| s.op.kind()).collect();
+    assert_eq!(kinds, ["conv2d", "max_pool2"]);
+    let Op::Conv2d { residual: Some(residual), activation, .. } = plan.steps()[0].op else { panic!("{plan}") };
+    assert_eq!((residual.value, activation), (x, crate::graph::Activation::Relu));
+    // Once the plain convolution is read from outside, nothing may be folded into it.
+    g.output("a", a).unwrap();
+    let plan = Plan::new(&g, &PlanOptions::default()).unwrap();
+    let kinds: Vec<&str> = plan.steps().iter().map(|s| s.op.kind()).collect();
+    assert_eq!(kinds, ["conv2d", "add", "activate", "max_pool2"]);
+    assert!(plan.steps()[2].is_in_place());
+}
+
+#[test]
+fn the_books_network_is_near_its_lower_bound() {
+    let unet = crate::nn::BookUnet {
+        in_channels: 1,
+        channels: vec![64, 128, 256],
+        time_dim: 100,
+        label_count: 10,
+        height: 28,
+        width: 28,
+    };
+    let plan = Plan::new(&unet.graph(4).unwrap(), &PlanOptions::default()).unwrap();
+    plan.verify().unwrap();
+    // No step may need memory that another arrangement would spare.
+    assert_eq!(plan.arena_len(), plan.peak_live(), "{plan}");
+    let count = |kind| plan.steps().iter().filter(|s| s.op.kind() == kind).count();
+    assert_eq!((count("activate"), count("add"), count("add_channels")), (0, 0, 1), "{plan}");
+}
+
+#[test]
+fn too_much_memory_is_refused_with_both_figures() {
+    let g = graph(3);
+    let needed = Plan::new(&g, &PlanOptions::default()).unwrap().arena_len() as u64 * 4;
+    let limit = |bytes| PlanOptions { memory_limit: Some(bytes), ..Default::default() };
+    assert!(Plan::new(&g, &limit(needed)).is_ok());
+    let error = Plan::new(&g, &limit(needed - 1)).unwrap_err();
+    assert_eq!(error, PlanError::Memory { needed, allowed: needed - 1 });
+}
+
+#[test]
+fn verify_finds_what_is_broken() {
+    let plan = Plan::new(&graph(11), &PlanOptions::default()).unwrap();
+    let mut found = 0;
+    for i in 0..plan.steps().len() {
+        let mut broken = plan.clone();
+        broken.steps[i].output.offset = 0;
+        found += usize::from(broken.verify().is_err());
+        let mut broken = plan.clone();
+        broken.steps[i].output.offset += 1;
+        assert!(broken.verify().is_err());
+    }
+    assert!(found > 0);
+    let mut short = plan.clone();
+    short.arena_len -= 1 + ALIGN;
+    assert!(matches!(short.verify(), Err(PlanError::Misplaced { .. })));
+}
