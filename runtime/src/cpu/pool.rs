@@ -123,6 +123,8 @@ mod threaded {
     struct State {
         job: Option<Job>,
         active: usize,
+        /// Workers that have begun to wait for jobs.
+        ready: usize,
         stop: bool,
         panic: Option<Box<dyn Any + Send>>,
     }
@@ -158,6 +160,8 @@ mod threaded {
         }
 
         fn worker(&self) {
+            lock(&self.state).ready += 1;
+            self.done.notify_one();
             let mut seen = 0;
             loop {
                 let mut spins = 0;
@@ -193,7 +197,7 @@ mod threaded {
     impl Threads {
         pub fn new(workers: usize) -> Self {
             let shared = Arc::new(Shared {
-                state: Mutex::new(State { job: None, active: 0, stop: false, panic: None }),
+                state: Mutex::new(State { job: None, active: 0, ready: 0, stop: false, panic: None }),
                 wake: Condvar::new(),
                 done: Condvar::new(),
                 begun: AtomicUsize::new(0),
@@ -204,7 +208,13 @@ mod threaded {
                 let shared = shared.clone();
                 Builder::new().name("nijimi".into()).spawn(move || shared.worker()).ok()
             };
-            let workers = (0..workers).map_while(spawn).collect();
+            let workers: Vec<_> = (0..workers).map_while(spawn).collect();
+            // A thread allocates while it starts: over before anyone counts on nothing being allocated.
+            let mut state = lock(&shared.state);
+            while state.ready < workers.len() {
+                state = shared.done.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+            drop(state);
             Self { shared, caller: Mutex::new(()), workers }
         }
 

@@ -177,11 +177,7 @@ impl Session {
         }
         self.seeds.fill(0);
         self.seeds[..n].copy_from_slice(request.seeds);
-        let settings = Settings {
-            pictures: n,
-            plan: usize::from(guided),
-            guidance_scale: scale,
-        };
+        let settings = Settings { pictures: n, plan: usize::from(guided), guidance_scale: scale };
         Ok(Run::start(self, settings))
     }
 }
