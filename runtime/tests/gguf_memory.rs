@@ -46,7 +46,7 @@ fn peak(bytes: &[u8]) -> usize {
 // One test: others at the same time would be counted.
 #[test]
 fn opening_allocates_in_proportion_to_the_header() {
-    // The worst file: entries as short as they can be. Kept and needed meanwhile are about 52 bytes an entry of metadata
+    // The worst file: entries as short as they can be. Kept and needed meanwhile are 52 bytes an entry of metadata
     // (at least 14 bytes of file) and 152 a tensor (at least 33, and its data).
     let mut writer = Writer::new();
     for i in 0..2000 {
