@@ -14,8 +14,8 @@ const LEAST_METADATA_BYTES: usize = 8 + 1 + 4 + 1;
 
 /// A GGUF file, borrowed from its bytes; every accessor was proven safe by [`File::new_checked`].
 ///
-/// Holds about 50 bytes a metadata entry and 80 a tensor beside the borrowed bytes, so at most about four times the
-/// header, and 8.5 MB for a file at both limits. Lookups are binary searches.
+/// Holds 52 bytes a metadata entry and 76 a tensor (152 while it is opened) beside the borrowed bytes, so at most about
+/// five times the header, and 13.4 MB for a file at both limits. Lookups are binary searches.
 #[derive(Debug, Clone)]
 pub struct File<'a> {
     alignment: u32,
@@ -64,7 +64,10 @@ impl<'a> File<'a> {
             None if entries.is_empty() => &[],
             None => return Err(GgufError::DataMissing { start, len: bytes.len() }),
         };
-        file.tensors = entries.iter().map(|e| e.place(data, file.alignment)).collect::<Result<_, _>>()?;
+        file.tensors.reserve_exact(entries.len());
+        for entry in &entries {
+            file.tensors.push(entry.place(data, file.alignment)?);
+        }
         check_layout(&entries, data.len() as u64, file.alignment)?;
         file.by_name = sorted(file.tensors.len(), |i| file.tensors[i].name)
             .map_err(|name| GgufError::DuplicateTensor { name: quoted(name) })?;

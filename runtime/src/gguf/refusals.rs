@@ -1,7 +1,6 @@
 //! One test for each way in which a file is refused. The files are put together by hand, since the writer refuses to.
 //!
-//! Seen red: each check of the reader was removed once, and the test of its name failed (or did not end, for the
-//! counts).
+//! Seen red: each check of the reader was taken out once, and the test of its name failed.
 
 use super::*;
 use crate::quant::DType;

@@ -11,7 +11,7 @@ pub(super) fn encode(x: &[f32], out: &mut Vec<u8>) -> Result<(), Overflow> {
         if !h.is_finite() {
             return Err(Overflow { index });
         }
-        out.extend(h.to_le_bytes());
+        out.extend_from_slice(&h.to_le_bytes());
     }
     Ok(())
 }

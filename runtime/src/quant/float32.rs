@@ -4,7 +4,11 @@ use super::Overflow;
 use alloc::vec::Vec;
 
 pub(super) fn encode(x: &[f32], out: &mut Vec<u8>) -> Result<(), Overflow> {
-    out.extend(x.iter().flat_map(|v| v.to_le_bytes()));
+    let start = out.len();
+    out.resize(start + 4 * x.len(), 0);
+    for (b, v) in out[start..].as_chunks_mut().0.iter_mut().zip(x) {
+        *b = v.to_le_bytes();
+    }
     Ok(())
 }
 

@@ -48,7 +48,7 @@ pub fn decode_block(block: &[u8; BLOCK_BYTES], out: &mut [f32; BLOCK_LEN]) {
 pub(super) fn encode(x: &[f32], out: &mut Vec<u8>) -> Result<(), Overflow> {
     for (i, block) in x.as_chunks().0.iter().enumerate() {
         let bytes = encode_block(block).ok_or_else(|| Overflow { index: i * BLOCK_LEN + index_of_largest(block) })?;
-        out.extend(bytes);
+        out.extend_from_slice(&bytes);
     }
     Ok(())
 }
