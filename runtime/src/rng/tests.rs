@@ -17,6 +17,7 @@ fn known_answers_of_random123() {
 #[test]
 fn seed_0_is_torch_cuda_seed_0() {
     #[rustfmt::skip]
+    #[expect(clippy::excessive_precision, reason = "as quoted")]
     let torch = [
         -0.92466259, -0.42534415, -2.6438457, 0.14518388, -0.12086647, -0.57972564,
         -0.62285122, -0.32838709, -1.07454231, -0.36314407, -1.67105067, 2.26550497f32,
