@@ -2,7 +2,8 @@
 //!
 //! Levels are 1-based as in Ho et al. 2020: level 0 is the clean picture, level `T` the noisiest; `beta(t)` leads from
 //! level `t - 1` to level `t`, and `alpha_bar(0) = 1`. A *timestep* is the 0-based index of the same thing,
-//! `level - 1`, as `diffusers` counts. What number the network is told is the model's business (`nijimi.first_timestep`).
+//! `level - 1`, as `diffusers` counts. What number the network is told is the model's business
+//! (`nijimi.first_timestep`).
 
 use alloc::vec::Vec;
 use core::f64::consts::FRAC_PI_2;

@@ -32,7 +32,8 @@ mod tests {
     use super::*;
     use alloc::vec;
 
-    /// Against the definition, index by index. Seen red with picture 0's `v` for all, in either branch.
+    /// Against the definition, index by index. Seen red with picture 0's `v` for all, and with the branch of
+    /// one channel adding twice.
     #[test]
     fn equals_the_definition_on_odd_shapes() {
         for (step, (n, h, w, c)) in (0..).zip([(1, 1, 1, 1), (3, 28, 28, 1), (2, 5, 7, 3), (2, 9, 14, 65)]) {

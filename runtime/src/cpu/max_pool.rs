@@ -40,8 +40,8 @@ mod tests {
     use super::*;
     use alloc::vec;
 
-    /// Against the definition, index by index, odd sizes among them. Seen red with ceil in place of floor for the
-    /// input's width, with the bottom row left out, and with picture 0's `add` for all.
+    /// Against the definition, index by index, odd sizes among them. Seen red with the height of
+    /// the input taken as even, with the bottom row left out, and with picture 0's `add` for all.
     #[test]
     fn equals_the_definition_on_odd_shapes() {
         let shapes = [(1, 2, 2, 1), (2, 5, 7, 3), (3, 4, 6, 17), (2, 3, 3, 64), (1, 28, 28, 33), (1, 1, 5, 2)];

@@ -30,7 +30,7 @@ mod tests {
         include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/reference/diffusion.json"));
 
     /// The reference in f64, to 1e-12, and in f32, to one rounding. Seen red with a frequency shared by each pair, with
-    /// cosine first, and with the angle in f32.
+    /// cosine first, and with the frequency in f32.
     #[test]
     fn equals_the_reference() {
         let reference: Value = serde_json::from_str(REFERENCE).unwrap();

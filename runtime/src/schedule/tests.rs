@@ -65,6 +65,7 @@ fn cosine_follows_its_curve_and_is_capped() {
     close(s.beta(1), 1.0 - f(0.001) / f(0.0), "first");
 }
 
+/// Seen red with the scale left out that keeps the first level.
 #[test]
 fn zero_terminal_snr_keeps_the_first_level_and_ends_in_noise() {
     let s = Schedule::scaled_linear(0.00085, 0.012, 1000).unwrap();
