@@ -130,7 +130,7 @@ mod tests {
     use super::raw::{AVX, ZMM, features};
     use std::is_x86_feature_detected as has;
 
-    /// Seen red with VNNI read from bit 12.
+    /// Seen red with two registers exchanged.
     #[test]
     fn cpuid_agrees_with_std() {
         let bit = |v: u32, b: u32| v >> b & 1 == 1;

@@ -92,7 +92,7 @@ mod tests {
         shared::<PackedMatrix>();
     }
 
-    /// Seen red with `is_available` returning true for everything.
+    /// Seen red with `is_available` returning true for NEON.
     #[test]
     fn a_missing_instruction_set_is_refused() {
         let other = if cfg!(target_arch = "aarch64") { Isa::Avx2 } else { Isa::Neon };

@@ -15,6 +15,8 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod pack;
 mod quantize;
 mod scalar;
@@ -95,6 +97,8 @@ impl Kernel {
             Isa::Avx512 | Isa::Avx512Vnni if !format.is_quantized() => avx512::kernel(format),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 | Isa::Avx512 => avx2::kernel(format),
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => neon::kernel(format),
             _ => scalar::kernel(format),
         }
     }

@@ -1,0 +1,48 @@
+//! Nothing is allocated while a layer runs: a session's memory is known before it starts.
+#![allow(unsafe_code)] // a counting allocator
+
+use nijimi_runtime::cpu::{Activation, Context, Conv2dShape, Epilogue, PackedMatrix, conv2d, conv2d_scratch};
+use nijimi_runtime::quant::DType;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+struct Counting;
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: everything is the system allocator's.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Relaxed);
+        // SAFETY: the caller's promise is the same.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, p: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise is the same.
+        unsafe { System.dealloc(p, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// The only test of this binary, so that no other allocates meanwhile. Seen red with the table of pointers in a `Vec`.
+#[test]
+fn a_layer_allocates_nothing() {
+    let s = Conv2dShape { n: 3, h: 20, w: 20, c_in: 64, c_out: 100, kernel: 3, stride: 1, pad: 1 };
+    let ctx = Context::new(3);
+    // A thread allocates while it starts, which may be after its pool was made.
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    for (dtype, weight_bytes) in [(DType::F32, 4 * 64), (DType::F16, 2 * 64), (DType::Q8_0, 68), (DType::Q4_0, 36)] {
+        let w = PackedMatrix::new(dtype, &vec![0; s.c_out * 9 * weight_bytes], s.c_out, 9, s.c_in).unwrap();
+        let (x, bias) = (vec![1.0; s.n * s.h * s.w * s.c_in], vec![1.0; s.c_out]);
+        let mut y = vec![0.0; s.n * s.h * s.w * s.c_out];
+        let mut scratch = vec![0; conv2d_scratch(&ctx, &s, dtype)];
+        let e = Epilogue { bias: &bias, residual: None, activation: Activation::Relu };
+        let before = ALLOCATIONS.load(Relaxed);
+        for _ in 0..20 {
+            conv2d(&ctx, &s, &x, &w, &e, &mut scratch, &mut y);
+        }
+        assert_eq!(ALLOCATIONS.load(Relaxed), before, "{}", dtype.name());
+        assert!(y.iter().all(|v| *v == 1.0));
+    }
+}
