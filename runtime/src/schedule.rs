@@ -237,33 +237,21 @@ impl Spacing {
     /// # Errors
     /// `steps` not in 1..=levels, or an offset that leads past the last level.
     pub fn timesteps(self, levels: usize, steps: usize, steps_offset: usize) -> Result<Vec<usize>, ScheduleError> {
-        self.check(levels, steps, steps_offset)?;
-        Ok((0..steps).map(|i| self.timestep(levels, steps, steps_offset, i)).collect())
-    }
-
-    /// Whether [`Self::timesteps`] exist.
-    pub(crate) fn check(self, levels: usize, steps: usize, steps_offset: usize) -> Result<(), ScheduleError> {
         if steps == 0 || steps > levels {
             return Err(ScheduleError::Steps { steps, levels });
         }
-        match self.timestep(levels, steps, steps_offset, 0) {
-            t if t >= levels => Err(ScheduleError::Offset { timestep: t, offset: steps_offset, levels }),
-            _ => Ok(()),
-        }
-    }
-
-    /// Timestep `i` of [`Self::timesteps`], whose arguments have been checked.
-    pub(crate) fn timestep(self, levels: usize, steps: usize, steps_offset: usize, i: usize) -> usize {
         let end = levels as f64;
-        let from_end = steps - 1 - i;
-        match self {
-            Self::Leading => from_end * (levels / steps) + steps_offset,
-            Self::Trailing => {
-                // numpy's arange steps by the rounded difference of its first two values: halves fall as they do there.
-                let down = (end - end / steps as f64) - end;
-                libm::rint(end + i as f64 * down) as usize - 1
-            }
-            Self::Linspace => libm::rint(from_end as f64 * ((end - 1.0) / (steps.max(2) - 1) as f64)) as usize,
+        // numpy's arange steps by the rounded difference of its first two values: halves fall as they do there.
+        let down = (end - end / steps as f64) - end;
+        let (index, gap) = (|i: usize| (steps - 1 - i) as f64, (end - 1.0) / (steps.max(2) - 1) as f64);
+        let timesteps: Vec<usize> = match self {
+            Self::Leading => (0..steps).rev().map(|i| i * (levels / steps) + steps_offset).collect(),
+            Self::Trailing => (0..steps).map(|i| libm::rint(end + i as f64 * down) as usize - 1).collect(),
+            Self::Linspace => (0..steps).map(|i| libm::rint(index(i) * gap) as usize).collect(),
+        };
+        match timesteps.first() {
+            Some(&t) if t >= levels => Err(ScheduleError::Offset { timestep: t, offset: steps_offset, levels }),
+            _ => Ok(timesteps),
         }
     }
 }

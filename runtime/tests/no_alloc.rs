@@ -45,11 +45,12 @@ fn drawing_allocates_nothing() {
     let pipeline = Pipeline::load(&File::new_checked(&bytes).unwrap()).unwrap();
     let mut session = pipeline.session(&SessionOptions { batch: 3, threads: 2, ..Default::default() }).unwrap();
     let mut pictures = [0; 3 * 64];
+    let samplers = ["ddpm", "ddim"].map(|name| pipeline.sampler(Method::from_name(name).unwrap(), 5).unwrap());
     let before = ALLOCATIONS.load(Relaxed);
-    for method in [Method::ddpm(), Method::ddim(0.5)] {
+    for sampler in &samplers {
         for guidance_scale in [1.0, 3.0] {
             let labels = [Some(1), None, Some(9)];
-            let request = Request { labels: &labels, seeds: &[1, 2, 3], method, steps: 5, guidance_scale };
+            let request = Request { labels: &labels, seeds: &[1, 2, 3], sampler, guidance_scale };
             let mut run = session.run(&request).unwrap();
             while run.step().unwrap().is_some() {
                 run.write_u8(&mut pictures).unwrap();

@@ -17,7 +17,6 @@ fn known_answers_of_random123() {
 #[test]
 fn seed_0_is_torch_cuda_seed_0() {
     #[rustfmt::skip]
-    #[expect(clippy::excessive_precision, reason = "as quoted")]
     let torch = [
         -0.924_662_6, -0.42534415, -2.6438457, 0.14518388, -0.12086647, -0.579_725_6,
         -0.622_851_2, -0.32838709, -1.074_542_3, -0.36314407, -1.671_050_7, 2.265_505_f32,

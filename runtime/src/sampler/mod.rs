@@ -147,7 +147,7 @@ impl Method {
         Self::Ddim { eta, set_alpha_to_one: true }
     }
 
-    /// By the name that weight files and the command line use: "ddpm" (the posterior's variance), "ddim" (deterministic).
+    /// By the name that weight files and the command line use: "ddpm", "ddim" (with eta 0).
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         match name {
@@ -247,40 +247,20 @@ impl Sampler {
     /// Steps or offset that do not fit the schedule, a clip range or an eta without meaning, or a network that predicts
     /// epsilon asked at a level of pure noise.
     pub fn new(schedule: &Schedule, method: Method, config: &Config) -> Result<Self, SamplerError> {
-        let mut sampler = Self::with_capacity(config.steps.min(schedule.steps()));
-        sampler.set(schedule, method, config)?;
-        Ok(sampler)
-    }
-
-    /// A sampler without steps, with room for `steps`: [`Self::set`] then allocates nothing.
-    #[must_use]
-    pub fn with_capacity(steps: usize) -> Self {
-        Self { steps: Vec::with_capacity(steps) }
-    }
-
-    /// Replaces the steps by those of [`Self::new`].
-    ///
-    /// # Errors
-    /// As of [`Self::new`]; there are then no steps.
-    pub fn set(&mut self, schedule: &Schedule, method: Method, config: &Config) -> Result<(), SamplerError> {
-        self.steps.clear();
         let clip = config.clip.unwrap_or(f32::INFINITY);
         if clip.is_nan() || clip <= 0.0 {
             return Err(SamplerError::Clip(clip));
         }
-        let (levels, count, offset) = (schedule.steps(), config.steps, config.steps_offset);
-        config.spacing.check(levels, count, offset)?;
-        let timestep = |i| config.spacing.timestep(levels, count, offset, i);
-        let stride = levels / count;
-        let step = |i: usize| {
-            let t = timestep(i);
+        let timesteps = config.spacing.timesteps(schedule.steps(), config.steps, config.steps_offset)?;
+        let stride = schedule.steps() / config.steps;
+        let step = |(i, &t): (usize, &usize)| {
             let now = schedule.alpha_bar(t + 1);
             if now <= 0.0 && config.prediction == Prediction::Epsilon {
                 return Err(SamplerError::NoSignal { timestep: t });
             }
             let shares = match method {
                 Method::Ddpm { variance } => {
-                    let next = if i + 1 < count { schedule.alpha_bar(timestep(i + 1) + 1) } else { 1.0 };
+                    let next = timesteps.get(i + 1).map_or(1.0, |&t| schedule.alpha_bar(t + 1));
                     ddpm::shares(&Levels { now, next }, variance)
                 }
                 Method::Ddim { eta, set_alpha_to_one } => {
@@ -303,16 +283,7 @@ impl Sampler {
                 sigma: shares.sigma as f32,
             })
         };
-        for i in 0..count {
-            match step(i) {
-                Ok(coefficients) => self.steps.push(coefficients),
-                Err(e) => {
-                    self.steps.clear();
-                    return Err(e);
-                }
-            }
-        }
-        Ok(())
+        Ok(Self { steps: timesteps.iter().enumerate().map(step).collect::<Result<_, _>>()? })
     }
 
     /// The steps, noisiest first.
