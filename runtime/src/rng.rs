@@ -35,7 +35,7 @@ const fn split(x: u64) -> [u32; 2] {
 
 /// 2^-32: a word to a uniform in [0, 1).
 const TWO_POW_32_INV: f64 = 1.0 / 4_294_967_296.0;
-/// 2^-32 * 2 pi: a word to an angle. Not rounded to f32 first: so the values known from CUDA come out to the last digit.
+/// 2^-32 * 2 pi: a word to an angle. Not rounded to f32, so that values known from CUDA come out to the last digit.
 const TWO_POW_32_INV_2PI: f64 = TWO_POW_32_INV * core::f64::consts::TAU;
 
 /// Box and Muller's sine branch, in f64 through `libm`, rounded to f32 once: the same bits on every platform.
@@ -49,14 +49,14 @@ fn box_muller(g0: u32, g1: u32) -> f32 {
 
 /// Element `element` of standard normal draw number `draw` (0 is the initial noise) of `seed`.
 ///
-/// These are the numbers that `torch.randn` draws on CUDA in its call number `draw` after `torch.manual_seed(seed)`, and
-/// that AUTOMATIC1111's random source "NV" imitates. Not the bits: torch computes in f32 with the card's functions, NV
+/// These are the numbers that `torch.randn` draws on CUDA in its call number `draw` after `torch.manual_seed(seed)`,
+/// and that AUTOMATIC1111's random source "NV" imitates. Not the bits: torch computes in f32 with the card's functions, NV
 /// with an angle constant rounded to f32; both differ from this by about 3e-7, while this is the correctly computed
 /// value, the same on every platform.
 ///
-/// It holds **for f32 tensors of at most one element per thread of torch's launch** (256 threads for each block the card
-/// runs at a time: 125,952 elements on an RTX 3090); in larger tensors the tail comes from other words and depends on
-/// the card. It is not what `torch.randn` draws on the CPU (Mersenne twister) or for half-precision types.
+/// It holds **for f32 tensors of at most one element per thread of torch's launch** (256 threads for each block the
+/// card runs at a time: 125,952 elements on an RTX 3090); in larger tensors the tail comes from other words and depends
+/// on the card. It is not what `torch.randn` draws on the CPU (Mersenne twister) or for half-precision types.
 #[inline]
 #[must_use]
 pub fn normal_at(seed: u64, draw: u32, element: u64) -> f32 {
@@ -74,8 +74,8 @@ pub fn normal_fill(seed: u64, draw: u32, out: &mut [f32]) {
 
 /// The random numbers of one purpose at one step: `(seed, purpose, step)` names the whole sequence.
 ///
-/// A run that resumes at step 1000 therefore needs nothing but the number 1000. Sequences of different purposes or steps
-/// do not overlap; each has 2^34 words before it repeats.
+/// A run that resumes at step 1000 therefore needs nothing but the number 1000. Sequences of different purposes or
+/// steps do not overlap; each has 2^34 words before it repeats.
 ///
 /// ```
 /// use nijimi_runtime::rng::Stream;

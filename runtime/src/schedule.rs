@@ -1,8 +1,8 @@
 //! Noise schedules of diffusion models in f64, and the choice of timesteps for fewer steps than trained.
 //!
 //! Levels are 1-based as in Ho et al. 2020: level 0 is the clean picture, level `T` the noisiest; `beta(t)` leads from
-//! level `t - 1` to level `t`, and `alpha_bar(0) = 1`. A *timestep* is the 0-based index of the same thing, `level - 1`,
-//! as `diffusers` counts. What number the network is told is the model's business (`nijimi.first_timestep`).
+//! level `t - 1` to level `t`, and `alpha_bar(0) = 1`. A *timestep* is the 0-based index of the same thing,
+//! `level - 1`, as `diffusers` counts. What number the network is told is the model's business (`nijimi.first_timestep`).
 
 use alloc::vec::Vec;
 use core::f64::consts::FRAC_PI_2;
@@ -124,7 +124,7 @@ impl Schedule {
             return Err(ScheduleError::Rescale { levels });
         }
         let rescaled = self.alpha_bars[1..].iter().map(|ab| {
-            let root = (libm::sqrt(*ab) - last) * (first / (first - last));
+            let root = (libm::sqrt(*ab) - last) / (first - last);
             root * root
         });
         let alpha_bars: Vec<f64> = core::iter::once(1.0).chain(rescaled).collect();

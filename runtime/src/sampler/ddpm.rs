@@ -1,0 +1,42 @@
+//! DDPM: ancestral sampling (Ho, Jain, Abbeel 2020, Algorithm 2 with the mean and variance of eq. 6 and 7).
+
+use super::{Levels, Shares};
+
+/// Variance of the noise that a DDPM step adds (Ho et al. 2020, section 3.2; no difference in theory's two extremes).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Variance {
+    /// The posterior's, `beta * (1 - alpha_bar_next) / (1 - alpha_bar)`: right for data that is one point.
+    #[default]
+    FixedSmall,
+    /// The forward step's, `beta`: right for data that is a standard normal.
+    FixedLarge,
+}
+
+impl Variance {
+    /// By the name `diffusers` gives it: "fixed_small" (or "fixed_small_log", the same number), "fixed_large".
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "fixed_small" | "fixed_small_log" => Some(Self::FixedSmall),
+            "fixed_large" => Some(Self::FixedLarge),
+            _ => None,
+        }
+    }
+}
+
+/// x_next is drawn from q(x_next | x, x_0) with the estimate in place of x_0. Where levels are skipped, `alpha` and
+/// `beta` are those of the whole jump.
+pub(super) fn shares(levels: &Levels, variance: Variance) -> Shares {
+    let alpha = levels.now / levels.next;
+    let beta = 1.0 - alpha;
+    // Eq. 7, the posterior's mean.
+    let x_from_x0 = libm::sqrt(levels.next) * beta / (1.0 - levels.now);
+    let x_from_x = libm::sqrt(alpha) * (1.0 - levels.next) / (1.0 - levels.now);
+    let variance = match variance {
+        // Algorithm 2, line 3: no noise in the last step.
+        _ if levels.next >= 1.0 => 0.0,
+        Variance::FixedSmall => (1.0 - levels.next) / (1.0 - levels.now) * beta,
+        Variance::FixedLarge => beta,
+    };
+    Shares { x_from_x, x_from_x0, x_from_out: 0.0, sigma: libm::sqrt(variance) }
+}
