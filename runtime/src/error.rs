@@ -20,9 +20,18 @@ pub enum Error {
     /// A kernel refuses a weight, a shape or an instruction set.
     #[error(transparent)]
     Kernel(#[from] crate::cpu::KernelError),
-    /// A noise schedule cannot be.
+    /// A noise schedule, or the choice of its timesteps.
     #[error(transparent)]
     Schedule(#[from] crate::schedule::ScheduleError),
+    /// A sampler or one of its steps.
+    #[error(transparent)]
+    Sampler(#[from] crate::sampler::SamplerError),
+    /// Guidance of two answers that do not fit.
+    #[error(transparent)]
+    Guidance(#[from] crate::guidance::GuidanceError),
+    /// Values that are no picture.
+    #[error(transparent)]
+    ToU8(#[from] crate::cpu::ToU8Error),
     /// A network's configuration is wrong.
     #[error(transparent)]
     Network(#[from] crate::nn::NetworkError),

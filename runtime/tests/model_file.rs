@@ -20,7 +20,7 @@ fn the_description_is_read() {
     assert_eq!(info.network, Tiny::new(3).network);
     assert_eq!((info.range, info.schedule.steps(), info.first_timestep), ([0.0, 1.0], 1000, 1));
     let d = info.defaults;
-    assert_eq!((d.method, d.steps, d.guidance_scale), (Method::Ddim, 10, 3.0));
+    assert_eq!((d.method, d.steps, d.guidance_scale), (Method::default(), 10, 3.0));
     assert!(p.weight_bytes() >= 4 * info.network.graph(1).unwrap().parameters());
 }
 

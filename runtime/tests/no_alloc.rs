@@ -5,8 +5,7 @@ mod common;
 
 use common::Tiny;
 use nijimi_runtime::gguf::File;
-use nijimi_runtime::model::{Pipeline, Request, SessionOptions};
-use nijimi_runtime::sampler::Method;
+use nijimi_runtime::model::{Pipeline, Request, SessionOptions, method};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -44,14 +43,15 @@ fn drawing_allocates_nothing() {
     let pipeline = Pipeline::load(&File::new_checked(&bytes).unwrap()).unwrap();
     let mut session = pipeline.session(&SessionOptions { batch: 3, threads: 2, ..Default::default() }).unwrap();
     let mut pictures = [0; 3 * 64];
+    let samplers = ["ddpm", "ddim"].map(|name| pipeline.sampler(method(name).unwrap(), 5).unwrap());
     let before = ALLOCATIONS.load(Relaxed);
-    for method in [Method::Ddpm, Method::Ddim] {
+    for sampler in &samplers {
         for guidance_scale in [1.0, 3.0] {
             let labels = [Some(1), None, Some(9)];
-            let request = Request { labels: &labels, seeds: &[1, 2, 3], method, steps: 5, guidance_scale, eta: 0.5 };
+            let request = Request { labels: &labels, seeds: &[1, 2, 3], sampler, guidance_scale };
             let mut run = session.run(&request).unwrap();
             while run.step().unwrap().is_some() {
-                run.write_u8(&mut pictures);
+                run.write_u8(&mut pictures).unwrap();
             }
         }
     }

@@ -4,8 +4,8 @@ mod common;
 
 use common::Tiny;
 use nijimi_runtime::gguf::File;
-use nijimi_runtime::model::{Pipeline, Request, RequestError, Run, Session, SessionOptions, batch_seeds};
-use nijimi_runtime::sampler::Method;
+use nijimi_runtime::model::{Pipeline, Request, RequestError, Run, Session, SessionOptions, batch_seeds, method};
+use nijimi_runtime::sampler::{Method, Sampler};
 use nijimi_runtime::{Error, plan::PlanError};
 
 fn pipeline(tiny: &Tiny) -> Pipeline {
@@ -21,8 +21,14 @@ fn finish(mut run: Run<'_>) -> Vec<f32> {
     run.pictures().to_vec()
 }
 
-fn request<'a>(labels: &'a [Option<u32>], seeds: &'a [u64], method: Method) -> Request<'a> {
-    Request { labels, seeds, method, steps: 6, guidance_scale: 2.5, eta: 0.5 }
+fn request<'a>(labels: &'a [Option<u32>], seeds: &'a [u64], sampler: &'a Sampler) -> Request<'a> {
+    Request { labels, seeds, sampler, guidance_scale: 2.5 }
+}
+
+/// DDPM, and DDIM with some noise.
+fn samplers(pipeline: &Pipeline) -> [Sampler; 2] {
+    let ddim = Method::Ddim { eta: 0.5, set_alpha_to_one: true };
+    [method("ddpm").unwrap(), ddim].map(|method| pipeline.sampler(method, 6).unwrap())
 }
 
 const LABELS: [Option<u32>; 4] = [Some(7), None, Some(2), Some(7)];
@@ -40,13 +46,13 @@ fn pipelines_and_sessions_can_be_sent() {
 #[test]
 fn the_same_request_gives_the_same_bits() {
     let p = pipeline(&Tiny::new(10));
-    for method in [Method::Ddpm, Method::Ddim] {
+    for sampler in &samplers(&p) {
         let mut s = session(&p, 4, 1);
-        let r = request(&LABELS, &[5, 6, 7, 8], method);
+        let r = request(&LABELS, &[5, 6, 7, 8], sampler);
         let first = finish(s.run(&r).unwrap());
         assert!(first.iter().all(|v| v.is_finite()));
         // Other runs in between, one of them dropped half way.
-        finish(s.run(&request(&LABELS[..2], &[1, 2], Method::Ddim)).unwrap());
+        finish(s.run(&request(&LABELS[..2], &[1, 2], sampler)).unwrap());
         s.run(&r).unwrap().step().unwrap();
         assert_eq!(first, finish(s.run(&r).unwrap()));
         assert_eq!(first, finish(session(&p, 4, 1).run(&r).unwrap()));
@@ -58,12 +64,12 @@ fn the_same_request_gives_the_same_bits() {
 #[test]
 fn a_picture_does_not_depend_on_its_batch() {
     let p = pipeline(&Tiny::new(10));
-    for method in [Method::Ddpm, Method::Ddim] {
+    for sampler in &samplers(&p) {
         let seeds = batch_seeds(40, 4);
-        let together = finish(session(&p, 4, 1).run(&request(&LABELS, &seeds, method)).unwrap());
+        let together = finish(session(&p, 4, 1).run(&request(&LABELS, &seeds, sampler)).unwrap());
         let pixels = together.len() / 4;
         for i in 0..4 {
-            let r = request(&LABELS[i..=i], &seeds[i..=i], method);
+            let r = request(&LABELS[i..=i], &seeds[i..=i], sampler);
             let alone = finish(session(&p, 1, 1).run(&r).unwrap());
             assert_eq!(together[i * pixels..][..pixels], alone, "picture {i}");
             // In a batch that is not full.
@@ -76,7 +82,8 @@ fn a_picture_does_not_depend_on_its_batch() {
 #[test]
 fn a_picture_does_not_depend_on_threads() {
     let p = pipeline(&Tiny::new(10));
-    let r = request(&LABELS, &[1, 2, 3, 4], Method::Ddpm);
+    let [ddpm, _] = &samplers(&p);
+    let r = request(&LABELS, &[1, 2, 3, 4], ddpm);
     let one = finish(session(&p, 4, 1).run(&r).unwrap());
     for threads in [2, 3, 0] {
         assert_eq!(one, finish(session(&p, 4, threads).run(&r).unwrap()), "{threads} threads");
@@ -88,9 +95,10 @@ fn a_picture_does_not_depend_on_threads() {
 fn guidance_weighs_two_answers() {
     let p = pipeline(&Tiny::new(10));
     let mut s = session(&p, 1, 1);
+    let sampler = p.sampler(Method::default(), 1).unwrap();
     let mut draw = |label, guidance_scale| {
         let labels = [label];
-        let r = Request { guidance_scale, steps: 1, eta: 0.0, ..request(&labels, &[3], Method::Ddim) };
+        let r = Request { guidance_scale, ..request(&labels, &[3], &sampler) };
         let mut run = s.run(&r).unwrap();
         run.step().unwrap();
         run.estimate().to_vec()
@@ -114,7 +122,8 @@ fn guidance_needs_a_session_made_for_it() {
     let mut s = p.session(&options).unwrap();
     assert!(s.bytes() < session(&p, 1, 0).bytes());
     let labels = [Some(1)];
-    let mut r = request(&labels, &[1], Method::Ddim);
+    let [_, ddim] = &samplers(&p);
+    let mut r = request(&labels, &[1], ddim);
     let refused = s.run(&r).err().unwrap();
     assert!(matches!(refused, Error::Request(RequestError::GuidanceNotPlanned { scale: 2.5 })));
     r.guidance_scale = 1.0;
@@ -126,7 +135,8 @@ fn guidance_needs_a_session_made_for_it() {
 fn steps_tell_where_they_are_and_the_last_estimate_is_the_picture() {
     let p = pipeline(&Tiny::new(10));
     let mut s = session(&p, 1, 1);
-    let mut run = s.run(&request(&[None], &[9], Method::Ddim)).unwrap();
+    let sampler = p.sampler(Method::default(), 6).unwrap();
+    let mut run = s.run(&request(&[None], &[9], &sampler)).unwrap();
     let mut timesteps = Vec::new();
     while let Some(step) = run.step().unwrap() {
         assert_eq!((step.index, step.total), (timesteps.len(), 6));
@@ -138,9 +148,9 @@ fn steps_tell_where_they_are_and_the_last_estimate_is_the_picture() {
     for (x, x0) in run.pictures().iter().zip(run.estimate()) {
         assert!((x - x0).abs() <= 1e-4 * (1.0 + x.abs()), "{x} {x0}");
     }
-    let bytes = run.to_u8();
+    let bytes = run.to_u8().unwrap();
     for (&byte, &x) in bytes.iter().zip(run.pictures()) {
-        assert_eq!(f32::from(byte), (x * 255.0).clamp(0.0, 255.0).round(), "{x}");
+        assert_eq!(f32::from(byte), (x * 255.0).clamp(0.0, 255.0).trunc(), "{x}");
     }
 }
 
@@ -149,11 +159,8 @@ fn requests_are_checked() {
     let p = pipeline(&Tiny::new(10));
     let mut s = session(&p, 2, 1);
     let mut refused = |r: Request<'_>| s.run(&r).err().expect("refused").to_string();
-    let good = request(&[Some(1)], &[1], Method::Ddim);
-    assert_eq!(refused(Request { steps: 0, ..good }), "steps is 0, must be 1 to 1000");
-    assert_eq!(refused(Request { steps: 1001, ..good }), "steps is 1001, must be 1 to 1000");
-    assert_eq!(refused(Request { eta: 1.5, ..good }), "eta is 1.5, must be 0 to 1");
-    assert_eq!(refused(Request { eta: f32::NAN, ..good }), "eta is NaN, must be 0 to 1");
+    let [_, ddim] = &samplers(&p);
+    let good = request(&[Some(1)], &[1], ddim);
     let infinite = Request { guidance_scale: f32::INFINITY, ..good };
     assert_eq!(refused(infinite), "guidance_scale is inf, must be a finite number");
     assert_eq!(refused(Request { seeds: &[1, 2], ..good }), "1 labels and 2 seeds: give one of each a picture");
@@ -162,6 +169,10 @@ fn requests_are_checked() {
     assert_eq!(refused(many), "number of pictures is 3, must be 1 to 2");
     let label = Request { labels: &[None, Some(10)], seeds: &[0; 2], ..good };
     assert_eq!(refused(label), "label 10 of picture 1 is not one of the model's 10");
+    for steps in [0, 1001] {
+        let refused = p.sampler(Method::default(), steps).unwrap_err().to_string();
+        assert!(refused.starts_with(&format!("{steps} sampling steps asked")), "{refused}");
+    }
 }
 
 #[test]
@@ -174,7 +185,8 @@ fn labels_have_names() {
     let error = unconditional.label("7").unwrap_err().to_string();
     assert_eq!(error, "no label \"7\": the model knows none, so draw without one");
     let mut s = session(&unconditional, 1, 1);
-    let r = Request { labels: &[None], seeds: &[1], ..unconditional.request() };
+    let [ddpm, _] = &samplers(&unconditional);
+    let r = request(&[None], &[1], ddpm);
     assert_eq!(finish(s.run(&r).unwrap()).len(), 64);
 }
 
@@ -204,7 +216,8 @@ fn an_overflow_names_the_operation_that_made_it() {
     });
     let p = pipeline(&tiny);
     let mut s = session(&p, 1, 1);
-    let error = s.run(&request(&[None], &[1], Method::Ddim)).unwrap().step().unwrap_err();
+    let [_, ddim] = &samplers(&p);
+    let error = s.run(&request(&[None], &[1], ddim)).unwrap().step().unwrap_err();
     let text = error.to_string();
     assert!(text.starts_with("step 1 of 6: down2.convs.3 (conv2d) made "), "{text}");
 }

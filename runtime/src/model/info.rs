@@ -4,7 +4,7 @@ use super::ModelError;
 use crate::Error;
 use crate::gguf::{File, GgufError, Value};
 use crate::nn::BookUnet;
-use crate::sampler::Method;
+use crate::sampler::{Method, Prediction, Variance};
 use crate::schedule::Schedule;
 use alloc::borrow::ToOwned;
 use alloc::format;
@@ -37,19 +37,16 @@ pub struct Info {
     pub range: [f32; 2],
     /// The noise levels.
     pub schedule: Schedule,
+    /// What the network answers.
+    pub prediction: Prediction,
     /// The number by which the network knows level 1.
     pub first_timestep: u32,
     /// How it is best sampled.
     pub defaults: Defaults,
 }
 
-const KEYS: [(&str, &str); 5] = [
-    ("general.architecture", "nijimi"),
-    ("nijimi.system", "ddpm"),
-    ("nijimi.network", "book-unet"),
-    ("nijimi.schedule.kind", "linear"),
-    ("nijimi.prediction_type", "epsilon"),
-];
+const KEYS: [(&str, &str); 3] =
+    [("general.architecture", "nijimi"), ("nijimi.system", "ddpm"), ("nijimi.network", "book-unet")];
 
 /// The version of our keys that is read.
 const FORMAT_VERSION: u32 = 1;
@@ -84,20 +81,17 @@ impl Info {
         if channels as usize != network.in_channels {
             return Err(wrong("nijimi.image.channels", channels, format!("{}, as the network's", network.in_channels)));
         }
-        let levels = file.u32("nijimi.schedule.steps")?;
-        if levels as usize > MAX_LEVELS {
-            return Err(wrong("nijimi.schedule.steps", levels, format!("at most {MAX_LEVELS}")));
-        }
-        let (start, end) = (file.f64("nijimi.schedule.beta_start")?, file.f64("nijimi.schedule.beta_end")?);
+        let schedule = schedule(file)?;
         let labels = labels(file, network.label_count)?;
-        let defaults = defaults(file, levels)?;
+        let defaults = defaults(file, schedule.steps() as u32)?;
         Ok(Self {
             name: text(file, "general.name"),
             license: text(file, "general.license"),
             labels,
             range: range(file)?,
-            schedule: Schedule::linear(start, end, levels as usize)?,
-            first_timestep: file.u32("nijimi.first_timestep")?,
+            prediction: prediction(file)?,
+            schedule,
+            first_timestep: first_timestep(file)?,
             defaults,
             network,
         })
@@ -151,9 +145,55 @@ fn range(file: &File<'_>) -> Result<[f32; 2], Error> {
     }
 }
 
+fn schedule(file: &File<'_>) -> Result<Schedule, Error> {
+    let (key, kind) = ("nijimi.schedule.kind", file.str("nijimi.schedule.kind")?);
+    let levels = file.u32("nijimi.schedule.steps")? as usize;
+    if levels > MAX_LEVELS {
+        return Err(wrong("nijimi.schedule.steps", levels, format!("at most {MAX_LEVELS}")));
+    }
+    let betas = || Ok::<_, Error>((file.f64("nijimi.schedule.beta_start")?, file.f64("nijimi.schedule.beta_end")?));
+    let schedule = match kind {
+        "linear" => betas().map(|(start, end)| Schedule::linear(start, end, levels))?,
+        "scaled_linear" => betas().map(|(start, end)| Schedule::scaled_linear(start, end, levels))?,
+        "cosine" => Schedule::cosine(levels),
+        _ => {
+            let expected = "linear, scaled_linear or cosine";
+            return Err(ModelError::Unsupported { key, found: format!("{kind:?}"), expected }.into());
+        }
+    };
+    Ok(schedule?)
+}
+
+fn first_timestep(file: &File<'_>) -> Result<u32, Error> {
+    let first = file.u32("nijimi.first_timestep")?;
+    // All of them are then exact in f32.
+    if first as usize > MAX_LEVELS {
+        return Err(wrong("nijimi.first_timestep", first, format!("at most {MAX_LEVELS}")));
+    }
+    Ok(first)
+}
+
+fn prediction(file: &File<'_>) -> Result<Prediction, Error> {
+    let (key, name) = ("nijimi.prediction_type", file.str("nijimi.prediction_type")?);
+    let unsupported = || {
+        let expected = "epsilon, v_prediction or sample";
+        ModelError::Unsupported { key, found: format!("{name:?}"), expected }
+    };
+    Ok(Prediction::from_name(name).ok_or_else(unsupported)?)
+}
+
+/// The sampler of that name, "ddpm" or "ddim", with its usual settings.
+pub fn method(name: &str) -> Option<Method> {
+    match name {
+        "ddpm" => Some(Method::Ddpm { variance: Variance::default() }),
+        "ddim" => Some(Method::Ddim { eta: 0.0, set_alpha_to_one: true }),
+        _ => None,
+    }
+}
+
 fn defaults(file: &File<'_>, levels: u32) -> Result<Defaults, Error> {
     let name = or(file.str("nijimi.sampler.method"), "ddim")?;
-    let method = Method::from_name(name).ok_or_else(|| ModelError::Unsupported {
+    let method = method(name).ok_or_else(|| ModelError::Unsupported {
         key: "nijimi.sampler.method",
         found: format!("{name:?}"),
         expected: "ddpm or ddim",

@@ -10,12 +10,15 @@
 //!     let pipeline = Pipeline::load(&gguf::File::new_checked(bytes)?)?;
 //!     let mut session = pipeline.session(&SessionOptions { batch: 2, ..Default::default() })?;
 //!     let seven = Some(pipeline.label("7")?);
-//!     let request = Request { labels: &[seven, seven], seeds: &[1, 2], ..pipeline.request() };
+//!     let defaults = pipeline.info().defaults;
+//!     let sampler = pipeline.sampler(defaults.method, defaults.steps)?;
+//!     let guidance_scale = defaults.guidance_scale;
+//!     let request = Request { labels: &[seven, seven], seeds: &[1, 2], sampler: &sampler, guidance_scale };
 //!     let mut run = session.run(&request)?;
 //!     while let Some(step) = run.step()? {
 //!         eprintln!("{} of {}", step.index + 1, step.total);
 //!     }
-//!     Ok(run.to_u8())
+//!     run.to_u8()
 //! }
 //! ```
 
@@ -27,7 +30,7 @@ mod run;
 mod session;
 
 pub use error::{ModelError, RequestError};
-pub use info::{Defaults, Info};
+pub use info::{Defaults, Info, method};
 pub use pipeline::Pipeline;
 pub use run::{Run, StepInfo};
 pub use session::{Request, Session, SessionOptions, batch_seeds};

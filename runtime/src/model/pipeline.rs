@@ -1,10 +1,11 @@
 //! A model in memory: its description and packed weights.
 
-use super::session::{Request, Session, SessionOptions};
+use super::session::{Session, SessionOptions};
 use super::{Info, RequestError, load};
 use crate::Error;
 use crate::cpu::exec::Weights;
 use crate::gguf::File;
+use crate::sampler::{Config, Method, Sampler};
 use alloc::borrow::ToOwned;
 use alloc::sync::Arc;
 
@@ -52,17 +53,15 @@ impl Pipeline {
             .ok_or_else(|| RequestError::UnknownLabel { label: name.to_owned(), known: labels.clone() })
     }
 
-    /// A request with the model's defaults, for no pictures yet: set `labels` and `seeds`.
-    pub fn request(&self) -> Request<'static> {
-        let defaults = self.model.info.defaults;
-        Request {
-            labels: &[],
-            seeds: &[],
-            method: defaults.method,
-            steps: defaults.steps,
-            guidance_scale: defaults.guidance_scale,
-            eta: 0.0,
-        }
+    /// A sampler for this model: all its steps worked out. [`Info::defaults`] has the method and the number of steps
+    /// that suit the model.
+    ///
+    /// # Errors
+    /// More steps than the schedule has, or none; settings of the method that are out of range.
+    pub fn sampler(&self, method: Method, steps: usize) -> Result<Sampler, Error> {
+        let info = &self.model.info;
+        let config = Config { steps, prediction: info.prediction, ..Config::default() };
+        Ok(Sampler::new(&info.schedule, method, &config)?)
     }
 
     /// Makes a session: plans, then allocates all memory that its runs use.

@@ -4,22 +4,20 @@ use super::RequestError;
 use super::session::Session;
 use crate::Error;
 use crate::cpu::exec::ExecError;
-use crate::guidance;
+use crate::guidance::{self, GuidanceError};
 use crate::rng::normal_fill;
-use crate::sampler::{self, Coefficients, Method};
+use crate::sampler::{self, SamplerError, StepCoefficients};
 use alloc::vec;
 use alloc::vec::Vec;
 
 /// A request, checked.
 #[derive(Clone, Copy)]
-pub(super) struct Settings {
+pub(super) struct Settings<'a> {
     pub pictures: usize,
     /// 0 for the batch; 1 for twice the batch, the second half without labels.
     pub plan: usize,
     pub guidance_scale: f32,
-    pub method: Method,
-    pub steps: usize,
-    pub eta: f32,
+    pub steps: &'a [StepCoefficients],
 }
 
 /// A step that was made.
@@ -36,12 +34,12 @@ pub struct StepInfo {
 /// Pictures in the making. It borrows the session, whose memory it uses.
 pub struct Run<'a> {
     session: &'a mut Session,
-    settings: Settings,
+    settings: Settings<'a>,
     next: usize,
 }
 
 impl<'a> Run<'a> {
-    pub(super) fn start(session: &'a mut Session, settings: Settings) -> Self {
+    pub(super) fn start(session: &'a mut Session, settings: Settings<'a>) -> Self {
         let picture = session.noise.len();
         session.x.fill(0.0);
         session.estimate.fill(0.0);
@@ -54,29 +52,24 @@ impl<'a> Run<'a> {
     /// Makes the next step; `None` when all are made.
     ///
     /// # Errors
-    /// [`RequestError::NotFinite`] if a NaN or an infinity appears, with the first operation that made it. The run
-    /// stays where it was.
+    /// [`RequestError::NotFinite`] if a NaN or an infinity appears, with the first operation that made it. The run is
+    /// then lost; the session is not.
     pub fn step(&mut self) -> Result<Option<StepInfo>, Error> {
-        let (index, total) = (self.next, self.settings.steps);
-        if index == total {
-            return Ok(None);
-        }
-        let info = &self.session.model.info;
-        let (level, to) = sampler::levels(&info.schedule, total, index);
-        let timestep = info.first_timestep + (level - 1) as u32;
-        let coefficients = sampler::coefficients(&info.schedule, self.settings.method, self.settings.eta, level, to);
+        let (index, total) = (self.next, self.settings.steps.len());
+        let Some(coefficients) = self.settings.steps.get(index) else { return Ok(None) };
+        let timestep = coefficients.t as u32 + self.session.model.info.first_timestep;
         let lost = |source| RequestError::NotFinite { step: index + 1, total, source };
 
         self.fill(timestep);
         let Session { exec, ids, .. } = &mut *self.session;
         exec.run(self.settings.plan, ids);
-        self.guide();
-        let used = self.used();
-        if !self.session.eps[..used].iter().all(|v| v.is_finite()) {
+        self.guide()?;
+        if !finite(&self.session.eps[..self.used()]) {
             return Err(lost(self.trace(timestep)).into());
         }
-        if let Some(index) = self.update(&coefficients) {
-            return Err(lost(not_finite("sampler", "update", self.session.estimate[index], index)).into());
+        self.update(coefficients)?;
+        if !finite(self.pictures()) || !finite(self.estimate()) {
+            return Err(lost(not_finite("sampler", "step", self.pictures())).into());
         }
         self.next += 1;
         Ok(Some(StepInfo { index, total, timestep }))
@@ -103,19 +96,22 @@ impl<'a> Run<'a> {
         &self.session.estimate[..self.used()]
     }
 
-    /// The pictures as bytes, 0 to 255, `(n, h, w, c)`: clipped to the model's range, rounded to nearest.
-    pub fn to_u8(&self) -> Vec<u8> {
+    /// The pictures as bytes, `(n, h, w, c)`: the model's range mapped to 0 to 255 as [`crate::cpu::to_u8`] does.
+    ///
+    /// # Errors
+    /// None after a step that succeeded.
+    pub fn to_u8(&self) -> Result<Vec<u8>, Error> {
         let mut bytes = vec![0; self.used()];
-        self.write_u8(&mut bytes);
-        bytes
+        self.write_u8(&mut bytes)?;
+        Ok(bytes)
     }
 
-    /// [`Self::to_u8`] into memory of the caller's; what does not fit is left out.
-    pub fn write_u8(&self, out: &mut [u8]) {
-        let [low, high] = self.session.model.info.range;
-        let scale = 255.0 / (high - low);
-        // `as` clips, so that only the rounding is to be done.
-        out.iter_mut().zip(self.pictures()).for_each(|(out, &v)| *out = ((v - low) * scale + 0.5) as u8);
+    /// [`Self::to_u8`] into memory of the caller's, as long as [`Self::pictures`].
+    ///
+    /// # Errors
+    /// Another length.
+    pub fn write_u8(&self, out: &mut [u8]) -> Result<(), Error> {
+        Ok(crate::cpu::to_u8(self.session.model.info.range, self.pictures(), out)?)
     }
 
     /// Elements in use.
@@ -132,55 +128,49 @@ impl<'a> Run<'a> {
     }
 
     /// Takes the network's answer, guided if the run is.
-    fn guide(&mut self) {
+    fn guide(&mut self) -> Result<(), GuidanceError> {
         let Session { exec, ports, eps, .. } = &mut *self.session;
-        let answer = exec.slot(ports[self.settings.plan].eps);
+        let (answer, unconditional) = exec.slot(ports[self.settings.plan].eps).split_at(eps.len());
         if self.settings.plan == 0 {
             eps.copy_from_slice(answer);
-        } else {
-            let (conditional, unconditional) = answer.split_at(eps.len());
-            guidance::classifier_free(self.settings.guidance_scale, conditional, unconditional, eps);
+            return Ok(());
         }
+        eps.copy_from_slice(unconditional);
+        guidance::classifier_free(self.settings.guidance_scale, answer, eps)
     }
 
     /// Executes the step's plan again, looking at each result, to find where a number was lost.
     fn trace(&mut self, timestep: u32) -> ExecError {
         self.fill(timestep);
         let Session { exec, ids, eps, .. } = &mut *self.session;
-        if let Err(found) = exec.run_checked(self.settings.plan, ids) {
-            return found;
-        }
-        let index = eps.iter().position(|v| !v.is_finite()).unwrap_or(0);
-        not_finite("guidance", "classifier_free", eps[index], index)
+        let found = exec.run_checked(self.settings.plan, ids);
+        found.err().unwrap_or_else(|| not_finite("guidance", "classifier_free", eps))
     }
 
-    /// `x` one level on, and the estimate. Returns an element of the estimate that is not finite, if there is one,
-    /// with `x` as it was.
-    fn update(&mut self, c: &Coefficients) -> Option<usize> {
-        let used = self.used();
+    /// One level on, each picture with its own noise.
+    fn update(&mut self, c: &StepCoefficients) -> Result<(), SamplerError> {
         let Session { x, eps, estimate, noise, seeds, .. } = &mut *self.session;
-        for ((x0, &x), &eps) in estimate[..used].iter_mut().zip(&*x).zip(&*eps) {
-            *x0 = c.x0_x * x + c.x0_eps * eps;
-        }
-        if let Some(index) = estimate[..used].iter().position(|v| !v.is_finite()) {
-            return Some(index);
-        }
         let picture = noise.len();
-        let pictures = x[..used].chunks_exact_mut(picture).zip(eps.chunks_exact(picture)).zip(&*seeds);
-        for ((x, eps), &seed) in pictures {
-            for (x, &eps) in x.iter_mut().zip(eps) {
-                *x = c.x * *x + c.eps * eps;
-            }
-            if c.noise != 0.0 {
+        let pictures =
+            x.chunks_exact_mut(picture).zip(eps.chunks_exact(picture)).zip(estimate.chunks_exact_mut(picture));
+        for (((x, eps), x0), &seed) in pictures.zip(&seeds[..self.settings.pictures]) {
+            let mut fresh: &[f32] = &[];
+            if c.sigma != 0.0 {
                 // Draw 0 is the initial noise.
                 normal_fill(seed, self.next as u32 + 1, noise);
-                x.iter_mut().zip(&*noise).for_each(|(x, z)| *x += c.noise * z);
+                fresh = noise;
             }
+            sampler::step(c, x, eps, fresh, x0)?;
         }
-        None
+        Ok(())
     }
 }
 
-fn not_finite(step: &str, kind: &'static str, value: f32, index: usize) -> ExecError {
-    ExecError::NotFinite { step: step.into(), kind, value: alloc::format!("{value}"), index }
+fn finite(values: &[f32]) -> bool {
+    values.iter().all(|v| v.is_finite())
+}
+
+fn not_finite(step: &str, kind: &'static str, values: &[f32]) -> ExecError {
+    let index = values.iter().position(|v| !v.is_finite()).unwrap_or(0);
+    ExecError::NotFinite { step: step.into(), kind, value: alloc::format!("{}", values[index]), index }
 }

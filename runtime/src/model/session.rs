@@ -9,7 +9,7 @@ use crate::cpu::exec::{ExecError, Executor, MemoryLimit};
 use crate::graph::Graph;
 use crate::nn::BookUnet;
 use crate::plan::{Plan, PlanOptions, Slot};
-use crate::sampler::Method;
+use crate::sampler::Sampler;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
@@ -39,21 +39,17 @@ impl Default for SessionOptions {
     }
 }
 
-/// What to draw. [`Pipeline::request`] has the model's defaults.
+/// What to draw.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Request<'a> {
     /// One a picture: what it shall show; `None` for whatever comes.
     pub labels: &'a [Option<u32>],
     /// One a picture. A picture depends on its own seed and label alone, never on its neighbours.
     pub seeds: &'a [u64],
-    /// The sampler.
-    pub method: Method,
-    /// Number of steps, at most the schedule's.
-    pub steps: usize,
+    /// How to get there, from [`Pipeline::sampler`]: made once for many runs, so that a run allocates nothing.
+    pub sampler: &'a Sampler,
     /// Strength of classifier-free guidance (Ho and Salimans 2022): 1 is none, 0 ignores the labels.
     pub guidance_scale: f32,
-    /// DDIM's share of fresh noise, 0 to 1; DDPM ignores it.
-    pub eta: f32,
 }
 
 /// The seeds of a batch that starts with `first`: picture `i` has `first + i`.
@@ -145,17 +141,15 @@ impl Session {
     ///
     /// # Errors
     /// A request that the model or this session cannot serve.
-    pub fn run(&mut self, request: &Request<'_>) -> Result<Run<'_>, Error> {
+    pub fn run<'a>(&'a mut self, request: &Request<'a>) -> Result<Run<'a>, Error> {
         let info = &self.model.info;
         let n = request.labels.len();
         if n != request.seeds.len() {
             return Err(RequestError::Lengths { labels: n, seeds: request.seeds.len() }.into());
         }
         in_range("number of pictures", n, 1, self.batch)?;
-        in_range("steps", request.steps, 1, info.schedule.steps())?;
         let finite = request.guidance_scale.is_finite();
         check(finite, "guidance_scale", request.guidance_scale, "a finite number")?;
-        check((0.0..=1.0).contains(&request.eta), "eta", request.eta, "0 to 1")?;
         let count = info.network.label_count;
         for (picture, label) in request.labels.iter().enumerate() {
             if let Some(label) = label.filter(|&label| label as usize >= count) {
@@ -176,14 +170,8 @@ impl Session {
         }
         self.seeds.fill(0);
         self.seeds[..n].copy_from_slice(request.seeds);
-        let settings = Settings {
-            pictures: n,
-            plan: usize::from(guided),
-            guidance_scale: scale,
-            method: request.method,
-            steps: request.steps,
-            eta: request.eta,
-        };
+        let settings =
+            Settings { pictures: n, plan: usize::from(guided), guidance_scale: scale, steps: request.sampler.steps() };
         Ok(Run::start(self, settings))
     }
 }

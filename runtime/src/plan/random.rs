@@ -190,5 +190,5 @@ fn each(s: Shape, f: impl Fn([usize; 4]) -> f32) -> Vec<f32> {
 
 /// The pixel that contains the upsampled one, and its neighbour on the near side.
 fn neighbours(o: usize, len: usize) -> (usize, usize) {
-    (o / 2, if o % 2 == 0 { (o / 2).saturating_sub(1) } else { (o / 2 + 1).min(len - 1) })
+    (o / 2, if o.is_multiple_of(2) { (o / 2).saturating_sub(1) } else { (o / 2 + 1).min(len - 1) })
 }

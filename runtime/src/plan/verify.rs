@@ -15,7 +15,7 @@ impl Plan {
     pub fn verify(&self) -> Result<(), PlanError> {
         let mut intact: Vec<Slot> = Vec::new();
         let place = |intact: &mut Vec<Slot>, slot: Slot| {
-            if slot.offset % ALIGN != 0 || slot.range().end > self.arena_len {
+            if !slot.offset.is_multiple_of(ALIGN) || slot.range().end > self.arena_len {
                 return Err(PlanError::Misplaced { value: slot.value.index(), offset: slot.offset });
             }
             intact.retain(|other| !other.overlaps(&slot));
