@@ -58,7 +58,7 @@ fn contradictions_are_refused() {
     assert!(with("nijimi.unet.channels", MetaValue::U32s(vec![u32::MAX; 3])).contains("channels is 4294967295"));
 }
 
-// Seen red: `used` not kept; shapes compared by the number of elements.
+// Seen red: tensors not counted; shapes compared by the number of elements.
 #[test]
 fn every_tensor_is_checked_against_the_network() {
     let missing = refusal(Tiny::new(3).edit(|name, _, _| name != "bot1.convs.0.bias"));

@@ -42,7 +42,7 @@ fn pipelines_and_sessions_can_be_sent() {
     sent::<Error>();
 }
 
-// Seen red: `x` not refilled in the doubled half; noise drawn into the arena's dirty memory.
+// Seen red: the doubled half of the network's input not filled.
 #[test]
 fn the_same_request_gives_the_same_bits() {
     let p = pipeline(&Tiny::new(10));
@@ -59,8 +59,7 @@ fn the_same_request_gives_the_same_bits() {
     }
 }
 
-// Seen red: every picture given the first one's seed; labels of the doubled batch shifted by one; noise of the whole
-// batch drawn from one seed.
+// Seen red: every picture's noise drawn from the first one's seed; labels shifted by one.
 #[test]
 fn a_picture_does_not_depend_on_its_batch() {
     let p = pipeline(&Tiny::new(10));

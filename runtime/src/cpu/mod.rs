@@ -3,6 +3,11 @@
 #![allow(missing_docs)]
 pub mod exec;
 mod to_u8;
+mod epilogue {
+    pub(crate) fn silu(v: f32) -> f32 {
+        v / (1.0 + libm::expf(-v))
+    }
+}
 pub use to_u8::{ToU8Error, to_u8};
 
 use crate::quant::{self, DType};
@@ -26,7 +31,7 @@ impl Activation {
                     x
                 }
             }
-            Self::Silu => x / (1.0 + libm::expf(-x)),
+            Self::Silu => epilogue::silu(x),
         }
     }
 }

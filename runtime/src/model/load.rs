@@ -5,29 +5,26 @@ use crate::cpu::exec::Weights;
 use crate::gguf::File;
 use crate::graph::Graph;
 use alloc::borrow::ToOwned;
-use alloc::vec;
 
 /// Packs the tensors that the graph names. Every tensor of the file must be one of them, and have its shape.
 pub(super) fn weights(file: &File<'_>, graph: &Graph) -> Result<Weights, ModelError> {
-    let mut used = vec![false; file.tensors().len()];
     let mut weights = Weights::new();
     for weight in graph.weights() {
-        let expected = weight.kind.ne();
-        let (i, tensor) = file
-            .tensors()
-            .enumerate()
-            .find(|(_, tensor)| tensor.name == weight.name)
-            .ok_or_else(|| ModelError::MissingTensor { name: weight.name.clone(), expected })?;
+        let (name, expected) = (&weight.name, weight.kind.ne());
+        let missing = |_| ModelError::MissingTensor { name: name.clone(), expected };
+        let tensor = file.tensor(name).map_err(missing)?;
         if tensor.ne != expected {
-            return Err(ModelError::TensorShape { name: weight.name.clone(), found: tensor.ne, expected });
+            return Err(ModelError::TensorShape { name: name.clone(), found: tensor.ne, expected });
         }
-        weights
-            .push(weight.kind, tensor.dtype, tensor.data)
-            .map_err(|source| ModelError::Tensor { name: weight.name.clone(), source })?;
-        used[i] = true;
+        let unusable = |source| ModelError::Tensor { name: name.clone(), source };
+        weights.push(weight.kind, tensor.dtype, tensor.data).map_err(unusable)?;
     }
-    match file.tensors().zip(used).find(|(_, used)| !used) {
-        Some((tensor, _)) => Err(ModelError::ExtraTensor { name: tensor.name.to_owned(), found: tensor.ne }),
-        None => Ok(weights),
+    // Names are unique on both sides, and all of the network's were found: as many tensors, no others.
+    if file.tensors().len() != graph.weights().len() {
+        let known = |name| graph.weights().iter().any(|weight| weight.name == name);
+        if let Some(tensor) = file.tensors().find(|tensor| !known(tensor.name)) {
+            return Err(ModelError::ExtraTensor { name: tensor.name.to_owned(), found: tensor.ne });
+        }
     }
+    Ok(weights)
 }

@@ -195,8 +195,7 @@ mod tests {
         BookUnet { in_channels: 1, channels: vec![64, 128, 256], time_dim, label_count, height: 28, width: 28 }
     }
 
-    // Figures of the book's own modules. Seen red: the bottom block's norms counted twice; `up` blocks given the
-    // skip's channels alone.
+    // Figures of the book's own modules. Seen red: the bottom block's norms counted twice; `up` blocks without the skip.
     #[test]
     fn parameter_counts_are_the_books() {
         assert_eq!(book(0, 0).trained_parameters().unwrap(), 1_884_545);
