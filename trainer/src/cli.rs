@@ -231,5 +231,5 @@ fn ddpm(a: &DdpmArgs) -> Result<Ended> {
     };
     ctrlc::set_handler(handler).map_err(|e| Error::Usage(format!("Ctrl-C cannot be caught: {e}")))?;
     let device = dfdx::prelude::Cpu::default();
-    fit(&mut Ddpm::new(device, settings, naming, config, data), &options, &stop)
+    fit(&mut Ddpm::new(device, settings, naming, config, data)?, &options, &stop)
 }

@@ -12,6 +12,7 @@ pub mod ops;
 pub mod optim;
 pub mod param;
 pub mod plot;
+pub mod preview;
 pub mod progress;
 pub mod quantize;
 pub mod systems;

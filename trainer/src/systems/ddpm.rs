@@ -9,8 +9,10 @@ use crate::ops::Kit;
 use crate::param;
 use crate::tensor::{T2, T4};
 use dfdx::prelude::*;
+use nijimi_runtime::cpu::position_encoding;
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::rng::Stream;
+use nijimi_runtime::schedule::Schedule;
 use rayon::prelude::*;
 use std::path::Path;
 
@@ -57,28 +59,20 @@ pub struct Ddpm<D: Kit> {
     order: (u64, Vec<u32>),
 }
 
-/// The book's position encoding: dimension `i` has its own frequency `10000^(-i/D)`, sine where `i` is even, cosine where odd.
-fn position_encoding(t: usize, dim: usize) -> impl Iterator<Item = f32> {
-    (0..dim).map(move |i| {
-        let angle = t as f64 / 10000f64.powf(i as f64 / dim as f64);
-        (if i % 2 == 0 { angle.sin() } else { angle.cos() }) as f32
-    })
-}
-
 impl<D: Kit> Ddpm<D> {
     /// A model with random weights for `data`.
-    pub fn new(device: D, settings: Settings, naming: Naming, config: Config, data: LabelledPictures) -> Self {
-        let n = settings.steps;
-        let span = settings.beta_end - settings.beta_start;
-        let alpha_bars = (0..n)
-            .scan(1.0, |product, i| {
-                *product *= 1.0 - (settings.beta_start + span * i as f64 / (n.max(2) - 1) as f64);
-                Some(*product)
-            })
-            .collect();
-        let times = (1..=n).flat_map(|t| position_encoding(t, config.time_dim)).collect();
+    ///
+    /// # Errors
+    /// If the schedule's variances are out of range.
+    pub fn new(device: D, settings: Settings, naming: Naming, config: Config, data: LabelledPictures) -> Result<Self> {
+        let schedule = Schedule::linear(settings.beta_start, settings.beta_end, settings.steps);
+        let alpha_bars = schedule.map_err(nijimi_runtime::Error::from)?.alpha_bars()[1..].to_vec();
+        let mut times = vec![0f32; settings.steps * config.time_dim];
+        for (t, row) in times.chunks_exact_mut(config.time_dim).enumerate() {
+            position_encoding((t + 1) as f32, config.time_dim, row);
+        }
         let model = BookUnet::new(&device, settings.seed, config);
-        Self { device, settings, naming, data, model, alpha_bars, times, order: (u64::MAX, Vec::new()) }
+        Ok(Self { device, settings, naming, data, model, alpha_bars, times, order: (u64::MAX, Vec::new()) })
     }
 
     /// The pictures of a step: a shuffled pass over the data, the last batch of an epoch maybe smaller.
@@ -162,7 +156,7 @@ impl<D: Kit> Task<D> for Ddpm<D> {
         export::book_unet(&param::state(model, ""), &config, &about, record, dtype)
     }
 
-    fn preview(&self, _file: &[u8], _path: &Path) -> Result<()> {
-        Ok(())
+    fn preview(&self, file: &[u8], path: &Path) -> Result<()> {
+        crate::preview::grid(file, path)
     }
 }

@@ -1,0 +1,46 @@
+//! Pictures for the report, drawn by the runtime from the exported bytes: what is judged is what is shipped.
+use crate::error::{Error, Result};
+use nijimi_runtime::gguf::File;
+use nijimi_runtime::model::{Pipeline, Request, SessionOptions, batch_seeds};
+use std::path::Path;
+
+/// Pictures per label.
+const ROWS: usize = 4;
+/// Pictures where there are no labels.
+const UNLABELLED: usize = 10;
+
+/// Draws a grid, a column for each label and four seeds down, with the file's own defaults, and writes it as PNG.
+///
+/// # Errors
+/// If the runtime refuses the bytes, or the file cannot be written.
+pub fn grid(file: &[u8], path: &Path) -> Result<()> {
+    let runtime = nijimi_runtime::Error::from;
+    let file = File::new_checked(file).map_err(runtime)?;
+    let pipeline = Pipeline::load(&file)?;
+    let info = pipeline.info();
+    let columns = if info.labels.is_empty() { UNLABELLED } else { info.labels.len() };
+    let mut session = pipeline.session(&SessionOptions { batch: columns, ..SessionOptions::default() })?;
+    let sampler = pipeline.sampler(info.defaults.method, info.defaults.steps)?;
+    let (h, w, c) = (info.network.height, info.network.width, info.network.in_channels);
+    let labels: Vec<Option<u32>> = (0..columns).map(|i| (i < info.labels.len()).then_some(i as u32)).collect();
+    let mut canvas = image::RgbImage::new((columns * w) as u32, (ROWS * h) as u32);
+    for row in 0..ROWS {
+        // Labels share a row's seed, so that columns can be compared; without labels every picture has its own.
+        let first = (row * columns) as u64;
+        let seeds = if info.labels.is_empty() { batch_seeds(first, columns) } else { vec![row as u64; columns] };
+        let request =
+            Request { labels: &labels, seeds: &seeds, sampler: &sampler, guidance_scale: info.defaults.guidance_scale };
+        let mut run = session.run(&request)?;
+        while run.step()?.is_some() {}
+        let bytes = run.to_u8()?;
+        for (i, pixel) in bytes.chunks_exact(c).enumerate() {
+            let (column, y, x) = (i / (h * w), i / w % h, i % w);
+            let rgb = if c == 3 { [pixel[0], pixel[1], pixel[2]] } else { [pixel[0]; 3] };
+            canvas.put_pixel((column * w + x) as u32, (row * h + y) as u32, image::Rgb(rgb));
+        }
+    }
+    let mut png = std::io::Cursor::new(Vec::new());
+    let encoded = canvas.write_to(&mut png, image::ImageFormat::Png);
+    encoded.map_err(|e| Error::Usage(format!("{}: the picture cannot be encoded: {e}", path.display())))?;
+    crate::checkpoint::write_atomic(path, png.get_ref())
+}
