@@ -1,9 +1,9 @@
 //! Times the convolutions of the book's U-Net:
 //! `cargo run --release -p nijimi-runtime --example matmul_speed [THREADS [FORMAT]]`.
 //!
-//! Prints 10^9 operations (two for each multiply-add) a second, best of many runs by the clock, and in brackets the mean
-//! by the processor time that the system charged to this process (Linux only; to some 2 %), which a busy machine disturbs
-//! less; a thread that waits by spinning is charged too.
+//! Prints 10^9 operations (two for each multiply-add) a second: best of many runs by the clock, and in brackets the
+//! mean by the processor time that the system charged to this process (Linux only; to some 2 %), which a busy machine
+//! disturbs less; a thread that waits by spinning is charged too.
 
 use nijimi_runtime::cpu::{Activation, Context, Conv2dShape, Epilogue, PackedMatrix, conv2d, conv2d_scratch};
 use nijimi_runtime::quant::{DType, encode};
