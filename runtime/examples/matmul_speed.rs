@@ -1,9 +1,9 @@
 //! Times the convolutions of the book's U-Net:
 //! `cargo run --release -p nijimi-runtime --example matmul_speed [THREADS [FORMAT]]`.
 //!
-//! Prints 10^9 operations (two for each multiply-add) a second: best of many runs by the clock, and by the processor
-//! time the kernel charged to this process, which a busy machine disturbs less (Linux only, 10 ms grain, so over all
-//! runs; spinning at the end of a job counts).
+//! Prints 10^9 operations (two for each multiply-add) a second: best of many runs by the clock, and in brackets the
+//! mean by the processor time that the system charged to this process (Linux only; to some 2 %), which a busy machine
+//! disturbs less; a thread that waits by spinning is charged too.
 
 use nijimi_runtime::cpu::{Activation, Context, Conv2dShape, Epilogue, PackedMatrix, conv2d, conv2d_scratch};
 use nijimi_runtime::quant::{DType, encode};
@@ -23,12 +23,14 @@ const SHAPES: [(usize, usize, usize); 8] = [
 const BATCH: usize = 20;
 const FORMATS: [DType; 4] = [DType::F32, DType::F16, DType::Q8_0, DType::Q4_0];
 
-/// Seconds of processor time charged to this process, in hundredths; `None` where the system does not tell.
+/// Seconds of processor time charged to the threads of this process; `None` where the system does not tell.
 fn cpu_seconds() -> Option<f64> {
-    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-    let fields = stat.rsplit_once(')')?.1.split_whitespace().collect::<Vec<_>>();
-    let ticks = |i: usize| fields.get(i)?.parse::<f64>().ok();
-    Some((ticks(11)? + ticks(12)?) / 100.0)
+    let mut nanoseconds = 0.0;
+    for thread in std::fs::read_dir("/proc/self/task").ok()? {
+        let stat = std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+        nanoseconds += stat.split_whitespace().next()?.parse::<f64>().ok()?;
+    }
+    Some(nanoseconds * 1e-9)
 }
 
 fn noise(n: usize) -> Vec<f32> {
@@ -53,14 +55,14 @@ fn measure(ctx: &Context, s: &Conv2dShape, dtype: DType) -> (f64, f64) {
     conv2d(ctx, s, &x, &w, &e, &mut scratch, &mut y);
     let (start, cpu) = (Instant::now(), cpu_seconds());
     let (mut best, mut runs) = (f64::MAX, 0.0);
-    while start.elapsed() < Duration::from_millis(400) {
+    while start.elapsed() < Duration::from_millis(500) {
         let t = Instant::now();
         conv2d(ctx, s, &x, &w, &e, &mut scratch, &mut y);
         best = best.min(t.elapsed().as_secs_f64());
         runs += 1.0;
     }
-    let cpu = cpu_seconds().zip(cpu).map_or(f64::NAN, |(b, a)| giga * runs / (b - a));
-    (giga / best, cpu)
+    let cpu = cpu_seconds().zip(cpu).map_or(f64::NAN, |(b, a)| b - a);
+    (giga / best, giga * runs / cpu)
 }
 
 fn main() {

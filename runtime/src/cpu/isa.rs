@@ -36,7 +36,8 @@ impl Isa {
     pub fn is_available(self) -> bool {
         match self {
             Isa::Scalar => true,
-            Isa::Neon => cfg!(target_arch = "aarch64"), // part of the base architecture of every supported target
+            // In the base architecture, except on targets without floating point registers.
+            Isa::Neon => cfg!(all(target_arch = "aarch64", target_feature = "neon")),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => x86::avx2(),
             #[cfg(target_arch = "x86_64")]

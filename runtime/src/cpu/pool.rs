@@ -231,8 +231,8 @@ mod threaded {
                 Err(std::sync::TryLockError::WouldBlock) => return false,
             };
             let s = &*self.shared;
-            // SAFETY: only the lifetime is erased; workers reach the pointer through `State::job`, which is emptied below,
-            // and none is left inside when this function returns or unwinds (`work` itself never unwinds).
+            // SAFETY: only the lifetime is erased; workers reach the pointer through `State::job`, which is emptied
+            // below, and none is left inside when this function returns or unwinds (`work` itself never unwinds).
             let f_static: *const (dyn Fn(usize) + Sync) =
                 unsafe { core::mem::transmute::<&(dyn Fn(usize) + Sync), *const (dyn Fn(usize) + Sync)>(f) };
             let mut state = lock(&s.state);

@@ -40,8 +40,8 @@ unsafe fn rows<const HALF: bool>(t: &Taps, acc: &mut Acc) {
 /// Channels `lane..lane + 16` of the panel.
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn tile<const R: usize, const HALF: bool>(t: &Taps, acc: &mut Acc, lane: usize) {
-    // SAFETY: each pointer of the table has `steps` f32 behind it, the panel `steps` records of NR weights for each tap,
-    // aligned to 64 bytes; R rows of `acc` exist, and `lane` is 0 or 16.
+    // SAFETY: each pointer of the table has `steps` f32 behind it; the panel has `steps` records of NR weights for each
+    // tap, aligned to 64 bytes; R rows of `acc` exist, and `lane` is 0 or 16.
     unsafe {
         let mut a = [[_mm256_setzero_ps(); 2]; R];
         for (a, acc) in a.iter_mut().zip(&acc.0) {

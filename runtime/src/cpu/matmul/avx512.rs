@@ -33,8 +33,8 @@ unsafe fn rows<const HALF: bool>(t: &Taps, acc: &mut Acc) {
 
 #[target_feature(enable = "avx512f,f16c")]
 unsafe fn tile<const R: usize, const HALF: bool>(t: &Taps, acc: &mut Acc) {
-    // SAFETY: each pointer of the table has `steps` f32 behind it, the panel `steps` records of NR weights for each tap,
-    // aligned to 64 bytes, and R rows of `acc` exist.
+    // SAFETY: each pointer of the table has `steps` f32 behind it, the panel `steps` records of NR weights for each
+    // tap, aligned to 64 bytes, and R rows of `acc` exist.
     unsafe {
         let mut a = [[_mm512_setzero_ps(); 2]; R];
         for (a, acc) in a.iter_mut().zip(&acc.0) {

@@ -7,15 +7,16 @@
 //!
 //! **The same bits everywhere.** One accumulator for each output element starts at +0 and takes its products in the
 //! order (tap, channel): for float weights by fused multiply-add; for quantized ones an exact integer sum for each
-//! block of 32 channels, then `acc + (d_w * d_x) * sum`, multiplied and added apart. A tap outside the picture multiplies
-//! zeros and is never skipped: skipping could change only the sign of a zero, but nothing then depends on the tiling.
+//! block of 32 channels, then `acc + (d_w * d_x) * sum`, multiplied and added apart. A tap outside the picture
+//! multiplies zeros and is never skipped: skipping could change no more than the sign of a zero, but so nothing depends
+//! on the tiling.
 #![allow(unsafe_code)] // rows of pointers, and threads that write disjoint parts of one output
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
-#[cfg(target_arch = "aarch64")]
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
 mod neon;
 mod pack;
 mod quantize;
@@ -97,7 +98,7 @@ impl Kernel {
             Isa::Avx512 | Isa::Avx512Vnni if !format.is_quantized() => avx512::kernel(format),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 | Isa::Avx512 => avx2::kernel(format),
-            #[cfg(target_arch = "aarch64")]
+            #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
             Isa::Neon => neon::kernel(format),
             _ => scalar::kernel(format),
         }

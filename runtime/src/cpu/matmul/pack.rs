@@ -86,8 +86,8 @@ impl PackedMatrix {
     /// `taps` is kernel height times width, 1 for a linear layer. bf16 weights are kept as f32, their exact value.
     ///
     /// # Errors
-    /// [`KernelError`] if a size is 0, a product of sizes overflows, `inp` is not whole blocks of a quantized format, or
-    /// `data` is not exactly as long as the sizes say.
+    /// [`KernelError`] if a size is 0, a product of sizes overflows, `inp` is not whole blocks of a quantized format,
+    /// or `data` is not exactly as long as the sizes say.
     pub fn new(dtype: DType, data: &[u8], out: usize, taps: usize, inp: usize) -> Result<Self, KernelError> {
         if out == 0 || taps == 0 || inp == 0 {
             return Err(KernelError::EmptyMatrix { out, taps, inp });

@@ -123,7 +123,7 @@ fn every_instruction_set_matches_the_definition() {
     for isa in Isa::available() {
         let ctx = Context::with_isa(1, isa).unwrap();
         for case in cases() {
-            // f32 sums err by some 1e-7 of their magnitudes; int8 activations by up to 0.5 / 127 of the largest in a block.
+            // f32 sums err by some 1e-7 of their magnitudes; int8 activations by up to 0.5 / 127 of a block's largest.
             let tolerance = if case.dtype.block_len() == 32 { 1e-2 } else { 1e-6 };
             for (i, (y, (want, size))) in case.run(&ctx).iter().zip(case.reference()).enumerate() {
                 let ok = (*y as f64 - want).abs() <= tolerance * size;
