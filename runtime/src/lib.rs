@@ -23,3 +23,8 @@ pub mod sampler;
 pub mod schedule;
 
 pub use error::Error;
+
+/// The README's example is compiled with the tests.
+#[cfg(all(doctest, feature = "std"))]
+#[doc = include_str!("../../README.md")]
+struct Readme;

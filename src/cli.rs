@@ -1,0 +1,161 @@
+//! The command line, in the names that people have in their fingers.
+
+use crate::fault::Fault;
+use argh::FromArgs;
+use std::ffi::OsString;
+use std::io::{Write, stdout};
+use std::path::PathBuf;
+
+/// Draws pictures from a small diffusion model, on the CPU.
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(
+    help_triggers("-h", "--help"),
+    example = "{command_name} 7 -o seven.png",
+    example = "{command_name} \"0 1 2 3 4 5 6 7 8 9\" -b 4 -s 1 -o grid.png",
+    example = "{command_name} \"3 5\" -b 100 -o digit-%03d.png",
+    error_code(1, "Internal error."),
+    error_code(2, "The command line is wrong."),
+    error_code(3, "A file, a folder or the prompt is not what it must be.")
+)]
+pub struct Cli {
+    /// names of what to draw, separated by spaces or commas; nothing: whatever comes
+    #[argh(positional, arg_name = "prompt")]
+    positional: Option<String>,
+    /// the same, as an option
+    #[argh(option, short = 'p', arg_name = "prompt")]
+    prompt: Option<String>,
+    /// weight file (default: handwritten digits, part of the program)
+    #[argh(option, short = 'm', arg_name = "file")]
+    pub model: Option<PathBuf>,
+    /// PNG file, in a folder that exists (default: output.png). Several pictures make a labelled grid; with a number
+    /// in the name, as in out-%03d.png, each gets its own file, counted from 0
+    #[argh(option, short = 'o', arg_name = "file", default = "String::from(\"output.png\")")]
+    pub output: String,
+    /// pictures for each word of the prompt (default: 1)
+    #[argh(option, short = 'b', arg_name = "n", default = "1")]
+    pub batch: usize,
+    /// seed of the first picture (default: random); the next ones have the next seeds, the same for each word
+    #[argh(option, short = 's', arg_name = "n")]
+    pub seed: Option<u64>,
+    /// number of steps (default: the model's; of the other method, 50 for ddim and all 1000 for ddpm)
+    #[argh(option, arg_name = "n")]
+    pub steps: Option<usize>,
+    /// how strictly to follow the prompt: 1 is without guidance (default: the model's)
+    #[argh(option, arg_name = "x")]
+    pub cfg_scale: Option<f32>,
+    /// ddpm or ddim (default: the model's)
+    #[argh(option, arg_name = "name")]
+    pub sampling_method: Option<String>,
+    /// noise in each step of ddim, 0 to 1 (default: 0, none)
+    #[argh(option, arg_name = "x")]
+    pub eta: Option<f64>,
+    /// threads (default: one for each core)
+    #[argh(option, short = 't', arg_name = "n", default = "0")]
+    pub threads: usize,
+    /// enlarge each pixel to n x n (default: 2 in a grid, 1 else)
+    #[argh(option, arg_name = "n")]
+    pub scale: Option<usize>,
+    /// tell about the model, the machine, memory and time
+    #[argh(switch, short = 'v')]
+    pub verbose: bool,
+    /// print the version and exit
+    #[argh(switch)]
+    version: bool,
+}
+
+/// More threads than any machine has are a slip of the finger.
+const MAX_THREADS: usize = 1024;
+
+/// Most pictures for each word: a number of nine digits would draw for a year.
+const MAX_BATCH: usize = 1_000_000;
+
+impl Cli {
+    /// What was asked for; empty for anything.
+    pub fn prompt(&self) -> &str {
+        self.positional.as_deref().or(self.prompt.as_deref()).unwrap_or_default()
+    }
+
+    fn check(self) -> Result<Self, Fault> {
+        let problem = if self.positional.is_some() && self.prompt.is_some() {
+            "the prompt was given twice: once is enough, with or without -p"
+        } else if !(1..=MAX_BATCH).contains(&self.batch) {
+            "-b must be 1 to 1000000"
+        } else if self.steps == Some(0) {
+            "--steps must be at least 1"
+        } else if self.threads > MAX_THREADS {
+            "-t must be at most 1024; 0 takes one thread for each core"
+        } else if self.scale.is_some_and(|scale| !(1..=64).contains(&scale)) {
+            "--scale must be 1 to 64"
+        } else if self.cfg_scale.is_some_and(|scale| !scale.is_finite()) {
+            "--cfg-scale must be a finite number, 1 for none"
+        } else {
+            return Ok(self);
+        };
+        Err(Fault::Usage(problem.into()))
+    }
+}
+
+/// Reads the arguments, without the program's name. Help and version are printed here, and end the program.
+pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Cli, Fault> {
+    let args = args.map(OsString::into_string).collect::<Result<Vec<_>, _>>();
+    let args = args.map_err(|arg| Fault::Usage(format!("{} is not UTF-8: use another name", arg.display())))?;
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match Cli::from_args(&["nijimi"], &args) {
+        Ok(cli) if cli.version => print(concat!("nijimi ", env!("CARGO_PKG_VERSION"))),
+        Ok(cli) => cli.check(),
+        Err(exit) if exit.status.is_ok() => print(&exit.output),
+        Err(exit) => Err(Fault::Usage(remedy(exit.output.trim()))),
+    }
+}
+
+fn print(text: &str) -> ! {
+    // A reader that has seen enough, as `head`, is no error.
+    let _ = writeln!(stdout(), "{}", text.trim_end());
+    std::process::exit(0)
+}
+
+fn remedy(message: &str) -> String {
+    let hint = match message.strip_prefix("Unrecognized argument: ") {
+        Some(arg) if !arg.starts_with('-') => "put a prompt of several words in quotes, or see",
+        _ => "see",
+    };
+    format!("{message}: {hint} nijimi --help")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(args: &[&str]) -> Result<Cli, Fault> {
+        parse(args.iter().map(OsString::from))
+    }
+
+    fn refused(args: &[&str]) -> String {
+        match read(args) {
+            Err(Fault::Usage(message)) => message,
+            other => panic!("{args:?}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_prompt_is_positional_or_an_option() {
+        assert_eq!(read(&["7"]).unwrap().prompt(), "7");
+        assert_eq!(read(&["-p", "7"]).unwrap().prompt(), "7");
+        assert_eq!(read(&[]).unwrap().prompt(), "");
+        assert_eq!(read(&["help"]).unwrap().prompt(), "help");
+        assert_eq!(read(&["--", "-7"]).unwrap().prompt(), "-7");
+        assert!(refused(&["7", "-p", "7"]).contains("twice"));
+    }
+
+    #[test]
+    fn wrong_arguments_name_a_remedy() {
+        assert_eq!(refused(&["-7"]), "Unrecognized argument: -7: see nijimi --help");
+        assert!(refused(&["7", "8"]).contains("in quotes"));
+        assert!(refused(&["-b", "few"]).contains("'-b' with value 'few'"));
+        assert!(refused(&["-o"]).contains("No value provided for option '-o'"));
+        for args in [["-b", "0"], ["-b", "1000001"], ["--steps", "0"], ["-t", "1025"], ["--scale", "0"]] {
+            assert!(refused(&args).contains(args[0]), "{args:?}");
+        }
+        assert!(refused(&["--cfg-scale", "nan"]).contains("finite"));
+    }
+}

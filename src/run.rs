@@ -1,0 +1,101 @@
+//! One call of the program, from its arguments to its files.
+
+use crate::canvas::Canvas;
+use crate::cli::Cli;
+use crate::draw::{Drawing, Model};
+use crate::fault::Fault;
+use crate::grid::Grid;
+use crate::picture::png;
+use crate::progress::tell;
+use crate::target::Target;
+use nijimi_runtime::gguf::write_atomic;
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+/// Draws what the command line asks for.
+pub fn run(cli: Cli) -> Result<(), Fault> {
+    let target = Target::parse(&cli.output)?;
+    target.check()?;
+    let model = Model::load(cli.model.as_deref())?;
+    let drawing = model.drawing(&cli, cli.seed.unwrap_or_else(random_seed))?;
+    let mut sheet = Sheet::new(&target, &drawing, &model, &cli)?;
+    if cli.verbose {
+        model.describe(&cli);
+    }
+    // Before the work: a picture that was never finished can still be drawn again.
+    match drawing.parameters.batch {
+        1 => tell(&[format!("seed {}", drawing.seed(0))]),
+        batch => tell(&[format!("seeds {} to {}", drawing.seed(0), drawing.seed(batch - 1))]),
+    }
+    model.draw(&drawing, &cli, |index, picture| sheet.place(index, picture))?;
+    sheet.finish()
+}
+
+/// Short enough to be typed again.
+fn random_seed() -> u64 {
+    RandomState::new().build_hasher().finish() >> 32
+}
+
+/// Where pictures are placed, and what becomes of them.
+struct Sheet<'a> {
+    target: &'a Target,
+    drawing: &'a Drawing,
+    width: usize,
+    kind: Kind,
+}
+
+enum Kind {
+    /// Each picture has its own canvas and file.
+    Each {
+        blank: Canvas,
+        scale: usize,
+    },
+    Grid(Grid),
+}
+
+impl<'a> Sheet<'a> {
+    fn new(target: &'a Target, drawing: &'a Drawing, model: &Model, cli: &Cli) -> Result<Self, Fault> {
+        let size @ (width, height, channels) = model.size();
+        let each = matches!(target, Target::Numbered(..)) || drawing.pictures() == 1;
+        let kind = if each {
+            let scale = cli.scale.unwrap_or(1);
+            Kind::Each { blank: Canvas::new(width * scale, height * scale, channels), scale }
+        } else {
+            Kind::Grid(Grid::new(&drawing.words, cli.batch, size, cli.scale.unwrap_or(2))?)
+        };
+        Ok(Self { target, drawing, width, kind })
+    }
+
+    fn place(&mut self, index: usize, picture: &[u8]) -> Result<(), Fault> {
+        match &mut self.kind {
+            Kind::Grid(grid) => {
+                grid.place(index, picture);
+                Ok(())
+            }
+            Kind::Each { blank, scale } => {
+                blank.put(0, 0, picture, self.width, *scale);
+                let bytes = png(blank, self.drawing.alone(index).text())?;
+                write(self.target, index, &bytes)
+            }
+        }
+    }
+
+    fn finish(self) -> Result<(), Fault> {
+        if let Kind::Grid(grid) = self.kind {
+            write(self.target, 0, &png(&grid.finish(), self.drawing.parameters.text())?)?;
+        }
+        let first = self.target.path(0);
+        match (self.target, self.drawing.pictures()) {
+            (Target::Numbered(..), 2..) => {
+                let last = self.target.path(self.drawing.pictures() - 1);
+                tell(&[format!("wrote {} to {}", first.display(), last.display())]);
+            }
+            _ => tell(&[format!("wrote {}", first.display())]),
+        }
+        Ok(())
+    }
+}
+
+/// The file appears whole or not at all.
+fn write(target: &Target, index: usize, bytes: &[u8]) -> Result<(), Fault> {
+    write_atomic(target.path(index), bytes).map_err(|e| Fault::Input(format!("{e}: choose another place with -o")))
+}
