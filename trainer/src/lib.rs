@@ -6,6 +6,7 @@ pub mod data;
 pub mod error;
 pub mod export;
 pub mod fit;
+pub mod import;
 pub mod log;
 pub mod nn;
 pub mod ops;

@@ -136,13 +136,40 @@ impl Session {
         self.exec.plans()
     }
 
+    /// One evaluation of the network, for samplers of the caller's own: `x` is `(n, h, w, c)`, `timestep` as the network
+    /// knows it (level 1 is the model's `first_timestep`), one label a picture. Returns the network's answer in the
+    /// shape of `x`, not looked at for NaN.
+    ///
+    /// # Errors
+    /// More pictures than the batch, an `x` of another size, or an unknown label.
+    pub fn predict(&mut self, x: &[f32], timestep: u32, labels: &[Option<u32>]) -> Result<&[f32], Error> {
+        let n = labels.len();
+        in_range("number of pictures", n, 1, self.batch)?;
+        in_range("values of x", x.len(), n * self.noise.len(), n * self.noise.len())?;
+        self.check_labels(labels)?;
+        self.ids.fill(None);
+        self.ids[..n].copy_from_slice(labels);
+        let ports = self.ports[0];
+        let input = self.exec.slot_mut(ports.x);
+        input[..x.len()].copy_from_slice(x);
+        input[x.len()..].fill(0.0);
+        self.exec.slot_mut(ports.t).fill(timestep as f32);
+        self.exec.run(0, &self.ids);
+        Ok(&self.exec.slot(ports.eps)[..x.len()])
+    }
+
+    fn check_labels(&self, labels: &[Option<u32>]) -> Result<(), RequestError> {
+        let count = self.model.info.network.label_count;
+        let wrong = labels.iter().enumerate().find_map(|(i, l)| l.filter(|&l| l as usize >= count).map(|l| (i, l)));
+        wrong.map_or(Ok(()), |(picture, label)| Err(RequestError::LabelRange { picture, label, count }))
+    }
+
     /// Starts a run. Fewer pictures than the batch take as long as the full batch. A run may be dropped at any step;
     /// the session can then run again.
     ///
     /// # Errors
     /// A request that the model or this session cannot serve.
     pub fn run<'a>(&'a mut self, request: &Request<'a>) -> Result<Run<'a>, Error> {
-        let info = &self.model.info;
         let n = request.labels.len();
         if n != request.seeds.len() {
             return Err(RequestError::Lengths { labels: n, seeds: request.seeds.len() }.into());
@@ -150,12 +177,7 @@ impl Session {
         in_range("number of pictures", n, 1, self.batch)?;
         let finite = request.guidance_scale.is_finite();
         check(finite, "guidance_scale", request.guidance_scale, "a finite number")?;
-        let count = info.network.label_count;
-        for (picture, label) in request.labels.iter().enumerate() {
-            if let Some(label) = label.filter(|&label| label as usize >= count) {
-                return Err(RequestError::LabelRange { picture, label, count }.into());
-            }
-        }
+        self.check_labels(request.labels)?;
 
         let scale = request.guidance_scale;
         let conditional = request.labels.iter().any(Option::is_some);

@@ -1,0 +1,53 @@
+//! From the weight file back to trained tensors: the inverse of [`crate::export`], for tests and for training on.
+use crate::error::{Error, Result};
+use crate::nn::book_unet::{BookUnet, Config};
+use crate::nn::layers::BATCH_NORM_EPS;
+use crate::ops::Kit;
+use crate::param::{self, State, Values};
+use nijimi_runtime::gguf::File;
+use nijimi_runtime::model::Pipeline;
+
+/// `(out, k, k, in)` to `(out, in, k, k)`.
+fn channels_first(v: &Values) -> Values {
+    let (o, k, i) = (v.shape[0], v.shape[1], v.shape[3]);
+    let taps = k * k;
+    let mut data = vec![0f32; v.data.len()];
+    for (from, to) in v.data.chunks_exact(i * taps).zip(data.chunks_exact_mut(i * taps)) {
+        for t in 0..taps {
+            for c in 0..i {
+                to[c * taps + t] = from[t * i + c];
+            }
+        }
+    }
+    Values { shape: vec![o, i, k, k], data }
+}
+
+/// The network of a file. Batch norm was folded away, so the norms of this one do nothing (mean 0, variance 1 - eps).
+///
+/// # Errors
+/// If the runtime refuses the file, or it lacks a tensor.
+pub fn book_unet<D: Kit>(device: &D, file: &File) -> Result<BookUnet<D>> {
+    let network = Pipeline::load(file)?.info().network.clone();
+    let config = Config {
+        in_channels: network.in_channels,
+        channels: network.channels.clone(),
+        time_dim: network.time_dim,
+        label_count: network.label_count,
+    };
+    let mut model = BookUnet::new(device, 0, config);
+    let mut state: State = param::state(&mut model, "");
+    for (name, v) in &mut state {
+        // A fresh norm is the identity but for eps.
+        if name.ends_with("running_var") {
+            v.data.fill(1.0 - BATCH_NORM_EPS);
+        }
+    }
+    for t in file.tensors() {
+        let v = Values { shape: t.shape(), data: t.to_f32() };
+        let v = if v.shape.len() == 4 { channels_first(&v) } else { v };
+        state.insert(t.name.to_owned(), v);
+    }
+    param::load(&mut model, "", &state)
+        .map_err(|what| Error::Usage(format!("the file does not fit its own network: {what}")))?;
+    Ok(model)
+}
