@@ -30,7 +30,7 @@ fn a_single_picture() {
     }
 }
 
-// Seen red: seeds counted over all words; the random seed made constant.
+// Seen red: the random seed made constant.
 #[test]
 fn the_seed_decides() {
     let folder = Folder::new();
@@ -56,6 +56,7 @@ fn the_seed_decides() {
     assert!(random[1].ends_with("wrote output.png\n"));
 }
 
+// Seen red: seeds counted over all words.
 #[test]
 fn a_file_each() {
     let folder = Folder::new();
@@ -82,7 +83,7 @@ fn more_pictures_than_are_drawn_at_a_time() {
     }
 }
 
-// Seen red: all labels in the first row.
+// Seen red: all labels in the first row; seeds counted over all words.
 #[test]
 fn a_labelled_grid() {
     let folder = Folder::new();
@@ -105,6 +106,7 @@ fn a_labelled_grid() {
     }
 }
 
+// Seen red: label 0 in place of none.
 #[test]
 fn without_a_prompt() {
     let folder = Folder::new();
@@ -119,6 +121,7 @@ fn without_a_prompt() {
     assert_eq!(folder.picture("grid.png").width, 4 + 2 * 20, "a square without labels");
 }
 
+// Seen red: every word a name of its own.
 #[test]
 fn colour_and_names_of_several_words() {
     let folder = Folder::new();
@@ -130,7 +133,7 @@ fn colour_and_names_of_several_words() {
     assert!(picture.parameters.starts_with("Ankle boot\n"), "{}", picture.parameters);
 }
 
-// Seen red: eta left at 0.
+// Seen red: eta left at 0; 50 steps of DDPM.
 #[test]
 fn options_reach_the_sampler() {
     let folder = Folder::new();
@@ -182,6 +185,7 @@ fn help_and_version_go_to_stdout() {
     assert_eq!(folder.nijimi(&["--version"]).stdout, format!("nijimi {}\n", env!("CARGO_PKG_VERSION")).as_bytes());
 }
 
+// Seen red: another exit code.
 #[test]
 fn wrong_usage_exits_with_2() {
     let folder = Folder::new();
@@ -207,6 +211,7 @@ fn wrong_usage_exits_with_2() {
     assert!(folder.files().is_empty());
 }
 
+// Seen red: another exit code; the folder not looked for.
 #[test]
 fn wrong_input_exits_with_3() {
     let folder = Folder::new();
@@ -233,6 +238,7 @@ fn wrong_input_exits_with_3() {
     assert_eq!(folder.files(), ["folder.png"]);
 }
 
+// Seen red: taken for an internal error.
 #[test]
 fn a_failed_run_leaves_the_old_picture() {
     let folder = Folder::new();
