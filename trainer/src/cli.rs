@@ -3,6 +3,7 @@ use crate::data::idx::{LabelledPictures, Split};
 use crate::error::{Error, Result};
 use crate::fit::{Ended, FitOptions, fit};
 use crate::nn::book_unet::Config;
+use crate::ops::Kit;
 use crate::optim::AdamW;
 use crate::systems::ddpm::{Ddpm, Settings};
 use argh::FromArgs;
@@ -85,6 +86,9 @@ pub struct DdpmArgs {
     /// keys everything random (default 0)
     #[argh(option, default = "0")]
     seed: u64,
+    /// precision of the convolutions' products: f32, or bf16 on CPUs that have it (default f32)
+    #[argh(option, default = "String::from(\"f32\")")]
+    precision: String,
     /// go on from the checkpoint in the report folder
     #[argh(switch)]
     resume: bool,
@@ -127,7 +131,9 @@ fn ddpm(a: &DdpmArgs) -> Result<Ended> {
         Ok(Config { in_channels: 1, channels: channels(&a.channels)?, time_dim: a.time_dim, label_count })
     };
     if a.batch == 0 || a.epochs == 0 || a.noise_steps < 2 || a.time_dim == 0 {
-        return Err(Error::Usage("--batch, --epochs and --time-dim must be at least 1, --noise-steps at least 2".into()));
+        return Err(Error::Usage(
+            "--batch, --epochs and --time-dim must be at least 1, --noise-steps at least 2".into(),
+        ));
     }
     if let Some(threads) = a.threads {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
@@ -139,7 +145,10 @@ fn ddpm(a: &DdpmArgs) -> Result<Ended> {
     let fold = 1 << (config.channels.len() - 1);
     if data.width % fold != 0 || data.height % fold != 0 {
         let (w, h) = (data.width, data.height);
-        return Err(Error::Usage(format!("pictures of {w}x{h} cannot be halved {} times: give fewer --channels", config.channels.len() - 1)));
+        return Err(Error::Usage(format!(
+            "pictures of {w}x{h} cannot be halved {} times: give fewer --channels",
+            config.channels.len() - 1
+        )));
     }
     let settings = Settings {
         batch: a.batch,
@@ -149,6 +158,8 @@ fn ddpm(a: &DdpmArgs) -> Result<Ended> {
         beta_start: a.beta_start,
         beta_end: a.beta_end,
         seed: a.seed,
+        precision: <dfdx::prelude::Cpu as Kit>::precision(&a.precision)
+            .map_err(|e| Error::Usage(format!("--precision {e}")))?,
         name: a.data.file_name().map_or_else(|| "ddpm".into(), |n| n.to_string_lossy().into_owned()),
         label_names: (0..label_count).map(|i| i.to_string()).collect(),
     };

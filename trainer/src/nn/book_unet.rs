@@ -1,6 +1,6 @@
 //! The U-Net of the book's steps 9 and 10: two convolutions a block, the time (and label) vector added to each block's input.
 use super::layers::{BatchNormRelu, Conv2d, Linear};
-use crate::ops::Kit;
+use crate::ops::{Kit, Precision};
 use crate::param::{Kind, Module, Visitor};
 use crate::tensor::{T2, T4, Tp};
 use dfdx::prelude::*;
@@ -91,7 +91,8 @@ impl<D: Kit> BookUnet<D> {
         let input = |level: usize| if level == 0 { config.in_channels } else { channels[level - 1] };
         let down = (0..depth).map(|l| block(format!("down{}", l + 1), input(l), channels[l])).collect();
         let bot = block("bot1".into(), input(depth), channels[depth]);
-        let up = (0..depth).map(|l| block(format!("up{}", l + 1), channels[l + 1] + channels[l], channels[l])).collect();
+        let up =
+            (0..depth).map(|l| block(format!("up{}", l + 1), channels[l + 1] + channels[l], channels[l])).collect();
         let out = Conv2d::new(device, seed, "out", channels[0], config.in_channels, 1);
         let label_emb = (config.label_count > 0).then(|| {
             let mut stream = Stream::new(seed, LABEL_EMB, 0);
@@ -99,6 +100,17 @@ impl<D: Kit> BookUnet<D> {
             device.tensor_from_vec(values, (config.label_count, time))
         });
         Self { config, label_emb, down, bot, up, out }
+    }
+
+    /// The same network with the products of its convolutions in another precision.
+    #[must_use]
+    pub fn with_precision(mut self, precision: Precision) -> Self {
+        let blocks = self.down.iter_mut().chain([&mut self.bot]).chain(&mut self.up);
+        for (conv, _) in blocks.flat_map(|b| &mut b.convs) {
+            conv.precision = precision;
+        }
+        self.out.precision = precision;
+        self
     }
 
     /// The sizes.

@@ -4,7 +4,7 @@ use crate::data::idx::LabelledPictures;
 use crate::error::Result;
 use crate::fit::{At, Record, StepResult, Task};
 use crate::nn::book_unet::{BookUnet, Config, LABEL_EMB};
-use crate::ops::Kit;
+use crate::ops::{Kit, Precision};
 use crate::tensor::{T2, T4};
 use dfdx::prelude::*;
 use nijimi_runtime::rng::Stream;
@@ -28,6 +28,8 @@ pub struct Settings {
     pub beta_end: f64,
     /// Keys everything random.
     pub seed: u64,
+    /// Precision of the convolutions' products.
+    pub precision: Precision,
     /// The data set's name, for the file.
     pub name: String,
     /// Names of the labels.
@@ -68,7 +70,7 @@ impl<D: Kit> Ddpm<D> {
             })
             .collect();
         let times = (1..=n).flat_map(|t| position_encoding(t, config.time_dim)).collect();
-        let model = BookUnet::new(&device, settings.seed, config);
+        let model = BookUnet::new(&device, settings.seed, config).with_precision(settings.precision);
         Self { device, settings, data, model, alpha_bars, times, order: (u64::MAX, Vec::new()) }
     }
 

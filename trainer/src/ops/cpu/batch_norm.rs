@@ -6,7 +6,7 @@ use dfdx::prelude::*;
 use rayon::prelude::*;
 
 /// Lane-wise partial sums: LLVM vectorizes them, and rounding stays far below that of one running sum.
-fn sum_by(x: &[f32], f: impl Fn(f32) -> f32) -> f64 {
+pub fn sum_by(x: &[f32], f: impl Fn(f32) -> f32) -> f64 {
     let mut lanes = [0f32; 16];
     let mut chunks = x.chunks_exact(16);
     for c in &mut chunks {
@@ -25,7 +25,12 @@ struct Channel {
 }
 
 /// See [`crate::ops::Kit::batch_norm_relu`].
-pub fn batch_norm_relu<T: Tp<Cpu>>(x: T4<Cpu, T>, gamma: &T1<Cpu>, beta: &T1<Cpu>, eps: f32) -> (T4<Cpu, T>, BatchStats) {
+pub fn batch_norm_relu<T: Tp<Cpu>>(
+    x: T4<Cpu, T>,
+    gamma: &T1<Cpu>,
+    beta: &T1<Cpu>,
+    eps: f32,
+) -> (T4<Cpu, T>, BatchStats) {
     let (n, c, h, w) = *x.shape();
     let hw = h * w;
     let m = (n * hw) as f64;
@@ -50,12 +55,17 @@ pub fn batch_norm_relu<T: Tp<Cpu>>(x: T4<Cpu, T>, gamma: &T1<Cpu>, beta: &T1<Cpu
     // SAFETY: every element of the chunk (one plane) is written.
     #[allow(unsafe_code)]
     let y = unsafe {
-        written(n * c * hw, hw, || (), |(), i, y| {
-            let (scale, shift) = scale_shift[i % c];
-            for (y, x) in y.iter_mut().zip(&xs[i * hw..][..hw]) {
-                y.write((x * scale + shift).max(0.0));
-            }
-        })
+        written(
+            n * c * hw,
+            hw,
+            || (),
+            |(), i, y| {
+                let (scale, shift) = scale_shift[i % c];
+                for (y, x) in y.iter_mut().zip(&xs[i * hw..][..hw]) {
+                    y.write((x * scale + shift).max(0.0));
+                }
+            },
+        )
     };
     let unbiased = m / (m - 1.0).max(1.0);
     let stats = BatchStats {
