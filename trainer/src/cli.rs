@@ -3,6 +3,7 @@ use crate::data::idx::{LabelledPictures, Split};
 use crate::error::{Error, Result};
 use crate::fit::{Ended, FitOptions, fit};
 use crate::nn::book_unet::Config;
+use crate::ops::Kit;
 use crate::optim::AdamW;
 use crate::systems::ddpm::{Ddpm, Naming, Settings};
 use argh::FromArgs;
@@ -96,6 +97,9 @@ pub struct DdpmArgs {
     /// keys everything random (default 0)
     #[argh(option, default = "0")]
     seed: u64,
+    /// precision of the convolutions' products: f32, or bf16 on CPUs that have it (default f32)
+    #[argh(option, default = "String::from(\"f32\")")]
+    precision: String,
     /// go on from the checkpoint in the report folder
     #[argh(switch)]
     resume: bool,
@@ -190,6 +194,8 @@ fn ddpm(a: &DdpmArgs) -> Result<Ended> {
         beta_start: a.beta_start,
         beta_end: a.beta_end,
         seed: a.seed,
+        precision: <dfdx::prelude::Cpu as Kit>::precision(&a.precision)
+            .map_err(|e| Error::Usage(format!("--precision {e}")))?,
     };
     let labels = match &a.labels {
         Some(list) => list.split(',').map(|l| l.trim().to_owned()).collect(),

@@ -1,6 +1,6 @@
 //! The U-Net of the book's steps 9 and 10: two convolutions a block, the time (and label) vector added to each block's input.
 use super::layers::{BatchNormRelu, Conv2d, Linear};
-use crate::ops::Kit;
+use crate::ops::{Kit, Precision};
 use crate::param::{Kind, Module, Visitor};
 use crate::tensor::{T2, T4, Tp};
 use dfdx::prelude::*;
@@ -100,6 +100,17 @@ impl<D: Kit> BookUnet<D> {
             device.tensor_from_vec(values, (config.label_count, time))
         });
         Self { config, label_emb, down, bot, up, out }
+    }
+
+    /// The same network with the products of its convolutions in another precision.
+    #[must_use]
+    pub fn with_precision(mut self, precision: Precision) -> Self {
+        let blocks = self.down.iter_mut().chain([&mut self.bot]).chain(&mut self.up);
+        for (conv, _) in blocks.flat_map(|b| &mut b.convs) {
+            conv.precision = precision;
+        }
+        self.out.precision = precision;
+        self
     }
 
     /// The sizes.

@@ -1,5 +1,5 @@
 //! Linear, convolution and batch normalization layers, initialized as PyTorch does.
-use crate::ops::{BatchStats, Kit};
+use crate::ops::{BatchStats, Kit, Precision};
 use crate::param::{Kind, Module, Visitor};
 use crate::tensor::{T1, T2, T4, Tp};
 use dfdx::prelude::*;
@@ -46,6 +46,8 @@ impl<D: Kit> Module<D> for Linear<D> {
 pub struct Conv2d<D: Kit> {
     weight: T4<D>,
     bias: T1<D>,
+    /// Of the products; f32 to begin with.
+    pub precision: Precision,
 }
 
 impl<D: Kit> Conv2d<D> {
@@ -57,11 +59,12 @@ impl<D: Kit> Conv2d<D> {
         Self {
             weight: device.tensor_from_vec(w, (output, input, kernel, kernel)),
             bias: device.tensor_from_vec(b, (output,)),
+            precision: Precision::F32,
         }
     }
     /// `(n, in, h, w)` to `(n, out, h, w)`.
     pub fn forward<T: Tp<D>>(&self, x: T4<D, T>) -> T4<D, T> {
-        D::conv2d(x, &self.weight, &self.bias)
+        D::conv2d_in(x, &self.weight, &self.bias, self.precision)
     }
 }
 

@@ -8,6 +8,7 @@ pub mod cpu;
 mod tests;
 
 use crate::tensor::{Buffer, T1, T2, T4, Tp};
+pub use cpu::bf16::Bf16;
 use dfdx::prelude::*;
 
 /// Batch statistics that a training pass has computed, for the caller to fold into its running averages.
@@ -18,13 +19,35 @@ pub struct BatchStats {
     pub var: Vec<f32>,
 }
 
+/// What the operands of a convolution's products are rounded to. Weights, sums, activations and gradients are f32 always.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Precision {
+    /// Not rounded.
+    #[default]
+    F32,
+    /// Rounded to bf16 where kernel and channels are large enough to gain by it.
+    Bf16(Bf16),
+}
+
 /// A device that the trainer runs on: dfdx's device plus the operations that dfdx lacks.
 ///
 /// Pictures are `(n, c, h, w)`. Weights of a convolution are `(out, in, k, k)` with odd `k`, stride 1 and padding `k / 2`.
 pub trait Kit: Device<f32> {
-    /// 2-D convolution, stride 1, same size.
+    /// The precision of convolutions that `name` stands for: `f32`, or `bf16` where this device has it. The error says why not.
+    fn precision(name: &str) -> Result<Precision, String> {
+        match name {
+            "f32" => Ok(Precision::F32),
+            "bf16" => Err("bf16: not on this device; use f32".into()),
+            other => Err(format!("{other}: expected f32 or bf16")),
+        }
+    }
+    /// 2-D convolution, stride 1, same size, in f32; see [`Self::conv2d_in`].
     fn conv2d<T: Tp<Self>>(x: T4<Self, T>, w: &T4<Self>, b: &T1<Self>) -> T4<Self, T> {
         composed::conv2d(x, w, b)
+    }
+    /// 2-D convolution, stride 1, same size, in a precision that [`Self::precision`] gave.
+    fn conv2d_in<T: Tp<Self>>(x: T4<Self, T>, w: &T4<Self>, b: &T1<Self>, _: Precision) -> T4<Self, T> {
+        Self::conv2d(x, w, b)
     }
     /// Batch normalization over `(n, h, w)` with batch statistics, then ReLU. Ioffe and Szegedy 2015.
     fn batch_norm_relu<T: Tp<Self>>(
@@ -67,8 +90,20 @@ pub trait Kit: Device<f32> {
 }
 
 impl Kit for Cpu {
+    fn precision(name: &str) -> Result<Precision, String> {
+        match name {
+            "f32" => Ok(Precision::F32),
+            "bf16" => Bf16::detect().map(Precision::Bf16).ok_or_else(|| {
+                "bf16: this CPU lacks AVX-512 BF16 (AMD Zen 4, Intel Cooper Lake and Sapphire Rapids have it); use f32".into()
+            }),
+            other => Err(format!("{other}: expected f32 or bf16")),
+        }
+    }
     fn conv2d<T: Tp<Self>>(x: T4<Self, T>, w: &T4<Self>, b: &T1<Self>) -> T4<Self, T> {
-        cpu::conv2d::conv2d(x, w, b)
+        cpu::conv2d::conv2d(x, w, b, Precision::F32)
+    }
+    fn conv2d_in<T: Tp<Self>>(x: T4<Self, T>, w: &T4<Self>, b: &T1<Self>, precision: Precision) -> T4<Self, T> {
+        cpu::conv2d::conv2d(x, w, b, precision)
     }
     fn batch_norm_relu<T: Tp<Self>>(
         x: T4<Self, T>,

@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::export::{self, Description};
 use crate::fit::{At, Record, StepResult, Task};
 use crate::nn::book_unet::{BookUnet, Config, LABEL_EMB};
-use crate::ops::Kit;
+use crate::ops::{Kit, Precision};
 use crate::param;
 use crate::tensor::{T2, T4};
 use dfdx::prelude::*;
@@ -33,6 +33,8 @@ pub struct Settings {
     pub beta_end: f64,
     /// Keys everything random.
     pub seed: u64,
+    /// Precision of the convolutions' products.
+    pub precision: Precision,
 }
 
 /// What the exported file says of itself; nothing here changes the training.
@@ -71,7 +73,7 @@ impl<D: Kit> Ddpm<D> {
         for (t, row) in times.chunks_exact_mut(config.time_dim).enumerate() {
             position_encoding((t + 1) as f32, config.time_dim, row);
         }
-        let model = BookUnet::new(&device, settings.seed, config);
+        let model = BookUnet::new(&device, settings.seed, config).with_precision(settings.precision);
         Ok(Self { device, settings, naming, data, model, alpha_bars, times, order: (u64::MAX, Vec::new()) })
     }
 

@@ -6,7 +6,7 @@ use dfdx::prelude::*;
 use rayon::prelude::*;
 
 /// Lane-wise partial sums: LLVM vectorizes them, and rounding stays far below that of one running sum.
-fn sum_by(x: &[f32], f: impl Fn(f32) -> f32) -> f64 {
+pub fn sum_by(x: &[f32], f: impl Fn(f32) -> f32) -> f64 {
     let mut lanes = [0f32; 16];
     let mut chunks = x.chunks_exact(16);
     for c in &mut chunks {

@@ -1,6 +1,7 @@
 //! Convolution as matrix products over unfolded pictures, a group of pictures at a time so that small ones fill the product.
 use super::storage::{Operand, as_uninit, data, gemm, take_gradient, written};
-use super::{PARTS, parts};
+use super::{PARTS, bf16, parts};
+use crate::ops::Precision;
 use crate::tensor::{T1, T4, Tp};
 use dfdx::prelude::*;
 use rayon::prelude::*;
@@ -105,8 +106,8 @@ fn forward(x: &[f32], w: &[f32], b: &[f32], s: Size) -> Vec<f32> {
     }
 }
 
-/// Adds the gradient of the input to `gx` and returns those of the weight and the bias.
-fn backward(x: &[f32], w: &[f32], go: &[f32], gx: &mut [f32], s: Size) -> (Vec<f32>, Vec<f32>) {
+/// Adds the gradient of the input to `gx` and returns that of the weight.
+fn backward(x: &[f32], w: &[f32], go: &[f32], gx: &mut [f32], s: Size) -> Vec<f32> {
     let (hw, taps, group) = (s.pixels(), s.k * s.k, s.group());
     let depth = s.o * taps;
     // The weight as (c, o, k, k): the input's gradient is a convolution of the output's with the flipped kernel.
@@ -124,13 +125,12 @@ fn backward(x: &[f32], w: &[f32], go: &[f32], gx: &mut [f32], s: Size) -> (Vec<f
         rest = other;
         work.push((range, mine));
     }
-    let partial: Vec<(Vec<f32>, Vec<f32>)> = work
+    let partial: Vec<Vec<f32>> = work
         .into_par_iter()
         .map(|(range, gx)| {
             let mut columns = vec![0f32; depth * group * hw];
             let mut inputs = vec![0f32; s.c * group * hw];
             let mut gw = vec![0f32; s.c * depth];
-            let mut gb = vec![0f32; s.o];
             let (x, go) =
                 (&x[range.start * s.c * hw..range.end * s.c * hw], &go[range.start * s.o * hw..range.end * s.o * hw]);
             let groups =
@@ -151,40 +151,60 @@ fn backward(x: &[f32], w: &[f32], go: &[f32], gx: &mut [f32], s: Size) -> (Vec<f
                         }
                     }
                 }
-                for picture in go.chunks_exact(s.o * hw) {
-                    for (sum, plane) in gb.iter_mut().zip(picture.chunks_exact(hw)) {
-                        *sum += plane.iter().sum::<f32>();
-                    }
-                }
             }
-            (gw, gb)
+            gw
         })
         .collect();
-    let (mut gw, mut gb) = (vec![0f32; s.o * s.c * taps], vec![0f32; s.o]);
-    for (pw, pb) in &partial {
-        for c in 0..s.c {
-            for o in 0..s.o {
-                let (from, to) = (&pw[c * depth + o * taps..][..taps], &mut gw[(o * s.c + c) * taps..][..taps]);
-                to.iter_mut().zip(from).for_each(|(a, b)| *a += b);
+    let mut gw = vec![0f32; s.o * s.c * taps];
+    gw.par_chunks_mut((s.c * taps).max(1)).enumerate().for_each(|(o, gw)| {
+        for p in &partial {
+            for (c, gw) in gw.chunks_exact_mut(taps).enumerate() {
+                gw.iter_mut().zip(&p[c * depth + o * taps..]).for_each(|(a, b)| *a += b);
             }
         }
-        gb.iter_mut().zip(pb).for_each(|(a, b)| *a += b);
-    }
-    (gw, gb)
+    });
+    gw
 }
 
-/// See [`crate::ops::Kit::conv2d`].
-pub fn conv2d<T: Tp<Cpu>>(x: T4<Cpu, T>, w: &T4<Cpu>, b: &T1<Cpu>) -> T4<Cpu, T> {
+/// The sum of the output's gradient per channel, by lanes and then in f64.
+fn bias_gradient(go: &[f32], s: Size) -> Vec<f32> {
+    let hw = s.pixels();
+    let channel =
+        |o| (0..s.n).map(|n| super::batch_norm::sum_by(&go[(n * s.o + o) * hw..][..hw], |g| g)).sum::<f64>() as f32;
+    (0..s.o).into_par_iter().map(channel).collect()
+}
+
+/// Input and output channels from which bf16 gains: below, most of a tile would be padding, and such layers (a network's first
+/// and last) are the ones that need their precision most.
+const BF16_CHANNELS: usize = 16;
+
+/// See [`crate::ops::Kit::conv2d_in`].
+pub fn conv2d<T: Tp<Cpu>>(x: T4<Cpu, T>, w: &T4<Cpu>, b: &T1<Cpu>, precision: Precision) -> T4<Cpu, T> {
     let (n, c, h, wd) = *x.shape();
     let (o, _, k, _) = *w.shape();
     let size = Size { n, c, h, w: wd, o, k };
     let (x, mut tape) = x.split_tape();
     let (w, b) = (w.clone(), b.clone());
-    let out = x.device().tensor_from_vec(forward(data(&x), data(&w), data(&b), size), (n, o, h, wd));
+    let mixed = match precision {
+        Precision::Bf16(cpu) if k == 3 && c.min(o) >= BF16_CHANNELS && n * h * wd > 0 => {
+            Some((cpu, bf16::Size { n, c, h, w: wd, o }))
+        }
+        _ => None,
+    };
+    let y = match mixed {
+        Some((cpu, size)) => bf16::forward(cpu, data(&x), data(&w), data(&b), size),
+        None => forward(data(&x), data(&w), data(&b), size),
+    };
+    let out = x.device().tensor_from_vec(y, (n, o, h, wd));
     let og = out.ghost();
     tape.add_backward_op(move |g| {
         let go = take_gradient!(g, og);
-        let (gw, gb) = backward(data(&x), data(&w), &go, g.get_or_alloc_mut(&x)?, size);
+        let gx = g.get_or_alloc_mut(&x)?;
+        let gw = match mixed {
+            Some((cpu, size)) => bf16::backward(cpu, data(&x), data(&w), &go, gx, size),
+            None => backward(data(&x), data(&w), &go, gx, size),
+        };
+        let gb = bias_gradient(&go, size);
         g.get_or_alloc_mut(&w)?.iter_mut().zip(&gw).for_each(|(a, b)| *a += b);
         g.get_or_alloc_mut(&b)?.iter_mut().zip(&gb).for_each(|(a, b)| *a += b);
         Ok(())

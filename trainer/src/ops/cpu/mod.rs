@@ -2,6 +2,7 @@
 //! whole training run, come out the same bit for bit on one thread or many.
 pub mod add_channels;
 pub mod batch_norm;
+pub mod bf16;
 pub mod concat;
 pub mod conv2d;
 pub mod max_pool;

@@ -1,0 +1,229 @@
+//! The instructions behind mixed precision: AVX-512 BF16. Zen 4 and later, Sapphire Rapids and later.
+#![allow(unsafe_code)] // Vector instructions and unaligned loads: each safe function here checks lengths first, and a `Bf16` value is the proof that the CPU has the instructions.
+use super::{Bf16, Plane, TAPS};
+use std::arch::x86_64::*;
+
+/// Rows of the product that one tile holds.
+pub const TILE_ROWS: usize = 8;
+/// Vectors of 16 pixels that one tile holds: with the rows, 24 accumulators; 3 operands more fill the 32 registers.
+const TILE_VECTORS: usize = 3;
+/// Input channels in one tile of the weight's gradient, each at three neighbouring taps.
+pub const GRAD_CHANNELS: usize = 4;
+/// Output channels in one tile of the weight's gradient: two vectors, so 24 accumulators.
+pub const GRAD_OUTPUTS: usize = 32;
+/// Values in one tile of the weight's gradient.
+pub const GRAD_TILE: usize = GRAD_CHANNELS * 3 * GRAD_OUTPUTS;
+
+fn mask(n: usize) -> __mmask16 {
+    if n >= 16 { !0 } else { (1 << n) - 1 }
+}
+
+/// Interleaves two channels (or one and zeros) as pairs of bf16 into a padded plane; its padding is left as it is.
+pub fn pack_pairs(_: Bf16, plane: &Plane, even: &[f32], odd: Option<&[f32]>, out: &mut [u32]) {
+    let n = plane.h * plane.w;
+    assert!(even.len() == n && odd.is_none_or(|o| o.len() == n) && out.len() >= plane.pixels_end());
+    // SAFETY: `Bf16` proves the instructions; row `y` reads `w` values from `y * w`, inside `n`, and writes `w` pairs at the
+    // plane's place for that row, which ends before `pixels_end`.
+    unsafe { pairs(plane, even.as_ptr(), odd.map(<[f32]>::as_ptr), out.as_mut_ptr()) }
+}
+
+#[target_feature(enable = "avx512f,avx512bf16")]
+unsafe fn pairs(plane: &Plane, even: *const f32, odd: Option<*const f32>, out: *mut u32) {
+    for y in 0..plane.h {
+        for x in (0..plane.w).step_by(16) {
+            let (from, m) = (y * plane.w + x, mask(plane.w - x));
+            // SAFETY: masked to the `w - x` values that are left in the row; see the caller.
+            unsafe {
+                let pairs = pair(m, even.add(from), odd.map(|o| o.add(from)));
+                _mm512_mask_storeu_epi32(out.add(plane.at(y, x)).cast(), m, pairs);
+            }
+        }
+    }
+}
+
+/// Rounds to bf16 (nearest, ties to even) in the low half of each lane.
+#[target_feature(enable = "avx512f,avx512bf16")]
+fn widen(x: __m512) -> __m512i {
+    _mm512_cvtepu16_epi32(bits(_mm512_cvtneps_pbh(x)))
+}
+
+fn bits(x: __m256bh) -> __m256i {
+    // SAFETY: both are 256 plain bits.
+    unsafe { std::mem::transmute(x) }
+}
+
+/// Interleaves a channel of two pictures (or of one and zeros) as pairs of bf16 into `out`, one every `stride`.
+pub fn pack_strided(_: Bf16, even: &[f32], odd: Option<&[f32]>, stride: usize, out: &mut [u32]) {
+    let n = even.len();
+    assert!(n > 0 && odd.is_none_or(|o| o.len() == n) && out.len() > (n - 1) * stride);
+    // SAFETY: `Bf16` proves the instructions; the last pair lies at `(n - 1) * stride`.
+    unsafe { strided(n, even.as_ptr(), odd.map(<[f32]>::as_ptr), stride, out.as_mut_ptr()) }
+}
+
+#[target_feature(enable = "avx512f,avx512bf16")]
+unsafe fn strided(n: usize, even: *const f32, odd: Option<*const f32>, stride: usize, out: *mut u32) {
+    for i in (0..n).step_by(16) {
+        let m = mask(n - i);
+        let mut pairs = [0u32; 16];
+        // SAFETY: masked to the values that are left; see the caller.
+        unsafe { _mm512_storeu_si512(pairs.as_mut_ptr().cast(), pair(m, even.add(i), odd.map(|o| o.add(i)))) };
+        for (j, p) in pairs[..(n - i).min(16)].iter().enumerate() {
+            // SAFETY: see the caller.
+            unsafe { *out.add((i + j) * stride) = *p };
+        }
+    }
+}
+
+/// Pairs of bf16 from the lanes in `m` of two runs of values; zeros elsewhere.
+///
+/// # Safety
+/// The lanes in `m` can be read.
+#[target_feature(enable = "avx512f,avx512bf16")]
+unsafe fn pair(m: __mmask16, even: *const f32, odd: Option<*const f32>) -> __m512i {
+    // SAFETY: the caller's word.
+    let load = |from: *const f32| unsafe { widen(_mm512_maskz_loadu_ps(m, from)) };
+    let high = odd.map_or(_mm512_setzero_si512(), load);
+    _mm512_or_si512(load(even), _mm512_slli_epi32::<16>(high))
+}
+
+/// `out[row][q] = start[row] + sum over (pair of channels, tap) of weights . planes`, for [`TILE_ROWS`] rows and all `q` of
+/// [`Plane::vectors`] vectors. `weights` is `[pair][tap][row]`, `planes` is `[pair][plane]`, `out` is `[row][16 * vectors]`.
+/// `vectors` is the range of vectors to compute.
+pub fn product(
+    _: Bf16,
+    plane: &Plane,
+    pairs: usize,
+    weights: &[u32],
+    planes: &[u32],
+    start: &[f32; TILE_ROWS],
+    vectors: std::ops::Range<usize>,
+    out: &mut [f32],
+) {
+    let stride = plane.vectors() * 16;
+    assert!(weights.len() >= pairs * TAPS * TILE_ROWS && planes.len() >= pairs * plane.len);
+    assert!(vectors.end <= plane.vectors() && out.len() >= TILE_ROWS * stride);
+    let (taps, w) = (plane.taps(), weights.as_ptr());
+    // SAFETY: `Bf16` proves the instructions. A vector ends at or before `stride`, and `stride` plus the last tap lies inside
+    // a plane (`Plane::new`); the rest is asserted above.
+    unsafe {
+        let (p, o) = (planes.as_ptr().add(vectors.start * 16), out.as_mut_ptr().add(vectors.start * 16));
+        match vectors.len() {
+            1 => tile::<1>(pairs, w, p, plane.len, &taps, start, o, stride),
+            2 => tile::<2>(pairs, w, p, plane.len, &taps, start, o, stride),
+            TILE_VECTORS => tile::<TILE_VECTORS>(pairs, w, p, plane.len, &taps, start, o, stride),
+            n => panic!("a tile has 1 to 3 vectors, not {n}"),
+        }
+    }
+}
+
+/// The vectors of a plane, a tile at a time.
+pub fn tiles(plane: &Plane) -> impl Iterator<Item = std::ops::Range<usize>> {
+    let n = plane.vectors();
+    (0..n).step_by(TILE_VECTORS).map(move |v| v..(v + TILE_VECTORS).min(n))
+}
+
+#[target_feature(enable = "avx512f,avx512bf16")]
+unsafe fn tile<const V: usize>(
+    pairs: usize,
+    mut weights: *const u32,
+    mut planes: *const u32,
+    plane: usize,
+    taps: &[usize; TAPS],
+    start: &[f32; TILE_ROWS],
+    out: *mut f32,
+    stride: usize,
+) {
+    let mut acc = [[_mm512_setzero_ps(); V]; TILE_ROWS];
+    for (acc, b) in acc.iter_mut().zip(start) {
+        *acc = [_mm512_set1_ps(*b); V];
+    }
+    for _ in 0..pairs {
+        for tap in taps {
+            // SAFETY: see `product`.
+            unsafe {
+                let x: [__m512bh; V] = std::array::from_fn(|v| load(planes.add(tap + 16 * v).cast()));
+                for (r, acc) in acc.iter_mut().enumerate() {
+                    let w = broadcast(*weights.add(r));
+                    for (acc, x) in acc.iter_mut().zip(x) {
+                        *acc = _mm512_dpbf16_ps(*acc, w, x);
+                    }
+                }
+                weights = weights.add(TILE_ROWS);
+            }
+        }
+        // SAFETY: at most one past the end.
+        planes = unsafe { planes.add(plane) };
+    }
+    for (r, acc) in acc.iter().enumerate() {
+        for (v, acc) in acc.iter().enumerate() {
+            // SAFETY: see `product`.
+            unsafe { _mm512_storeu_ps(out.add(r * stride + 16 * v), *acc) };
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bf16")]
+fn broadcast(pair: u32) -> __m512bh {
+    // SAFETY: both are 512 plain bits.
+    unsafe { std::mem::transmute(_mm512_set1_epi32(pair as i32)) }
+}
+
+/// # Safety
+/// 64 bytes can be read at `from`.
+#[target_feature(enable = "avx512f,avx512bf16")]
+unsafe fn load(from: *const i32) -> __m512bh {
+    // SAFETY: the caller's word; both types are 512 plain bits.
+    unsafe { std::mem::transmute(_mm512_loadu_si512(from.cast())) }
+}
+
+/// Adds to a tile of the weight's gradient, `[channel][dx][output]` for [`GRAD_CHANNELS`] inputs at one row of taps and
+/// [`GRAD_OUTPUTS`] outputs, the sums over pairs of pictures and pixels of `x * go`. `x` is `[pair][channel][plane]`, with
+/// the pairs `pair_stride` apart, `go` is `[pair][pixel][output]`.
+pub fn outer(
+    _: Bf16,
+    plane: &Plane,
+    pairs: usize,
+    dy: usize,
+    x: &[u32],
+    pair_stride: usize,
+    go: &[u32],
+    tile: &mut [f32],
+) {
+    let pixels = plane.h * plane.w;
+    assert!(dy < 3 && tile.len() >= GRAD_TILE && go.len() >= pairs * pixels * GRAD_OUTPUTS);
+    assert!(pairs == 0 || x.len() >= (pairs - 1) * pair_stride + GRAD_CHANNELS * plane.len);
+    // SAFETY: `Bf16` proves the instructions; a pixel plus the last tap lies inside a plane (`Plane::new`), the rest is
+    // asserted above.
+    unsafe { grad(plane, pairs, x.as_ptr().add(dy * plane.row), pair_stride, go.as_ptr(), tile.as_mut_ptr()) }
+}
+
+#[target_feature(enable = "avx512f,avx512bf16")]
+unsafe fn grad(plane: &Plane, pairs: usize, x: *const u32, pair_stride: usize, mut go: *const u32, tile: *mut f32) {
+    const V: usize = GRAD_OUTPUTS / 16;
+    // SAFETY: the tile holds as many vectors as there are accumulators; see `outer`.
+    let mut acc: [[__m512; V]; 3 * GRAD_CHANNELS] =
+        std::array::from_fn(|r| std::array::from_fn(|v| unsafe { _mm512_loadu_ps(tile.add((r * V + v) * 16)) }));
+    for pair in 0..pairs {
+        for y in 0..plane.h {
+            // SAFETY: see `outer`.
+            let mut x = unsafe { x.add(pair * pair_stride + y * plane.row) };
+            for _ in 0..plane.w {
+                // SAFETY: see `outer`.
+                unsafe {
+                    let g: [__m512bh; V] = std::array::from_fn(|v| load(go.add(16 * v).cast()));
+                    for (r, acc) in acc.iter_mut().enumerate() {
+                        let x = broadcast(*x.add(r / 3 * plane.len + r % 3));
+                        for (acc, g) in acc.iter_mut().zip(g) {
+                            *acc = _mm512_dpbf16_ps(*acc, x, g);
+                        }
+                    }
+                    (x, go) = (x.add(1), go.add(GRAD_OUTPUTS));
+                }
+            }
+        }
+    }
+    for (i, acc) in acc.as_flattened().iter().enumerate() {
+        // SAFETY: see above.
+        unsafe { _mm512_storeu_ps(tile.add(i * 16), *acc) };
+    }
+}

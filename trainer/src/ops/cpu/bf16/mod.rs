@@ -1,0 +1,255 @@
+//! 3x3 convolution in mixed precision: the operands of the products are rounded to bf16, sums and all else stay f32.
+//!
+//! Pictures are laid out with zeros around them, so that the pixels under one tap of the kernel are one contiguous run and
+//! nothing is unfolded. One column of zeros serves as the right border of a row and the left border of the next: of each row
+//! of `w + 1` results the last is thrown away.
+use super::storage::written;
+use super::{PARTS, parts};
+use half::bf16;
+use rayon::prelude::*;
+use std::mem::MaybeUninit;
+
+#[cfg(target_arch = "x86_64")]
+mod kernels;
+#[cfg(not(target_arch = "x86_64"))]
+#[path = "elsewhere.rs"]
+mod kernels;
+#[cfg(test)]
+mod tests;
+
+use kernels::{GRAD_CHANNELS, GRAD_OUTPUTS, GRAD_TILE, TILE_ROWS};
+
+/// Taps of the kernel.
+const TAPS: usize = 9;
+/// Pixels that the sums of one tile of the weight's gradient should span: below this, loading and storing the tile shows.
+const PASS: usize = 392;
+
+/// Proof that this CPU multiplies bf16 and sums in f32 in one instruction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bf16(());
+
+impl Bf16 {
+    /// Asks the CPU.
+    pub fn detect() -> Option<Self> {
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx512bf16")
+            && is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vl")
+        {
+            return Some(Self(()));
+        }
+        None
+    }
+}
+
+/// Sizes of a convolution: pictures, input channels, height, width, output channels.
+#[derive(Clone, Copy)]
+pub struct Size {
+    /// Pictures.
+    pub n: usize,
+    /// Input channels.
+    pub c: usize,
+    /// Height.
+    pub h: usize,
+    /// Width.
+    pub w: usize,
+    /// Output channels.
+    pub o: usize,
+}
+
+/// A picture's channel with zeros around it.
+struct Plane {
+    h: usize,
+    w: usize,
+    /// From one row to the next.
+    row: usize,
+    /// Elements in memory; what a vector may read past the picture included.
+    len: usize,
+}
+
+impl Plane {
+    fn new(h: usize, w: usize) -> Self {
+        let row = w + 1;
+        let span = ((h - 1) * row + w).next_multiple_of(16);
+        // An odd number of cache lines, so that the channels of one pixel do not fall into the same few sets of the cache.
+        let lines = (span + 2 * row + 2).div_ceil(16) | 1;
+        Self { h, w, row, len: lines * 16 }
+    }
+    /// Vectors of 16 results.
+    fn vectors(&self) -> usize {
+        ((self.h - 1) * self.row + self.w).div_ceil(16)
+    }
+    /// Where pixel (y, x) lies.
+    fn at(&self, y: usize, x: usize) -> usize {
+        (y + 1) * self.row + x + 1
+    }
+    /// One past the last pixel.
+    fn pixels_end(&self) -> usize {
+        self.at(self.h - 1, self.w)
+    }
+    /// From a result's index to the pixel under each tap.
+    fn taps(&self) -> [usize; TAPS] {
+        std::array::from_fn(|t| t / 3 * self.row + t % 3)
+    }
+}
+
+/// Weights as bf16 pairs of neighbouring inputs, `[block of rows][pair][tap][row]`; what is missing is zero.
+fn pack_weights(rows: usize, inputs: usize, at: impl Fn(usize, usize, usize) -> f32 + Sync) -> Vec<u32> {
+    let pairs = inputs.div_ceil(2);
+    let mut packed = vec![0u32; rows.div_ceil(TILE_ROWS) * pairs * TAPS * TILE_ROWS];
+    packed.par_chunks_mut(pairs * TAPS * TILE_ROWS).enumerate().for_each(|(block, out)| {
+        for (i, out) in out.iter_mut().enumerate() {
+            let (row, tap, pair) = (block * TILE_ROWS + i % TILE_ROWS, i / TILE_ROWS % TAPS, i / TILE_ROWS / TAPS);
+            let one =
+                |input| if row < rows && input < inputs { bf16::from_f32(at(row, input, tap)).to_bits() } else { 0 };
+            *out = u32::from(one(2 * pair)) | u32::from(one(2 * pair + 1)) << 16;
+        }
+    });
+    packed
+}
+
+/// What one thread needs to convolve pictures one after the other.
+struct Convolver<'a> {
+    cpu: Bf16,
+    plane: &'a Plane,
+    inputs: usize,
+    rows: usize,
+    weights: &'a [u32],
+    planes: Vec<u32>,
+    product: Vec<f32>,
+}
+
+impl<'a> Convolver<'a> {
+    fn new(cpu: Bf16, plane: &'a Plane, inputs: usize, rows: usize, weights: &'a [u32]) -> Self {
+        let planes = vec![0; inputs.div_ceil(2) * plane.len];
+        let product = vec![0.0; rows.next_multiple_of(TILE_ROWS) * plane.vectors() * 16];
+        Self { cpu, plane, inputs, rows, weights, planes, product }
+    }
+
+    /// Convolves one picture; `take(row, y, line)` is given each line of the result.
+    fn run(&mut self, picture: &[f32], bias: &[f32], mut take: impl FnMut(usize, usize, &[f32])) {
+        let (plane, pairs, hw) = (self.plane, self.inputs.div_ceil(2), self.plane.h * self.plane.w);
+        for (pair, out) in picture.chunks(2 * hw).zip(self.planes.chunks_exact_mut(plane.len)) {
+            let (even, odd) = pair.split_at(hw);
+            kernels::pack_pairs(self.cpu, plane, even, Some(odd).filter(|o| !o.is_empty()), out);
+        }
+        let stride = plane.vectors() * 16;
+        for vectors in kernels::tiles(plane) {
+            let blocks = self
+                .weights
+                .chunks_exact(pairs * TAPS * TILE_ROWS)
+                .zip(self.product.chunks_exact_mut(TILE_ROWS * stride));
+            for (block, (weights, out)) in blocks.enumerate() {
+                let start = std::array::from_fn(|r| bias.get(block * TILE_ROWS + r).copied().unwrap_or(0.0));
+                kernels::product(self.cpu, plane, pairs, weights, &self.planes, &start, vectors.clone(), out);
+            }
+        }
+        for (row, product) in self.product.chunks_exact(stride).take(self.rows).enumerate() {
+            for y in 0..plane.h {
+                take(row, y, &product[y * plane.row..][..plane.w]);
+            }
+        }
+    }
+}
+
+/// The convolution of `x` (n, c, h, w) with `w` (o, c, 3, 3), plus `b`.
+pub fn forward(cpu: Bf16, x: &[f32], w: &[f32], b: &[f32], s: Size) -> Vec<f32> {
+    let (hw, plane) = (s.h * s.w, Plane::new(s.h, s.w));
+    let weights = pack_weights(s.o, s.c, |o, c, tap| w[(o * s.c + c) * TAPS + tap]);
+    let init = || Convolver::new(cpu, &plane, s.c, s.o, &weights);
+    let each = s.n.div_ceil(PARTS);
+    let work = |convolver: &mut Convolver, i: usize, out: &mut [MaybeUninit<f32>]| {
+        let pictures = x[i * each * s.c * hw..].chunks_exact(s.c * hw);
+        for (picture, out) in pictures.zip(out.chunks_exact_mut(s.o * hw)) {
+            convolver.run(picture, b, |o, y, line| {
+                out[o * hw + y * s.w..][..s.w].iter_mut().zip(line).for_each(|(y, v)| _ = y.write(*v));
+            });
+        }
+    };
+    // SAFETY: `run` gives every line of every picture, and a chunk is whole pictures.
+    #[allow(unsafe_code)]
+    unsafe {
+        written(s.n * s.o * hw, each * s.o * hw, init, work)
+    }
+}
+
+/// Adds the gradient of the input to `gx` and returns that of the weight.
+pub fn backward(cpu: Bf16, x: &[f32], w: &[f32], go: &[f32], gx: &mut [f32], s: Size) -> Vec<f32> {
+    let (hw, plane) = (s.h * s.w, Plane::new(s.h, s.w));
+    // The input's gradient is a convolution of the output's with the flipped kernel.
+    let flipped = pack_weights(s.c, s.o, |c, o, tap| w[(o * s.c + c) * TAPS + TAPS - 1 - tap]);
+    let mut rest = gx;
+    let mut work = Vec::with_capacity(PARTS);
+    for range in parts(s.n) {
+        let (mine, other) = rest.split_at_mut(range.len() * s.c * hw);
+        rest = other;
+        work.push((range, mine));
+    }
+    let partial: Vec<Vec<f32>> = work
+        .into_par_iter()
+        .map(|(range, gx)| {
+            let (x, go) =
+                (&x[range.start * s.c * hw..range.end * s.c * hw], &go[range.start * s.o * hw..range.end * s.o * hw]);
+            let mut convolver = Convolver::new(cpu, &plane, s.o, s.c, &flipped);
+            for (go, gx) in go.chunks_exact(s.o * hw).zip(gx.chunks_exact_mut(s.c * hw)) {
+                convolver.run(go, &[], |c, y, line| {
+                    gx[c * hw + y * s.w..][..s.w].iter_mut().zip(line).for_each(|(d, v)| *d += v);
+                });
+            }
+            drop(convolver);
+            weight_gradient(cpu, &plane, x, go, s)
+        })
+        .collect();
+    gather(&partial, s)
+}
+
+/// The gradient of the weight over some pictures, in tiles: `[block of outputs][block of inputs][dy][tile]`.
+///
+/// Two pictures are a pair of bf16, so that a pair is the same whichever tap shifts it.
+fn weight_gradient(cpu: Bf16, plane: &Plane, x: &[f32], go: &[f32], s: Size) -> Vec<f32> {
+    let hw = s.h * s.w;
+    let pictures = x.len() / (s.c * hw);
+    let group = (PASS / hw).clamp(1, pictures.div_ceil(2).max(1));
+    let (blocks_o, blocks_c) = (s.o.div_ceil(GRAD_OUTPUTS), s.c.div_ceil(GRAD_CHANNELS));
+    let pair_stride = blocks_c * GRAD_CHANNELS * plane.len;
+    let (mut xs, mut gs) = (vec![0u32; group * pair_stride], vec![0u32; blocks_o * group * hw * GRAD_OUTPUTS]);
+    let mut gw = vec![0f32; blocks_o * blocks_c * 3 * GRAD_TILE];
+    for (x, go) in x.chunks(2 * group * s.c * hw).zip(go.chunks(2 * group * s.o * hw)) {
+        let pairs = x.len().div_ceil(2 * s.c * hw);
+        for (x, out) in x.chunks(2 * s.c * hw).zip(xs.chunks_exact_mut(pair_stride)) {
+            let (even, odd) = x.split_at(s.c * hw);
+            for (c, (even, out)) in even.chunks_exact(hw).zip(out.chunks_exact_mut(plane.len)).enumerate() {
+                kernels::pack_pairs(cpu, plane, even, odd.get(c * hw..(c + 1) * hw), out);
+            }
+        }
+        for (p, go) in go.chunks(2 * s.o * hw).enumerate() {
+            let (even, odd) = go.split_at(s.o * hw);
+            for (o, even) in even.chunks_exact(hw).enumerate() {
+                let out = &mut gs[(o / GRAD_OUTPUTS * group + p) * hw * GRAD_OUTPUTS + o % GRAD_OUTPUTS..];
+                kernels::pack_strided(cpu, even, odd.get(o * hw..(o + 1) * hw), GRAD_OUTPUTS, out);
+            }
+        }
+        for (i, tile) in gw.chunks_exact_mut(GRAD_TILE).enumerate() {
+            let (o, c, dy) = (i / (3 * blocks_c), i / 3 % blocks_c, i % 3);
+            let (x, go) = (&xs[c * GRAD_CHANNELS * plane.len..], &gs[o * group * hw * GRAD_OUTPUTS..]);
+            kernels::outer(cpu, plane, pairs, dy, x, pair_stride, go, tile);
+        }
+    }
+    gw
+}
+
+/// Adds up the parts' gradients, in order, and puts them in the weight's own order.
+fn gather(partial: &[Vec<f32>], s: Size) -> Vec<f32> {
+    let blocks_c = s.c.div_ceil(GRAD_CHANNELS);
+    let mut gw = vec![0f32; s.o * s.c * TAPS];
+    gw.par_chunks_mut(s.c * TAPS).enumerate().for_each(|(o, gw)| {
+        for (i, gw) in gw.iter_mut().enumerate() {
+            let (c, dy, dx) = (i / TAPS, i / 3 % 3, i % 3);
+            let tile = (o / GRAD_OUTPUTS * blocks_c + c / GRAD_CHANNELS) * 3 + dy;
+            let at = tile * GRAD_TILE + (c % GRAD_CHANNELS * 3 + dx) * GRAD_OUTPUTS + o % GRAD_OUTPUTS;
+            *gw = partial.iter().map(|p| p[at]).sum();
+        }
+    });
+    gw
+}
