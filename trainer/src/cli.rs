@@ -94,9 +94,35 @@ pub struct DdpmArgs {
     /// stop after this many steps
     #[argh(option)]
     max_steps: Option<u64>,
+    /// what to train on: cpu, or cuda in a build for it (default cpu)
+    #[argh(option, default = "Device::Cpu")]
+    device: Device,
     /// threads (default: all cores)
     #[argh(option, short = 't')]
     threads: Option<usize>,
+}
+
+/// What a run computes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Device {
+    Cpu,
+    Cuda,
+}
+
+impl std::str::FromStr for Device {
+    type Err = String;
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match text {
+            "cpu" => Ok(Self::Cpu),
+            "cuda" if cfg!(feature = "cuda") => Ok(Self::Cuda),
+            "cuda" => {
+                Err("this build is without CUDA; `cargo build --release -p nijimi-trainer --features cuda` makes one \
+                           (see docs/cuda.md)"
+                    .into())
+            }
+            _ => Err("expected cpu or cuda".into()),
+        }
+    }
 }
 
 fn channels(text: &str) -> Result<Vec<usize>> {
@@ -127,7 +153,9 @@ fn ddpm(a: &DdpmArgs) -> Result<Ended> {
         Ok(Config { in_channels: 1, channels: channels(&a.channels)?, time_dim: a.time_dim, label_count })
     };
     if a.batch == 0 || a.epochs == 0 || a.noise_steps < 2 || a.time_dim == 0 {
-        return Err(Error::Usage("--batch, --epochs and --time-dim must be at least 1, --noise-steps at least 2".into()));
+        return Err(Error::Usage(
+            "--batch, --epochs and --time-dim must be at least 1, --noise-steps at least 2".into(),
+        ));
     }
     if let Some(threads) = a.threads {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
@@ -139,7 +167,10 @@ fn ddpm(a: &DdpmArgs) -> Result<Ended> {
     let fold = 1 << (config.channels.len() - 1);
     if data.width % fold != 0 || data.height % fold != 0 {
         let (w, h) = (data.width, data.height);
-        return Err(Error::Usage(format!("pictures of {w}x{h} cannot be halved {} times: give fewer --channels", config.channels.len() - 1)));
+        return Err(Error::Usage(format!(
+            "pictures of {w}x{h} cannot be halved {} times: give fewer --channels",
+            config.channels.len() - 1
+        )));
     }
     let settings = Settings {
         batch: a.batch,
@@ -180,6 +211,15 @@ fn ddpm(a: &DdpmArgs) -> Result<Ended> {
         }
     };
     ctrlc::set_handler(handler).map_err(|e| Error::Usage(format!("Ctrl-C cannot be caught: {e}")))?;
-    let device = dfdx::prelude::Cpu::default();
-    fit(&mut Ddpm::new(device, settings, config, data), &options, &stop)
+    match a.device {
+        Device::Cpu => fit(&mut Ddpm::new(dfdx::prelude::Cpu::default(), settings, config, data), &options, &stop),
+        #[cfg(feature = "cuda")]
+        Device::Cuda => {
+            let device =
+                dfdx::prelude::Cuda::try_build(0, 0).map_err(|e| Error::Device(format!("CUDA device 0: {e}")))?;
+            fit(&mut Ddpm::new(device, settings, config, data), &options, &stop)
+        }
+        #[cfg(not(feature = "cuda"))]
+        Device::Cuda => unreachable!("refused where the command line is read"),
+    }
 }

@@ -15,11 +15,16 @@ pub fn add_channels<T: Tp<Cpu>>(x: T4<Cpu, T>, v: T2<Cpu, T>) -> T4<Cpu, T> {
     // SAFETY: every element of the chunk (one plane) is written.
     #[allow(unsafe_code)]
     let y = unsafe {
-        written(n * c * hw, hw, || (), |(), i, y| {
-            for (y, x) in y.iter_mut().zip(&xs[i * hw..][..hw]) {
-                y.write(x + vs[i]);
-            }
-        })
+        written(
+            n * c * hw,
+            hw,
+            || (),
+            |(), i, y| {
+                for (y, x) in y.iter_mut().zip(&xs[i * hw..][..hw]) {
+                    y.write(x + vs[i]);
+                }
+            },
+        )
     };
     let out = x.device().tensor_from_vec(y, (n, c, h, w));
     let (xg, vg, og) = (x.ghost(), v.ghost(), out.ghost());

@@ -15,11 +15,16 @@ pub fn concat<T: Tp<Cpu>>(a: T4<Cpu, T>, b: T4<Cpu, T>) -> T4<Cpu, T> {
     // SAFETY: a chunk is one picture: the channels of `a` and then those of `b` fill it.
     #[allow(unsafe_code)]
     let y = unsafe {
-        written(n * (la + lb), la + lb, || (), |(), i, y| {
-            let (ya, yb) = y.split_at_mut(la);
-            ya.iter_mut().zip(&xa[i * la..][..la]).for_each(|(y, x)| _ = y.write(*x));
-            yb.iter_mut().zip(&xb[i * lb..][..lb]).for_each(|(y, x)| _ = y.write(*x));
-        })
+        written(
+            n * (la + lb),
+            la + lb,
+            || (),
+            |(), i, y| {
+                let (ya, yb) = y.split_at_mut(la);
+                ya.iter_mut().zip(&xa[i * la..][..la]).for_each(|(y, x)| _ = y.write(*x));
+                yb.iter_mut().zip(&xb[i * lb..][..lb]).for_each(|(y, x)| _ = y.write(*x));
+            },
+        )
     };
     let out = a.device().tensor_from_vec(y, (n, ca + cb, h, w));
     let (ag, bg, og) = (a.ghost(), b.ghost(), out.ghost());
