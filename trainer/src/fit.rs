@@ -127,8 +127,7 @@ pub fn fit<D: Kit, K: Task<D>>(task: &mut K, options: &FitOptions, stop: &Arc<At
         record: Record { command: options.command.clone(), ema_decay: options.ema, ..Record::default() },
     };
     if path.exists() && !options.resume {
-        let what =
-            "a run is here already: --resume goes on with it; remove it, or choose another --report, to start anew";
+        let what = "a run is here already: --resume goes on with it; remove it, or choose another --report, to start anew";
         return Err(Error::Checkpoint { path, what: what.into() });
     }
     if options.resume {

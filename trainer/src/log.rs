@@ -31,9 +31,7 @@ impl Log {
 
     /// A step, counted from 1.
     pub fn step(&mut self, step: u64, epoch: u64, loss: f64, lr: f64, norm: f64, seconds: f64) -> Result<()> {
-        self.line(
-            &json!({"step": step, "epoch": epoch, "loss": loss, "lr": lr, "gradient_norm": norm, "seconds": seconds}),
-        )
+        self.line(&json!({"step": step, "epoch": epoch, "loss": loss, "lr": lr, "gradient_norm": norm, "seconds": seconds}))
     }
 
     /// A completed epoch, counted from 1, and the mean of its batches' losses.

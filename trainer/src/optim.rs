@@ -90,8 +90,7 @@ impl<D: Kit> Visitor<D> for Update<'_, D> {
             device.scale(&mut g, self.scale);
         }
         let o = &mut *self.optimizer;
-        let (m, v) =
-            (o.first.get_or_alloc_mut(&ghost).expect(allocated), o.second.get_or_alloc_mut(&ghost).expect(allocated));
+        let (m, v) = (o.first.get_or_alloc_mut(&ghost).expect(allocated), o.second.get_or_alloc_mut(&ghost).expect(allocated));
         self.config.try_update(o.updates as i32, t, m, v, &g).expect("the Adam kernel");
     }
 }

@@ -128,8 +128,7 @@ pub fn average<D: Kit, M: Module<D>>(average: &mut M, model: &mut M, decay: f64)
     struct Read<D: Kit>(Vec<Buffer<D>>);
     impl<D: Kit> Visitor<D> for Read<D> {
         fn visit<S: Shape>(&mut self, _: &str, t: &mut Tensor<S, f32, D>, _: Kind) {
-            let mut v =
-                Storage::<f32>::try_alloc_len(t.device(), t.shape().num_elements()).expect("allocation of a buffer");
+            let mut v = Storage::<f32>::try_alloc_len(t.device(), t.shape().num_elements()).expect("allocation of a buffer");
             t.device().upload(&mut v, &t.as_vec());
             self.0.push(v);
         }

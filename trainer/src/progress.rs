@@ -38,10 +38,7 @@ impl Progress {
         let epoch = (step - 1) / self.per_epoch.max(1) + 1;
         let left = clock(rate * (self.total - step) as f64);
         let epochs = self.epochs;
-        eprint!(
-            "\r\x1b[K[{bar}] epoch {epoch}/{epochs} step {step}/{} loss {shown:.5} {rate:.2} s/step {left} left",
-            self.total
-        );
+        eprint!("\r\x1b[K[{bar}] epoch {epoch}/{epochs} step {step}/{} loss {shown:.5} {rate:.2} s/step {left} left", self.total);
         _ = std::io::stderr().flush();
     }
 

@@ -93,8 +93,10 @@ fn read(path: &Path, rank: usize) -> Result<(PathBuf, Vec<usize>, Vec<u8>)> {
         let what = format!("begins with {found:02x?}, expected {magic:02x?} (IDX, unsigned bytes, {rank} dimensions)");
         return Err(Error::data(path, what));
     }
-    let dims: Vec<usize> =
-        bytes[4..header].chunks_exact(4).map(|c| u32::from_be_bytes([c[0], c[1], c[2], c[3]]) as usize).collect();
+    let dims: Vec<usize> = bytes[4..header]
+        .chunks_exact(4)
+        .map(|c| u32::from_be_bytes([c[0], c[1], c[2], c[3]]) as usize)
+        .collect();
     let size = dims.iter().try_fold(1u64, |n, d| n.checked_mul(*d as u64)).filter(|n| *n <= MAX_BYTES);
     let Some(size) = size else {
         return Err(Error::data(path, format!("the header says {dims:?}: more than {MAX_BYTES} bytes")));

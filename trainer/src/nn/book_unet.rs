@@ -91,8 +91,7 @@ impl<D: Kit> BookUnet<D> {
         let input = |level: usize| if level == 0 { config.in_channels } else { channels[level - 1] };
         let down = (0..depth).map(|l| block(format!("down{}", l + 1), input(l), channels[l])).collect();
         let bot = block("bot1".into(), input(depth), channels[depth]);
-        let up =
-            (0..depth).map(|l| block(format!("up{}", l + 1), channels[l + 1] + channels[l], channels[l])).collect();
+        let up = (0..depth).map(|l| block(format!("up{}", l + 1), channels[l + 1] + channels[l], channels[l])).collect();
         let out = Conv2d::new(device, seed, "out", channels[0], config.in_channels, 1);
         let label_emb = (config.label_count > 0).then(|| {
             let mut stream = Stream::new(seed, LABEL_EMB, 0);

@@ -131,10 +131,8 @@ fn backward(x: &[f32], w: &[f32], go: &[f32], gx: &mut [f32], s: Size) -> (Vec<f
             let mut inputs = vec![0f32; s.c * group * hw];
             let mut gw = vec![0f32; s.c * depth];
             let mut gb = vec![0f32; s.o];
-            let (x, go) =
-                (&x[range.start * s.c * hw..range.end * s.c * hw], &go[range.start * s.o * hw..range.end * s.o * hw]);
-            let groups =
-                x.chunks(group * s.c * hw).zip(go.chunks(group * s.o * hw)).zip(gx.chunks_mut(group * s.c * hw));
+            let (x, go) = (&x[range.start * s.c * hw..range.end * s.c * hw], &go[range.start * s.o * hw..range.end * s.o * hw]);
+            let groups = x.chunks(group * s.c * hw).zip(go.chunks(group * s.o * hw)).zip(gx.chunks_mut(group * s.c * hw));
             for ((x, go), gx) in groups {
                 let row = x.len() / s.c;
                 let columns = &mut columns[..depth * row];

@@ -47,7 +47,7 @@ fn attention() {
     attend((1, 2, 70, 33, 6), Which::None);
 }
 
-/// Seen red with blocks after the first seeing the keys of the first only (`keys(rows)`).
+/// Seen red with all keys seen where the backward pass computes the scores again (`causal: false`).
 #[test]
 fn attention_causal() {
     attend((2, 3, 7, 7, 5), Which::Causal);

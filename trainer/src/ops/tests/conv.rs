@@ -32,9 +32,11 @@ fn conv2d() {
     strided((11, 3, 7, 5), 5, 3, 1);
     strided((17, 2, 1, 9), 3, 3, 1);
     strided((2, 2, 30, 29), 3, 3, 1);
+    // Several products in each part of the batch.
+    strided((17, 1, 20, 21), 2, 3, 1);
 }
 
-/// Seen red with `fold` starting one pixel late in each row (`first` plus 1).
+/// Seen red with the weight's gradient overwritten by each group of pictures instead of accumulated.
 #[test]
 fn conv2d_stride2() {
     strided((1, 1, 4, 4), 1, 3, 2);
@@ -42,6 +44,7 @@ fn conv2d_stride2() {
     strided((2, 3, 5, 5), 4, 1, 2);
     strided((9, 2, 6, 9), 3, 5, 2);
     strided((2, 2, 1, 3), 3, 3, 2);
+    strided((17, 1, 40, 41), 2, 3, 2);
 }
 
 /// `(n, c, h, w)`, output channels, kernel, stride, padding.
@@ -70,6 +73,7 @@ fn conv_transpose2d() {
     transposed((3, 3, 4, 5), 2, 4, 2, 1);
     transposed((3, 2, 3, 4), 3, 3, 1, 1);
     transposed((2, 2, 3, 2), 3, 3, 3, 0);
+    transposed((17, 1, 20, 21), 2, 2, 2, 0);
 }
 
 /// PyTorch's definition, one value at a time, so that the two forms cannot be wrong together.

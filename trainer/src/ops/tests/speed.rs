@@ -5,10 +5,10 @@ use crate::tensor::{T1, T2, T3, T4};
 use dfdx::prelude::*;
 use std::time::Instant;
 
-type Tape = OwnedTape<f32, Cpu>;
+type Recorded = OwnedTape<f32, Cpu>;
 
 /// Best of three, forward and backward, in milliseconds.
-fn time<S: Shape>(run: impl Fn() -> Tensor<S, f32, Cpu, Tape>) -> f64 {
+fn time<S: Shape>(run: impl Fn() -> Tensor<S, f32, Cpu, Recorded>) -> f64 {
     let once = || {
         let begun = Instant::now();
         let (y, mut tape) = run().split_tape();
@@ -26,8 +26,8 @@ fn time<S: Shape>(run: impl Fn() -> Tensor<S, f32, Cpu, Tape>) -> f64 {
 
 fn compare<S: Shape>(
     name: &str,
-    fused: impl Fn() -> Tensor<S, f32, Cpu, Tape>,
-    composed: impl Fn() -> Tensor<S, f32, Cpu, Tape>,
+    fused: impl Fn() -> Tensor<S, f32, Cpu, Recorded>,
+    composed: impl Fn() -> Tensor<S, f32, Cpu, Recorded>,
 ) {
     let (f, c) = (time(fused), time(composed));
     println!("{name:32} fused {f:8.2} ms  composed {c:8.2} ms  {:6.1} x", c / f);
