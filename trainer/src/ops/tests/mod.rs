@@ -1,5 +1,6 @@
 //! Gradient checks. Every fused form is held against its composed form, against finite differences, and against itself on
-//! one and on two threads. Above each test stands the mutation of the fused backward pass that it was seen red with.
+//! one and on two threads. Above each test stands the mutation of the fused backward pass that it was seen red with: once by
+//! the comparison of the forms, and once, with that comparison taken out, by the finite differences.
 mod attention;
 mod concat;
 mod conv;

@@ -43,7 +43,7 @@ fn max_pool2() {
     }
 }
 
-/// Seen red with the gradient of every second row left out.
+/// Seen red with the gradient of the right pixel left out in every second row.
 #[test]
 fn avg_pool2() {
     for shape in SHAPES {
