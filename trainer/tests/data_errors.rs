@@ -44,46 +44,62 @@ fn write(folder: &Folder, name: &str, bytes: &[u8]) {
     std::fs::write(folder.join(name), bytes).expect("a file of the data set");
 }
 
-/// Each line was seen red with its check taken out of the reader.
+fn remove(folder: &Folder, name: &str) {
+    std::fs::remove_file(folder.join(name)).expect("removing");
+}
+
+// Each of these was seen red with its check taken out of the reader.
+
 #[test]
-fn wrong_files_are_refused() {
-    let gone = |f: &Folder, name: &str| std::fs::remove_file(f.join(name)).expect("removing");
-    refused(
-        "no-pictures",
-        |f| gone(f, PICTURES),
-        "",
-        "neither train-images-idx3-ubyte nor train-images-idx3-ubyte.gz is there",
-    );
-    refused("no-labels", |f| gone(f, LABELS), "", "neither train-labels-idx1-ubyte nor");
-    refused(
-        "magic",
-        |f| write(f, PICTURES, &read(f, LABELS).repeat(9)),
-        PICTURES,
-        "begins with [00, 00, 08, 01], expected [00, 00, 08, 03]",
-    );
+fn missing_pictures_are_refused() {
+    let text = "neither train-images-idx3-ubyte nor train-images-idx3-ubyte.gz is there";
+    refused("no-pictures", |f| remove(f, PICTURES), "", text);
+}
+
+#[test]
+fn missing_labels_are_refused() {
+    refused("no-labels", |f| remove(f, LABELS), "", "neither train-labels-idx1-ubyte nor");
+}
+
+#[test]
+fn a_wrong_magic_is_refused() {
+    let text = "begins with [00, 00, 08, 01], expected [00, 00, 08, 03]";
+    refused("magic", |f| write(f, PICTURES, &read(f, LABELS).repeat(9)), PICTURES, text);
+}
+
+#[test]
+fn an_empty_file_is_refused() {
     refused("empty", |f| write(f, PICTURES, &[]), PICTURES, "0 bytes: shorter than the header");
-    refused(
-        "short",
-        |f| write(f, PICTURES, &read(f, PICTURES)[..300]),
-        PICTURES,
-        "cut off: the header says [6, 8, 8] = 384 bytes, the file holds 284",
-    );
-    refused(
-        "long",
-        |f| write(f, LABELS, &[read(f, LABELS), vec![0]].concat()),
-        LABELS,
-        "too long: the header says [6] = 6 bytes, the file holds 7",
-    );
+}
+
+#[test]
+fn a_truncated_file_is_refused() {
+    let text = "cut off: the header says [6, 8, 8] = 384 bytes, the file holds 284";
+    refused("short", |f| write(f, PICTURES, &read(f, PICTURES)[..300]), PICTURES, text);
+}
+
+#[test]
+fn a_file_that_is_too_long_is_refused() {
+    let text = "too long: the header says [6] = 6 bytes, the file holds 7";
+    refused("long", |f| write(f, LABELS, &[read(f, LABELS), vec![0]].concat()), LABELS, text);
+}
+
+#[test]
+fn counts_that_differ_are_refused() {
     refused("count", |f| write(f, LABELS, &idx(&[5], &[0; 5])), LABELS, "5 labels, but ");
-    refused(
-        "none",
-        |f| {
-            write(f, PICTURES, &idx(&[0, 8, 8], &[]));
-            write(f, LABELS, &idx(&[0], &[]));
-        },
-        PICTURES,
-        "no pictures: the header says [0, 8, 8]",
-    );
+}
+
+#[test]
+fn no_pictures_are_refused() {
+    let spoil = |f: &Folder| {
+        write(f, PICTURES, &idx(&[0, 8, 8], &[]));
+        write(f, LABELS, &idx(&[0], &[]));
+    };
+    refused("none", spoil, PICTURES, "no pictures: the header says [0, 8, 8]");
+}
+
+#[test]
+fn a_header_of_absurd_size_is_refused() {
     refused("huge", |f| write(f, PICTURES, &idx(&[u32::MAX; 3], &[])), PICTURES, "more than 4294967296 bytes");
 }
 

@@ -177,7 +177,7 @@ fn threads_do_not_change_the_result() {
     assert_same_run(&runs[0].1, &runs[1].1);
 }
 
-/// Seen red with the loss not looked at.
+/// Seen red with neither the loss nor the gradients' norm looked at.
 #[test]
 fn a_lost_loss_stops_the_run_and_keeps_the_checkpoint() {
     let folder = Folder::new("diverged");
@@ -208,7 +208,7 @@ fn a_lost_loss_stops_the_run_and_keeps_the_checkpoint() {
     assert_eq!(std::fs::read(&path).expect("the checkpoint"), good);
 }
 
-/// A checkpoint of other settings, or a damaged one, is refused.
+/// A checkpoint of other settings, or a damaged one, is refused. Seen red with the settings not compared.
 #[test]
 fn a_foreign_checkpoint_is_refused() {
     let folder = Folder::new("foreign");
@@ -238,7 +238,7 @@ impl Visitor<Cpu> for WithoutTime {
     }
 }
 
-/// The book's figures (steps 7, 9, 10).
+/// The book's figures (steps 7, 9, 10). Seen red with a time vector of 101.
 #[test]
 fn parameter_counts_are_the_books() {
     for (label_count, expected) in [(0, 2_167_784), (10, 2_168_784)] {
