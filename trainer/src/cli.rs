@@ -223,3 +223,25 @@ fn ddpm(a: &DdpmArgs) -> Result<Ended> {
         Device::Cuda => unreachable!("refused where the command line is read"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn device(name: &str) -> std::result::Result<Device, String> {
+        let args = ["--data", "d", "--out", "o", "--device", name];
+        DdpmArgs::from_args(&["nijimi-train", "ddpm"], &args).map(|a| a.device).map_err(|e| e.output)
+    }
+
+    /// Seen red with the message left empty.
+    #[test]
+    fn a_device_that_is_not_there_is_refused() {
+        assert_eq!(device("cpu"), Ok(Device::Cpu));
+        let other = device("gpu").expect_err("no such device");
+        assert!(other.contains("expected cpu or cuda"), "{other}");
+        match device("cuda") {
+            Ok(d) => assert!(d == Device::Cuda && cfg!(feature = "cuda")),
+            Err(e) => assert!(e.contains("--features cuda") && !cfg!(feature = "cuda"), "{e}"),
+        }
+    }
+}

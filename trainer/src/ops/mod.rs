@@ -121,6 +121,7 @@ pub trait Kit: Device<f32> {
         composed::silu(x)
     }
     /// `softmax(q k^T / sqrt(d) + mask) v` with `q` (b, heads, queries, d), `k` and `v` (b, heads, keys, d). Vaswani et al. 2017.
+    /// Views (permuted tensors) are allowed, and copied.
     fn attention<T: Tp<Self>>(q: T4<Self, T>, k: T4<Self, T>, v: T4<Self, T>, mask: Mask<Self>) -> T4<Self, T> {
         composed::attention(q, k, v, mask)
     }

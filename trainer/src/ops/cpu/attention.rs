@@ -133,9 +133,10 @@ pub fn attention<T: Tp<Cpu>>(q: T4<Cpu, T>, k: T4<Cpu, T>, v: T4<Cpu, T>, mask: 
     let mask: Option<T2<Cpu>> = if let Mask::Add(m) = mask { Some(m.clone()) } else { None };
     assert!(mask.as_ref().is_none_or(|m| *m.shape() == (sq, sk)), "the mask is (queries, keys)");
     let s = Size { q: sq, k: sk, d, causal };
-    let (q, tape) = q.split_tape();
-    let (k, k_tape) = k.split_tape();
-    let (v, v_tape) = v.split_tape();
+    // Heads split off by a permutation are views: those are copied, all else is not.
+    let (q, tape) = q.contiguous().split_tape();
+    let (k, k_tape) = k.contiguous().split_tape();
+    let (v, v_tape) = v.contiguous().split_tape();
     let mut tape = tape.merge(k_tape).merge(v_tape);
     let (mut y, mut lse) = (vec![0f32; b * heads * sq * d], vec![0f32; b * heads * sq]);
     let (qs, ks, vs, ms) = (data(&q), data(&k), data(&v), mask.as_ref().map(data));

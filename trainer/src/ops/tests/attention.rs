@@ -60,3 +60,23 @@ fn attention_masked() {
     attend((2, 2, 7, 5, 4), Which::Add);
     attend((1, 1, 67, 9, 4), Which::Add);
 }
+
+/// Operands as they come from splitting heads off: permuted views of (batch, length, heads, d), here of one tensor each.
+/// Seen red without the copy of views.
+#[test]
+fn attention_of_views() {
+    let (b, s, heads, d) = (2, 5, 3, 4);
+    let n = b * s * heads * d;
+    check(&[normal("q", n), normal("k", n), normal("v", n)], 5e-3, |v, form| {
+        let dev = Cpu::default();
+        let leaf = |v: &[f32]| -> T4<Cpu> { dev.tensor_from_vec(v.to_vec(), (b, s, heads, d)) };
+        let (q, k, v) = (leaf(&v[0]), leaf(&v[1]), leaf(&v[2]));
+        let tq: super::Traced<_> = q.leaky_trace().permute::<_, Axes4<0, 2, 1, 3>>();
+        let (tk, tv) = (k.retaped().permute::<_, Axes4<0, 2, 1, 3>>(), v.retaped().permute::<_, Axes4<0, 2, 1, 3>>());
+        let y = match form {
+            Form::Fused => Cpu::attention(tq, tk, tv, Mask::None),
+            Form::Composed => composed::attention(tq, tk, tv, Mask::None),
+        };
+        finish(y, &[&q, &k, &v])
+    });
+}
