@@ -139,8 +139,8 @@ fn the_loss_falls() {
     assert!(last < 0.7 * first, "the loss went from {first} to {last}");
 }
 
-/// Interrupted in the middle of an epoch and at an epoch's end. Seen red with the moments not restored, with the sum of the
-/// epoch's losses not restored, and with the averages not restored.
+/// Interrupted in the middle of an epoch and at an epoch's end. Seen red with the moments not restored, with the sum
+/// of the epoch's losses not restored, and with the averages not restored.
 #[test]
 fn a_resumed_run_equals_an_uninterrupted_one() {
     let whole = Folder::new("whole");

@@ -1,4 +1,5 @@
-//! Every operation of [`super::Kit`] composed of dfdx's own: the oracle of the fused forms, and the form that runs on CUDA.
+//! Every operation of [`super::Kit`] composed of dfdx's own: the oracle of the fused forms, and the form that runs on
+//! CUDA.
 use super::{Activation, BatchStats, Kit, Mask};
 use crate::tensor::{T1, T2, T3, T4, Tp};
 use dfdx::prelude::*;
@@ -70,7 +71,8 @@ pub fn add_channels<D: Kit, T: Tp<D>>(x: T4<D, T>, v: T2<D, T>) -> T4<D, T> {
     x + v.broadcast_like::<_, Axes2<2, 3>>(&shape)
 }
 
-/// See [`Kit::max_pool2`]. Ties send the gradient to each maximum (dfdx), not to the first (PyTorch, and the fused form).
+/// See [`Kit::max_pool2`]. Ties send the gradient to each maximum (dfdx), not to the first (PyTorch, and the fused
+/// form).
 pub fn max_pool2<D: Kit, T: Tp<D>>(x: T4<D, T>) -> T4<D, T> {
     let (n, c, h, w) = *x.shape();
     x.reshape_like(&(n, c, h / 2, 2usize, w / 2, 2usize)).max::<_, Axes2<3, 5>>()
@@ -111,7 +113,8 @@ pub fn mse<D: Kit, T: Tp<D>>(x: T4<D, T>, target: &T4<D>) -> (Tensor<Rank0, f32,
     (loss, value)
 }
 
-/// The matrix `(k * windows, side)` of zeros and ones that copies from a row of `side` values what each tap of each window sees.
+/// The matrix `(k * windows, side)` of zeros and ones that copies from a row of `side` values what each tap of each
+/// window sees.
 fn windows(side: usize, count: usize, k: usize, stride: usize, pad: usize) -> Vec<f32> {
     let mut m = vec![0f32; k * count * side];
     for tap in 0..k {

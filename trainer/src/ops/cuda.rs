@@ -1,5 +1,5 @@
-//! Operations on an NVIDIA GPU: every one composed of dfdx's own kernels. `sum_squares` and `scale` go through the host, which
-//! costs a copy each way and is right first; kernels of our own come when they have been run.
+//! Operations on an NVIDIA GPU: every one composed of dfdx's own kernels. `sum_squares` and `scale` go through the
+//! host, which costs a copy each way and is right first; kernels of our own come when they have been run.
 use super::Kit;
 use crate::tensor::Buffer;
 use cudarc::driver::CudaSlice;

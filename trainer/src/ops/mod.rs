@@ -1,7 +1,9 @@
-//! Differentiable operations on dfdx's tape, behind one trait: fused on the CPU, composed of dfdx's own operations on CUDA.
+//! Differentiable operations on dfdx's tape, behind one trait: fused on the CPU, composed of dfdx's own operations on
+//! CUDA.
 //!
-//! dfdx 0.13 on stable Rust has no convolution and no pooling, and its `slice` and `accurate_gelu` have wrong gradients, so
-//! none of the forms here uses those. Every fused form is checked against its composed form and by finite differences.
+//! dfdx 0.13 on stable Rust has no convolution and no pooling, and its `slice` and `accurate_gelu` have wrong
+//! gradients: the forms here do without those, or go around the mistake (`composed::conv2d`). Every fused form is checked
+//! against its composed form and by finite differences.
 pub mod composed;
 pub mod cpu;
 #[cfg(feature = "cuda")]
@@ -42,7 +44,8 @@ pub enum Mask<'a, D: Device<f32>> {
 
 /// A device that the trainer runs on: dfdx's device plus the operations that dfdx lacks.
 ///
-/// Pictures are `(n, c, h, w)`. Weights of a convolution are `(out, in, k, k)` with odd `k`, stride 1 and padding `k / 2`.
+/// Pictures are `(n, c, h, w)`. Weights of a convolution are `(out, in, k, k)` with odd `k`, stride 1 and
+/// padding `k / 2`.
 pub trait Kit: Device<f32> {
     /// 2-D convolution, stride 1, same size.
     fn conv2d<T: Tp<Self>>(x: T4<Self, T>, w: &T4<Self>, b: &T1<Self>) -> T4<Self, T> {
@@ -82,7 +85,8 @@ pub trait Kit: Device<f32> {
     fn conv2d_stride2<T: Tp<Self>>(x: T4<Self, T>, w: &T4<Self>, b: &T1<Self>) -> T4<Self, T> {
         composed::conv2d_stride2(x, w, b)
     }
-    /// Transposed convolution, weights `(in, out, k, k)`; `h` to `(h - 1) stride + k - 2 pad`. PyTorch's `ConvTranspose2d`.
+    /// Transposed convolution, weights `(in, out, k, k)`; `h` to `(h - 1) stride + k - 2 pad`. PyTorch's
+    /// `ConvTranspose2d`.
     fn conv_transpose2d<T: Tp<Self>>(
         x: T4<Self, T>,
         w: &T4<Self>,
@@ -120,8 +124,8 @@ pub trait Kit: Device<f32> {
     fn silu<S: Shape, T: Tp<Self>>(x: Tensor<S, f32, Self, T>) -> Tensor<S, f32, Self, T> {
         composed::silu(x)
     }
-    /// `softmax(q k^T / sqrt(d) + mask) v` with `q` (b, heads, queries, d), `k` and `v` (b, heads, keys, d). Vaswani et al. 2017.
-    /// Views (permuted tensors) are allowed, and copied.
+    /// `softmax(q k^T / sqrt(d) + mask) v` with `q` (b, heads, queries, d), `k` and `v` (b, heads, keys, d). Vaswani
+    /// et al. 2017. Views (permuted tensors) are allowed, and copied.
     fn attention<T: Tp<Self>>(q: T4<Self, T>, k: T4<Self, T>, v: T4<Self, T>, mask: Mask<Self>) -> T4<Self, T> {
         composed::attention(q, k, v, mask)
     }

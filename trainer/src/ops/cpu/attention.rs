@@ -1,5 +1,5 @@
-//! Softmax attention, a block of queries at a time. Of the scores nothing is kept: the backward pass computes them again from
-//! each row's log-sum-exp, so memory grows with the sequence, not with its square. Dao et al. 2022.
+//! Softmax attention, a block of queries at a time. Of the scores nothing is kept: the backward pass computes them
+//! again from each row's log-sum-exp, so memory grows with the sequence, not with its square. Dao et al. 2022.
 use super::exp::exp;
 use super::storage::{Operand, as_uninit, data, gemm, take_gradient};
 use super::sum::{largest, sum_by, sum_by2};
@@ -33,7 +33,8 @@ impl Size {
     }
 }
 
-/// `scores = scale * q k^T + mask` of the queries from `first` on, against the keys that they can see; returns how many keys.
+/// `scores = scale * q k^T + mask` of the queries from `first` on, against the keys that they can see; returns how
+/// many keys.
 fn scores<'s>(
     q: &[f32],
     k: &[f32],

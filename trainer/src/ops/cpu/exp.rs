@@ -1,6 +1,8 @@
-//! Exponential and logistic function as plain arithmetic: loops over them vectorize, and they give the same bits everywhere.
+//! Exponential and logistic function as plain arithmetic: loops over them vectorize, and they give the same bits
+//! everywhere.
 
-/// `e^x` with a relative error below 2e-7; 0 below -87, where f32 loses precision, and capped at `e^88`. Cephes' `expf`.
+/// `e^x` with a relative error below 2e-7; 0 below -87, where f32 loses precision, and capped at `e^88`. Cephes'
+/// `expf`.
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
     // Adding 1.5 * 2^23 rounds to an integer, which then stands in the low bits.

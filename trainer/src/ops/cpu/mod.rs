@@ -1,5 +1,5 @@
-//! Fused CPU forms. Work is split into a fixed number of parts whatever the number of threads, so that sums, and with them a
-//! whole training run, come out the same bit for bit on one thread or many.
+//! Fused CPU forms. Work is split into a fixed number of parts whatever the number of threads, so that sums, and with
+//! them a whole training run, come out the same bit for bit on one thread or many.
 pub mod add_channels;
 pub mod attention;
 pub mod avg_pool;

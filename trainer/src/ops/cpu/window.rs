@@ -46,8 +46,8 @@ impl Windows {
         (PIXELS / self.total().max(1)).clamp(1, n.div_ceil(PARTS).max(1))
     }
 
-    /// For each row of windows of each (channel, tap), where it lies in `columns`, which row of the picture it reads (none
-    /// if it lies in the padding), and the range of windows inside the picture with the first one's column.
+    /// For each row of windows of each (channel, tap), where it lies in `columns`, which row of the picture it reads
+    /// (none if it lies in the padding), and the range of windows inside the picture with the first one's column.
     #[inline(always)]
     fn each(&self, row: usize, at: usize, mut f: impl FnMut(Range<usize>, Option<usize>, Range<usize>, usize)) {
         let (oh, ow) = self.count();

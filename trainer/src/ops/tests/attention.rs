@@ -61,7 +61,8 @@ fn attention_masked() {
     attend((1, 1, 67, 9, 4), Which::Add);
 }
 
-/// Operands as they come from splitting heads off: permuted views of (batch, length, heads, d), here of one tensor each.
+/// Operands as they come from splitting heads off: permuted views of (batch, length, heads, d), here of one tensor
+/// each.
 /// Seen red without the copy of views.
 #[test]
 fn attention_of_views() {

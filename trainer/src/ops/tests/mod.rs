@@ -1,6 +1,8 @@
-//! Gradient checks. Every fused form is held against its composed form, against finite differences, and against itself on
-//! one and on two threads. Above each test stands the mutation of the fused backward pass that it was seen red with: once by
-//! the comparison of the forms, and once, with that comparison taken out, by the finite differences.
+//! Gradient checks. Every fused form is held against its composed form, against finite differences, and against itself
+//! on one and on two threads. Above each test stands the mutation of the fused backward pass that it was seen red
+//! with by the comparison of the forms. With that comparison taken out, the finite differences were seen red too, with the
+//! same mutation (`attention_causal` and `attention_masked` with that of `attention`, `group_norm_silu` with that of
+//! `group_norm`).
 mod attention;
 mod concat;
 mod conv;
@@ -92,7 +94,8 @@ fn wide(v: &[f32]) -> Vec<f64> {
     v.iter().map(|x| f64::from(*x)).collect()
 }
 
-/// All checks of one operation at one shape; `step` is that of the finite differences, in random directions of unit variance.
+/// All checks of one operation at one shape; `step` is that of the finite differences, in random directions of unit
+/// variance.
 fn check(inputs: &[Vec<f32>], step: f32, run: impl Fn(&[Vec<f32>], Form) -> Outcome + Sync) {
     let fused = run(inputs, Form::Fused);
     let composed = run(inputs, Form::Composed);
