@@ -1,8 +1,8 @@
 //! Gradient checks. Every fused form is held against its composed form, against finite differences, and against itself
 //! on one and on two threads. Above each test stands the mutation of the fused backward pass that it was seen red
-//! with by the comparison of the forms. With that comparison taken out, the finite differences were seen red too, with the
-//! same mutation (`attention_causal` and `attention_masked` with that of `attention`, `group_norm_silu` with that of
-//! `group_norm`).
+//! with by the comparison of the forms. With that comparison taken out, the finite differences were seen red too, with
+//! the same mutation (`attention_causal` and `attention_masked` with that of `attention`, `group_norm_silu` with that
+//! of `group_norm`).
 mod attention;
 mod concat;
 mod conv;

@@ -45,6 +45,7 @@ fn speed() {
     let x = t4("x", (16, 64, 32, 32));
     let (w, b) = (t4("w", (64, 64, 3, 3)), t1("b", 64));
     let trace = || x.leaky_trace();
+    compare("conv2d 16x64x32x32", || Cpu::conv2d(trace(), &w, &b), || composed::conv2d(trace(), &w, &b));
     compare(
         "conv2d_stride2 16x64x32x32",
         || Cpu::conv2d_stride2(trace(), &w, &b),
