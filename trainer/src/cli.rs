@@ -109,6 +109,9 @@ pub struct DdpmArgs {
     /// stop after this many steps
     #[argh(option)]
     max_steps: Option<u64>,
+    /// what to train on: cpu, or cuda in a build for it (default cpu)
+    #[argh(option, default = "Device::Cpu")]
+    device: Device,
     /// threads (default: all cores)
     #[argh(option, short = 't')]
     threads: Option<usize>,
@@ -134,6 +137,29 @@ fn dtype(name: &str) -> Result<DType> {
     DType::from_name(name)
         .filter(|t| allowed.contains(t))
         .ok_or_else(|| Error::Usage(format!("--type {name}: expected f32, f16, q8_0 or q4_0")))
+}
+
+/// What a run computes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Device {
+    Cpu,
+    Cuda,
+}
+
+impl std::str::FromStr for Device {
+    type Err = String;
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match text {
+            "cpu" => Ok(Self::Cpu),
+            "cuda" if cfg!(feature = "cuda") => Ok(Self::Cuda),
+            "cuda" => {
+                Err("this build is without CUDA; `cargo build --release -p nijimi-trainer --features cuda` makes one \
+                           (see docs/cuda.md)"
+                    .into())
+            }
+            _ => Err("expected cpu or cuda".into()),
+        }
+    }
 }
 
 fn channels(text: &str) -> Result<Vec<usize>> {
@@ -236,6 +262,39 @@ fn ddpm(a: &DdpmArgs) -> Result<Ended> {
         }
     };
     ctrlc::set_handler(handler).map_err(|e| Error::Usage(format!("Ctrl-C cannot be caught: {e}")))?;
-    let device = dfdx::prelude::Cpu::default();
-    fit(&mut Ddpm::new(device, settings, naming, config, data)?, &options, &stop)
+    match a.device {
+        Device::Cpu => {
+            fit(&mut Ddpm::new(dfdx::prelude::Cpu::default(), settings, naming, config, data)?, &options, &stop)
+        }
+        #[cfg(feature = "cuda")]
+        Device::Cuda => {
+            let device =
+                dfdx::prelude::Cuda::try_build(0, 0).map_err(|e| Error::Device(format!("CUDA device 0: {e}")))?;
+            fit(&mut Ddpm::new(device, settings, naming, config, data)?, &options, &stop)
+        }
+        #[cfg(not(feature = "cuda"))]
+        Device::Cuda => unreachable!("refused where the command line is read"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn device(name: &str) -> std::result::Result<Device, String> {
+        let args = ["--data", "d", "--out", "o", "--device", name];
+        DdpmArgs::from_args(&["nijimi-train", "ddpm"], &args).map(|a| a.device).map_err(|e| e.output)
+    }
+
+    /// Seen red with the message left empty.
+    #[test]
+    fn a_device_that_is_not_there_is_refused() {
+        assert_eq!(device("cpu"), Ok(Device::Cpu));
+        let other = device("gpu").expect_err("no such device");
+        assert!(other.contains("expected cpu or cuda"), "{other}");
+        match device("cuda") {
+            Ok(d) => assert!(d == Device::Cuda && cfg!(feature = "cuda")),
+            Err(e) => assert!(e.contains("--features cuda") && !cfg!(feature = "cuda"), "{e}"),
+        }
+    }
 }

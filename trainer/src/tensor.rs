@@ -5,6 +5,8 @@ use dfdx::prelude::*;
 pub type T1<D, T = NoneTape> = Tensor<(usize,), f32, D, T>;
 /// A matrix `(rows, columns)`.
 pub type T2<D, T = NoneTape> = Tensor<(usize, usize), f32, D, T>;
+/// Sequences `(batch, length, features)`.
+pub type T3<D, T = NoneTape> = Tensor<(usize, usize, usize), f32, D, T>;
 /// Pictures `(n, channels, height, width)`.
 pub type T4<D, T = NoneTape> = Tensor<(usize, usize, usize, usize), f32, D, T>;
 /// dfdx's raw buffer: `Vec<f32>` behind a cache on the CPU, a `CudaSlice<f32>` on CUDA.

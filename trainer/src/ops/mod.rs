@@ -1,13 +1,17 @@
-//! Differentiable operations on dfdx's tape, behind one trait: fused on the CPU, composed of dfdx's own operations on CUDA.
+//! Differentiable operations on dfdx's tape, behind one trait: fused on the CPU, composed of dfdx's own operations on
+//! CUDA.
 //!
-//! dfdx 0.13 on stable Rust has no convolution and no pooling, and its `slice` and `accurate_gelu` have wrong gradients, so
-//! none of the forms here uses those. Every fused form is checked against its composed form and by finite differences.
+//! dfdx 0.13 on stable Rust has no convolution and no pooling, and its `slice` and `accurate_gelu` have wrong
+//! gradients: the forms here do without those, or go around the mistake (`composed::conv2d`). Every fused form is checked
+//! against its composed form and by finite differences.
 pub mod composed;
 pub mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 #[cfg(test)]
 mod tests;
 
-use crate::tensor::{Buffer, T1, T2, T4, Tp};
+use crate::tensor::{Buffer, T1, T2, T3, T4, Tp};
 pub use cpu::bf16::Bf16;
 use dfdx::prelude::*;
 
@@ -29,9 +33,30 @@ pub enum Precision {
     Bf16(Bf16),
 }
 
+/// What follows a normalization in the same operation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Activation {
+    /// Nothing.
+    None,
+    /// `x sigmoid(x)`.
+    Silu,
+}
+
+/// What is added to the scores of attention before the softmax.
+#[derive(Clone)]
+pub enum Mask<'a, D: Device<f32>> {
+    /// Nothing: every query sees every key.
+    None,
+    /// Query `i` sees the keys `0..=i`; there are as many queries as keys.
+    Causal,
+    /// A matrix (queries, keys), the same for every head; it gets no gradient. A row needs at least one finite value.
+    Add(&'a T2<D>),
+}
+
 /// A device that the trainer runs on: dfdx's device plus the operations that dfdx lacks.
 ///
-/// Pictures are `(n, c, h, w)`. Weights of a convolution are `(out, in, k, k)` with odd `k`, stride 1 and padding `k / 2`.
+/// Pictures are `(n, c, h, w)`. Weights of a convolution are `(out, in, k, k)` with odd `k`, stride 1 and
+/// padding `k / 2`.
 pub trait Kit: Device<f32> {
     /// The precision of convolutions that `name` stands for: `f32`, or `bf16` where this device has it. The error says why not.
     fn precision(name: &str) -> Result<Precision, String> {
@@ -77,6 +102,62 @@ pub trait Kit: Device<f32> {
     /// Mean squared error over all elements, differentiable in `x`, and its value summed in f64.
     fn mse<T: Tp<Self>>(x: T4<Self, T>, target: &T4<Self>) -> (Tensor<Rank0, f32, Self, T>, f64) {
         composed::mse(x, target)
+    }
+
+    /// Down-sampling convolution: stride 2, odd kernel, padding `k / 2`; `(h, w)` to `(ceil(h / 2), ceil(w / 2))`.
+    fn conv2d_stride2<T: Tp<Self>>(x: T4<Self, T>, w: &T4<Self>, b: &T1<Self>) -> T4<Self, T> {
+        composed::conv2d_stride2(x, w, b)
+    }
+    /// Transposed convolution, weights `(in, out, k, k)`; `h` to `(h - 1) stride + k - 2 pad`. PyTorch's
+    /// `ConvTranspose2d`.
+    fn conv_transpose2d<T: Tp<Self>>(
+        x: T4<Self, T>,
+        w: &T4<Self>,
+        b: &T1<Self>,
+        stride: usize,
+        pad: usize,
+    ) -> T4<Self, T> {
+        composed::conv_transpose2d(x, w, b, stride, pad)
+    }
+    /// Mean over 2x2 windows, stride 2; height and width even.
+    fn avg_pool2<T: Tp<Self>>(x: T4<Self, T>) -> T4<Self, T> {
+        composed::avg_pool2(x)
+    }
+    /// Nearest-neighbour upsampling by 2.
+    fn upsample_nearest2<T: Tp<Self>>(x: T4<Self, T>) -> T4<Self, T> {
+        composed::upsample_nearest2(x)
+    }
+    /// Normalization over each of `groups` groups of channels, scale and shift per channel, then `activation`.
+    /// Wu and He 2018.
+    fn group_norm<T: Tp<Self>>(
+        x: T4<Self, T>,
+        gamma: &T1<Self>,
+        beta: &T1<Self>,
+        groups: usize,
+        eps: f32,
+        activation: Activation,
+    ) -> T4<Self, T> {
+        composed::group_norm(x, gamma, beta, groups, eps, activation)
+    }
+    /// Normalization over the last axis, scale and shift per feature. Ba et al. 2016.
+    fn layer_norm<T: Tp<Self>>(x: T3<Self, T>, gamma: &T1<Self>, beta: &T1<Self>, eps: f32) -> T3<Self, T> {
+        composed::layer_norm(x, gamma, beta, eps)
+    }
+    /// `x sigmoid(x)`, elementwise.
+    fn silu<S: Shape, T: Tp<Self>>(x: Tensor<S, f32, Self, T>) -> Tensor<S, f32, Self, T> {
+        composed::silu(x)
+    }
+    /// `softmax(q k^T / sqrt(d) + mask) v` with `q` (b, heads, queries, d), `k` and `v` (b, heads, keys, d). Vaswani
+    /// et al. 2017. Views (permuted tensors) are allowed, and copied.
+    fn attention<T: Tp<Self>>(q: T4<Self, T>, k: T4<Self, T>, v: T4<Self, T>, mask: Mask<Self>) -> T4<Self, T> {
+        composed::attention(q, k, v, mask)
+    }
+    /// Rows `ids` (row-major `shape`) of a table (rows, e): `(shape.0, shape.1, e)`, differentiable in the table.
+    ///
+    /// # Panics
+    /// If an id is not in the table, or there are not as many as `shape` says.
+    fn embedding<T: Tp<Self>>(table: T2<Self, T>, ids: &[usize], shape: (usize, usize)) -> T3<Self, T> {
+        composed::embedding(table, ids, shape)
     }
 
     /// The values of a raw buffer.
@@ -127,6 +208,46 @@ impl Kit for Cpu {
     }
     fn mse<T: Tp<Self>>(x: T4<Self, T>, target: &T4<Self>) -> (Tensor<Rank0, f32, Self, T>, f64) {
         cpu::mse::mse(x, target)
+    }
+    fn conv2d_stride2<T: Tp<Self>>(x: T4<Self, T>, w: &T4<Self>, b: &T1<Self>) -> T4<Self, T> {
+        cpu::conv2d_stride2::conv2d_stride2(x, w, b)
+    }
+    fn conv_transpose2d<T: Tp<Self>>(
+        x: T4<Self, T>,
+        w: &T4<Self>,
+        b: &T1<Self>,
+        stride: usize,
+        pad: usize,
+    ) -> T4<Self, T> {
+        cpu::conv_transpose2d::conv_transpose2d(x, w, b, stride, pad)
+    }
+    fn avg_pool2<T: Tp<Self>>(x: T4<Self, T>) -> T4<Self, T> {
+        cpu::avg_pool::avg_pool2(x)
+    }
+    fn upsample_nearest2<T: Tp<Self>>(x: T4<Self, T>) -> T4<Self, T> {
+        cpu::upsample_nearest::upsample_nearest2(x)
+    }
+    fn group_norm<T: Tp<Self>>(
+        x: T4<Self, T>,
+        gamma: &T1<Self>,
+        beta: &T1<Self>,
+        groups: usize,
+        eps: f32,
+        activation: Activation,
+    ) -> T4<Self, T> {
+        cpu::group_norm::group_norm(x, gamma, beta, groups, eps, activation)
+    }
+    fn layer_norm<T: Tp<Self>>(x: T3<Self, T>, gamma: &T1<Self>, beta: &T1<Self>, eps: f32) -> T3<Self, T> {
+        cpu::layer_norm::layer_norm(x, gamma, beta, eps)
+    }
+    fn silu<S: Shape, T: Tp<Self>>(x: Tensor<S, f32, Self, T>) -> Tensor<S, f32, Self, T> {
+        cpu::silu::silu(x)
+    }
+    fn attention<T: Tp<Self>>(q: T4<Self, T>, k: T4<Self, T>, v: T4<Self, T>, mask: Mask<Self>) -> T4<Self, T> {
+        cpu::attention::attention(q, k, v, mask)
+    }
+    fn embedding<T: Tp<Self>>(table: T2<Self, T>, ids: &[usize], shape: (usize, usize)) -> T3<Self, T> {
+        cpu::embedding::embedding(table, ids, shape)
     }
 
     fn download(&self, v: &Buffer<Self>) -> Vec<f32> {

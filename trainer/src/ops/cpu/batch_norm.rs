@@ -1,21 +1,10 @@
 //! Batch normalization with batch statistics and ReLU in one operation: three passes over memory forward, two backward.
 use super::storage::{data, take_gradient, written};
+use super::sum::{sum_by, sum_by2};
 use crate::ops::BatchStats;
 use crate::tensor::{T1, T4, Tp};
 use dfdx::prelude::*;
 use rayon::prelude::*;
-
-/// Lane-wise partial sums: LLVM vectorizes them, and rounding stays far below that of one running sum.
-pub fn sum_by(x: &[f32], f: impl Fn(f32) -> f32) -> f64 {
-    let mut lanes = [0f32; 16];
-    let mut chunks = x.chunks_exact(16);
-    for c in &mut chunks {
-        for (l, x) in lanes.iter_mut().zip(c) {
-            *l += f(*x);
-        }
-    }
-    f64::from(lanes.iter().sum::<f32>()) + f64::from(chunks.remainder().iter().map(|x| f(*x)).sum::<f32>())
-}
 
 struct Channel {
     mean: f32,
@@ -86,15 +75,7 @@ pub fn batch_norm_relu<T: Tp<Cpu>>(
                 for (g, y) in go.iter_mut().zip(y) {
                     *g = if *y > 0.0 { *g } else { 0.0 };
                 }
-                let mut lanes = [0f32; 16];
-                let whole = hw / 16 * 16;
-                for (g, x) in go[..whole].chunks_exact(16).zip(x[..whole].chunks_exact(16)) {
-                    for ((l, g), x) in lanes.iter_mut().zip(g).zip(x) {
-                        *l += g * (x - mu);
-                    }
-                }
-                let tail: f32 = go[whole..].iter().zip(&x[whole..]).map(|(g, x)| g * (x - mu)).sum();
-                (sum_by(go, |g| g), f64::from(lanes.iter().sum::<f32>()) + f64::from(tail))
+                (sum_by(go, |g| g), sum_by2(go, x, |g, x| g * (x - mu)))
             })
             .collect();
         let mut totals = vec![(0f64, 0f64); c];

@@ -1,14 +1,26 @@
-//! Fused CPU forms. Work is split into a fixed number of parts whatever the number of threads, so that sums, and with them a
-//! whole training run, come out the same bit for bit on one thread or many.
+//! Fused CPU forms. Work is split into a fixed number of parts whatever the number of threads, so that sums, and with
+//! them a whole training run, come out the same bit for bit on one thread or many.
 pub mod add_channels;
+pub mod attention;
+pub mod avg_pool;
 pub mod batch_norm;
 pub mod bf16;
 pub mod concat;
 pub mod conv2d;
+pub mod conv2d_stride2;
+pub mod conv_transpose2d;
+pub mod embedding;
+pub(crate) mod exp;
+pub mod group_norm;
+pub mod layer_norm;
 pub mod max_pool;
 pub mod mse;
+pub mod silu;
 pub(crate) mod storage;
+pub(crate) mod sum;
 pub mod upsample;
+pub mod upsample_nearest;
+pub(crate) mod window;
 
 /// Parts that a batch is split into where partial sums are combined.
 pub(crate) const PARTS: usize = 8;
