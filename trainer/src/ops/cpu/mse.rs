@@ -10,7 +10,8 @@ pub fn mse<T: Tp<Cpu>>(x: T4<Cpu, T>, target: &T4<Cpu>) -> (Tensor<Rank0, f32, C
     let target = target.clone();
     let n = x.shape().num_elements();
     // Chunks of fixed size, added in order: the same on any number of threads.
-    let chunk = |(x, y): (&[f32], &[f32])| x.iter().zip(y).map(|(x, y)| f64::from(x - y) * f64::from(x - y)).sum::<f64>();
+    let chunk =
+        |(x, y): (&[f32], &[f32])| x.iter().zip(y).map(|(x, y)| f64::from(x - y) * f64::from(x - y)).sum::<f64>();
     let chunks = data(&x).par_chunks(1 << 12).zip(data(&target).par_chunks(1 << 12));
     let sum: f64 = chunks.map(chunk).collect::<Vec<_>>().iter().sum();
     let value = sum / n as f64;
