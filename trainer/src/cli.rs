@@ -25,6 +25,7 @@ pub struct Cli {
 enum Command {
     Ddpm(DdpmArgs),
     Quantize(QuantizeArgs),
+    Eval(crate::eval::cli::EvalArgs),
 }
 
 /// Train a diffusion model on labelled pictures (book steps 9, 10.1, 10.4).
@@ -174,6 +175,7 @@ pub fn main() -> i32 {
     let cli: Cli = argh::from_env();
     let result = match cli.command {
         Command::Ddpm(args) => ddpm(&args),
+        Command::Eval(args) => crate::eval::cli::run(&args).map(|()| Ended::Finished),
         Command::Quantize(a) => {
             dtype(&a.dtype).and_then(|t| crate::quantize::quantize(&a.model, &a.out, t)).map(|()| Ended::Finished)
         }

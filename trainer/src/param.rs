@@ -3,6 +3,7 @@ use crate::ops::Kit;
 use crate::tensor::Buffer;
 use dfdx::optim::UnusedTensors;
 use dfdx::prelude::*;
+use std::any::Any;
 use std::collections::BTreeMap;
 
 /// What a tensor of a module is.
@@ -125,21 +126,18 @@ pub fn gradient_norm<D: Kit, M: Module<D>>(module: &mut M, gradients: &mut Gradi
 
 /// `average = decay * average + (1 - decay) * model`, buffers included.
 pub fn average<D: Kit, M: Module<D>>(average: &mut M, model: &mut M, decay: f64) {
-    struct Read<D: Kit>(Vec<Buffer<D>>);
-    impl<D: Kit> Visitor<D> for Read<D> {
+    // Clones share the model's values: nothing is copied. Shapes differ from one tensor to the next, hence `Any`.
+    struct Read(Vec<Box<dyn Any>>);
+    impl<D: Kit> Visitor<D> for Read {
         fn visit<S: Shape>(&mut self, _: &str, t: &mut Tensor<S, f32, D>, _: Kind) {
-            let mut v =
-                Storage::<f32>::try_alloc_len(t.device(), t.shape().num_elements()).expect("allocation of a buffer");
-            t.device().upload(&mut v, &t.as_vec());
-            self.0.push(v);
+            self.0.push(Box::new(t.clone()));
         }
     }
-    struct Mix<D: Kit>(std::vec::IntoIter<Buffer<D>>, f64);
-    impl<D: Kit> Visitor<D> for Mix<D> {
+    struct Mix(std::vec::IntoIter<Box<dyn Any>>, f64);
+    impl<D: Kit> Visitor<D> for Mix {
         fn visit<S: Shape>(&mut self, _: &str, t: &mut Tensor<S, f32, D>, _: Kind) {
-            let v = self.0.next().expect("both models have the same tensors");
-            let new: Tensor<S, f32, D> = t.device().tensor_from_vec(t.device().download(&v), *t.shape());
-            t.axpy(self.1, &new, 1.0 - self.1);
+            let new = self.0.next().and_then(|v| v.downcast::<Tensor<S, f32, D>>().ok());
+            t.axpy(self.1, &*new.expect("both models have the same tensors"), 1.0 - self.1);
         }
     }
     let mut r = Read(Vec::new());

@@ -14,6 +14,7 @@ mod tests;
 use crate::tensor::{Buffer, T1, T2, T3, T4, Tp};
 pub use cpu::bf16::Bf16;
 use dfdx::prelude::*;
+use rayon::prelude::*;
 
 /// Batch statistics that a training pass has computed, for the caller to fold into its running averages.
 pub struct BatchStats {
@@ -257,7 +258,9 @@ impl Kit for Cpu {
         v.copy_from_slice(values);
     }
     fn sum_squares(&self, v: &Buffer<Self>) -> f64 {
-        v.iter().map(|x| f64::from(*x) * f64::from(*x)).sum()
+        // Chunks of fixed size, added in order: the same on any number of threads.
+        let chunk = |c: &[f32]| c.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>();
+        v.par_chunks(1 << 14).map(chunk).collect::<Vec<_>>().iter().sum()
     }
     fn scale(&self, v: &mut Buffer<Self>, factor: f32) {
         v.iter_mut().for_each(|x| *x *= factor);

@@ -1,2 +1,3 @@
 //! One file a system.
 pub mod ddpm;
+pub mod judge;

@@ -169,8 +169,7 @@ fn backward(x: &[f32], w: &[f32], go: &[f32], gx: &mut [f32], s: Size) -> Vec<f3
 /// The sum of the output's gradient per channel, by lanes and then in f64.
 fn bias_gradient(go: &[f32], s: Size) -> Vec<f32> {
     let hw = s.pixels();
-    let channel =
-        |o| (0..s.n).map(|n| super::sum::sum_by(&go[(n * s.o + o) * hw..][..hw], |g| g)).sum::<f64>() as f32;
+    let channel = |o| (0..s.n).map(|n| super::sum::sum_by(&go[(n * s.o + o) * hw..][..hw], |g| g)).sum::<f64>() as f32;
     (0..s.o).into_par_iter().map(channel).collect()
 }
 
