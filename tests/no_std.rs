@@ -1,0 +1,36 @@
+//! The runtime without `std` draws the same picture: see `tests/bare`.
+#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
+use nijimi_runtime::gguf::File;
+use nijimi_runtime::model::{Pipeline, Request, SessionOptions};
+use nijimi_runtime::sampler::Method;
+use std::path::Path;
+use std::process::Command;
+
+/// Seen red with seed 2 in the bare program.
+#[test]
+#[ignore = "builds a second workspace: .ci/run runs it"]
+fn a_program_without_std_draws_the_same_picture() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let target = root.join("target/bare");
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--release", "--locked", "--manifest-path"])
+        .arg(root.join("tests/bare/Cargo.toml"))
+        .arg("--target-dir")
+        .arg(&target)
+        .status()
+        .unwrap();
+    assert!(built.success());
+    let bare = Command::new(target.join("release/nijimi-bare")).output().unwrap();
+    assert!(bare.status.success(), "{}: {}", bare.status, String::from_utf8_lossy(&bare.stderr));
+
+    let bytes = std::fs::read(root.join("weights/digits-q8_0.gguf")).unwrap();
+    let pipeline = Pipeline::load(&File::new_checked(&bytes).unwrap()).unwrap();
+    let mut session = pipeline.session(&SessionOptions::default()).unwrap();
+    let sampler = pipeline.sampler(Method::default(), 20).unwrap();
+    let guidance_scale = pipeline.info().defaults.guidance_scale;
+    let labels = [Some(pipeline.label("7").unwrap())];
+    let request = Request { labels: &labels, seeds: &[1], sampler: &sampler, guidance_scale };
+    let mut run = session.run(&request).unwrap();
+    while run.step().unwrap().is_some() {}
+    assert_eq!(bare.stdout, run.to_u8().unwrap());
+}
