@@ -29,17 +29,19 @@ pub enum Error {
         /// What was found, what was expected, what to do.
         what: String,
     },
-    /// The loss became NaN or infinite.
+    /// Training went astray: a NaN or an infinity.
     #[error(
-        "the loss is {loss} at step {step} (epoch {epoch}): lower --lr or set --clip; the last good checkpoint is {checkpoint}"
+        "{what} is {value} at step {step} (epoch {epoch}): lower --lr or set --clip; the last good checkpoint is {checkpoint}"
     )]
     Diverged {
+        /// What is not finite: the loss, the gradients' norm, a weight.
+        what: &'static str,
+        /// The value found.
+        value: f64,
         /// The step, counted from 1.
         step: u64,
         /// The epoch, counted from 1.
         epoch: u64,
-        /// The loss found.
-        loss: f64,
         /// Where the last good state is, or a word that there is none.
         checkpoint: String,
     },

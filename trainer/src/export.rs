@@ -67,7 +67,7 @@ fn fold(state: &State, conv: &str, norm: &str) -> Result<(Values, Values)> {
 pub fn weight_type(shape: &[usize], wanted: DType) -> DType {
     let inner = *shape.last().unwrap_or(&1);
     let quantized = wanted.block_len() > 1;
-    let large = shape.len() == 4 && shape[1] == 3 && inner % wanted.block_len() == 0;
+    let large = shape.len() == 4 && shape[1] == 3 && inner.is_multiple_of(wanted.block_len());
     if quantized && !large { DType::F16 } else { wanted }
 }
 

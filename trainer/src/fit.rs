@@ -146,23 +146,17 @@ pub fn fit<D: Kit, K: Task<D>>(task: &mut K, options: &FitOptions, stop: &Arc<At
     while run.step < total {
         if stop.load(Ordering::Relaxed) {
             log.flush()?;
-            save(&mut run, task.model(), &path, options)?;
+            save(&mut run, task.model(), &path, per_epoch, options)?;
             progress.note(&format!("stopped at step {}; go on with --resume", run.step));
             return Ok(Ended::Interrupted);
         }
         let at = At { step: run.step, epoch: run.step / per_epoch, index: run.step % per_epoch };
         let gradients = param::zero_gradients(task.model());
         let result = task.step(at, gradients)?;
-        if !result.loss.is_finite() {
-            let checkpoint = if path.exists() { path.display().to_string() } else { "none yet".into() };
-            return Err(Error::Diverged { step: at.step + 1, epoch: at.epoch + 1, loss: result.loss, checkpoint });
-        }
+        finite("the loss", result.loss, at, &path)?;
         let lr = run.optimizer.lr();
         let norm = run.optimizer.update(task.model(), result.gradients, result.skip);
-        if !norm.is_finite() {
-            let checkpoint = if path.exists() { path.display().to_string() } else { "none yet".into() };
-            return Err(Error::Diverged { step: at.step + 1, epoch: at.epoch + 1, loss: norm, checkpoint });
-        }
+        finite("the gradients' norm", norm, at, &path)?;
         run.step += 1;
         if let (Some(average), Some(decay)) = (&mut run.ema, options.ema) {
             // Early averages forget fast, so that the random start has no weight in the end (as in TensorFlow's EMA).
@@ -181,21 +175,33 @@ pub fn fit<D: Kit, K: Task<D>>(task: &mut K, options: &FitOptions, stop: &Arc<At
             run.record.epoch_losses.push(mean);
             log.epoch(run.step, run.record.epochs, mean, run.record.seconds)?;
             progress.note(&format!("epoch {}: loss {mean:.6}, {:.0} s", run.record.epochs, run.record.seconds));
-            save(&mut run, task.model(), &path, options)?;
+            save(&mut run, task.model(), &path, per_epoch, options)?;
             saved = Instant::now();
-            report(task, &mut run, options)?;
+            // A report that fails is no reason to lose the training.
+            if let Err(e) = report(task, &mut run, options) {
+                progress.note(&format!("no report for epoch {}: {e}", run.record.epochs));
+            }
         } else if saved.elapsed() >= options.checkpoint_every {
             log.flush()?;
-            save(&mut run, task.model(), &path, options)?;
+            save(&mut run, task.model(), &path, per_epoch, options)?;
             saved = Instant::now();
         }
     }
     log.flush()?;
-    save(&mut run, task.model(), &path, options)?;
+    save(&mut run, task.model(), &path, per_epoch, options)?;
     let file = export(task, &mut run, options.dtype)?;
     write_atomic(&options.out, &file)?;
     progress.note(&format!("wrote {}", options.out.display()));
     Ok(Ended::Finished)
+}
+
+/// An error that names `what` unless `value` is finite.
+fn finite(what: &'static str, value: f64, at: At, path: &Path) -> Result<()> {
+    if value.is_finite() {
+        return Ok(());
+    }
+    let checkpoint = if path.exists() { path.display().to_string() } else { "none yet".into() };
+    Err(Error::Diverged { what, value, step: at.step + 1, epoch: at.epoch + 1, checkpoint })
 }
 
 fn export<D: Kit, K: Task<D>>(task: &mut K, run: &mut Run<D, K::Model>, dtype: DType) -> Result<Vec<u8>> {
@@ -211,8 +217,19 @@ fn report<D: Kit, K: Task<D>>(task: &mut K, run: &mut Run<D, K::Model>, options:
     task.preview(&file, &options.report.join(format!("epoch-{:03}.png", run.record.epochs)))
 }
 
-fn save<D: Kit, M: Module<D>>(run: &mut Run<D, M>, model: &mut M, path: &Path, options: &FitOptions) -> Result<()> {
+fn save<D: Kit, M: Module<D>>(
+    run: &mut Run<D, M>,
+    model: &mut M,
+    path: &Path,
+    per_epoch: u64,
+    options: &FitOptions,
+) -> Result<()> {
     let mut tensors = param::state(model, "model.");
+    // The step that ruins the weights has a finite loss: what is saved must be looked at itself.
+    let lost = tensors.values().flat_map(|v| &v.data).find(|v| !v.is_finite());
+    let step = run.step.saturating_sub(1);
+    let at = At { step, epoch: step / per_epoch.max(1), index: step % per_epoch.max(1) };
+    finite("a weight", f64::from(*lost.unwrap_or(&0.0)), at, path)?;
     if let Some(average) = &mut run.ema {
         tensors.extend(param::state(average, "ema."));
     }

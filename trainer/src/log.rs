@@ -33,7 +33,9 @@ impl Log {
     pub fn step(&mut self, step: u64, epoch: u64, loss: f64, lr: f64, norm: f64, seconds: f64) -> Result<()> {
         self.line(
             &json!({"step": step, "epoch": epoch, "loss": loss, "lr": lr, "gradient_norm": norm, "seconds": seconds}),
-        )
+        )?;
+        // A step takes far longer than a write, and a log that lags is no help to who watches it.
+        self.flush()
     }
 
     /// A completed epoch, counted from 1, and the mean of its batches' losses.

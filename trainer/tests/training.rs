@@ -3,14 +3,16 @@ mod common;
 
 use common::{Folder, write_data};
 use dfdx::prelude::{Cpu, Gradients, Shape, Tensor};
+use nijimi_runtime::quant::DType;
 use nijimi_trainer::checkpoint::Checkpoint;
 use nijimi_trainer::data::idx::{LabelledPictures, Split};
 use nijimi_trainer::error::{Error, Result};
 use nijimi_trainer::fit::{At, CHECKPOINT, Ended, FitOptions, Record, StepResult, Task, fit};
 use nijimi_trainer::nn::book_unet::{BookUnet, Config, LABEL_EMB};
+use nijimi_trainer::ops::Precision;
 use nijimi_trainer::optim::AdamW;
 use nijimi_trainer::param::{self, Kind, Module, Visitor};
-use nijimi_trainer::systems::ddpm::{Ddpm, Settings};
+use nijimi_trainer::systems::ddpm::{Ddpm, Naming, Settings};
 use serde_json::Value;
 use std::path::Path;
 use std::sync::Arc;
@@ -32,16 +34,17 @@ fn task(data: &Path) -> Ddpm<Cpu> {
         beta_start: 1e-4,
         beta_end: 0.1,
         seed: 3,
-        name: "bars".into(),
-        label_names: (0..3).map(|i| i.to_string()).collect(),
+        precision: Precision::F32,
     };
+    let naming = Naming { name: "bars".into(), labels: (0..3).map(|i| i.to_string()).collect() };
     let config = Config { in_channels: 1, channels: vec![8, 16, 32], time_dim: 12, label_count: 3 };
-    Ddpm::new(Cpu::default(), settings, config, data)
+    Ddpm::new(Cpu::default(), settings, naming, config, data).expect("a task")
 }
 
 fn options(folder: &Folder, epochs: u64) -> FitOptions {
     FitOptions {
         out: folder.join("model.gguf"),
+        dtype: DType::F32,
         report: folder.join("report"),
         epochs,
         max_steps: None,
@@ -116,8 +119,8 @@ impl Task<Cpu> for Interrupted<'_> {
         }
         self.inner.step(at, gradients)
     }
-    fn export(&self, model: &mut Self::Model, record: &Record) -> Result<Vec<u8>> {
-        self.inner.export(model, record)
+    fn export(&self, model: &mut Self::Model, record: &Record, dtype: DType) -> Result<Vec<u8>> {
+        self.inner.export(model, record, dtype)
     }
     fn preview(&self, file: &[u8], path: &Path) -> Result<()> {
         self.inner.preview(file, path)
@@ -185,7 +188,7 @@ fn a_lost_loss_stops_the_run_and_keeps_the_checkpoint() {
     let mut options = options(&folder, 1);
     let path = options.report.join(CHECKPOINT);
     let lost = |options: &FitOptions| match run(&mut task(&folder.0), options, &never()) {
-        Err(Error::Diverged { step, epoch, loss, checkpoint }) => {
+        Err(Error::Diverged { step, epoch, value: loss, checkpoint, .. }) => {
             assert!(!loss.is_finite());
             (step, epoch, checkpoint)
         }
@@ -206,6 +209,20 @@ fn a_lost_loss_stops_the_run_and_keeps_the_checkpoint() {
     assert!(step > STEPS, "{step}");
     assert_eq!((epoch, checkpoint), (2, path.display().to_string()));
     assert_eq!(std::fs::read(&path).expect("the checkpoint"), good);
+}
+
+/// The step that ruins the weights shows nothing yet; a checkpoint made of them would be the only one left.
+/// Seen red with the weights not looked at.
+#[test]
+fn ruined_weights_are_not_saved() {
+    let folder = Folder::new("ruined");
+    write_data(&folder.0, PICTURES);
+    let mut options = options(&folder, 1);
+    options.adam = AdamW { lr: f64::INFINITY, weight_decay: 0.0, warmup: 0, clip: None };
+    options.max_steps = Some(1);
+    let e = run(&mut task(&folder.0), &options, &never()).expect_err("ruined weights");
+    assert!(matches!(e, Error::Diverged { step: 1, what: "a weight", .. }), "{e}");
+    assert!(!options.report.join(CHECKPOINT).exists() && !options.out.exists());
 }
 
 /// A checkpoint of other settings, or a damaged one, is refused. Seen red with the settings not compared.

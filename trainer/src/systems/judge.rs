@@ -95,7 +95,7 @@ impl<D: Kit> TrainedJudge<D> {
             let (loss, value) = cross_entropy(logits, &truth);
             if !value.is_finite() {
                 let checkpoint = "none: the judge is trained anew".to_owned();
-                return Err(Error::Diverged { step: step + 1, epoch: epoch + 1, loss: value, checkpoint });
+                return Err(Error::Diverged { what: "the loss", value, step: step + 1, epoch: epoch + 1, checkpoint });
             }
             optimizer.update(&mut network, loss.backward(), None);
             epoch_sum += value;

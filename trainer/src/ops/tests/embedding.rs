@@ -9,7 +9,7 @@ use nijimi_runtime::rng::Stream;
 fn embedding() {
     for (rows, e, b, s) in [(1, 1, 1, 1), (7, 5, 2, 3), (40, 9, 5, 13)] {
         let mut stream = Stream::new(10, "ids", 0);
-        let ids: Vec<usize> = (0..b * s).map(|_| stream.below(rows as u32) as usize).collect();
+        let ids: Vec<usize> = (0..b * s).map(|_| stream.below(rows as u64) as usize).collect();
         check(&[normal("table", rows * e)], 1e-2, |v, form| {
             let table: T2<Cpu> = Cpu::default().tensor_from_vec(v[0].clone(), (rows, e));
             let y = match form {
