@@ -1,7 +1,7 @@
 //! Samples of a weight file, drawn by the runtime: what is judged is what users get.
 use crate::error::{Error, Result};
 use nijimi_runtime::gguf::{File, MappedFile};
-use nijimi_runtime::model::{Pipeline, Request, SessionOptions, batch_seeds};
+use nijimi_runtime::model::{Info, Pipeline, Request, Session, SessionOptions, batch_seeds};
 use nijimi_runtime::sampler::Method;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -52,6 +52,19 @@ impl Model {
     pub fn size(&self) -> (usize, usize, usize) {
         let network = &self.0.info().network;
         (network.width, network.height, network.in_channels)
+    }
+
+    /// What the file says of the model.
+    pub fn info(&self) -> &Info {
+        self.0.info()
+    }
+
+    /// A session of the runtime's.
+    ///
+    /// # Errors
+    /// As of the runtime's.
+    pub fn session(&self, options: &SessionOptions) -> Result<Session> {
+        Ok(self.0.session(options)?)
     }
 
     /// The labels' names; none for an unconditional model.
