@@ -38,8 +38,8 @@ def run(command, folder):
 def ours(a, folder, kind, method):
     target = ROOT / os.environ.get("CARGO_TARGET_DIR", "target")
     prompt = " ".join(str(label) for label in range(10))
-    command = [target / "release/nijimi", prompt, "-b", "2", "-m", folder / f"{kind}.gguf", "-s", "1", "--cfg-scale", "1",
-               "--sampling-method", method, "--steps", a.steps, "-t", a.threads, "-o", "out.png", "-v"]
+    command = [target / "release/nijimi", prompt, "-b", "2", "-m", folder / f"{kind}.gguf", "-s", "1",
+               "--cfg-scale", "1", "--sampling-method", method, "--steps", a.steps, "-t", a.threads, "-o", "out.png", "-v"]
     text, usage = run([str(word) for word in command], folder)
     wall = float(re.search(r"([\d.]+) ms a step of 20 pictures", text)[1]) / 1000
     return wall, (usage.ru_utime + usage.ru_stime) / a.steps, usage.ru_maxrss // 1024
@@ -75,8 +75,8 @@ def main():
     def best(name, method):
         return [min(column) for column in zip(*found[name, method])]
 
-    print(f"\n20 pictures, {a.threads} threads, {a.steps} steps, best of {a.rounds} rounds. The last column is "
-          "extrapolated: 1000 times a step of DDPM. Ratios are against the fastest PyTorch by that column.\n")
+    print(f"\n20 pictures, {a.threads} threads, {a.steps} steps, best of {a.rounds} rounds. The last two "
+          "columns are so many times a step. Ratios are against the least of PyTorch in the same column.\n")
     peers = [name for name, contender, _ in contenders if contender is torch]
     wall, cpu = (min(best(name, "ddim")[i] for name in peers) for i in (0, 1))
     print("| | ms a step | ratio | CPU ms a step | ratio | peak MB | 50 DDIM s | 1000 DDPM s |")

@@ -1,4 +1,4 @@
-"""Sampling with the book's network in PyTorch on the CPU, in f32: same network, batch and samplers as ours, no guidance.
+"""Sampling with the book's network in PyTorch on the CPU, in f32, without guidance: same network, batch and samplers.
 
     python benches/peers/sample_torch.py [--variant plain|folded|channels-last] [--method ddim|ddpm] [--steps 50]
 
