@@ -49,6 +49,9 @@ pub struct Cli {
     /// noise in each step of ddim, 0 to 1 (default: 0, none)
     #[argh(option, arg_name = "x")]
     pub eta: Option<f64>,
+    /// let estimates of the clean picture leave the range of pictures on the way, as the book does
+    #[argh(switch)]
+    pub no_clip: bool,
     /// threads (default: one for each core)
     #[argh(option, short = 't', arg_name = "n", default = "0")]
     pub threads: usize,

@@ -9,7 +9,7 @@ use nijimi_runtime::Error;
 use nijimi_runtime::cpu::Isa;
 use nijimi_runtime::gguf::{self, File, MappedFile};
 use nijimi_runtime::model::{Info, Pipeline, Request, RequestError, SessionOptions};
-use nijimi_runtime::sampler::{Method, Sampler};
+use nijimi_runtime::sampler::{Config, Method, Sampler};
 use std::path::Path;
 use std::time::Instant;
 
@@ -73,7 +73,11 @@ impl Model {
         let method = method(cli, info.defaults.method)?;
         let steps = cli.steps.unwrap_or_else(|| steps(info, method));
         let wrong = |e: Error| Fault::Usage(format!("{e} (--sampling-method, --steps, --eta)"));
-        let sampler = self.pipeline.sampler(method, steps).map_err(wrong)?;
+        let mut config = self.pipeline.sampler_config(steps);
+        if cli.no_clip {
+            config = Config { clip: None, epsilon_from_x0: false, ..config };
+        }
+        let sampler = Sampler::new(&info.schedule, method, &config).map_err(|e| wrong(e.into()))?;
 
         // Without a label there is nothing to be guided to.
         let guided = labels.iter().any(Option::is_some);

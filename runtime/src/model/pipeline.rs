@@ -59,9 +59,16 @@ impl Pipeline {
     /// # Errors
     /// More steps than the schedule has, or none; settings of the method that are out of range.
     pub fn sampler(&self, method: Method, steps: usize) -> Result<Sampler, Error> {
+        Ok(Sampler::new(&self.model.info.schedule, method, &self.sampler_config(steps))?)
+    }
+
+    /// The settings of [`Self::sampler`], for a [`Sampler::new`] with others on [`Info::schedule`]. Estimates are kept in
+    /// the range of the pictures, which the book does not do: few steps with guidance are much better for it
+    /// (`docs/performance.md`).
+    pub fn sampler_config(&self, steps: usize) -> Config {
         let info = &self.model.info;
-        let config = Config { steps, prediction: info.prediction, ..Config::default() };
-        Ok(Sampler::new(&info.schedule, method, &config)?)
+        let clip = Some(info.range);
+        Config { steps, prediction: info.prediction, clip, epsilon_from_x0: true, ..Config::default() }
     }
 
     /// Makes a session: plans, then allocates all memory that its runs use.

@@ -4,7 +4,7 @@
 //! the same for every sampler here and on every backend:
 //!
 //! ```text
-//! x0 = clamp(x0_from_x * x + x0_from_out * out, -clip, clip)
+//! x0 = clamp(x0_from_x * x + x0_from_out * out, low, high)
 //! x  = x_from_x * x + x_from_x0 * x0 + x_from_out * out + sigma * noise
 //! ```
 //!
@@ -44,9 +44,9 @@ pub enum SamplerError {
         /// The 0-based timestep.
         timestep: usize,
     },
-    /// A clip range that is not above 0.
-    #[error("clip range {0}: it must be above 0; give none to leave the estimate as it is")]
-    Clip(f32),
+    /// A clip range whose ends are no numbers, or not the lower first.
+    #[error("clip range [{0}, {1}]: the lower end comes first; give none to leave the estimate as it is")]
+    Clip(f32, f32),
     /// An eta that is negative or not a number, or so large that no variance is left for the direction.
     #[error("eta {0}: it must be at least 0 (DDIM) and at most 1 (as random as DDPM)")]
     Eta(f64),
@@ -185,15 +185,18 @@ pub struct Config {
     pub steps_offset: usize,
     /// What the network answers.
     pub prediction: Prediction,
-    /// Clamp the estimate of the clean picture to plus and minus this.
-    pub clip: Option<f32>,
+    /// Clamp the estimate of the clean picture to `[low, high]`.
+    pub clip: Option<[f32; 2]>,
+    /// With a clipped estimate, take the direction of DDIM's step from it too, and not from the network's answer
+    /// (`use_clipped_model_output` of `diffusers`): the two then belong together.
+    pub epsilon_from_x0: bool,
 }
 
 impl Default for Config {
     /// 50 steps, leading, no offset, epsilon, no clipping.
     fn default() -> Self {
         let (spacing, prediction) = (Spacing::Leading, Prediction::Epsilon);
-        Self { steps: 50, spacing, steps_offset: 0, prediction, clip: None }
+        Self { steps: 50, spacing, steps_offset: 0, prediction, clip: None, epsilon_from_x0: false }
     }
 }
 
@@ -206,8 +209,10 @@ pub struct StepCoefficients {
     pub x0_from_x: f32,
     /// The estimate's share of the network's output.
     pub x0_from_out: f32,
-    /// The estimate is clamped to plus and minus this; infinite where it is not.
-    pub clip: f32,
+    /// The estimate is at least this; minus infinity where it is not clipped.
+    pub low: f32,
+    /// The estimate is at most this; infinity where it is not clipped.
+    pub high: f32,
     /// The next sample's share of the sample.
     pub x_from_x: f32,
     /// The next sample's share of the estimate.
@@ -247,9 +252,9 @@ impl Sampler {
     /// Steps or offset that do not fit the schedule, a clip range or an eta without meaning, or a network that predicts
     /// epsilon asked at a level of pure noise.
     pub fn new(schedule: &Schedule, method: Method, config: &Config) -> Result<Self, SamplerError> {
-        let clip = config.clip.unwrap_or(f32::INFINITY);
-        if clip.is_nan() || clip <= 0.0 {
-            return Err(SamplerError::Clip(clip));
+        let [low, high] = config.clip.unwrap_or([f32::NEG_INFINITY, f32::INFINITY]);
+        if !(low < high) {
+            return Err(SamplerError::Clip(low, high));
         }
         let timesteps = config.spacing.timesteps(schedule.steps(), config.steps, config.steps_offset)?;
         let stride = schedule.steps() / config.steps;
@@ -268,7 +273,7 @@ impl Sampler {
                     // divide the levels.
                     let end = if set_alpha_to_one { 1.0 } else { schedule.alpha_bar(1) };
                     let next = t.checked_sub(stride).map_or(end, |t| schedule.alpha_bar(t + 1));
-                    ddim::shares(&Levels { now, next }, eta, config.prediction)?
+                    ddim::shares(&Levels { now, next }, eta, config.prediction, config.epsilon_from_x0)?
                 }
             };
             let (x0_from_x, x0_from_out) = config.prediction.x0(now);
@@ -276,7 +281,8 @@ impl Sampler {
                 t,
                 x0_from_x: x0_from_x as f32,
                 x0_from_out: x0_from_out as f32,
-                clip,
+                low,
+                high,
                 x_from_x: shares.x_from_x as f32,
                 x_from_x0: shares.x_from_x0 as f32,
                 x_from_out: shares.x_from_out as f32,
@@ -319,8 +325,8 @@ pub fn step(
     for ((x0, x), out) in x0.iter_mut().zip(&*x).zip(out) {
         let estimate = c.x0_from_x * x + c.x0_from_out * out;
         // Not min and max: they would turn NaN into a number.
-        *x0 = if estimate > c.clip { c.clip } else { estimate };
-        *x0 = if *x0 < -c.clip { -c.clip } else { *x0 };
+        *x0 = if estimate > c.high { c.high } else { estimate };
+        *x0 = if *x0 < c.low { c.low } else { *x0 };
     }
     for ((x, x0), out) in x.iter_mut().zip(&*x0).zip(out) {
         *x = c.x_from_x * *x + c.x_from_x0 * x0 + c.x_from_out * out;

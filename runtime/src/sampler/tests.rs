@@ -41,7 +41,8 @@ fn from_fixture(case: &Value) -> Sampler {
         spacing: Spacing::from_name(name("timestep_spacing")).unwrap(),
         steps_offset: config["steps_offset"].as_u64().unwrap() as usize,
         prediction: Prediction::from_name(name("prediction_type")).unwrap(),
-        clip: flag("clip_sample").then(|| float("clip_sample_range") as f32),
+        epsilon_from_x0: false,
+        clip: flag("clip_sample").then(|| float("clip_sample_range") as f32).map(|c| [-c, c]),
     };
     Sampler::new(&schedule, method, &config).unwrap()
 }
@@ -175,8 +176,8 @@ fn bad_settings_and_buffers_are_refused_by_name() {
     let s = Schedule::linear(1e-4, 0.02, 100).unwrap();
     let make = |method, config: Config| Sampler::new(&s, method, &config);
     let clip = |clip| Config { clip: Some(clip), ..Config::default() };
-    assert_eq!(make(Method::default(), clip(0.0)), Err(SamplerError::Clip(0.0)));
-    assert!(matches!(make(Method::default(), clip(f32::NAN)), Err(SamplerError::Clip(_))));
+    assert_eq!(make(Method::default(), clip([0.0, 0.0])), Err(SamplerError::Clip(0.0, 0.0)));
+    assert!(matches!(make(Method::default(), clip([0.0, f32::NAN])), Err(SamplerError::Clip(..))));
     for eta in [-0.5, 3.0, f64::NAN] {
         let method = Method::Ddim { eta, set_alpha_to_one: false };
         assert!(matches!(make(method, Config::default()), Err(SamplerError::Eta(_))), "{eta}");
@@ -203,9 +204,45 @@ fn bad_settings_and_buffers_are_refused_by_name() {
 #[test]
 fn nan_is_not_clipped_away() {
     let s = Schedule::linear(1e-4, 0.02, 100).unwrap();
-    let sampler = Sampler::new(&s, Method::default(), &Config { clip: Some(1.0), ..Config::default() }).unwrap();
+    let sampler =
+        Sampler::new(&s, Method::default(), &Config { clip: Some([-1.0, 1.0]), ..Config::default() }).unwrap();
     let (mut x, mut x0) = ([9.0, 9.0, -9.0f32], [0f32; 3]);
     step(&sampler.steps()[0], &mut x, &[f32::NAN, 0.0, 0.0], &[], &mut x0).unwrap();
     assert!(x0[0].is_nan() && x[0].is_nan());
     assert_eq!(x0[1..], [1.0, -1.0]);
+}
+
+/// With nothing to clip the direction is the same either way; where the estimate is clipped, the step goes along the line
+/// from it to x. Seen red with the estimate's share of epsilon left out.
+#[test]
+fn the_direction_may_follow_the_clipped_estimate() {
+    let s = Schedule::linear(1e-4, 0.02, 1000).unwrap();
+    for prediction in [Prediction::Epsilon, Prediction::V, Prediction::Sample] {
+        let config = Config { steps: 10, prediction, ..Config::default() };
+        let own = Sampler::new(&s, Method::ddim(0.0), &config).unwrap();
+        let free = Sampler::new(&s, Method::ddim(0.0), &Config { epsilon_from_x0: true, ..config }).unwrap();
+        let clip = Some([-0.5, 0.5]);
+        let tied = Sampler::new(&s, Method::ddim(0.0), &Config { epsilon_from_x0: true, clip, ..config }).unwrap();
+        for (i, ((own, free), tied)) in own.steps().iter().zip(free.steps()).zip(tied.steps()).enumerate() {
+            let next = own.t.checked_sub(100).map_or(1.0, |t| s.alpha_bar(t + 1));
+            let (now, out) = (s.alpha_bar(own.t + 1), [0.3f32, -0.9]);
+            let (mut a, mut b, mut c) = ([0.7f32, -1.4], [0.7f32, -1.4], [0.7f32, -1.4]);
+            let mut x0 = [0f32; 2];
+            step(own, &mut a, &out, &[], &mut x0).unwrap();
+            step(free, &mut b, &out, &[], &mut x0).unwrap();
+            step(tied, &mut c, &out, &[], &mut x0).unwrap();
+            for j in 0..2 {
+                assert!((a[j] - b[j]).abs() < 1e-3 * (1.0 + a[j].abs()), "step {i}: {} {}", a[j], b[j]);
+                let (x, clean) = (f64::from([0.7f32, -1.4][j]), f64::from(x0[j]));
+                assert!(clean.abs() <= 0.5);
+                let epsilon = (x - now.sqrt() * clean) / (1.0 - now).sqrt();
+                let expected = next.sqrt() * clean + (1.0 - next).sqrt() * epsilon;
+                assert!(
+                    (f64::from(c[j]) - expected).abs() < 1e-4 * (1.0 + expected.abs()),
+                    "step {i}: {} {expected}",
+                    c[j]
+                );
+            }
+        }
+    }
 }
