@@ -253,7 +253,7 @@ impl Sampler {
     /// epsilon asked at a level of pure noise.
     pub fn new(schedule: &Schedule, method: Method, config: &Config) -> Result<Self, SamplerError> {
         let [low, high] = config.clip.unwrap_or([f32::NEG_INFINITY, f32::INFINITY]);
-        if !(low < high) {
+        if low.is_nan() || high.is_nan() || low >= high {
             return Err(SamplerError::Clip(low, high));
         }
         let timesteps = config.spacing.timesteps(schedule.steps(), config.steps, config.steps_offset)?;
