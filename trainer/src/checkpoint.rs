@@ -3,9 +3,7 @@ use crate::error::{Error, Result};
 use crate::param::{State, Values};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The tensors and the plain facts of a run.
 pub struct Checkpoint {
@@ -16,21 +14,11 @@ pub struct Checkpoint {
 }
 
 /// Writes beside, syncs, renames: a reader sees the old file or the new one.
+///
+/// # Errors
+/// If the system refuses; the old file is then untouched.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(".tmp");
-    let beside: PathBuf = path.with_file_name(name);
-    let write = || -> std::io::Result<()> {
-        let mut f = File::create(&beside)?;
-        f.write_all(bytes)?;
-        f.sync_all()?;
-        std::fs::rename(&beside, path)?;
-        if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
-            File::open(folder)?.sync_all()?;
-        }
-        Ok(())
-    };
-    write().inspect_err(|_| _ = std::fs::remove_file(&beside)).map_err(Error::io(path))
+    Ok(nijimi_runtime::gguf::write_atomic(path, bytes).map_err(nijimi_runtime::Error::from)?)
 }
 
 impl Checkpoint {
