@@ -1,29 +1,12 @@
 //! Nothing is allocated while a layer runs: a session's memory is known before it starts.
-#![allow(unsafe_code)] // a counting allocator
 
+#[path = "common/counting.rs"]
+mod counting;
+
+use counting::ALLOCATIONS;
 use nijimi_runtime::cpu::{Activation, Context, Conv2dShape, Epilogue, PackedMatrix, conv2d, conv2d_scratch};
 use nijimi_runtime::quant::DType;
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-
-struct Counting;
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: everything is the system allocator's.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Relaxed);
-        // SAFETY: the caller's promise is the same.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, p: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise is the same.
-        unsafe { System.dealloc(p, layout) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// The only test of this binary, so that no other allocates meanwhile. Seen red with the table of pointers in a `Vec`.
 #[test]

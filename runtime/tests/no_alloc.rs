@@ -1,42 +1,16 @@
 //! After a session is made, drawing pictures allocates nothing. Alone in its file: the counter counts every thread.
-#![allow(unsafe_code)] // a global allocator is an unsafe trait
 
 #[path = "common/model.rs"]
 mod common;
+#[path = "common/counting.rs"]
+mod counting;
 
 use common::Tiny;
+use counting::ALLOCATIONS;
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::{Pipeline, Request, SessionOptions};
 use nijimi_runtime::sampler::Method;
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-
-struct Counting;
-
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call is passed on to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Relaxed);
-        // SAFETY: the caller's promises are those that `System` asks for.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-
-    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Relaxed);
-        // SAFETY: as above.
-        unsafe { System.realloc(ptr, layout, size) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
+use std::sync::atomic::Ordering::Relaxed;
 
 // Seen red: a `Vec` made for each step's noise; `Vec`s of labels made for each run.
 #[test]

@@ -32,18 +32,16 @@ fn get<'a>(state: &'a State, name: &str) -> Result<&'a Values> {
     state.get(name).ok_or_else(|| Error::Usage(format!("the model has no tensor {name} to export")))
 }
 
+/// Transposes each `(rows, columns)` matrix of `data`, one behind the other.
+pub(crate) fn transpose_each(data: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    let transposed = |m: &[f32]| (0..rows * columns).map(|i| m[i % rows * columns + i / rows]).collect::<Vec<f32>>();
+    data.chunks_exact(rows * columns).flat_map(transposed).collect()
+}
+
 /// `(out, in, k, k)` to `(out, k, k, in)`.
 fn channels_last(v: &Values) -> Values {
     let (o, i, k) = (v.shape[0], v.shape[1], v.shape[2]);
-    let taps = k * k;
-    let mut data = vec![0f32; v.data.len()];
-    for (from, to) in v.data.chunks_exact(i * taps).zip(data.chunks_exact_mut(i * taps)) {
-        for c in 0..i {
-            for t in 0..taps {
-                to[t * i + c] = from[c * taps + t];
-            }
-        }
-    }
+    let data = transpose_each(&v.data, i, k * k);
     Values { shape: vec![o, k, k, i], data }
 }
 

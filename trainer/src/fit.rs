@@ -25,6 +25,14 @@ pub struct At {
     pub index: u64,
 }
 
+impl At {
+    /// Where the step after `step` others stands.
+    fn new(step: u64, per_epoch: u64) -> Self {
+        let per_epoch = per_epoch.max(1);
+        Self { step, epoch: step / per_epoch, index: step % per_epoch }
+    }
+}
+
 /// What one step of a task gives back.
 pub struct StepResult<D: Kit> {
     /// The loss, in f64.
@@ -150,7 +158,7 @@ pub fn fit<D: Kit, K: Task<D>>(task: &mut K, options: &FitOptions, stop: &Arc<At
             progress.note(&format!("stopped at step {}; go on with --resume", run.step));
             return Ok(Ended::Interrupted);
         }
-        let at = At { step: run.step, epoch: run.step / per_epoch, index: run.step % per_epoch };
+        let at = At::new(run.step, per_epoch);
         let gradients = param::zero_gradients(task.model());
         let result = task.step(at, gradients)?;
         finite("the loss", result.loss, at, &path)?;
@@ -227,8 +235,7 @@ fn save<D: Kit, M: Module<D>>(
     let mut tensors = param::state(model, "model.");
     // The step that ruins the weights has a finite loss: what is saved must be looked at itself.
     let lost = tensors.values().flat_map(|v| &v.data).find(|v| !v.is_finite());
-    let step = run.step.saturating_sub(1);
-    let at = At { step, epoch: step / per_epoch.max(1), index: step % per_epoch.max(1) };
+    let at = At::new(run.step.saturating_sub(1), per_epoch);
     finite("a weight", f64::from(*lost.unwrap_or(&0.0)), at, path)?;
     if let Some(average) = &mut run.ema {
         tensors.extend(param::state(average, "ema."));

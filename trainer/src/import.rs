@@ -1,5 +1,6 @@
 //! From the weight file back to trained tensors: the inverse of [`crate::export`], for tests and for training on.
 use crate::error::{Error, Result};
+use crate::export::transpose_each;
 use crate::nn::book_unet::{BookUnet, Config};
 use crate::nn::layers::BATCH_NORM_EPS;
 use crate::ops::Kit;
@@ -10,15 +11,7 @@ use nijimi_runtime::model::Pipeline;
 /// `(out, k, k, in)` to `(out, in, k, k)`.
 fn channels_first(v: &Values) -> Values {
     let (o, k, i) = (v.shape[0], v.shape[1], v.shape[3]);
-    let taps = k * k;
-    let mut data = vec![0f32; v.data.len()];
-    for (from, to) in v.data.chunks_exact(i * taps).zip(data.chunks_exact_mut(i * taps)) {
-        for t in 0..taps {
-            for c in 0..i {
-                to[c * taps + t] = from[t * i + c];
-            }
-        }
-    }
+    let data = transpose_each(&v.data, k * k, i);
     Values { shape: vec![o, i, k, k], data }
 }
 

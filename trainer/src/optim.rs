@@ -39,6 +39,11 @@ impl<D: Kit> Optimizer<D> {
         self.settings.lr * rise.min(1.0)
     }
 
+    /// Changes the learning rate, moments and count kept: for schedules other than warm-up.
+    pub fn set_lr(&mut self, lr: f64) {
+        self.settings.lr = lr;
+    }
+
     /// One update; `skip` names parameters that had no part in this step's loss, and so keep value and moments (as PyTorch
     /// does where a gradient is `None`). Returns the norm of the gradients before clipping.
     pub fn update<M: Module<D>>(&mut self, model: &mut M, mut gradients: Gradients<f32, D>, skip: Option<&str>) -> f64 {

@@ -1,5 +1,6 @@
 //! Pictures for the report, drawn by the runtime from the exported bytes: what is judged is what is shipped.
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::eval::picture::save;
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::{Pipeline, Request, SessionOptions, batch_seeds};
 use std::path::Path;
@@ -39,8 +40,5 @@ pub fn grid(file: &[u8], path: &Path) -> Result<()> {
             canvas.put_pixel((column * w + x) as u32, (row * h + y) as u32, image::Rgb(rgb));
         }
     }
-    let mut png = std::io::Cursor::new(Vec::new());
-    let encoded = canvas.write_to(&mut png, image::ImageFormat::Png);
-    encoded.map_err(|e| Error::Usage(format!("{}: the picture cannot be encoded: {e}", path.display())))?;
-    crate::checkpoint::write_atomic(path, png.get_ref())
+    save(canvas, path)
 }

@@ -251,7 +251,7 @@ impl<'a> Bench<'a> {
     fn model(&self, path: &Path, drawn: &Drawn, folder: &Path) -> Result<ModelFigures> {
         let (w, h) = (self.train.width, self.train.height);
         let first = &drawn.pictures[..drawn.pictures.len().min(100 * w * h)];
-        save(&sheet(first, w, h, 10), &folder.join("samples.png"))?;
+        save(sheet(first, w, h, 10), &folder.join("samples.png"))?;
         let verdict = self.judge.judge(&drawn.pictures);
         let neighbours = nearest(&drawn.pictures, &self.train.pixels, w * h);
         self.save_pairs(&drawn.pictures, &neighbours, &folder.join("closest-samples.png"))?;
@@ -288,7 +288,7 @@ impl<'a> Bench<'a> {
             cells.extend(row.iter().flat_map(|i| unit(self.train.picture(neighbours[*i].index))));
             cells.extend(std::iter::repeat_n(0.0, (10 - row.len()) * w * h));
         }
-        save(&sheet(&cells, w, h, 10), path)
+        save(sheet(&cells, w, h, 10), path)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Contact sheets of gray pictures, as PNG.
 use crate::checkpoint::write_atomic;
 use crate::error::{Error, Result};
-use image::{GrayImage, ImageFormat, Luma};
+use image::{DynamicImage, GrayImage, ImageFormat, Luma};
 use std::io::Cursor;
 use std::path::Path;
 
@@ -35,9 +35,9 @@ pub fn sheet(pictures: &[f32], width: usize, height: usize, columns: usize) -> G
 ///
 /// # Errors
 /// If the file cannot be written.
-pub fn save(image: &GrayImage, path: &Path) -> Result<()> {
+pub fn save(image: impl Into<DynamicImage>, path: &Path) -> Result<()> {
     let mut bytes = Cursor::new(Vec::new());
-    let encoded = image.write_to(&mut bytes, ImageFormat::Png);
+    let encoded = image.into().write_to(&mut bytes, ImageFormat::Png);
     encoded.map_err(|e| Error::Usage(format!("{}: the picture could not be encoded: {e}", path.display())))?;
     write_atomic(path, bytes.get_ref())
 }

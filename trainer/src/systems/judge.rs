@@ -83,7 +83,7 @@ impl<D: Kit> TrainedJudge<D> {
             }
             if step % LR_STEPS == 0 {
                 let fall = 0.5 * (1.0 + (std::f64::consts::PI * step as f64 / total as f64).cos());
-                optimizer = with_lr(optimizer, &mut network, settings.lr * fall)?;
+                optimizer.set_lr(settings.lr * fall);
             }
             let from = index * settings.batch;
             let picked = &order[from..(from + settings.batch).min(order.len())];
@@ -179,15 +179,6 @@ fn most_likely(logits: &[f32]) -> u8 {
 
 fn adam(lr: f64) -> AdamW {
     AdamW { lr, weight_decay: 0.0, warmup: 0, clip: None }
-}
-
-/// The same optimizer, with its moments, at another learning rate.
-fn with_lr<D: Kit>(mut optimizer: Optimizer<D>, network: &mut Judge<D>, lr: f64) -> Result<Optimizer<D>> {
-    let mut new = Optimizer::new(adam(lr));
-    let moments = optimizer.state(network);
-    new.load(network, &moments).map_err(Error::Device)?;
-    new.updates = optimizer.updates;
-    Ok(new)
 }
 
 /// The picked pictures, 0 to 1, each shifted by up to [`SHIFT`] pixels, with black moving in.

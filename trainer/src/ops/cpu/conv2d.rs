@@ -1,6 +1,6 @@
 //! Convolution as matrix products over unfolded pictures, a group of pictures at a time so that small ones fill the product.
 use super::storage::{Operand, as_uninit, data, gemm, take_gradient, written};
-use super::{PARTS, bf16, parts};
+use super::{PARTS, bf16, split_parts};
 use crate::ops::Precision;
 use crate::tensor::{T1, T4, Tp};
 use dfdx::prelude::*;
@@ -118,14 +118,7 @@ fn backward(x: &[f32], w: &[f32], go: &[f32], gx: &mut [f32], s: Size) -> Vec<f3
         }
     }
     // Parts begin at whole pictures; each owns its slice of gx and its own partial sums.
-    let mut rest = gx;
-    let mut work = Vec::with_capacity(PARTS);
-    for range in parts(s.n) {
-        let (mine, other) = rest.split_at_mut(range.len() * s.c * hw);
-        rest = other;
-        work.push((range, mine));
-    }
-    let partial: Vec<Vec<f32>> = work
+    let partial: Vec<Vec<f32>> = split_parts(gx, s.n, s.c * hw)
         .into_par_iter()
         .map(|(range, gx)| {
             let mut columns = vec![0f32; depth * group * hw];

@@ -30,3 +30,13 @@ pub(crate) fn parts(n: usize) -> Vec<std::ops::Range<usize>> {
     let p = PARTS.min(n).max(1);
     (0..p).map(|i| i * n / p..(i + 1) * n / p).collect()
 }
+
+/// The ranges of [`parts`] with the slice of `values` that each owns, `each` values an item.
+pub(crate) fn split_parts(mut values: &mut [f32], n: usize, each: usize) -> Vec<(std::ops::Range<usize>, &mut [f32])> {
+    let split = |range: std::ops::Range<usize>| {
+        let (mine, rest) = std::mem::take(&mut values).split_at_mut(range.len() * each);
+        values = rest;
+        (range, mine)
+    };
+    parts(n).into_iter().map(split).collect()
+}

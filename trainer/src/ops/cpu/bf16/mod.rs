@@ -4,7 +4,7 @@
 //! nothing is unfolded. One column of zeros serves as the right border of a row and the left border of the next: of each row
 //! of `w + 1` results the last is thrown away.
 use super::storage::written;
-use super::{PARTS, parts};
+use super::{PARTS, split_parts};
 use half::bf16;
 use rayon::prelude::*;
 use std::mem::MaybeUninit;
@@ -179,14 +179,7 @@ pub fn backward(cpu: Bf16, x: &[f32], w: &[f32], go: &[f32], gx: &mut [f32], s: 
     let (hw, plane) = (s.h * s.w, Plane::new(s.h, s.w));
     // The input's gradient is a convolution of the output's with the flipped kernel.
     let flipped = pack_weights(s.c, s.o, |c, o, tap| w[(o * s.c + c) * TAPS + TAPS - 1 - tap]);
-    let mut rest = gx;
-    let mut work = Vec::with_capacity(PARTS);
-    for range in parts(s.n) {
-        let (mine, other) = rest.split_at_mut(range.len() * s.c * hw);
-        rest = other;
-        work.push((range, mine));
-    }
-    let partial: Vec<Vec<f32>> = work
+    let partial: Vec<Vec<f32>> = split_parts(gx, s.n, s.c * hw)
         .into_par_iter()
         .map(|(range, gx)| {
             let (x, go) =
