@@ -1,0 +1,24 @@
+// y = f(x), elementwise; in place where y lies on x. Twin: `Activate` in runtime/src/cpu/exec.rs.
+struct Params { n: u32 }
+@group(0) @binding(0) var<uniform> p: Params;
+//#if !IN_PLACE
+@group(0) @binding(1) var<storage, read_write> x: array<SV>;
+//#end
+@group(0) @binding(2) var<storage, read_write> y: array<SV>;
+//#include "grid.wgsl"
+//#include "activation.wgsl"
+
+@compute @workgroup_size(WX, 1, 1)
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) local: u32,
+) {
+  let i = flat_index(group, groups, local);
+  if (i >= p.n) { return; }
+//#if IN_PLACE
+  y[i] = SV(activate(V(y[i])));
+//#else
+  y[i] = SV(activate(V(x[i])));
+//#end
+}

@@ -1,0 +1,70 @@
+// Layer normalization over the channels (Ba, Kiros, Hinton 2016): one workgroup a row. Twin:
+// runtime/src/cpu/layer_norm.rs.
+struct Params {
+  rows: u32,
+  c: u32,
+  eps: f32,
+}
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read_write> x: array<S>;
+@group(0) @binding(2) var<storage, read_write> y: array<S>;
+@group(0) @binding(3) var<storage, read> scale: array<f32>;
+@group(0) @binding(4) var<storage, read> bias: array<f32>;
+//#if SUBGROUPS
+var<workgroup> shared_sum: array<f32, WX>;
+
+fn total(local: u32, lane: u32, size: u32, v: f32) -> f32 {
+  let part = subgroupAdd(v);
+  if (lane == 0u) { shared_sum[local / size] = part; }
+  workgroupBarrier();
+  var sum = 0.0;
+  for (var i = 0u; i < (WX + size - 1u) / size; i++) { sum += shared_sum[i]; }
+  workgroupBarrier();
+  return sum;
+}
+//#else
+var<workgroup> shared_sum: array<f32, WX>;
+
+// The sum over the workgroup's invocations, for all of them.
+fn total(local: u32, lane: u32, size: u32, v: f32) -> f32 {
+  shared_sum[local] = v;
+  workgroupBarrier();
+  for (var half = WX / 2u; half > 0u; half /= 2u) {
+    if (local < half) { shared_sum[local] += shared_sum[local + half]; }
+    workgroupBarrier();
+  }
+  let sum = shared_sum[0];
+  workgroupBarrier();
+  return sum;
+}
+//#end
+
+@compute @workgroup_size(WX, 1, 1)
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) local: u32,
+//#if SUBGROUPS
+  @builtin(subgroup_invocation_id) lane: u32,
+  @builtin(subgroup_size) size: u32,
+//#end
+) {
+//#if !SUBGROUPS
+  let lane = 0u;
+  let size = 1u;
+//#end
+  // The last groups of the grid repeat the last row: a barrier must be met by all, and they write the same.
+  let row = min(group.y * groups.x + group.x, p.rows - 1u) * p.c;
+  var sum = 0.0;
+  for (var i = local; i < p.c; i += WX) { sum += f32(x[row + i]); }
+  let mean = total(local, lane, size, sum) / f32(p.c);
+  var squares = 0.0;
+  for (var i = local; i < p.c; i += WX) {
+    let d = f32(x[row + i]) - mean;
+    squares += d * d;
+  }
+  let inverse = 1.0 / sqrt(total(local, lane, size, squares) / f32(p.c) + p.eps);
+  for (var i = local; i < p.c; i += WX) {
+    y[row + i] = S((f32(x[row + i]) - mean) * inverse * scale[i] + bias[i]);
+  }
+}

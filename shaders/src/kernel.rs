@@ -1,0 +1,226 @@
+//! The kernels, and the flags that make their variants.
+
+use crate::interface::Interface;
+use crate::source;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+macro_rules! kernels {
+    ($($(#[$doc:meta])* $name:ident $file:literal),+ $(,)?) => {
+        /// A kernel: one WGSL file, which says what it computes.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        pub enum Kernel { $($(#[$doc])* $name),+ }
+
+        impl Kernel {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$name),+];
+
+            /// The file's name without its ending.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => $file),+ }
+            }
+
+            pub(crate) const fn source(self) -> &'static str {
+                match self { $(Self::$name => include_str!(concat!("../", $file, ".wgsl"))),+ }
+            }
+        }
+    };
+}
+
+kernels! {
+    /// Elementwise function.
+    Activate "activate",
+    /// Elementwise sum.
+    Add "add",
+    /// A vector a picture, added to each pixel.
+    AddChannels "add_channels",
+    /// Softmax attention.
+    Attention "attention",
+    /// Channels joined.
+    Concat "concat",
+    /// Convolution.
+    Conv2d "conv2d",
+    /// A row of a table a picture, added.
+    EmbeddingAdd "embedding_add",
+    /// The network's inputs.
+    Feed "feed",
+    /// Group normalization.
+    GroupNorm "group_norm",
+    /// Classifier-free guidance.
+    Guidance "guidance",
+    /// Layer normalization.
+    LayerNorm "layer_norm",
+    /// Linear layer.
+    Linear "linear",
+    /// Largest of each 2x2 square.
+    MaxPool "max_pool",
+    /// Sine and cosine code of a number.
+    PositionEncoding "position_encoding",
+    /// A sampler's update.
+    SamplerStep "sampler_step",
+    /// Values to a texture.
+    ToTexture "to_texture",
+    /// Values to bytes.
+    ToU8 "to_u8",
+    /// Twice the size.
+    Upsample "upsample",
+}
+
+macro_rules! flags {
+    ($($(#[$doc:meta])* $name:ident $text:literal),+ $(,)?) => {
+        /// What `//#if` lines ask for.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        pub enum Flag { $($(#[$doc])* $name),+ }
+
+        impl Flag {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$name),+];
+
+            /// Its name in the WGSL.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => $text),+ }
+            }
+        }
+    };
+}
+
+flags! {
+    /// Adds one vector a picture.
+    Add "ADD",
+    /// Adds a bias.
+    Bias "BIAS",
+    /// Bilinear, not nearest.
+    Bilinear "BILINEAR",
+    /// Query i sees keys 0 to i.
+    Causal "CAUSAL",
+    /// Activations are stored as f16 (needs the device's `shader-f16`); sums are f32 all the same.
+    F16 "F16",
+    /// Second stage of a group norm.
+    Fold "FOLD",
+    /// Value times GELU of the gate.
+    Geglu "GEGLU",
+    /// Exact GELU.
+    Gelu "GELU",
+    /// With guidance.
+    Guided "GUIDED",
+    /// The output lies on the first operand.
+    InPlace "IN_PLACE",
+    /// With fresh noise.
+    Noise "NOISE",
+    /// GELU by a sigmoid.
+    QuickGelu "QUICK_GELU",
+    /// max(v, 0).
+    Relu "RELU",
+    /// Adds a residual.
+    Residual "RESIDUAL",
+    /// Keys and values pass through workgroup memory.
+    Shared "SHARED",
+    /// v * sigmoid(v).
+    Silu "SILU",
+    /// Subgroup operations (native adapters only).
+    Subgroups "SUBGROUPS",
+    /// First stage of a group norm.
+    Sums "SUMS",
+    /// Several invocations share a query.
+    Teamed "TEAMED",
+    /// Tiles in workgroup memory.
+    Tiled "TILED",
+    /// The input is doubled by nearest neighbour.
+    Upsample "UPSAMPLE",
+    /// Channels come in multiples of 4, read as vectors.
+    Vec4 "VEC4",
+    /// Weights are bf16.
+    WBf16 "W_BF16",
+    /// Weights are f16.
+    WF16 "W_F16",
+    /// Weights are f32.
+    WF32 "W_F32",
+    /// Weights are q4_0.
+    WQ4_0 "W_Q4_0",
+    /// Weights are q8_0.
+    WQ8_0 "W_Q8_0",
+    /// A product's inputs come in multiples of 4, read as vectors.
+    XVec4 "X_VEC4",
+}
+
+/// A kernel with flags and constants: what a pipeline is made of.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Shader {
+    kernel: Kernel,
+    flags: Vec<Flag>,
+    consts: Vec<(&'static str, u32)>,
+}
+
+impl Shader {
+    /// A kernel with neither flags nor constants.
+    pub const fn new(kernel: Kernel) -> Self {
+        Self { kernel, flags: Vec::new(), consts: Vec::new() }
+    }
+
+    /// With a flag, if `on`.
+    #[must_use]
+    pub fn flag(mut self, flag: Flag, on: bool) -> Self {
+        if let (true, Err(at)) = (on, self.flags.binary_search(&flag)) {
+            self.flags.insert(at, flag);
+        }
+        self
+    }
+
+    /// With a constant, `const {name} = {value}u;`.
+    #[must_use]
+    pub fn constant(mut self, name: &'static str, value: u32) -> Self {
+        self.consts.push((name, value));
+        self.consts.sort_unstable();
+        self
+    }
+
+    /// The kernel.
+    pub const fn kernel(&self) -> Kernel {
+        self.kernel
+    }
+
+    /// Whether it has a flag.
+    pub fn has(&self, flag: Flag) -> bool {
+        self.flags.binary_search(&flag).is_ok()
+    }
+
+    /// A constant's value.
+    pub fn value(&self, name: &str) -> Option<u32> {
+        self.consts.iter().find(|(n, _)| *n == name).map(|(_, value)| *value)
+    }
+
+    /// Name, flags and constants, for labels and reports: `conv2d BIAS TILED TM=8`.
+    pub fn label(&self) -> String {
+        let mut label = String::from(self.kernel.name());
+        self.flags.iter().for_each(|flag| label += &format!(" {}", flag.name()));
+        self.consts.iter().for_each(|(name, value)| label += &format!(" {name}={value}"));
+        label
+    }
+
+    /// The WGSL as naga reads it. Tint and browsers want `enable subgroups;` before that of a shader with
+    /// [`Flag::Subgroups`], which naga refuses.
+    pub fn wgsl(&self) -> String {
+        let flags: Vec<&str> = self.flags.iter().map(|flag| flag.name()).collect();
+        let storage = if self.has(Flag::F16) { "f16" } else { "f32" };
+        let vector = |of: &str, on: bool| if on { format!("vec4<{of}>") } else { String::from(of) };
+        let mut text = String::new();
+        if self.has(Flag::F16) {
+            text += "enable f16;\n";
+        }
+        let vec4 = self.has(Flag::Vec4);
+        text += &format!("alias S = {storage};\n");
+        text += &format!("alias V = {};\n", vector("f32", vec4));
+        text += &format!("alias U = {};\n", vector("u32", vec4));
+        text += &format!("alias SV = {};\n", vector(storage, vec4));
+        text += &format!("alias XV = {};\n", vector(storage, self.has(Flag::XVec4)));
+        self.consts.iter().for_each(|(name, value)| text += &format!("const {name} = {value}u;\n"));
+        source::expand(self.kernel.source(), &flags, &mut text);
+        text
+    }
+
+    /// What the WGSL binds.
+    pub fn interface(&self) -> Interface {
+        Interface::of(&self.wgsl())
+    }
+}

@@ -1,0 +1,260 @@
+//! Which tiles suit which adapter and shape: a static table.
+
+use crate::{Flag, Kernel, Shader};
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// What kind of machine runs the shaders.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Class {
+    /// A CPU that runs them (lavapipe, SwiftShader, WARP): no real workgroup memory, vector units of 8 or 16.
+    Cpu,
+    /// A GPU.
+    Gpu,
+}
+
+/// How a matrix product is cut.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Tile {
+    /// Through workgroup memory.
+    pub tiled: bool,
+    /// Invocations side by side, along the output's channels.
+    pub wx: u32,
+    /// Invocations along its rows (1 without workgroup memory).
+    pub wy: u32,
+    /// Rows of an invocation.
+    pub tm: u32,
+    /// Columns of an invocation.
+    pub tn: u32,
+    /// Vectors of 4 inputs taken at a time (1 without workgroup memory).
+    pub bk4: u32,
+}
+
+impl Tile {
+    const fn direct(wx: u32, tm: u32, tn: u32) -> Self {
+        Self { tiled: false, wx, wy: 1, tm, tn, bk4: 1 }
+    }
+
+    const fn tiled(wx: u32, wy: u32, tm: u32, tn: u32, bk4: u32) -> Self {
+        Self { tiled: true, wx, wy, tm, tn, bk4 }
+    }
+
+    /// Rows of the output that a workgroup makes.
+    pub const fn rows(&self) -> u32 {
+        self.wy * self.tm
+    }
+
+    /// Columns of the output that a workgroup makes; with GEGLU half as many.
+    pub const fn columns(&self) -> u32 {
+        self.wx * self.tn
+    }
+
+    /// Adds what the shader must know.
+    #[must_use]
+    pub fn apply(&self, shader: Shader) -> Shader {
+        let shader = shader.flag(Flag::Tiled, self.tiled).constant("WX", self.wx);
+        let shader = shader.constant("TM", self.tm).constant("TN", self.tn);
+        if self.tiled { shader.constant("WY", self.wy).constant("BK4", self.bk4) } else { shader }
+    }
+}
+
+/// The size of a matrix product.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Product {
+    /// Rows of the output.
+    pub rows: usize,
+    /// Columns of the output.
+    pub n: usize,
+    /// Inputs summed for each element: taps times channels.
+    pub k: usize,
+    /// Whether the columns are values and gates, two for each element of the output.
+    pub gated: bool,
+}
+
+/// The tile for a product.
+pub fn product(class: Class, p: Product) -> Tile {
+    candidates(class, p)[0]
+}
+
+/// The tiles worth measuring for a product, the table's choice first.
+pub fn candidates(class: Class, p: Product) -> Vec<Tile> {
+    let columns = p.n / if p.gated { 2 } else { 1 };
+    match class {
+        // Few columns: fewer invocations would idle. Few rows: the same rows would be computed twice.
+        Class::Cpu => {
+            let tn = if p.gated || columns > 16 { 4 } else { 1 };
+            if p.rows < 4 {
+                vec![Tile::direct(16, 1, tn), Tile::direct(16, 8, tn)]
+            } else {
+                vec![Tile::direct(16, 8, tn), Tile::direct(16, 4, tn), Tile::direct(16, 16, 2)]
+            }
+        }
+        Class::Gpu => {
+            let small = Tile::tiled(16, 16, 2, 2, 4);
+            let middle = Tile::tiled(16, 16, 4, 4, 4);
+            let large = Tile::tiled(16, 16, 8, 8, 2);
+            let groups = |t: Tile| p.rows.div_ceil(t.rows() as usize) * p.n.div_ceil(t.columns() as usize);
+            // A large tile moves fewer bytes; too few groups leave processors idle.
+            if groups(large) >= 256 {
+                vec![large, middle, small]
+            } else if groups(middle) >= 96 {
+                vec![middle, large, small]
+            } else {
+                vec![small, middle, large]
+            }
+        }
+    }
+}
+
+/// How attention is cut: see attention.wgsl.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct AttentionTile {
+    /// Keys and values pass through workgroup memory.
+    pub shared: bool,
+    /// Invocations that share a query.
+    pub team: u32,
+    /// Queries of a workgroup.
+    pub queries: u32,
+    /// Vectors of 4 channels of an invocation.
+    pub d4: u32,
+    /// Keys taken at a time.
+    pub keys: u32,
+}
+
+impl AttentionTile {
+    /// Adds what the shader must know.
+    #[must_use]
+    pub fn apply(&self, shader: Shader) -> Shader {
+        let shader = shader.flag(Flag::Shared, self.shared).flag(Flag::Teamed, self.team > 1);
+        let shader = shader.constant("TEAM", self.team).constant("QUERIES", self.queries);
+        shader.constant("D4", self.d4).constant("KEYS", self.keys)
+    }
+}
+
+/// The most vectors of 4 channels of a head that one invocation holds, twice (its query and its sums).
+const MAX_D4: u32 = 20;
+
+/// The largest head, in channels.
+pub const MAX_HEAD: usize = 1024;
+
+/// The tile for heads of `d` channels.
+pub fn attention(class: Class, d: usize) -> AttentionTile {
+    let vectors = d.div_ceil(4) as u32;
+    let team = vectors.div_ceil(MAX_D4).next_power_of_two();
+    let d4 = vectors.div_ceil(team);
+    match class {
+        Class::Cpu => AttentionTile { shared: false, team, queries: (16 / team).max(1), d4, keys: 8 },
+        Class::Gpu => {
+            // The tile of keys and the partial scores together stay below 16 KiB.
+            let queries = (64 / team).max(1);
+            let row = team * d4 * 16;
+            let keys = (12288 / row).clamp(1, if team > 1 { 8 } else { 16 });
+            AttentionTile { shared: true, team, queries, d4, keys }
+        }
+    }
+}
+
+/// Invocations of a group for elementwise kernels.
+pub const fn flat(class: Class) -> u32 {
+    match class {
+        Class::Cpu => 64,
+        Class::Gpu => 256,
+    }
+}
+
+/// Invocations of a group that sums over a row.
+pub const fn reduction(class: Class) -> u32 {
+    match class {
+        Class::Cpu => 16,
+        Class::Gpu => 128,
+    }
+}
+
+/// Every shader that the table can choose, for validation: each kernel with each flag, for each class and format.
+pub fn all() -> Vec<Shader> {
+    let mut all = Vec::new();
+    for class in [Class::Cpu, Class::Gpu] {
+        for f16 in [false, true] {
+            let base = |kernel| Shader::new(kernel).flag(Flag::F16, f16);
+            products(class, &base, &mut all);
+            attentions(class, &base, &mut all);
+            elementwise(class, &base, &mut all);
+        }
+    }
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+fn products(class: Class, base: &dyn Fn(Kernel) -> Shader, all: &mut Vec<Shader>) {
+    let mut tiles: Vec<Tile> = Vec::new();
+    for (rows, n) in [(1, 8), (1, 64), (64, 8), (64, 64), (4096, 320), (4096, 4096)] {
+        tiles.extend(candidates(class, Product { rows, n, k: 64, gated: false }));
+    }
+    tiles.sort_unstable();
+    tiles.dedup();
+    for kernel in [Kernel::Linear, Kernel::Conv2d] {
+        for weights in [Flag::WF32, Flag::WF16, Flag::WBf16, Flag::WQ8_0, Flag::WQ4_0] {
+            for tile in &tiles {
+                let with = |flags: &[Flag]| {
+                    flags
+                        .iter()
+                        .fold(tile.apply(base(kernel)).flag(weights, true), |shader, flag| shader.flag(*flag, true))
+                };
+                all.push(with(&[]));
+                all.push(with(&[Flag::XVec4, Flag::Bias, Flag::Relu]));
+                all.push(with(&[Flag::XVec4, Flag::Bias, Flag::Residual, Flag::Silu]));
+                if kernel == Kernel::Conv2d {
+                    all.push(with(&[Flag::XVec4, Flag::Bias, Flag::Upsample]));
+                } else {
+                    all.push(with(&[Flag::XVec4, Flag::Bias, Flag::Gelu]));
+                    all.push(with(&[Flag::XVec4, Flag::Bias, Flag::QuickGelu]));
+                }
+                if kernel == Kernel::Linear && tile.tn % 2 == 0 {
+                    all.push(with(&[Flag::XVec4, Flag::Bias, Flag::Geglu, Flag::Gelu, Flag::Residual]));
+                }
+            }
+        }
+    }
+}
+
+fn attentions(class: Class, base: &dyn Fn(Kernel) -> Shader, all: &mut Vec<Shader>) {
+    for d in [1, 8, 40, 64, 80, 160, 512] {
+        for causal in [false, true] {
+            for vectors in [false, true] {
+                let shader = base(Kernel::Attention).flag(Flag::Causal, causal).flag(Flag::XVec4, vectors);
+                all.push(attention(class, d).apply(shader));
+            }
+        }
+    }
+}
+
+fn elementwise(class: Class, base: &dyn Fn(Kernel) -> Shader, all: &mut Vec<Shader>) {
+    let flat = |kernel, flags: &[Flag]| {
+        flags.iter().fold(base(kernel).constant("WX", self::flat(class)), |shader, flag| shader.flag(*flag, true))
+    };
+    use Kernel as K;
+    for vec4 in [false, true] {
+        let with = |kernel, flags: &[Flag]| flat(kernel, flags).flag(Flag::Vec4, vec4);
+        for activation in [Flag::Relu, Flag::Silu, Flag::Gelu, Flag::QuickGelu] {
+            all.extend([with(K::Activate, &[activation]), with(K::Activate, &[activation, Flag::InPlace])]);
+        }
+        all.extend([with(K::Add, &[]), with(K::Add, &[Flag::InPlace]), with(K::AddChannels, &[])]);
+        for kernel in [K::MaxPool, K::Concat] {
+            all.extend([with(kernel, &[]), with(kernel, &[Flag::Add])]);
+        }
+        all.extend([with(K::Upsample, &[]), with(K::Upsample, &[Flag::Bilinear])]);
+    }
+    all.extend([flat(K::EmbeddingAdd, &[]), flat(K::EmbeddingAdd, &[Flag::InPlace])]);
+    all.extend([flat(K::PositionEncoding, &[]), flat(K::Feed, &[]), flat(K::Guidance, &[])]);
+    all.extend([flat(K::Guidance, &[Flag::Guided]), flat(K::SamplerStep, &[]), flat(K::SamplerStep, &[Flag::Noise])]);
+    all.extend([flat(K::ToU8, &[]), flat(K::GroupNorm, &[Flag::Sums]), flat(K::GroupNorm, &[])]);
+    all.push(flat(K::GroupNorm, &[Flag::Silu]));
+    let rows = |kernel: K| base(kernel).constant("WX", reduction(class));
+    all.extend([
+        rows(K::GroupNorm).flag(Flag::Fold, true),
+        rows(K::LayerNorm),
+        rows(K::LayerNorm).flag(Flag::Subgroups, true),
+    ]);
+    all.push(base(K::ToTexture).constant("WX", 8).constant("WY", 8));
+}

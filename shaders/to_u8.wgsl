@@ -1,0 +1,27 @@
+// From values to bytes, four to a word: the model's range to 0 to 255, clamped and truncated. Twin:
+// runtime/src/cpu/to_u8.rs.
+struct Params {
+  n: u32,      // values
+  low: f32,
+  scale: f32,  // 255 / (high - low)
+}
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read_write> y: array<u32>;
+//#include "grid.wgsl"
+
+@compute @workgroup_size(WX, 1, 1)
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) local: u32,
+) {
+  let word = flat_index(group, groups, local);
+  if (4u * word >= p.n) { return; }
+  var bytes = 0u;
+  for (var k = 0u; k < 4u; k++) {
+    let i = 4u * word + k;
+    if (i < p.n) { bytes |= u32(clamp((x[i] - p.low) * p.scale, 0.0, 255.0)) << (8u * k); }
+  }
+  y[word] = bytes;
+}
