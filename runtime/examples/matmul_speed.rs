@@ -81,7 +81,17 @@ fn main() {
                     print!("{:>16}", "-");
                     continue;
                 }
-                let s = Conv2dShape { n: BATCH, h: size, w: size, c_in, c_out, kernel: 3, stride: 1, pad: 1 };
+                let s = Conv2dShape {
+                    n: BATCH,
+                    h: size,
+                    w: size,
+                    c_in,
+                    c_out,
+                    kernel: 3,
+                    stride: 1,
+                    upsample: false,
+                    pad: 1,
+                };
                 let (best, cpu) = measure(&ctx, &s, dtype);
                 print!("{:>16}", format!("{best:.0} ({cpu:.0})"));
             }

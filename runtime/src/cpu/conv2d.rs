@@ -13,6 +13,8 @@ pub struct Conv2dShape {
     pub h: usize,
     /// Input width in pixels.
     pub w: usize,
+    /// The kernel sees the input twice as high and wide, each pixel repeated (nearest neighbour).
+    pub upsample: bool,
     /// Input channels.
     pub c_in: usize,
     /// Output channels.
@@ -26,7 +28,8 @@ pub struct Conv2dShape {
 }
 
 impl Conv2dShape {
-    /// Output height: `(h + 2 pad - kernel) / stride + 1`, or 0 where the kernel does not fit.
+    /// Output height: `(h + 2 pad - kernel) / stride + 1`, or 0 where the kernel does not fit; with `upsample`, `2 h` in
+    /// place of `h`.
     pub fn out_h(&self) -> usize {
         self.positions(self.h)
     }
@@ -37,7 +40,7 @@ impl Conv2dShape {
     }
 
     fn positions(&self, size: usize) -> usize {
-        let padded = size + 2 * self.pad;
+        let padded = (size << u32::from(self.upsample)) + 2 * self.pad;
         if self.stride == 0 || self.kernel == 0 || padded < self.kernel {
             return 0;
         }
@@ -49,6 +52,7 @@ impl Conv2dShape {
             n: self.n,
             h: self.h,
             w: self.w,
+            shift: u32::from(self.upsample),
             out_h: self.out_h(),
             out_w: self.out_w(),
             kernel: self.kernel,
@@ -65,7 +69,7 @@ pub fn conv2d_scratch(_ctx: &Context, s: &Conv2dShape, dtype: DType) -> usize {
 
 /// `y = activation(conv(x, w) + bias + residual)`.
 ///
-/// `x` is `[n][h][w][c_in]`, `w` is packed from `[c_out][kernel][kernel][c_in]`, `y` and the residual are
+/// `x` is `[n][h][w][c_in]` (with `upsample`, each pixel stands for 2 x 2 of them, which are nowhere made), `w` is packed from `[c_out][kernel][kernel][c_in]`, `y` and the residual are
 /// `[n][out_h][out_w][c_out]`. A tap outside the picture multiplies zeros (it is not left out: so the order of
 /// operations, and with it every bit, is the same at the border and inside).
 ///

@@ -1,7 +1,7 @@
 //! Executes plans with the CPU kernels, in one arena, allocating nothing.
 
-use super::{Context, Conv2dShape, Epilogue, ImageShape, KernelError, PackedMatrix};
-use crate::graph::{Activation, Graph, Op, Shape, WeightId, WeightKind};
+use super::{AttentionShape, Context, Conv2dShape, Epilogue, ImageShape, KernelError, PackedMatrix};
+use crate::graph::{Graph, Op, Shape, WeightId, WeightKind};
 use crate::plan::{ALIGN, Plan, PlanError, Slot, Step};
 use crate::quant::{DType, QuantError};
 use alloc::borrow::ToOwned;
@@ -225,15 +225,23 @@ fn scratch_bytes(context: &Context, weights: &Weights, plan: &Plan) -> usize {
         Op::Linear { x, weight, .. } => {
             super::linear_scratch(context, rows(x.shape), x.shape.c, weights.matrix(weight).dtype())
         }
+        Op::GroupNorm { x, groups, .. } => super::group_norm_scratch(image(x.shape), groups),
+        Op::Attention { q, k, heads, causal, .. } => {
+            super::attention_scratch(context, &attention_shape(q.shape, k.shape, heads, causal))
+        }
         _ => 0,
     };
     plan.steps().iter().map(need).max().unwrap_or(0)
 }
 
 fn conv_shape(op: &Op<Slot>, y: Shape) -> Option<Conv2dShape> {
-    let Op::Conv2d { x, kernel, stride, pad, .. } = *op else { return None };
+    let Op::Conv2d { x, upsample, kernel, stride, pad, .. } = *op else { return None };
     let Shape { n, h, w, c } = x.shape;
-    Some(Conv2dShape { n, h, w, c_in: c, c_out: y.c, kernel, stride, pad })
+    Some(Conv2dShape { n, h, w, upsample, c_in: c, c_out: y.c, kernel, stride, pad })
+}
+
+const fn attention_shape(q: Shape, k: Shape, heads: usize, causal: bool) -> AttentionShape {
+    AttentionShape { n: q.n, queries: q.h * q.w, keys: k.h * k.w, c: q.c, heads, causal }
 }
 
 const fn rows(s: Shape) -> usize {
@@ -300,7 +308,7 @@ fn execute(
         }
         Op::Activate { x, activation } => {
             replace(x, y);
-            y.iter_mut().for_each(|v| *v = activate(activation, *v));
+            super::activate(ctx, activation, y);
         }
         Op::Add { a, b } => {
             replace(a, y);
@@ -320,20 +328,18 @@ fn execute(
             let skip: usize = plan.ids()[..input.index()].iter().map(|(_, n)| n).sum();
             super::embedding_add(step.output.shape.c, weights.values(table), &ids[skip..][..x.shape.n], y);
         }
-    }
-}
-
-fn activate(activation: Activation, x: f32) -> f32 {
-    match activation {
-        Activation::None => x,
-        // A NaN stays one, so that it is found where it arose.
-        Activation::Relu => {
-            if x < 0.0 {
-                0.0
-            } else {
-                x
-            }
+        Op::GroupNorm { x, groups, eps, scale, bias, activation } => {
+            let (s, affine) = (image(x.shape), [scale, bias].map(|w| weights.values(w)));
+            let x = (!step.is_in_place()).then(|| get(x));
+            super::group_norm(ctx, s, groups, eps, affine, activation, x, scratch, y);
         }
-        Activation::Silu => x / (1.0 + libm::expf(-x)),
+        Op::LayerNorm { x, eps, scale, bias } => {
+            let (c, affine) = (x.shape.c, [scale, bias].map(|w| weights.values(w)));
+            super::layer_norm(ctx, c, eps, affine, (!step.is_in_place()).then(|| get(x)), y);
+        }
+        Op::Attention { q, k, v, heads, causal } => {
+            let shape = attention_shape(q.shape, k.shape, heads, causal);
+            super::attention(ctx, &shape, [q, k, v].map(get), scratch, y);
+        }
     }
 }

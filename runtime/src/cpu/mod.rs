@@ -4,30 +4,41 @@
 //! element is summed sequentially over (tap, input channel), so a result does not depend on the instruction set, the
 //! number of threads, or the batch it is computed in.
 
+mod activate;
 mod add;
+mod attention;
 mod concat;
 mod conv2d;
+#[cfg(test)]
+pub(crate) mod definition;
 mod embedding;
 mod epilogue;
 mod error;
 pub mod exec;
+mod group_norm;
 pub mod isa;
+mod layer_norm;
 mod linear;
 pub mod matmul;
 mod max_pool;
 pub mod pool;
 mod position_encoding;
 mod rows;
+mod simd;
 mod to_u8;
 mod upsample;
 
+pub use activate::activate;
 pub use add::add_channels;
+pub use attention::{AttentionShape, attention, attention_scratch};
 pub use concat::concat;
 pub use conv2d::{Conv2dShape, conv2d, conv2d_scratch};
 pub use embedding::embedding_add;
 pub use epilogue::{Activation, Epilogue};
 pub use error::KernelError;
+pub use group_norm::{group_norm, group_norm_scratch};
 pub use isa::Isa;
+pub use layer_norm::layer_norm;
 pub use linear::{linear, linear_scratch};
 pub use matmul::PackedMatrix;
 pub use max_pool::max_pool2;

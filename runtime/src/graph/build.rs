@@ -63,7 +63,8 @@ impl Graph {
         };
         let (weight, bias) = self.layer(name, WeightKind::Conv { out, kernel, inp: s.c }, out, bias)?;
         let activation = Activation::None;
-        let op = Op::Conv2d { x, weight, bias, kernel, stride, pad, residual: None, activation };
+        let (upsample, residual) = (false, None);
+        let op = Op::Conv2d { x, upsample, weight, bias, kernel, stride, pad, residual, activation };
         self.push(name, op, Shape::new(s.n, h, w, out))
     }
 
@@ -75,9 +76,23 @@ impl Graph {
         self.push(name, op, Shape { c: out, ..s })
     }
 
+    /// A gated linear layer, `value * gelu(gate)`, with the tensors `{name}.weight` and, with `bias`, `{name}.bias`: the
+    /// first `out` of their `2 out` features make the value, the others the gate.
+    pub fn linear_geglu(&mut self, name: &str, x: ValueId, out: usize, bias: bool) -> Result<ValueId, GraphError> {
+        let s = self.found(name, x)?;
+        // A number that twice overflows is refused as the weight's extent.
+        let both = out.saturating_mul(2);
+        let (weight, bias) = self.layer(name, WeightKind::Linear { out: both, inp: s.c }, both, bias)?;
+        let op = Op::Linear { x, weight, bias, residual: None, activation: Activation::Geglu };
+        self.push(name, op, Shape { c: out, ..s })
+    }
+
     /// An elementwise function.
     pub fn activate(&mut self, name: &str, x: ValueId, activation: Activation) -> Result<ValueId, GraphError> {
         let s = self.found(name, x)?;
+        if activation == Activation::Geglu {
+            return Err(GraphError::Geglu { name: name.to_owned() });
+        }
         self.push(name, Op::Activate { x, activation }, s)
     }
 
@@ -89,6 +104,11 @@ impl Graph {
     /// `x / (1 + exp(-x))`.
     pub fn silu(&mut self, name: &str, x: ValueId) -> Result<ValueId, GraphError> {
         self.activate(name, x, Activation::Silu)
+    }
+
+    /// `x Φ(x)`, Φ the distribution function of the standard normal.
+    pub fn gelu(&mut self, name: &str, x: ValueId) -> Result<ValueId, GraphError> {
+        self.activate(name, x, Activation::Gelu)
     }
 
     /// `a + b`, equal shapes.
@@ -150,6 +170,61 @@ impl Graph {
         self.same(name, "embedding_add", s, Shape::vector(n, s.c))?;
         let table = self.weight(&format!("{name}.weight"), WeightKind::Table { rows, dim: s.c })?;
         self.push(name, Op::EmbeddingAdd { x, ids, table }, s)
+    }
+
+    /// Normalization over each picture's pixels and each of `groups` equal ranges of channels, with the tensors
+    /// `{name}.weight` and `{name}.bias`.
+    pub fn group_norm(&mut self, name: &str, x: ValueId, groups: usize, eps: f32) -> Result<ValueId, GraphError> {
+        let s = self.found(name, x)?;
+        self.divides(name, "groups", groups, s.c)?;
+        let (scale, bias) = self.norm(name, s.c, eps)?;
+        self.push(name, Op::GroupNorm { x, groups, eps, scale, bias, activation: Activation::None }, s)
+    }
+
+    /// Normalization over the channels of each pixel, with the tensors `{name}.weight` and `{name}.bias`.
+    pub fn layer_norm(&mut self, name: &str, x: ValueId, eps: f32) -> Result<ValueId, GraphError> {
+        let s = self.found(name, x)?;
+        let (scale, bias) = self.norm(name, s.c, eps)?;
+        self.push(name, Op::LayerNorm { x, eps, scale, bias }, s)
+    }
+
+    /// Attention of the tokens of `q` to those of `k` and `v`; a pixel is a token. With `causal`, query `i` sees keys
+    /// `0..=i`.
+    pub fn attention(
+        &mut self,
+        name: &str,
+        q: ValueId,
+        k: ValueId,
+        v: ValueId,
+        heads: usize,
+        causal: bool,
+    ) -> Result<ValueId, GraphError> {
+        let (s, keys, values) = (self.found(name, q)?, self.found(name, k)?, self.found(name, v)?);
+        self.same(name, "attention", keys, Shape { h: keys.h, w: keys.w, ..s })?;
+        self.same(name, "attention", values, keys)?;
+        self.divides(name, "heads", heads, s.c)?;
+        if causal && keys.h * keys.w != s.h * s.w {
+            let rule = "causal attention needs as many keys as queries";
+            return Err(GraphError::Size { name: name.to_owned(), kind: "attention", found: keys, rule });
+        }
+        self.push(name, Op::Attention { q, k, v, heads, causal }, s)
+    }
+
+    fn divides(&self, name: &str, parameter: &'static str, found: usize, channels: usize) -> Result<(), GraphError> {
+        if found > 0 && channels.is_multiple_of(found) {
+            return Ok(());
+        }
+        let rule = "a divisor of the number of channels";
+        Err(GraphError::Parameter { name: name.to_owned(), parameter, found, rule })
+    }
+
+    fn norm(&mut self, name: &str, channels: usize, eps: f32) -> Result<(WeightId, WeightId), GraphError> {
+        if !(eps > 0.0 && eps.is_finite()) {
+            return Err(GraphError::Epsilon { name: name.to_owned(), found: format!("{eps}") });
+        }
+        let kind = WeightKind::Vector { len: channels };
+        let scale = self.weight(&format!("{name}.weight"), kind)?;
+        Ok((scale, self.weight(&format!("{name}.bias"), kind)?))
     }
 
     fn layer(
@@ -260,6 +335,34 @@ mod tests {
         let big = Shape::new(usize::MAX, 2, 1, 1);
         assert!(matches!(g.input("big", big), Err(GraphError::Extent { .. })));
         assert!(matches!(g.relu("r", ValueId(99)), Err(GraphError::Foreign { .. })));
+    }
+
+    #[test]
+    fn norms_and_attention_are_checked() {
+        let mut g = Graph::new();
+        let x = picture(&mut g, 4, 12);
+        let text = g.input("text", Shape::new(2, 1, 77, 12)).unwrap();
+        let y = g.group_norm("norm", x, 4, 1e-5).unwrap();
+        let y = g.layer_norm("norm2", y, 1e-5).unwrap();
+        let y = g.attention("attn", y, text, text, 3, false).unwrap();
+        let y = g.linear_geglu("ff", y, 7, true).unwrap();
+        assert_eq!(g.shape(y), Shape::new(2, 4, 4, 7));
+        assert_eq!(g.weights()[0].kind, WeightKind::Vector { len: 12 });
+        assert_eq!(g.weights()[4].kind, WeightKind::Linear { out: 14, inp: 12 });
+        assert_eq!(g.weights()[5].kind, WeightKind::Vector { len: 14 });
+
+        assert!(matches!(g.group_norm("n", x, 5, 1e-5), Err(GraphError::Parameter { parameter: "groups", .. })));
+        assert!(matches!(g.group_norm("n", x, 0, 1e-5), Err(GraphError::Parameter { .. })));
+        for eps in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+            assert!(matches!(g.layer_norm("n", x, eps), Err(GraphError::Epsilon { .. })));
+        }
+        assert!(matches!(g.attention("a", x, text, text, 5, false), Err(GraphError::Parameter { .. })));
+        assert!(matches!(g.attention("a", x, text, x, 3, false), Err(GraphError::Shape { .. })));
+        assert!(matches!(g.attention("a", x, text, text, 3, true), Err(GraphError::Size { .. })));
+        let wide = g.linear("wide", text, 24, false).unwrap();
+        assert!(matches!(g.attention("a", x, wide, wide, 3, false), Err(GraphError::Shape { .. })));
+        assert!(matches!(g.activate("g", x, Activation::Geglu), Err(GraphError::Geglu { .. })));
+        assert!(matches!(g.linear_geglu("g", x, usize::MAX, true), Err(GraphError::Extent { .. })));
     }
 
     #[test]

@@ -43,6 +43,20 @@ pub enum GraphError {
         /// What it must be.
         rule: &'static str,
     },
+    /// A normalization's epsilon is not a number that keeps a variance of zero from dividing.
+    #[error("{name}: eps is {found}, must be finite and greater than 0")]
+    Epsilon {
+        /// The operation.
+        name: String,
+        /// Its value.
+        found: String,
+    },
+    /// The gated function asked for by itself.
+    #[error("{name}: geglu halves the features of a linear layer and stands nowhere else: use linear_geglu")]
+    Geglu {
+        /// The operation.
+        name: String,
+    },
     /// An activation or a weight has no elements, or more than can be addressed.
     #[error("{name}: {found} is empty or exceeds the limit of {limit} elements")]
     Extent {

@@ -111,7 +111,7 @@ pub enum WeightKind {
         /// Input features.
         inp: usize,
     },
-    /// A bias: one number an output channel.
+    /// A bias, or a normalization's scale: one number a channel.
     Vector {
         /// Length.
         len: usize,

@@ -5,7 +5,10 @@ use super::{Activation, IdsId, Shape, WeightId};
 /// One operation. `R` says where an operand is: a [`super::ValueId`] in a graph, a [`crate::plan::Slot`] in a plan.
 ///
 /// The graph's builder leaves the fused operands (`residual`, `activation` of a convolution or linear layer, `add`)
-/// empty; the plan fills them. A backend implements each variant with the fused operands.
+/// and `upsample` empty; the plan fills them. A backend implements each variant with the fused operands.
+///
+/// The order of the fused parts is `activation(x weightᵀ + bias + residual)`, but for [`Activation::Geglu`], a linear
+/// layer's alone, whose residual comes last: `geglu(x weightᵀ + bias) + residual`.
 #[derive(Clone, Copy, PartialEq, Debug)]
 #[non_exhaustive]
 pub enum Op<R> {
@@ -13,6 +16,8 @@ pub enum Op<R> {
     Conv2d {
         /// Input picture.
         x: R,
+        /// The convolution sees `x` twice as high and wide, each pixel repeated ([`Op::UpsampleNearest2`], fused).
+        upsample: bool,
         /// Kernel, [`super::WeightKind::Conv`].
         weight: WeightId,
         /// One number an output channel.
@@ -38,14 +43,14 @@ pub enum Op<R> {
         bias: Option<WeightId>,
         /// Same shape as the output.
         residual: Option<R>,
-        /// Applied last.
+        /// Applied last; [`Activation::Geglu`] before the residual: the weight then has twice the output's features.
         activation: Activation,
     },
     /// An elementwise function.
     Activate {
         /// Input.
         x: R,
-        /// The function.
+        /// The function, any but [`Activation::Geglu`].
         activation: Activation,
     },
     /// `y = a + b`, equal shapes.
@@ -104,6 +109,48 @@ pub enum Op<R> {
         /// [`super::WeightKind::Table`].
         table: WeightId,
     },
+    /// `y = activation((x - mean) / sqrt(variance + eps) * scale + bias)`, mean and (biased) variance over each
+    /// picture's pixels and each of `groups` equal ranges of channels (Wu and He 2018, "Group Normalization").
+    GroupNorm {
+        /// Picture.
+        x: R,
+        /// Ranges of channels; divides them.
+        groups: usize,
+        /// Added to the variance.
+        eps: f32,
+        /// One factor a channel.
+        scale: WeightId,
+        /// One number a channel.
+        bias: WeightId,
+        /// Applied last: none, ReLU, SiLU or GELU.
+        activation: Activation,
+    },
+    /// `y = (x - mean) / sqrt(variance + eps) * scale + bias`, mean and (biased) variance over the channels of each
+    /// pixel (Ba, Kiros and Hinton 2016, "Layer Normalization").
+    LayerNorm {
+        /// Rows.
+        x: R,
+        /// Added to the variance.
+        eps: f32,
+        /// One factor a channel.
+        scale: WeightId,
+        /// One number a channel.
+        bias: WeightId,
+    },
+    /// `y = softmax(q kᵀ / sqrt(c / heads)) v` for each picture and head (Vaswani et al. 2017, "Attention Is All You
+    /// Need", equation 1). A pixel is a token; head `i` has channels `i * c / heads` to `(i + 1) * c / heads`.
+    Attention {
+        /// Queries, `L` tokens; the output's shape.
+        q: R,
+        /// Keys, `S` tokens of as many channels.
+        k: R,
+        /// Values, of the keys' shape.
+        v: R,
+        /// Number of heads; divides the channels.
+        heads: usize,
+        /// Query `i` sees only keys `0..=i`; `L` equals `S`.
+        causal: bool,
+    },
 }
 
 impl<R: Copy> Op<R> {
@@ -121,6 +168,9 @@ impl<R: Copy> Op<R> {
             Self::Concat { .. } => "concat",
             Self::PositionEncoding { .. } => "position_encoding",
             Self::EmbeddingAdd { .. } => "embedding_add",
+            Self::GroupNorm { .. } => "group_norm",
+            Self::LayerNorm { .. } => "layer_norm",
+            Self::Attention { .. } => "attention",
         }
     }
 
@@ -131,7 +181,10 @@ impl<R: Copy> Op<R> {
             Self::Add { a, b } | Self::AddChannels { x: a, v: b } => (a, Some(b), None),
             Self::MaxPool2 { x, add } => (x, add, None),
             Self::Concat { a, b, add } => (a, Some(b), add),
+            Self::Attention { q, k, v, .. } => (q, Some(k), Some(v)),
             Self::Activate { x, .. }
+            | Self::GroupNorm { x, .. }
+            | Self::LayerNorm { x, .. }
             | Self::UpsampleBilinear2 { x }
             | Self::UpsampleNearest2 { x }
             | Self::PositionEncoding { t: x, .. }
@@ -143,8 +196,9 @@ impl<R: Copy> Op<R> {
     /// The same operation on operands named otherwise.
     pub fn map<S>(&self, mut f: impl FnMut(R) -> S) -> Op<S> {
         match *self {
-            Self::Conv2d { x, weight, bias, kernel, stride, pad, residual, activation } => {
-                Op::Conv2d { x: f(x), weight, bias, kernel, stride, pad, residual: residual.map(f), activation }
+            Self::Conv2d { x, upsample, weight, bias, kernel, stride, pad, residual, activation } => {
+                let (x, residual) = (f(x), residual.map(f));
+                Op::Conv2d { x, upsample, weight, bias, kernel, stride, pad, residual, activation }
             }
             Self::Linear { x, weight, bias, residual, activation } => {
                 Op::Linear { x: f(x), weight, bias, residual: residual.map(f), activation }
@@ -158,25 +212,39 @@ impl<R: Copy> Op<R> {
             Self::Concat { a, b, add } => Op::Concat { a: f(a), b: f(b), add: add.map(f) },
             Self::PositionEncoding { t, dim } => Op::PositionEncoding { t: f(t), dim },
             Self::EmbeddingAdd { x, ids, table } => Op::EmbeddingAdd { x: f(x), ids, table },
+            Self::GroupNorm { x, groups, eps, scale, bias, activation } => {
+                Op::GroupNorm { x: f(x), groups, eps, scale, bias, activation }
+            }
+            Self::LayerNorm { x, eps, scale, bias } => Op::LayerNorm { x: f(x), eps, scale, bias },
+            Self::Attention { q, k, v, heads, causal } => Op::Attention { q: f(q), k: f(k), v: f(v), heads, causal },
         }
     }
 
     /// The operand whose memory the output may take over when nothing else needs it: the operation reads each of its
-    /// elements no later than it writes the same element of the output.
+    /// elements no later than it writes the same element of the output. (A normalization reads all that a mean or a
+    /// variance is taken over before it writes any of it.)
     pub fn in_place(&self) -> Option<R> {
         match *self {
-            Self::Activate { x, .. } | Self::EmbeddingAdd { x, .. } => Some(x),
+            Self::Activate { x, .. }
+            | Self::EmbeddingAdd { x, .. }
+            | Self::GroupNorm { x, .. }
+            | Self::LayerNorm { x, .. } => Some(x),
             Self::Add { a, .. } => Some(a),
             _ => None,
         }
     }
 
-    /// Multiply-accumulates for an output of this shape; `inp` is the shape of the first operand.
-    pub fn macs(&self, inp: Shape, out: Shape) -> u64 {
-        let out = out.elements() as u64;
+    /// Multiply-accumulates for an output of this shape, from the shapes of the operands. Attention counts all pairs of
+    /// query and key, causal or not.
+    pub fn macs(&self, shape: impl Fn(R) -> Shape, out: Shape) -> u64 {
+        let elements = out.elements() as u64;
         match *self {
-            Self::Conv2d { kernel, .. } => out * (kernel * kernel * inp.c) as u64,
-            Self::Linear { .. } => out * inp.c as u64,
+            Self::Conv2d { x, kernel, .. } => elements * (kernel * kernel * shape(x).c) as u64,
+            Self::Linear { x, activation, .. } => {
+                let halves = if activation == Activation::Geglu { 2 } else { 1 };
+                halves * elements * shape(x).c as u64
+            }
+            Self::Attention { k, .. } => 2 * elements * (shape(k).h * shape(k).w) as u64,
             _ => 0,
         }
     }

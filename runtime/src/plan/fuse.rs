@@ -4,8 +4,9 @@ use crate::graph::{Activation, Graph, Node, Op, ValueId};
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// Folds activations and residual additions into convolutions and linear layers, channel additions into pooling and
-/// concatenation. The fused operation stands where the last of its parts stood, so that all operands exist.
+/// Folds activations and residual additions into convolutions and linear layers, activations into group norms, nearest
+/// upsampling into the convolution that follows, channel additions into pooling and concatenation. The fused operation
+/// stands where the last of its parts stood, so that all operands exist.
 pub(super) fn fuse(nodes: &mut Vec<Node>, graph: &Graph) {
     let uses = count_uses(nodes, graph);
     let mut producer: Vec<Option<usize>> = vec![None; graph.values().len()];
@@ -20,7 +21,10 @@ pub(super) fn fuse(nodes: &mut Vec<Node>, graph: &Graph) {
                 .find_map(|x| sole(x).and_then(|p| Some((p, absorb(&nodes[p].op, &nodes[i].op, x)?))))
         };
         if let Some((p, op)) = fused {
-            nodes[i].name = core::mem::take(&mut nodes[p].name);
+            // A convolution keeps the name by which its weights are known.
+            if !matches!(nodes[i].op, Op::Conv2d { .. }) {
+                nodes[i].name = core::mem::take(&mut nodes[p].name);
+            }
             nodes[i].op = op;
             absorbed[p] = true;
         }
@@ -55,7 +59,7 @@ fn count_uses(nodes: &[Node], graph: &Graph) -> Vec<usize> {
 /// The operands whose producers may absorb the operation.
 fn candidates(op: &Op<ValueId>) -> [Option<ValueId>; 2] {
     match *op {
-        Op::Activate { x, .. } | Op::AddChannels { x, .. } => [Some(x), None],
+        Op::Activate { x, .. } | Op::AddChannels { x, .. } | Op::Conv2d { x, upsample: false, .. } => [Some(x), None],
         Op::Add { a, b } => [Some(a), Some(b)],
         _ => [None, None],
     }
@@ -72,9 +76,19 @@ fn absorb(first: &Op<ValueId>, then: &Op<ValueId>, x: ValueId) -> Option<Op<Valu
         ) => *slot = activation,
         (
             Op::Conv2d { activation: Activation::None, residual: slot @ None, .. }
-            | Op::Linear { activation: Activation::None, residual: slot @ None, .. },
+            | Op::Linear { activation: Activation::None | Activation::Geglu, residual: slot @ None, .. },
             Op::Add { a, b },
         ) => *slot = Some(if a == x { b } else { a }),
+        (
+            Op::GroupNorm { activation: slot @ Activation::None, .. },
+            Op::Activate { activation: activation @ (Activation::Relu | Activation::Silu | Activation::Gelu), .. },
+        ) => *slot = activation,
+        (&mut Op::UpsampleNearest2 { x: small }, mut conv @ Op::Conv2d { .. }) => {
+            if let Op::Conv2d { x, upsample, .. } = &mut conv {
+                (*x, *upsample) = (small, true);
+            }
+            op = conv;
+        }
         (Op::MaxPool2 { add: slot @ None, .. } | Op::Concat { add: slot @ None, .. }, Op::AddChannels { v, .. }) => {
             *slot = Some(v);
         }

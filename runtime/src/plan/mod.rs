@@ -55,7 +55,7 @@ impl Slot {
 /// One operation to execute.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Step {
-    /// The graph's name of it; a fused step bears the name of its first part.
+    /// The graph's name of it; a fused step bears the name of its first part that has weights, or else of its first.
     pub name: String,
     /// What to do, with fused operands. An output may lie exactly on [`Op::in_place`]'s operand, and on nothing else
     /// that the step reads.
@@ -179,7 +179,7 @@ impl Plan {
         let step = |node: crate::graph::Node| {
             let op = node.op.map(slot);
             let output = slot(node.output);
-            let macs = op.reads().next().map_or(0, |x| op.macs(x.shape, output.shape));
+            let macs = op.macs(|x: Slot| x.shape, output.shape);
             Step { name: node.name, op, output, macs }
         };
         Ok(Self {

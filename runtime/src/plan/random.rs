@@ -1,7 +1,8 @@
 //! Random networks for tests, and their evaluation without a plan.
 
 use crate::cpu::exec::Weights;
-use crate::graph::{Activation, Graph, Op, Shape, ValueId, WeightKind};
+use crate::cpu::{AttentionShape, ImageShape, definition};
+use crate::graph::{Activation, Graph, Op, Shape, ValueId, WeightId, WeightKind};
 use crate::quant::DType;
 use alloc::format;
 use alloc::vec;
@@ -50,7 +51,7 @@ pub(crate) fn graph(seed: u64) -> Graph {
         let (s, name) = (g.shape(x), format!("op{i}"));
         let channels = 1 + r.below(24);
         // An operation that does not suit the shapes is refused by the graph, and left out.
-        let y = match r.below(13) {
+        let y = match r.below(20) {
             0 | 1 => g.conv2d(&name, x, channels, [3, 1, 1], r.below(4) > 0),
             2 => g.conv2d(&name, x, channels, [3, 2, 1], true),
             3 | 4 => g.linear(&name, x, if r.below(2) == 0 { s.c } else { channels }, r.below(4) > 0),
@@ -71,7 +72,30 @@ pub(crate) fn graph(seed: u64) -> Graph {
             10 if s.h <= 16 => g.upsample_bilinear2(&name, x),
             10 => g.upsample_nearest2(&name, x),
             11 => g.concat(&name, x, other),
-            _ => g.embedding_add(&name, x, ids, 7),
+            12 => g.embedding_add(&name, x, ids, 7),
+            // Nearest upsampling, its convolution and what may follow.
+            13 if s.h <= 8 => {
+                let up = g.upsample_nearest2(&format!("{name}.up"), x).unwrap();
+                values.extend((r.below(4) == 0).then_some(up));
+                g.conv2d(&name, up, channels, [3, 1 + r.below(2), 1], true)
+            }
+            13 => g.gelu(&name, x),
+            14 => {
+                let a = [Activation::Gelu, Activation::QuickGelu, Activation::None][r.below(3)];
+                g.activate(&name, x, a)
+            }
+            // A large epsilon: a small one would amplify what rounding left of equal values.
+            15 | 16 => g.group_norm(&name, x, 1 + r.below(4), 0.1),
+            17 => g.layer_norm(&name, x, 0.1),
+            18 => g.linear_geglu(&name, x, if r.below(2) == 0 { s.c } else { channels }, r.below(4) > 0),
+            _ if s.h * s.w <= 128 => {
+                let fits = |&v: &ValueId| (g.shape(v).n, g.shape(v).c) == (s.n, s.c) && g.shape(v).h <= 8;
+                let like: Vec<ValueId> = values.iter().copied().filter(fits).collect();
+                let k = like[r.below(like.len())];
+                let v = *like.iter().rfind(|&&v| g.shape(v) == g.shape(k)).unwrap();
+                g.attention(&name, x, k, v, 1 + r.below(3), r.below(3) == 0)
+            }
+            _ => g.silu(&name, x),
         };
         values.extend(y.ok());
     }
@@ -112,6 +136,10 @@ pub(crate) fn evaluate(g: &Graph, weights: &[Vec<f32>], inputs: &[Vec<f32>], ids
     for node in g.nodes() {
         let out = g.shape(node.output);
         let read = |value: ValueId| Picture { shape: g.shape(value), data: &values[value.index()] };
+        if let Some(y) = whole(&node.op, g, weights, &values) {
+            values[node.output.index()] = y;
+            continue;
+        }
         let y = each(out, |[n, i, j, c]| match node.op {
             Op::Conv2d { x, weight, bias, kernel, stride, pad, .. } => {
                 let (x, w) = (read(x), &weights[weight.index()]);
@@ -128,18 +156,20 @@ pub(crate) fn evaluate(g: &Graph, weights: &[Vec<f32>], inputs: &[Vec<f32>], ids
                 }
                 sum + bias.map_or(0.0, |b| weights[b.index()][c])
             }
-            Op::Linear { x, weight, bias, .. } => {
+            Op::Linear { x, weight, bias, activation, .. } => {
                 let (x, w) = (read(x), &weights[weight.index()]);
-                let term = |sum, k| libm::fmaf(x.at(n, i, j, k), w[c * x.shape.c + k], sum);
-                (0..x.shape.c).fold(0.0, term) + bias.map_or(0.0, |b| weights[b.index()][c])
+                let feature = |c: usize| {
+                    let term = |sum, k| libm::fmaf(x.at(n, i, j, k), w[c * x.shape.c + k], sum);
+                    (0..x.shape.c).fold(0.0, term) + bias.map_or(0.0, |b| weights[b.index()][c])
+                };
+                if activation != Activation::Geglu {
+                    feature(c)
+                } else {
+                    feature(c) * definition::activate(Activation::Gelu, f64::from(feature(out.c + c))) as f32
+                }
             }
             Op::Activate { x, activation } => {
-                let x = read(x).at(n, i, j, c);
-                match activation {
-                    Activation::None => x,
-                    Activation::Relu => x.max(0.0),
-                    Activation::Silu => x / (1.0 + libm::expf(-x)),
-                }
+                definition::activate(activation, f64::from(read(x).at(n, i, j, c))) as f32
             }
             Op::Add { a, b } => read(a).at(n, i, j, c) + read(b).at(n, i, j, c),
             Op::AddChannels { x, v } => read(x).at(n, i, j, c) + read(v).at(n, 0, 0, c),
@@ -166,10 +196,32 @@ pub(crate) fn evaluate(g: &Graph, weights: &[Vec<f32>], inputs: &[Vec<f32>], ids
                 let row = ids[n].map_or(0.0, |id| weights[table.index()][id as usize * out.c + c]);
                 read(x).at(n, i, j, c) + row
             }
+            Op::GroupNorm { .. } | Op::LayerNorm { .. } | Op::Attention { .. } => unreachable!("in whole"),
         });
         values[node.output.index()] = y;
     }
     values
+}
+
+/// The operations whose elements depend on many others.
+fn whole(op: &Op<ValueId>, g: &Graph, weights: &[Vec<f32>], values: &[Vec<f32>]) -> Option<Vec<f32>> {
+    let (w, x) = (|id: WeightId| &weights[id.index()][..], |id: ValueId| &values[id.index()][..]);
+    let y = match *op {
+        Op::GroupNorm { x: value, groups, eps, scale, bias, .. } => {
+            let Shape { n, h, w: width, c } = g.shape(value);
+            definition::group_norm(ImageShape { n, h, w: width, c }, groups, eps, x(value), [w(scale), w(bias)])
+        }
+        Op::LayerNorm { x: value, eps, scale, bias } => {
+            definition::layer_norm(g.shape(value).c, eps, x(value), [w(scale), w(bias)])
+        }
+        Op::Attention { q, k, v, heads, causal } => {
+            let (s, keys) = (g.shape(q), g.shape(k).h * g.shape(k).w);
+            let shape = AttentionShape { n: s.n, queries: s.h * s.w, keys, c: s.c, heads, causal };
+            definition::attention(&shape, [x(q), x(k), x(v)])
+        }
+        _ => return None,
+    };
+    Some(y.into_iter().map(|v| v as f32).collect())
 }
 
 struct Picture<'a> {

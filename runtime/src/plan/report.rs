@@ -2,24 +2,33 @@
 
 use super::{Plan, Step};
 use crate::graph::{Activation, Op};
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::String;
 use core::fmt;
 
-fn fused(step: &Step) -> &'static str {
-    match step.op {
-        Op::Conv2d { residual, activation, .. } | Op::Linear { residual, activation, .. } => {
-            match (residual.is_some(), activation) {
-                (false, Activation::None) => "",
-                (false, Activation::Relu) => "+relu",
-                (false, Activation::Silu) => "+silu",
-                (true, Activation::None) => "+add",
-                (true, Activation::Relu) => "+add+relu",
-                (true, Activation::Silu) => "+add+silu",
-            }
-        }
-        Op::MaxPool2 { add: Some(_), .. } | Op::Concat { add: Some(_), .. } => "+add_channels",
-        _ if step.is_in_place() => " in place",
-        _ => "",
-    }
+/// What was folded into the step, in the order in which it is applied.
+fn fused(step: &Step) -> String {
+    let (upsample, residual, last) = match step.op {
+        Op::Conv2d { upsample, residual, activation, .. } => (upsample, residual.is_some(), activation),
+        Op::Linear { residual, activation, .. } => (false, residual.is_some(), activation),
+        Op::GroupNorm { activation, .. } => (false, false, activation),
+        Op::MaxPool2 { add: Some(_), .. } | Op::Concat { add: Some(_), .. } => return "+add_channels".to_owned(),
+        _ => (false, false, Activation::None),
+    };
+    let add = if residual { "+add" } else { "" };
+    let (before, after) = if last == Activation::Geglu { ("", add) } else { (add, "") };
+    let activation = match last {
+        Activation::None => "",
+        Activation::Relu => "+relu",
+        Activation::Silu => "+silu",
+        Activation::Gelu => "+gelu",
+        Activation::QuickGelu => "+quick_gelu",
+        Activation::Geglu => "+geglu",
+    };
+    let upsample = if upsample { "+upsample" } else { "" };
+    let place = if step.is_in_place() { " in place" } else { "" };
+    format!("{upsample}{before}{activation}{after}{place}")
 }
 
 /// One line a step: number, operation, name, shapes, offset in the arena, multiply-accumulates, bytes of activations
@@ -31,9 +40,9 @@ impl fmt::Display for Plan {
             "  # operation            name                 shape                            offset         MACs      bytes"
         )?;
         for (i, step) in self.steps.iter().enumerate() {
-            let operation = alloc::format!("{}{}", step.op.kind(), fused(step));
-            let from = step.op.reads().next().map(|x| alloc::format!("{} -> ", x.shape)).unwrap_or_default();
-            let shape = alloc::format!("{from}{}", step.output.shape);
+            let operation = format!("{}{}", step.op.kind(), fused(step));
+            let from = step.op.reads().next().map(|x| format!("{} -> ", x.shape)).unwrap_or_default();
+            let shape = format!("{from}{}", step.output.shape);
             let (offset, macs, bytes) = (step.output.offset, step.macs, step.bytes());
             writeln!(f, "{i:3} {operation:<20} {:<20} {shape:<32} {offset:>8} {macs:>12} {bytes:>10}", step.name)?;
         }

@@ -82,6 +82,42 @@ fn fusion_folds_what_it_can_and_nothing_more() {
 }
 
 #[test]
+fn a_diffusion_block_is_folded() {
+    let mut g = Graph::new();
+    let x = g.input("x", Shape::new(1, 4, 4, 8)).unwrap();
+    let a = g.group_norm("norm1", x, 4, 1e-5).unwrap();
+    let a = g.silu("act", a).unwrap();
+    let a = g.upsample_nearest2("up", a).unwrap();
+    let a = g.conv2d("conv", a, 8, [3, 1, 1], true).unwrap();
+    let b = g.layer_norm("norm2", a, 1e-5).unwrap();
+    let b = g.attention("attn", b, b, b, 2, false).unwrap();
+    let b = g.linear("out", b, 8, true).unwrap();
+    let b = g.add("skip", b, a).unwrap();
+    let c = g.linear_geglu("ff", b, 8, true).unwrap();
+    let c = g.add("skip2", b, c).unwrap();
+    g.output("y", c).unwrap();
+    let plan = Plan::new(&g, &PlanOptions::default()).unwrap();
+    plan.verify().unwrap();
+    let report = alloc::format!("{plan}");
+    let operations: Vec<&str> = report.lines().skip(1).filter_map(|l| l.get(4..).map(str::trim)).collect();
+    let expected = [
+        "group_norm+silu in place norm1",
+        "conv2d+upsample      conv",
+        "layer_norm           norm2",
+        "attention            attn",
+        "linear+add           out",
+        "linear+geglu+add     ff",
+    ];
+    for (i, expected) in expected.iter().enumerate() {
+        assert!(operations[i].starts_with(expected), "{plan}");
+    }
+    assert_eq!(plan.steps().len(), 6);
+    assert_eq!(plan.steps()[1].macs, 64 * 8 * 9 * 8);
+    assert_eq!(plan.steps()[3].macs, 2 * 64 * 64 * 8);
+    assert_eq!(plan.steps()[5].macs, 64 * 8 * 16);
+}
+
+#[test]
 fn the_books_network_is_near_its_lower_bound() {
     let unet = crate::nn::BookUnet {
         in_channels: 1,

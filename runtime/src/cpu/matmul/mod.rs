@@ -29,7 +29,7 @@ mod vnni;
 pub use pack::PackedMatrix;
 
 use super::pool::Parts;
-use super::{Context, Epilogue, Isa};
+use super::{Activation, Context, Epilogue, Isa};
 use crate::quant::DType;
 use pack::Format;
 use quantize::{ActBlock, quantize};
@@ -76,6 +76,8 @@ struct Target<'a> {
     /// First channel, number of channels (32, or fewer in the last panel).
     channel: usize,
     channels: usize,
+    /// With [`super::Activation::Geglu`], the gate's products.
+    gate: Option<&'a Acc>,
 }
 
 /// The code for one instruction set and weight format.
@@ -124,7 +126,10 @@ impl Target<'_> {
             let index = (self.row + i) * self.c_out + self.channel;
             // SAFETY: the caller's promise.
             let out = unsafe { core::slice::from_raw_parts_mut(self.y.add(index), self.channels) };
-            self.epilogue.finish(acc, self.channel, index, out);
+            match self.gate {
+                None => self.epilogue.finish(acc, self.channel, index, out),
+                Some(gate) => self.epilogue.finish_gated(acc, &gate.0[i], [self.channel, self.c_out], index, out),
+            }
         }
     }
 }
@@ -135,6 +140,8 @@ pub(super) struct Window {
     pub n: usize,
     pub h: usize,
     pub w: usize,
+    /// Input pixels are repeated `1 << shift` times along both axes.
+    pub shift: u32,
     pub out_h: usize,
     pub out_w: usize,
     pub kernel: usize,
@@ -170,6 +177,8 @@ impl Window {
             let (mut ky, mut kx) = (tap / self.kernel, tap % self.kernel);
             for t in table.iter_mut() {
                 let (iy, ix) = (top.wrapping_add(ky), left.wrapping_add(kx));
+                // A shift rounds down, and takes what wrapped no further than it was: still outside.
+                let (iy, ix) = (iy >> self.shift, ix >> self.shift);
                 let inside = iy < self.h && ix < self.w;
                 let offset = (image * self.h).wrapping_add(iy).wrapping_mul(self.w).wrapping_add(ix);
                 t[i] = if inside { s.base.wrapping_add(offset.wrapping_mul(s.pixel)) } else { s.zero };
@@ -252,11 +261,14 @@ pub(super) fn run(
     scratch: &mut [u8],
     y: &mut [f32],
 ) {
-    let (rows, pixels, c_out) = (window.rows(), window.n * window.h * window.w, w.out());
+    let gated = e.activation == Activation::Geglu;
+    let (rows, pixels, c_out) =
+        (window.rows(), window.n * window.h * window.w, if gated { w.out() / 2 } else { w.out() });
     assert_eq!(x.len(), pixels * w.inp(), "matrix product: length of x");
     assert_eq!(y.len(), rows * c_out, "matrix product: length of y");
-    assert!(e.bias.is_empty() || e.bias.len() == c_out, "matrix product: length of the bias");
+    assert!(e.bias.is_empty() || e.bias.len() == w.out(), "matrix product: length of the bias");
     assert!(e.residual.is_none_or(|r| r.len() == y.len()), "matrix product: length of the residual");
+    assert!(!gated || w.out().is_multiple_of(2), "matrix product: a gated layer with an odd number of features");
     if rows == 0 {
         return;
     }
@@ -264,19 +276,20 @@ pub(super) fn run(
     let kernel = Kernel::of(ctx.isa(), w.format());
 
     // A task: some tiles of rows by some panels. Four tasks a thread even out what else the machine is doing.
+    let all = c_out.div_ceil(NR);
     let (tiles, threads) = (rows.div_ceil(kernel.rows), ctx.pool.threads());
     let chunk = tiles.div_ceil(4 * threads).clamp(1, 192 / kernel.rows);
     let down = tiles.div_ceil(chunk);
-    let across = if threads == 1 { 1 } else { (2 * threads).div_ceil(down).min(w.panels()) };
-    let panels = w.panels().div_ceil(across);
-    let across = w.panels().div_ceil(panels);
+    let across = if threads == 1 { 1 } else { (2 * threads).div_ceil(down).min(all) };
+    let panels = all.div_ceil(across);
+    let across = all.div_ceil(panels);
     let y = Parts(y.as_mut_ptr());
     let task = |i: usize| {
         let (row, panel) = (i / across * chunk * kernel.rows, i % across * panels);
-        let (to_row, to_panel) = ((row + chunk * kernel.rows).min(rows), (panel + panels).min(w.panels()));
-        part(&kernel, window, &source, w, e, &y, row..to_row, panel..to_panel);
+        let (to_row, to_panel) = ((row + chunk * kernel.rows).min(rows), (panel + panels).min(all));
+        part(&kernel, window, &source, w, e, &y, c_out, row..to_row, panel..to_panel);
     };
-    spread(ctx, down * across, rows * c_out * w.taps() * w.inp(), &task);
+    spread(ctx, down * across, rows * w.out() * w.taps() * w.inp(), &task);
 }
 
 /// Asks for the pixels that the next tile sees first: with stride 1, those after the last tap's. A wrong guess costs
@@ -308,11 +321,13 @@ fn part(
     w: &PackedMatrix,
     e: &Epilogue,
     y: &Parts<f32>,
+    c_out: usize,
     rows: core::ops::Range<usize>,
     panels: core::ops::Range<usize>,
 ) {
     let steps = w.inp() / w.format().step();
-    let group = (CACHED_WEIGHTS / w.panel_bytes()).max(1);
+    let gated = e.activation == Activation::Geglu;
+    let group = (CACHED_WEIGHTS / w.panel_bytes() / if gated { 2 } else { 1 }).max(1);
     let whole = w.taps() <= MAX_TAPS;
     let mut table = [[core::ptr::null(); MAX_ROWS]; MAX_TAPS];
     for first in panels.clone().step_by(group) {
@@ -322,11 +337,7 @@ fn part(
                 window.point(source, row, count, 0, &mut table[..w.taps()]);
                 ahead(&table[w.taps() - 1][..count], source.pixel);
             }
-            for panel in first..(first + group).min(panels.end) {
-                let channel = panel * NR;
-                let channels = NR.min(w.out() - channel);
-                let target = Target { epilogue: e, y: y.get(), c_out: w.out(), row, count, channel, channels };
-                target.prefetch();
+            let mut product = |panel: usize| {
                 let mut acc = Acc([[0.0; NR]; MAX_ROWS]);
                 for tap in (0..w.taps()).step_by(MAX_TAPS) {
                     let taps = MAX_TAPS.min(w.taps() - tap);
@@ -339,9 +350,36 @@ fn part(
                     // the panel holds `steps` records for each tap.
                     unsafe { (kernel.accumulate)(&taps, &mut acc) };
                 }
+                acc
+            };
+            for panel in first..(first + group).min(panels.end) {
+                let channel = panel * NR;
+                let channels = NR.min(c_out - channel);
+                let gate = gated.then(|| gate(c_out + channel, w.panels(), &mut product));
+                let gate = gate.as_ref();
+                let target = Target { epilogue: e, y: y.get(), c_out, row, count, channel, channels, gate };
+                target.prefetch();
+                let acc = product(panel);
                 // SAFETY: no other task has these rows and panels, and both lie within y.
                 unsafe { (kernel.finish)(&target, &acc) };
             }
         }
     }
+}
+
+/// The products of the features from `feature`, which begin inside a panel where a gated layer's channels are not
+/// whole panels: then two panels are computed for one.
+fn gate(feature: usize, panels: usize, product: &mut impl FnMut(usize) -> Acc) -> Acc {
+    let (panel, skip) = (feature / NR, feature % NR);
+    let mut gate = product(panel);
+    if skip > 0 {
+        gate.0.iter_mut().for_each(|row| row.copy_within(skip.., 0));
+        if panel + 1 < panels {
+            let next = product(panel + 1);
+            for (row, next) in gate.0.iter_mut().zip(&next.0) {
+                row[NR - skip..].copy_from_slice(&next[..skip]);
+            }
+        }
+    }
+    gate
 }
