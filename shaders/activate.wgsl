@@ -1,5 +1,7 @@
 // y = f(x), elementwise; in place where y lies on x. Twin: `Activate` in runtime/src/cpu/exec.rs.
-struct Params { n: u32 }
+struct Params {
+  n: u32,  // units of y
+}
 @group(0) @binding(0) var<uniform> p: Params;
 //#if !IN_PLACE
 @group(0) @binding(1) var<storage, read_write> x: array<SV>;

@@ -1,5 +1,7 @@
 // y = a + b, elementwise; in place where y lies on a. Twin: `Add` in runtime/src/cpu/exec.rs.
-struct Params { n: u32 }
+struct Params {
+  n: u32,  // units of y
+}
 @group(0) @binding(0) var<uniform> p: Params;
 //#if !IN_PLACE
 @group(0) @binding(1) var<storage, read_write> a: array<SV>;

@@ -4,7 +4,7 @@
 // SUMS: one group of WX invocations for WX channels and one chunk of a picture's pixels -> per channel the sums of
 //       (x - s) and (x - s)^2, with s the channel's first value, so that a large mean cancels nothing.
 // FOLD: one workgroup for each picture and group of channels -> per channel the factors a and b of y = f(a x + b).
-// else: y.
+// else: y, in place where it lies on x.
 struct Params {
   n: u32,       // elements of y
   pictures: u32,
@@ -17,7 +17,9 @@ struct Params {
   eps: f32,
 }
 @group(0) @binding(0) var<uniform> p: Params;
+//#if !IN_PLACE
 @group(0) @binding(1) var<storage, read_write> x: array<S>;
+//#end
 
 //#if SUMS
 @group(0) @binding(2) var<storage, read_write> sums: array<vec2<f32>>; // [picture][chunk][c]
@@ -106,7 +108,12 @@ fn main(
   let i = flat_index(group, groups, local);
   if (i >= p.n) { return; }
   let f = factors[i / p.picture * p.c + i % p.c];
-  y[i] = S(activate(f32(x[i]) * f.x + f.y));
+//#if IN_PLACE
+  let v = f32(y[i]);
+//#else
+  let v = f32(x[i]);
+//#end
+  y[i] = S(activate(v * f.x + f.y));
 }
 //#end
 //#end

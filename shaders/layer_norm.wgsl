@@ -1,15 +1,24 @@
-// Layer normalization over the channels (Ba, Kiros, Hinton 2016): one workgroup a row. Twin:
-// runtime/src/cpu/layer_norm.rs.
+// Layer normalization over the channels (Ba, Kiros, Hinton 2016): one workgroup a row. In place where y
+// lies on x. Twin: runtime/src/cpu/layer_norm.rs.
 struct Params {
   rows: u32,
   c: u32,
   eps: f32,
 }
 @group(0) @binding(0) var<uniform> p: Params;
+//#if !IN_PLACE
 @group(0) @binding(1) var<storage, read_write> x: array<S>;
+//#end
 @group(0) @binding(2) var<storage, read_write> y: array<S>;
 @group(0) @binding(3) var<storage, read> scale: array<f32>;
 @group(0) @binding(4) var<storage, read> bias: array<f32>;
+
+//#if IN_PLACE
+fn load(i: u32) -> f32 { return f32(y[i]); }
+//#else
+fn load(i: u32) -> f32 { return f32(x[i]); }
+//#end
+
 //#if SUBGROUPS
 var<workgroup> shared_sum: array<f32, WX>;
 
@@ -53,18 +62,20 @@ fn main(
   let lane = 0u;
   let size = 1u;
 //#end
-  // The last groups of the grid repeat the last row: a barrier must be met by all, and they write the same.
-  let row = min(group.y * groups.x + group.x, p.rows - 1u) * p.c;
+  // The same for the whole group, so that all its invocations meet the barriers or none does.
+  let number = group.y * groups.x + group.x;
+  if (number >= p.rows) { return; }
+  let row = number * p.c;
   var sum = 0.0;
-  for (var i = local; i < p.c; i += WX) { sum += f32(x[row + i]); }
+  for (var i = local; i < p.c; i += WX) { sum += load(row + i); }
   let mean = total(local, lane, size, sum) / f32(p.c);
   var squares = 0.0;
   for (var i = local; i < p.c; i += WX) {
-    let d = f32(x[row + i]) - mean;
+    let d = load(row + i) - mean;
     squares += d * d;
   }
   let inverse = 1.0 / sqrt(total(local, lane, size, squares) / f32(p.c) + p.eps);
   for (var i = local; i < p.c; i += WX) {
-    y[row + i] = S((f32(x[row + i]) - mean) * inverse * scale[i] + bias[i]);
+    y[row + i] = S((load(row + i) - mean) * inverse * scale[i] + bias[i]);
   }
 }

@@ -32,6 +32,10 @@ pub enum Error {
     /// An execution cannot be set up, or made a NaN or an infinity.
     #[error(transparent)]
     Exec(#[from] crate::cpu::exec::ExecError),
+    /// A device cannot be had, or did not do what it was asked.
+    #[cfg(feature = "gpu")]
+    #[error(transparent)]
+    Gpu(#[from] crate::gpu::GpuError),
     /// The file's model is not one that this version runs, or its tensors are not the network's.
     #[error(transparent)]
     Model(#[from] crate::model::ModelError),

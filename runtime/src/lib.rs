@@ -12,6 +12,8 @@ extern crate std;
 pub mod cpu;
 pub mod error;
 pub mod gguf;
+#[cfg(feature = "gpu")]
+pub mod gpu;
 pub mod graph;
 pub mod guidance;
 pub mod model;

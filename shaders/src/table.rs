@@ -231,7 +231,7 @@ fn attentions(class: Class, base: &dyn Fn(Kernel) -> Shader, all: &mut Vec<Shade
 
 fn elementwise(class: Class, base: &dyn Fn(Kernel) -> Shader, all: &mut Vec<Shader>) {
     let flat = |kernel, flags: &[Flag]| {
-        flags.iter().fold(base(kernel).constant("WX", self::flat(class)), |shader, flag| shader.flag(*flag, true))
+        flags.iter().fold(base(kernel).constant("WX", flat(class)), |shader, flag| shader.flag(*flag, true))
     };
     use Kernel as K;
     for vec4 in [false, true] {
@@ -249,12 +249,15 @@ fn elementwise(class: Class, base: &dyn Fn(Kernel) -> Shader, all: &mut Vec<Shad
     all.extend([flat(K::PositionEncoding, &[]), flat(K::Feed, &[]), flat(K::Guidance, &[])]);
     all.extend([flat(K::Guidance, &[Flag::Guided]), flat(K::SamplerStep, &[]), flat(K::SamplerStep, &[Flag::Noise])]);
     all.extend([flat(K::ToU8, &[]), flat(K::GroupNorm, &[Flag::Sums]), flat(K::GroupNorm, &[])]);
-    all.push(flat(K::GroupNorm, &[Flag::Silu]));
+    for activation in [Flag::Relu, Flag::Silu, Flag::Gelu, Flag::QuickGelu] {
+        all.extend([flat(K::GroupNorm, &[activation]), flat(K::GroupNorm, &[activation, Flag::InPlace])]);
+    }
+    all.push(flat(K::GroupNorm, &[Flag::InPlace]));
     let rows = |kernel: K| base(kernel).constant("WX", reduction(class));
-    all.extend([
-        rows(K::GroupNorm).flag(Flag::Fold, true),
-        rows(K::LayerNorm),
-        rows(K::LayerNorm).flag(Flag::Subgroups, true),
-    ]);
+    all.push(rows(K::GroupNorm).flag(Flag::Fold, true));
+    for subgroups in [false, true] {
+        let norm = || rows(K::LayerNorm).flag(Flag::Subgroups, subgroups);
+        all.extend([norm(), norm().flag(Flag::InPlace, true)]);
+    }
     all.push(base(K::ToTexture).constant("WX", 8).constant("WY", 8));
 }

@@ -1,6 +1,6 @@
 //! Lifetimes, and a place in the arena for every activation.
 
-use super::ALIGN;
+use super::{PlanError, PlanOptions};
 use crate::graph::{Graph, Node, Op, ValueId};
 use alloc::vec;
 use alloc::vec::Vec;
@@ -27,11 +27,11 @@ struct Buffer {
 /// Gives every value its offset: largest first, each in the tightest gap that is free during its whole life (Pisarchyk
 /// and Lee 2020, "Efficient memory management for deep neural net inference", greedy by size). An addition may have
 /// its operands exchanged so that the output can replace one.
-pub(super) fn allocate(nodes: &mut [Node], graph: &Graph) -> Arena {
+pub(super) fn allocate(nodes: &mut [Node], graph: &Graph, options: &PlanOptions) -> Arena {
     let last = last_uses(nodes, graph);
     let mut buffers: Vec<Buffer> = Vec::new();
     let mut buffer_of: Vec<Option<usize>> = vec![None; graph.values().len()];
-    let size = |value: ValueId| (graph.shape(value).elements() as u64).next_multiple_of(ALIGN as u64);
+    let size = |value: ValueId| (graph.shape(value).elements() as u64).next_multiple_of(options.align as u64);
 
     for port in graph.inputs() {
         let value = port.value.index();
@@ -54,7 +54,7 @@ pub(super) fn allocate(nodes: &mut [Node], graph: &Graph) -> Arena {
     let mut order: Vec<usize> = (0..buffers.len()).collect();
     order.sort_by_key(|&b| (core::cmp::Reverse(buffers[b].size), buffers[b].first));
     for (placed, &b) in order.iter().enumerate() {
-        buffers[b].offset = best_fit(&buffers, &order[..placed], buffers[b]);
+        buffers[b].offset = best_fit(&buffers, &order[..placed], buffers[b], options.piece.map(|piece| piece as u64));
     }
     let len = buffers.iter().map(|b| b.offset.saturating_add(b.size)).max().unwrap_or(0);
     let live = |moment| buffers.iter().filter(move |b| (b.first..=b.last).contains(&moment)).map(|b| b.size).sum();
@@ -89,7 +89,26 @@ fn replaceable(node: &mut Node, moment: usize, last: &[usize], graph: &Graph) ->
     node.op.in_place().filter(|&value| free(value, &node.op))
 }
 
-fn best_fit(buffers: &[Buffer], placed: &[usize], new: Buffer) -> u64 {
+/// Whether each activation fits into one piece of the arena.
+pub(super) fn fits(nodes: &[Node], graph: &Graph, piece: u64) -> Result<(), PlanError> {
+    let inputs = graph.inputs().iter().map(|port| (&port.name, port.value));
+    let outputs = nodes.iter().map(|node| (&node.name, node.output));
+    let large = inputs.chain(outputs).find(|(_, value)| graph.shape(*value).elements() as u64 > piece);
+    large.map_or(Ok(()), |(name, value)| {
+        let needed = graph.shape(value).elements() as u64 * 4;
+        Err(PlanError::Activation { value: name.clone(), needed, allowed: piece * 4 })
+    })
+}
+
+/// The first place at or after `offset` where `size` elements lie within one piece.
+fn within(piece: Option<u64>, offset: u64, size: u64) -> u64 {
+    match piece {
+        Some(piece) if offset / piece != (offset + size.max(1) - 1) / piece => offset.next_multiple_of(piece),
+        _ => offset,
+    }
+}
+
+fn best_fit(buffers: &[Buffer], placed: &[usize], new: Buffer, piece: Option<u64>) -> u64 {
     let mut busy: Vec<(u64, u64)> = placed
         .iter()
         .map(|&b| buffers[b])
@@ -100,11 +119,12 @@ fn best_fit(buffers: &[Buffer], placed: &[usize], new: Buffer) -> u64 {
     let mut best: Option<(u64, u64)> = None;
     let mut end = 0;
     for (from, to) in busy {
-        let gap = from.saturating_sub(end);
+        let start = within(piece, end, new.size);
+        let gap = from.saturating_sub(start);
         if gap >= new.size && best.is_none_or(|(tightest, _)| gap < tightest) {
-            best = Some((gap, end));
+            best = Some((gap, start));
         }
         end = end.max(to);
     }
-    best.map_or(end, |(_, offset)| offset)
+    best.map_or(within(piece, end, new.size), |(_, offset)| offset)
 }

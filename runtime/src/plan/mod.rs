@@ -95,11 +95,17 @@ pub struct PlanOptions {
     pub fuse: bool,
     /// The most bytes that the arena may have.
     pub memory_limit: Option<u64>,
+    /// Offsets are multiples of this many elements, itself a multiple of [`ALIGN`]: devices bind memory at coarser
+    /// steps than a cache line.
+    pub align: usize,
+    /// The arena is cut into pieces of this many elements, a multiple of `align`, and no activation crosses from one
+    /// into the next: devices bind, or allocate, only so much at once.
+    pub piece: Option<usize>,
 }
 
 impl Default for PlanOptions {
     fn default() -> Self {
-        Self { fuse: true, memory_limit: None }
+        Self { fuse: true, memory_limit: None, align: ALIGN, piece: None }
     }
 }
 
@@ -114,6 +120,27 @@ pub enum PlanError {
         needed: u64,
         /// Bytes allowed.
         allowed: u64,
+    },
+    /// An activation that no piece of the arena can hold.
+    #[error(
+        "{value} takes {needed} bytes, but the device binds {allowed} at once: use a smaller picture or batch, or another \
+             device"
+    )]
+    Activation {
+        /// The operation that makes it, or the input's name.
+        value: String,
+        /// Bytes that it takes.
+        needed: u64,
+        /// Bytes of a piece.
+        allowed: u64,
+    },
+    /// An alignment or a piece that is not what it must be.
+    #[error("alignment {align} and pieces of {piece}: the one must be a multiple of 16, the other of the alignment")]
+    Options {
+        /// Elements.
+        align: usize,
+        /// Elements; 0 for no pieces.
+        piece: usize,
     },
     /// A step reads an activation that is not, or no longer, in the arena.
     #[error("step {step} reads value {value}, which is not intact")]
@@ -156,14 +183,23 @@ impl Plan {
     /// Plans a graph.
     ///
     /// # Errors
-    /// [`PlanError::Memory`] if the arena would be larger than the options allow, or than memory can be.
+    /// [`PlanError::Memory`] if the arena would be larger than the options allow, or than memory can be;
+    /// [`PlanError::Activation`] if one activation alone is larger than a piece; [`PlanError::Options`].
     pub fn new(graph: &Graph, options: &PlanOptions) -> Result<Self, PlanError> {
         let mut nodes = graph.nodes().to_vec();
         if options.fuse {
             fuse::fuse(&mut nodes, graph);
         }
         fuse::drop_dead(&mut nodes, graph);
-        let arena = arena::allocate(&mut nodes, graph);
+        let piece = options.piece.unwrap_or(0);
+        let multiple = |of: usize, by: usize| by != 0 && of.is_multiple_of(by);
+        if !multiple(options.align, ALIGN) || options.align == 0 || !multiple(piece, options.align) {
+            return Err(PlanError::Options { align: options.align, piece });
+        }
+        if let Some(piece) = options.piece {
+            arena::fits(&nodes, graph, piece as u64)?;
+        }
+        let arena = arena::allocate(&mut nodes, graph, options);
 
         let allowed = options.memory_limit.unwrap_or(u64::MAX).min(isize::MAX as u64);
         let needed = arena.len.saturating_mul(4);

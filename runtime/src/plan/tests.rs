@@ -7,7 +7,7 @@ use crate::plan::random::{Random, evaluate, graph, weights};
 use alloc::sync::Arc;
 use alloc::vec;
 
-const UNFUSED: PlanOptions = PlanOptions { fuse: false, memory_limit: None };
+const UNFUSED: PlanOptions = PlanOptions { fuse: false, memory_limit: None, align: ALIGN, piece: None };
 
 // Seen red: lifetimes ended one step early; in-place allowed for an operand used later; the arena one element short.
 #[test]
@@ -161,4 +161,29 @@ fn verify_finds_what_is_broken() {
     let mut short = plan.clone();
     short.arena_len -= 1 + ALIGN;
     assert!(matches!(short.verify(), Err(PlanError::Misplaced { .. })));
+}
+
+// Seen red with `within` returning the offset as it is, and with sizes rounded to `ALIGN`.
+#[test]
+fn devices_get_their_alignment_and_their_pieces() {
+    for seed in 0..100 {
+        let g = graph(seed);
+        let whole = Plan::new(&g, &PlanOptions::default()).unwrap();
+        let lengths = whole.steps().iter().map(|s| s.output.len()).chain(whole.inputs().iter().map(|b| b.slot.len()));
+        let largest = lengths.max().unwrap().next_multiple_of(128);
+        let options = PlanOptions { align: 128, piece: Some(largest), ..Default::default() };
+        let plan = Plan::new(&g, &options).unwrap();
+        plan.verify().unwrap();
+        let slots = plan.steps().iter().map(|s| s.output).chain(plan.inputs().iter().map(|b| b.slot));
+        for slot in slots {
+            assert!(slot.offset.is_multiple_of(128), "seed {seed}");
+            assert_eq!(slot.offset / largest, (slot.range().end - 1) / largest, "seed {seed}");
+        }
+        if largest > 128 {
+            let small = PlanOptions { piece: Some(largest - 128), ..options };
+            assert!(matches!(Plan::new(&g, &small), Err(PlanError::Activation { .. })), "seed {seed}");
+        }
+    }
+    let wrong = PlanOptions { align: 24, ..Default::default() };
+    assert!(matches!(Plan::new(&graph(0), &wrong), Err(PlanError::Options { align: 24, piece: 0 })));
 }

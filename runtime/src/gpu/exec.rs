@@ -1,0 +1,341 @@
+//! Executes plans on a device, in one arena, allocating nothing.
+
+use super::bind::Binder;
+use super::lower::{self, Variants};
+use super::pipeline::Pipeline;
+use super::weights::Weights;
+use super::{Gpu, GpuError, trusted};
+use crate::Error;
+use crate::cpu::exec::{ExecError, MemoryLimit};
+use crate::graph::Graph;
+use crate::plan::{ALIGN, Plan, PlanError, PlanOptions, Slot};
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use half::f16;
+use nijimi_shaders::Shader;
+use nijimi_shaders::table::{Class, Tile};
+use wgpu::BufferUsages;
+
+/// How activations lie in device memory. Sums are f32 in any case.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Storage {
+    /// 4 bytes each.
+    #[default]
+    F32,
+    /// 2 bytes each: half the memory and traffic, where the device has `shader-f16` and the network's values stay
+    /// below 65504.
+    F16,
+}
+
+impl Storage {
+    pub(super) const fn bytes(self) -> u64 {
+        match self {
+            Self::F32 => 4,
+            Self::F16 => 2,
+        }
+    }
+}
+
+/// What an execution may use; the default is what suits the adapter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ExecOptions {
+    /// How activations are stored.
+    pub storage: Storage,
+    /// Tiles for another kind of adapter than this one: for tests and comparisons.
+    pub class: Option<Class>,
+    /// The tile of all matrix products: for tests and measurements.
+    pub tile: Option<Tile>,
+    /// No subgroup operations, even if the device has them.
+    pub no_subgroups: bool,
+}
+
+/// A dispatch, ready to be recorded.
+pub(super) struct Ready {
+    pub pipeline: Arc<Pipeline>,
+    pub group: wgpu::BindGroup,
+    pub grid: [u32; 3],
+    /// The plan's step.
+    pub step: usize,
+}
+
+struct Prepared {
+    plan: Plan,
+    dispatches: Vec<Ready>,
+}
+
+/// One thread of execution: an arena and scratch memory, large enough for each of its plans.
+pub struct Executor {
+    gpu: Gpu,
+    // The weights' buffers are held by the bind groups; this says so.
+    _weights: Arc<Weights>,
+    prepared: Vec<Prepared>,
+    pub(super) binder: Binder,
+    staging: wgpu::Buffer,
+    bytes: u64,
+}
+
+impl Gpu {
+    /// How to plan for this device: at its alignment, in pieces that it can bind.
+    pub fn plan_options(&self, storage: Storage) -> PlanOptions {
+        let limits = &self.0.limits;
+        let step = u64::from(limits.min_storage_buffer_offset_alignment) / storage.bytes();
+        // WebGPU's coarsest alignment at the least, so that plans are the same on most devices.
+        let align = step.max(256 / storage.bytes()).next_multiple_of(ALIGN as u64);
+        let piece = self.max_binding() / storage.bytes() / align * align;
+        // Offsets of a device are 32 bits.
+        let piece = piece.min(1 << 30) as usize;
+        PlanOptions { align: align as usize, piece: Some(piece), ..PlanOptions::default() }
+    }
+}
+
+impl Executor {
+    /// Sets up the execution of several plans of one network (batch sizes), one at a time in the same memory: all
+    /// buffers, all pipelines that they need, all bindings. The plans are those of [`Gpu::plan_options`].
+    ///
+    /// # Errors
+    /// [`ExecError::Weights`] if a graph has other weights; [`PlanError::Memory`] if the limit is too low, before
+    /// anything is allocated; whatever the device has against it.
+    pub fn new(
+        gpu: &Gpu,
+        weights: Arc<Weights>,
+        plans: Vec<(&Graph, Plan)>,
+        limit: MemoryLimit,
+        options: &ExecOptions,
+    ) -> Result<Self, Error> {
+        weights.check(gpu)?;
+        if !plans.iter().all(|(graph, _)| weights.fit(graph)) {
+            return Err(ExecError::Weights.into());
+        }
+        if options.storage == Storage::F16 && !gpu.has_f16() {
+            let what = "half-precision storage (shader-f16)".to_owned();
+            return Err(GpuError::Lacks { adapter: gpu.0.info.name.clone(), what }.into());
+        }
+        let plans: Vec<Plan> = plans.into_iter().map(|(_, plan)| plan).collect();
+        let variants = Variants {
+            class: options.class.unwrap_or(gpu.0.class),
+            f16: options.storage == Storage::F16,
+            subgroups: gpu.0.features.contains(wgpu::Features::SUBGROUP) && !options.no_subgroups,
+            tile: options.tile,
+        };
+        let lowered: Vec<Vec<(usize, lower::Dispatch<'_>)>> = plans
+            .iter()
+            .map(|plan| {
+                let steps = plan.steps().iter().enumerate();
+                steps
+                    .flat_map(|(i, step)| variants.lower(plan, step, &weights).into_iter().map(move |d| (i, d)))
+                    .collect()
+            })
+            .collect();
+
+        let arena = plans.iter().map(Plan::arena_len).max().unwrap_or(0) as u64;
+        let scratch = plans.iter().flat_map(Plan::steps).map(lower::scratch_bytes).max().unwrap_or(0);
+        let ids: usize = plans.iter().map(|plan| plan.ids().iter().map(|(_, n)| n).sum()).max().unwrap_or(0);
+        let ports = plans.iter().flat_map(|plan| plan.inputs().iter().chain(plan.outputs()));
+        let port = ports.map(|binding| binding.slot.len()).max().unwrap_or(0) as u64;
+        let uniforms = lowered.iter().map(Vec::len).sum::<usize>() as u64 * Binder::UNIFORM;
+        let own = arena * options.storage.bytes() + scratch + ids as u64 * 4 + port * 4 + uniforms;
+        let needed = own.saturating_add(limit.reserved);
+        if needed > limit.allowed {
+            return Err(PlanError::Memory { needed, allowed: limit.allowed }.into());
+        }
+
+        let mut binder = Binder::new(gpu, options.storage, arena, scratch, ids, uniforms)?;
+        let staging = gpu.buffer("staging", port * 4, BufferUsages::MAP_READ | BufferUsages::COPY_DST)?;
+        let shaders: Vec<Shader> = lowered.iter().flatten().map(|(_, dispatch)| dispatch.shader.clone()).collect();
+        let mut pipelines = gpu.pipelines(&shaders)?.into_iter();
+        let mut prepared = Vec::new();
+        for (plan, dispatches) in plans.iter().zip(&lowered) {
+            let mut ready = Vec::new();
+            for ((step, dispatch), pipeline) in dispatches.iter().zip(&mut pipelines) {
+                let name = &plan.steps()[*step].name;
+                let group = binder.bind(name, &pipeline, &dispatch.operands, &dispatch.params)?;
+                let grid = dispatch.grid.map(|n| n as u32);
+                ready.push(Ready { pipeline, group, grid, step: *step });
+            }
+            prepared.push(Prepared { plan: plan.clone(), dispatches: ready });
+        }
+        binder.flush()?;
+        drop(lowered);
+        Ok(Self { gpu: gpu.clone(), _weights: weights, prepared, binder, staging, bytes: own })
+    }
+
+    /// The plans, in the order in which they were given.
+    pub fn plans(&self) -> impl Iterator<Item = &Plan> {
+        self.prepared.iter().map(|p| &p.plan)
+    }
+
+    /// A plan.
+    pub fn plan(&self, i: usize) -> &Plan {
+        &self.prepared[i].plan
+    }
+
+    /// Bytes of device memory, weights not counted.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The device.
+    pub fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
+    /// Records a plan's dispatches.
+    pub(super) fn record(&self, plan: usize, pass: &mut wgpu::ComputePass<'_>) {
+        self.prepared[plan].dispatches.iter().for_each(|ready| ready.record(pass));
+    }
+
+    /// Sets the ids of the inputs of ids, one after the other; each must be a row of its table.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn set_ids(&self, ids: &[Option<u32>]) -> Result<(), GpuError> {
+        let words: Vec<u32> = ids.iter().map(|id| id.unwrap_or(u32::MAX)).collect();
+        let len = (words.len() * 4).min(self.binder.ids.size() as usize);
+        let write = || self.gpu.queue().write_buffer(&self.binder.ids, 0, &trusted::bytes(&words)[..len]);
+        self.gpu.scoped("ids", len as u64, write)
+    }
+
+    /// Fills an input, to be done before each execution.
+    ///
+    /// # Errors
+    /// Those of the device.
+    ///
+    /// # Panics
+    /// Where `values` has another length than the slot.
+    pub fn write(&self, slot: Slot, values: &[f32]) -> Result<(), GpuError> {
+        assert_eq!(values.len(), slot.len(), "write: length");
+        let (buffer, offset) = self.binder.place(slot);
+        let bytes: Vec<u8> = match self.binder.storage {
+            Storage::F32 => trusted::bytes(values).to_vec(),
+            Storage::F16 => {
+                let mut halves: Vec<u16> = values.iter().map(|v| f16::from_f32(*v).to_bits()).collect();
+                // Copies are of whole words; slots end on one.
+                halves.resize(halves.len().next_multiple_of(2), 0);
+                trusted::bytes(&halves).to_vec()
+            }
+        };
+        self.gpu.scoped("an input", bytes.len() as u64, || self.gpu.queue().write_buffer(buffer, offset, &bytes))
+    }
+
+    /// Executes a plan.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn run(&self, plan: usize) -> Result<(), GpuError> {
+        self.submit("execution", |pass| self.record(plan, pass))
+    }
+
+    /// Executes a plan and looks at each result.
+    ///
+    /// # Errors
+    /// [`ExecError::NotFinite`] names the first operation that made a NaN or an infinity.
+    pub fn run_checked(&self, plan: usize) -> Result<(), Error> {
+        let Prepared { plan, dispatches } = &self.prepared[plan];
+        for (i, step) in plan.steps().iter().enumerate() {
+            let own = || dispatches.iter().filter(|ready| ready.step == i);
+            self.submit(&step.name, |pass| own().for_each(|ready| ready.record(pass)))?;
+            let output = self.read_any(step.output)?;
+            if let Some(index) = output.iter().position(|v| !v.is_finite()) {
+                let value = format!("{}", output[index]);
+                return Err(
+                    ExecError::NotFinite { step: step.name.to_owned(), kind: step.op.kind(), value, index }.into()
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Submits one compute pass.
+    pub(super) fn submit(&self, what: &str, record: impl FnOnce(&mut wgpu::ComputePass<'_>)) -> Result<(), GpuError> {
+        self.gpu.scoped(what, 0, || {
+            let mut encoder = self.gpu.device().create_command_encoder(&Default::default());
+            record(&mut encoder.begin_compute_pass(&Default::default()));
+            self.gpu.queue().submit([encoder.finish()]);
+        })
+    }
+
+    /// The elements of an output, or of an input, after an execution.
+    ///
+    /// # Errors
+    /// Those of the device.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn read(&self, slot: Slot) -> Result<Vec<f32>, GpuError> {
+        let (buffer, offset) = self.binder.place(slot);
+        let bytes = (slot.len() as u64 * self.binder.storage.bytes()).next_multiple_of(4);
+        let words = self.gpu.download(buffer, offset, &self.staging, bytes)?;
+        Ok(self.decode(&words, slot.len()))
+    }
+
+    /// Elements of any activation; what is no output needs memory of its own to be read.
+    fn read_any(&self, slot: Slot) -> Result<Vec<f32>, GpuError> {
+        let bytes = slot.len() as u64 * 4;
+        let staging = self.gpu.buffer("staging", bytes, BufferUsages::MAP_READ | BufferUsages::COPY_DST)?;
+        let (buffer, offset) = self.binder.place(slot);
+        let used = (slot.len() as u64 * self.binder.storage.bytes()).next_multiple_of(4);
+        let words = self.gpu.download(buffer, offset, &staging, used)?;
+        Ok(self.decode(&words, slot.len()))
+    }
+
+    pub(super) fn decode(&self, words: &[u32], len: usize) -> Vec<f32> {
+        let mut values: Vec<f32> = match self.binder.storage {
+            Storage::F32 => words.iter().map(|w| f32::from_bits(*w)).collect(),
+            Storage::F16 => {
+                let halves = words.iter().flat_map(|w| [*w as u16, (*w >> 16) as u16]);
+                halves.map(|h| f16::from_bits(h).to_f32()).collect()
+            }
+        };
+        values.truncate(len);
+        values
+    }
+
+    /// Each dispatch's shader, in order: what a plan needs.
+    pub fn shaders(&self, plan: usize) -> impl Iterator<Item = (&str, &Shader)> {
+        let Prepared { plan, dispatches } = &self.prepared[plan];
+        dispatches.iter().map(|ready| (plan.steps()[ready.step].name.as_str(), &ready.pipeline.shader))
+    }
+}
+
+impl Ready {
+    pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
+        pass.set_pipeline(&self.pipeline.compute);
+        pass.set_bind_group(0, &self.group, &[]);
+        let [x, y, z] = self.grid;
+        pass.dispatch_workgroups(x, y, z);
+    }
+}
+
+impl Gpu {
+    /// Copies words to the host through `staging`.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) fn download(
+        &self,
+        buffer: &wgpu::Buffer,
+        offset: u64,
+        staging: &wgpu::Buffer,
+        bytes: u64,
+    ) -> Result<Vec<u32>, GpuError> {
+        let arrived = Arc::new(std::sync::Mutex::new(None));
+        let (sender, slice) = (arrived.clone(), staging.slice(..bytes));
+        self.scoped("reading back", bytes, || {
+            let mut encoder = self.0.device.create_command_encoder(&Default::default());
+            encoder.copy_buffer_to_buffer(buffer, offset, staging, 0, bytes);
+            self.0.queue.submit([encoder.finish()]);
+            slice.map_async(wgpu::MapMode::Read, move |result| {
+                *sender.lock().unwrap_or_else(|e| e.into_inner()) = Some(result);
+            });
+        })?;
+        self.wait(None)?;
+        let lost = |reason: &dyn core::fmt::Display| GpuError::Lost { reason: format!("{reason}") };
+        let result = arrived.lock().unwrap_or_else(|e| e.into_inner()).take();
+        match result {
+            Some(Ok(())) => {}
+            Some(Err(e)) => return Err(lost(&e)),
+            None => return Err(lost(&"nothing came back")),
+        }
+        let words = slice.get_mapped_range().map(|view| trusted::words(&view)).map_err(|e| lost(&e));
+        staging.unmap();
+        words
+    }
+}

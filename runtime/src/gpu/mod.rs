@@ -1,0 +1,29 @@
+//! The GPU backend: WGSL compute shaders on wgpu (Vulkan, Metal, DX12, WebGPU).
+//!
+//! It executes the plans that the CPU backend executes, with the shaders of `nijimi-shaders`, each the twin of a CPU
+//! kernel. [`Gpu`] is a device; [`Weights`] lie on it, quantized as in the file; an [`Executor`] has buffers, pipelines
+//! and bindings for some plans, after which a step is one command buffer with one compute pass.
+
+mod adapter;
+mod bind;
+mod cache;
+pub mod check;
+mod device;
+mod error;
+mod exec;
+mod lower;
+mod pack;
+mod pipeline;
+#[cfg(test)]
+mod tests;
+mod trusted;
+mod weights;
+
+pub use adapter::{Adapter, Choice};
+#[cfg(not(target_arch = "wasm32"))]
+pub use device::adapters;
+pub use device::{Gpu, GpuOptions, adapters_async};
+pub use error::GpuError;
+pub use exec::{ExecOptions, Executor, Storage};
+pub use nijimi_shaders::table::{Class, Tile};
+pub use weights::Weights;
