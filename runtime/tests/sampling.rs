@@ -19,7 +19,7 @@ fn session(pipeline: &Pipeline, batch: usize, threads: usize) -> Session {
 
 fn finish(mut run: Run<'_>) -> Vec<f32> {
     while run.step().unwrap().is_some() {}
-    run.pictures().to_vec()
+    run.pictures().unwrap().to_vec()
 }
 
 fn request<'a>(labels: &'a [Option<u32>], seeds: &'a [u64], sampler: &'a Sampler) -> Request<'a> {
@@ -102,7 +102,7 @@ fn guidance_weighs_two_answers() {
         let r = Request { guidance_scale, ..request(&labels, &[3], &sampler) };
         let mut run = s.run(&r).unwrap();
         run.step().unwrap();
-        run.estimate().to_vec()
+        run.estimate().unwrap().to_vec()
     };
     let (with, without) = (draw(Some(4), 1.0), draw(None, 1.0));
     assert_ne!(with, without);
@@ -146,11 +146,12 @@ fn steps_tell_where_they_are_and_the_last_estimate_is_the_picture() {
     assert_eq!(timesteps.len(), 6);
     assert!(timesteps.is_sorted_by(|a, b| a > b), "{timesteps:?}");
     assert!(run.step().unwrap().is_none());
-    for (x, x0) in run.pictures().iter().zip(run.estimate()) {
+    let pictures = run.pictures().unwrap().to_vec();
+    for (x, x0) in pictures.iter().zip(run.estimate().unwrap()) {
         assert!((x - x0).abs() <= 1e-4 * (1.0 + x.abs()), "{x} {x0}");
     }
     let bytes = run.to_u8().unwrap();
-    for (&byte, &x) in bytes.iter().zip(run.pictures()) {
+    for (&byte, &x) in bytes.iter().zip(&pictures) {
         assert_eq!(f32::from(byte), (x * 255.0).clamp(0.0, 255.0).trunc(), "{x}");
     }
 }

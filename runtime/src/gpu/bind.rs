@@ -88,9 +88,13 @@ impl Binder {
             }
         }
         let offset = self.params.len() as u64 * 4;
-        let words = words(pipeline, params)?;
-        self.params.extend(&words);
-        self.params.resize((offset + Self::UNIFORM) as usize / 4, 0);
+        // A caller may bring parameters in a buffer of its own.
+        let own = operands.iter().any(|(name, _)| *name == "p");
+        let words = if own { Vec::new() } else { words(pipeline, params)? };
+        if !own {
+            self.params.extend(&words);
+            self.params.resize((offset + Self::UNIFORM) as usize / 4, 0);
+        }
 
         let wrong = |name: &str| GpuError::Refused {
             what: pipeline.shader.label(),
@@ -98,7 +102,7 @@ impl Binder {
         };
         let entries = pipeline.interface.bindings.iter().map(|binding| {
             let find = || operands.iter().find(|(name, _)| *name == binding.name).map(|(_, operand)| *operand);
-            let resource = if binding.name == "p" {
+            let resource = if binding.name == "p" && !own {
                 let size = NonZeroU64::new((words.len() as u64 * 4).next_multiple_of(16));
                 wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer: &self.uniforms, offset, size })
             } else {
@@ -117,7 +121,7 @@ impl Binder {
             Ok(wgpu::BindGroupEntry { binding: binding.index, resource })
         });
         let entries = entries.collect::<Result<Vec<_>, GpuError>>()?;
-        if entries.len() != operands.len() + 1 {
+        if entries.len() != operands.len() + usize::from(!own) {
             return Err(GpuError::Refused {
                 what: pipeline.shader.label(),
                 message: "an operand is not used".to_string(),

@@ -157,7 +157,7 @@ impl Case {
     }
 
     fn fill(&self, executor: &Executor) -> Result<(), GpuError> {
-        let inputs = executor.plan(0).inputs().iter().zip(&self.inputs);
+        let inputs = executor.plans()[0].inputs().iter().zip(&self.inputs);
         inputs.into_iter().try_for_each(|(binding, input)| executor.write(binding.slot, input))
     }
 
@@ -173,7 +173,7 @@ impl Case {
         executor.run(0)?;
         self.untouched(&executor, poison)?;
         let mut error = 0.0f32;
-        for (output, expected) in executor.plan(0).outputs().iter().zip(&self.expected) {
+        for (output, expected) in executor.plans()[0].outputs().iter().zip(&self.expected) {
             let found = executor.read(output.slot)?;
             let largest = expected.iter().fold(1e-6f32, |m, v| m.max(v.abs()));
             for (i, (y, e)) in found.iter().zip(expected).enumerate() {
@@ -186,9 +186,34 @@ impl Case {
         Ok(Outcome { error })
     }
 
+    /// Seconds of one execution: the least of several measurements, each long enough for a clock.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn time(executor: &Executor) -> Result<f64, GpuError> {
+        let measure = |times: usize| {
+            let started = std::time::Instant::now();
+            executor.submit("timing", |pass| (0..times).for_each(|_| executor.record(0, pass)))?;
+            executor.gpu().wait(None)?;
+            Ok(started.elapsed().as_secs_f64())
+        };
+        // Once for what is done lazily.
+        measure(1)?;
+        let mut times = 1;
+        let mut seconds = measure(times)?;
+        while seconds < 0.02 && times < 4096 {
+            times *= 2;
+            seconds = measure(times)?;
+        }
+        for _ in 0..3 {
+            seconds = f64::min(seconds, measure(times)?);
+        }
+        Ok(seconds / times as f64)
+    }
+
     /// Looks at all of the arena that belongs to no activation.
     fn untouched(&self, executor: &Executor, poison: u32) -> Result<(), Mismatch> {
-        let plan = executor.plan(0);
+        let plan = &executor.plans()[0];
         let mut words = executor.arena_words()?;
         let per_word = 4 / executor.binder.storage.bytes() as usize;
         let slots = plan.steps().iter().map(|s| s.output).chain(plan.inputs().iter().map(|b| b.slot));

@@ -51,6 +51,9 @@ pub struct ExecOptions {
     pub no_subgroups: bool,
 }
 
+/// Dispatches that others than the plans may bind: those of a sampler.
+const SPARE: usize = 8;
+
 /// A dispatch, ready to be recorded.
 pub(super) struct Ready {
     pub pipeline: Arc<Pipeline>,
@@ -60,18 +63,16 @@ pub(super) struct Ready {
     pub step: usize,
 }
 
-struct Prepared {
-    plan: Plan,
-    dispatches: Vec<Ready>,
-}
-
 /// One thread of execution: an arena and scratch memory, large enough for each of its plans.
 pub struct Executor {
     gpu: Gpu,
     // The weights' buffers are held by the bind groups; this says so.
     _weights: Arc<Weights>,
-    prepared: Vec<Prepared>,
+    plans: Vec<Plan>,
+    /// By plan.
+    ready: Vec<Vec<Ready>>,
     pub(super) binder: Binder,
+    variants: Variants,
     staging: wgpu::Buffer,
     bytes: u64,
 }
@@ -134,7 +135,8 @@ impl Executor {
         let ids: usize = plans.iter().map(|plan| plan.ids().iter().map(|(_, n)| n).sum()).max().unwrap_or(0);
         let ports = plans.iter().flat_map(|plan| plan.inputs().iter().chain(plan.outputs()));
         let port = ports.map(|binding| binding.slot.len()).max().unwrap_or(0) as u64;
-        let uniforms = lowered.iter().map(Vec::len).sum::<usize>() as u64 * Binder::UNIFORM;
+        let dispatches = lowered.iter().map(Vec::len).sum::<usize>() + SPARE;
+        let uniforms = dispatches as u64 * Binder::UNIFORM;
         let own = arena * options.storage.bytes() + scratch + ids as u64 * 4 + port * 4 + uniforms;
         let needed = own.saturating_add(limit.reserved);
         if needed > limit.allowed {
@@ -145,30 +147,25 @@ impl Executor {
         let staging = gpu.buffer("staging", port * 4, BufferUsages::MAP_READ | BufferUsages::COPY_DST)?;
         let shaders: Vec<Shader> = lowered.iter().flatten().map(|(_, dispatch)| dispatch.shader.clone()).collect();
         let mut pipelines = gpu.pipelines(&shaders)?.into_iter();
-        let mut prepared = Vec::new();
+        let mut ready = Vec::new();
         for (plan, dispatches) in plans.iter().zip(&lowered) {
-            let mut ready = Vec::new();
+            let mut own = Vec::new();
             for ((step, dispatch), pipeline) in dispatches.iter().zip(&mut pipelines) {
                 let name = &plan.steps()[*step].name;
                 let group = binder.bind(name, &pipeline, &dispatch.operands, &dispatch.params)?;
                 let grid = dispatch.grid.map(|n| n as u32);
-                ready.push(Ready { pipeline, group, grid, step: *step });
+                own.push(Ready { pipeline, group, grid, step: *step });
             }
-            prepared.push(Prepared { plan: plan.clone(), dispatches: ready });
+            ready.push(own);
         }
         binder.flush()?;
         drop(lowered);
-        Ok(Self { gpu: gpu.clone(), _weights: weights, prepared, binder, staging, bytes: own })
+        Ok(Self { gpu: gpu.clone(), _weights: weights, plans, ready, binder, variants, staging, bytes: own })
     }
 
     /// The plans, in the order in which they were given.
-    pub fn plans(&self) -> impl Iterator<Item = &Plan> {
-        self.prepared.iter().map(|p| &p.plan)
-    }
-
-    /// A plan.
-    pub fn plan(&self, i: usize) -> &Plan {
-        &self.prepared[i].plan
+    pub fn plans(&self) -> &[Plan] {
+        &self.plans
     }
 
     /// Bytes of device memory, weights not counted.
@@ -181,9 +178,28 @@ impl Executor {
         &self.gpu
     }
 
+    /// Makes dispatches of another's on this executor's memory, at most [`SPARE`].
+    pub(super) fn prepare(&mut self, dispatches: &[lower::Dispatch<'_>]) -> Result<Vec<Ready>, GpuError> {
+        let shaders: Vec<Shader> = dispatches.iter().map(|dispatch| dispatch.shader.clone()).collect();
+        let pipelines = self.gpu.pipelines(&shaders)?;
+        let ready = dispatches.iter().zip(pipelines).map(|(dispatch, pipeline)| {
+            let label = pipeline.shader.label();
+            let group = self.binder.bind(&label, &pipeline, &dispatch.operands, &dispatch.params)?;
+            Ok(Ready { pipeline, group, grid: dispatch.grid.map(|n| n as u32), step: 0 })
+        });
+        let ready = ready.collect::<Result<_, GpuError>>()?;
+        self.binder.flush()?;
+        Ok(ready)
+    }
+
+    /// What decides between variants here.
+    pub(super) const fn variants(&self) -> Variants {
+        self.variants
+    }
+
     /// Records a plan's dispatches.
     pub(super) fn record(&self, plan: usize, pass: &mut wgpu::ComputePass<'_>) {
-        self.prepared[plan].dispatches.iter().for_each(|ready| ready.record(pass));
+        self.ready[plan].iter().for_each(|ready| ready.record(pass));
     }
 
     /// Sets the ids of the inputs of ids, one after the other; each must be a row of its table.
@@ -224,7 +240,7 @@ impl Executor {
     /// # Errors
     /// Those of the device.
     pub fn run(&self, plan: usize) -> Result<(), GpuError> {
-        self.submit("execution", |pass| self.record(plan, pass))
+        self.submit("execution", |pass| self.record(plan, pass)).map(drop)
     }
 
     /// Executes a plan and looks at each result.
@@ -232,9 +248,9 @@ impl Executor {
     /// # Errors
     /// [`ExecError::NotFinite`] names the first operation that made a NaN or an infinity.
     pub fn run_checked(&self, plan: usize) -> Result<(), Error> {
-        let Prepared { plan, dispatches } = &self.prepared[plan];
+        let (plan, ready) = (&self.plans[plan], &self.ready[plan]);
         for (i, step) in plan.steps().iter().enumerate() {
-            let own = || dispatches.iter().filter(|ready| ready.step == i);
+            let own = || ready.iter().filter(|ready| ready.step == i);
             self.submit(&step.name, |pass| own().for_each(|ready| ready.record(pass)))?;
             let output = self.read_any(step.output)?;
             if let Some(index) = output.iter().position(|v| !v.is_finite()) {
@@ -248,11 +264,15 @@ impl Executor {
     }
 
     /// Submits one compute pass.
-    pub(super) fn submit(&self, what: &str, record: impl FnOnce(&mut wgpu::ComputePass<'_>)) -> Result<(), GpuError> {
+    pub(super) fn submit(
+        &self,
+        what: &str,
+        record: impl FnOnce(&mut wgpu::ComputePass<'_>),
+    ) -> Result<wgpu::SubmissionIndex, GpuError> {
         self.gpu.scoped(what, 0, || {
             let mut encoder = self.gpu.device().create_command_encoder(&Default::default());
             record(&mut encoder.begin_compute_pass(&Default::default()));
-            self.gpu.queue().submit([encoder.finish()]);
+            self.gpu.queue().submit([encoder.finish()])
         })
     }
 
@@ -292,8 +312,8 @@ impl Executor {
 
     /// Each dispatch's shader, in order: what a plan needs.
     pub fn shaders(&self, plan: usize) -> impl Iterator<Item = (&str, &Shader)> {
-        let Prepared { plan, dispatches } = &self.prepared[plan];
-        dispatches.iter().map(|ready| (plan.steps()[ready.step].name.as_str(), &ready.pipeline.shader))
+        let (plan, ready) = (&self.plans[plan], &self.ready[plan]);
+        ready.iter().map(|ready| (plan.steps()[ready.step].name.as_str(), &ready.pipeline.shader))
     }
 }
 
@@ -316,11 +336,38 @@ impl Gpu {
         staging: &wgpu::Buffer,
         bytes: u64,
     ) -> Result<Vec<u32>, GpuError> {
+        self.read_back(bytes, staging, |encoder| encoder.copy_buffer_to_buffer(buffer, offset, staging, 0, bytes))
+    }
+
+    /// Copies the beginnings of several buffers to the host, one after the other.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) fn download_all(
+        &self,
+        parts: &[(&wgpu::Buffer, u64)],
+        staging: &wgpu::Buffer,
+    ) -> Result<Vec<u32>, GpuError> {
+        let total = parts.iter().map(|(_, bytes)| bytes).sum();
+        self.read_back(total, staging, |encoder| {
+            let mut to = 0;
+            for (buffer, bytes) in parts {
+                encoder.copy_buffer_to_buffer(buffer, 0, staging, to, *bytes);
+                to += bytes;
+            }
+        })
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn read_back(
+        &self,
+        bytes: u64,
+        staging: &wgpu::Buffer,
+        copy: impl FnOnce(&mut wgpu::CommandEncoder),
+    ) -> Result<Vec<u32>, GpuError> {
         let arrived = Arc::new(std::sync::Mutex::new(None));
         let (sender, slice) = (arrived.clone(), staging.slice(..bytes));
         self.scoped("reading back", bytes, || {
             let mut encoder = self.0.device.create_command_encoder(&Default::default());
-            encoder.copy_buffer_to_buffer(buffer, offset, staging, 0, bytes);
+            copy(&mut encoder);
             self.0.queue.submit([encoder.finish()]);
             slice.map_async(wgpu::MapMode::Read, move |result| {
                 *sender.lock().unwrap_or_else(|e| e.into_inner()) = Some(result);

@@ -112,6 +112,11 @@ impl Variants {
         Shader::new(kernel).flag(Flag::F16, self.f16)
     }
 
+    /// Invocations of a group of an elementwise kernel.
+    pub const fn flat_width(&self) -> u32 {
+        table::flat(self.class)
+    }
+
     /// An elementwise kernel.
     pub fn flat(&self, kernel: Kernel) -> Shader {
         self.shader(kernel).constant("WX", table::flat(self.class))

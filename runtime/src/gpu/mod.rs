@@ -14,6 +14,7 @@ mod exec;
 mod lower;
 mod pack;
 mod pipeline;
+mod sampling;
 #[cfg(test)]
 mod tests;
 mod trusted;
@@ -26,4 +27,6 @@ pub use device::{Gpu, GpuOptions, adapters_async};
 pub use error::GpuError;
 pub use exec::{ExecOptions, Executor, Storage};
 pub use nijimi_shaders::table::{Class, Tile};
+pub use sampling::Values;
+pub(crate) use sampling::{DeviceRun, Ports as DevicePorts, StepInput};
 pub use weights::Weights;

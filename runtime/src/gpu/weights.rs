@@ -53,7 +53,7 @@ impl Weights {
             WeightKind::Linear { out, inp } => self.matrix(dtype, data, out, 1, inp)?,
             WeightKind::Vector { .. } | WeightKind::Table { .. } => {
                 let mut values = vec![0.0f32; kind.elements()];
-                quant::decode(dtype, data, &mut values)?;
+                quant::decode(dtype, data, &mut values).map_err(ExecError::from)?;
                 let words: Vec<u32> = values.iter().map(|v| v.to_bits()).collect();
                 let needed = words.len() as u64 * 4;
                 let limit = "max_storage_buffer_binding_size";

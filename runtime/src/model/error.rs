@@ -110,6 +110,9 @@ pub enum RequestError {
         /// What was asked for.
         scale: f32,
     },
+    /// Something that only a device does.
+    #[error("the session runs on the CPU, and has no device to draw on: load the model with Pipeline::load_on")]
+    NoDevice,
     /// A NaN or an infinity: the weights are damaged, or the guidance is too strong.
     #[error("step {step} of {total}: {source}")]
     NotFinite {

@@ -1,16 +1,21 @@
 //! A file's tensors, against what the network expects.
 
 use super::ModelError;
-use crate::cpu::exec::Weights;
+use crate::Error;
 use crate::gguf::File;
-use crate::graph::Graph;
+use crate::graph::{Graph, WeightKind};
+use crate::quant::DType;
 use alloc::borrow::ToOwned;
 use alloc::vec;
 
-/// Packs the tensors that the graph names. Every tensor of the file must be one of them, and have its shape.
-pub(super) fn weights(file: &File<'_>, graph: &Graph) -> Result<Weights, ModelError> {
+/// Hands the tensors that the graph names to `push`, in its order. Every tensor of the file must be one of them, and have
+/// its shape.
+pub(super) fn weights(
+    file: &File<'_>,
+    graph: &Graph,
+    mut push: impl FnMut(WeightKind, DType, &[u8]) -> Result<(), Error>,
+) -> Result<(), Error> {
     let mut used = vec![false; file.tensors().len()];
-    let mut weights = Weights::new();
     for weight in graph.weights() {
         let expected = weight.kind.ne();
         let (i, tensor) = file
@@ -19,15 +24,17 @@ pub(super) fn weights(file: &File<'_>, graph: &Graph) -> Result<Weights, ModelEr
             .find(|(_, tensor)| tensor.name == weight.name)
             .ok_or_else(|| ModelError::MissingTensor { name: weight.name.clone(), expected })?;
         if tensor.ne != expected {
-            return Err(ModelError::TensorShape { name: weight.name.clone(), found: tensor.ne, expected });
+            return Err(ModelError::TensorShape { name: weight.name.clone(), found: tensor.ne, expected }.into());
         }
-        weights
-            .push(weight.kind, tensor.dtype, tensor.data)
-            .map_err(|source| ModelError::Tensor { name: weight.name.clone(), source })?;
+        push(weight.kind, tensor.dtype, tensor.data).map_err(|e| match e {
+            // What is wrong with the tensor; a device's own troubles stay what they are.
+            Error::Exec(source) => ModelError::Tensor { name: weight.name.clone(), source }.into(),
+            e => e,
+        })?;
         used[i] = true;
     }
     match file.tensors().zip(used).find(|(_, used)| !used) {
-        Some((tensor, _)) => Err(ModelError::ExtraTensor { name: tensor.name.to_owned(), found: tensor.ne }),
-        None => Ok(weights),
+        Some((tensor, _)) => Err(ModelError::ExtraTensor { name: tensor.name.to_owned(), found: tensor.ne }.into()),
+        None => Ok(()),
     }
 }

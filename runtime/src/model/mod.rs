@@ -22,6 +22,7 @@
 //! }
 //! ```
 
+mod engine;
 mod error;
 mod info;
 mod load;

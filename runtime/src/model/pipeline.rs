@@ -1,9 +1,9 @@
 //! A model in memory: its description and packed weights.
 
+use super::engine::Placed;
 use super::session::{Session, SessionOptions};
 use super::{Info, RequestError, load};
 use crate::Error;
-use crate::cpu::exec::Weights;
 use crate::gguf::File;
 use crate::sampler::{Config, Method, Sampler};
 use alloc::borrow::ToOwned;
@@ -17,7 +17,7 @@ pub struct Pipeline {
 
 pub(super) struct Model {
     pub info: Info,
-    pub weights: Arc<Weights>,
+    pub weights: Placed,
 }
 
 impl Pipeline {
@@ -28,8 +28,21 @@ impl Pipeline {
     /// of another shape than the network's.
     pub fn load(file: &File<'_>) -> Result<Self, Error> {
         let info = Info::read(file)?;
-        let weights = load::weights(file, &info.network.graph(1)?)?;
-        Ok(Self { model: Arc::new(Model { info, weights: Arc::new(weights) }) })
+        let mut weights = crate::cpu::exec::Weights::new();
+        load::weights(file, &info.network.graph(1)?, |kind, dtype, data| Ok(weights.push(kind, dtype, data)?))?;
+        Ok(Self { model: Arc::new(Model { info, weights: Placed::Cpu(Arc::new(weights)) }) })
+    }
+
+    /// Loads a model into a device's memory, quantized as it is in the file. Its sessions run there.
+    ///
+    /// # Errors
+    /// As [`Self::load`], and what the device has against it.
+    #[cfg(feature = "gpu")]
+    pub fn load_on(gpu: &crate::gpu::Gpu, file: &File<'_>) -> Result<Self, Error> {
+        let info = Info::read(file)?;
+        let mut weights = crate::gpu::Weights::new(gpu);
+        load::weights(file, &info.network.graph(1)?, |kind, dtype, data| weights.push(kind, dtype, data))?;
+        Ok(Self { model: Arc::new(Model { info, weights: Placed::Gpu(Arc::new(weights)) }) })
     }
 
     /// What the file says of the model.

@@ -1,12 +1,11 @@
 //! A run: one batch of pictures, from noise, one step at a time.
 
 use super::RequestError;
+use super::engine::{At, Which};
 use super::session::Session;
 use crate::Error;
-use crate::cpu::exec::ExecError;
-use crate::guidance::{self, GuidanceError};
-use crate::rng::normal_fill;
-use crate::sampler::{self, SamplerError, StepCoefficients};
+use crate::sampler::StepCoefficients;
+use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -18,6 +17,14 @@ pub(super) struct Settings<'a> {
     pub plan: usize,
     pub guidance_scale: f32,
     pub steps: &'a [StepCoefficients],
+    pub first_timestep: u32,
+}
+
+impl Settings<'_> {
+    /// The noise level of a step, as the network knows it.
+    pub fn timestep(&self, index: usize) -> u32 {
+        self.steps[index].t as u32 + self.first_timestep
+    }
 }
 
 /// A step that was made.
@@ -32,6 +39,9 @@ pub struct StepInfo {
 }
 
 /// Pictures in the making. It borrows the session, whose memory it uses.
+///
+/// On a device, a step is submitted and not waited for (two are under way at the most); what is read back is waited
+/// for. A run may be dropped at any step.
 pub struct Run<'a> {
     session: &'a mut Session,
     settings: Settings<'a>,
@@ -39,38 +49,27 @@ pub struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    pub(super) fn start(session: &'a mut Session, settings: Settings<'a>) -> Self {
-        let picture = session.noise.len();
-        session.x.fill(0.0);
-        session.estimate.fill(0.0);
-        for (x, &seed) in session.x.chunks_exact_mut(picture).zip(&session.seeds[..settings.pictures]) {
-            normal_fill(seed, 0, x);
-        }
-        Self { session, settings, next: 0 }
+    pub(super) fn start(session: &'a mut Session, settings: Settings<'a>) -> Result<Self, Error> {
+        let Session { engine, seeds, ids, .. } = &mut *session;
+        engine.start(&seeds[..settings.pictures], ids)?;
+        Ok(Self { session, settings, next: 0 })
     }
 
     /// Makes the next step; `None` when all are made.
     ///
     /// # Errors
-    /// [`RequestError::NotFinite`] if a NaN or an infinity appears, with the first operation that made it. The run is
-    /// then lost; the session is not.
+    /// [`RequestError::NotFinite`] if a NaN or an infinity appears, with the first operation that made it; on a device
+    /// only [`Self::pictures`], [`Self::estimate`] and [`Self::write_u8`] find it. The run is then lost; the session is
+    /// not.
     pub fn step(&mut self) -> Result<Option<StepInfo>, Error> {
         let (index, total) = (self.next, self.settings.steps.len());
-        let Some(coefficients) = self.settings.steps.get(index) else { return Ok(None) };
-        let timestep = coefficients.t as u32 + self.session.model.info.first_timestep;
-        let lost = |source| RequestError::NotFinite { step: index + 1, total, source };
-
-        self.fill(timestep);
-        let Session { exec, ids, .. } = &mut *self.session;
-        exec.run(self.settings.plan, ids);
-        self.guide()?;
-        if !finite(&self.session.eps[..self.used()]) {
-            return Err(lost(self.trace(timestep)).into());
+        if index == total {
+            return Ok(None);
         }
-        self.update(coefficients)?;
-        if !finite(self.pictures()) || !finite(self.estimate()) {
-            return Err(lost(not_finite("sampler", "step", self.pictures())).into());
-        }
+        let timestep = self.settings.timestep(index);
+        let Session { engine, seeds, ids, .. } = &mut *self.session;
+        let seeds = &seeds[..self.settings.pictures];
+        engine.step(At { settings: &self.settings, index, timestep, seeds, ids })?;
         self.next += 1;
         Ok(Some(StepInfo { index, total, timestep }))
     }
@@ -86,21 +85,33 @@ impl<'a> Run<'a> {
     }
 
     /// The pictures as they are, noisy until the last step: `(n, h, w, c)`, in the model's range, not clipped.
-    pub fn pictures(&self) -> &[f32] {
-        &self.session.x[..self.used()]
+    ///
+    /// # Errors
+    /// None on the CPU; on a device what it has to say, and [`RequestError::NotFinite`].
+    pub fn pictures(&mut self) -> Result<&[f32], Error> {
+        self.values(Which::Pictures)
     }
 
     /// What the clean pictures will be, as the network guessed at the last step; zeros before the first. Shape and
     /// range as of [`Self::pictures`].
-    pub fn estimate(&self) -> &[f32] {
-        &self.session.estimate[..self.used()]
+    ///
+    /// # Errors
+    /// As [`Self::pictures`].
+    pub fn estimate(&mut self) -> Result<&[f32], Error> {
+        self.values(Which::Estimate)
+    }
+
+    fn values(&mut self, which: Which) -> Result<&[f32], Error> {
+        let n = self.used();
+        let Session { engine, seeds, ids, .. } = &mut *self.session;
+        engine.values(which, n, last(&self.settings, self.next, seeds, ids))
     }
 
     /// The pictures as bytes, `(n, h, w, c)`: the model's range mapped to 0 to 255 as [`crate::cpu::to_u8`] does.
     ///
     /// # Errors
-    /// None after a step that succeeded.
-    pub fn to_u8(&self) -> Result<Vec<u8>, Error> {
+    /// As [`Self::pictures`].
+    pub fn to_u8(&mut self) -> Result<Vec<u8>, Error> {
         let mut bytes = vec![0; self.used()];
         self.write_u8(&mut bytes)?;
         Ok(bytes)
@@ -109,68 +120,57 @@ impl<'a> Run<'a> {
     /// [`Self::to_u8`] into memory of the caller's, as long as [`Self::pictures`].
     ///
     /// # Errors
-    /// Another length.
-    pub fn write_u8(&self, out: &mut [u8]) -> Result<(), Error> {
-        Ok(crate::cpu::to_u8(self.session.model.info.range, self.pictures(), out)?)
+    /// Another length, and as [`Self::pictures`].
+    pub fn write_u8(&mut self, out: &mut [u8]) -> Result<(), Error> {
+        if out.len() != self.used() {
+            let expected = self.used().to_string();
+            return Err(
+                RequestError::Range { what: "bytes for pictures", found: out.len().to_string(), expected }.into()
+            );
+        }
+        let Session { engine, seeds, ids, .. } = &mut *self.session;
+        engine.write_u8(out, last(&self.settings, self.next, seeds, ids))
     }
 
     /// Elements in use.
     fn used(&self) -> usize {
-        self.settings.pictures * self.session.noise.len()
-    }
-
-    /// Writes the network's inputs, which each execution overwrites.
-    fn fill(&mut self, timestep: u32) {
-        let Session { exec, ports, x, .. } = &mut *self.session;
-        let ports = ports[self.settings.plan];
-        exec.slot_mut(ports.x).chunks_exact_mut(x.len()).for_each(|half| half.copy_from_slice(x));
-        exec.slot_mut(ports.t).fill(timestep as f32);
-    }
-
-    /// Takes the network's answer, guided if the run is.
-    fn guide(&mut self) -> Result<(), GuidanceError> {
-        let Session { exec, ports, eps, .. } = &mut *self.session;
-        let (answer, unconditional) = exec.slot(ports[self.settings.plan].eps).split_at(eps.len());
-        if self.settings.plan == 0 {
-            eps.copy_from_slice(answer);
-            return Ok(());
-        }
-        eps.copy_from_slice(unconditional);
-        guidance::classifier_free(self.settings.guidance_scale, answer, eps)
-    }
-
-    /// Executes the step's plan again, looking at each result, to find where a number was lost.
-    fn trace(&mut self, timestep: u32) -> ExecError {
-        self.fill(timestep);
-        let Session { exec, ids, eps, .. } = &mut *self.session;
-        let found = exec.run_checked(self.settings.plan, ids);
-        found.err().unwrap_or_else(|| not_finite("guidance", "classifier_free", eps))
-    }
-
-    /// One level on, each picture with its own noise.
-    fn update(&mut self, c: &StepCoefficients) -> Result<(), SamplerError> {
-        let Session { x, eps, estimate, noise, seeds, .. } = &mut *self.session;
-        let picture = noise.len();
-        let pictures =
-            x.chunks_exact_mut(picture).zip(eps.chunks_exact(picture)).zip(estimate.chunks_exact_mut(picture));
-        for (((x, eps), x0), &seed) in pictures.zip(&seeds[..self.settings.pictures]) {
-            let mut fresh: &[f32] = &[];
-            if c.sigma != 0.0 {
-                // Draw 0 is the initial noise.
-                normal_fill(seed, self.next as u32 + 1, noise);
-                fresh = noise;
-            }
-            sampler::step(c, x, eps, fresh, x0)?;
-        }
-        Ok(())
+        self.settings.pictures * self.session.picture()
     }
 }
 
-fn finite(values: &[f32]) -> bool {
-    values.iter().all(|v| v.is_finite())
+#[cfg(feature = "gpu")]
+impl Run<'_> {
+    /// The values on the device of a session that has one, without a copy to the host: a storage buffer of f32,
+    /// `(n, h, w, c)`, in the model's range, not clipped. It is the session's; commands that the caller submits after
+    /// [`Self::step`] see what that step made.
+    pub fn buffer(&self, which: crate::gpu::Values) -> Option<&wgpu::Buffer> {
+        match &self.session.engine {
+            super::engine::Engine::Gpu(engine) => Some(engine.buffer(which)),
+            super::engine::Engine::Cpu(_) => None,
+        }
+    }
+
+    /// Draws picture `picture` into a texture of the same device, of the format `rgba8unorm` and usable as a storage
+    /// texture: each pixel is enlarged to fill it. Nothing is copied to the host, and nothing is waited for.
+    ///
+    /// # Errors
+    /// A picture out of range, a session on the CPU, or what the device has to say.
+    pub fn draw_into(&self, which: crate::gpu::Values, picture: usize, view: &wgpu::TextureView) -> Result<(), Error> {
+        let network = &self.session.model.info.network;
+        if picture >= self.len() {
+            let (found, expected) = (picture.to_string(), alloc::format!("0 to {}", self.len() - 1));
+            return Err(RequestError::Range { what: "picture", found, expected }.into());
+        }
+        let super::engine::Engine::Gpu(engine) = &self.session.engine else {
+            return Err(RequestError::NoDevice.into());
+        };
+        Ok(engine.draw_into(which, [picture, network.height, network.width, network.in_channels], view)?)
+    }
 }
 
-fn not_finite(step: &str, kind: &'static str, values: &[f32]) -> ExecError {
-    let index = values.iter().position(|v| !v.is_finite()).unwrap_or(0);
-    ExecError::NotFinite { step: step.into(), kind, value: alloc::format!("{}", values[index]), index }
+/// The step made last.
+fn last<'a>(settings: &'a Settings<'a>, next: usize, seeds: &'a [u64], ids: &'a [Option<u32>]) -> Option<At<'a>> {
+    let index = next.checked_sub(1)?;
+    let timestep = settings.timestep(index);
+    Some(At { settings, index, timestep, seeds: &seeds[..settings.pictures], ids })
 }

@@ -1,14 +1,12 @@
 //! A session: plans, memory and threads for runs of up to a batch of pictures.
 
 use super::RequestError;
+use super::engine::{Engine, Sizes};
 use super::pipeline::{Model, Pipeline};
 use super::run::{Run, Settings};
 use crate::Error;
-use crate::cpu::Context;
-use crate::cpu::exec::{ExecError, Executor, MemoryLimit};
 use crate::graph::Graph;
-use crate::nn::BookUnet;
-use crate::plan::{Plan, PlanOptions, Slot};
+use crate::plan::Plan;
 use crate::sampler::Sampler;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -57,29 +55,14 @@ pub fn batch_seeds(first: u64, n: usize) -> Vec<u64> {
     (0..n as u64).map(|i| first.wrapping_add(i)).collect()
 }
 
-/// Where a plan's inputs and output lie.
-#[derive(Clone, Copy)]
-pub(super) struct Ports {
-    pub x: Slot,
-    pub t: Slot,
-    pub eps: Slot,
-}
-
 /// Everything that runs use; nothing is allocated afterwards. It holds on to its model, and can be sent to another
 /// thread.
 pub struct Session {
     pub(super) model: Arc<Model>,
-    pub(super) exec: Executor,
-    /// Of the plan for the batch, and of the one for twice the batch, if guidance was asked for.
-    pub(super) ports: Vec<Ports>,
-    pub(super) batch: usize,
-    /// The pictures, between steps.
-    pub(super) x: Vec<f32>,
-    /// The network's answer, guidance applied.
-    pub(super) eps: Vec<f32>,
-    pub(super) estimate: Vec<f32>,
-    /// One picture's fresh noise.
-    pub(super) noise: Vec<f32>,
+    pub(super) engine: Engine,
+    /// Whether there is a plan for twice the batch.
+    guided: bool,
+    batch: usize,
     pub(super) ids: Vec<Option<u32>>,
     pub(super) seeds: Vec<u64>,
 }
@@ -91,33 +74,26 @@ impl Session {
         let batch = options.batch;
         in_range("batch", batch, 1, MAX_BATCH)?;
         let guided = options.guidance && network.label_count > 0;
-        let sizes = if guided { &[batch, 2 * batch][..] } else { &[batch][..] };
+        let counts = if guided { &[batch, 2 * batch][..] } else { &[batch][..] };
+        let graphs = counts.iter().map(|&n| network.graph(n)).collect::<Result<Vec<Graph>, _>>()?;
 
-        let graphs = sizes.iter().map(|&n| network.graph(n)).collect::<Result<Vec<Graph>, _>>()?;
-        // The limit is the session's: the executor adds up what it and the buffers below take.
-        let plan = |graph| Plan::new(graph, &PlanOptions::default()).map(|plan| (graph, plan));
-        let plans = graphs.iter().map(plan).collect::<Result<Vec<_>, _>>()?;
-        let ports =
-            plans.iter().map(|(_, plan)| ports(plan)).collect::<Option<Vec<Ports>>>().ok_or(ExecError::Weights)?;
-
-        let picture = network.height * network.width * network.in_channels;
-        let elements = batch * picture;
-        let per_picture = (2 * size_of::<Option<u32>>() + size_of::<u64>()) as u64;
-        let reserved = (3 * elements as u64 + picture as u64) * 4 + batch as u64 * per_picture;
-        let limit = MemoryLimit { allowed: options.memory_limit.unwrap_or(u64::MAX), reserved };
-        let exec = Executor::new(Context::new(options.threads), model.weights.clone(), plans, limit)?;
-        Ok(Self {
-            exec,
-            ports,
+        let (ids, seeds) = (vec![None; 2 * batch], vec![0; batch]);
+        let sizes = Sizes {
             batch,
-            x: vec![0.0; elements],
-            eps: vec![0.0; elements],
-            estimate: vec![0.0; elements],
-            noise: vec![0.0; picture],
-            ids: vec![None; 2 * batch],
-            seeds: vec![0; batch],
-            model,
-        })
+            picture: network.height * network.width * network.in_channels,
+            range: model.info.range,
+            threads: options.threads,
+            allowed: options.memory_limit.unwrap_or(u64::MAX),
+            reserved: own_bytes(&ids, &seeds) as u64,
+        };
+        let engine = Engine::new(&model.weights, &graphs, &sizes)?;
+        Ok(Self { engine, guided, batch, ids, seeds, model })
+    }
+
+    /// Values of one picture.
+    pub(super) fn picture(&self) -> usize {
+        let network = &self.model.info.network;
+        network.height * network.width * network.in_channels
     }
 
     /// The most pictures of one run.
@@ -125,15 +101,14 @@ impl Session {
         self.batch
     }
 
-    /// Bytes of memory that the session takes, weights not counted.
+    /// Bytes of memory that the session takes, on the machine and on the device, weights not counted.
     pub fn bytes(&self) -> usize {
-        let buffers = (self.x.len() + self.eps.len() + self.estimate.len() + self.noise.len()) * 4;
-        self.exec.bytes() + buffers + self.ids.len() * size_of::<Option<u32>>() + self.seeds.len() * size_of::<u64>()
+        self.engine.bytes() + own_bytes(&self.ids, &self.seeds)
     }
 
     /// The plans: for the batch, and, with guidance, for twice the batch.
     pub fn plans(&self) -> &[Plan] {
-        self.exec.plans()
+        self.engine.plans()
     }
 
     /// One evaluation of the network, for samplers of the caller's own: `x` is `(n, h, w, c)`, `timestep` as the network
@@ -145,17 +120,11 @@ impl Session {
     pub fn predict(&mut self, x: &[f32], timestep: u32, labels: &[Option<u32>]) -> Result<&[f32], Error> {
         let n = labels.len();
         in_range("number of pictures", n, 1, self.batch)?;
-        in_range("values of x", x.len(), n * self.noise.len(), n * self.noise.len())?;
+        in_range("values of x", x.len(), n * self.picture(), n * self.picture())?;
         self.check_labels(labels)?;
         self.ids.fill(None);
         self.ids[..n].copy_from_slice(labels);
-        let ports = self.ports[0];
-        let input = self.exec.slot_mut(ports.x);
-        input[..x.len()].copy_from_slice(x);
-        input[x.len()..].fill(0.0);
-        self.exec.slot_mut(ports.t).fill(timestep as f32);
-        self.exec.run(0, &self.ids);
-        Ok(&self.exec.slot(ports.eps)[..x.len()])
+        self.engine.predict(x, timestep, &self.ids)
     }
 
     fn check_labels(&self, labels: &[Option<u32>]) -> Result<(), RequestError> {
@@ -182,7 +151,7 @@ impl Session {
         let scale = request.guidance_scale;
         let conditional = request.labels.iter().any(Option::is_some);
         let guided = conditional && scale != 1.0 && scale != 0.0;
-        if guided && self.ports.len() < 2 {
+        if guided && !self.guided {
             return Err(RequestError::GuidanceNotPlanned { scale }.into());
         }
         // The second half stays without labels; with scale 0 all of them do.
@@ -192,15 +161,20 @@ impl Session {
         }
         self.seeds.fill(0);
         self.seeds[..n].copy_from_slice(request.seeds);
-        let settings =
-            Settings { pictures: n, plan: usize::from(guided), guidance_scale: scale, steps: request.sampler.steps() };
-        Ok(Run::start(self, settings))
+        let settings = Settings {
+            pictures: n,
+            plan: usize::from(guided),
+            guidance_scale: scale,
+            steps: request.sampler.steps(),
+            first_timestep: self.model.info.first_timestep,
+        };
+        Run::start(self, settings)
     }
 }
 
-fn ports(plan: &Plan) -> Option<Ports> {
-    let x = plan.input(BookUnet::PICTURE)?;
-    Some(Ports { x, t: plan.input(BookUnet::TIME)?, eps: plan.output(BookUnet::PICTURE)? })
+/// Bytes of the lists that a session keeps.
+fn own_bytes(ids: &[Option<u32>], seeds: &[u64]) -> usize {
+    size_of_val(ids) + size_of_val(seeds)
 }
 
 fn check(ok: bool, what: &'static str, found: impl ToString, expected: impl Into<String>) -> Result<(), RequestError> {

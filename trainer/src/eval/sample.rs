@@ -97,7 +97,7 @@ impl Model {
                     _ = std::io::stderr().flush();
                 }
             }
-            pictures.extend(run.pictures().iter().map(|v| ((v - low) / (high - low)).clamp(0.0, 1.0)));
+            pictures.extend(run.pictures()?.iter().map(|v| ((v - low) / (high - low)).clamp(0.0, 1.0)));
         }
         if terminal {
             eprint!("\r\x1b[K");

@@ -1,0 +1,88 @@
+//! Speed of the GPU backend's matrix products, by tile: what `shaders/src/table.rs` is made from.
+//!
+//! ```sh
+//! cargo run --release -p nijimi-runtime --features gpu --example gpu_speed [-- FILTER]
+//! ```
+
+use nijimi_runtime::gpu::check::Case;
+use nijimi_runtime::gpu::{Choice, Class, ExecOptions, Gpu, GpuOptions, Storage, Tile};
+use nijimi_runtime::graph::{Graph, Shape};
+use nijimi_runtime::quant::DType;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let filter = std::env::args().nth(1).unwrap_or_default();
+    let gpu = Gpu::open(&GpuOptions { choice: Choice::Any, ..Default::default() })?;
+    println!("{}", gpu.name());
+    let direct = |wx, tm, tn| Tile { tiled: false, wx, wy: 1, tm, tn, bk4: 1 };
+    let tiled = |wx, wy, tm, tn, bk4| Tile { tiled: true, wx, wy, tm, tn, bk4 };
+    let mut tiles = vec![tiled(16, 16, 4, 4, 4), tiled(16, 16, 8, 8, 2), tiled(8, 8, 8, 8, 4)];
+    if gpu.is_software() {
+        for wx in [8, 16] {
+            for (tm, tn) in [(4, 4), (8, 2), (8, 4), (16, 2), (16, 4), (8, 8), (12, 4)] {
+                tiles.push(direct(wx, tm, tn));
+            }
+        }
+    } else {
+        tiles.extend([tiled(16, 16, 4, 4, 8), tiled(16, 16, 4, 8, 4), tiled(16, 8, 8, 8, 4), tiled(32, 8, 8, 4, 4)]);
+    }
+    type Build = fn(&mut Graph) -> Result<(), Box<dyn std::error::Error>>;
+    let shapes: [(&str, Build); 4] = [
+        ("linear 1024^3", |g| {
+            let x = g.input("x", Shape::new(1, 1024, 1, 1024))?;
+            let y = g.linear("l", x, 1024, true)?;
+            Ok(g.output("y", y)?)
+        }),
+        ("conv 3x3 64->128 64x64", |g| {
+            let x = g.input("x", Shape::new(1, 64, 64, 64))?;
+            let y = g.conv2d("c", x, 128, [3, 1, 1], true)?;
+            Ok(g.output("y", y)?)
+        }),
+        ("conv 3x3 64->64 28x28 x40", |g| {
+            let x = g.input("x", Shape::new(40, 28, 28, 64))?;
+            let y = g.conv2d("c", x, 64, [3, 1, 1], true)?;
+            Ok(g.output("y", y)?)
+        }),
+        ("conv 3x3 1->64 28x28 x40", |g| {
+            let x = g.input("x", Shape::new(40, 28, 28, 1))?;
+            let y = g.conv2d("c", x, 64, [3, 1, 1], true)?;
+            Ok(g.output("y", y)?)
+        }),
+    ];
+    for (name, build) in shapes {
+        for dtype in [DType::F32, DType::F16, DType::Q8_0, DType::Q4_0] {
+            let row = format!("{name} {}", dtype.name());
+            if !row.contains(&filter) {
+                continue;
+            }
+            let mut g = Graph::new();
+            if build(&mut g).is_err() {
+                continue;
+            }
+            let macs = nijimi_runtime::plan::Plan::new(&g, &Default::default())?.macs();
+            let case = Case::new(&gpu, g, dtype, 1)?;
+            for (class, tile) in
+                [(Class::Cpu, None), (Class::Gpu, None)].into_iter().chain(tiles.iter().map(|t| (Class::Cpu, Some(*t))))
+            {
+                let options = ExecOptions { class: Some(class), tile, storage: Storage::F32, ..Default::default() };
+                let seconds = Case::time(&case.executor(&options)?)?;
+                let label = tile.map_or(format!("{class:?} table"), |t| {
+                    format!(
+                        "{}{}x{} {}x{} {}",
+                        if t.tiled { "tiled " } else { "direct " },
+                        t.wx,
+                        t.wy,
+                        t.tm,
+                        t.tn,
+                        t.bk4
+                    )
+                });
+                println!(
+                    "{row:<34} {label:<24} {:8.3} ms {:8.1} GFLOP/s",
+                    seconds * 1e3,
+                    2.0 * macs as f64 / seconds / 1e9
+                );
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,346 @@
+//! Runs on a device: pictures, guidance and the sampler's arithmetic stay there; only what is asked for is read back.
+
+use super::exec::{Executor, Ready};
+use super::lower::{Dispatch, Operand, Param, flat};
+use super::{Gpu, GpuError, trusted};
+use crate::Error;
+use crate::plan::Slot;
+use crate::rng::normal_fill;
+use crate::sampler::StepCoefficients;
+use alloc::collections::VecDeque;
+use alloc::vec;
+use alloc::vec::Vec;
+use nijimi_shaders::{Flag, Kernel, Shader};
+use wgpu::BufferUsages;
+
+/// Steps that may be under way at once: the device works on one while the next is recorded, and a run that is dropped
+/// stops soon.
+const IN_FLIGHT: usize = 2;
+/// What [`DeviceRun::first_bad`] holds while all numbers are some.
+const NONE_BAD: u32 = u32::MAX;
+
+/// Where a plan's inputs and output lie.
+#[derive(Clone, Copy)]
+pub(crate) struct Ports {
+    pub x: Slot,
+    pub t: Slot,
+    pub answer: Slot,
+}
+
+/// One step's own numbers.
+#[derive(Clone, Copy)]
+pub(crate) struct StepInput<'a> {
+    pub plan: usize,
+    pub index: usize,
+    pub timestep: u32,
+    pub guidance_scale: f32,
+    pub coefficients: &'a StepCoefficients,
+    /// One a picture.
+    pub seeds: &'a [u64],
+}
+
+/// Which values of a run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Values {
+    /// The pictures as they are, noisy until the last step.
+    Pictures,
+    /// The network's latest guess at the clean pictures.
+    Estimate,
+}
+
+/// Everything on the device that runs use beside the executor's memory.
+pub(crate) struct DeviceRun {
+    pub exec: Executor,
+    picture: usize,
+    range: [f32; 2],
+    x: wgpu::Buffer,
+    estimate: wgpu::Buffer,
+    noise: wgpu::Buffer,
+    first_bad: wgpu::Buffer,
+    bytes: wgpu::Buffer,
+    step: wgpu::Buffer,
+    staging: wgpu::Buffer,
+    /// By plan.
+    feed: Vec<Ready>,
+    guidance: Vec<Ready>,
+    /// Without noise, with noise.
+    update: Vec<Ready>,
+    to_u8: Ready,
+    submitted: VecDeque<wgpu::SubmissionIndex>,
+    fresh: Vec<f32>,
+    /// The values last read.
+    host: Vec<f32>,
+}
+
+impl DeviceRun {
+    /// Bytes of device memory for a batch, beside the executor's.
+    pub fn bytes_for(elements: usize) -> u64 {
+        elements as u64 * (5 * 4 + 1) + 1024
+    }
+
+    /// For batches of `batch` pictures of `picture` values in `range`.
+    pub fn new(
+        mut exec: Executor,
+        ports: &[Ports],
+        batch: usize,
+        picture: usize,
+        range: [f32; 2],
+    ) -> Result<Self, GpuError> {
+        let gpu = exec.gpu().clone();
+        let elements = batch * picture;
+        let memory = BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC;
+        let values = |what| gpu.buffer(what, elements as u64 * 4, memory);
+        let (x, eps, estimate, noise) =
+            (values("pictures")?, values("epsilon")?, values("estimate")?, values("noise")?);
+        let first_bad = gpu.buffer("the first step that went wrong", 4, memory)?;
+        let bytes = gpu.buffer("bytes", elements as u64, memory)?;
+        let step = gpu.buffer("a step's numbers", 48, BufferUsages::UNIFORM | BufferUsages::COPY_DST)?;
+        let staging =
+            gpu.buffer("staging", elements as u64 * 4 + 4, BufferUsages::MAP_READ | BufferUsages::COPY_DST)?;
+
+        let variants = exec.variants();
+        let grid = flat(variants.class, elements);
+        let mut feed = Vec::new();
+        let mut guidance = Vec::new();
+        for (i, ports) in ports.iter().enumerate() {
+            let inputs =
+                vec![("x", Operand::Buffer(&x)), ("input", Operand::Slot(ports.x)), ("t", Operand::Slot(ports.t))];
+            feed.push(own(&mut exec, &step, grid, variants.flat(Kernel::Feed), inputs)?);
+            let answers = vec![("answer", Operand::Slot(ports.answer)), ("eps", Operand::Buffer(&eps))];
+            let shader = variants.flat(Kernel::Guidance).flag(Flag::Guided, i == 1);
+            guidance.push(own(&mut exec, &step, grid, shader, answers)?);
+        }
+        let mut update = Vec::new();
+        for noisy in [false, true] {
+            let mut operands = vec![
+                ("x", Operand::Buffer(&x)),
+                ("eps", Operand::Buffer(&eps)),
+                ("estimate", Operand::Buffer(&estimate)),
+                ("first_bad", Operand::Buffer(&first_bad)),
+            ];
+            operands.extend(noisy.then_some(("noise", Operand::Buffer(&noise))));
+            let shader = Shader::new(Kernel::SamplerStep).constant("WX", variants.flat_width());
+            update.push(own(&mut exec, &step, grid, shader.flag(Flag::Noise, noisy), operands)?);
+        }
+        let [low, high] = range;
+        let to_u8 = Dispatch {
+            shader: Shader::new(Kernel::ToU8).constant("WX", variants.flat_width()),
+            operands: vec![("x", Operand::Buffer(&x)), ("y", Operand::Buffer(&bytes))],
+            params: vec![("n", Param::U(elements)), ("low", Param::F(low)), ("scale", Param::F(255.0 / (high - low)))],
+            grid: flat(variants.class, elements.div_ceil(4)),
+        };
+        let to_u8 = exec.prepare(&[to_u8])?.remove(0);
+        let (fresh, host) = (vec![0.0; elements], vec![0.0; elements]);
+        let submitted = VecDeque::with_capacity(IN_FLIGHT + 1);
+        let run = Self {
+            exec,
+            picture,
+            range,
+            x,
+            estimate,
+            noise,
+            first_bad,
+            bytes,
+            step,
+            staging,
+            feed,
+            guidance,
+            update,
+            to_u8,
+            submitted,
+            fresh,
+            host,
+        };
+        Ok(run)
+    }
+
+    fn gpu(&self) -> &Gpu {
+        self.exec.gpu()
+    }
+
+    /// Bytes of host memory.
+    pub fn host_bytes(&self) -> usize {
+        (self.fresh.len() + self.host.len()) * 4
+    }
+
+    /// Draws the initial noise, one seed a picture, and sets the ids.
+    pub fn start(&mut self, seeds: &[u64], ids: &[Option<u32>]) -> Result<(), GpuError> {
+        self.submitted.clear();
+        self.exec.set_ids(ids)?;
+        self.fresh.fill(0.0);
+        for (x, &seed) in self.fresh.chunks_exact_mut(self.picture).zip(seeds) {
+            normal_fill(seed, 0, x);
+        }
+        let Self { x, estimate, first_bad, fresh, host, .. } = self;
+        host.fill(0.0);
+        let queue = self.exec.gpu().queue();
+        self.exec.gpu().scoped("the initial noise", 0, || {
+            queue.write_buffer(x, 0, trusted::bytes(fresh));
+            queue.write_buffer(estimate, 0, trusted::bytes(host));
+            queue.write_buffer(first_bad, 0, trusted::bytes(&[NONE_BAD]));
+        })
+    }
+
+    /// Submits one step: the network, guidance, the sampler's update.
+    pub fn step(&mut self, s: &StepInput<'_>) -> Result<(), GpuError> {
+        if self.submitted.len() >= IN_FLIGHT {
+            let oldest = self.submitted.pop_front();
+            self.gpu().wait(oldest)?;
+        }
+        let noisy = s.coefficients.sigma != 0.0;
+        if noisy {
+            for (noise, &seed) in self.fresh.chunks_exact_mut(self.picture).zip(s.seeds) {
+                // Draw 0 is the initial noise.
+                normal_fill(seed, s.index as u32 + 1, noise);
+            }
+        }
+        self.write_step(s, noisy)?;
+        let submission = self.exec.submit("a step", |pass| {
+            self.feed[s.plan].record(pass);
+            self.exec.record(s.plan, pass);
+            self.guidance[s.plan].record(pass);
+            self.update[usize::from(noisy)].record(pass);
+        })?;
+        self.submitted.push_back(submission);
+        Ok(())
+    }
+
+    /// The numbers of `Step` in `shaders/parts/step.wgsl`, and fresh noise.
+    fn write_step(&self, s: &StepInput<'_>, noisy: bool) -> Result<(), GpuError> {
+        let c = s.coefficients;
+        let floats = [s.timestep as f32, s.guidance_scale, c.x0_from_x, c.x0_from_out];
+        // WGSL knows no infinities; beyond these nothing is finite anyway.
+        let bounds = [c.low.max(f32::MIN), c.high.min(f32::MAX)];
+        let shares = [c.x_from_x, c.x_from_x0, c.x_from_out, c.sigma];
+        let used = s.seeds.len() * self.picture;
+        let mut words = [0u32; 12];
+        let integers = [used as u32, s.index as u32];
+        let all = integers.into_iter().chain(floats.into_iter().chain(bounds).chain(shares).map(f32::to_bits));
+        words.iter_mut().zip(all).for_each(|(word, value)| *word = value);
+        let queue = self.gpu().queue();
+        self.gpu().scoped("a step's numbers", 0, || {
+            queue.write_buffer(&self.step, 0, trusted::bytes(&words));
+            if noisy {
+                queue.write_buffer(&self.noise, 0, trusted::bytes(&self.fresh[..used]));
+            }
+        })
+    }
+
+    /// The index of the first step at which a number was none, if there was one.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn first_bad(&self) -> Result<Option<usize>, GpuError> {
+        let word = self.gpu().download(&self.first_bad, 0, &self.staging, 4)?;
+        Ok(bad(word.first().copied()))
+    }
+
+    /// Reads back the first `n` values.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn values(&mut self, which: Values, n: usize) -> Result<&[f32], GpuError> {
+        let words = self.gpu().download(self.buffer(which), 0, &self.staging, n as u64 * 4)?;
+        self.host.iter_mut().zip(&words).for_each(|(value, word)| *value = f32::from_bits(*word));
+        Ok(&self.host[..n])
+    }
+
+    /// The pictures as bytes; an index of a step that went wrong, if there was one.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn write_u8(&self, out: &mut [u8]) -> Result<Option<usize>, GpuError> {
+        self.exec.submit("bytes", |pass| self.to_u8.record(pass))?;
+        let len = (out.len() as u64).next_multiple_of(4);
+        let copies = [(&self.first_bad, 4), (&self.bytes, len)];
+        let words = self.gpu().download_all(&copies, &self.staging)?;
+        let bytes: &[u8] = trusted::bytes(&words[1..]);
+        out.copy_from_slice(&bytes[..out.len()]);
+        Ok(bad(words.first().copied()))
+    }
+
+    /// One evaluation of the network for the first `x.len() / picture` pictures: plan 0.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn predict(
+        &mut self,
+        ports: &Ports,
+        x: &[f32],
+        timestep: u32,
+        ids: &[Option<u32>],
+    ) -> Result<&[f32], GpuError> {
+        self.exec.set_ids(ids)?;
+        self.fresh.fill(0.0);
+        self.fresh[..x.len()].copy_from_slice(x);
+        self.exec.write(ports.x, &self.fresh)?;
+        self.exec.write(ports.t, &vec![timestep as f32; ports.t.len()])?;
+        self.exec.run(0)?;
+        let answer = self.exec.read(ports.answer)?;
+        self.host[..x.len()].copy_from_slice(&answer[..x.len()]);
+        Ok(&self.host[..x.len()])
+    }
+
+    /// Runs the network of a step again, looking at each result.
+    pub fn trace(&mut self, s: &StepInput<'_>) -> Result<(), Error> {
+        self.write_step(s, false)?;
+        self.exec.submit("a step's inputs", |pass| self.feed[s.plan].record(pass))?;
+        self.exec.run_checked(s.plan)
+    }
+
+    /// Draws a picture (its number, height, width, channels) into a texture.
+    pub fn draw_into(
+        &self,
+        which: Values,
+        [picture, h, w, c]: [usize; 4],
+        view: &wgpu::TextureView,
+    ) -> Result<(), GpuError> {
+        let size = view.texture().size();
+        let shader = Shader::new(Kernel::ToTexture).constant("WX", 8).constant("WY", 8);
+        let pipeline = self.gpu().pipelines(&[shader])?.remove(0);
+        let [low, high] = self.range;
+        let params = [
+            ("first", Param::U(picture * self.picture)),
+            ("h", Param::U(h)),
+            ("w", Param::U(w)),
+            ("c", Param::U(c)),
+            ("low", Param::F(low)),
+            ("scale", Param::F(1.0 / (high - low))),
+        ];
+        let mut words = super::bind::words(&pipeline, &params)?;
+        words.resize(words.len().next_multiple_of(4), 0);
+        let uniform = BufferUsages::UNIFORM | BufferUsages::COPY_DST;
+        let numbers = self.gpu().buffer("a picture's numbers", words.len() as u64 * 4, uniform)?;
+        let group = self.gpu().scoped("drawing into a texture", 0, || {
+            self.gpu().queue().write_buffer(&numbers, 0, trusted::bytes(&words));
+            let entry = |binding, resource| wgpu::BindGroupEntry { binding, resource };
+            let entries = [
+                entry(0, numbers.as_entire_binding()),
+                entry(1, self.buffer(which).as_entire_binding()),
+                entry(2, wgpu::BindingResource::TextureView(view)),
+            ];
+            let layout = &pipeline.layout;
+            self.gpu().device().create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout, entries: &entries })
+        })?;
+        let grid = [size.width.div_ceil(8), size.height.div_ceil(8), 1];
+        let ready = Ready { pipeline, group, grid, step: 0 };
+        self.exec.submit("drawing into a texture", |pass| ready.record(pass)).map(drop)
+    }
+
+    /// The values, where they lie: `(n, h, w, c)`, f32, in the model's range, not clipped.
+    pub fn buffer(&self, which: Values) -> &wgpu::Buffer {
+        match which {
+            Values::Pictures => &self.x,
+            Values::Estimate => &self.estimate,
+        }
+    }
+}
+
+/// A dispatch whose parameters are the step's.
+fn own<'a>(
+    exec: &mut Executor,
+    step: &'a wgpu::Buffer,
+    grid: [usize; 3],
+    shader: Shader,
+    mut operands: Vec<(&'static str, Operand<'a>)>,
+) -> Result<Ready, GpuError> {
+    operands.push(("p", Operand::Buffer(step)));
+    exec.prepare(&[Dispatch { shader, operands, params: vec![], grid }]).map(|mut ready| ready.remove(0))
+}
+
+fn bad(word: Option<u32>) -> Option<usize> {
+    // The shader stores the step's number, from 1.
+    word.filter(|word| *word != NONE_BAD).map(|word| word as usize - 1)
+}

@@ -1,0 +1,190 @@
+//! What runs a session's steps: the CPU, or a device.
+
+mod cpu;
+#[cfg(feature = "gpu")]
+mod gpu;
+
+use super::RequestError;
+use super::run::Settings;
+use crate::Error;
+use crate::cpu::Context;
+use crate::cpu::exec::{ExecError, Executor, MemoryLimit, Weights};
+use crate::graph::Graph;
+use crate::nn::BookUnet;
+use crate::plan::{Plan, PlanOptions, Slot};
+use crate::sampler::StepCoefficients;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+pub(super) use cpu::CpuEngine;
+#[cfg(feature = "gpu")]
+pub(super) use gpu::GpuEngine;
+
+/// A model's weights, where they are used.
+pub(super) enum Placed {
+    /// Packed for the CPU's kernels.
+    Cpu(Arc<Weights>),
+    /// In a device's memory.
+    #[cfg(feature = "gpu")]
+    Gpu(Arc<crate::gpu::Weights>),
+}
+
+impl Placed {
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Cpu(weights) => weights.bytes(),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(weights) => weights.bytes() as usize,
+        }
+    }
+}
+
+/// Where a plan's inputs and output lie.
+#[derive(Clone, Copy)]
+pub(super) struct Ports {
+    pub x: Slot,
+    pub t: Slot,
+    pub eps: Slot,
+}
+
+/// What a session asks of its engine.
+pub(super) struct Sizes {
+    /// Pictures.
+    pub batch: usize,
+    /// Values of a picture.
+    pub picture: usize,
+    /// Values of black and white.
+    pub range: [f32; 2],
+    pub threads: usize,
+    /// Bytes allowed in all.
+    pub allowed: u64,
+    /// Bytes of them that the session takes itself.
+    pub reserved: u64,
+}
+
+/// A run's step: which, and for what.
+#[derive(Clone, Copy)]
+pub(super) struct At<'a> {
+    pub settings: &'a Settings<'a>,
+    pub index: usize,
+    pub timestep: u32,
+    pub seeds: &'a [u64],
+    pub ids: &'a [Option<u32>],
+}
+
+impl At<'_> {
+    pub fn coefficients(&self) -> &StepCoefficients {
+        &self.settings.steps[self.index]
+    }
+
+    /// The error of a step that made a NaN or an infinity.
+    pub fn lost(&self, source: ExecError) -> Error {
+        RequestError::NotFinite { step: self.index + 1, total: self.settings.steps.len(), source }.into()
+    }
+}
+
+/// Which values of a run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Which {
+    Pictures,
+    Estimate,
+}
+
+/// Memory and machinery of a session.
+pub(super) enum Engine {
+    // Both are large, and made once.
+    Cpu(CpuEngine),
+    #[cfg(feature = "gpu")]
+    Gpu(GpuEngine),
+}
+
+impl Engine {
+    /// For these batch sizes of one network.
+    pub fn new(weights: &Placed, graphs: &[Graph], sizes: &Sizes) -> Result<Self, Error> {
+        match weights {
+            Placed::Cpu(weights) => CpuEngine::new(weights, graphs, sizes).map(Self::Cpu),
+            #[cfg(feature = "gpu")]
+            Placed::Gpu(weights) => GpuEngine::new(weights, graphs, sizes).map(Self::Gpu),
+        }
+    }
+
+    pub fn plans(&self) -> &[Plan] {
+        match self {
+            Self::Cpu(engine) => engine.plans(),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(engine) => engine.plans(),
+        }
+    }
+
+    /// Bytes of the machine's memory and the device's, weights not counted.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Cpu(engine) => engine.bytes(),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(engine) => engine.bytes(),
+        }
+    }
+
+    /// Begins a run: initial noise, no estimate.
+    pub fn start(&mut self, seeds: &[u64], ids: &[Option<u32>]) -> Result<(), Error> {
+        match self {
+            Self::Cpu(engine) => engine.start(seeds),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(engine) => return engine.start(seeds, ids),
+        }
+        let _ = ids;
+        Ok(())
+    }
+
+    /// Makes a step, or (a device) submits it.
+    pub fn step(&mut self, at: At<'_>) -> Result<(), Error> {
+        match self {
+            Self::Cpu(engine) => engine.step(at),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(engine) => engine.step(at),
+        }
+    }
+
+    /// The first `n` values; `last` is the step made last.
+    pub fn values(&mut self, which: Which, n: usize, last: Option<At<'_>>) -> Result<&[f32], Error> {
+        let _ = last;
+        match self {
+            Self::Cpu(engine) => Ok(&engine.values(which)[..n]),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(engine) => engine.values(which, n, last),
+        }
+    }
+
+    /// The pictures as bytes.
+    pub fn write_u8(&mut self, out: &mut [u8], last: Option<At<'_>>) -> Result<(), Error> {
+        let _ = last;
+        match self {
+            Self::Cpu(engine) => engine.write_u8(out),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(engine) => engine.write_u8(out, last),
+        }
+    }
+
+    /// One evaluation of the network, plan 0.
+    pub fn predict(&mut self, x: &[f32], timestep: u32, ids: &[Option<u32>]) -> Result<&[f32], Error> {
+        match self {
+            Self::Cpu(engine) => Ok(engine.predict(x, timestep, ids)),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(engine) => engine.predict(x, timestep, ids),
+        }
+    }
+}
+
+fn ports(plans: &[(&Graph, Plan)]) -> Result<Vec<Ports>, Error> {
+    let ports = |plan: &Plan| {
+        let x = plan.input(BookUnet::PICTURE)?;
+        Some(Ports { x, t: plan.input(BookUnet::TIME)?, eps: plan.output(BookUnet::PICTURE)? })
+    };
+    let all: Option<Vec<Ports>> = plans.iter().map(|(_, plan)| ports(plan)).collect();
+    Ok(all.ok_or(ExecError::Weights)?)
+}
+
+/// The limit is the session's: the executor adds up what it and the buffers take.
+fn plans<'a>(graphs: &'a [Graph], options: &PlanOptions) -> Result<Vec<(&'a Graph, Plan)>, Error> {
+    Ok(graphs.iter().map(|graph| Plan::new(graph, options).map(|plan| (graph, plan))).collect::<Result<_, _>>()?)
+}

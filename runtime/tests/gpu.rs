@@ -1,0 +1,242 @@
+//! Models on a device: the same pictures as the CPU's, errors that name what went wrong, sessions that share a device.
+#![cfg(feature = "gpu")]
+
+#[path = "common/model.rs"]
+mod common;
+
+use common::Tiny;
+use nijimi_runtime::gguf::File;
+use nijimi_runtime::gpu::{Choice, Gpu, GpuError, GpuOptions, Values};
+use nijimi_runtime::model::{Pipeline, Request, RequestError, SessionOptions, batch_seeds};
+use nijimi_runtime::plan::PlanError;
+use nijimi_runtime::sampler::Method;
+use nijimi_runtime::{Error, cpu::exec::ExecError};
+
+const DIGITS: &[u8] = include_bytes!("../../weights/digits-q8_0.gguf");
+
+/// As the kernels' tests open theirs; a device of its own each time.
+fn open() -> Option<Gpu> {
+    let set = |name: &str, value: &str| std::env::var(name).is_ok_and(|v| v == value);
+    let choice = if set("NIJIMI_TEST_ADAPTER", "any") { Choice::Any } else { Choice::Software };
+    match Gpu::open(&GpuOptions { choice, strict_webgpu: set("NIJIMI_STRICT_WEBGPU", "1"), cache: None }) {
+        Ok(gpu) => Some(gpu),
+        Err(e) if set("NIJIMI_REQUIRE_GPU", "1") => panic!("{e}"),
+        Err(e) => {
+            eprintln!("skipped: {e}");
+            None
+        }
+    }
+}
+
+fn both(gpu: &Gpu, bytes: &[u8]) -> [Pipeline; 2] {
+    let file = File::new_checked(bytes).unwrap();
+    [Pipeline::load(&file).unwrap(), Pipeline::load_on(gpu, &file).unwrap()]
+}
+
+/// The pictures of a request, as values and as bytes.
+fn draw(
+    pipeline: &Pipeline,
+    method: Method,
+    steps: usize,
+    labels: &[Option<u32>],
+    guidance_scale: f32,
+) -> (Vec<f32>, Vec<u8>) {
+    let options = SessionOptions { batch: labels.len() + 1, ..Default::default() };
+    let mut session = pipeline.session(&options).unwrap();
+    let sampler = pipeline.sampler(method, steps).unwrap();
+    let seeds = batch_seeds(11, labels.len());
+    let mut run = session.run(&Request { labels, seeds: &seeds, sampler: &sampler, guidance_scale }).unwrap();
+    while run.step().unwrap().is_some() {}
+    (run.pictures().unwrap().to_vec(), run.to_u8().unwrap())
+}
+
+/// Random f32 weights: with and without guidance and labels, with and without noise.
+///
+/// Seen red with guidance's halves exchanged, with the noise of draw 0 for every step, and with the estimate not kept in
+/// its range.
+#[test]
+fn f32_pictures_are_the_cpus() {
+    let Some(gpu) = open() else { return };
+    for labels in [0, 10] {
+        let [cpu, device] = both(&gpu, &Tiny::new(labels).bytes());
+        let noisy = Method::Ddim { eta: 0.5, set_alpha_to_one: true };
+        for (method, steps) in [(Method::ddpm(), 12), (Method::default(), 10), (noisy, 7)] {
+            for scale in [1.0, 2.5, 0.0] {
+                let asked: &[Option<u32>] = if labels == 0 { &[None; 3] } else { &[Some(7), None, Some(2)] };
+                let (expected, bytes) = draw(&cpu, method, steps, asked, scale);
+                let (found, found_bytes) = draw(&device, method, steps, asked, scale);
+                for (a, b) in expected.iter().zip(&found) {
+                    assert!((a - b).abs() <= 1e-3, "{method:?}, scale {scale}: {a} {b}");
+                }
+                for (a, b) in bytes.iter().zip(&found_bytes) {
+                    assert!(a.abs_diff(*b) <= 1, "{method:?}, scale {scale}: {a} {b}");
+                }
+            }
+        }
+    }
+}
+
+/// The shipped model: quantized weights, 50 steps, guidance 3. The CPU rounds activations to 8 bits, the device does not.
+///
+/// Seen red with the scales of neighbouring columns exchanged.
+#[test]
+fn the_shipped_digits_are_the_cpus() {
+    let Some(gpu) = open() else { return };
+    let [cpu, device] = both(&gpu, DIGITS);
+    let labels: Vec<Option<u32>> = [3, 7, 8].into_iter().map(Some).collect();
+    let defaults = cpu.info().defaults;
+    let [(_, expected), (_, found)] =
+        [&cpu, &device].map(|p| draw(p, defaults.method, defaults.steps, &labels, defaults.guidance_scale));
+    let squares: f64 = expected.iter().zip(&found).map(|(a, b)| f64::from(a.abs_diff(*b)).powi(2)).sum();
+    let psnr = 10.0 * (255.0 * 255.0 * expected.len() as f64 / squares.max(1e-9)).log10();
+    assert!(psnr >= 40.0, "{psnr} dB");
+}
+
+#[test]
+fn sessions_share_a_device_and_threads_share_sessions() {
+    fn sent<T: Send>() {}
+    fn shared<T: Send + Sync>() {}
+    sent::<nijimi_runtime::model::Session>();
+    shared::<Gpu>();
+    let Some(gpu) = open() else { return };
+    let [_, device] = both(&gpu, &Tiny::new(10).bytes());
+    let alone = draw(&device, Method::ddpm(), 6, &[Some(1), Some(4)], 2.0);
+    // One run dropped half way, on a session that then draws.
+    let mut session = device.session(&SessionOptions { batch: 3, ..Default::default() }).unwrap();
+    let sampler = device.sampler(Method::ddpm(), 6).unwrap();
+    let request = Request { labels: &[Some(1), Some(4)], seeds: &[11, 12], sampler: &sampler, guidance_scale: 2.0 };
+    session.run(&request).unwrap().step().unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            let (device, alone) = (&device, &alone);
+            scope.spawn(move || assert_eq!(draw(device, Method::ddpm(), 6, &[Some(1), Some(4)], 2.0), *alone));
+        }
+        let mut run = session.run(&request).unwrap();
+        while run.step().unwrap().is_some() {}
+        assert_eq!(run.pictures().unwrap(), alone.0);
+    });
+    drop(session);
+}
+
+/// Seen red without `is_finite` in sampler_step.wgsl.
+#[test]
+fn a_number_that_is_none_names_the_operation() {
+    let Some(gpu) = open() else { return };
+    // Finite in the file, and infinite when summed.
+    let tiny = Tiny::new(10).edit(|name, _, values| {
+        if name == "up2.convs.0.weight" {
+            values.fill(1e38);
+        }
+        true
+    });
+    let [cpu, device] = both(&gpu, &tiny.bytes());
+    for pipeline in [cpu, device] {
+        let mut session = pipeline.session(&SessionOptions::default()).unwrap();
+        let sampler = pipeline.sampler(Method::default(), 5).unwrap();
+        let request = Request { labels: &[Some(1)], seeds: &[1], sampler: &sampler, guidance_scale: 2.0 };
+        let mut run = session.run(&request).unwrap();
+        let mut steps = || -> Result<(), Error> {
+            while run.step()?.is_some() {}
+            run.to_u8().map(drop)
+        };
+        match steps() {
+            Err(Error::Request(RequestError::NotFinite {
+                step: 1, source: ExecError::NotFinite { step, .. }, ..
+            })) => {
+                assert_eq!(step, "up2.convs.0");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_refused_before_it_starts() {
+    let Some(gpu) = open() else { return };
+    let [_, device] = both(&gpu, &Tiny::new(10).bytes());
+    let options = |memory_limit| SessionOptions { batch: 4, memory_limit, ..Default::default() };
+    let needed = device.session(&options(None)).unwrap().bytes() as u64;
+    assert!(device.session(&options(Some(needed))).is_ok());
+    match device.session(&options(Some(needed - 1))).map(drop) {
+        Err(Error::Plan(PlanError::Memory { needed: n, allowed })) => assert_eq!((n, allowed), (needed, needed - 1)),
+        other => panic!("{other:?}"),
+    }
+    // An activation that no binding holds.
+    let [_, digits] = both(&gpu, DIGITS);
+    let error = digits.session(&SessionOptions { batch: 10000, ..Default::default() }).map(drop).unwrap_err();
+    assert!(matches!(error, Error::Plan(PlanError::Activation { .. })), "{error}");
+}
+
+#[test]
+fn a_lost_device_is_an_error() {
+    let Some(gpu) = open() else { return };
+    let [_, device] = both(&gpu, &Tiny::new(10).bytes());
+    let mut session = device.session(&SessionOptions::default()).unwrap();
+    let sampler = device.sampler(Method::default(), 5).unwrap();
+    let request = Request { labels: &[Some(1)], seeds: &[1], sampler: &sampler, guidance_scale: 2.0 };
+    let mut run = session.run(&request).unwrap();
+    run.step().unwrap();
+    gpu.device().destroy();
+    let rest = (0..5).try_for_each(|_| run.step().map(drop)).and_then(|()| run.to_u8().map(drop));
+    assert!(matches!(rest, Err(Error::Gpu(GpuError::Lost { .. }))), "{rest:?}");
+    let again = device.session(&SessionOptions::default()).map(drop);
+    assert!(matches!(again, Err(Error::Gpu(GpuError::Lost { .. }))), "{again:?}");
+}
+
+/// An app's own device: its callbacks stay, the picture stays there, and is drawn into a texture.
+#[test]
+fn an_app_hands_in_its_device() {
+    let Some(gpu) = open() else { return };
+    let gpu = Gpu::from_device(gpu.device().clone(), gpu.queue().clone()).unwrap();
+    let [_, device] = both(&gpu, &Tiny::new(10).bytes());
+    let mut session = device.session(&SessionOptions { batch: 2, ..Default::default() }).unwrap();
+    let sampler = device.sampler(Method::default(), 5).unwrap();
+    let request = Request { labels: &[Some(1), Some(2)], seeds: &[1, 2], sampler: &sampler, guidance_scale: 2.0 };
+    let mut run = session.run(&request).unwrap();
+    while run.step().unwrap().is_some() {}
+    let size = run.buffer(Values::Pictures).unwrap().size();
+    let (w, h) = (device.info().network.width as u32, device.info().network.height as u32);
+    assert_eq!(size, u64::from(2 * w * h * 4));
+
+    let texture = gpu.device().create_texture(&wgpu::TextureDescriptor {
+        label: None,
+        size: wgpu::Extent3d { width: 2 * w, height: 2 * h, depth_or_array_layers: 1 },
+        mip_level_count: 1,
+        sample_count: 1,
+        dimension: wgpu::TextureDimension::D2,
+        format: wgpu::TextureFormat::Rgba8Unorm,
+        usage: wgpu::TextureUsages::STORAGE_BINDING | wgpu::TextureUsages::COPY_SRC,
+        view_formats: &[],
+    });
+    run.draw_into(Values::Pictures, 1, &texture.create_view(&Default::default())).unwrap();
+    let pixels = read_texture(&gpu, &texture);
+    let bytes = run.to_u8().unwrap();
+    for (i, pixel) in pixels.chunks_exact(4).enumerate() {
+        let (x, y) = (i as u32 % (2 * w) / 2, i as u32 / (2 * w) / 2);
+        let gray = bytes[(w * h + y * w + x) as usize];
+        // A texture rounds, bytes are truncated.
+        assert!(pixel[0].abs_diff(gray) <= 1 && pixel[0] == pixel[2] && pixel[3] == 255, "{x} {y}: {pixel:?} {gray}");
+    }
+    let error = run.draw_into(Values::Pictures, 2, &texture.create_view(&Default::default())).unwrap_err();
+    assert!(error.to_string().contains("picture is 2, must be 0 to 1"), "{error}");
+}
+
+fn read_texture(gpu: &Gpu, texture: &wgpu::Texture) -> Vec<u8> {
+    let size = texture.size();
+    let row = (size.width * 4).next_multiple_of(256);
+    let buffer = gpu.device().create_buffer(&wgpu::BufferDescriptor {
+        label: None,
+        size: u64::from(row * size.height),
+        usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+        mapped_at_creation: false,
+    });
+    let mut encoder = gpu.device().create_command_encoder(&Default::default());
+    let layout = wgpu::TexelCopyBufferLayout { offset: 0, bytes_per_row: Some(row), rows_per_image: None };
+    let to = wgpu::TexelCopyBufferInfo { buffer: &buffer, layout };
+    encoder.copy_texture_to_buffer(texture.as_image_copy(), to, size);
+    gpu.queue().submit([encoder.finish()]);
+    buffer.map_async(wgpu::MapMode::Read, .., |result| result.unwrap());
+    gpu.device().poll(wgpu::PollType::wait_indefinitely()).unwrap();
+    let view = buffer.get_mapped_range(..).unwrap();
+    view.chunks_exact(row as usize).flat_map(|line| line[..size.width as usize * 4].to_vec()).collect()
+}
