@@ -1,12 +1,13 @@
 //! Times the parts of a transformer block of Stable Diffusion 1.5:
-//! `cargo run --release -p nijimi-runtime --example block_speed [THREADS]`.
+//! `cargo run --release -p nijimi-runtime --example block_speed [THREADS [ISA]]`, ISA such as
+//! `avx2` or `scalar`.
 //!
 //! Best of many runs by the clock, and in brackets the mean by the processor time that the system charged to this
 //! process (Linux only), which a busy machine disturbs less.
 
 use nijimi_runtime::cpu::{
-    Activation, AttentionShape, Context, Epilogue, ImageShape, PackedMatrix, activate, attention, attention_scratch,
-    group_norm, group_norm_scratch, layer_norm, linear, linear_scratch,
+    Activation, AttentionShape, Context, Epilogue, ImageShape, Isa, PackedMatrix, activate, attention,
+    attention_scratch, group_norm, group_norm_scratch, layer_norm, linear, linear_scratch,
 };
 use nijimi_runtime::quant::{DType, encode};
 use std::time::{Duration, Instant};
@@ -47,8 +48,12 @@ fn measure(what: &str, amount: f64, unit: &str, mut f: impl FnMut()) {
 
 fn main() {
     let threads = std::env::args().nth(1).and_then(|a| a.parse().ok());
+    let isa = std::env::args().nth(2);
     for threads in threads.map_or(vec![1, 2], |n| vec![n]) {
-        let ctx = Context::new(threads);
+        let isa = isa.as_ref().map_or(Some(Isa::detect()), |name| {
+            Isa::available().find(|isa| isa.to_string().eq_ignore_ascii_case(name))
+        });
+        let ctx = Context::with_isa(threads, isa.expect("an instruction set of this machine")).expect("available");
         println!("{}, {threads} threads: best (per second of processor time)", ctx.isa());
         for (tokens, keys, c, heads, causal) in [
             (4096, 4096, 320, 8, false),

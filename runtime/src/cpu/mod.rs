@@ -1,8 +1,12 @@
 //! The CPU backend: one kernel a file, SIMD chosen at run time, the same bits on every instruction set.
 //!
 //! Activations are NHWC `f32`. A convolution and a linear layer are the same matrix product ([`matmul`]): every output
-//! element is summed sequentially over (tap, input channel), so a result does not depend on the instruction set, the
-//! number of threads, or the batch it is computed in.
+//! element is summed sequentially over (tap, input channel); [`attention`] is two such products for each block of keys,
+//! a query in each lane; means and variances of [`group_norm`] and [`layer_norm`] are sums over parts that the shape alone
+//! determines. So a result does not depend on the instruction set, the number of threads, or the batch it is computed in.
+//!
+//! A kernel allocates nothing: where it needs memory of its own, a function `…_scratch` says how much, and the
+//! [`exec::Executor`] has it.
 
 mod activate;
 mod add;
@@ -29,7 +33,7 @@ mod to_u8;
 mod upsample;
 
 pub use activate::activate;
-pub use add::add_channels;
+pub use add::{add, add_channels};
 pub use attention::{AttentionShape, attention, attention_scratch};
 pub use concat::concat;
 pub use conv2d::{Conv2dShape, conv2d, conv2d_scratch};
