@@ -4,7 +4,10 @@
 mod counting;
 
 use counting::ALLOCATIONS;
-use nijimi_runtime::cpu::{Activation, Context, Conv2dShape, Epilogue, PackedMatrix, conv2d, conv2d_scratch};
+use nijimi_runtime::cpu::{
+    Activation, AttentionShape, Context, Conv2dShape, Epilogue, ImageShape, PackedMatrix, activate, attention,
+    attention_scratch, conv2d, conv2d_scratch, group_norm, group_norm_scratch, layer_norm, linear, linear_scratch,
+};
 use nijimi_runtime::quant::DType;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -28,4 +31,28 @@ fn a_layer_allocates_nothing() {
         assert_eq!(ALLOCATIONS.load(Relaxed), before, "{}", dtype.name());
         assert!(y.iter().all(|v| *v == 1.0));
     }
+    a_transformer_block_allocates_nothing(&ctx);
+}
+
+/// Seen red with attention's transposed values in a `Vec`.
+fn a_transformer_block_allocates_nothing(ctx: &Context) {
+    let (n, tokens, c) = (2, 400, 64);
+    let shape = AttentionShape { n, queries: tokens, keys: tokens, c, heads: 4, causal: true };
+    let picture = ImageShape { n, h: 20, w: 20, c };
+    let x = vec![1.0; n * tokens * c];
+    let (mut y, mut scratch) = (x.clone(), vec![0; attention_scratch(ctx, &shape)]);
+    scratch.resize(scratch.len().max(group_norm_scratch(picture, 8)), 0);
+    scratch.resize(scratch.len().max(linear_scratch(ctx, n * tokens, c, DType::F32)), 0);
+    let w = PackedMatrix::new(DType::F32, &vec![0; 2 * c * c * 4], 2 * c, 1, c).unwrap();
+    let (ones, e) = (vec![1.0; c], Epilogue { activation: Activation::Geglu, ..Epilogue::NONE });
+    let before = ALLOCATIONS.load(Relaxed);
+    for _ in 0..20 {
+        let affine = [&ones[..], &ones];
+        group_norm(ctx, picture, 8, 1e-5, affine, Activation::Silu, Some(&x), &mut scratch, &mut y);
+        layer_norm(ctx, c, 1e-5, affine, None, &mut y);
+        activate(ctx, Activation::Gelu, &mut y);
+        attention(ctx, &shape, [&x, &x, &x], &mut scratch, &mut y);
+        linear(ctx, n * tokens, &x, &w, &e, &mut scratch, &mut y);
+    }
+    assert_eq!(ALLOCATIONS.load(Relaxed), before);
 }

@@ -1,7 +1,21 @@
-//! A value per picture and channel, added to every pixel.
+//! Sums: of two pictures; of a picture and a value per picture and channel.
 
 use super::rows::for_rows;
 use super::{Context, ImageShape};
+
+/// Elements that a task adds.
+const TASK: usize = 16384;
+
+/// `y += b`, of equal lengths.
+///
+/// # Panics
+/// Where they are not.
+pub fn add(ctx: &Context, b: &[f32], y: &mut [f32]) {
+    assert_eq!(b.len(), y.len(), "add: lengths");
+    ctx.pool.for_chunks(y, TASK, &|task, y| {
+        y.iter_mut().zip(&b[task * TASK..]).for_each(|(y, b)| *y += b);
+    });
+}
 
 /// `y[n][h][w][c] = x[n][h][w][c] + v[n][c]`.
 ///
@@ -31,6 +45,15 @@ mod tests {
     use super::super::rows::random;
     use super::*;
     use alloc::vec;
+
+    /// Seen red with every task beginning at the first element of `b`.
+    #[test]
+    fn sums_of_several_tasks() {
+        let (a, b) = (random(2 * TASK + 5, 0), random(2 * TASK + 5, 1));
+        let mut y = a.clone();
+        add(&Context::new(2), &b, &mut y);
+        assert!((0..y.len()).all(|i| y[i] == a[i] + b[i]));
+    }
 
     /// Against the definition, index by index. Seen red with picture 0's `v` for all, and with the branch of
     /// one channel adding twice.

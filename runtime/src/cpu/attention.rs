@@ -1,6 +1,32 @@
 //! Scaled dot-product attention with an online softmax: no matrix of scores is ever whole.
+//!
+//! A task is a head's block of queries. Keys come in blocks of [`BLOCK`]; for each, and for 32 queries at a time, one
+//! product makes the scores `[keys][32 queries]`, which are a panel for the second product,
+//! `out[channels][32 queries] += vᵀ[channels][keys] · weights[keys][32 queries]`: both run on the kernels of the matrix
+//! product, a query is a lane, and no softmax needs a sum across lanes. The running maximum and sum follow Milakov and
+//! Gimelshein (2018, "Online normalizer calculation for softmax"), the blocks Dao et al. (2022, "FlashAttention",
+//! algorithm 1). Scores are in units of log2 e, so that a weight is 2^x.
+//!
+//! **The same bits everywhere.** A lane never meets another, and the blocks of keys begin at fixed multiples of
+//! [`BLOCK`]: a query's result depends on its own values and the keys, not on threads, instruction set or batch.
+#![allow(unsafe_code)] // threads that write interleaved parts of one output, each with scratch of its own
 
-use super::{Context, epilogue};
+use super::epilogue::exp2;
+use super::matmul::{Lanes, PanelProduct};
+use super::pool::Parts;
+use super::simd::vectorized;
+use super::{Context, Isa};
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+#[cfg(test)]
+mod tests;
+
+/// Keys whose scores are held at a time: whole tiles of every kernel, and with 32 queries a third of a first-level cache.
+const BLOCK: usize = 96;
+/// Most panels of 32 queries that see a block of keys one after the other, while it is in a near cache.
+const PANELS: usize = 4;
+/// Bytes of queries and sums of a task that stay in a second-level cache.
+const CACHED: usize = 256 << 10;
 
 /// Sizes of an attention.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,65 +45,218 @@ pub struct AttentionShape {
     pub causal: bool,
 }
 
-/// Bytes of scratch [`attention`] needs.
-pub fn attention_scratch(_ctx: &Context, _s: &AttentionShape) -> usize {
-    0
+/// How the work is cut: of no influence on the result.
+struct Cut {
+    /// Channels of a head.
+    d: usize,
+    /// Panels of queries in a task.
+    panels: usize,
+    /// Tasks of one head.
+    down: usize,
+    tasks: usize,
+    /// Threads with scratch.
+    slots: usize,
 }
 
-/// `y = softmax(q kᵀ / sqrt(c / heads)) v` for each picture and head: `q` and `y` are `[n][queries][c]`, `k` and `v`
-/// `[n][keys][c]`, head `i` the channels from `i * c / heads` (Vaswani et al. 2017, equation 1).
-///
-/// # Panics
-/// Where a length does not fit `s`, or `scratch` is shorter than [`attention_scratch`] says.
-pub fn attention(_ctx: &Context, s: &AttentionShape, qkv: [&[f32]; 3], _scratch: &mut [u8], y: &mut [f32]) {
-    let [q, k, v] = qkv;
-    let d = s.c / s.heads;
-    let scale = (1.0 / libm::sqrt(d as f64)) as f32;
-    for (i, y) in y.chunks_exact_mut(d).enumerate() {
-        let (row, head) = (i / s.heads, i % s.heads);
-        let (n, token) = (row / s.queries, row % s.queries);
-        let q = &q[row * s.c + head * d..][..d];
-        let (mut top, mut sum) = (f32::NEG_INFINITY, 0.0);
-        y.fill(0.0);
-        for key in 0..if s.causal { token + 1 } else { s.keys } {
-            let at = (n * s.keys + key) * s.c + head * d;
-            let score = q.iter().zip(&k[at..]).map(|(q, k)| q * scale * k).sum::<f32>();
-            let new = if score > top { score } else { top };
-            let (old, weight) = (epilogue::exp(top - new), epilogue::exp(score - new));
-            (top, sum) = (new, sum * old + weight);
-            y.iter_mut().zip(&v[at..]).for_each(|(y, v)| *y = *y * old + weight * v);
+impl Cut {
+    fn new(ctx: &Context, s: &AttentionShape) -> Self {
+        let (d, threads) = (s.c / s.heads, ctx.pool.threads());
+        let all = s.queries.div_ceil(Lanes::COUNT);
+        let down = |panels: usize| all.div_ceil(panels);
+        let mut panels = (CACHED / (panel_rows(d) * size_of::<Lanes>())).clamp(1, PANELS);
+        while panels > 1 && s.n * s.heads * down(panels) < 4 * threads {
+            panels /= 2;
         }
-        y.iter_mut().for_each(|y| *y /= sum);
+        let tasks = s.n * s.heads * down(panels);
+        Self { d, panels, down: down(panels), tasks, slots: threads.min(tasks) }
+    }
+
+    /// Rows of a thread's scratch: panels, and a block's scores.
+    fn slot_rows(&self) -> usize {
+        self.panels * panel_rows(self.d) + BLOCK + PanelProduct::SLACK
+    }
+
+    /// Values of v, transposed.
+    fn transposed(&self, s: &AttentionShape) -> usize {
+        s.n * s.c * s.keys.next_multiple_of(BLOCK)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::super::definition;
-    use super::super::rows::random;
-    use super::*;
-    use alloc::vec;
+/// Rows of a panel: maximum, sum, queries `[d]`, output `[d]` and its slack.
+const fn panel_rows(d: usize) -> usize {
+    2 + 2 * d + PanelProduct::SLACK
+}
 
-    /// Against the definition, on odd shapes.
-    #[test]
-    fn equals_the_definition_on_odd_shapes() {
-        let shapes = [(1, 1, 1, 1, 1), (2, 35, 35, 12, 3), (1, 7, 77, 20, 2), (2, 64, 64, 40, 1), (1, 3, 130, 33, 11)];
-        for (step, (n, queries, keys, c, heads)) in (0..).zip(shapes) {
-            for causal in [false, true] {
-                let s = AttentionShape { n, queries, keys, c, heads, causal };
-                if causal && queries != keys {
-                    continue;
-                }
-                let q: vec::Vec<f32> = random(n * queries * c, step).iter().map(|v| v * 5.0).collect();
-                let (k, v) = (random(n * keys * c, step + 100), random(n * keys * c, step + 200));
-                let want = definition::attention(&s, [&q, &k, &v]);
-                let ctx = Context::new(2);
-                let (mut y, mut scratch) = (vec![f32::NAN; q.len()], vec![0xff; attention_scratch(&ctx, &s)]);
-                attention(&ctx, &s, [&q, &k, &v], &mut scratch, &mut y);
-                for (i, (y, want)) in y.iter().zip(&want).enumerate() {
-                    assert!((f64::from(*y) - want).abs() < 2e-6, "{s:?} [{i}]: {y}, not {want}");
-                }
+/// Bytes of scratch [`attention`] needs: `v` transposed, and for each thread a few panels of 32 queries.
+pub fn attention_scratch(ctx: &Context, s: &AttentionShape) -> usize {
+    let cut = Cut::new(ctx, s);
+    // Wherever the scratch begins, a row's alignment is within 63 bytes.
+    cut.slots * cut.slot_rows() * size_of::<Lanes>() + cut.transposed(s) * size_of::<f32>() + 63
+}
+
+/// `y = softmax(q kᵀ / sqrt(c / heads)) v` for each picture and head: `q` and `y` are `[n][queries][c]`, `k` and `v`
+/// `[n][keys][c]`, head `i` the channels from `i * c / heads` (Vaswani et al. 2017, equation 1). What is not a number
+/// stays so.
+///
+/// # Panics
+/// Where a length does not fit `s`, or `scratch` is shorter than [`attention_scratch`] says.
+pub fn attention(ctx: &Context, s: &AttentionShape, qkv: [&[f32]; 3], scratch: &mut [u8], y: &mut [f32]) {
+    let lengths = [s.queries, s.keys, s.keys].map(|tokens| s.n * tokens * s.c);
+    assert_eq!(qkv.map(<[f32]>::len), lengths, "attention: lengths of q, k and v");
+    assert_eq!(y.len(), lengths[0], "attention: length of y");
+    assert!(s.c.is_multiple_of(s.heads), "attention: heads do not divide the channels");
+    assert!(!s.causal || s.queries == s.keys, "attention: causal with other keys than queries");
+    let (cut, [q, k, v]) = (Cut::new(ctx, s), qkv);
+    let start = scratch.as_ptr().align_offset(align_of::<Lanes>());
+    let scratch = &mut scratch[start..];
+    let slot_bytes = cut.slot_rows() * size_of::<Lanes>();
+    let (slots, transposed) = scratch.split_at_mut(cut.slots * slot_bytes);
+    let transposed: &mut [f32] = bytemuck::cast_slice_mut(&mut transposed[..cut.transposed(s) * size_of::<f32>()]);
+    transpose(ctx, s, cut.d, v, transposed);
+
+    let tasks = Tasks { s, cut: &cut, product: PanelProduct::new(ctx.isa()), isa: ctx.isa(), q, k, v: transposed };
+    let (slots, y) = (Parts(slots.as_mut_ptr().cast::<Lanes>()), Parts(y.as_mut_ptr()));
+    let next = AtomicUsize::new(0);
+    let work = |slot: usize| {
+        let rows = cut.slot_rows();
+        // SAFETY: the rows of slot `slot`, which lie within `slots`, aligned, and are this call's alone.
+        let rows = unsafe { core::slice::from_raw_parts_mut(slots.get().add(slot * rows), rows) };
+        loop {
+            let task = next.fetch_add(1, Relaxed);
+            if task >= cut.tasks {
+                return;
+            }
+            tasks.run(task, rows, &y);
+        }
+    };
+    ctx.pool.run(cut.slots, &work);
+}
+
+/// `[n][head][block][channel][BLOCK keys]` from `[n][keys][c]`; what lies beyond the last key is not written, nor read.
+fn transpose(ctx: &Context, s: &AttentionShape, d: usize, v: &[f32], out: &mut [f32]) {
+    let blocks = s.keys.div_ceil(BLOCK);
+    ctx.pool.for_chunks(out, d * BLOCK, &|i, out| {
+        let (head, block) = (i / blocks, i % blocks);
+        let (n, head, first) = (head / s.heads, head % s.heads, block * BLOCK);
+        for key in first..(first + BLOCK).min(s.keys) {
+            let v = &v[(n * s.keys + key) * s.c + head * d..][..d];
+            out[key - first..].iter_mut().step_by(BLOCK).zip(v).for_each(|(out, v)| *out = *v);
+        }
+    });
+}
+
+/// What all tasks read.
+struct Tasks<'a> {
+    s: &'a AttentionShape,
+    cut: &'a Cut,
+    product: PanelProduct,
+    isa: Isa,
+    q: &'a [f32],
+    k: &'a [f32],
+    /// Transposed.
+    v: &'a [f32],
+}
+
+impl Tasks<'_> {
+    fn run(&self, task: usize, rows: &mut [Lanes], y: &Parts<f32>) {
+        let (s, d) = (self.s, self.cut.d);
+        let (head, first) = (task / self.cut.down, task % self.cut.down * self.cut.panels * Lanes::COUNT);
+        let (n, head) = (head / s.heads, head % s.heads);
+        let last = (first + self.cut.panels * Lanes::COUNT).min(s.queries);
+        let (panels, scores) = rows.split_at_mut(self.cut.panels * panel_rows(d));
+        let queries = || (first..last).step_by(Lanes::COUNT);
+
+        let scale = (core::f64::consts::LOG2_E / libm::sqrt(d as f64)) as f32;
+        for (panel, first) in panels.chunks_exact_mut(panel_rows(d)).zip(queries()) {
+            panel[0] = Lanes([f32::NEG_INFINITY; Lanes::COUNT]);
+            panel[1..].fill(Lanes::ZERO);
+            for (lane, query) in (first..last.min(first + Lanes::COUNT)).enumerate() {
+                let q = &self.q[(n * s.queries + query) * s.c + head * d..][..d];
+                panel[2..].iter_mut().zip(q).for_each(|(row, q)| row.0[lane] = q * scale);
             }
         }
+        let blocks = s.keys.div_ceil(BLOCK);
+        for block in 0..blocks {
+            let key = block * BLOCK;
+            let count = BLOCK.min(s.keys - key);
+            let k = &self.k[(n * s.keys + key) * s.c + head * d..];
+            let v = &self.v[((n * s.heads + head) * blocks + block) * d * BLOCK..][..d * BLOCK];
+            for (panel, first) in panels.chunks_exact_mut(panel_rows(d)).zip(queries()) {
+                if s.causal && key >= first + Lanes::COUNT {
+                    continue;
+                }
+                let [top, sum, panel @ ..] = panel else { return };
+                let (q, out) = panel.split_at_mut(d);
+                scores[..count].fill(Lanes::ZERO);
+                self.product.add(k, s.c, count, q, scores);
+                let scores = &mut scores[..count];
+                if s.causal {
+                    mask(scores, key, first);
+                }
+                weigh(self.isa, scores, top, sum, &mut out[..d.next_multiple_of(4)]);
+                self.product.add(v, BLOCK, d, scores, out);
+            }
+        }
+        for (panel, first) in panels.chunks_exact_mut(panel_rows(d)).zip(queries()) {
+            let (sum, out) = (panel[1], &mut panel[2 + d..][..d.next_multiple_of(4)]);
+            divide(self.isa, out, &sum);
+            for (lane, query) in (first..last.min(first + Lanes::COUNT)).enumerate() {
+                // SAFETY: a head's channels of a query, within y; no other task has this head and query.
+                let y = unsafe {
+                    core::slice::from_raw_parts_mut(y.get().add((n * s.queries + query) * s.c + head * d), d)
+                };
+                y.iter_mut().zip(out.iter()).for_each(|(y, row)| *y = row.0[lane]);
+            }
+        }
+    }
+}
+
+/// Takes out the scores of keys from `key` that lie after their query, from `query`.
+fn mask(scores: &mut [Lanes], key: usize, query: usize) {
+    for (key, row) in (key..).zip(scores) {
+        let hidden = key.saturating_sub(query).min(Lanes::COUNT);
+        row.0[..hidden].fill(f32::NEG_INFINITY);
+    }
+}
+
+vectorized!(
+    /// Turns scores into weights relative to the new maximum, and sum and output with them.
+    weigh(scores: &mut [Lanes], top: &mut Lanes, sum: &mut Lanes, out: &mut [Lanes]) = weigh_portable
+);
+
+#[inline(always)]
+fn weigh_portable(scores: &mut [Lanes], top: &mut Lanes, sum: &mut Lanes, out: &mut [Lanes]) {
+    let mut new = top.0;
+    for row in scores.iter() {
+        new.iter_mut().zip(&row.0).for_each(|(new, s)| *new = if *s > *new { *s } else { *new });
+    }
+    let factor: [f32; Lanes::COUNT] = core::array::from_fn(|i| exp2(top.0[i] - new[i]));
+    // From some block on, the maximum seldom changes.
+    if factor.iter().any(|f| *f != 1.0) {
+        scale_rows(out, &factor);
+    }
+    let mut total: [f32; Lanes::COUNT] = core::array::from_fn(|i| sum.0[i] * factor[i]);
+    for row in scores {
+        row.0.iter_mut().zip(&new).for_each(|(s, new)| *s = exp2(*s - new));
+        total.iter_mut().zip(&row.0).for_each(|(total, s)| *total += s);
+    }
+    (*top, *sum) = (Lanes(new), Lanes(total));
+}
+
+vectorized!(divide(out: &mut [Lanes], sum: &Lanes) = divide_portable);
+
+#[inline(always)]
+fn divide_portable(out: &mut [Lanes], sum: &Lanes) {
+    scale_rows(out, &sum.0.map(|sum| 1.0 / sum));
+}
+
+/// Four rows at a time, and those of the slack that fill the last four: a loop that is short enough to be unrolled would
+/// be vectorized across rows, with gathers.
+#[inline(always)]
+fn scale_rows(rows: &mut [Lanes], factor: &[f32; Lanes::COUNT]) {
+    const FOUR: usize = 4 * Lanes::COUNT;
+    let factor: [f32; FOUR] = core::array::from_fn(|i| factor[i % Lanes::COUNT]);
+    for rows in bytemuck::cast_slice_mut::<Lanes, f32>(rows).as_chunks_mut::<FOUR>().0 {
+        rows.iter_mut().zip(&factor).for_each(|(v, f)| *v *= f);
     }
 }

@@ -312,7 +312,7 @@ fn execute(
         }
         Op::Add { a, b } => {
             replace(a, y);
-            y.iter_mut().zip(get(b)).for_each(|(y, b)| *y += b);
+            super::add(ctx, get(b), y);
         }
         Op::AddChannels { x, v } => super::add_channels(ctx, image(x.shape), get(x), get(v), y),
         Op::MaxPool2 { x, add } => super::max_pool2(ctx, image(x.shape), get(x), add.map(get), y),

@@ -1,8 +1,12 @@
 //! The CPU backend: one kernel a file, SIMD chosen at run time, the same bits on every instruction set.
 //!
 //! Activations are NHWC `f32`. A convolution and a linear layer are the same matrix product ([`matmul`]): every output
-//! element is summed sequentially over (tap, input channel), so a result does not depend on the instruction set, the
-//! number of threads, or the batch it is computed in.
+//! element is summed sequentially over (tap, input channel); [`attention`] is two such products for each block of keys,
+//! a query in each lane; means and variances of [`group_norm`] and [`layer_norm`] are sums over parts that the shape alone
+//! determines. So a result does not depend on the instruction set, the number of threads, or the batch it is computed in.
+//!
+//! A kernel allocates nothing: where it needs memory of its own, a function `…_scratch` says how much, and the
+//! [`exec::Executor`] has it.
 
 mod activate;
 mod add;
@@ -29,7 +33,7 @@ mod to_u8;
 mod upsample;
 
 pub use activate::activate;
-pub use add::add_channels;
+pub use add::{add, add_channels};
 pub use attention::{AttentionShape, attention, attention_scratch};
 pub use concat::concat;
 pub use conv2d::{Conv2dShape, conv2d, conv2d_scratch};
@@ -101,6 +105,32 @@ mod tests {
         fn shared<T: Send + Sync>() {}
         shared::<Context>();
         shared::<PackedMatrix>();
+    }
+
+    /// The bits themselves, so that another machine or architecture is compared with this one. Seen red with the output of
+    /// attention divided by its sum in place of multiplied by the inverse.
+    #[test]
+    fn the_bits_of_known_results() {
+        let (ctx, c) = (Context::new(2), 24);
+        let shape = AttentionShape { n: 1, queries: 130, keys: 130, c, heads: 3, causal: true };
+        let picture = ImageShape { n: 1, h: 13, w: 10, c };
+        let [x, scale, bias] = [130 * c, c, c].map(|len| rows::random(len, len as u64));
+        let (mut y, affine) = (x.clone(), [&scale[..], &bias]);
+        let mut scratch = alloc::vec![0; attention_scratch(&ctx, &shape).max(group_norm_scratch(picture, 4))];
+        // FNV-1a over the words
+        let hash = |y: &[f32]| y.iter().fold(2_166_136_261, |h: u32, v| (h ^ v.to_bits()).wrapping_mul(16_777_619));
+        attention(&ctx, &shape, [&x, &x, &x], &mut scratch, &mut y);
+        let mut sums = [hash(&y), 0, 0, 0, 0];
+        group_norm(&ctx, picture, 4, 1e-5, affine, Activation::Silu, Some(&x), &mut scratch, &mut y);
+        sums[1] = hash(&y);
+        layer_norm(&ctx, c, 1e-5, affine, Some(&x), &mut y);
+        sums[2] = hash(&y);
+        for (sum, activation) in sums[3..].iter_mut().zip([Activation::Gelu, Activation::QuickGelu]) {
+            y.copy_from_slice(&x);
+            activate(&ctx, activation, &mut y);
+            *sum = hash(&y);
+        }
+        assert_eq!(sums, [3482852800, 112308455, 4044860068, 1997929980, 2585365860]);
     }
 
     /// Seen red with `is_available` returning true for NEON.

@@ -59,7 +59,7 @@ impl Pool {
     }
 
     /// Calls `f` on consecutive parts of `out`, each of `chunk` elements (the last may be shorter), with its number.
-    pub fn for_chunks(&self, out: &mut [f32], chunk: usize, f: &(dyn Fn(usize, &mut [f32]) + Sync)) {
+    pub fn for_chunks<T: Send>(&self, out: &mut [T], chunk: usize, f: &(dyn Fn(usize, &mut [T]) + Sync)) {
         let chunk = chunk.max(1);
         let len = out.len();
         let parts = Parts(out.as_mut_ptr());

@@ -49,12 +49,13 @@ pub(crate) fn graph(seed: u64) -> Graph {
         let x = values[values.len() - 1 - r.below(back)];
         let other = values[r.below(values.len())];
         let (s, name) = (g.shape(x), format!("op{i}"));
-        let channels = 1 + r.below(24);
+        // Half of them unchanged, so that sums are possible.
+        let channels = if r.below(2) == 0 { s.c } else { 1 + r.below(24) };
         // An operation that does not suit the shapes is refused by the graph, and left out.
         let y = match r.below(20) {
             0 | 1 => g.conv2d(&name, x, channels, [3, 1, 1], r.below(4) > 0),
             2 => g.conv2d(&name, x, channels, [3, 2, 1], true),
-            3 | 4 => g.linear(&name, x, if r.below(2) == 0 { s.c } else { channels }, r.below(4) > 0),
+            3 | 4 => g.linear(&name, x, channels, r.below(4) > 0),
             5 => g.relu(&name, x),
             6 => g.silu(&name, x),
             7 => {
@@ -87,7 +88,7 @@ pub(crate) fn graph(seed: u64) -> Graph {
             // A large epsilon: a small one would amplify what rounding left of equal values.
             15 | 16 => g.group_norm(&name, x, 1 + r.below(4), 0.1),
             17 => g.layer_norm(&name, x, 0.1),
-            18 => g.linear_geglu(&name, x, if r.below(2) == 0 { s.c } else { channels }, r.below(4) > 0),
+            18 => g.linear_geglu(&name, x, channels, r.below(4) > 0),
             _ if s.h * s.w <= 128 => {
                 let fits = |&v: &ValueId| (g.shape(v).n, g.shape(v).c) == (s.n, s.c) && g.shape(v).h <= 8;
                 let like: Vec<ValueId> = values.iter().copied().filter(fits).collect();
@@ -97,7 +98,21 @@ pub(crate) fn graph(seed: u64) -> Graph {
             }
             _ => g.silu(&name, x),
         };
-        values.extend(y.ok());
+        let Ok(mut y) = y else { continue };
+        // What fusion looks for: functions and sums of a result that nothing else reads.
+        for j in 1..r.below(4) {
+            let (s, name) = (g.shape(y), format!("{name}.{j}"));
+            let same = values.iter().copied().rfind(|&v| g.shape(v) == s);
+            y = match (r.below(5), same) {
+                (0, Some(other)) => g.add(&name, y, other),
+                (1, Some(other)) => g.add(&name, other, y),
+                (0..=2, _) => g.relu(&name, y),
+                (3, _) => g.silu(&name, y),
+                _ => g.gelu(&name, y),
+            }
+            .unwrap();
+        }
+        values.push(y);
     }
     let last = *values.last().unwrap();
     g.output("y", last).unwrap();

@@ -19,6 +19,7 @@ mod avx512;
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
 mod neon;
 mod pack;
+mod panel;
 mod quantize;
 mod scalar;
 #[cfg(test)]
@@ -27,6 +28,7 @@ mod tests;
 mod vnni;
 
 pub use pack::PackedMatrix;
+pub(super) use panel::{Lanes, PanelProduct};
 
 use super::pool::Parts;
 use super::{Activation, Context, Epilogue, Isa};

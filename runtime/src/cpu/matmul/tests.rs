@@ -17,6 +17,9 @@ fn noise(n: usize, seed: u32) -> Vec<f32> {
     (0..n).map(|_| next()).collect()
 }
 
+const ACTIVATIONS: [Activation; 5] =
+    [Activation::None, Activation::Relu, Activation::Silu, Activation::Gelu, Activation::QuickGelu];
+
 struct Case {
     shape: Conv2dShape,
     dtype: DType,
@@ -33,7 +36,7 @@ impl Case {
         let weights = noise(s.c_out * s.kernel * s.kernel * s.c_in, 1);
         let mut stored = Vec::new();
         encode(dtype, &weights, &mut stored).unwrap();
-        let activation = [Activation::None, Activation::Relu, Activation::Silu][(s.c_out + s.h) % 3];
+        let activation = ACTIVATIONS[(s.c_out + s.h) % 5];
         let y = s.n * s.out_h() * s.out_w() * s.c_out;
         let residual = if s.kernel == 3 { noise(y, 4) } else { Vec::new() };
         let bias = if s.c_in == 33 { Vec::new() } else { noise(s.c_out, 3) };
@@ -70,9 +73,11 @@ impl Case {
                 for t in 0..s.kernel * s.kernel {
                     let iy = (oy * s.stride + t / s.kernel) as isize - s.pad as isize;
                     let ix = (ox * s.stride + t % s.kernel) as isize - s.pad as isize;
-                    if iy < 0 || ix < 0 || iy >= s.h as isize || ix >= s.w as isize {
+                    let (h, w_) = if s.upsample { (2 * s.h, 2 * s.w) } else { (s.h, s.w) };
+                    if iy < 0 || ix < 0 || iy >= h as isize || ix >= w_ as isize {
                         continue;
                     }
+                    let (iy, ix) = if s.upsample { (iy / 2, ix / 2) } else { (iy, ix) };
                     for c in 0..s.c_in {
                         let x = self.x[((image * s.h + iy as usize) * s.w + ix as usize) * s.c_in + c] as f64;
                         let p = x * w[(n * s.kernel * s.kernel + t) * s.c_in + c] as f64;
@@ -106,6 +111,13 @@ fn cases() -> Vec<Case> {
     }
     add(2, (9, 11), 32, 33, 5, 1, 2); // more taps than one table holds
     add(1, (1, 1), 64, 40, 3, 1, 1); // one row, mostly outside
+    let upsampled: Vec<Case> = all
+        .iter()
+        .filter(|case| case.shape.kernel > 1 && [DType::F32, DType::Q4_0].contains(&case.dtype))
+        .filter(|case| [7, 33].contains(&case.shape.c_out))
+        .map(|case| Case::new(Conv2dShape { upsample: true, ..case.shape }, case.dtype))
+        .collect();
+    all.extend(upsampled);
     all
 }
 
@@ -113,7 +125,8 @@ fn bits(y: &[f32]) -> Vec<u32> {
     y.iter().map(|v| v.to_bits()).collect()
 }
 
-/// Seen red with the taps' order of the pointer table transposed, and with the first pixel in place of padding.
+/// Seen red with the taps' order of the pointer table transposed, with the first pixel in place of padding, and with
+/// columns of an upsampled picture not halved.
 #[test]
 fn every_instruction_set_matches_the_definition() {
     for isa in Isa::available() {
@@ -124,6 +137,52 @@ fn every_instruction_set_matches_the_definition() {
             for (i, (y, (want, size))) in case.run(&ctx).iter().zip(case.reference()).enumerate() {
                 let ok = (*y as f64 - want).abs() <= tolerance * size;
                 assert!(ok, "{isa}, {:?}, {:?}: y[{i}] = {y}, not {want}", case.shape, case.dtype);
+            }
+        }
+    }
+}
+
+/// `value * gelu(gate) + residual` by its definition in f64, the channels whole panels or not; the same bits on every
+/// instruction set and any threads. Seen red with the residual before the gate, with the bias of the value for the gate,
+/// with the second of two panels under one gate left out, and with tasks that count the gate's panels as the value's.
+#[test]
+fn gated_layers_match_the_definition() {
+    for (rows, inp, out) in [(1, 1, 1), (5, 64, 7), (13, 33, 32), (29, 32, 33), (7, 96, 64), (2, 64, 100)] {
+        for dtype in FORMATS.into_iter().filter(|dtype| dtype.row_bytes(inp).is_some()) {
+            let mut stored = Vec::new();
+            encode(dtype, &noise(2 * out * inp, 1), &mut stored).unwrap();
+            let packed = PackedMatrix::new(dtype, &stored, 2 * out, 1, inp).unwrap();
+            let mut w = vec![0.0; 2 * out * inp];
+            decode(dtype, &stored, &mut w).unwrap();
+            let (x, bias, residual) = (noise(rows * inp, 2), noise(2 * out, 3), noise(rows * out, 4));
+            for (bias, residual) in [(&bias[..], Some(&residual[..])), (&[], None)] {
+                let e = Epilogue { bias, residual, activation: Activation::Geglu };
+                let run = |ctx: &Context| {
+                    let mut scratch = vec![0xff; linear_scratch(ctx, rows, inp, dtype)];
+                    let mut y = vec![f32::NAN; rows * out];
+                    linear(ctx, rows, &x, &packed, &e, &mut scratch, &mut y);
+                    y
+                };
+                let first = run(&Context::with_isa(1, Isa::Scalar).unwrap());
+                for (i, y) in first.iter().enumerate() {
+                    // The feature, and the sum of magnitudes.
+                    let feature = |f: usize| {
+                        let terms = x[i / out * inp..][..inp].iter().zip(&w[f * inp..]);
+                        let terms = terms.map(|(x, w)| f64::from(*x) * f64::from(*w));
+                        let bias = f64::from(bias.get(f).copied().unwrap_or(0.0));
+                        terms.fold((bias, 1.0), |(sum, size), t| (sum + t, size + t.abs()))
+                    };
+                    let ((value, a), (gate, b)) = (feature(i % out), feature(out + i % out));
+                    let want = value * definition::activate(Activation::Gelu, gate);
+                    let want = want + f64::from(residual.map_or(0.0, |r| r[i]));
+                    let tolerance = if dtype.block_len() == 32 { 1e-2 } else { 1e-6 };
+                    let ok = (f64::from(*y) - want).abs() <= tolerance * (a * (1.0 + gate.abs()) + b * value.abs());
+                    assert!(ok, "{dtype:?}, {rows} x {inp} -> {out}: y[{i}] = {y}, not {want}");
+                }
+                for isa in Isa::available() {
+                    let y = run(&Context::with_isa(3, isa).unwrap());
+                    assert!(bits(&y) == bits(&first), "{isa}, {dtype:?}, {rows} x {inp} -> {out}");
+                }
             }
         }
     }
