@@ -5,7 +5,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
-use nijimi_shaders::table::Class;
+use nijimi_shaders::table::{Class, Coop};
 use wgpu::{Backend, DeviceType, Features};
 
 /// An adapter, as `nijimi devices` lists it.
@@ -114,6 +114,21 @@ pub(super) fn describe(index: usize, adapter: &wgpu::Adapter) -> Adapter {
         software: class(&info) == Class::Cpu,
         name: info.name,
     }
+}
+
+/// The cooperative matrices that our shaders use, if an adapter has them: halves summed in f32, square, 16 before 8.
+/// Their code counts on one size of subgroup.
+pub(super) fn coop(adapter: &wgpu::Adapter) -> Option<Coop> {
+    let info = adapter.get_info();
+    let (half, single) = (wgpu::CooperativeScalarType::F16, wgpu::CooperativeScalarType::F32);
+    let has = |size: &u32| {
+        let square = |p: &wgpu::CooperativeMatrixProperties| [p.m_size, p.n_size, p.k_size] == [*size; 3];
+        adapter.cooperative_matrix_properties().iter().any(|p| square(p) && p.ab_type == half && p.cr_type == single)
+    };
+    let size = [16, 8].into_iter().find(has)?;
+    let halves = adapter.features().contains(Features::SHADER_F16 | Features::SUBGROUP);
+    (halves && info.subgroup_min_size == info.subgroup_max_size)
+        .then_some(Coop { size, subgroup: info.subgroup_min_size })
 }
 
 /// What kind of tiles an adapter wants.

@@ -8,9 +8,9 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use nijimi_shaders::table::Class;
+use nijimi_shaders::table::{Class, Coop};
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 use wgpu::{ErrorFilter, Features, Limits};
 
 /// How to open a device.
@@ -37,6 +37,10 @@ pub(super) struct Inner {
     pub limits: Limits,
     pub pipelines: Pipelines,
     pub cache: Cache,
+    /// Cooperative matrices that the adapter says it has.
+    pub coop: Option<Coop>,
+    /// Whether they were seen to compute what they should.
+    pub proven: OnceLock<bool>,
     /// Why the device is gone, once it is.
     lost: Arc<Mutex<Option<String>>>,
 }
@@ -113,7 +117,8 @@ impl Gpu {
         // What no scope catches comes from a lost device; wgpu's own handler would panic.
         let noted = lost.clone();
         device.on_uncaptured_error(Arc::new(move |e: wgpu::Error| note(&noted, e.to_string())));
-        Self::new(device, queue, lost, options.cache.clone())
+        let coop = if experimental { adapter::coop(chosen) } else { None };
+        Self::new(device, queue, lost, coop, options.cache.clone())
     }
 
     /// Uses the device of an app. Its callbacks stay as they are. Pictures stay on that device: see
@@ -122,13 +127,14 @@ impl Gpu {
     /// # Errors
     /// A device whose limits are below WebGPU's defaults.
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Result<Self, GpuError> {
-        Self::new(device, queue, Arc::new(Mutex::new(None)), None)
+        Self::new(device, queue, Arc::new(Mutex::new(None)), None, None)
     }
 
     fn new(
         device: wgpu::Device,
         queue: wgpu::Queue,
         lost: Arc<Mutex<Option<String>>>,
+        coop: Option<Coop>,
         cache: Option<PathBuf>,
     ) -> Result<Self, GpuError> {
         let (info, features, limits) = (device.adapter_info(), device.features(), device.limits());
@@ -143,7 +149,8 @@ impl Gpu {
         let cache = Cache::open(cache, &device, &info);
         let class = adapter::class(&info);
         let pipelines = Pipelines::default();
-        Ok(Self(Arc::new(Inner { device, queue, info, class, features, limits, pipelines, cache, lost })))
+        let proven = OnceLock::new();
+        Ok(Self(Arc::new(Inner { device, queue, info, class, features, limits, pipelines, cache, coop, proven, lost })))
     }
 
     /// The device.

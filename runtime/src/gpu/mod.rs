@@ -14,9 +14,11 @@ mod exec;
 mod lower;
 mod pack;
 mod pipeline;
+mod proof;
 mod sampling;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod trusted;
 mod weights;
 
@@ -26,7 +28,7 @@ pub use device::adapters;
 pub use device::{Gpu, GpuOptions, adapters_async};
 pub use error::GpuError;
 pub use exec::{ExecOptions, Executor, Storage};
-pub use nijimi_shaders::table::{Class, Tile};
+pub use nijimi_shaders::table::{Class, Coop, Method, Tile};
 pub use sampling::Values;
 pub(crate) use sampling::{DeviceRun, Ports as DevicePorts, StepInput};
 pub use weights::Weights;
