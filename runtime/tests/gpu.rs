@@ -18,7 +18,7 @@ const DIGITS: &[u8] = include_bytes!("../../weights/digits-q8_0.gguf");
 fn open() -> Option<Gpu> {
     let set = |name: &str, value: &str| std::env::var(name).is_ok_and(|v| v == value);
     let choice = if set("NIJIMI_TEST_ADAPTER", "any") { Choice::Any } else { Choice::Software };
-    match Gpu::open(&GpuOptions { choice, strict_webgpu: set("NIJIMI_STRICT_WEBGPU", "1"), cache: None }) {
+    match Gpu::open(&GpuOptions { choice, strict_webgpu: set("NIJIMI_STRICT_WEBGPU", "1"), ..Default::default() }) {
         Ok(gpu) => Some(gpu),
         Err(e) if set("NIJIMI_REQUIRE_GPU", "1") => panic!("{e}"),
         Err(e) => {
@@ -163,7 +163,8 @@ fn what_does_not_fit_is_refused_before_it_starts() {
     }
     // An activation that no binding holds.
     let [_, digits] = both(&gpu, DIGITS);
-    let error = digits.session(&SessionOptions { batch: 10000, ..Default::default() }).map(drop).unwrap_err();
+    let error =
+        digits.session(&SessionOptions { batch: 7000, guidance: false, ..Default::default() }).map(drop).unwrap_err();
     assert!(matches!(error, Error::Plan(PlanError::Activation { .. })), "{error}");
 }
 
@@ -239,4 +240,36 @@ fn read_texture(gpu: &Gpu, texture: &wgpu::Texture) -> Vec<u8> {
     gpu.device().poll(wgpu::PollType::wait_indefinitely()).unwrap();
     let view = buffer.get_mapped_range(..).unwrap();
     view.chunks_exact(row as usize).flat_map(|line| line[..size.width as usize * 4].to_vec()).collect()
+}
+
+/// What is kept on disk makes nothing different, and damage to it does no harm.
+#[test]
+fn a_cache_folder_changes_no_picture() {
+    let Some(gpu) = open() else { return };
+    let labels = [Some(1), Some(4)];
+    let [_, plain] = both(&gpu, &Tiny::new(10).bytes());
+    let expected = draw(&plain, Method::ddpm(), 4, &labels, 2.0);
+    let folder = std::env::temp_dir().join(format!("nijimi-gpu-cache-{}", std::process::id()));
+    let options = GpuOptions { choice: Choice::Any, cache: Some(folder.clone()), tune: true, ..Default::default() };
+    for damage in [false, false, true] {
+        if damage {
+            for file in std::fs::read_dir(&folder).unwrap() {
+                let path = file.unwrap().path();
+                let mut bytes = std::fs::read(&path).unwrap();
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 1;
+                std::fs::write(&path, bytes).unwrap();
+            }
+        }
+        let gpu = Gpu::open(&options).unwrap();
+        let [_, device] = both(&gpu, &Tiny::new(10).bytes());
+        let found = draw(&device, Method::ddpm(), 4, &labels, 2.0);
+        for (a, b) in expected.0.iter().zip(&found.0) {
+            assert!((a - b).abs() <= 1e-3, "{a} {b}");
+        }
+        gpu.store_cache().unwrap();
+        let kept = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+        assert!(kept.into_iter().any(|name| name.ends_with(".tiles")));
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
 }

@@ -119,6 +119,29 @@ impl fmt::Display for Tile {
     }
 }
 
+impl Tile {
+    /// All its numbers, for a file; [`Self::from_numbers`] reads them.
+    pub fn numbers(&self) -> [u32; 8] {
+        let (method, size, subgroup) = match self.method {
+            Method::Direct => (0, 0, 0),
+            Method::Tiled => (1, 0, 0),
+            Method::Coop(Coop { size, subgroup }) => (2, size, subgroup),
+        };
+        [method, size, subgroup, self.wx, self.wy, self.tm, self.tn, self.bk4]
+    }
+
+    /// The tile of these numbers, if they are one.
+    pub fn from_numbers([method, size, subgroup, wx, wy, tm, tn, bk4]: [u32; 8]) -> Option<Self> {
+        let method = match method {
+            0 => Method::Direct,
+            1 => Method::Tiled,
+            2 => Method::Coop(Coop { size, subgroup }),
+            _ => return None,
+        };
+        Some(Self { method, wx, wy, tm, tn, bk4 })
+    }
+}
+
 /// The size of a matrix product.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Product {

@@ -124,6 +124,9 @@ impl Executor {
             subgroups: gpu.0.features.contains(wgpu::Features::SUBGROUP) && !options.no_subgroups,
             tile: options.tile,
         };
+        if gpu.0.choices.wanted && options.tile.is_none() {
+            gpu.tune(&plans, &weights, machine, options)?;
+        }
         let lowered: Vec<Vec<(usize, lower::Dispatch<'_>)>> = plans
             .iter()
             .map(|plan| {

@@ -1,5 +1,7 @@
 //! From a plan's step to dispatches: which shader, on which operands, with which parameters, on which grid.
 
+use super::exec::Storage;
+use super::tune::Question;
 use super::weights::{Item, Part, Weights, flag};
 use crate::graph::{Activation, Op, Shape, WeightId};
 use crate::plan::{Plan, Slot, Step};
@@ -85,6 +87,11 @@ fn group_norm_scratch(s: Shape) -> (u64, u64) {
     let chunks = (s.h * s.w).div_ceil(CHUNK);
     let bytes = |n: usize| (n as u64 * 8).next_multiple_of(SCRATCH_ALIGN);
     (bytes(s.n * chunks * s.c), bytes(s.n * s.c))
+}
+
+/// Whether what is multiplied with weights of this type may be rounded to halves.
+pub(super) const fn halves(dtype: DType) -> bool {
+    matches!(dtype, DType::F16 | DType::Q8_0 | DType::Q4_0)
 }
 
 const fn pixels(s: Shape) -> usize {
@@ -250,9 +257,11 @@ impl Variants {
         let gated = function == Activation::Geglu;
         let dispatch = |part: &'a Part| {
             let (rows, n) = (pixels(y.shape), part.n);
-            let halves = matches!(dtype, DType::F16 | DType::Q8_0 | DType::Q4_0);
-            let product = Product { rows, n, k: taps * inp, gated, halves };
-            let tile = self.tile.unwrap_or_else(|| table::product(self.machine, product));
+            let product = Product { rows, n, k: taps * inp, gated, halves: halves(*dtype) };
+            let storage = if self.f16 { Storage::F16 } else { Storage::F32 };
+            let question = Question { conv: kernel == Kernel::Conv2d, dtype: *dtype, storage, product };
+            let measured = || weights.gpu().0.choices.get(&question);
+            let tile = self.tile.or_else(measured).unwrap_or_else(|| table::product(self.machine, product));
             let shader = self.shader(kernel).flag(flag(*dtype), true).flag(Flag::XVec4, inp.is_multiple_of(4));
             let shader = shader.flag(Flag::Bias, bias.is_some()).flag(Flag::Residual, residual.is_some());
             let mut operands =

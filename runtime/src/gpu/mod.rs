@@ -20,6 +20,7 @@ mod sampling;
 mod tests;
 mod transfer;
 mod trusted;
+mod tune;
 mod weights;
 
 pub use adapter::{Adapter, Choice};

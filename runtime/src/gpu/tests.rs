@@ -19,7 +19,7 @@ pub(super) fn gpu() -> Option<&'static Gpu> {
         let any = std::env::var("NIJIMI_TEST_ADAPTER").is_ok_and(|v| v == "any");
         let choice = if any { Choice::Any } else { Choice::Software };
         let strict_webgpu = std::env::var("NIJIMI_STRICT_WEBGPU").is_ok_and(|v| v == "1");
-        match Gpu::open(&GpuOptions { choice, strict_webgpu, cache: None }) {
+        match Gpu::open(&GpuOptions { choice, strict_webgpu, ..Default::default() }) {
             Ok(gpu) => Some(gpu),
             Err(e) if std::env::var("NIJIMI_REQUIRE_GPU").is_ok_and(|v| v == "1") => panic!("{e}"),
             Err(e) => {
