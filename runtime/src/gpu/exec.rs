@@ -178,6 +178,11 @@ impl Executor {
         &self.gpu
     }
 
+    /// How activations are stored.
+    pub fn storage(&self) -> Storage {
+        self.binder.storage
+    }
+
     /// Makes dispatches of another's on this executor's memory, at most [`SPARE`].
     pub(super) fn prepare(&mut self, dispatches: &[lower::Dispatch<'_>]) -> Result<Vec<Ready>, GpuError> {
         let shaders: Vec<Shader> = dispatches.iter().map(|dispatch| dispatch.shader.clone()).collect();
@@ -363,23 +368,21 @@ impl Gpu {
         staging: &wgpu::Buffer,
         copy: impl FnOnce(&mut wgpu::CommandEncoder),
     ) -> Result<Vec<u32>, GpuError> {
-        let arrived = Arc::new(std::sync::Mutex::new(None));
-        let (sender, slice) = (arrived.clone(), staging.slice(..bytes));
+        let (sender, arrived) = std::sync::mpsc::sync_channel(1);
+        let slice = staging.slice(..bytes);
         self.scoped("reading back", bytes, || {
             let mut encoder = self.0.device.create_command_encoder(&Default::default());
             copy(&mut encoder);
             self.0.queue.submit([encoder.finish()]);
-            slice.map_async(wgpu::MapMode::Read, move |result| {
-                *sender.lock().unwrap_or_else(|e| e.into_inner()) = Some(result);
-            });
+            slice.map_async(wgpu::MapMode::Read, move |result| drop(sender.send(result)));
         })?;
         self.wait(None)?;
         let lost = |reason: &dyn core::fmt::Display| GpuError::Lost { reason: format!("{reason}") };
-        let result = arrived.lock().unwrap_or_else(|e| e.into_inner()).take();
-        match result {
-            Some(Ok(())) => {}
-            Some(Err(e)) => return Err(lost(&e)),
-            None => return Err(lost(&"nothing came back")),
+        // It is mapped, but another thread that waits for this device may be the one to say so, a moment later.
+        match arrived.recv_timeout(core::time::Duration::from_secs(10)) {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => return Err(lost(&e)),
+            Err(_) => return Err(lost(&"nothing came back")),
         }
         let words = slice.get_mapped_range().map(|view| trusted::words(&view)).map_err(|e| lost(&e));
         staging.unmap();

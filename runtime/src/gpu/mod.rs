@@ -7,6 +7,9 @@
 mod adapter;
 mod bind;
 mod cache;
+#[cfg(not(target_arch = "wasm32"))]
+mod cases;
+#[cfg(not(target_arch = "wasm32"))]
 pub mod check;
 mod device;
 mod error;
@@ -15,12 +18,16 @@ mod lower;
 mod pack;
 mod pipeline;
 mod sampling;
+#[cfg(not(target_arch = "wasm32"))]
+mod self_test;
 #[cfg(test)]
 mod tests;
+#[cfg(not(target_arch = "wasm32"))]
+mod trial;
 mod trusted;
 mod weights;
 
-pub use adapter::{Adapter, Choice};
+pub use adapter::{Adapter, Choice, choose, may_be_there};
 #[cfg(not(target_arch = "wasm32"))]
 pub use device::adapters;
 pub use device::{Gpu, GpuOptions, adapters_async};
@@ -29,4 +36,6 @@ pub use exec::{ExecOptions, Executor, Storage};
 pub use nijimi_shaders::table::{Class, Tile};
 pub use sampling::Values;
 pub(crate) use sampling::{DeviceRun, Ports as DevicePorts, StepInput};
+#[cfg(not(target_arch = "wasm32"))]
+pub use self_test::{KernelRow, Measured, ModelRow, Row, SelfTestOptions, self_test};
 pub use weights::Weights;
