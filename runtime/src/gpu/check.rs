@@ -143,6 +143,11 @@ impl Case {
         Ok(Self { graph, weights: Arc::new(on_gpu), inputs, ids, expected })
     }
 
+    /// Bytes of the weights, as they lie on the device.
+    pub fn weight_bytes(&self) -> u64 {
+        self.weights.bytes()
+    }
+
     /// An executor of the graph on the device.
     ///
     /// # Errors
@@ -166,12 +171,19 @@ impl Case {
     /// # Errors
     /// A device that refuses, writes outside of its outputs, or leaves some of them unwritten.
     pub fn compare(&self, options: &ExecOptions) -> Result<Outcome, Mismatch> {
-        let executor = self.executor(options)?;
-        let poison = if options.storage == Storage::F32 { POISON } else { POISON_F16 };
+        self.compare_on(&self.executor(options)?)
+    }
+
+    /// [`Self::compare`] with an executor of [`Self::executor`].
+    ///
+    /// # Errors
+    /// As [`Self::compare`].
+    pub fn compare_on(&self, executor: &Executor) -> Result<Outcome, Mismatch> {
+        let poison = if executor.storage() == Storage::F32 { POISON } else { POISON_F16 };
         executor.poison(poison)?;
-        self.fill(&executor)?;
+        self.fill(executor)?;
         executor.run(0)?;
-        self.untouched(&executor, poison)?;
+        self.untouched(executor, poison)?;
         let mut error = 0.0f32;
         for (output, expected) in executor.plans()[0].outputs().iter().zip(&self.expected) {
             let found = executor.read(output.slot)?;

@@ -14,6 +14,14 @@ pub enum GpuError {
         /// What there is.
         found: String,
     },
+    /// There is no adapter of that index.
+    #[error("no adapter {index}: {found}; take one of these, as nijimi devices lists them")]
+    NoIndex {
+        /// What was asked for.
+        index: usize,
+        /// What there is.
+        found: String,
+    },
     /// An adapter refuses to be opened.
     #[error("{adapter} cannot be opened: {reason}; choose another adapter, or draw on the CPU (--backend cpu)")]
     Open {

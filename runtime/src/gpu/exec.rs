@@ -185,6 +185,11 @@ impl Executor {
         &self.gpu
     }
 
+    /// How activations are stored.
+    pub fn storage(&self) -> Storage {
+        self.binder.storage
+    }
+
     /// Makes dispatches of another's on this executor's memory, at most [`SPARE`].
     pub(super) fn prepare(&mut self, dispatches: &[lower::Dispatch<'_>]) -> Result<Vec<Ready>, GpuError> {
         let shaders: Vec<Shader> = dispatches.iter().map(|dispatch| dispatch.shader.clone()).collect();

@@ -7,6 +7,9 @@
 mod adapter;
 mod bind;
 mod cache;
+#[cfg(not(target_arch = "wasm32"))]
+mod cases;
+#[cfg(not(target_arch = "wasm32"))]
 pub mod check;
 mod device;
 mod error;
@@ -16,14 +19,18 @@ mod pack;
 mod pipeline;
 mod proof;
 mod sampling;
+#[cfg(not(target_arch = "wasm32"))]
+mod self_test;
 #[cfg(test)]
 mod tests;
 mod transfer;
+#[cfg(not(target_arch = "wasm32"))]
+mod trial;
 mod trusted;
 mod tune;
 mod weights;
 
-pub use adapter::{Adapter, Choice};
+pub use adapter::{Adapter, Choice, choose, may_be_there};
 #[cfg(not(target_arch = "wasm32"))]
 pub use device::adapters;
 pub use device::{Gpu, GpuOptions, adapters_async};
@@ -32,4 +39,6 @@ pub use exec::{ExecOptions, Executor, Storage};
 pub use nijimi_shaders::table::{Class, Coop, Method, Tile};
 pub use sampling::Values;
 pub(crate) use sampling::{DeviceRun, Ports as DevicePorts, StepInput};
+#[cfg(not(target_arch = "wasm32"))]
+pub use self_test::{KernelRow, Measured, ModelRow, Row, SelfTestOptions, self_test};
 pub use weights::Weights;

@@ -1,13 +1,16 @@
 //! Every kernel against its CPU twin, over odd shapes, formats and variants.
 
+use super::cases::{self, Spec};
 use super::check::Case;
+use super::self_test::F16_TOLERANCE;
 use super::*;
-use crate::graph::{Activation, Graph, Shape, ValueId};
+use crate::graph::{Activation, Graph, GraphError, Shape, ValueId};
 use crate::quant::DType;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use nijimi_shaders::table::{self, Machine};
+use nijimi_shaders::{Flag, Kernel};
 use std::eprintln;
 use std::sync::OnceLock;
 
@@ -31,8 +34,8 @@ pub(super) fn gpu() -> Option<&'static Gpu> {
     opened.as_ref()
 }
 
-/// Both classes' tiles, f32 and (where the device has it) f16 storage, each with the least tolerance that makes sense: a
-/// half has 11 bits, and is rounded on the way in and out.
+/// Both classes' tiles, f32 and (where the device has it) f16 storage, each with the least tolerance that makes
+/// sense.
 fn variants(gpu: &Gpu) -> Vec<(String, ExecOptions, f32)> {
     let mut all = Vec::new();
     for class in [Class::Cpu, Class::Gpu] {
@@ -41,40 +44,29 @@ fn variants(gpu: &Gpu) -> Vec<(String, ExecOptions, f32)> {
         all.push((format!("{class:?}"), options, 0.0));
         all.push((format!("{class:?} without subgroups"), ExecOptions { no_subgroups: true, ..options }, 0.0));
         if gpu.has_f16() {
-            all.push((format!("{class:?} f16"), ExecOptions { storage: Storage::F16, ..options }, 3e-3));
+            all.push((format!("{class:?} f16"), ExecOptions { storage: Storage::F16, ..options }, F16_TOLERANCE));
         }
     }
     all
 }
 
-/// Compares a graph in all variants; `tolerance` is relative to the largest value, for f32.
-fn same(name: &str, tolerance: f32, dtype: DType, graph: impl FnOnce(&mut Graph) -> ValueId) {
+/// Compares a graph in all variants; tolerances are relative to the largest value.
+fn same(spec: Result<Spec, GraphError>) {
     let Some(gpu) = gpu() else { return };
-    let mut g = Graph::new();
-    let y = graph(&mut g);
-    g.output("y", y).unwrap();
-    let case = Case::new(gpu, g, dtype, 7).unwrap();
+    let Spec { name, dtype, tolerance, graph } = spec.unwrap();
+    let case = Case::new(gpu, graph, dtype, 7).unwrap();
     for (variant, options, least) in variants(gpu) {
         let outcome = case.compare(&options).unwrap_or_else(|e| panic!("{name}, {variant}: {e}"));
         assert!(outcome.error <= tolerance.max(least), "{name}, {variant}: error {}", outcome.error);
     }
 }
 
-fn picture(g: &mut Graph, n: usize, h: usize, w: usize, c: usize) -> ValueId {
-    g.input("x", Shape::new(n, h, w, c)).unwrap()
-}
-
-const FORMATS: [DType; 5] = DType::ALL;
-
 #[test]
 fn linear() {
-    for dtype in FORMATS {
-        for (rows, inp, out) in [(1, 32, 1), (3, 5, 7), (17, 64, 33), (70, 96, 130), (257, 37, 65)] {
+    for dtype in DType::ALL {
+        for shape in [[1, 32, 1], [3, 5, 7], [17, 64, 33], [70, 96, 130], [257, 37, 65]] {
             for bias in [false, true] {
-                same(&format!("linear {dtype:?} {rows} {inp} {out} {bias}"), 2e-6, dtype, |g| {
-                    let x = picture(g, rows, 1, 1, inp);
-                    g.linear("l", x, out, bias).unwrap()
-                });
+                same(cases::linear(dtype, shape, bias));
             }
         }
     }
@@ -84,39 +76,22 @@ fn linear() {
 fn linear_epilogues() {
     for function in [Activation::Relu, Activation::Silu, Activation::Gelu, Activation::QuickGelu] {
         for residual in [false, true] {
-            same(&format!("linear {function:?} {residual}"), 3e-6, DType::F32, |g| {
-                let x = picture(g, 2, 5, 3, 24);
-                let mut y = g.linear("l", x, 21, true).unwrap();
-                if residual {
-                    let r = g.input("r", Shape::new(2, 5, 3, 21)).unwrap();
-                    y = g.add("add", y, r).unwrap();
-                }
-                g.activate("f", y, function).unwrap()
-            });
+            same(cases::linear_then(function, residual, [2, 5, 3, 24], 21));
         }
     }
     for (dtype, out) in [(DType::F32, 13), (DType::Q8_0, 40), (DType::Q4_0, 64)] {
-        same(&format!("geglu {dtype:?} {out}"), 3e-6, dtype, |g| {
-            let x = picture(g, 1, 19, 3, 32);
-            let r = g.input("r", Shape::new(1, 19, 3, out)).unwrap();
-            let y = g.linear_geglu("l", x, out, true).unwrap();
-            g.add("add", y, r).unwrap()
-        });
+        same(cases::geglu(dtype, [1, 19, 3, 32], out));
     }
 }
 
 #[test]
 fn conv2d() {
-    for dtype in FORMATS {
-        for (n, h, w, inp, out) in [(1, 5, 7, 1, 3), (2, 9, 6, 32, 17), (3, 4, 4, 37, 70), (1, 13, 11, 64, 64)] {
+    for dtype in DType::ALL {
+        for (x, out) in [([1, 5, 7, 1], 3), ([2, 9, 6, 32], 17), ([3, 4, 4, 37], 70), ([1, 13, 11, 64], 64)] {
             for window in [[3, 1, 1], [3, 2, 1], [1, 1, 0], [4, 2, 0], [5, 1, 2]] {
-                if h < window[0] || w < window[0] {
-                    continue;
+                if x[1] >= window[0] && x[2] >= window[0] {
+                    same(cases::conv2d(dtype, x, out, window));
                 }
-                same(&format!("conv2d {dtype:?} {n} {h} {w} {inp} {out} {window:?}"), 2e-6, dtype, |g| {
-                    let x = picture(g, n, h, w, inp);
-                    g.conv2d("c", x, out, window, true).unwrap()
-                });
             }
         }
     }
@@ -124,134 +99,92 @@ fn conv2d() {
 
 #[test]
 fn conv2d_of_a_doubled_picture() {
-    for (h, w, inp, out) in [(3, 5, 32, 9), (4, 1, 3, 5)] {
-        same(&format!("upsampled conv2d {h} {w} {inp} {out}"), 2e-6, DType::F32, |g| {
-            let x = picture(g, 2, h, w, inp);
-            let x = g.upsample_nearest2("up", x).unwrap();
-            let x = g.conv2d("c", x, out, [3, 1, 1], true).unwrap();
-            g.silu("f", x).unwrap()
-        });
-    }
+    same(cases::upsampled_conv2d([2, 3, 5, 32], 9));
+    same(cases::upsampled_conv2d([2, 4, 1, 3], 5));
 }
 
 #[test]
 fn attention() {
     for causal in [false, true] {
-        for (l, s, c, heads) in
-            [(1, 1, 4, 1), (7, 7, 24, 3), (33, 33, 40, 1), (65, 65, 128, 2), (21, 21, 96, 1), (70, 70, 15, 3)]
-        {
-            same(&format!("attention {l} {s} {c} {heads} {causal}"), 3e-6, DType::F32, |g| {
-                let [q, k, v] = ["q", "k", "v"].map(|name| {
-                    let n = if name == "q" { l } else { s };
-                    g.input(name, Shape::new(2, n, 1, c)).unwrap()
-                });
-                g.attention("a", q, k, v, heads, causal).unwrap()
-            });
+        for (l, c, heads) in [(1, 4, 1), (7, 24, 3), (33, 40, 1), (65, 128, 2), (21, 96, 1), (70, 15, 3)] {
+            same(cases::attention(2, [l, l, c], heads, causal));
         }
     }
     for (l, s, c, heads) in [(50, 77, 80, 2), (4, 9, 512, 1), (100, 3, 160, 1)] {
-        same(&format!("cross attention {l} {s} {c} {heads}"), 3e-6, DType::F32, |g| {
-            let q = g.input("q", Shape::new(2, l, 1, c)).unwrap();
-            let k = g.input("k", Shape::new(2, s, 1, c)).unwrap();
-            let v = g.input("v", Shape::new(2, s, 1, c)).unwrap();
-            g.attention("a", q, k, v, heads, false).unwrap()
-        });
+        same(cases::attention(2, [l, s, c], heads, false));
     }
 }
 
 #[test]
 fn norms() {
-    for (n, h, w, c, groups) in [(1, 1, 1, 8, 2), (2, 7, 5, 30, 3), (1, 16, 9, 320, 32), (3, 3, 3, 5, 1)] {
-        for function in [Activation::None, Activation::Silu] {
-            same(&format!("group_norm {n} {h} {w} {c} {groups} {function:?}"), 4e-6, DType::F32, |g| {
-                let x = picture(g, n, h, w, c);
-                let y = g.group_norm("norm", x, groups, 1e-5).unwrap();
-                if function == Activation::None { y } else { g.activate("f", y, function).unwrap() }
-            });
-        }
-        same(&format!("layer_norm {n} {h} {w} {c}"), 4e-6, DType::F32, |g| {
-            let x = picture(g, n, h, w, c);
-            g.layer_norm("norm", x, 1e-5).unwrap()
-        });
+    for (x, groups) in [([1, 1, 1, 8], 2), ([2, 7, 5, 30], 3), ([1, 16, 9, 320], 32), ([3, 3, 3, 5], 1)] {
+        same(cases::group_norm(x, groups, Activation::None));
+        same(cases::group_norm(x, groups, Activation::Silu));
+        same(cases::layer_norm(x));
     }
 }
 
 #[test]
 fn pictures() {
-    for (n, h, w, c) in [(1, 2, 2, 1), (2, 4, 6, 5), (3, 6, 2, 12), (1, 10, 8, 64)] {
-        same(&format!("max_pool {n} {h} {w} {c}"), 0.0, DType::F32, |g| {
-            let x = picture(g, n, h, w, c);
-            g.max_pool2("pool", x).unwrap()
-        });
-        same(&format!("max_pool + add {n} {h} {w} {c}"), 1e-7, DType::F32, |g| {
-            let x = picture(g, n, h, w, c);
-            let v = g.input("v", Shape::vector(n, c)).unwrap();
-            let x = g.max_pool2("pool", x).unwrap();
-            g.add_channels("add", x, v).unwrap()
-        });
-        same(&format!("upsample_bilinear {n} {h} {w} {c}"), 3e-7, DType::F32, |g| {
-            let x = picture(g, n, h, w, c);
-            g.upsample_bilinear2("up", x).unwrap()
-        });
-        same(&format!("upsample_nearest {n} {h} {w} {c}"), 0.0, DType::F32, |g| {
-            let x = picture(g, n, h, w, c);
-            g.upsample_nearest2("up", x).unwrap()
-        });
-        for cb in [1, 8] {
-            same(&format!("concat + add {n} {h} {w} {c} {cb}"), 1e-7, DType::F32, |g| {
-                let a = picture(g, n, h, w, c);
-                let b = g.input("b", Shape::new(n, h, w, cb)).unwrap();
-                let v = g.input("v", Shape::vector(n, c + cb)).unwrap();
-                let x = g.concat("cat", a, b).unwrap();
-                g.add_channels("add", x, v).unwrap()
-            });
-        }
+    for x in [[1, 2, 2, 1], [2, 4, 6, 5], [3, 6, 2, 12], [1, 10, 8, 64]] {
+        same(cases::max_pool(x, false));
+        same(cases::max_pool(x, true));
+        same(cases::upsample_bilinear(x));
+        same(cases::upsample_nearest(x));
+        same(cases::concat(x, 1));
+        same(cases::concat(x, 8));
     }
 }
 
 #[test]
 fn elementwise() {
-    for (n, h, w, c) in [(1, 1, 1, 1), (2, 3, 5, 7), (1, 9, 9, 16)] {
+    for x in [[1, 1, 1, 1], [2, 3, 5, 7], [1, 9, 9, 16]] {
         for function in [Activation::Relu, Activation::Silu, Activation::Gelu, Activation::QuickGelu] {
-            same(&format!("activate {function:?} {c}"), 5e-7, DType::F32, |g| {
-                let x = picture(g, n, h, w, c);
-                g.activate("f", x, function).unwrap()
-            });
+            same(cases::activate(function, x));
         }
-        same(&format!("add {c}"), 1e-7, DType::F32, |g| {
-            let (a, b) = (picture(g, n, h, w, c), g.input("b", Shape::new(n, h, w, c)).unwrap());
-            g.add("add", a, b).unwrap()
-        });
-        // The first operand is needed afterwards: not in place.
-        same(&format!("add and keep {c}"), 1e-7, DType::F32, |g| {
-            let (a, b) = (picture(g, n, h, w, c), g.input("b", Shape::new(n, h, w, c)).unwrap());
-            let s = g.silu("f", a).unwrap();
-            let s = g.add("add", s, b).unwrap();
-            g.output("a", a).unwrap();
-            g.output("b", b).unwrap();
-            s
-        });
-        same(&format!("add_channels {c}"), 1e-7, DType::F32, |g| {
-            let (x, v) = (picture(g, n, h, w, c), g.input("v", Shape::vector(n, c)).unwrap());
-            g.add_channels("add", x, v).unwrap()
-        });
+        same(cases::add(x));
+        same(cases::add_and_keep(x));
+        same(cases::add_channels(x));
     }
 }
 
 #[test]
 fn conditions() {
     for (n, dim) in [(1, 1), (3, 100), (5, 37)] {
-        same(&format!("position_encoding {n} {dim}"), 2e-6, DType::F32, |g| {
-            let t = g.input("t", Shape::vector(n, 1)).unwrap();
-            g.position_encoding("time", t, dim).unwrap()
-        });
-        same(&format!("embedding_add {n} {dim}"), 2e-6, DType::F32, |g| {
-            let t = g.input("t", Shape::vector(n, 1)).unwrap();
-            let x = g.position_encoding("time", t, dim).unwrap();
-            let ids = g.input_ids("labels", n);
-            g.embedding_add("label_emb", x, ids, 10).unwrap()
-        });
+        same(cases::position_encoding(n, dim));
+        same(cases::embedding_add(n, dim));
     }
+}
+
+/// What the self-test leaves to the model that it draws with, beside [`Kernel::ToTexture`].
+const SAMPLING: [Kernel; 4] = [Kernel::Feed, Kernel::Guidance, Kernel::SamplerStep, Kernel::ToU8];
+
+/// Seen red without the case of max_pool, and with f32 alone.
+#[test]
+fn the_self_test_runs_every_kernel_and_type() {
+    let Some(gpu) = gpu() else { return };
+    let mut kernels = Vec::from(SAMPLING);
+    kernels.push(Kernel::ToTexture);
+    let mut flags = Vec::new();
+    for Spec { dtype, graph, .. } in self_test::specs(false).unwrap() {
+        let case = Case::new(gpu, graph, dtype, 7).unwrap();
+        let executor = case.executor(&ExecOptions::default()).unwrap();
+        for (_, shader) in executor.shaders(0) {
+            kernels.push(shader.kernel());
+            flags.extend(Flag::ALL.iter().copied().filter(|flag| shader.has(*flag)));
+        }
+    }
+    let missing: Vec<_> = Kernel::ALL.iter().filter(|kernel| !kernels.contains(kernel)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    // Those of the sampler, of f16, and of how an adapter's tiles are cut.
+    let others =
+        [Flag::Coop, Flag::F16, Flag::Guided, Flag::Noise, Flag::Shared, Flag::Subgroups, Flag::Teamed, Flag::Tiled];
+    let missing: Vec<_> = Flag::ALL.iter().filter(|flag| !flags.contains(flag) && !others.contains(flag)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+fn picture(g: &mut Graph, n: usize, h: usize, w: usize, c: usize) -> ValueId {
+    g.input("x", Shape::new(n, h, w, c)).unwrap()
 }
 
 /// Tiles that the table chooses for other shapes than the tests' own.

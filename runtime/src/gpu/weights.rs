@@ -72,7 +72,7 @@ impl Weights {
             return Err(kernel(KernelError::EmptyMatrix { out, taps, inp }));
         }
         let block = dtype.block_len();
-        if inp % block != 0 {
+        if !inp.is_multiple_of(block) {
             return Err(kernel(KernelError::PartialBlock { dtype: dtype.name(), block, inp }));
         }
         let expected = out * taps * (inp / block) * dtype.block_bytes();

@@ -13,6 +13,7 @@ use crate::graph::Graph;
 use crate::nn::BookUnet;
 use crate::plan::{Plan, PlanOptions, Slot};
 use crate::sampler::StepCoefficients;
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -92,19 +93,18 @@ pub(super) enum Which {
 
 /// Memory and machinery of a session.
 pub(super) enum Engine {
-    // Both are large, and made once.
-    Cpu(CpuEngine),
+    Cpu(Box<CpuEngine>),
     #[cfg(feature = "gpu")]
-    Gpu(GpuEngine),
+    Gpu(Box<GpuEngine>),
 }
 
 impl Engine {
     /// For these batch sizes of one network.
     pub fn new(weights: &Placed, graphs: &[Graph], sizes: &Sizes) -> Result<Self, Error> {
         match weights {
-            Placed::Cpu(weights) => CpuEngine::new(weights, graphs, sizes).map(Self::Cpu),
+            Placed::Cpu(weights) => CpuEngine::new(weights, graphs, sizes).map(|e| Self::Cpu(Box::new(e))),
             #[cfg(feature = "gpu")]
-            Placed::Gpu(weights) => GpuEngine::new(weights, graphs, sizes).map(Self::Gpu),
+            Placed::Gpu(weights) => GpuEngine::new(weights, graphs, sizes).map(|e| Self::Gpu(Box::new(e))),
         }
     }
 

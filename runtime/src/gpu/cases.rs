@@ -1,0 +1,217 @@
+//! Graphs of one operation each, with how near a device must come to the CPU: what the tests and [`super::self_test`]
+//! compare. The tests take odd shapes, the self-test those of real networks.
+
+use crate::graph::{Activation, Graph, GraphError, Shape, ValueId};
+use crate::quant::DType;
+use alloc::format;
+use alloc::string::String;
+
+/// One comparison.
+pub(super) struct Spec {
+    /// Kernel and shape.
+    pub name: String,
+    /// The matrices' type.
+    pub dtype: DType,
+    /// Greatest difference, as a share of the largest value, of f32 arithmetic that is exact but for the order of sums.
+    pub tolerance: f32,
+    pub graph: Graph,
+}
+
+type Made = Result<Spec, GraphError>;
+
+fn spec(
+    name: String,
+    dtype: DType,
+    tolerance: f32,
+    build: impl FnOnce(&mut Graph) -> Result<ValueId, GraphError>,
+) -> Made {
+    let mut graph = Graph::new();
+    let y = build(&mut graph)?;
+    graph.output("y", y)?;
+    Ok(Spec { name, dtype, tolerance, graph })
+}
+
+/// `n h w c` as people write it.
+fn size([n, h, w, c]: [usize; 4]) -> String {
+    format!("{n}x{h}x{w}x{c}")
+}
+
+fn shape([n, h, w, c]: [usize; 4]) -> Shape {
+    Shape::new(n, h, w, c)
+}
+
+/// The function's name, after a blank.
+fn function(activation: Activation) -> &'static str {
+    match activation {
+        Activation::None => "",
+        Activation::Relu => " relu",
+        Activation::Silu => " silu",
+        Activation::Gelu => " gelu",
+        Activation::QuickGelu => " quick_gelu",
+        Activation::Geglu => " geglu",
+    }
+}
+
+pub(super) fn linear(dtype: DType, [rows, inp, out]: [usize; 3], bias: bool) -> Made {
+    let and = if bias { "" } else { " no bias" };
+    spec(format!("linear {} {rows}x{inp}->{out}{and}", dtype.name()), dtype, 2e-6, |g| {
+        let x = g.input("x", Shape::new(rows, 1, 1, inp))?;
+        g.linear("l", x, out, bias)
+    })
+}
+
+/// A linear layer with all that is folded into it.
+pub(super) fn linear_then(f: Activation, residual: bool, x: [usize; 4], out: usize) -> Made {
+    let and = if residual { " add" } else { "" };
+    spec(format!("linear{and}{} {}->{out}", function(f), size(x)), DType::F32, 3e-6, |g| {
+        let input = g.input("x", shape(x))?;
+        let mut y = g.linear("l", input, out, true)?;
+        if residual {
+            let r = g.input("r", Shape { c: out, ..shape(x) })?;
+            y = g.add("add", y, r)?;
+        }
+        g.activate("f", y, f)
+    })
+}
+
+pub(super) fn geglu(dtype: DType, x: [usize; 4], out: usize) -> Made {
+    spec(format!("linear geglu add {} {}->{out}", dtype.name(), size(x)), dtype, 3e-6, |g| {
+        let input = g.input("x", shape(x))?;
+        let r = g.input("r", Shape { c: out, ..shape(x) })?;
+        let y = g.linear_geglu("l", input, out, true)?;
+        g.add("add", y, r)
+    })
+}
+
+/// `window` is size, stride and padding.
+pub(super) fn conv2d(dtype: DType, x: [usize; 4], out: usize, window: [usize; 3]) -> Made {
+    let [kernel, stride, _] = window;
+    let by = if stride == 1 { String::new() } else { format!(" by {stride}") };
+    spec(format!("conv2d {kernel}x{kernel}{by} {} {}->{out}", dtype.name(), size(x)), dtype, 2e-6, |g| {
+        let input = g.input("x", shape(x))?;
+        g.conv2d("c", input, out, window, true)
+    })
+}
+
+pub(super) fn upsampled_conv2d(x: [usize; 4], out: usize) -> Made {
+    spec(format!("conv2d 3x3 doubled silu {}->{out}", size(x)), DType::F32, 2e-6, |g| {
+        let input = g.input("x", shape(x))?;
+        let doubled = g.upsample_nearest2("up", input)?;
+        let y = g.conv2d("c", doubled, out, [3, 1, 1], true)?;
+        g.silu("f", y)
+    })
+}
+
+/// Of `n` pictures: queries, keys, channels.
+pub(super) fn attention(n: usize, [queries, keys, c]: [usize; 3], heads: usize, causal: bool) -> Made {
+    let and = if causal { " causal" } else { "" };
+    spec(format!("attention{and} {n}x{queries}x{keys}x{c}/{heads}"), DType::F32, 3e-6, |g| {
+        let q = g.input("q", Shape::new(n, queries, 1, c))?;
+        let k = g.input("k", Shape::new(n, keys, 1, c))?;
+        let v = g.input("v", Shape::new(n, keys, 1, c))?;
+        g.attention("a", q, k, v, heads, causal)
+    })
+}
+
+pub(super) fn group_norm(x: [usize; 4], groups: usize, f: Activation) -> Made {
+    spec(format!("group_norm{} {}/{groups}", function(f), size(x)), DType::F32, 4e-6, |g| {
+        let input = g.input("x", shape(x))?;
+        let y = g.group_norm("norm", input, groups, 1e-5)?;
+        if f == Activation::None { Ok(y) } else { g.activate("f", y, f) }
+    })
+}
+
+pub(super) fn layer_norm(x: [usize; 4]) -> Made {
+    spec(format!("layer_norm {}", size(x)), DType::F32, 4e-6, |g| {
+        let input = g.input("x", shape(x))?;
+        g.layer_norm("norm", input, 1e-5)
+    })
+}
+
+pub(super) fn max_pool(x: [usize; 4], added: bool) -> Made {
+    let (and, tolerance) = if added { (" add", 1e-7) } else { ("", 0.0) };
+    spec(format!("max_pool{and} {}", size(x)), DType::F32, tolerance, |g| {
+        let input = g.input("x", shape(x))?;
+        let y = if added { Some(g.input("v", Shape::vector(x[0], x[3]))?) } else { None };
+        let pooled = g.max_pool2("pool", input)?;
+        y.map_or(Ok(pooled), |v| g.add_channels("add", pooled, v))
+    })
+}
+
+pub(super) fn upsample_bilinear(x: [usize; 4]) -> Made {
+    spec(format!("upsample bilinear {}", size(x)), DType::F32, 3e-7, |g| {
+        let input = g.input("x", shape(x))?;
+        g.upsample_bilinear2("up", input)
+    })
+}
+
+pub(super) fn upsample_nearest(x: [usize; 4]) -> Made {
+    spec(format!("upsample nearest {}", size(x)), DType::F32, 0.0, |g| {
+        let input = g.input("x", shape(x))?;
+        g.upsample_nearest2("up", input)
+    })
+}
+
+/// Channels joined, and a vector added to each pixel.
+pub(super) fn concat(x: [usize; 4], cb: usize) -> Made {
+    spec(format!("concat add {}+{cb}", size(x)), DType::F32, 1e-7, |g| {
+        let a = g.input("x", shape(x))?;
+        let b = g.input("b", Shape { c: cb, ..shape(x) })?;
+        let v = g.input("v", Shape::vector(x[0], x[3] + cb))?;
+        let joined = g.concat("cat", a, b)?;
+        g.add_channels("add", joined, v)
+    })
+}
+
+pub(super) fn activate(f: Activation, x: [usize; 4]) -> Made {
+    spec(format!("activate{} {}", function(f), size(x)), DType::F32, 5e-7, |g| {
+        let input = g.input("x", shape(x))?;
+        g.activate("f", input, f)
+    })
+}
+
+pub(super) fn add(x: [usize; 4]) -> Made {
+    spec(format!("add {}", size(x)), DType::F32, 1e-7, |g| {
+        let a = g.input("x", shape(x))?;
+        let b = g.input("b", shape(x))?;
+        g.add("add", a, b)
+    })
+}
+
+/// Both operands are needed afterwards, so the sum cannot lie on one of them.
+#[cfg(test)]
+pub(super) fn add_and_keep(x: [usize; 4]) -> Made {
+    spec(format!("add and keep {}", size(x)), DType::F32, 1e-7, |g| {
+        let a = g.input("x", shape(x))?;
+        let b = g.input("b", shape(x))?;
+        let s = g.silu("f", a)?;
+        let s = g.add("add", s, b)?;
+        g.output("a", a)?;
+        g.output("b", b)?;
+        Ok(s)
+    })
+}
+
+pub(super) fn add_channels(x: [usize; 4]) -> Made {
+    spec(format!("add_channels {}", size(x)), DType::F32, 1e-7, |g| {
+        let input = g.input("x", shape(x))?;
+        let v = g.input("v", Shape::vector(x[0], x[3]))?;
+        g.add_channels("add", input, v)
+    })
+}
+
+pub(super) fn position_encoding(n: usize, dim: usize) -> Made {
+    spec(format!("position_encoding {n}x{dim}"), DType::F32, 2e-6, |g| {
+        let t = g.input("t", Shape::vector(n, 1))?;
+        g.position_encoding("time", t, dim)
+    })
+}
+
+pub(super) fn embedding_add(n: usize, dim: usize) -> Made {
+    spec(format!("embedding_add {n}x{dim}"), DType::F32, 2e-6, |g| {
+        let t = g.input("t", Shape::vector(n, 1))?;
+        let x = g.position_encoding("time", t, dim)?;
+        let ids = g.input_ids("labels", n);
+        g.embedding_add("label_emb", x, ids, 10)
+    })
+}

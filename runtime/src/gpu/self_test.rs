@@ -1,0 +1,199 @@
+//! Everything that a device does for us, compared with the CPU and timed: what `nijimi self-test` prints.
+
+use super::cases::{self, Spec};
+use super::check::{Case, Mismatch};
+use super::{ExecOptions, Executor, Gpu, Storage, trial};
+use crate::Error;
+use crate::graph::{Activation, GraphError};
+use crate::nn::NetworkError;
+use crate::quant::DType;
+use alloc::string::{String, ToString};
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// What a self-test is to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SelfTestOptions {
+    /// The shapes of large networks, so that rates mean something; `None` takes them on real GPUs, where they take
+    /// seconds and not minutes.
+    pub large: Option<bool>,
+}
+
+/// One line of the report.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Row {
+    /// A kernel, alone.
+    Kernel(KernelRow),
+    /// A model's pictures.
+    Model(ModelRow),
+}
+
+/// A kernel against its CPU twin.
+#[derive(Clone, PartialEq, Debug)]
+pub struct KernelRow {
+    /// The operation, its weights' type and its shape.
+    pub name: String,
+    /// How it ran: `f32` or `f16` storage.
+    pub variant: &'static str,
+    /// Greatest difference that passes, as a share of the output's largest value.
+    pub tolerance: f32,
+    /// What was measured, or why nothing was.
+    pub measured: Result<Measured, String>,
+}
+
+/// A kernel's figures.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Measured {
+    /// Greatest difference found, as a share of the output's largest value.
+    pub error: f32,
+    /// Of one execution, many being under way.
+    pub seconds: f64,
+    /// Activations and weights read and written, each once.
+    pub bytes: u64,
+    /// Multiplications and additions of matrix products and attention; 0 for the rest.
+    pub flop: u64,
+}
+
+/// Pictures against those of the CPU.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ModelRow {
+    /// What was drawn.
+    pub name: String,
+    /// Peak signal to noise ratio that passes, dB.
+    pub least: f64,
+    /// Peak signal to noise ratio found, dB, and seconds of a step; or why there is none.
+    pub measured: Result<(f64, f64), String>,
+}
+
+impl Row {
+    /// Whether the device did as the CPU does.
+    pub fn passed(&self) -> bool {
+        match self {
+            Self::Kernel(row) => row.measured.as_ref().is_ok_and(|m| m.error <= row.tolerance),
+            Self::Model(row) => row.measured.as_ref().is_ok_and(|(psnr, _)| *psnr >= row.least),
+        }
+    }
+}
+
+/// A half has 11 bits, and is rounded on the way in and out.
+pub(super) const F16_TOLERANCE: f32 = 3e-3;
+/// Exponentials and roots of GPUs are some units in the last place less exact than a CPU's.
+const GPU_TOLERANCE: f32 = 1e-5;
+
+/// Runs every kernel, with every type of weights, in every kind of storage that the device has, and a model (`file`, the
+/// bytes of a weight file), and hands each result to `report`. Returns whether all passed.
+///
+/// # Errors
+/// A weight file that is refused, or a device that was lost; what else goes wrong with the device fails its row.
+pub fn self_test(
+    gpu: &Gpu,
+    options: &SelfTestOptions,
+    file: &[u8],
+    mut report: impl FnMut(&Row),
+) -> Result<bool, Error> {
+    let large = options.large.unwrap_or(!gpu.is_software());
+    let mut passed = true;
+    let mut tell = |row: Row| {
+        passed &= row.passed();
+        report(&row);
+        // What follows would fail for the same reason.
+        gpu.alive()
+    };
+    for spec in specs(large).map_err(NetworkError::from)? {
+        for row in kernel(gpu, spec) {
+            tell(Row::Kernel(row))?;
+        }
+    }
+    for row in trial::rows(gpu, file, large)? {
+        tell(Row::Model(row))?;
+    }
+    Ok(passed)
+}
+
+/// How a kernel can run on this device.
+fn variants(gpu: &Gpu, spec: &Spec) -> Vec<(&'static str, ExecOptions, f32)> {
+    // What only copies is exact everywhere.
+    let looser = if gpu.is_software() || spec.tolerance == 0.0 { 0.0 } else { GPU_TOLERANCE };
+    let f32 = ExecOptions::default();
+    let f16 = ExecOptions { storage: Storage::F16, ..f32 };
+    let mut all = vec![("f32", f32, spec.tolerance.max(looser))];
+    if gpu.has_f16() {
+        all.push(("f16", f16, F16_TOLERANCE));
+    }
+    all
+}
+
+/// One row a variant.
+fn kernel(gpu: &Gpu, spec: Spec) -> Vec<KernelRow> {
+    let variants = variants(gpu, &spec);
+    let Spec { name, dtype, graph, .. } = spec;
+    let case = Case::new(gpu, graph, dtype, 7);
+    let row = |(variant, options, tolerance): (_, ExecOptions, _)| {
+        let measured = case
+            .as_ref()
+            .map_err(ToString::to_string)
+            .and_then(|case| measure(case, &options).map_err(|e| e.to_string()));
+        KernelRow { name: name.clone(), variant, tolerance, measured }
+    };
+    variants.into_iter().map(row).collect()
+}
+
+fn measure(case: &Case, options: &ExecOptions) -> Result<Measured, Mismatch> {
+    let executor = case.executor(options)?;
+    let error = case.compare_on(&executor)?.error;
+    let seconds = Case::time(&executor)?;
+    Ok(Measured { error, seconds, bytes: traffic(case, &executor), flop: 2 * executor.plans()[0].macs() })
+}
+
+/// Bytes that must pass between memory and processors.
+fn traffic(case: &Case, executor: &Executor) -> u64 {
+    let activations: u64 = executor.plans()[0].steps().iter().map(|step| step.bytes()).sum();
+    activations / 4 * executor.storage().bytes() + case.weight_bytes()
+}
+
+/// All kernels: in the shapes of a small network, or in shapes that fill a GPU and exceed its caches.
+pub(super) fn specs(large: bool) -> Result<Vec<Spec>, GraphError> {
+    let pick = |small: [usize; 4], big: [usize; 4]| if large { big } else { small };
+    let rows = pick([1, 16, 16, 64], [1, 64, 64, 1024]);
+    let picture = pick([1, 16, 16, 64], [2, 64, 64, 320]);
+    let flat = pick([2, 16, 16, 64], [16, 64, 64, 256]);
+    let image = pick([2, 16, 16, 64], [8, 128, 128, 128]);
+    let [_, _, _, channels] = picture;
+    let [n, dim] = if large { [64, 1280] } else { [3, 100] };
+    let mut all = Vec::new();
+    for dtype in DType::ALL {
+        all.push(cases::linear(dtype, [rows[1] * rows[2], rows[3], rows[3]], true)?);
+        all.push(cases::conv2d(dtype, picture, channels, [3, 1, 1])?);
+    }
+    all.push(cases::conv2d(DType::F16, [picture[0], picture[1], picture[2], 3], channels, [3, 1, 1])?);
+    all.push(cases::conv2d(DType::Q8_0, picture, channels, [3, 2, 1])?);
+    all.push(cases::upsampled_conv2d(picture, channels)?);
+    for (f, residual) in
+        [(Activation::Relu, true), (Activation::Silu, true), (Activation::Gelu, false), (Activation::QuickGelu, false)]
+    {
+        all.push(cases::linear_then(f, residual, rows, rows[3])?);
+    }
+    all.push(cases::geglu(DType::Q8_0, rows, rows[3])?);
+    let [queries, keys, c] = if large { [4096, 77, 320] } else { [64, 77, 64] };
+    all.push(cases::attention(1, [queries, queries, c], 8, false)?);
+    all.push(cases::attention(2, [queries, keys, c], 8, false)?);
+    all.push(cases::attention(1, [queries / 4, queries / 4, c], 4, true)?);
+    all.push(cases::attention(1, [queries / 4, queries / 4, 8 * c], 1, false)?);
+    all.push(cases::group_norm(image, 32, Activation::None)?);
+    all.push(cases::group_norm(image, 32, Activation::Silu)?);
+    all.push(cases::layer_norm([flat[0], flat[1] * flat[2], 1, flat[3]])?);
+    all.push(cases::max_pool(image, false)?);
+    all.push(cases::max_pool(image, true)?);
+    all.push(cases::upsample_nearest(image)?);
+    all.push(cases::upsample_bilinear(image)?);
+    all.push(cases::concat(flat, flat[3])?);
+    all.push(cases::activate(Activation::Relu, flat)?);
+    all.push(cases::activate(Activation::Silu, flat)?);
+    all.push(cases::activate(Activation::Gelu, flat)?);
+    all.push(cases::activate(Activation::QuickGelu, flat)?);
+    all.push(cases::add(flat)?);
+    all.push(cases::add_channels(flat)?);
+    all.push(cases::position_encoding(n, dim)?);
+    all.push(cases::embedding_add(n, dim)?);
+    Ok(all)
+}
