@@ -30,6 +30,15 @@ pub struct Machine {
     pub class: Class,
     /// Cooperative matrices, where they are to be used.
     pub coop: Option<Coop>,
+    /// The compiler of a CPU that keeps large register tiles in memory (llvmpipe with LLVM before 19).
+    pub spills: bool,
+}
+
+impl Machine {
+    /// Neither cooperative matrices nor an old compiler.
+    pub const fn of(class: Class) -> Self {
+        Self { class, coop: None, spills: false }
+    }
 }
 
 /// What a tile is made of.
@@ -176,7 +185,8 @@ fn all_candidates(machine: Machine, p: Product) -> Vec<Tile> {
         // Few columns: fewer invocations idle. Few rows: none is computed twice.
         Class::Cpu => {
             let tn = if p.gated || columns > 32 { 4 } else { (columns as u32).div_ceil(16).max(1) };
-            let tm = [16, 8, 4, 1].into_iter().find(|tm| *tm <= p.rows).unwrap_or(1) as u32;
+            let most = if machine.spills { 8 } else { 16 };
+            let tm = [16, 8, 4, 1].into_iter().find(|tm| *tm <= p.rows.min(most)).unwrap_or(1) as u32;
             let mut tiles = vec![Tile::direct(16, tm, tn)];
             tiles.extend([Tile::direct(16, 8, 4), Tile::direct(16, 8, 8), Tile::direct(8, 8, 8)]);
             tiles.retain(|tile| tile.tm as usize <= p.rows.max(1));
@@ -304,7 +314,8 @@ pub fn tiles(machine: Machine) -> Vec<Tile> {
 fn products(class: Class, base: &dyn Fn(Kernel) -> Shader, all: &mut Vec<Shader>) {
     // 8 on Metal and lavapipe, 16 on NVIDIA, AMD and Intel.
     let coops = [None, Some(Coop { size: 8, subgroup: 8 }), Some(Coop { size: 16, subgroup: 32 })];
-    let mut every: Vec<Tile> = coops.iter().flat_map(|coop| tiles(Machine { class, coop: *coop })).collect();
+    let mut every: Vec<Tile> =
+        coops.iter().flat_map(|coop| tiles(Machine { coop: *coop, ..Machine::of(class) })).collect();
     every.sort_unstable();
     every.dedup();
     for kernel in [Kernel::Linear, Kernel::Conv2d] {

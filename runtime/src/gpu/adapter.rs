@@ -160,6 +160,12 @@ pub fn may_be_there() -> bool {
         || NODES.iter().any(|node| std::path::Path::new("/dev").join(node).exists())
 }
 
+/// Whether llvmpipe was built with an LLVM that keeps large register tiles in memory: `llvmpipe (LLVM 15.0.6, 256 bits)`.
+pub(super) fn spills(info: &wgpu::AdapterInfo) -> bool {
+    let version = info.name.split_once("LLVM ").and_then(|(_, rest)| rest.split('.').next()?.parse::<u32>().ok());
+    version.is_some_and(|version| version < 19)
+}
+
 /// The adapter that `choice` means, of those found: its index.
 ///
 /// # Errors

@@ -37,6 +37,7 @@ pub(super) struct Inner {
     pub queue: wgpu::Queue,
     pub info: wgpu::AdapterInfo,
     pub class: Class,
+    pub spills: bool,
     pub features: Features,
     pub limits: Limits,
     pub pipelines: Pipelines,
@@ -154,7 +155,7 @@ impl Gpu {
         let cache = Cache::open(options.cache.as_deref(), &device, &info);
         let tiles = options.cache.as_deref().map(|folder| folder.join(format!("{}.tiles", cache::name(&info))));
         let choices = Choices::open(tiles, options.tune);
-        let class = adapter::class(&info);
+        let (class, spills) = (adapter::class(&info), adapter::spills(&info));
         let pipelines = Pipelines::default();
         let proven = OnceLock::new();
         Ok(Self(Arc::new(Inner {
@@ -162,6 +163,7 @@ impl Gpu {
             queue,
             info,
             class,
+            spills,
             features,
             limits,
             pipelines,

@@ -18,7 +18,7 @@ impl Gpu {
         // Whoever names a tile knows what is being tried; a CPU has no use for them.
         let wanted = !options.no_cooperative && options.tile.is_none() && class == Class::Gpu;
         let coop = self.0.coop.filter(|_| wanted).filter(|coop| self.proven(*coop));
-        Ok(Machine { class, coop })
+        Ok(Machine { class, coop, spills: self.0.spills })
     }
 
     /// The cooperative matrices that the adapter says it has.

@@ -192,7 +192,7 @@ fn picture(g: &mut Graph, n: usize, h: usize, w: usize, c: usize) -> ValueId {
 fn every_tile() {
     let Some(gpu) = gpu() else { return };
     let tiles: Vec<Tile> =
-        [Class::Cpu, Class::Gpu].into_iter().flat_map(|class| table::tiles(Machine { class, coop: None })).collect();
+        [Class::Cpu, Class::Gpu].into_iter().flat_map(|class| table::tiles(Machine::of(class))).collect();
     for dtype in [DType::F32, DType::Q8_0] {
         let mut g = Graph::new();
         let x = picture(&mut g, 2, 9, 7, 32);
@@ -216,7 +216,7 @@ fn cooperative_matrices() {
         eprintln!("skipped: {} has no cooperative matrices", gpu.name());
         return;
     };
-    let tiles = table::tiles(Machine { class: Class::Gpu, coop: Some(coop) });
+    let tiles = table::tiles(Machine { coop: Some(coop), ..Machine::of(Class::Gpu) });
     let tiles = tiles.into_iter().filter(|tile| matches!(tile.method, Method::Coop(_)));
     for tile in tiles.collect::<Vec<_>>() {
         for dtype in [DType::F16, DType::Q8_0, DType::Q4_0] {

@@ -1,4 +1,5 @@
-//! Times one evaluation of the book's U-Net in burn on a GPU, after checking that it says what nijimi says.
+//! Times one evaluation of the book's U-Net in burn and in nijimi on the same GPU, after checking that both say what
+//! nijimi's CPU backend says.
 //!
 //! ```sh
 //! cargo run --release -- MODEL.gguf [BATCH [ROUNDS]]
@@ -10,6 +11,8 @@ mod unet;
 use burn::tensor::{Device, DeviceKind, Int, Tensor, TensorData};
 use nijimi_runtime::cpu::position_encoding;
 use nijimi_runtime::gguf::{File, MappedFile};
+use nijimi_runtime::gpu::{Choice, Gpu, GpuOptions};
+use nijimi_runtime::model::Pipeline;
 use std::error::Error;
 use std::time::{Duration, Instant};
 
@@ -44,36 +47,57 @@ fn main() -> Result<(), Box<dyn Error>> {
     let begun = Instant::now();
     let answer = forward()?;
     let first = begun.elapsed();
-    let expected = reference::predict(&file, &pictures, TIMESTEP, &labels)?;
-    check(&answer, &expected)?;
+    let bytes = reference::in_f32(&file)?;
+    let same = File::new_checked(&bytes)?;
+    let labels: Vec<_> = labels.iter().copied().map(Some).collect();
+    let mut cpu = reference::session(&Pipeline::load(&same)?, batch)?;
+    let expected = cpu.predict(&pictures, TIMESTEP, &labels)?;
+    check("burn", &answer, expected)?;
+    // The same kind of adapter as burn's: here, too, a GPU if there is one.
+    let gpu = Gpu::open(&GpuOptions { choice: Choice::Any, ..Default::default() })?;
+    let mut ours = reference::session(&Pipeline::load_on(&gpu, &same)?, batch)?;
+    check("nijimi on the GPU", ours.predict(&pictures, TIMESTEP, &labels)?, expected)?;
 
+    let ms = |d: Duration| d.as_secs_f64() * 1e3;
     // Kernels are tuned and compiled over several passes: until the time settles.
     for _ in 0..5 {
         forward()?;
     }
-    let (mut times, cpu) = (Vec::with_capacity(rounds), cpu_time());
+    let (mut times, mut our_times) = (Vec::new(), Vec::new());
+    let (mut cpu, mut our_cpu) = (Duration::ZERO, Duration::ZERO);
+    // In turn, so that both see the same machine.
     for _ in 0..rounds.max(1) {
-        let begun = Instant::now();
+        let (begun, used) = (Instant::now(), cpu_time());
         forward()?;
         times.push(begun.elapsed());
+        cpu += cpu_time().zip(used).map_or(Duration::ZERO, |(after, before)| after - before);
+        let (begun, used) = (Instant::now(), cpu_time());
+        ours.predict(&pictures, TIMESTEP, &labels)?;
+        our_times.push(begun.elapsed());
+        our_cpu += cpu_time().zip(used).map_or(Duration::ZERO, |(after, before)| after - before);
     }
-    let cpu = cpu_time().zip(cpu).map(|(after, before)| (after - before) / times.len() as u32);
+    let passes = times.len() as u32;
     times.sort();
-
-    let ms = |d: Duration| d.as_secs_f64() * 1e3;
+    our_times.sort();
     let adapter = device.identity().map_or("unknown".into(), |i| i.name);
     let on = |b| if b { "on" } else { "off" };
     println!("adapter: {adapter}");
     println!(
-        "fusion {}, autotune {}, {}; first pass {:.0} ms, least {:.1} ms, CPU {:.1} ms",
+        "burn: fusion {}, autotune {}, {}; first pass {:.0} ms",
         on(cfg!(feature = "fusion")),
         on(cfg!(feature = "autotune")),
         if cfg!(feature = "vulkan") { "SPIR-V" } else { "WGSL" },
         ms(first),
-        ms(times[0]),
-        cpu.map_or(f64::NAN, ms),
     );
-    println!("burn wgpu: {:.1} ms a forward of batch {batch}", ms(times[times.len() / 2]));
+    let line = |name: &str, times: &[Duration], cpu: Duration| {
+        let (median, least, cpu) = (ms(times[times.len() / 2]), ms(times[0]), ms(cpu / passes));
+        println!("{name}: {median:.1} ms a forward of batch {batch}, least {least:.1} ms, CPU time {cpu:.1} ms");
+    };
+    line("burn wgpu", &times, cpu);
+    line("nijimi wgpu", &our_times, our_cpu);
+    let ratio = |a: Duration, b: Duration| a.as_secs_f64() / b.as_secs_f64();
+    let medians = ratio(times[times.len() / 2], our_times[our_times.len() / 2]);
+    println!("nijimi is {medians:.2} times as fast, {:.2} times by CPU time", ratio(cpu, our_cpu));
     Ok(())
 }
 
@@ -88,16 +112,16 @@ fn noise(n: usize) -> Vec<f32> {
 }
 
 /// Sums are taken in other orders, so answers are alike and not equal.
-fn check(answer: &[f32], expected: &[f32]) -> Result<(), Box<dyn Error>> {
+fn check(who: &str, answer: &[f32], expected: &[f32]) -> Result<(), Box<dyn Error>> {
     let largest =
         |values: &mut dyn Iterator<Item = f32>| values.fold(0.0, |a: f32, v| if v.abs() <= a { a } else { v.abs() });
     let difference = largest(&mut answer.iter().zip(expected).map(|(a, e)| a - e));
     let scale = largest(&mut expected.iter().copied());
     let alike = answer.len() == expected.len() && difference < 1e-4 * scale;
     if !alike {
-        return Err(format!("the answer differs from nijimi's by {difference}, of {scale}").into());
+        return Err(format!("{who}: the answer differs from the CPU's by {difference}, of {scale}").into());
     }
-    println!("differs from nijimi's f32 answer by at most {difference:.1e}, of {scale:.2}");
+    println!("{who} differs from nijimi's CPU in f32 by at most {difference:.1e}, of {scale:.2}");
     Ok(())
 }
 

@@ -1,12 +1,13 @@
-//! What nijimi's CPU backend says, with the same weights in f32.
+//! nijimi, with the same weights in f32.
 
 use nijimi_runtime::gguf::{Array, File, MetaValue, Value, ValueType, Writer};
-use nijimi_runtime::model::{Pipeline, SessionOptions};
+use nijimi_runtime::model::{Pipeline, Session, SessionOptions};
 use nijimi_runtime::quant::DType;
 use std::error::Error;
 
-/// nijimi rounds activations too if weights are quantized, burn does not: so the same weights are given to it in f32.
-pub fn predict(file: &File, pictures: &[f32], timestep: u32, labels: &[u32]) -> Result<Vec<f32>, Box<dyn Error>> {
+/// The model's file with all weights in f32: nijimi's CPU backend rounds activations too if weights are quantized, burn
+/// does not.
+pub fn in_f32(file: &File) -> Result<Vec<u8>, Box<dyn Error>> {
     let mut writer = Writer::new();
     for (key, value) in file.metadata() {
         match key {
@@ -18,11 +19,12 @@ pub fn predict(file: &File, pictures: &[f32], timestep: u32, labels: &[u32]) -> 
     for tensor in file.tensors() {
         writer.tensor(tensor.name, &tensor.shape(), DType::F32, &tensor.to_f32())?;
     }
-    let bytes = writer.finish();
-    let pipeline = Pipeline::load(&File::new_checked(&bytes)?)?;
-    let options = SessionOptions { batch: labels.len(), guidance: false, ..SessionOptions::default() };
-    let labels: Vec<_> = labels.iter().copied().map(Some).collect();
-    Ok(pipeline.session(&options)?.predict(pictures, timestep, &labels)?.to_vec())
+    Ok(writer.finish())
+}
+
+/// A session for one evaluation at a time.
+pub fn session(pipeline: &Pipeline, batch: usize) -> Result<Session, Box<dyn Error>> {
+    Ok(pipeline.session(&SessionOptions { batch, guidance: false, ..SessionOptions::default() })?)
 }
 
 fn owned(value: &Value) -> Option<MetaValue> {
