@@ -3,12 +3,15 @@
 //
 // SUMS: one group of WX invocations for WX channels and one chunk of a picture's pixels -> per channel the sums of
 //       (x - s) and (x - s)^2, with s the channel's first value, so that a large mean cancels nothing.
-// FOLD: one workgroup for each picture and group of channels -> per channel the factors a and b of y = f(a x + b).
+// FOLD: one workgroup for each picture and group of channels -> per channel the factors a and b of y = f(a x + b): all
+//       pictures' a, then all their b.
 // else: y, in place where it lies on x.
 struct Params {
-  n: u32,       // elements of y
+  lines: u32,     // lines of y, of all pictures
+  width: u32,     // units of a line
+  h: u32,         // lines of a picture
   pictures: u32,
-  picture: u32, // elements of a picture
+  picture: u32,   // elements of a picture
   c: u32,       // channels
   pixels: u32,  // pixels of a picture
   chunks: u32,  // parts into which a picture's pixels are cut
@@ -18,7 +21,7 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> p: Params;
 //#if !IN_PLACE
-@group(0) @binding(1) var<storage, read_write> x: array<S>;
+@group(0) @binding(1) var<storage, read_write> x: array<SV>;
 //#end
 
 //#if SUMS
@@ -41,7 +44,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 //#else
 //#if FOLD
 @group(0) @binding(2) var<storage, read_write> sums: array<vec2<f32>>;
-@group(0) @binding(3) var<storage, read_write> factors: array<vec2<f32>>; // [picture][c]
+@group(0) @binding(3) var<storage, read_write> factors: array<f32>; // [2][picture][c]
 @group(0) @binding(4) var<storage, read> scale: array<f32>;
 @group(0) @binding(5) var<storage, read> bias: array<f32>;
 var<workgroup> shared_sum: array<f32, WX>;
@@ -90,13 +93,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   for (var i = local; i < p.per_group; i += WX) {
     let c = first + i;
     let a = scale[c] * inverse;
-    factors[image * p.c + c] = vec2<f32>(a, bias[c] - mean * a);
+    factors[image * p.c + c] = a;
+    factors[(p.pictures + image) * p.c + c] = bias[c] - mean * a;
   }
 }
 //#else
-@group(0) @binding(2) var<storage, read_write> y: array<S>;
-@group(0) @binding(3) var<storage, read_write> factors: array<vec2<f32>>;
-//#include "grid.wgsl"
+@group(0) @binding(2) var<storage, read_write> y: array<SV>;
+@group(0) @binding(3) var<storage, read_write> factors: array<V>;
+//#include "lines.wgsl"
 //#include "activation.wgsl"
 
 @compute @workgroup_size(WX, 1, 1)
@@ -105,15 +109,19 @@ fn main(
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) local: u32,
 ) {
-  let i = flat_index(group, groups, local);
-  if (i >= p.n) { return; }
-  let f = factors[i / p.picture * p.c + i % p.c];
+  let line = line_of(group, groups);
+  let i = group.x * WX + local;
+  if (line >= p.lines || i >= p.width) { return; }
+  // Units of a picture's factors.
+  let c = p.c / UNIT;
+  let a = factors[line / p.h * c + i % c];
+  let b = factors[(p.pictures + line / p.h) * c + i % c];
+  let at = line * p.width + i;
 //#if IN_PLACE
-  let v = f32(y[i]);
+  y[at] = SV(activate(V(y[at]) * a + b));
 //#else
-  let v = f32(x[i]);
+  y[at] = SV(activate(V(x[at]) * a + b));
 //#end
-  y[i] = S(activate(v * f.x + f.y));
 }
 //#end
 //#end

@@ -1,10 +1,11 @@
 // y = the largest of each 2x2 square of x, plus `add`, one vector a picture. An odd last row or column belongs to no
 // square. Twin: runtime/src/cpu/max_pool.rs.
 struct Params {
-  n: u32,     // units of y
-  h: u32,     // rows of x
-  w: u32,     // columns of x
-  c: u32,     // units of a pixel
+  lines: u32,  // lines of y, of all pictures
+  width: u32,  // units of a line of y
+  h: u32,      // rows of x
+  w: u32,      // columns of x
+  c: u32,      // units of a pixel
 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> x: array<SV>;
@@ -12,7 +13,7 @@ struct Params {
 //#if ADD
 @group(0) @binding(3) var<storage, read_write> add: array<SV>;
 //#end
-//#include "grid.wgsl"
+//#include "lines.wgsl"
 
 // The larger; NaN wins, so that it is not lost on the way to whoever reports it. Told by its bits: compilers may take a
 // comparison with itself for true.
@@ -26,11 +27,11 @@ fn main(
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) local: u32,
 ) {
-  let i = flat_index(group, groups, local);
-  if (i >= p.n) { return; }
+  let line = line_of(group, groups);
+  let i = group.x * WX + local;
+  if (line >= p.lines || i >= p.width) { return; }
   let c = i % p.c;
-  let column = i / p.c % (p.w / 2u);
-  let line = i / p.c / (p.w / 2u);
+  let column = i / p.c;
   let image = line / (p.h / 2u);
   let top = ((image * p.h + 2u * (line % (p.h / 2u))) * p.w + 2u * column) * p.c + c;
   let bottom = top + p.w * p.c;
@@ -38,5 +39,5 @@ fn main(
 //#if ADD
   v += V(add[image * p.c + c]);
 //#end
-  y[i] = SV(v);
+  y[line * p.width + i] = SV(v);
 }

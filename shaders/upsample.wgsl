@@ -1,15 +1,16 @@
 // Twice the size: BILINEAR with half-pixel centres and clamped edges, otherwise each pixel repeated.
 // Twin: runtime/src/cpu/upsample.rs, in whose order rows are blended first.
 struct Params {
-  n: u32,     // units of y
-  h: u32,     // rows of x
-  w: u32,     // columns of x
-  c: u32,     // units of a pixel
+  lines: u32,  // lines of y, of all pictures
+  width: u32,  // units of a line of y
+  h: u32,      // rows of x
+  w: u32,      // columns of x
+  c: u32,      // units of a pixel
 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> x: array<SV>;
 @group(0) @binding(2) var<storage, read_write> y: array<SV>;
-//#include "grid.wgsl"
+//#include "lines.wgsl"
 
 // The neighbour of pixel `o / 2` that output `o` leans to, of `len` pixels.
 fn far(o: u32, len: u32) -> u32 {
@@ -23,11 +24,11 @@ fn main(
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) local: u32,
 ) {
-  let i = flat_index(group, groups, local);
-  if (i >= p.n) { return; }
+  let line = line_of(group, groups);
+  let i = group.x * WX + local;
+  if (line >= p.lines || i >= p.width) { return; }
   let c = i % p.c;
-  let ox = i / p.c % (2u * p.w);
-  let line = i / p.c / (2u * p.w);
+  let ox = i / p.c;
   let oy = line % (2u * p.h);
   let image = line / (2u * p.h) * p.h;
   let near_row = (image + oy / 2u) * p.w;
@@ -37,8 +38,8 @@ fn main(
   let far_column = far(ox, p.w);
   let a = V(0.75) * V(x[near]) + V(0.25) * V(x[(far_row + ox / 2u) * p.c + c]);
   let b = V(0.75) * V(x[(near_row + far_column) * p.c + c]) + V(0.25) * V(x[(far_row + far_column) * p.c + c]);
-  y[i] = SV(V(0.75) * a + V(0.25) * b);
+  y[line * p.width + i] = SV(V(0.75) * a + V(0.25) * b);
 //#else
-  y[i] = x[near];
+  y[line * p.width + i] = x[near];
 //#end
 }

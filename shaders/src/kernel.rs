@@ -221,6 +221,7 @@ impl Shader {
         text += &format!("alias V = {};\n", vector("f32", vec4));
         text += &format!("alias U = {};\n", vector("u32", vec4));
         text += &format!("alias SV = {};\n", vector(storage, vec4));
+        text += &format!("const UNIT = {}u;\n", if vec4 { 4 } else { 1 });
         text += &format!("alias XV = {};\n", vector(storage, self.has(Flag::XVec4)));
         self.consts.iter().for_each(|(name, value)| text += &format!("const {name} = {value}u;\n"));
         source::expand(self.kernel.source(), &flags, &mut text);

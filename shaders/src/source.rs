@@ -7,6 +7,7 @@ const PARTS: &[(&str, &str)] = &[
     ("activation.wgsl", include_str!("../parts/activation.wgsl")),
     ("epilogue.wgsl", include_str!("../parts/epilogue.wgsl")),
     ("grid.wgsl", include_str!("../parts/grid.wgsl")),
+    ("lines.wgsl", include_str!("../parts/lines.wgsl")),
     ("product.wgsl", include_str!("../parts/product.wgsl")),
     ("product_coop.wgsl", include_str!("../parts/product_coop.wgsl")),
     ("product_direct.wgsl", include_str!("../parts/product_direct.wgsl")),

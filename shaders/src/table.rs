@@ -373,11 +373,14 @@ fn elementwise(class: Class, base: &dyn Fn(Kernel) -> Shader, all: &mut Vec<Shad
     all.extend([flat(K::EmbeddingAdd, &[]), flat(K::EmbeddingAdd, &[Flag::InPlace])]);
     all.extend([flat(K::PositionEncoding, &[]), flat(K::Feed, &[]), flat(K::Guidance, &[])]);
     all.extend([flat(K::Guidance, &[Flag::Guided]), flat(K::SamplerStep, &[]), flat(K::SamplerStep, &[Flag::Noise])]);
-    all.extend([flat(K::ToU8, &[]), flat(K::GroupNorm, &[Flag::Sums]), flat(K::GroupNorm, &[])]);
-    for activation in [Flag::Relu, Flag::Silu, Flag::Gelu, Flag::QuickGelu] {
-        all.extend([flat(K::GroupNorm, &[activation]), flat(K::GroupNorm, &[activation, Flag::InPlace])]);
+    all.extend([flat(K::ToU8, &[]), flat(K::GroupNorm, &[Flag::Sums])]);
+    for vec4 in [false, true] {
+        let norm = |flags: &[Flag]| flat(K::GroupNorm, flags).flag(Flag::Vec4, vec4);
+        all.extend([norm(&[]), norm(&[Flag::InPlace])]);
+        for activation in [Flag::Relu, Flag::Silu, Flag::Gelu, Flag::QuickGelu] {
+            all.extend([norm(&[activation]), norm(&[activation, Flag::InPlace])]);
+        }
     }
-    all.push(flat(K::GroupNorm, &[Flag::InPlace]));
     let rows = |kernel: K| base(kernel).constant("WX", reduction(class));
     all.push(rows(K::GroupNorm).flag(Flag::Fold, true));
     for subgroups in [false, true] {

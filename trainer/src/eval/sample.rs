@@ -81,7 +81,7 @@ impl Model {
         let batch = settings.batch.min(labels.len()).max(1);
         let guidance = settings.guidance_scale != 1.0;
         let sampler = self.0.sampler(settings.method, settings.steps)?;
-        let options = SessionOptions { batch, guidance, threads: settings.threads, memory_limit: None };
+        let options = SessionOptions { batch, guidance, threads: settings.threads, ..Default::default() };
         let mut session = self.0.session(&options)?;
         let [low, high] = self.0.info().range;
         let mut pictures = Vec::new();

@@ -1,0 +1,113 @@
+//! What a transformer's or a diffusion network's block has beside products: normalizations and attention.
+
+use super::{Dispatch, Operand, Param, Variants, activation, line, pixels, values};
+use crate::gpu::weights::Weights;
+use crate::graph::{Activation, Shape, WeightId};
+use crate::plan::{Slot, Step};
+use alloc::vec;
+use alloc::vec::Vec;
+use nijimi_shaders::{Flag, Kernel, table};
+
+/// The alignment of scratch memory: WebGPU's coarsest.
+const SCRATCH_ALIGN: u64 = 256;
+/// Pixels that one invocation sums up in a group norm.
+const CHUNK: usize = 64;
+
+/// Of the sums, then of the factors.
+pub(super) fn group_norm_scratch(s: Shape) -> (u64, u64) {
+    let chunks = (s.h * s.w).div_ceil(CHUNK);
+    let bytes = |n: usize| (n as u64 * 8).next_multiple_of(SCRATCH_ALIGN);
+    (bytes(s.n * chunks * s.c), bytes(s.n * s.c))
+}
+
+impl Variants {
+    pub(super) fn group_norm<'a>(
+        &self,
+        step: &Step,
+        x: Slot,
+        groups: usize,
+        eps: f32,
+        [scale, bias]: [Operand<'a>; 2],
+        function: Activation,
+    ) -> Vec<Dispatch<'a>> {
+        let s = x.shape;
+        let area = s.h * s.w;
+        let chunks = area.div_ceil(CHUNK);
+        let (sums_len, factors_len) = group_norm_scratch(s);
+        let sums = ("sums", Operand::Scratch { offset: 0, len: sums_len });
+        let factors = ("factors", Operand::Scratch { offset: sums_len, len: factors_len });
+        let mut apply = self.lines(Kernel::GroupNorm, step, x, "x", &[s.c]);
+        let mut params = apply.params.clone();
+        params.extend([
+            ("h", Param::U(s.h)),
+            ("pictures", Param::U(s.n)),
+            ("picture", Param::U(area * s.c)),
+            ("c", Param::U(s.c)),
+            ("pixels", Param::U(area)),
+            ("chunks", Param::U(chunks)),
+            ("per_chunk", Param::U(CHUNK)),
+            ("per_group", Param::U(s.c / groups)),
+            ("eps", Param::F(eps)),
+        ]);
+        let input = ("x", Operand::Slot(x));
+        let width = table::flat(self.machine.class) as usize;
+        let reduction = self.shader(Kernel::GroupNorm).constant("WX", table::reduction(self.machine.class));
+        apply.operands.push(factors);
+        apply.params.clone_from(&params);
+        apply.shader = activation(apply.shader, function);
+        vec![
+            Dispatch {
+                shader: self.flat(Kernel::GroupNorm).flag(Flag::Sums, true),
+                operands: vec![input, sums],
+                params: params.clone(),
+                grid: [s.c.div_ceil(width), chunks, s.n],
+            },
+            Dispatch {
+                shader: reduction.flag(Flag::Fold, true),
+                operands: vec![input, sums, factors, ("scale", scale), ("bias", bias)],
+                params,
+                grid: [groups, s.n, 1],
+            },
+            apply,
+        ]
+    }
+
+    pub(super) fn layer_norm<'a>(
+        &self,
+        step: &Step,
+        x: Slot,
+        eps: f32,
+        [scale, bias]: [WeightId; 2],
+        weights: &'a Weights,
+    ) -> Dispatch<'a> {
+        let rows = pixels(x.shape);
+        let mut dispatch = self.elementwise(Kernel::LayerNorm, step, x, "x", &[1]);
+        let shader = self.shader(Kernel::LayerNorm).constant("WX", table::reduction(self.machine.class));
+        dispatch.shader = shader.flag(Flag::Subgroups, self.subgroups).flag(Flag::InPlace, step.is_in_place());
+        dispatch.operands.extend([("scale", values(weights, scale)), ("bias", values(weights, bias))]);
+        dispatch.params = vec![("rows", Param::U(rows)), ("c", Param::U(x.shape.c)), ("eps", Param::F(eps))];
+        dispatch.grid = line(rows);
+        dispatch
+    }
+
+    pub(super) fn attention<'a>(&self, step: &Step, [q, k, v]: [Slot; 3], heads: usize, causal: bool) -> Dispatch<'a> {
+        let (s, d) = (q.shape, q.shape.c / heads);
+        let tile = table::attention(self.machine.class, d);
+        let (queries, keys) = (s.h * s.w, k.shape.h * k.shape.w);
+        let operands = [("q", q), ("k", k), ("v", v), ("y", step.output)];
+        Dispatch {
+            shader: tile.apply(
+                self.shader(Kernel::Attention).flag(Flag::Causal, causal).flag(Flag::XVec4, d.is_multiple_of(4)),
+            ),
+            operands: operands.iter().map(|(name, slot)| (*name, Operand::Slot(*slot))).collect(),
+            params: vec![
+                ("queries", Param::U(queries)),
+                ("keys", Param::U(keys)),
+                ("c", Param::U(s.c)),
+                ("d", Param::U(d)),
+                ("scale", Param::F(1.0 / libm::sqrtf(d as f32))),
+            ],
+            grid: [queries.div_ceil(tile.queries as usize), heads, s.n],
+        }
+    }
+}
