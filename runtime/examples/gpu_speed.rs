@@ -13,17 +13,26 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let filter = std::env::args().nth(1).unwrap_or_default();
     let gpu = Gpu::open(&GpuOptions { choice: Choice::Any, ..Default::default() })?;
     println!("{}", gpu.name());
-    let direct = |wx, tm, tn| Tile { tiled: false, wx, wy: 1, tm, tn, bk4: 1 };
-    let tiled = |wx, wy, tm, tn, bk4| Tile { tiled: true, wx, wy, tm, tn, bk4 };
-    let mut tiles = vec![tiled(16, 16, 4, 4, 4), tiled(16, 16, 8, 8, 2), tiled(8, 8, 8, 8, 4)];
+    let mut tiles = vec![Tile::tiled(16, 16, 4, 4, 4), Tile::tiled(16, 16, 8, 8, 2), Tile::tiled(8, 8, 8, 8, 4)];
     if gpu.is_software() {
         for wx in [8, 16] {
             for (tm, tn) in [(4, 4), (8, 2), (8, 4), (16, 2), (16, 4), (8, 8), (12, 4)] {
-                tiles.push(direct(wx, tm, tn));
+                tiles.push(Tile::direct(wx, tm, tn));
             }
         }
     } else {
-        tiles.extend([tiled(16, 16, 4, 4, 8), tiled(16, 16, 4, 8, 4), tiled(16, 8, 8, 8, 4), tiled(32, 8, 8, 4, 4)]);
+        tiles.extend([
+            Tile::tiled(16, 16, 4, 4, 8),
+            Tile::tiled(16, 16, 4, 8, 4),
+            Tile::tiled(16, 8, 8, 8, 4),
+            Tile::tiled(32, 8, 8, 4, 4),
+        ]);
+    }
+    if let Some(coop) = gpu.cooperative() {
+        tiles.extend(
+            [(2, 2, 2, 2), (2, 2, 4, 4), (2, 4, 4, 2), (4, 2, 2, 4)]
+                .map(|(wx, wy, tm, tn)| Tile::coop(coop, wx, wy, tm, tn, 8)),
+        );
     }
     type Build = fn(&mut Graph) -> Result<(), Box<dyn std::error::Error>>;
     let shapes: [(&str, Build); 4] = [
@@ -72,17 +81,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 }
                 executor.read(executor.plans()[0].outputs()[0].slot)?;
                 let cpu = (cpu_seconds() - before) / runs;
-                let label = tile.map_or(format!("{class:?} table"), |t| {
-                    format!(
-                        "{}{}x{} {}x{} {}",
-                        if t.tiled { "tiled " } else { "direct " },
-                        t.wx,
-                        t.wy,
-                        t.tm,
-                        t.tn,
-                        t.bk4
-                    )
-                });
+                let label = tile.map_or(format!("{class:?} table"), |tile| format!("{tile}"));
                 let rate = |seconds: f64| 2.0 * macs as f64 / seconds / 1e9;
                 let (wall, of_cpu) = (rate(seconds), rate(cpu / 2.0));
                 println!("{row:<34} {label:<22} {:9.3} ms {wall:8.1} GFLOP/s, {of_cpu:6.1} by CPU time", seconds * 1e3);

@@ -28,8 +28,12 @@ fn load_x(a: Address, c: u32) -> vec4<f32> {
 //#end
 
 //#include "epilogue.wgsl"
+//#if COOP
+//#include "product_coop.wgsl"
+//#else
 //#if TILED
 //#include "product_tiled.wgsl"
 //#else
 //#include "product_direct.wgsl"
+//#end
 //#end

@@ -43,8 +43,8 @@ fn main(
         let at = me + i * THREADS;
         let c = c0 + at / BN;
         let col = column(group.x, at % BN);
-        let inside = c < p.c4 && col < p.n;
-        if (at < BN * BK4) { w_tile[at] = select(vec4<f32>(0.0), load_w(tap * p.c4 + c, col), inside); }
+        // Beyond the last input x is zero, and columns beyond the last are not stored: other weights do no harm there.
+        if (at < BN * BK4) { w_tile[at] = load_w(tap * p.c4 + c, col); }
       }
       workgroupBarrier();
       for (var k = 0u; k < BK4; k++) {

@@ -94,6 +94,8 @@ flags! {
     Bilinear "BILINEAR",
     /// Query i sees keys 0 to i.
     Causal "CAUSAL",
+    /// Products of halves by cooperative matrices (native adapters that have them; naga's own extension of WGSL).
+    Coop "COOP",
     /// Activations are stored as f16 (needs the device's `shader-f16`); sums are f32 all the same.
     F16 "F16",
     /// Second stage of a group norm.
@@ -205,8 +207,14 @@ impl Shader {
         let storage = if self.has(Flag::F16) { "f16" } else { "f32" };
         let vector = |of: &str, on: bool| if on { format!("vec4<{of}>") } else { String::from(of) };
         let mut text = String::new();
-        if self.has(Flag::F16) {
+        if self.has(Flag::F16) || self.has(Flag::Coop) {
             text += "enable f16;\n";
+        }
+        if let (true, Some(size)) = (self.has(Flag::Coop), self.value("CT")) {
+            text += "enable wgpu_cooperative_matrix;\n";
+            for (name, scalar, role) in [("Inputs", "f16", "A"), ("Weights", "f16", "B"), ("Sums", "f32", "C")] {
+                text += &format!("alias {name} = coop_mat{size}x{size}<{scalar}, {role}>;\n");
+            }
         }
         let vec4 = self.has(Flag::Vec4);
         text += &format!("alias S = {storage};\n");

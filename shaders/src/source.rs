@@ -8,6 +8,7 @@ const PARTS: &[(&str, &str)] = &[
     ("epilogue.wgsl", include_str!("../parts/epilogue.wgsl")),
     ("grid.wgsl", include_str!("../parts/grid.wgsl")),
     ("product.wgsl", include_str!("../parts/product.wgsl")),
+    ("product_coop.wgsl", include_str!("../parts/product_coop.wgsl")),
     ("product_direct.wgsl", include_str!("../parts/product_direct.wgsl")),
     ("product_tiled.wgsl", include_str!("../parts/product_tiled.wgsl")),
     ("step.wgsl", include_str!("../parts/step.wgsl")),

@@ -3,6 +3,7 @@
 use crate::{Flag, Kernel, Shader};
 use alloc::vec;
 use alloc::vec::Vec;
+use core::fmt;
 
 /// What kind of machine runs the shaders.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -13,48 +14,140 @@ pub enum Class {
     Gpu,
 }
 
+/// Cooperative matrices of an adapter: products of halves, summed in f32.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Coop {
+    /// Rows, columns and depth of a matrix: 8 or 16.
+    pub size: u32,
+    /// Invocations of a subgroup.
+    pub subgroup: u32,
+}
+
+/// What the table knows of an adapter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Machine {
+    /// CPU or GPU.
+    pub class: Class,
+    /// Cooperative matrices, where they are to be used.
+    pub coop: Option<Coop>,
+    /// The compiler of a CPU that keeps large register tiles in memory (llvmpipe with LLVM before 19).
+    pub spills: bool,
+}
+
+impl Machine {
+    /// Neither cooperative matrices nor an old compiler.
+    pub const fn of(class: Class) -> Self {
+        Self { class, coop: None, spills: false }
+    }
+}
+
+/// What a tile is made of.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Method {
+    /// Registers alone.
+    Direct,
+    /// Workgroup memory and registers.
+    Tiled,
+    /// Workgroup memory and cooperative matrices.
+    Coop(Coop),
+}
+
 /// How a matrix product is cut.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Tile {
-    /// Through workgroup memory.
-    pub tiled: bool,
-    /// Invocations side by side, along the output's channels.
+    /// Through which memory.
+    pub method: Method,
+    /// Invocations (cooperative matrices: subgroups) side by side, along the output's channels.
     pub wx: u32,
-    /// Invocations along its rows (1 without workgroup memory).
+    /// The same along its rows.
     pub wy: u32,
-    /// Rows of an invocation.
+    /// Rows (cooperative matrices: of fragments) of each.
     pub tm: u32,
-    /// Columns of an invocation.
+    /// Columns of each.
     pub tn: u32,
-    /// Vectors of 4 inputs taken at a time (1 without workgroup memory).
+    /// Vectors of 4 inputs taken at a time.
     pub bk4: u32,
 }
 
 impl Tile {
-    const fn direct(wx: u32, tm: u32, tn: u32) -> Self {
-        Self { tiled: false, wx, wy: 1, tm, tn, bk4: 1 }
+    /// In registers: `wx` invocations side by side, each `tm` rows by `tn` columns.
+    pub const fn direct(wx: u32, tm: u32, tn: u32) -> Self {
+        Self { method: Method::Direct, wx, wy: 1, tm, tn, bk4: 1 }
     }
 
-    const fn tiled(wx: u32, wy: u32, tm: u32, tn: u32, bk4: u32) -> Self {
-        Self { tiled: true, wx, wy, tm, tn, bk4 }
+    /// In workgroup memory.
+    pub const fn tiled(wx: u32, wy: u32, tm: u32, tn: u32, bk4: u32) -> Self {
+        Self { method: Method::Tiled, wx, wy, tm, tn, bk4 }
+    }
+
+    /// By cooperative matrices: `wx` x `wy` subgroups, each `tm` x `tn` fragments.
+    pub const fn coop(coop: Coop, wx: u32, wy: u32, tm: u32, tn: u32, bk4: u32) -> Self {
+        Self { method: Method::Coop(coop), wx, wy, tm, tn, bk4 }
+    }
+
+    const fn fragment(&self) -> u32 {
+        match self.method {
+            Method::Coop(coop) => coop.size,
+            Method::Direct | Method::Tiled => 1,
+        }
     }
 
     /// Rows of the output that a workgroup makes.
     pub const fn rows(&self) -> u32 {
-        self.wy * self.tm
+        self.wy * self.tm * self.fragment()
     }
 
     /// Columns of the output that a workgroup makes; with GEGLU half as many.
     pub const fn columns(&self) -> u32 {
-        self.wx * self.tn
+        self.wx * self.tn * self.fragment()
     }
 
     /// Adds what the shader must know.
     #[must_use]
     pub fn apply(&self, shader: Shader) -> Shader {
-        let shader = shader.flag(Flag::Tiled, self.tiled).constant("WX", self.wx);
-        let shader = shader.constant("TM", self.tm).constant("TN", self.tn);
-        if self.tiled { shader.constant("WY", self.wy).constant("BK4", self.bk4) } else { shader }
+        let shader = shader.constant("WX", self.wx).constant("TM", self.tm).constant("TN", self.tn);
+        let rest = |shader: Shader| shader.constant("WY", self.wy).constant("BK4", self.bk4);
+        match self.method {
+            Method::Direct => shader,
+            Method::Tiled => rest(shader.flag(Flag::Tiled, true)),
+            Method::Coop(Coop { size, subgroup }) => {
+                rest(shader.flag(Flag::Coop, true)).constant("CT", size).constant("SUBGROUP", subgroup)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Tile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { wx, wy, tm, tn, bk4, .. } = self;
+        match self.method {
+            Method::Direct => write!(f, "direct {wx} of {tm}x{tn}"),
+            Method::Tiled => write!(f, "tiled {wx}x{wy} of {tm}x{tn}, {bk4}"),
+            Method::Coop(Coop { size, .. }) => write!(f, "coop{size} {wx}x{wy} of {tm}x{tn}, {bk4}"),
+        }
+    }
+}
+
+impl Tile {
+    /// All its numbers, for a file; [`Self::from_numbers`] reads them.
+    pub fn numbers(&self) -> [u32; 8] {
+        let (method, size, subgroup) = match self.method {
+            Method::Direct => (0, 0, 0),
+            Method::Tiled => (1, 0, 0),
+            Method::Coop(Coop { size, subgroup }) => (2, size, subgroup),
+        };
+        [method, size, subgroup, self.wx, self.wy, self.tm, self.tn, self.bk4]
+    }
+
+    /// The tile of these numbers, if they are one.
+    pub fn from_numbers([method, size, subgroup, wx, wy, tm, tn, bk4]: [u32; 8]) -> Option<Self> {
+        let method = match method {
+            0 => Method::Direct,
+            1 => Method::Tiled,
+            2 => Method::Coop(Coop { size, subgroup }),
+            _ => return None,
+        };
+        Some(Self { method, wx, wy, tm, tn, bk4 })
     }
 }
 
@@ -63,45 +156,64 @@ impl Tile {
 pub struct Product {
     /// Rows of the output.
     pub rows: usize,
-    /// Columns of the output.
+    /// Columns of the weight; with GEGLU two for each of the output.
     pub n: usize,
     /// Inputs summed for each element: taps times channels.
     pub k: usize,
-    /// Whether the columns are values and gates, two for each element of the output.
+    /// Whether the columns are values and gates.
     pub gated: bool,
+    /// Whether inputs and weights may be rounded to halves before they are multiplied.
+    pub halves: bool,
 }
 
 /// The tile for a product.
-pub fn product(class: Class, p: Product) -> Tile {
-    candidates(class, p)[0]
+pub fn product(machine: Machine, p: Product) -> Tile {
+    candidates(machine, p)[0]
 }
 
-/// The tiles worth measuring for a product, the table's choice first.
-pub fn candidates(class: Class, p: Product) -> Vec<Tile> {
+/// The tiles worth measuring for a product, the table's choice first; never none.
+pub fn candidates(machine: Machine, p: Product) -> Vec<Tile> {
+    let mut tiles = all_candidates(machine, p);
+    // A value and its gate are columns of one invocation.
+    tiles.retain(|tile| !p.gated || tile.tn % 2 == 0);
+    tiles
+}
+
+fn all_candidates(machine: Machine, p: Product) -> Vec<Tile> {
     let columns = p.n / if p.gated { 2 } else { 1 };
-    match class {
-        // Few columns: fewer invocations would idle. Few rows: the same rows would be computed twice.
+    match machine.class {
+        // Few columns: fewer invocations idle. Few rows: none is computed twice.
         Class::Cpu => {
-            let tn = if p.gated || columns > 16 { 4 } else { 1 };
-            if p.rows < 4 {
-                vec![Tile::direct(16, 1, tn), Tile::direct(16, 8, tn)]
-            } else {
-                vec![Tile::direct(16, 8, tn), Tile::direct(16, 4, tn), Tile::direct(16, 16, 2)]
-            }
+            let tn = if p.gated || columns > 32 { 4 } else { (columns as u32).div_ceil(16).max(1) };
+            let most = if machine.spills { 8 } else { 16 };
+            let tm = [16, 8, 4, 1].into_iter().find(|tm| *tm <= p.rows.min(most)).unwrap_or(1) as u32;
+            let mut tiles = vec![Tile::direct(16, tm, tn)];
+            tiles.extend([Tile::direct(16, 8, 4), Tile::direct(16, 8, 8), Tile::direct(8, 8, 8)]);
+            tiles.retain(|tile| tile.tm as usize <= p.rows.max(1));
+            tiles
         }
         Class::Gpu => {
-            let small = Tile::tiled(16, 16, 2, 2, 4);
-            let middle = Tile::tiled(16, 16, 4, 4, 4);
-            let large = Tile::tiled(16, 16, 8, 8, 2);
-            let groups = |t: Tile| p.rows.div_ceil(t.rows() as usize) * p.n.div_ceil(t.columns() as usize);
+            let groups = |t: &Tile| p.rows.div_ceil(t.rows() as usize) * p.n.div_ceil(t.columns() as usize);
             // A large tile moves fewer bytes; too few groups leave processors idle.
-            if groups(large) >= 256 {
-                vec![large, middle, small]
-            } else if groups(middle) >= 96 {
-                vec![middle, large, small]
-            } else {
-                vec![small, middle, large]
-            }
+            let order = |small: Tile, middle: Tile, large: Tile| {
+                if groups(&large) >= 128 {
+                    [large, middle, small]
+                } else if groups(&middle) >= 64 {
+                    [middle, large, small]
+                } else {
+                    [small, middle, large]
+                }
+            };
+            let scalar =
+                order(Tile::tiled(16, 16, 2, 2, 4), Tile::tiled(16, 16, 4, 4, 4), Tile::tiled(16, 16, 8, 8, 2));
+            let Some(coop) = machine.coop.filter(|_| p.halves && p.k >= 32 && p.rows >= 16) else {
+                return scalar.to_vec();
+            };
+            // Fragments of 8 are a quarter of those of 16.
+            let scale = 16 / coop.size;
+            let [small, middle, large] = [(2, 2, 1, 1), (2, 2, 2, 2), (2, 4, 4, 2)]
+                .map(|(wx, wy, tm, tn)| Tile::coop(coop, wx, wy, tm * scale, tn * scale, 8));
+            order(small, middle, large).into_iter().chain(scalar).collect()
         }
     }
 }
@@ -186,16 +298,29 @@ pub fn all() -> Vec<Shader> {
     all
 }
 
-fn products(class: Class, base: &dyn Fn(Kernel) -> Shader, all: &mut Vec<Shader>) {
+/// Every tile that [`candidates`] can name.
+pub fn tiles(machine: Machine) -> Vec<Tile> {
     let mut tiles: Vec<Tile> = Vec::new();
-    for (rows, n) in [(1, 8), (1, 64), (64, 8), (64, 64), (4096, 320), (4096, 4096)] {
-        tiles.extend(candidates(class, Product { rows, n, k: 64, gated: false }));
+    for rows in [1, 4, 8, 64, 4096, 65536] {
+        for n in [8, 24, 64, 320, 4096] {
+            tiles.extend(candidates(machine, Product { rows, n, k: 64, gated: false, halves: true }));
+        }
     }
     tiles.sort_unstable();
     tiles.dedup();
+    tiles
+}
+
+fn products(class: Class, base: &dyn Fn(Kernel) -> Shader, all: &mut Vec<Shader>) {
+    // 8 on Metal and lavapipe, 16 on NVIDIA, AMD and Intel.
+    let coops = [None, Some(Coop { size: 8, subgroup: 8 }), Some(Coop { size: 16, subgroup: 32 })];
+    let mut every: Vec<Tile> =
+        coops.iter().flat_map(|coop| tiles(Machine { coop: *coop, ..Machine::of(class) })).collect();
+    every.sort_unstable();
+    every.dedup();
     for kernel in [Kernel::Linear, Kernel::Conv2d] {
         for weights in [Flag::WF32, Flag::WF16, Flag::WBf16, Flag::WQ8_0, Flag::WQ4_0] {
-            for tile in &tiles {
+            for tile in &every {
                 let with = |flags: &[Flag]| {
                     flags
                         .iter()

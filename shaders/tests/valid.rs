@@ -8,8 +8,9 @@ use std::process::Command;
 fn capabilities(shader: &Shader) -> Capabilities {
     // `unpack2x16float`, which WebGPU always has.
     let mut needed = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
-    needed.set(Capabilities::SHADER_FLOAT16, shader.has(Flag::F16));
-    needed.set(Capabilities::SUBGROUP, shader.has(Flag::Subgroups));
+    needed.set(Capabilities::SHADER_FLOAT16, shader.has(Flag::F16) || shader.has(Flag::Coop));
+    needed.set(Capabilities::SUBGROUP, shader.has(Flag::Subgroups) || shader.has(Flag::Coop));
+    needed.set(Capabilities::COOPERATIVE_MATRIX, shader.has(Flag::Coop));
     needed
 }
 
@@ -22,11 +23,15 @@ fn naga_accepts_every_variant_and_writes_it_for_every_target() {
             naga::front::wgsl::parse_str(&text).unwrap_or_else(|e| panic!("{label}\n{}", e.emit_to_string(&text)));
         let mut validator = Validator::new(ValidationFlags::all(), capabilities(&shader));
         let info = validator.validate(&module).unwrap_or_else(|e| panic!("{label}\n{}", e.emit_to_string(&text)));
-        let spirv = naga::back::spv::Options { lang_version: (1, 3), ..Default::default() };
+        let spirv = naga::back::spv::Options { lang_version: (1, 6), ..Default::default() };
         naga::back::spv::write_vec(&module, &info, &spirv, None).unwrap_or_else(|e| panic!("{label}: SPIR-V: {e}"));
         let msl = naga::back::msl::Options { fake_missing_bindings: true, lang_version: (2, 4), ..Default::default() };
         naga::back::msl::write_string(&module, &info, &msl, &Default::default())
             .unwrap_or_else(|e| panic!("{label}: MSL: {e}"));
+        // The other targets have no such matrices, or not through naga.
+        if shader.has(Flag::Coop) {
+            continue;
+        }
         let mut out = String::new();
         let hlsl = naga::back::hlsl::Options {
             shader_model: naga::back::hlsl::ShaderModel::V6_2,
@@ -49,7 +54,8 @@ fn tint_accepts_every_variant() {
     }
     let folder = std::env::temp_dir().join(format!("nijimi-tint-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
-    let all = table::all();
+    // Cooperative matrices are naga's own extension.
+    let all: Vec<Shader> = table::all().into_iter().filter(|shader| !shader.has(Flag::Coop)).collect();
     std::thread::scope(|scope| {
         for (thread, part) in all.chunks(all.len().div_ceil(2)).enumerate() {
             let folder = &folder;
@@ -71,7 +77,7 @@ fn tint_accepts_every_variant() {
 /// A shader stays within WebGPU's default limits.
 #[test]
 fn the_default_limits_of_webgpu_suffice() {
-    for shader in table::all() {
+    for shader in table::all().iter().filter(|shader| !shader.has(Flag::Coop)) {
         let storage = shader.interface().bindings.iter().filter(|b| b.name != "p").count();
         assert!(storage <= 8, "{}: {storage} storage buffers", shader.label());
         let value = |name| shader.value(name).unwrap_or(1);

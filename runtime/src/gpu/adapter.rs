@@ -5,7 +5,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
-use nijimi_shaders::table::Class;
+use nijimi_shaders::table::{Class, Coop};
 use wgpu::{Backend, DeviceType, Features};
 
 /// An adapter, as `nijimi devices` lists it.
@@ -116,6 +116,21 @@ pub(super) fn describe(index: usize, adapter: &wgpu::Adapter) -> Adapter {
     }
 }
 
+/// The cooperative matrices that our shaders use, if an adapter has them: halves summed in f32, square, 16 before 8.
+/// Their code counts on one size of subgroup.
+pub(super) fn coop(adapter: &wgpu::Adapter) -> Option<Coop> {
+    let info = adapter.get_info();
+    let (half, single) = (wgpu::CooperativeScalarType::F16, wgpu::CooperativeScalarType::F32);
+    let has = |size: &u32| {
+        let square = |p: &wgpu::CooperativeMatrixProperties| [p.m_size, p.n_size, p.k_size] == [*size; 3];
+        adapter.cooperative_matrix_properties().iter().any(|p| square(p) && p.ab_type == half && p.cr_type == single)
+    };
+    let size = [16, 8].into_iter().find(has)?;
+    let halves = adapter.features().contains(Features::SHADER_F16 | Features::SUBGROUP);
+    (halves && info.subgroup_min_size == info.subgroup_max_size)
+        .then_some(Coop { size, subgroup: info.subgroup_min_size })
+}
+
 /// What kind of tiles an adapter wants.
 pub(super) fn class(info: &wgpu::AdapterInfo) -> Class {
     // SwiftShader behind a browser hides its type, but not always its name.
@@ -143,6 +158,12 @@ pub fn may_be_there() -> bool {
     };
     std::fs::read_dir("/dev/dri").is_ok_and(|mut entries| entries.any(render))
         || NODES.iter().any(|node| std::path::Path::new("/dev").join(node).exists())
+}
+
+/// Whether llvmpipe was built with an LLVM that keeps large register tiles in memory: `llvmpipe (LLVM 15.0.6, 256 bits)`.
+pub(super) fn spills(info: &wgpu::AdapterInfo) -> bool {
+    let version = info.name.split_once("LLVM ").and_then(|(_, rest)| rest.split('.').next()?.parse::<u32>().ok());
+    version.is_some_and(|version| version < 19)
 }
 
 /// The adapter that `choice` means, of those found: its index.

@@ -2,9 +2,9 @@
 
 use super::{GpuError, trusted};
 use alloc::format;
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use wgpu::Features;
 
 /// Starts the file; a change of its form changes this.
@@ -19,13 +19,11 @@ pub(super) struct Cache {
 }
 
 impl Cache {
-    pub fn open(folder: Option<PathBuf>, device: &wgpu::Device, info: &wgpu::AdapterInfo) -> Self {
-        let has = device.features().contains(Features::PIPELINE_CACHE);
-        let key = wgpu::util::pipeline_cache_key(info).filter(|_| has);
-        let file = folder.zip(key).map(|(folder, key)| {
-            let driver = fnv(format!("{} {} {}", info.name, info.driver, info.driver_info).as_bytes());
-            folder.join(format!("{key}_{driver:016x}"))
-        });
+    pub fn open(folder: Option<&Path>, device: &wgpu::Device, info: &wgpu::AdapterInfo) -> Self {
+        // Of the other APIs wgpu has no caches; their drivers keep their own.
+        let has =
+            device.features().contains(Features::PIPELINE_CACHE) && wgpu::util::pipeline_cache_key(info).is_some();
+        let file = folder.filter(|_| has).map(|folder| folder.join(format!("{}.pipelines", name(info))));
         let data = file.as_ref().and_then(|file| std::fs::read(file).ok()).and_then(|bytes| checked(&bytes));
         let pipelines = file.is_some().then(|| trusted::pipeline_cache(device, data.as_deref()));
         Self { pipelines, file, stored: data.map(|data| fnv(&data)) }
@@ -48,6 +46,12 @@ impl Cache {
         let whole = [&MAGIC[..], &fnv(&data).to_le_bytes(), &data].concat();
         crate::gguf::write_atomic(file, &whole).map_err(|e| wrong(&e))
     }
+}
+
+/// A file's name for what belongs to one adapter and driver.
+pub(super) fn name(info: &wgpu::AdapterInfo) -> String {
+    let driver = fnv(format!("{} {} {}", info.name, info.driver, info.driver_info).as_bytes());
+    format!("{:?}-{:x}-{:x}-{driver:016x}", info.backend, info.vendor, info.device).to_lowercase()
 }
 
 /// The data of a file that is whole.

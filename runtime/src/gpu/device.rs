@@ -1,16 +1,17 @@
 //! A device: opened here, or handed in by an app that has one.
 
 use super::adapter::{self, Adapter, Choice};
-use super::cache::Cache;
+use super::cache::{self, Cache};
 use super::pipeline::Pipelines;
+use super::tune::Choices;
 use super::{GpuError, trusted};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use nijimi_shaders::table::Class;
+use nijimi_shaders::table::{Class, Coop};
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 use wgpu::{ErrorFilter, Features, Limits};
 
 /// How to open a device.
@@ -22,6 +23,9 @@ pub struct GpuOptions {
     pub strict_webgpu: bool,
     /// A folder for compiled pipelines and measured choices, so that the next start is faster. `None` writes nothing.
     pub cache: Option<PathBuf>,
+    /// Measure which tiles suit the products of each model that is run, a tenth of a second for each, and keep the
+    /// choice in the cache folder.
+    pub tune: bool,
 }
 
 /// A device and its queue, with the pipelines made on it so far. Clones share it.
@@ -33,10 +37,16 @@ pub(super) struct Inner {
     pub queue: wgpu::Queue,
     pub info: wgpu::AdapterInfo,
     pub class: Class,
+    pub spills: bool,
     pub features: Features,
     pub limits: Limits,
     pub pipelines: Pipelines,
     pub cache: Cache,
+    pub choices: Choices,
+    /// Cooperative matrices that the adapter says it has.
+    pub coop: Option<Coop>,
+    /// Whether they were seen to compute what they should.
+    pub proven: OnceLock<bool>,
     /// Why the device is gone, once it is.
     lost: Arc<Mutex<Option<String>>>,
 }
@@ -113,7 +123,8 @@ impl Gpu {
         // What no scope catches comes from a lost device; wgpu's own handler would panic.
         let noted = lost.clone();
         device.on_uncaptured_error(Arc::new(move |e: wgpu::Error| note(&noted, e.to_string())));
-        Self::new(device, queue, lost, options.cache.clone())
+        let coop = if experimental { adapter::coop(chosen) } else { None };
+        Self::new(device, queue, lost, coop, options)
     }
 
     /// Uses the device of an app. Its callbacks stay as they are. Pictures stay on that device: see
@@ -122,14 +133,15 @@ impl Gpu {
     /// # Errors
     /// A device whose limits are below WebGPU's defaults.
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Result<Self, GpuError> {
-        Self::new(device, queue, Arc::new(Mutex::new(None)), None)
+        Self::new(device, queue, Arc::new(Mutex::new(None)), None, &GpuOptions::default())
     }
 
     fn new(
         device: wgpu::Device,
         queue: wgpu::Queue,
         lost: Arc<Mutex<Option<String>>>,
-        cache: Option<PathBuf>,
+        coop: Option<Coop>,
+        options: &GpuOptions,
     ) -> Result<Self, GpuError> {
         let (info, features, limits) = (device.adapter_info(), device.features(), device.limits());
         let lacks = |what: String| GpuError::Lacks { adapter: info.name.clone(), what };
@@ -140,10 +152,27 @@ impl Gpu {
         if limits.max_storage_buffers_per_shader_stage < 8 || limits.max_compute_workgroup_storage_size < 16384 {
             return Err(lacks("8 storage buffers and 16 KiB of workgroup memory a shader".into()));
         }
-        let cache = Cache::open(cache, &device, &info);
-        let class = adapter::class(&info);
+        let cache = Cache::open(options.cache.as_deref(), &device, &info);
+        let tiles = options.cache.as_deref().map(|folder| folder.join(format!("{}.tiles", cache::name(&info))));
+        let choices = Choices::open(tiles, options.tune);
+        let (class, spills) = (adapter::class(&info), adapter::spills(&info));
         let pipelines = Pipelines::default();
-        Ok(Self(Arc::new(Inner { device, queue, info, class, features, limits, pipelines, cache, lost })))
+        let proven = OnceLock::new();
+        Ok(Self(Arc::new(Inner {
+            device,
+            queue,
+            info,
+            class,
+            spills,
+            features,
+            limits,
+            pipelines,
+            cache,
+            choices,
+            coop,
+            proven,
+            lost,
+        })))
     }
 
     /// The device.

@@ -49,6 +49,9 @@ pub struct ExecOptions {
     pub tile: Option<Tile>,
     /// No subgroup operations, even if the device has them.
     pub no_subgroups: bool,
+    /// No cooperative matrices, even if the device has them. They round what is multiplied with f16, q8_0 or q4_0
+    /// weights to halves (f32 and bf16 weights stay as they are).
+    pub no_cooperative: bool,
 }
 
 /// Dispatches that others than the plans may bind: those of a sampler.
@@ -114,12 +117,16 @@ impl Executor {
             return Err(GpuError::Lacks { adapter: gpu.0.info.name.clone(), what }.into());
         }
         let plans: Vec<Plan> = plans.into_iter().map(|(_, plan)| plan).collect();
+        let machine = gpu.machine(options)?;
         let variants = Variants {
-            class: options.class.unwrap_or(gpu.0.class),
+            machine,
             f16: options.storage == Storage::F16,
             subgroups: gpu.0.features.contains(wgpu::Features::SUBGROUP) && !options.no_subgroups,
             tile: options.tile,
         };
+        if gpu.0.choices.wanted && options.tile.is_none() {
+            gpu.tune(&plans, &weights, machine, options)?;
+        }
         let lowered: Vec<Vec<(usize, lower::Dispatch<'_>)>> = plans
             .iter()
             .map(|plan| {
@@ -328,64 +335,5 @@ impl Ready {
         pass.set_bind_group(0, &self.group, &[]);
         let [x, y, z] = self.grid;
         pass.dispatch_workgroups(x, y, z);
-    }
-}
-
-impl Gpu {
-    /// Copies words to the host through `staging`.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub(super) fn download(
-        &self,
-        buffer: &wgpu::Buffer,
-        offset: u64,
-        staging: &wgpu::Buffer,
-        bytes: u64,
-    ) -> Result<Vec<u32>, GpuError> {
-        self.read_back(bytes, staging, |encoder| encoder.copy_buffer_to_buffer(buffer, offset, staging, 0, bytes))
-    }
-
-    /// Copies the beginnings of several buffers to the host, one after the other.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub(super) fn download_all(
-        &self,
-        parts: &[(&wgpu::Buffer, u64)],
-        staging: &wgpu::Buffer,
-    ) -> Result<Vec<u32>, GpuError> {
-        let total = parts.iter().map(|(_, bytes)| bytes).sum();
-        self.read_back(total, staging, |encoder| {
-            let mut to = 0;
-            for (buffer, bytes) in parts {
-                encoder.copy_buffer_to_buffer(buffer, 0, staging, to, *bytes);
-                to += bytes;
-            }
-        })
-    }
-
-    #[cfg(not(target_arch = "wasm32"))]
-    fn read_back(
-        &self,
-        bytes: u64,
-        staging: &wgpu::Buffer,
-        copy: impl FnOnce(&mut wgpu::CommandEncoder),
-    ) -> Result<Vec<u32>, GpuError> {
-        let (sender, arrived) = std::sync::mpsc::sync_channel(1);
-        let slice = staging.slice(..bytes);
-        self.scoped("reading back", bytes, || {
-            let mut encoder = self.0.device.create_command_encoder(&Default::default());
-            copy(&mut encoder);
-            self.0.queue.submit([encoder.finish()]);
-            slice.map_async(wgpu::MapMode::Read, move |result| drop(sender.send(result)));
-        })?;
-        self.wait(None)?;
-        let lost = |reason: &dyn core::fmt::Display| GpuError::Lost { reason: format!("{reason}") };
-        // It is mapped, but another thread that waits for this device may be the one to say so, a moment later.
-        match arrived.recv_timeout(core::time::Duration::from_secs(10)) {
-            Ok(Ok(())) => {}
-            Ok(Err(e)) => return Err(lost(&e)),
-            Err(_) => return Err(lost(&"nothing came back")),
-        }
-        let words = slice.get_mapped_range().map(|view| trusted::words(&view)).map_err(|e| lost(&e));
-        staging.unmap();
-        words
     }
 }

@@ -1,11 +1,14 @@
 //! From a plan's step to dispatches: which shader, on which operands, with which parameters, on which grid.
 
+use super::exec::Storage;
+use super::tune::Question;
 use super::weights::{Item, Part, Weights, flag};
 use crate::graph::{Activation, Op, Shape, WeightId};
 use crate::plan::{Plan, Slot, Step};
+use crate::quant::DType;
 use alloc::vec;
 use alloc::vec::Vec;
-use nijimi_shaders::table::{self, Class, Product, Tile};
+use nijimi_shaders::table::{self, Class, Machine, Product, Tile};
 use nijimi_shaders::{Flag, Kernel, Shader};
 
 /// What a binding is filled with.
@@ -41,7 +44,7 @@ pub(super) struct Dispatch<'a> {
 /// What decides between variants of a shader.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Variants {
-    pub class: Class,
+    pub machine: Machine,
     /// Activations are f16.
     pub f16: bool,
     /// Subgroup operations.
@@ -86,6 +89,11 @@ fn group_norm_scratch(s: Shape) -> (u64, u64) {
     (bytes(s.n * chunks * s.c), bytes(s.n * s.c))
 }
 
+/// Whether what is multiplied with weights of this type may be rounded to halves.
+pub(super) const fn halves(dtype: DType) -> bool {
+    matches!(dtype, DType::F16 | DType::Q8_0 | DType::Q4_0)
+}
+
 const fn pixels(s: Shape) -> usize {
     s.n * s.h * s.w
 }
@@ -114,12 +122,12 @@ impl Variants {
 
     /// Invocations of a group of an elementwise kernel.
     pub const fn flat_width(&self) -> u32 {
-        table::flat(self.class)
+        table::flat(self.machine.class)
     }
 
     /// An elementwise kernel.
     pub fn flat(&self, kernel: Kernel) -> Shader {
-        self.shader(kernel).constant("WX", table::flat(self.class))
+        self.shader(kernel).constant("WX", table::flat(self.machine.class))
     }
 
     /// Takes an elementwise step with its first operand, which is bound by `first` unless the step is in place.
@@ -135,7 +143,7 @@ impl Variants {
             shader: self.flat(kernel).flag(Flag::Vec4, vec4).flag(Flag::InPlace, in_place),
             operands,
             params: vec![("n", Param::U(n))],
-            grid: flat(self.class, n),
+            grid: flat(self.machine.class, n),
         }
     }
 
@@ -249,8 +257,11 @@ impl Variants {
         let gated = function == Activation::Geglu;
         let dispatch = |part: &'a Part| {
             let (rows, n) = (pixels(y.shape), part.n);
-            let product = Product { rows, n, k: taps * inp, gated };
-            let tile = self.tile.unwrap_or_else(|| table::product(self.class, product));
+            let product = Product { rows, n, k: taps * inp, gated, halves: halves(*dtype) };
+            let storage = if self.f16 { Storage::F16 } else { Storage::F32 };
+            let question = Question { conv: kernel == Kernel::Conv2d, dtype: *dtype, storage, product };
+            let measured = || weights.gpu().0.choices.get(&question);
+            let tile = self.tile.or_else(measured).unwrap_or_else(|| table::product(self.machine, product));
             let shader = self.shader(kernel).flag(flag(*dtype), true).flag(Flag::XVec4, inp.is_multiple_of(4));
             let shader = shader.flag(Flag::Bias, bias.is_some()).flag(Flag::Residual, residual.is_some());
             let mut operands =
@@ -309,8 +320,8 @@ impl Variants {
             ("eps", Param::F(eps)),
         ];
         let input = ("x", Operand::Slot(x));
-        let width = table::flat(self.class) as usize;
-        let reduction = self.shader(Kernel::GroupNorm).constant("WX", table::reduction(self.class));
+        let width = table::flat(self.machine.class) as usize;
+        let reduction = self.shader(Kernel::GroupNorm).constant("WX", table::reduction(self.machine.class));
         let mut apply = self.elementwise(Kernel::GroupNorm, step, x, "x", &[1]);
         apply.operands.push(factors);
         apply.params.clone_from(&params);
@@ -342,7 +353,7 @@ impl Variants {
     ) -> Dispatch<'a> {
         let rows = pixels(x.shape);
         let mut dispatch = self.elementwise(Kernel::LayerNorm, step, x, "x", &[1]);
-        let shader = self.shader(Kernel::LayerNorm).constant("WX", table::reduction(self.class));
+        let shader = self.shader(Kernel::LayerNorm).constant("WX", table::reduction(self.machine.class));
         dispatch.shader = shader.flag(Flag::Subgroups, self.subgroups).flag(Flag::InPlace, step.is_in_place());
         dispatch.operands.extend([("scale", values(weights, scale)), ("bias", values(weights, bias))]);
         dispatch.params = vec![("rows", Param::U(rows)), ("c", Param::U(x.shape.c)), ("eps", Param::F(eps))];
@@ -352,7 +363,7 @@ impl Variants {
 
     fn attention<'a>(&self, step: &Step, [q, k, v]: [Slot; 3], heads: usize, causal: bool) -> Dispatch<'a> {
         let (s, d) = (q.shape, q.shape.c / heads);
-        let tile = table::attention(self.class, d);
+        let tile = table::attention(self.machine.class, d);
         let (queries, keys) = (s.h * s.w, k.shape.h * k.shape.w);
         let operands = [("q", q), ("k", k), ("v", v), ("y", step.output)];
         Dispatch {

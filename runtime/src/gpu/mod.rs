@@ -7,9 +7,7 @@
 mod adapter;
 mod bind;
 mod cache;
-#[cfg(not(target_arch = "wasm32"))]
 mod cases;
-#[cfg(not(target_arch = "wasm32"))]
 pub mod check;
 mod device;
 mod error;
@@ -17,14 +15,15 @@ mod exec;
 mod lower;
 mod pack;
 mod pipeline;
+mod proof;
 mod sampling;
-#[cfg(not(target_arch = "wasm32"))]
 mod self_test;
 #[cfg(test)]
 mod tests;
-#[cfg(not(target_arch = "wasm32"))]
+mod transfer;
 mod trial;
 mod trusted;
+mod tune;
 mod weights;
 
 pub use adapter::{Adapter, Choice, choose, may_be_there};
@@ -33,9 +32,8 @@ pub use device::adapters;
 pub use device::{Gpu, GpuOptions, adapters_async};
 pub use error::GpuError;
 pub use exec::{ExecOptions, Executor, Storage};
-pub use nijimi_shaders::table::{Class, Tile};
+pub use nijimi_shaders::table::{Class, Coop, Method, Tile};
 pub use sampling::Values;
 pub(crate) use sampling::{DeviceRun, Ports as DevicePorts, StepInput};
-#[cfg(not(target_arch = "wasm32"))]
 pub use self_test::{KernelRow, Measured, ModelRow, Row, SelfTestOptions, self_test};
 pub use weights::Weights;

@@ -99,7 +99,7 @@ impl DeviceRun {
             gpu.buffer("staging", elements as u64 * 4 + 4, BufferUsages::MAP_READ | BufferUsages::COPY_DST)?;
 
         let variants = exec.variants();
-        let grid = flat(variants.class, elements);
+        let grid = flat(variants.machine.class, elements);
         let mut feed = Vec::new();
         let mut guidance = Vec::new();
         for (i, ports) in ports.iter().enumerate() {
@@ -127,7 +127,7 @@ impl DeviceRun {
             shader: Shader::new(Kernel::ToU8).constant("WX", variants.flat_width()),
             operands: vec![("x", Operand::Buffer(&x)), ("y", Operand::Buffer(&bytes))],
             params: vec![("n", Param::U(elements)), ("low", Param::F(low)), ("scale", Param::F(255.0 / (high - low)))],
-            grid: flat(variants.class, elements.div_ceil(4)),
+            grid: flat(variants.machine.class, elements.div_ceil(4)),
         };
         let to_u8 = exec.prepare(&[to_u8])?.remove(0);
         let (fresh, host) = (vec![0.0; elements], vec![0.0; elements]);

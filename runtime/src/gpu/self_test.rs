@@ -33,7 +33,7 @@ pub enum Row {
 pub struct KernelRow {
     /// The operation, its weights' type and its shape.
     pub name: String,
-    /// How it ran: `f32` or `f16` storage.
+    /// How it ran: `f32` or `f16` storage; `coop` is f32 storage with cooperative matrices.
     pub variant: &'static str,
     /// Greatest difference that passes, as a share of the output's largest value.
     pub tolerance: f32,
@@ -114,9 +114,13 @@ pub fn self_test(
 fn variants(gpu: &Gpu, spec: &Spec, large: bool) -> Vec<(&'static str, ExecOptions, f32)> {
     // What only copies is exact everywhere.
     let loose = if spec.tolerance > 0.0 && (large || !gpu.is_software()) { LOOSE } else { 0.0 };
-    let f32 = ExecOptions::default();
-    let f16 = ExecOptions { storage: Storage::F16, ..f32 };
-    let mut all = vec![("f32", f32, spec.tolerance.max(loose))];
+    let exact = ExecOptions { no_cooperative: true, ..ExecOptions::default() };
+    let f16 = ExecOptions { storage: Storage::F16, ..exact };
+    let mut all = vec![("f32", exact, spec.tolerance.max(loose))];
+    // They round what is multiplied with these to halves.
+    if gpu.cooperative().is_some() && matches!(spec.dtype, DType::F16 | DType::Q8_0 | DType::Q4_0) {
+        all.push(("coop", ExecOptions::default(), F16_TOLERANCE));
+    }
     if gpu.has_f16() {
         all.push(("f16", f16, F16_TOLERANCE));
     }

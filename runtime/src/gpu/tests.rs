@@ -9,7 +9,8 @@ use crate::quant::DType;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use nijimi_shaders::{Flag, Kernel, table};
+use nijimi_shaders::table::{self, Machine};
+use nijimi_shaders::{Flag, Kernel};
 use std::eprintln;
 use std::sync::OnceLock;
 
@@ -21,7 +22,7 @@ pub(super) fn gpu() -> Option<&'static Gpu> {
         let any = std::env::var("NIJIMI_TEST_ADAPTER").is_ok_and(|v| v == "any");
         let choice = if any { Choice::Any } else { Choice::Software };
         let strict_webgpu = std::env::var("NIJIMI_STRICT_WEBGPU").is_ok_and(|v| v == "1");
-        match Gpu::open(&GpuOptions { choice, strict_webgpu, cache: None }) {
+        match Gpu::open(&GpuOptions { choice, strict_webgpu, ..Default::default() }) {
             Ok(gpu) => Some(gpu),
             Err(e) if std::env::var("NIJIMI_REQUIRE_GPU").is_ok_and(|v| v == "1") => panic!("{e}"),
             Err(e) => {
@@ -38,7 +39,8 @@ pub(super) fn gpu() -> Option<&'static Gpu> {
 fn variants(gpu: &Gpu) -> Vec<(String, ExecOptions, f32)> {
     let mut all = Vec::new();
     for class in [Class::Cpu, Class::Gpu] {
-        let options = ExecOptions { class: Some(class), ..Default::default() };
+        // Cooperative matrices have a test and a tolerance of their own.
+        let options = ExecOptions { class: Some(class), no_cooperative: true, ..Default::default() };
         all.push((format!("{class:?}"), options, 0.0));
         all.push((format!("{class:?} without subgroups"), ExecOptions { no_subgroups: true, ..options }, 0.0));
         if gpu.has_f16() {
@@ -175,7 +177,8 @@ fn the_self_test_runs_every_kernel_and_type() {
     let missing: Vec<_> = Kernel::ALL.iter().filter(|kernel| !kernels.contains(kernel)).collect();
     assert!(missing.is_empty(), "{missing:?}");
     // Those of the sampler, of f16, and of how an adapter's tiles are cut.
-    let others = [Flag::F16, Flag::Guided, Flag::Noise, Flag::Shared, Flag::Subgroups, Flag::Teamed, Flag::Tiled];
+    let others =
+        [Flag::Coop, Flag::F16, Flag::Guided, Flag::Noise, Flag::Shared, Flag::Subgroups, Flag::Teamed, Flag::Tiled];
     let missing: Vec<_> = Flag::ALL.iter().filter(|flag| !flags.contains(flag) && !others.contains(flag)).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }
@@ -187,15 +190,9 @@ fn picture(g: &mut Graph, n: usize, h: usize, w: usize, c: usize) -> ValueId {
 /// Tiles that the table chooses for other shapes than the tests' own.
 #[test]
 fn every_tile() {
-    let mut tiles: Vec<Tile> = Vec::new();
-    for class in [Class::Cpu, Class::Gpu] {
-        for (rows, n) in [(1, 8), (64, 8), (64, 64), (4096, 320), (4096, 4096)] {
-            tiles.extend(table::candidates(class, table::Product { rows, n, k: 64, gated: false }));
-        }
-    }
-    tiles.sort_unstable();
-    tiles.dedup();
     let Some(gpu) = gpu() else { return };
+    let tiles: Vec<Tile> =
+        [Class::Cpu, Class::Gpu].into_iter().flat_map(|class| table::tiles(Machine::of(class))).collect();
     for dtype in [DType::F32, DType::Q8_0] {
         let mut g = Graph::new();
         let x = picture(&mut g, 2, 9, 7, 32);
@@ -207,6 +204,34 @@ fn every_tile() {
             let options = ExecOptions { tile: Some(*tile), ..Default::default() };
             let outcome = case.compare(&options).unwrap_or_else(|e| panic!("{tile:?}: {e}"));
             assert!(outcome.error <= 3e-6, "{tile:?}: {}", outcome.error);
+        }
+    }
+}
+
+/// Seen red with the weights' fragments read row by row, and with the second fragment's gate for the first.
+#[test]
+fn cooperative_matrices() {
+    let Some(gpu) = gpu() else { return };
+    let Some(coop) = gpu.cooperative() else {
+        eprintln!("skipped: {} has no cooperative matrices", gpu.name());
+        return;
+    };
+    let tiles = table::tiles(Machine { coop: Some(coop), ..Machine::of(Class::Gpu) });
+    let tiles = tiles.into_iter().filter(|tile| matches!(tile.method, Method::Coop(_)));
+    for tile in tiles.collect::<Vec<_>>() {
+        for dtype in [DType::F16, DType::Q8_0, DType::Q4_0] {
+            let mut g = Graph::new();
+            let x = picture(&mut g, 2, 9, 7, 64);
+            let y = g.conv2d("c", x, 150, [3, 1, 1], true).unwrap();
+            let y =
+                if tile.tn % 2 == 0 { g.linear_geglu("l", y, 37, true) } else { g.linear("l", y, 37, true) }.unwrap();
+            g.output("y", y).unwrap();
+            let case = Case::new(gpu, g, dtype, 3).unwrap();
+            for storage in [Storage::F32, Storage::F16] {
+                let options = ExecOptions { tile: Some(tile), storage, ..Default::default() };
+                let outcome = case.compare(&options).unwrap_or_else(|e| panic!("{tile:?} {dtype:?}: {e}"));
+                assert!(outcome.error <= 3e-3, "{tile:?} {dtype:?}: {}", outcome.error);
+            }
         }
     }
 }

@@ -28,12 +28,22 @@ pub struct SessionOptions {
     pub threads: usize,
     /// The most bytes of memory that the session may take, weights not counted.
     pub memory_limit: Option<u64>,
+    /// How a device is used, if the model was loaded on one; the default suits it.
+    #[cfg(feature = "gpu")]
+    pub device: crate::gpu::ExecOptions,
 }
 
 impl Default for SessionOptions {
     /// One picture, guidance possible, all cores, any memory.
     fn default() -> Self {
-        Self { batch: 1, guidance: true, threads: 0, memory_limit: None }
+        Self {
+            batch: 1,
+            guidance: true,
+            threads: 0,
+            memory_limit: None,
+            #[cfg(feature = "gpu")]
+            device: Default::default(),
+        }
     }
 }
 
@@ -84,6 +94,8 @@ impl Session {
             range: model.info.range,
             threads: options.threads,
             allowed: options.memory_limit.unwrap_or(u64::MAX),
+            #[cfg(feature = "gpu")]
+            device: options.device,
             reserved: own_bytes(&ids, &seeds) as u64,
         };
         let engine = Engine::new(&model.weights, &graphs, &sizes)?;

@@ -3,7 +3,7 @@
 use super::{At, Sizes, Which, plans, ports};
 use crate::Error;
 use crate::cpu::exec::{ExecError, MemoryLimit};
-use crate::gpu::{DevicePorts, DeviceRun, ExecOptions, Executor, GpuError, StepInput, Values, Weights};
+use crate::gpu::{DevicePorts, DeviceRun, Executor, GpuError, StepInput, Values, Weights};
 use crate::graph::Graph;
 use crate::plan::Plan;
 use alloc::sync::Arc;
@@ -16,7 +16,7 @@ pub(in crate::model) struct GpuEngine {
 
 impl GpuEngine {
     pub fn new(weights: &Arc<Weights>, graphs: &[Graph], sizes: &Sizes) -> Result<Self, Error> {
-        let (gpu, options) = (weights.gpu(), ExecOptions::default());
+        let (gpu, options) = (weights.gpu(), sizes.device);
         let plans = plans(graphs, &gpu.plan_options(options.storage))?;
         let ports: Vec<DevicePorts> =
             ports(&plans)?.into_iter().map(|p| DevicePorts { x: p.x, t: p.t, answer: p.eps }).collect();

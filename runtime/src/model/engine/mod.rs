@@ -61,6 +61,8 @@ pub(super) struct Sizes {
     pub allowed: u64,
     /// Bytes of them that the session takes itself.
     pub reserved: u64,
+    #[cfg(feature = "gpu")]
+    pub device: crate::gpu::ExecOptions,
 }
 
 /// A run's step: which, and for what.

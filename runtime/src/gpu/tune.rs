@@ -1,0 +1,191 @@
+//! Tiles chosen by measurement, where that was asked for: kept for each adapter and driver, and used from then on.
+
+use super::check::Case;
+use super::exec::{ExecOptions, Storage};
+use super::weights::{Item, Weights};
+use super::{Gpu, GpuError};
+use crate::Error;
+use crate::graph::{Activation, Graph, Op};
+use crate::plan::{Plan, Step};
+use crate::quant::DType;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use nijimi_shaders::table::{self, Machine, Product, Tile};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+/// Begins the file; a change of the shaders or of the form changes it.
+const HEADER: &str = concat!("nijimi tiles 1 ", env!("CARGO_PKG_VERSION"));
+/// A tile that is further from the CPU than this is not taken, however fast: halves have 11 bits.
+const TOLERANCE: f32 = 5e-3;
+
+/// What was measured.
+#[derive(Default)]
+pub(super) struct Choices {
+    /// By [`Question::key`].
+    tiles: Mutex<BTreeMap<String, Tile>>,
+    file: Option<PathBuf>,
+    /// Measure what is not known yet.
+    pub wanted: bool,
+}
+
+/// A product that wants a tile.
+#[derive(Clone, Copy)]
+pub(super) struct Question {
+    pub conv: bool,
+    pub dtype: DType,
+    pub storage: Storage,
+    pub product: Product,
+}
+
+impl Question {
+    fn key(&self) -> String {
+        let Product { rows, n, k, gated, halves } = self.product;
+        let kind = if self.conv { "conv2d" } else { "linear" };
+        format!("{kind} {} {:?} {rows} {n} {k} {gated} {halves}", self.dtype.name(), self.storage)
+    }
+}
+
+impl Choices {
+    /// Those of the file, if it is one.
+    pub fn open(file: Option<PathBuf>, wanted: bool) -> Self {
+        let text = file.as_ref().and_then(|file| std::fs::read_to_string(file).ok()).unwrap_or_default();
+        Self { tiles: Mutex::new(read(&text)), file, wanted }
+    }
+
+    pub fn get(&self, question: &Question) -> Option<Tile> {
+        self.tiles.lock().unwrap_or_else(|e| e.into_inner()).get(&question.key()).copied()
+    }
+
+    fn insert(&self, question: &Question, tile: Tile) {
+        self.tiles.lock().unwrap_or_else(|e| e.into_inner()).insert(question.key(), tile);
+    }
+
+    fn store(&self) -> Result<(), GpuError> {
+        let Some(file) = &self.file else { return Ok(()) };
+        let text = write(&self.tiles.lock().unwrap_or_else(|e| e.into_inner()));
+        let wrong = |reason: String| GpuError::Cache { path: file.display().to_string(), reason };
+        std::fs::create_dir_all(file.parent().unwrap_or(Path::new("."))).map_err(|e| wrong(e.to_string()))?;
+        crate::gguf::write_atomic(file, text.as_bytes()).map_err(|e| wrong(e.to_string()))
+    }
+}
+
+/// A line for each: the question, and the tile's numbers.
+fn write(tiles: &BTreeMap<String, Tile>) -> String {
+    let line = |(key, tile): (&String, &Tile)| {
+        let numbers: Vec<String> = tile.numbers().iter().map(u32::to_string).collect();
+        format!("{key}: {}\n", numbers.join(" "))
+    };
+    format!("{HEADER}\n{}", tiles.iter().map(line).collect::<String>())
+}
+
+/// Nothing of a file of another version, and no line that is damaged.
+fn read(text: &str) -> BTreeMap<String, Tile> {
+    let mut lines = text.lines();
+    if lines.next() != Some(HEADER) {
+        return BTreeMap::new();
+    }
+    let line = |line: &str| {
+        let (key, numbers) = line.split_once(": ")?;
+        let numbers: Vec<u32> = numbers.split(' ').map(str::parse).collect::<Result<_, _>>().ok()?;
+        Some((key.to_string(), Tile::from_numbers(numbers.try_into().ok()?)?))
+    };
+    lines.filter_map(line).collect()
+}
+
+impl Gpu {
+    /// Measures the products of a plan that were not measured before: each candidate of the table, on random weights of
+    /// the same shape. A tenth of a second for each product, once.
+    pub(super) fn tune(
+        &self,
+        plans: &[Plan],
+        weights: &Weights,
+        machine: Machine,
+        options: &ExecOptions,
+    ) -> Result<(), Error> {
+        let mut measured = false;
+        for step in plans.iter().flat_map(Plan::steps) {
+            let Some((question, graph)) = single(step, weights, options.storage)? else { continue };
+            if self.0.choices.get(&question).is_some() {
+                continue;
+            }
+            let case = Case::new(self, graph, question.dtype, 1)?;
+            let mut best: Option<(f64, Tile)> = None;
+            for tile in table::candidates(machine, question.product) {
+                let options = ExecOptions { tile: Some(tile), ..*options };
+                // One that fails or is wrong is no choice; the others are.
+                let right = case.compare(&options).is_ok_and(|outcome| outcome.error <= TOLERANCE);
+                let seconds = if right { Case::time(&case.executor(&options)?)? } else { f64::INFINITY };
+                if seconds < best.map_or(f64::INFINITY, |(least, _)| least) {
+                    best = Some((seconds, tile));
+                }
+            }
+            if let Some((_, tile)) = best {
+                self.0.choices.insert(&question, tile);
+                measured = true;
+            }
+        }
+        if measured {
+            self.0.choices.store()?;
+        }
+        Ok(())
+    }
+}
+
+/// A step that is a product whose weight lies in one part, as a graph of its own.
+fn single(step: &Step, weights: &Weights, storage: Storage) -> Result<Option<(Question, Graph)>, Error> {
+    let (x, weight, window, activation) = match step.op {
+        Op::Conv2d { x, weight, kernel, stride, pad, upsample: false, activation, .. } => {
+            (x, weight, [kernel, stride, pad], activation)
+        }
+        Op::Linear { x, weight, activation, .. } => (x, weight, [1, 1, 0], activation),
+        _ => return Ok(None),
+    };
+    let Item::Matrix { dtype, inp, taps, parts } = weights.item(weight) else { return Ok(None) };
+    let [part] = &parts[..] else { return Ok(None) };
+    let gated = activation == Activation::Geglu;
+    let s = step.output.shape;
+    let product =
+        Product { rows: s.n * s.h * s.w, n: part.n, k: taps * inp, gated, halves: super::lower::halves(*dtype) };
+    let question = Question { conv: window != [1, 1, 0], dtype: *dtype, storage, product };
+    let mut g = Graph::new();
+    let build = |g: &mut Graph| {
+        let x = g.input("x", x.shape)?;
+        let y = if gated {
+            g.linear_geglu("y", x, s.c, true)?
+        } else if question.conv {
+            g.conv2d("y", x, s.c, window, true)?
+        } else {
+            g.linear("y", x, s.c, true)?
+        };
+        g.output("y", y)
+    };
+    build(&mut g).map_err(|e| Error::Network(e.into()))?;
+    Ok(Some((question, g)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nijimi_shaders::table::Coop;
+
+    #[test]
+    fn the_file_keeps_what_was_measured() {
+        let coop = Coop { size: 16, subgroup: 32 };
+        let tiles: BTreeMap<String, Tile> = [
+            ("linear f32 F32 1 2 3 false false", Tile::direct(16, 8, 4)),
+            ("conv2d q8_0 F16 4 5 6 false true", Tile::coop(coop, 2, 2, 4, 4, 8)),
+            ("linear f16 F32 7 8 9 true true", Tile::tiled(16, 16, 4, 4, 4)),
+        ]
+        .into_iter()
+        .map(|(key, tile)| (key.to_string(), tile))
+        .collect();
+        let text = write(&tiles);
+        assert_eq!(read(&text), tiles);
+        assert_eq!(read(&text.replace("nijimi tiles 1", "nijimi tiles 2")).len(), 0);
+        assert_eq!(read(&text.replace(": 0 ", ": 9 ")).len(), 2);
+        assert_eq!(read(&text[..text.len() - 3]).len(), 2);
+    }
+}
