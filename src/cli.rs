@@ -2,20 +2,24 @@
 
 use crate::fault::Fault;
 use argh::FromArgs;
+use nijimi_runtime::gpu::Choice;
 use std::ffi::OsString;
 use std::io::{Write, stdout};
 use std::path::PathBuf;
+use std::str::FromStr;
 
-/// Draws pictures from a small diffusion model, on the CPU.
+/// Draws pictures from a small diffusion model, on a GPU or the CPU.
 #[derive(FromArgs, Debug, PartialEq)]
 #[argh(
     help_triggers("-h", "--help"),
     example = "{command_name} 7 -o seven.png",
     example = "{command_name} \"0 1 2 3 4 5 6 7 8 9\" -b 4 -s 1 -o grid.png",
     example = "{command_name} \"3 5\" -b 100 -o digit-%03d.png",
+    note = "As the first word, two are commands, not prompts:\n  nijimi devices      lists the GPUs and what they can do\n  nijimi self-test    compares a GPU with the CPU: put what it prints into bug reports",
     error_code(1, "Internal error."),
     error_code(2, "The command line is wrong."),
-    error_code(3, "A file, a folder or the prompt is not what it must be.")
+    error_code(3, "A file, a folder or the prompt is not what it must be."),
+    error_code(4, "A GPU is missing, or did not do what it was asked.")
 )]
 pub struct Cli {
     /// names of what to draw, separated by spaces or commas; nothing: whatever comes
@@ -52,7 +56,14 @@ pub struct Cli {
     /// let estimates of the clean picture leave the range of pictures on the way, as the book does
     #[argh(switch)]
     pub no_clip: bool,
-    /// threads (default: one for each core)
+    /// auto, cpu or gpu (default: auto, a GPU if there is one, or else the CPU). With gpu, a driver that runs shaders on
+    /// the CPU will do
+    #[argh(option, arg_name = "name")]
+    backend: Option<Backend>,
+    /// the GPU of that number in nijimi devices
+    #[argh(option, arg_name = "n")]
+    device: Option<usize>,
+    /// threads of the CPU (default: one for each core)
     #[argh(option, short = 't', arg_name = "n", default = "0")]
     pub threads: usize,
     /// enlarge each pixel to n x n (default: 2 in a grid, 1 else)
@@ -64,6 +75,66 @@ pub struct Cli {
     /// print the version and exit
     #[argh(switch)]
     version: bool,
+}
+
+/// Lists the GPUs, and what runs shaders on the CPU.
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(help_triggers("-h", "--help"))]
+pub struct Devices {}
+
+/// Compares all that a GPU does with the CPU, and measures it. Ends with exit code 4 unless everything agrees.
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(help_triggers("-h", "--help"), error_code(4, "There is no GPU, or it computes something else than the CPU."))]
+pub struct SelfTest {
+    /// the GPU of that number in nijimi devices (default: the best; where there is none, what runs shaders on the CPU)
+    #[argh(option, arg_name = "n")]
+    pub device: Option<usize>,
+    /// shapes of large networks, as on a real GPU, also where shaders run on the CPU: takes minutes
+    #[argh(switch)]
+    pub large: bool,
+}
+
+/// What the program is asked to do.
+#[derive(Debug, PartialEq)]
+pub enum Command {
+    /// Draw.
+    Draw(Box<Cli>),
+    /// List the devices.
+    Devices,
+    /// Test one.
+    SelfTest(SelfTest),
+}
+
+/// What `--backend` knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Backend {
+    Auto,
+    Cpu,
+    Gpu,
+}
+
+impl FromStr for Backend {
+    type Err = &'static str;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        match name {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "gpu" => Ok(Self::Gpu),
+            _ => Err("there are auto, cpu and gpu"),
+        }
+    }
+}
+
+/// Where to draw.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// On the CPU.
+    Cpu,
+    /// On a GPU if there is one that works, or else on the CPU.
+    Auto,
+    /// On this adapter and no other.
+    Gpu(Choice),
 }
 
 /// More threads than any machine has are a slip of the finger.
@@ -78,6 +149,16 @@ impl Cli {
         self.positional.as_deref().or(self.prompt.as_deref()).unwrap_or_default()
     }
 
+    /// Where to draw.
+    pub fn place(&self) -> Place {
+        match (self.device, self.backend) {
+            (Some(index), _) => Place::Gpu(Choice::Index(index)),
+            (None, Some(Backend::Gpu)) => Place::Gpu(Choice::Any),
+            (None, Some(Backend::Cpu)) => Place::Cpu,
+            (None, Some(Backend::Auto) | None) => Place::Auto,
+        }
+    }
+
     fn check(self) -> Result<Self, Fault> {
         let problem = if self.positional.is_some() && self.prompt.is_some() {
             "the prompt was given twice: once is enough, with or without -p"
@@ -87,6 +168,8 @@ impl Cli {
             "--steps must be at least 1"
         } else if self.threads > MAX_THREADS {
             "-t must be at most 1024; 0 takes one thread for each core"
+        } else if self.device.is_some() && self.backend == Some(Backend::Cpu) {
+            "--device is for GPUs: leave it out, or --backend cpu"
         } else if self.scale.is_some_and(|scale| !(1..=64).contains(&scale)) {
             "--scale must be 1 to 64"
         } else if self.cfg_scale.is_some_and(|scale| !scale.is_finite()) {
@@ -99,16 +182,26 @@ impl Cli {
 }
 
 /// Reads the arguments, without the program's name. Help and version are printed here, and end the program.
-pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Cli, Fault> {
+pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, Fault> {
     let args = args.map(OsString::into_string).collect::<Result<Vec<_>, _>>();
     let args = args.map_err(|arg| Fault::Usage(format!("{} is not UTF-8: use another name", arg.display())))?;
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    match Cli::from_args(&["nijimi"], &args) {
-        Ok(cli) if cli.version => print(concat!("nijimi ", env!("CARGO_PKG_VERSION"))),
-        Ok(cli) => cli.check(),
-        Err(exit) if exit.status.is_ok() => print(&exit.output),
-        Err(exit) => Err(Fault::Usage(remedy(exit.output.trim()))),
+    match args.split_first() {
+        Some((&"devices", rest)) => read::<Devices>("nijimi devices", rest).map(|Devices {}| Command::Devices),
+        Some((&"self-test", rest)) => read("nijimi self-test", rest).map(Command::SelfTest),
+        _ => match read::<Cli>("nijimi", &args)? {
+            cli if cli.version => print(concat!("nijimi ", env!("CARGO_PKG_VERSION"))),
+            cli => cli.check().map(Box::new).map(Command::Draw),
+        },
     }
+}
+
+fn read<T: FromArgs>(name: &str, args: &[&str]) -> Result<T, Fault> {
+    let command: Vec<&str> = name.split(' ').collect();
+    T::from_args(&command, args).map_err(|exit| match exit.status {
+        Ok(()) => print(&exit.output),
+        Err(()) => Fault::Usage(remedy(name, exit.output.trim())),
+    })
 }
 
 fn print(text: &str) -> ! {
@@ -117,24 +210,31 @@ fn print(text: &str) -> ! {
     std::process::exit(0)
 }
 
-fn remedy(message: &str) -> String {
+fn remedy(name: &str, message: &str) -> String {
     let hint = match message.strip_prefix("Unrecognized argument: ") {
-        Some(arg) if !arg.starts_with('-') => "put a prompt of several words in quotes, or see",
+        Some(arg) if !arg.starts_with('-') && name == "nijimi" => "put a prompt of several words in quotes, or see",
         _ => "see",
     };
-    format!("{message}: {hint} nijimi --help")
+    format!("{message}: {hint} {name} --help")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(args: &[&str]) -> Result<Cli, Fault> {
+    fn command(args: &[&str]) -> Result<Command, Fault> {
         parse(args.iter().map(OsString::from))
     }
 
+    fn read(args: &[&str]) -> Cli {
+        match command(args) {
+            Ok(Command::Draw(cli)) => *cli,
+            other => panic!("{args:?}: {other:?}"),
+        }
+    }
+
     fn refused(args: &[&str]) -> String {
-        match read(args) {
+        match command(args) {
             Err(Fault::Usage(message)) => message,
             other => panic!("{args:?}: {other:?}"),
         }
@@ -142,12 +242,43 @@ mod tests {
 
     #[test]
     fn the_prompt_is_positional_or_an_option() {
-        assert_eq!(read(&["7"]).unwrap().prompt(), "7");
-        assert_eq!(read(&["-p", "7"]).unwrap().prompt(), "7");
-        assert_eq!(read(&[]).unwrap().prompt(), "");
-        assert_eq!(read(&["help"]).unwrap().prompt(), "help");
-        assert_eq!(read(&["--", "-7"]).unwrap().prompt(), "-7");
+        assert_eq!(read(&["7"]).prompt(), "7");
+        assert_eq!(read(&["-p", "7"]).prompt(), "7");
+        assert_eq!(read(&[]).prompt(), "");
+        assert_eq!(read(&["help"]).prompt(), "help");
+        assert_eq!(read(&["--", "-7"]).prompt(), "-7");
         assert!(refused(&["7", "-p", "7"]).contains("twice"));
+    }
+
+    // Seen red: a prompt of that name taken for the command.
+    #[test]
+    fn commands_are_the_first_word() {
+        assert_eq!(command(&["devices"]), Ok(Command::Devices));
+        assert_eq!(command(&["self-test"]), Ok(Command::SelfTest(SelfTest { device: None, large: false })));
+        let first = SelfTest { device: Some(1), large: true };
+        assert_eq!(command(&["self-test", "--device", "1", "--large"]), Ok(Command::SelfTest(first)));
+        for prompt in ["devices", "self-test"] {
+            assert_eq!(read(&["-p", prompt]).prompt(), prompt);
+            assert_eq!(read(&["--", prompt]).prompt(), prompt);
+            assert_eq!(read(&["-v", prompt]).prompt(), prompt);
+        }
+        assert_eq!(refused(&["devices", "1"]), "Unrecognized argument: 1: see nijimi devices --help");
+    }
+
+    #[test]
+    fn where_to_draw() {
+        for (args, place) in [
+            (&[][..], Place::Auto),
+            (&["--backend", "auto"], Place::Auto),
+            (&["--backend", "cpu"], Place::Cpu),
+            (&["--backend", "gpu"], Place::Gpu(Choice::Any)),
+            (&["--device", "2"], Place::Gpu(Choice::Index(2))),
+            (&["--backend", "gpu", "--device", "0"], Place::Gpu(Choice::Index(0))),
+        ] {
+            assert_eq!(read(args).place(), place, "{args:?}");
+        }
+        assert!(refused(&["--backend", "cpu", "--device", "0"]).contains("--device is for GPUs"));
+        assert!(refused(&["--backend", "cuda"]).contains("there are auto, cpu and gpu"));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Everything that touches the runtime: from a weight file and the command line to pictures as bytes.
 
+use crate::backend::{self, Loaded};
 use crate::cli::Cli;
 use crate::fault::Fault;
 use crate::parameters::Parameters;
@@ -8,20 +9,22 @@ use crate::{default_model, prompt};
 use nijimi_runtime::Error;
 use nijimi_runtime::cpu::Isa;
 use nijimi_runtime::gguf::{self, File, MappedFile};
-use nijimi_runtime::model::{Info, Pipeline, Request, RequestError, SessionOptions};
+use nijimi_runtime::gpu::Gpu;
+use nijimi_runtime::model::{Info, Request, RequestError, SessionOptions};
+use nijimi_runtime::plan::PlanError;
 use nijimi_runtime::sampler::{Config, Method, Sampler};
-use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Pictures drawn at a time: more would need more memory and be no faster.
 const WORKING_SET: usize = 32;
 
 /// A model, ready to draw.
 pub struct Model {
-    pipeline: Pipeline,
+    on: Loaded,
     /// Where it came from.
     source: String,
     started: Instant,
+    loaded: Duration,
 }
 
 /// What to draw, and how.
@@ -37,43 +40,44 @@ pub struct Drawing {
 }
 
 impl Model {
-    /// Loads the weight file at `path`, or the one that is part of the program.
-    pub fn load(path: Option<&Path>) -> Result<Self, Fault> {
+    /// Loads the weight file that the command line names, or the one that is part of the program, where it says.
+    pub fn load(cli: &Cli) -> Result<Self, Fault> {
         let started = Instant::now();
-        let Some(path) = path else {
+        let model = |on, source| Self { on, source, started, loaded: started.elapsed() };
+        let Some(path) = cli.model.as_deref() else {
             let wrong = |e| Fault::Internal(format!("the built-in weights are damaged: {e}; use others with -m"));
-            let pipeline = pipeline(default_model::BYTES).map_err(wrong)?;
-            return Ok(Self { pipeline, source: default_model::NAME.into(), started });
+            let on = load(cli, default_model::BYTES, wrong)?;
+            return Ok(model(on, default_model::NAME.into()));
         };
         let source = path.display().to_string();
         let file = MappedFile::open(path).map_err(|e| Fault::Input(e.to_string()))?;
-        let pipeline = pipeline(file.bytes()).map_err(|e| Fault::Input(format!("{source}: {e}")))?;
-        Ok(Self { pipeline, source, started })
+        let on = load(cli, file.bytes(), |e| Fault::Input(format!("{source}: {e}")))?;
+        Ok(model(on, source))
     }
 
     /// Width, height and channels of its pictures.
     pub fn size(&self) -> (usize, usize, usize) {
-        let network = &self.pipeline.info().network;
+        let network = &self.on.pipeline.info().network;
         (network.width, network.height, network.in_channels)
     }
 
     fn name(&self) -> String {
-        let name = &self.pipeline.info().name;
+        let name = &self.on.pipeline.info().name;
         if name.is_empty() { self.source.clone() } else { name.clone() }
     }
 
     /// Works out what the command line asks of this model.
     pub fn drawing(&self, cli: &Cli, seed: u64) -> Result<Drawing, Fault> {
-        let info = self.pipeline.info();
-        let words = prompt::names(cli.prompt(), |name| self.pipeline.label(name).is_ok());
-        let ids = words.iter().map(|word| self.pipeline.label(word).map(Some));
+        let info = self.on.pipeline.info();
+        let words = prompt::names(cli.prompt(), |name| self.on.pipeline.label(name).is_ok());
+        let ids = words.iter().map(|word| self.on.pipeline.label(word).map(Some));
         let ids = ids.collect::<Result<Vec<_>, _>>().map_err(|e| Fault::Input(e.to_string()))?;
         let labels = if ids.is_empty() { vec![None] } else { ids };
 
         let method = method(cli, info.defaults.method)?;
         let steps = cli.steps.unwrap_or_else(|| steps(info, method));
         let wrong = |e: Error| Fault::Usage(format!("{e} (--sampling-method, --steps, --eta)"));
-        let mut config = self.pipeline.sampler_config(steps);
+        let mut config = self.on.pipeline.sampler_config(steps);
         if cli.no_clip {
             config = Config { clip: None, epsilon_from_x0: false, ..config };
         }
@@ -116,14 +120,22 @@ impl Model {
             threads: cli.threads,
             ..SessionOptions::default()
         };
-        let mut session = self.pipeline.session(&options).map_err(internal)?;
+        let planning = Instant::now();
+        let mut session = self.on.pipeline.session(&options).map_err(internal)?;
+        let planning = planning.elapsed();
+        // Now that all pipelines are made, and before a long run can be interrupted.
+        let stored = self.on.gpu.as_ref().map_or(Ok(()), Gpu::store_cache);
         if cli.verbose {
             let plan = session.plans().iter().map(|plan| plan.arena_len() * 4).max().unwrap_or(0);
             let session = session.bytes();
+            let what = if self.on.gpu.is_some() { "pipelines and session made" } else { "planned" };
             tell(&[
                 format!("memory: {session} bytes, of which {plan} the plan's arena, for {} pictures", options.batch),
-                format!("loaded and planned in {:.1} ms", self.started.elapsed().as_secs_f64() * 1e3),
+                format!("loaded in {}, {what} in {}", ms(self.loaded), ms(planning)),
             ]);
+            if let Err(e) = stored {
+                tell(&[format!("compiled pipelines are not kept for the next start: {e}")]);
+            }
         }
 
         let (width, height, channels) = self.size();
@@ -141,7 +153,12 @@ impl Model {
                 progress.step();
             }
             let bytes = &mut bytes[..round.len() * picture];
-            run.write_u8(bytes).map_err(internal)?;
+            run.write_u8(bytes).map_err(failed)?;
+            if cli.verbose && first == 0 {
+                // The line that says how far it is makes way.
+                progress.clear();
+                tell(&[format!("first picture after {}", ms(self.started.elapsed()))]);
+            }
             for (i, picture) in round.zip(bytes.chunks_exact(picture)) {
                 done(i, picture)?;
             }
@@ -149,14 +166,14 @@ impl Model {
         let step = progress.step_time();
         drop(progress);
         if cli.verbose {
-            tell(&[format!("{:.2} ms a step of {} pictures", step.as_secs_f64() * 1e3, options.batch)]);
+            tell(&[format!("{} a step of {} pictures", ms(step), options.batch)]);
         }
         Ok(())
     }
 
     /// Writes what `-v` shows before anything is drawn.
     pub fn describe(&self, cli: &Cli) {
-        let info = self.pipeline.info();
+        let info = self.on.pipeline.info();
         let (width, height, channels) = self.size();
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let threads = if cli.threads == 0 { cores() } else { cli.threads };
@@ -166,9 +183,17 @@ impl Model {
             format!("version {version}, GGUF version {}", gguf::VERSION),
             format!("model: {} from {}, {license}", self.name(), self.source),
             format!("pictures: {width}x{height}x{channels}, labels: {}", info.labels.len()),
-            format!("weights: {} bytes", self.pipeline.weight_bytes()),
-            format!("CPU: {}, threads: {threads}", Isa::detect()),
+            format!("weights: {} bytes", self.on.pipeline.weight_bytes()),
         ]);
+        match &self.on {
+            Loaded { gpu: Some(gpu), opened, .. } => tell(&[format!("GPU: {}, opened in {}", gpu.name(), ms(*opened))]),
+            Loaded { instead, .. } => {
+                if let Some(reason) = instead {
+                    tell(&[format!("no GPU is used: {reason}")]);
+                }
+                tell(&[format!("CPU: {}, threads: {threads}", Isa::detect())]);
+            }
+        }
     }
 }
 
@@ -190,8 +215,13 @@ impl Drawing {
     }
 }
 
-fn pipeline(bytes: &[u8]) -> Result<Pipeline, Error> {
-    Pipeline::load(&File::new_checked(bytes)?)
+fn load(cli: &Cli, bytes: &[u8], wrong: impl Fn(Error) -> Fault) -> Result<Loaded, Fault> {
+    let file = File::new_checked(bytes).map_err(|e| wrong(e.into()))?;
+    backend::load(cli.place(), &file, wrong)
+}
+
+fn ms(time: Duration) -> String {
+    format!("{:.2} ms", time.as_secs_f64() * 1e3)
 }
 
 fn method(cli: &Cli, default: Method) -> Result<Method, Fault> {
@@ -218,7 +248,12 @@ fn steps(info: &Info, method: Method) -> usize {
 }
 
 fn internal(e: Error) -> Fault {
-    Fault::Internal(e.to_string())
+    match e {
+        Error::Gpu(e) => e.into(),
+        // More than the device binds at once; a CPU has no such limit.
+        Error::Plan(PlanError::Activation { .. }) => Fault::Device(e.to_string()),
+        e => Fault::Internal(e.to_string()),
+    }
 }
 
 /// Numbers that are none come from damaged weights, or from guidance that is too strong.

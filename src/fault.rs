@@ -1,15 +1,18 @@
 //! What can go wrong, by whose fault it is.
 
+use nijimi_runtime::gpu::GpuError;
 use std::io::{Write, stderr};
 use std::process::ExitCode;
 
-/// A message for the user, one line with the remedy, and its kind. Exit code 4 is reserved for devices.
+/// A message for the user, one line with the remedy, and its kind.
 #[derive(Debug, PartialEq)]
 pub enum Fault {
     /// The command line is wrong.
     Usage(String),
     /// A file, a folder, or a word of the prompt is not what it must be.
     Input(String),
+    /// A GPU is missing, or did not do what it was asked.
+    Device(String),
     /// None of the user's doing.
     Internal(String),
 }
@@ -17,7 +20,7 @@ pub enum Fault {
 impl Fault {
     /// Writes the message to stderr.
     pub fn report(&self) -> ExitCode {
-        let (Self::Usage(message) | Self::Input(message) | Self::Internal(message)) = self;
+        let (Self::Usage(message) | Self::Input(message) | Self::Device(message) | Self::Internal(message)) = self;
         let line = message.split_whitespace().collect::<Vec<_>>().join(" ");
         // Nobody to tell if stderr is closed.
         let _ = writeln!(stderr(), "nijimi: {line}");
@@ -25,6 +28,13 @@ impl Fault {
             Self::Internal(_) => ExitCode::from(1),
             Self::Usage(_) => ExitCode::from(2),
             Self::Input(_) => ExitCode::from(3),
+            Self::Device(_) => ExitCode::from(4),
         }
+    }
+}
+
+impl From<GpuError> for Fault {
+    fn from(e: GpuError) -> Self {
+        Self::Device(e.to_string())
     }
 }

@@ -5,11 +5,14 @@
 //! nijimi "0 1 2 3 4 5 6 7 8 9" -b 4 -s 1 -o grid.png
 //! ```
 //!
-//! Everything that touches the runtime is in [`draw`]; the other modules know words, pixels and files.
+//! What touches the runtime is in [`draw`], [`backend`], [`devices`] and [`self_test`]; the other modules know words,
+//! pixels and files.
 
+mod backend;
 mod canvas;
 mod cli;
 mod default_model;
+mod devices;
 mod draw;
 mod fault;
 mod grid;
@@ -18,12 +21,20 @@ mod picture;
 mod progress;
 mod prompt;
 mod run;
+mod self_test;
 mod target;
 
+use cli::Command;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match cli::parse(std::env::args_os().skip(1)).and_then(run::run) {
+    let asked = cli::parse(std::env::args_os().skip(1));
+    let done = asked.and_then(|command| match command {
+        Command::Draw(cli) => run::run(*cli),
+        Command::Devices => devices::list(),
+        Command::SelfTest(options) => self_test::run(&options),
+    });
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => fault.report(),
     }

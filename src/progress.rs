@@ -36,6 +36,13 @@ impl Progress {
         }
     }
 
+    /// Makes way for another line.
+    pub fn clear(&mut self) {
+        if self.shown.take().is_some() {
+            let _ = write!(stderr(), "\r\x1b[K");
+        }
+    }
+
     /// Mean time of a step.
     pub fn step_time(&self) -> Duration {
         self.started.elapsed().checked_div(self.steps as u32).unwrap_or_default()
@@ -45,9 +52,7 @@ impl Progress {
 /// The line goes away when the work is done, or has failed.
 impl Drop for Progress {
     fn drop(&mut self) {
-        if self.shown.is_some() {
-            let _ = write!(stderr(), "\r\x1b[K");
-        }
+        self.clear();
     }
 }
 

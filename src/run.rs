@@ -15,7 +15,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 pub fn run(cli: Cli) -> Result<(), Fault> {
     let target = Target::parse(&cli.output)?;
     target.check()?;
-    let model = Model::load(cli.model.as_deref())?;
+    let model = Model::load(&cli)?;
     let drawing = model.drawing(&cli, cli.seed.unwrap_or_else(random_seed))?;
     let mut sheet = Sheet::new(&target, &drawing, &model, &cli)?;
     if cli.verbose {

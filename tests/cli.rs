@@ -1,6 +1,8 @@
 //! The program as a user runs it, with a tiny model of random weights.
 
 mod common;
+#[path = "cli/gpu.rs"]
+mod gpu;
 
 use common::{Folder, SIDE};
 use png::ColorType;
@@ -158,7 +160,9 @@ fn verbose_tells_what_ran() {
         ", threads: 1",
         "weights: ",
         "memory: ",
-        "loaded and planned in ",
+        "loaded in ",
+        "planned in ",
+        "first picture after ",
         " ms a step of 2 pictures",
     ] {
         assert!(said.contains(part), "{part}: {said}");

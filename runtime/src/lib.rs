@@ -1,7 +1,8 @@
-//! Samples diffusion models from one `.gguf` file, on the CPU, with or without `std`.
+//! Samples diffusion models from one `.gguf` file, on the CPU, with or without `std`, or on a GPU.
 //!
 //! The core is `#![no_std]` with `alloc`; the feature `std` (default) adds memory-mapped files and a thread pool, and
-//! changes no result.
+//! changes no result. The feature `gpu` adds the module `gpu`: `model::Pipeline::load_on` in place of
+//! `model::Pipeline::load`, and everything else stays as it is.
 #![no_std]
 #![deny(unsafe_code)]
 
@@ -27,6 +28,6 @@ pub mod schedule;
 pub use error::Error;
 
 /// The README's example is compiled with the tests.
-#[cfg(all(doctest, feature = "std"))]
+#[cfg(all(doctest, feature = "gpu"))]
 #[doc = include_str!("../../README.md")]
 struct Readme;

@@ -304,7 +304,7 @@ fn activations_can_be_halves() {
     let [_, device] = both(&gpu, DIGITS);
     let pictures = |storage| {
         let options = ExecOptions { storage, ..Default::default() };
-        let mut session = device.session(&SessionOptions { device: options, ..Default::default() }).map_err(|e| e)?;
+        let mut session = device.session(&SessionOptions { device: options, ..Default::default() })?;
         let bytes = session.bytes();
         let sampler = device.sampler(Method::default(), 10)?;
         let request = Request { labels: &[Some(7)], seeds: &[3], sampler: &sampler, guidance_scale: 3.0 };

@@ -33,7 +33,7 @@ pub enum Row {
 pub struct KernelRow {
     /// The operation, its weights' type and its shape.
     pub name: String,
-    /// How it ran: `f32` or `f16` storage.
+    /// How it ran: `f32` or `f16` storage; `coop` is f32 storage with cooperative matrices.
     pub variant: &'static str,
     /// Greatest difference that passes, as a share of the output's largest value.
     pub tolerance: f32,
@@ -77,8 +77,8 @@ impl Row {
 
 /// A half has 11 bits, and is rounded on the way in and out.
 pub(super) const F16_TOLERANCE: f32 = 3e-3;
-/// Exponentials and roots of GPUs are some units in the last place less exact than a CPU's.
-const GPU_TOLERANCE: f32 = 1e-5;
+/// Of what GPUs are not meant to do to the last bit, exponentials and roots, and of sums of thousands of products.
+const LOOSE: f32 = 1e-5;
 
 /// Runs every kernel, with every type of weights, in every kind of storage that the device has, and a model (`file`, the
 /// bytes of a weight file), and hands each result to `report`. Returns whether all passed.
@@ -100,7 +100,7 @@ pub fn self_test(
         gpu.alive()
     };
     for spec in specs(large).map_err(NetworkError::from)? {
-        for row in kernel(gpu, spec) {
+        for row in kernel(gpu, spec, large) {
             tell(Row::Kernel(row))?;
         }
     }
@@ -111,12 +111,16 @@ pub fn self_test(
 }
 
 /// How a kernel can run on this device.
-fn variants(gpu: &Gpu, spec: &Spec) -> Vec<(&'static str, ExecOptions, f32)> {
+fn variants(gpu: &Gpu, spec: &Spec, large: bool) -> Vec<(&'static str, ExecOptions, f32)> {
     // What only copies is exact everywhere.
-    let looser = if gpu.is_software() || spec.tolerance == 0.0 { 0.0 } else { GPU_TOLERANCE };
-    let f32 = ExecOptions::default();
-    let f16 = ExecOptions { storage: Storage::F16, ..f32 };
-    let mut all = vec![("f32", f32, spec.tolerance.max(looser))];
+    let loose = if spec.tolerance > 0.0 && (large || !gpu.is_software()) { LOOSE } else { 0.0 };
+    let exact = ExecOptions { no_cooperative: true, ..ExecOptions::default() };
+    let f16 = ExecOptions { storage: Storage::F16, ..exact };
+    let mut all = vec![("f32", exact, spec.tolerance.max(loose))];
+    // They round what is multiplied with these to halves.
+    if gpu.cooperative().is_some() && matches!(spec.dtype, DType::F16 | DType::Q8_0 | DType::Q4_0) {
+        all.push(("coop", ExecOptions::default(), F16_TOLERANCE));
+    }
     if gpu.has_f16() {
         all.push(("f16", f16, F16_TOLERANCE));
     }
@@ -124,8 +128,8 @@ fn variants(gpu: &Gpu, spec: &Spec) -> Vec<(&'static str, ExecOptions, f32)> {
 }
 
 /// One row a variant.
-fn kernel(gpu: &Gpu, spec: Spec) -> Vec<KernelRow> {
-    let variants = variants(gpu, &spec);
+fn kernel(gpu: &Gpu, spec: Spec, large: bool) -> Vec<KernelRow> {
+    let variants = variants(gpu, &spec, large);
     let Spec { name, dtype, graph, .. } = spec;
     let case = Case::new(gpu, graph, dtype, 7);
     let row = |(variant, options, tolerance): (_, ExecOptions, _)| {

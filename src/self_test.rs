@@ -1,0 +1,82 @@
+//! `nijimi self-test`: what a device does, against the CPU, as a table for people and bug reports.
+
+use crate::backend;
+use crate::cli::SelfTest;
+use crate::default_model;
+use crate::fault::Fault;
+use nijimi_runtime::cpu::Isa;
+use nijimi_runtime::gpu::{self, Choice, KernelRow, ModelRow, Row, SelfTestOptions};
+use std::io::{Write, stdout};
+
+/// Tests one device, and prints each result as it comes.
+pub fn run(options: &SelfTest) -> Result<(), Fault> {
+    let choice = options.device.map_or(Choice::Any, Choice::Index);
+    say(&format!("nijimi {} on {}, CPU: {}", env!("CARGO_PKG_VERSION"), system(), Isa::detect()));
+    let all = gpu::adapters();
+    say(&all[gpu::choose(&all, choice)?].to_string());
+    let gpu = backend::open(choice)?;
+    let large = options.large || !gpu.is_software();
+    say(&format!("shapes: {}", if large { "of large networks" } else { "small (--large for others)" }));
+    say(&format!(
+        "\n{:<4}  {:<44} {:<4} {:>8} {:>8} {:>10} {:>8} {:>9}",
+        "", "kernel", "as", "error", "allowed", "ms", "GB/s", "GFLOP/s"
+    ));
+    let (mut rows, mut failed) = (0, 0);
+    let test = SelfTestOptions { large: Some(large) };
+    gpu::self_test(&gpu, &test, default_model::BYTES, |row| {
+        rows += 1;
+        failed += usize::from(!row.passed());
+        say(&line(row));
+    })
+    .map_err(|e| Fault::Device(e.to_string()))?;
+    // A cache that cannot be written is no fault of the device's.
+    let _ = gpu.store_cache();
+    if failed > 0 {
+        return Err(Fault::Device(format!(
+            "{failed} of {rows} tests failed on {}: use another driver or --backend cpu, and report it with this table",
+            gpu.name()
+        )));
+    }
+    say(&format!("\nall {rows} passed"));
+    Ok(())
+}
+
+fn say(line: &str) {
+    // A reader that has seen enough, as `head`, is no error.
+    let _ = writeln!(stdout(), "{line}");
+}
+
+fn line(row: &Row) -> String {
+    let verdict = if row.passed() { "ok" } else { "FAIL" };
+    match row {
+        Row::Kernel(KernelRow { name, variant, tolerance, measured }) => {
+            let head = format!("{verdict:<4}  {name:<44} {variant:<4}");
+            match measured {
+                Err(problem) => format!("{head} {problem}"),
+                Ok(m) => {
+                    let rate = |n: u64| n as f64 / m.seconds / 1e9;
+                    let flop = if m.flop == 0 { String::new() } else { format!("{:.1}", rate(m.flop)) };
+                    let (ms, bytes) = (m.seconds * 1e3, rate(m.bytes));
+                    format!("{head} {:>8.1e} {tolerance:>8.1e} {ms:>10.3} {bytes:>8.2} {flop:>9}", m.error)
+                        .trim_end()
+                        .to_string()
+                }
+            }
+        }
+        Row::Model(ModelRow { name, least, measured }) => match measured {
+            Err(problem) => format!("{verdict:<4}  {name}: {problem}"),
+            Ok((psnr, seconds)) => {
+                let ms = seconds * 1e3;
+                format!("{verdict:<4}  {name}: {psnr:.1} dB from the CPU ({least} needed), {ms:.2} ms a step")
+            }
+        },
+    }
+}
+
+/// The operating system, as far as it says what it is.
+fn system() -> String {
+    let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let name = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
+    let name = name.map_or(std::env::consts::OS, |name| name.trim_matches('"'));
+    format!("{name} ({})", std::env::consts::ARCH)
+}
