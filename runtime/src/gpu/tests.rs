@@ -148,6 +148,17 @@ fn elementwise() {
     }
 }
 
+/// More groups than one axis of a grid can have: lines, rows of products, elements.
+///
+/// Seen red with `group.z` and with `group.y` left out of each of the three.
+#[test]
+fn grids_are_folded() {
+    same(cases::upsample_nearest([1, 33_000, 1, 1]));
+    same(cases::linear(DType::F32, [16 * 65_600, 3, 1], true));
+    same(cases::activate(Activation::Relu, [1, 1, 8_400_001, 1]));
+    same(cases::layer_norm([1, 33_000, 1, 12]));
+}
+
 #[test]
 fn conditions() {
     for (n, dim) in [(1, 1), (3, 100), (5, 37)] {
