@@ -5,14 +5,15 @@ const THREADS = SUBGROUP * WY * WX;
 const BM = WY * TM * CT;
 const BN = WX * TN * CT;
 const BK = 4u * BK4;
-const PITCH = BK + 8u;
+// In vectors, as the strides of loads are.
+const PITCH = BK4 + 2u;
 //#if GEGLU
 const KEPT = 2u;
 //#else
 const KEPT = 1u;
 //#end
-var<workgroup> x_tile: array<f16, BM * PITCH>;
-var<workgroup> w_tile: array<f16, BN * PITCH>;
+var<workgroup> x_tile: array<vec4<f16>, BM * PITCH>;
+var<workgroup> w_tile: array<vec4<f16>, BN * PITCH>;
 var<workgroup> out_tile: array<f32, WY * WX * KEPT * CT * CT>;
 
 // Column `j` of the tile, in this part of the weight. Fragments of values and gates alternate.
@@ -44,23 +45,21 @@ fn main(
         let k = at % BK4;
         let row = row_of(min(row0 + at / BK4, p.rows - 1u));
         let v = select(vec4<f32>(0.0), load_x(address(row, tap), c0 + k), c0 + k < p.c4);
-        let to = at / BK4 * PITCH + 4u * k;
-        for (var e = 0u; e < 4u; e++) { x_tile[to + e] = f16(v[e]); }
+        x_tile[at / BK4 * PITCH + k] = vec4<f16>(v);
       }
       for (var at = me; at < BN * BK4; at += THREADS) {
         let k = at / BN;
         let col = column(group.x, at % BN);
         // Beyond the last input x is zero, and columns beyond the last are not stored: other weights do no harm there.
         let v = load_w(tap * p.c4 + c0 + k, col);
-        let to = at % BN * PITCH + 4u * k;
-        for (var e = 0u; e < 4u; e++) { w_tile[to + e] = f16(v[e]); }
+        w_tile[at % BN * PITCH + k] = vec4<f16>(v);
       }
       workgroupBarrier();
       for (var k = 0u; k < BK; k += CT) {
         var a: array<Inputs, TM>;
-        for (var i = 0u; i < TM; i++) { a[i] = coopLoadT<Inputs>(&x_tile[(my_row + i * CT) * PITCH + k], PITCH); }
+        for (var i = 0u; i < TM; i++) { a[i] = coopLoadT<Inputs>(&x_tile[(my_row + i * CT) * PITCH + k / 4u], PITCH); }
         for (var j = 0u; j < TN; j++) {
-          let b = coopLoad<Weights>(&w_tile[(my_column + j * CT) * PITCH + k], PITCH);
+          let b = coopLoad<Weights>(&w_tile[(my_column + j * CT) * PITCH + k / 4u], PITCH);
           for (var i = 0u; i < TM; i++) { acc[i * TN + j] = coopMultiplyAdd(a[i], b, acc[i * TN + j]); }
         }
       }

@@ -5,7 +5,9 @@ const BN = WX * TN;
 const THREADS = WX * WY;
 const X_LOADS = (BM * BK4 + THREADS - 1u) / THREADS;
 const W_LOADS = (BN * BK4 + THREADS - 1u) / THREADS;
-var<workgroup> x_tile: array<vec4<f32>, BK4 * BM>;
+// One more than the rows, so that neighbours, which store one row's inputs, meet different banks.
+const PITCH = BM + 1u;
+var<workgroup> x_tile: array<vec4<f32>, BK4 * PITCH>;
 var<workgroup> w_tile: array<vec4<f32>, BK4 * BN>;
 
 // Column `j` of the tile, in this part of the weight. Values and gates alternate, so that an invocation has both.
@@ -37,7 +39,7 @@ fn main(
       for (var i = 0u; i < X_LOADS; i++) {
         let at = me + i * THREADS;
         let c = c0 + at % BK4;
-        if (at < BM * BK4) { x_tile[(at % BK4) * BM + at / BK4] = select(vec4<f32>(0.0), load_x(places[i], c), c < p.c4); }
+        if (at < BM * BK4) { x_tile[(at % BK4) * PITCH + at / BK4] = select(vec4<f32>(0.0), load_x(places[i], c), c < p.c4); }
       }
       for (var i = 0u; i < W_LOADS; i++) {
         let at = me + i * THREADS;
@@ -51,7 +53,7 @@ fn main(
         var wv: array<vec4<f32>, TN>;
         for (var j = 0u; j < TN; j++) { wv[j] = w_tile[k * BN + j * WX + local.x]; }
         for (var i = 0u; i < TM; i++) {
-          let xv = x_tile[k * BM + i * WY + local.y];
+          let xv = x_tile[k * PITCH + i * WY + local.y];
           for (var j = 0u; j < TN; j++) { acc[i][j] += dot(xv, wv[j]); }
         }
       }

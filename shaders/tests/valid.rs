@@ -85,7 +85,7 @@ fn the_default_limits_of_webgpu_suffice() {
         assert!(invocations <= 256, "{}: {invocations} invocations", shader.label());
         let memory = match shader.kernel() {
             Kernel::Linear | Kernel::Conv2d if shader.has(Flag::Tiled) => {
-                value("BK4") * 16 * (value("WX") * value("TN") + value("WY") * value("TM"))
+                value("BK4") * 16 * (value("WX") * value("TN") + value("WY") * value("TM") + 1)
             }
             Kernel::Attention if shader.has(Flag::Shared) => {
                 let partial =

@@ -148,6 +148,24 @@ fn elementwise() {
     }
 }
 
+/// More groups than one axis of a grid can have: lines, rows of products, elements.
+///
+/// Seen red with `group.z` and with `group.y` left out of each of them.
+#[test]
+fn grids_are_folded() {
+    same(cases::upsample_nearest([1, 33_000, 1, 1]));
+    let rows = 16 * 65_600;
+    same(cases::linear(DType::F32, [rows, 3, 1], true));
+    // Of 16 rows, as no tile of the table is.
+    if let Some(gpu) = gpu() {
+        let case = Case::new(gpu, cases::linear(DType::F32, [rows, 3, 1], true).unwrap().graph, DType::F32, 7).unwrap();
+        let options = ExecOptions { tile: Some(Tile::tiled(1, 16, 1, 1, 1)), ..Default::default() };
+        assert!(case.compare(&options).unwrap().error <= 2e-6);
+    }
+    same(cases::activate(Activation::Relu, [1, 1, 8_400_001, 1]));
+    same(cases::layer_norm([1, 33_000, 1, 12]));
+}
+
 #[test]
 fn conditions() {
     for (n, dim) in [(1, 1), (3, 100), (5, 37)] {
