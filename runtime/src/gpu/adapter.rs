@@ -47,7 +47,7 @@ pub enum Choice {
     Any,
     /// A CPU that runs the shaders: for tests.
     Software,
-    /// The adapter of that place in [`adapters`].
+    /// The adapter of that place in [`super::adapters`].
     Index(usize),
 }
 

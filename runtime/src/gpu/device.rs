@@ -128,7 +128,7 @@ impl Gpu {
     }
 
     /// Uses the device of an app. Its callbacks stay as they are. Pictures stay on that device: see
-    /// [`crate::model::Run::picture_buffer`].
+    /// [`crate::model::Run::buffer`].
     ///
     /// # Errors
     /// A device whose limits are below WebGPU's defaults.

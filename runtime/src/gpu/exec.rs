@@ -7,15 +7,15 @@ use super::weights::Weights;
 use super::{Gpu, GpuError, trusted};
 use crate::Error;
 use crate::cpu::exec::{ExecError, MemoryLimit};
-use crate::graph::Graph;
-use crate::plan::{ALIGN, Plan, PlanError, PlanOptions, Slot};
+use crate::graph::{Graph, Op};
+use crate::plan::{ALIGN, Plan, PlanError, PlanOptions, Slot, Step};
 use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use half::f16;
 use nijimi_shaders::Shader;
-use nijimi_shaders::table::{Class, Tile};
+use nijimi_shaders::table::{Class, MAX_HEAD, Tile};
 use wgpu::BufferUsages;
 
 /// How activations lie in device memory. Sums are f32 in any case.
@@ -52,6 +52,11 @@ pub struct ExecOptions {
     /// No cooperative matrices, even if the device has them. They round what is multiplied with f16, q8_0 or q4_0
     /// weights to halves (f32 and bf16 weights stay as they are).
     pub no_cooperative: bool,
+}
+
+/// Channels of an attention's head.
+fn head(step: &Step) -> Option<usize> {
+    if let Op::Attention { q, heads, .. } = step.op { Some(q.shape.c / heads) } else { None }
 }
 
 /// Dispatches that others than the plans may bind: those of a sampler.
@@ -117,6 +122,11 @@ impl Executor {
             return Err(GpuError::Lacks { adapter: gpu.0.info.name.clone(), what }.into());
         }
         let plans: Vec<Plan> = plans.into_iter().map(|(_, plan)| plan).collect();
+        if let Some(d) = plans.iter().flat_map(Plan::steps).filter_map(head).find(|d| *d > MAX_HEAD) {
+            // Of a longer one the shader would leave the rest out.
+            let what = format!("attention with heads of {d} channels ({MAX_HEAD} at the most)");
+            return Err(GpuError::Lacks { adapter: gpu.0.info.name.clone(), what }.into());
+        }
         let machine = gpu.machine(options)?;
         let variants = Variants {
             machine,

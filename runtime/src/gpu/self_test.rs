@@ -163,6 +163,8 @@ pub(super) fn specs(large: bool) -> Result<Vec<Spec>, GraphError> {
     let rows = pick([1, 16, 16, 64], [1, 64, 64, 1024]);
     let picture = pick([1, 16, 16, 64], [2, 64, 64, 320]);
     let flat = pick([2, 16, 16, 64], [16, 64, 64, 256]);
+    // It becomes four times as large, and a device may bind 128 MiB at once.
+    let doubled = pick([2, 16, 16, 64], [2, 128, 128, 64]);
     let image = pick([2, 16, 16, 64], [8, 128, 128, 128]);
     let [_, _, _, channels] = picture;
     let [n, dim] = if large { [64, 1280] } else { [3, 100] };
@@ -184,14 +186,14 @@ pub(super) fn specs(large: bool) -> Result<Vec<Spec>, GraphError> {
     all.push(cases::attention(1, [queries, queries, c], 8, false)?);
     all.push(cases::attention(2, [queries, keys, c], 8, false)?);
     all.push(cases::attention(1, [queries / 4, queries / 4, c], 4, true)?);
-    all.push(cases::attention(1, [queries / 4, queries / 4, 8 * c], 1, false)?);
+    all.push(cases::attention(1, [queries / 4, queries / 4, 512], 1, false)?);
     all.push(cases::group_norm(image, 32, Activation::None)?);
     all.push(cases::group_norm(image, 32, Activation::Silu)?);
     all.push(cases::layer_norm([flat[0], flat[1] * flat[2], 1, flat[3]])?);
     all.push(cases::max_pool(image, false)?);
     all.push(cases::max_pool(image, true)?);
-    all.push(cases::upsample_nearest(image)?);
-    all.push(cases::upsample_bilinear(image)?);
+    all.push(cases::upsample_nearest(doubled)?);
+    all.push(cases::upsample_bilinear(doubled)?);
     all.push(cases::concat(flat, flat[3])?);
     all.push(cases::activate(Activation::Relu, flat)?);
     all.push(cases::activate(Activation::Silu, flat)?);

@@ -7,7 +7,7 @@ use super::*;
 use crate::graph::{Activation, Graph, GraphError, Shape, ValueId};
 use crate::quant::DType;
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use nijimi_shaders::table::{self, Machine};
 use nijimi_shaders::{Flag, Kernel};
@@ -110,9 +110,18 @@ fn attention() {
             same(cases::attention(2, [l, l, c], heads, causal));
         }
     }
-    for (l, s, c, heads) in [(50, 77, 80, 2), (4, 9, 512, 1), (100, 3, 160, 1)] {
+    for (l, s, c, heads) in [(50, 77, 80, 2), (4, 9, 512, 1), (100, 3, 160, 1), (5, 7, 1024, 1)] {
         same(cases::attention(2, [l, s, c], heads, false));
     }
+}
+
+/// Without the check, a head of 2560 channels was wrong by 0.8 of the largest value.
+#[test]
+fn a_head_that_is_too_long_is_refused() {
+    let Some(gpu) = gpu() else { return };
+    let Spec { graph, .. } = cases::attention(1, [5, 7, 1028], 1, false).unwrap();
+    let error = Case::new(gpu, graph, DType::F32, 7).unwrap().executor(&ExecOptions::default()).map(drop).unwrap_err();
+    assert!(error.to_string().contains("heads of 1028 channels (1024 at the most)"), "{error}");
 }
 
 #[test]
