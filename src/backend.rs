@@ -20,18 +20,18 @@ pub struct Loaded {
     pub instead: Option<String>,
 }
 
-/// Opens a device with a folder for its compiled pipelines: the user's, where there is one.
-pub fn open(choice: Choice) -> Result<Gpu, GpuError> {
+/// Opens a device with a folder for its compiled pipelines and measured choices: the user's, where there is one.
+pub fn open(choice: Choice, tune: bool) -> Result<Gpu, GpuError> {
     let cache = dirs::cache_dir().map(|folder| folder.join("nijimi"));
-    Gpu::open(&GpuOptions { choice, cache, ..GpuOptions::default() })
+    Gpu::open(&GpuOptions { choice, cache, tune, ..GpuOptions::default() })
 }
 
-/// Loads a model where it is asked for.
-pub fn load(place: Place, file: &File<'_>, wrong: impl Fn(Error) -> Fault) -> Result<Loaded, Fault> {
+/// Loads a model where it is asked for. With `tune`, a session measures which tiles suit its products.
+pub fn load(place: Place, tune: bool, file: &File<'_>, wrong: impl Fn(Error) -> Fault) -> Result<Loaded, Fault> {
     let started = Instant::now();
     let mut opened = Duration::ZERO;
     let mut on = |choice| {
-        let gpu = open(choice)?;
+        let gpu = open(choice, tune)?;
         opened = started.elapsed();
         Pipeline::load_on(&gpu, file).map(|pipeline| (pipeline, gpu))
     };

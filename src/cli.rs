@@ -63,6 +63,9 @@ pub struct Cli {
     /// the GPU of that number in nijimi devices
     #[argh(option, arg_name = "n")]
     device: Option<usize>,
+    /// measure first how the GPU computes this model's layers best; the choice is kept, for it and this driver
+    #[argh(switch)]
+    pub tune: bool,
     /// threads of the CPU (default: one for each core)
     #[argh(option, short = 't', arg_name = "n", default = "0")]
     pub threads: usize,
@@ -168,6 +171,8 @@ impl Cli {
             "--steps must be at least 1"
         } else if self.threads > MAX_THREADS {
             "-t must be at most 1024; 0 takes one thread for each core"
+        } else if self.tune && self.backend == Some(Backend::Cpu) {
+            "--tune is for GPUs: leave it out, or --backend cpu"
         } else if self.device.is_some() && self.backend == Some(Backend::Cpu) {
             "--device is for GPUs: leave it out, or --backend cpu"
         } else if self.scale.is_some_and(|scale| !(1..=64).contains(&scale)) {
@@ -278,6 +283,7 @@ mod tests {
             assert_eq!(read(args).place(), place, "{args:?}");
         }
         assert!(refused(&["--backend", "cpu", "--device", "0"]).contains("--device is for GPUs"));
+        assert!(refused(&["--backend", "cpu", "--tune"]).contains("--tune is for GPUs"));
         assert!(refused(&["--backend", "cuda"]).contains("there are auto, cpu and gpu"));
     }
 

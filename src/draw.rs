@@ -217,7 +217,7 @@ impl Drawing {
 
 fn load(cli: &Cli, bytes: &[u8], wrong: impl Fn(Error) -> Fault) -> Result<Loaded, Fault> {
     let file = File::new_checked(bytes).map_err(|e| wrong(e.into()))?;
-    backend::load(cli.place(), &file, wrong)
+    backend::load(cli.place(), cli.tune, &file, wrong)
 }
 
 fn ms(time: Duration) -> String {

@@ -14,7 +14,7 @@ pub fn run(options: &SelfTest) -> Result<(), Fault> {
     say(&format!("nijimi {} on {}, CPU: {}", env!("CARGO_PKG_VERSION"), system(), Isa::detect()));
     let all = gpu::adapters();
     say(&all[gpu::choose(&all, choice)?].to_string());
-    let gpu = backend::open(choice)?;
+    let gpu = backend::open(choice, false)?;
     let large = options.large || !gpu.is_software();
     say(&format!("shapes: {}", if large { "of large networks" } else { "small (--large for others)" }));
     say(&format!(
