@@ -10,13 +10,7 @@ struct Params {
 //#include "grid.wgsl"
 //#include "activation.wgsl"
 
-@compute @workgroup_size(WX, 1, 1)
-fn main(
-  @builtin(workgroup_id) group: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) local: u32,
-) {
-  let i = flat_index(group, groups, local);
+fn element(i: u32) {
   if (i >= p.n) { return; }
 //#if IN_PLACE
   y[i] = SV(activate(V(y[i])));

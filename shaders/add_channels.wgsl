@@ -11,15 +11,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> y: array<SV>;
 //#include "lines.wgsl"
 
-@compute @workgroup_size(WX, 1, 1)
-fn main(
-  @builtin(workgroup_id) group: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) local: u32,
-) {
-  let line = line_of(group, groups);
-  let i = group.x * WX + local;
-  if (line >= p.lines || i >= p.width) { return; }
-  let at = line * p.width + i;
+// Unit `i` of a line, unit `at` of y.
+fn element(line: u32, i: u32, at: u32) {
   y[at] = SV(V(x[at]) + V(v[line / p.h * p.c + i % p.c]));
 }

@@ -16,15 +16,8 @@ struct Params {
 //#end
 //#include "lines.wgsl"
 
-@compute @workgroup_size(WX, 1, 1)
-fn main(
-  @builtin(workgroup_id) group: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) local: u32,
-) {
-  let line = line_of(group, groups);
-  let i = group.x * WX + local;
-  if (line >= p.lines || i >= p.width) { return; }
+// Unit `i` of a line, unit `at` of y.
+fn element(line: u32, i: u32, at: u32) {
   let c = i % (p.ca + p.cb);
   let pixel = line * p.w + i / (p.ca + p.cb);
   var v: V;
@@ -32,5 +25,5 @@ fn main(
 //#if ADD
   v += V(add[line / p.h * (p.ca + p.cb) + c]);
 //#end
-  y[line * p.width + i] = SV(v);
+  y[at] = SV(v);
 }

@@ -6,13 +6,7 @@
 @group(0) @binding(3) var<storage, read_write> t: array<S>;
 //#include "grid.wgsl"
 
-@compute @workgroup_size(WX, 1, 1)
-fn main(
-  @builtin(workgroup_id) group: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) local: u32,
-) {
-  let i = flat_index(group, groups, local);
+fn element(i: u32) {
   if (i < arrayLength(&t)) { t[i] = S(p.timestep); }
   if (i >= arrayLength(&x)) { return; }
   let value = S(x[i]);

@@ -47,20 +47,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 @group(0) @binding(3) var<storage, read_write> factors: array<f32>; // [2][picture][c]
 @group(0) @binding(4) var<storage, read> scale: array<f32>;
 @group(0) @binding(5) var<storage, read> bias: array<f32>;
-var<workgroup> shared_sum: array<f32, WX>;
-
-// The sum over the workgroup's invocations, for all of them.
-fn total(local: u32, v: f32) -> f32 {
-  shared_sum[local] = v;
-  workgroupBarrier();
-  for (var half = WX / 2u; half > 0u; half /= 2u) {
-    if (local < half) { shared_sum[local] += shared_sum[local + half]; }
-    workgroupBarrier();
-  }
-  let sum = shared_sum[0];
-  workgroupBarrier();
-  return sum;
-}
+//#include "total.wgsl"
 
 // A channel's sums over all chunks.
 fn channel_sums(image: u32, c: u32) -> vec2<f32> {
@@ -70,7 +57,18 @@ fn channel_sums(image: u32, c: u32) -> vec2<f32> {
 }
 
 @compute @workgroup_size(WX, 1, 1)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(local_invocation_index) local: u32,
+//#if SUBGROUPS
+  @builtin(subgroup_invocation_id) lane: u32,
+  @builtin(subgroup_size) size: u32,
+//#end
+) {
+//#if !SUBGROUPS
+  let lane = 0u;
+  let size = 1u;
+//#end
   let first = group.x * p.per_group;
   let image = group.y;
   let pixels = f32(p.pixels);
@@ -80,7 +78,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let c = first + i;
     means += f32(x[image * p.picture + c]) + channel_sums(image, c).x / pixels;
   }
-  let mean = total(local, means) / f32(p.per_group);
+  let mean = total(local, lane, size, means) / f32(p.per_group);
   var squares = 0.0;
   for (var i = local; i < p.per_group; i += WX) {
     let c = first + i;
@@ -88,7 +86,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let d = f32(x[image * p.picture + c]) + sum.x / pixels - mean;
     squares += max(sum.y - sum.x * sum.x / pixels, 0.0) / pixels + d * d;
   }
-  let variance = total(local, squares) / f32(p.per_group);
+  let variance = total(local, lane, size, squares) / f32(p.per_group);
   let inverse = 1.0 / sqrt(variance + p.eps);
   for (var i = local; i < p.per_group; i += WX) {
     let c = first + i;
@@ -103,20 +101,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 //#include "lines.wgsl"
 //#include "activation.wgsl"
 
-@compute @workgroup_size(WX, 1, 1)
-fn main(
-  @builtin(workgroup_id) group: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) local: u32,
-) {
-  let line = line_of(group, groups);
-  let i = group.x * WX + local;
-  if (line >= p.lines || i >= p.width) { return; }
+// Unit `i` of a line, unit `at` of y.
+fn element(line: u32, i: u32, at: u32) {
   // Units of a picture's factors.
   let c = p.c / UNIT;
   let a = factors[line / p.h * c + i % c];
   let b = factors[(p.pictures + line / p.h) * c + i % c];
-  let at = line * p.width + i;
 //#if IN_PLACE
   y[at] = SV(activate(V(y[at]) * a + b));
 //#else

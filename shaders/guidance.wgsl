@@ -5,13 +5,7 @@
 @group(0) @binding(2) var<storage, read_write> eps: array<f32>;
 //#include "grid.wgsl"
 
-@compute @workgroup_size(WX, 1, 1)
-fn main(
-  @builtin(workgroup_id) group: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) local: u32,
-) {
-  let i = flat_index(group, groups, local);
+fn element(i: u32) {
   if (i >= p.n) { return; }
 //#if GUIDED
   let unconditional = f32(answer[i + arrayLength(&eps)]);

@@ -19,34 +19,7 @@ fn load(i: u32) -> f32 { return f32(y[i]); }
 fn load(i: u32) -> f32 { return f32(x[i]); }
 //#end
 
-//#if SUBGROUPS
-var<workgroup> shared_sum: array<f32, WX>;
-
-fn total(local: u32, lane: u32, size: u32, v: f32) -> f32 {
-  let part = subgroupAdd(v);
-  if (lane == 0u) { shared_sum[local / size] = part; }
-  workgroupBarrier();
-  var sum = 0.0;
-  for (var i = 0u; i < (WX + size - 1u) / size; i++) { sum += shared_sum[i]; }
-  workgroupBarrier();
-  return sum;
-}
-//#else
-var<workgroup> shared_sum: array<f32, WX>;
-
-// The sum over the workgroup's invocations, for all of them.
-fn total(local: u32, lane: u32, size: u32, v: f32) -> f32 {
-  shared_sum[local] = v;
-  workgroupBarrier();
-  for (var half = WX / 2u; half > 0u; half /= 2u) {
-    if (local < half) { shared_sum[local] += shared_sum[local + half]; }
-    workgroupBarrier();
-  }
-  let sum = shared_sum[0];
-  workgroupBarrier();
-  return sum;
-}
-//#end
+//#include "total.wgsl"
 
 @compute @workgroup_size(WX, 1, 1)
 fn main(

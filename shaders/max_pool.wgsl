@@ -21,15 +21,8 @@ fn larger(a: V, b: V) -> V {
   return select(a, b, (b > a) | ((bitcast<U>(b) & U(0x7fffffffu)) > U(0x7f800000u)));
 }
 
-@compute @workgroup_size(WX, 1, 1)
-fn main(
-  @builtin(workgroup_id) group: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) local: u32,
-) {
-  let line = line_of(group, groups);
-  let i = group.x * WX + local;
-  if (line >= p.lines || i >= p.width) { return; }
+// Unit `i` of a line, unit `at` of y.
+fn element(line: u32, i: u32, at: u32) {
   let c = i % p.c;
   let column = i / p.c;
   let image = line / (p.h / 2u);
@@ -39,5 +32,5 @@ fn main(
 //#if ADD
   v += V(add[image * p.c + c]);
 //#end
-  y[line * p.width + i] = SV(v);
+  y[at] = SV(v);
 }

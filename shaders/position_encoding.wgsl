@@ -27,13 +27,7 @@ fn sin_turns(f: f32) -> f32 {
   return select(v, -v, q >= 2u);
 }
 
-@compute @workgroup_size(WX, 1, 1)
-fn main(
-  @builtin(workgroup_id) group: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) local: u32,
-) {
-  let i = flat_index(group, groups, local);
+fn element(i: u32) {
   if (i >= p.n) { return; }
   let w = turns[i % p.dim];
   let time = f32(t[i / p.dim]);

@@ -10,13 +10,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> y: array<u32>;
 //#include "grid.wgsl"
 
-@compute @workgroup_size(WX, 1, 1)
-fn main(
-  @builtin(workgroup_id) group: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) local: u32,
-) {
-  let word = flat_index(group, groups, local);
+fn element(word: u32) {
   if (4u * word >= p.n) { return; }
   var bytes = 0u;
   for (var k = 0u; k < 4u; k++) {

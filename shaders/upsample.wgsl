@@ -18,15 +18,8 @@ fn far(o: u32, len: u32) -> u32 {
   return select(min(near + 1u, len - 1u), max(near, 1u) - 1u, o % 2u == 0u);
 }
 
-@compute @workgroup_size(WX, 1, 1)
-fn main(
-  @builtin(workgroup_id) group: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) local: u32,
-) {
-  let line = line_of(group, groups);
-  let i = group.x * WX + local;
-  if (line >= p.lines || i >= p.width) { return; }
+// Unit `i` of a line, unit `at` of y.
+fn element(line: u32, i: u32, at: u32) {
   let c = i % p.c;
   let ox = i / p.c;
   let oy = line % (2u * p.h);
@@ -38,8 +31,8 @@ fn main(
   let far_column = far(ox, p.w);
   let a = V(0.75) * V(x[near]) + V(0.25) * V(x[(far_row + ox / 2u) * p.c + c]);
   let b = V(0.75) * V(x[(near_row + far_column) * p.c + c]) + V(0.25) * V(x[(far_row + far_column) * p.c + c]);
-  y[line * p.width + i] = SV(V(0.75) * a + V(0.25) * b);
+  y[at] = SV(V(0.75) * a + V(0.25) * b);
 //#else
-  y[line * p.width + i] = x[near];
+  y[at] = x[near];
 //#end
 }

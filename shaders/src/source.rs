@@ -13,6 +13,7 @@ const PARTS: &[(&str, &str)] = &[
     ("product_direct.wgsl", include_str!("../parts/product_direct.wgsl")),
     ("product_tiled.wgsl", include_str!("../parts/product_tiled.wgsl")),
     ("step.wgsl", include_str!("../parts/step.wgsl")),
+    ("total.wgsl", include_str!("../parts/total.wgsl")),
     ("weights.wgsl", include_str!("../parts/weights.wgsl")),
 ];
 

@@ -382,8 +382,8 @@ fn elementwise(class: Class, base: &dyn Fn(Kernel) -> Shader, all: &mut Vec<Shad
         }
     }
     let rows = |kernel: K| base(kernel).constant("WX", reduction(class));
-    all.push(rows(K::GroupNorm).flag(Flag::Fold, true));
     for subgroups in [false, true] {
+        all.push(rows(K::GroupNorm).flag(Flag::Fold, true).flag(Flag::Subgroups, subgroups));
         let norm = || rows(K::LayerNorm).flag(Flag::Subgroups, subgroups);
         all.extend([norm(), norm().flag(Flag::InPlace, true)]);
     }

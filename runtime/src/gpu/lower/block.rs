@@ -63,7 +63,7 @@ impl Variants {
                 grid: [s.c.div_ceil(width), chunks, s.n],
             },
             Dispatch {
-                shader: reduction.flag(Flag::Fold, true),
+                shader: reduction.flag(Flag::Fold, true).flag(Flag::Subgroups, self.subgroups),
                 operands: vec![input, sums, factors, ("scale", scale), ("bias", bias)],
                 params,
                 grid: [groups, s.n, 1],
