@@ -15,8 +15,11 @@ mod device;
 mod error;
 mod exec;
 mod lower;
+#[cfg(not(target_arch = "wasm32"))]
+mod measure;
 mod pack;
 mod pipeline;
+#[cfg(not(target_arch = "wasm32"))]
 mod proof;
 mod sampling;
 #[cfg(not(target_arch = "wasm32"))]
@@ -27,7 +30,11 @@ mod transfer;
 #[cfg(not(target_arch = "wasm32"))]
 mod trial;
 mod trusted;
+#[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "nothing is measured in a browser"))]
 mod tune;
+#[cfg_attr(not(target_arch = "wasm32"), path = "waiting/native.rs")]
+#[cfg_attr(target_arch = "wasm32", path = "waiting/web.rs")]
+mod waiting;
 mod weights;
 
 pub use adapter::{Adapter, Choice, choose, may_be_there};
@@ -42,3 +49,8 @@ pub(crate) use sampling::{DeviceRun, Ports as DevicePorts, StepInput};
 #[cfg(not(target_arch = "wasm32"))]
 pub use self_test::{KernelRow, Measured, ModelRow, Row, SelfTestOptions, self_test};
 pub use weights::Weights;
+
+/// Messages of wgpu have many lines; the command line has one.
+fn first_line(message: &str) -> alloc::string::String {
+    message.split_whitespace().collect::<alloc::vec::Vec<_>>().join(" ")
+}
