@@ -86,8 +86,7 @@ async function start() {
     $("seed").value = Math.floor(Math.random() * 2 ** 32);
     ask(pressed() ?? model.labels[0]);
   };
-  $("settings").onsubmit = (event) => {
-    event.preventDefault();
+  $("settings").onchange = () => {
     if (pressed()) ask(pressed());
   };
   say(`ready, on ${model.device}`);
