@@ -36,9 +36,20 @@ impl Gpu {
             staging.slice(..bytes).map_async(wgpu::MapMode::Read, bring);
         })?;
         let lost = |reason: &dyn core::fmt::Display| GpuError::Lost { reason: format!("{reason}") };
-        result.arrived(self).await?.map_err(|e| lost(&e))?;
-        let words = staging.slice(..bytes).get_mapped_range().map(|view| trusted::words(&view)).map_err(|e| lost(&e));
-        staging.unmap();
-        words
+        let mapped = Mapped(staging);
+        if let Err(e) = result.arrived(self).await? {
+            core::mem::forget(mapped);
+            return Err(lost(&e));
+        }
+        staging.slice(..bytes).get_mapped_range().map(|view| trusted::words(&view)).map_err(|e| lost(&e))
+    }
+}
+
+/// Mapped, or about to be. Whoever stops awaiting gives the buffer back too, for the next to read through.
+struct Mapped<'a>(&'a wgpu::Buffer);
+
+impl Drop for Mapped<'_> {
+    fn drop(&mut self) {
+        self.0.unmap();
     }
 }
