@@ -21,61 +21,16 @@ fail() {
     echo "newer-mesa.sh: $*" >&2
     exit 1
 }
-
-# The archive's address: only Debian's own has a suite of updates, so others that use its release names are passed over.
-mirror() {
-    local codename suite found
-    codename=$(. /etc/os-release && [ "${ID:-}" = debian ] && echo "${VERSION_CODENAME:-}") || return 1
-    for suite in "$codename-updates" stable-updates "$codename-backports" "$codename" stable; do
-        found=$(apt-get update --print-uris | sed -n "s|^'\(.*\)/dists/$suite/InRelease'.*|\1|p" | head -n 1)
-        if [ -n "$found" ]; then
-            echo "$found"
-            return
-        fi
-    done
-    return 1
-}
+. "$(dirname "$0")/../tests/debian.sh"
 
 # Fetches and unpacks into folder $1, which does not exist.
 prepare() {
-    local new=$1 archive keyring=/usr/share/keyrings/debian-archive-keyring.gpg tool deb lib log
-    for tool in apt-get apt-config dpkg dpkg-deb; do
-        command -v "$tool" > /dev/null || fail "no $tool here: this needs a Debian machine"
-    done
-    archive=$(mirror) || fail "this machine's APT sources name no Debian archive"
-    [ -r "$keyring" ] || fail "no $keyring: install debian-archive-keyring"
-
-    mkdir -p "$new/apt/lists/partial" "$new/apt/archives/partial" "$new/apt/empty"
-    : > "$new/apt/status" # No package counts as installed, so that the tree gets all that it needs.
-    printf 'deb [signed-by=%s] %s %s main\n' \
-        "$keyring" "$archive" "$release" "$keyring" "$archive" "$release-backports" > "$new/apt/sources.list"
-    {
-        # How this machine reaches its mirror is kept, its sources, hooks and pins are not.
-        apt-config dump | grep -E '^Acquire::(https?|Check-[A-Za-z-]+|Retries|ForceIPv)[: ]' || true
-        cat << CONFIG
-Dir::State "$new/apt";
-Dir::State::lists "$new/apt/lists/";
-Dir::State::status "$new/apt/status";
-Dir::Cache "$new/apt";
-Dir::Cache::archives "$new/apt/archives/";
-Dir::Etc::parts "$new/apt/empty";
-Dir::Etc::main "empty.conf";
-Dir::Etc::sourcelist "$new/apt/sources.list";
-Dir::Etc::sourceparts "$new/apt/empty";
-Dir::Etc::preferences "none";
-Dir::Etc::preferencesparts "$new/apt/empty";
-Acquire::Languages "none";
-APT::Sandbox::User "";
-CONFIG
-    } > "$new/apt/apt.conf"
-    export APT_CONFIG=$new/apt/apt.conf
-    log=$new/apt/log
-
-    apt-get update --error-on=any > "$log" 2>&1 ||
-        fail "$archive has no usable $release and $release-backports: $(grep -E '^[EW]:' "$log" | head -n 3)"
+    local new=$1 deb lib log=$1/apt/log
+    APT_CONFIG=$(debian_apt "$new/apt" "$release")
+    export APT_CONFIG
     apt-get install --yes --download-only --no-install-recommends --target-release "$release-backports" \
         mesa-vulkan-drivers libvulkan1 vulkan-tools libstdc++6 > "$log" 2>&1 ||
-        fail "$archive lacks a package of $release-backports: $(grep -E '^E:|Depends' "$log" | head -n 5)"
+        fail "the archive lacks a package of $release-backports: $(grep -E '^E:|Depends' "$log" | head -n 5)"
     unset APT_CONFIG
     for deb in "$new"/apt/archives/*.deb; do
         dpkg-deb --extract "$deb" "$new" || fail "cannot unpack $deb"

@@ -5,6 +5,8 @@
 //! `model::Pipeline::load`, and everything else stays as it is.
 #![no_std]
 #![deny(unsafe_code)]
+// A browser's objects stay on their thread; elsewhere all of this can be sent.
+#![cfg_attr(target_arch = "wasm32", allow(clippy::arc_with_non_send_sync))]
 
 extern crate alloc;
 #[cfg(feature = "std")]

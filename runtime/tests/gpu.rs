@@ -53,6 +53,37 @@ fn draw(
     (run.pictures().unwrap().to_vec(), run.to_u8().unwrap())
 }
 
+/// What an app in a browser does: nothing blocks there, and each step's estimate is shown. The same pictures.
+///
+/// Seen red with the estimate read in place of the pictures.
+#[test]
+fn awaited_pictures_are_the_same() {
+    fn sent<T: Send>(future: T) -> T {
+        future
+    }
+    let Some(gpu) = open() else { return };
+    let labels = [Some(7), None, Some(2)];
+    for pipeline in both(&gpu, &Tiny::new(10).bytes()) {
+        let expected = draw(&pipeline, Method::ddpm(), 6, &labels, 2.0);
+        let mut session = pipeline.session(&SessionOptions { batch: 4, ..Default::default() }).unwrap();
+        let sampler = pipeline.sampler(Method::ddpm(), 6).unwrap();
+        let request = Request { labels: &labels, seeds: &batch_seeds(11, 3), sampler: &sampler, guidance_scale: 2.0 };
+        let drawn = async {
+            let mut run = session.run(&request)?;
+            while let Some(step) = run.step_async().await? {
+                let [x, x0] = [run.pictures_async().await?.to_vec(), run.estimate_async().await?.to_vec()];
+                assert!(x == run.pictures()? && x0 == run.estimate()?, "step {}", step.index);
+            }
+            assert!(run.write_u8_async(&mut [0; 5]).await.is_err());
+            Ok::<_, Error>((run.pictures_async().await?.to_vec(), run.to_u8_async().await?))
+        };
+        assert!(pollster::block_on(sent(drawn)).unwrap() == expected);
+        let x = vec![0.5; expected.0.len()];
+        let awaited = pollster::block_on(session.predict_async(&x, 3, &labels)).unwrap().to_vec();
+        assert_eq!(awaited, session.predict(&x, 3, &labels).unwrap());
+    }
+}
+
 /// Random f32 weights: with and without guidance and labels, with and without noise.
 ///
 /// Seen red with guidance's halves exchanged, with the noise of draw 0 for every step, and with the estimate not kept in

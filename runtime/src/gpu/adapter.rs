@@ -112,7 +112,16 @@ pub(super) fn describe(index: usize, adapter: &wgpu::Adapter) -> Adapter {
         cooperative: cooperative.collect(),
         timestamps: features.contains(Features::TIMESTAMP_QUERY_INSIDE_PASSES),
         software: class(&info) == Class::Cpu,
-        name: info.name,
+        name: name(&info),
+    }
+}
+
+/// An adapter's name. Browsers keep it to themselves.
+pub(super) fn name(info: &wgpu::AdapterInfo) -> String {
+    match (info.name.as_str(), class(info)) {
+        ("", Class::Cpu) => "a software adapter".into(),
+        ("", Class::Gpu) => "a GPU".into(),
+        (name, _) => name.into(),
     }
 }
 

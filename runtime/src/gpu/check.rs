@@ -259,7 +259,7 @@ impl Executor {
         for buffer in &self.binder.arena {
             let usage = BufferUsages::MAP_READ | BufferUsages::COPY_DST;
             let staging = self.gpu().buffer("staging", buffer.size(), usage)?;
-            words.extend(self.gpu().download(buffer, 0, &staging, buffer.size())?);
+            words.extend(pollster::block_on(self.gpu().download(buffer, 0, &staging, buffer.size()))?);
         }
         Ok(words)
     }

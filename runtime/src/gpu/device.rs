@@ -4,15 +4,16 @@ use super::adapter::{self, Adapter, Choice};
 use super::cache::{self, Cache};
 use super::pipeline::Pipelines;
 use super::tune::Choices;
-use super::{GpuError, trusted};
+use super::waiting::uncaptured;
+use super::{GpuError, first_line, trusted};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use nijimi_shaders::table::{Class, Coop};
 use std::path::PathBuf;
-use std::sync::{Mutex, OnceLock};
-use wgpu::{ErrorFilter, Features, Limits};
+use std::sync::Mutex;
+use wgpu::{Features, Limits};
 
 /// How to open a device.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +28,9 @@ pub struct GpuOptions {
     /// choice in the cache folder.
     pub tune: bool,
 }
+
+/// The error that came by a callback, and was not reported yet.
+type Noted = Arc<Mutex<Option<GpuError>>>;
 
 /// A device and its queue, with the pipelines made on it so far. Clones share it.
 #[derive(Clone)]
@@ -46,9 +50,10 @@ pub(super) struct Inner {
     /// Cooperative matrices that the adapter says it has.
     pub coop: Option<Coop>,
     /// Whether they were seen to compute what they should.
-    pub proven: OnceLock<bool>,
+    #[cfg(not(target_arch = "wasm32"))]
+    pub proven: std::sync::OnceLock<bool>,
     /// Why the device is gone, once it is.
-    lost: Arc<Mutex<Option<String>>>,
+    lost: Noted,
 }
 
 /// The adapters of this machine, in a fixed order.
@@ -101,7 +106,7 @@ impl Gpu {
         let found = adapter::found(&instance(options.strict_webgpu)).await;
         let described: Vec<Adapter> = found.iter().enumerate().map(|(i, a)| adapter::describe(i, a)).collect();
         let chosen = &found[adapter::choose(&described, options.choice)?];
-        let name = chosen.get_info().name;
+        let name = adapter::name(&chosen.get_info());
         let (features, limits) = if options.strict_webgpu {
             (Features::empty(), Limits::defaults().using_alignment(chosen.limits()))
         } else {
@@ -119,10 +124,12 @@ impl Gpu {
         let (device, queue) = chosen.request_device(&desc).await.map_err(refused)?;
         let lost = Arc::new(Mutex::new(None));
         let noted = lost.clone();
-        device.set_device_lost_callback(move |reason, message| note(&noted, format!("{reason:?} {message}")));
-        // What no scope catches comes from a lost device; wgpu's own handler would panic.
+        device.set_device_lost_callback(move |reason, message| {
+            note(&noted, GpuError::Lost { reason: first_line(&format!("{reason:?} {message}")) });
+        });
+        // wgpu's own handler would panic.
         let noted = lost.clone();
-        device.on_uncaptured_error(Arc::new(move |e: wgpu::Error| note(&noted, e.to_string())));
+        device.on_uncaptured_error(Arc::new(move |e: wgpu::Error| note(&noted, uncaptured(&e))));
         let coop = if experimental { adapter::coop(chosen) } else { None };
         Self::new(device, queue, lost, coop, options)
     }
@@ -139,12 +146,12 @@ impl Gpu {
     fn new(
         device: wgpu::Device,
         queue: wgpu::Queue,
-        lost: Arc<Mutex<Option<String>>>,
+        lost: Noted,
         coop: Option<Coop>,
         options: &GpuOptions,
     ) -> Result<Self, GpuError> {
         let (info, features, limits) = (device.adapter_info(), device.features(), device.limits());
-        let lacks = |what: String| GpuError::Lacks { adapter: info.name.clone(), what };
+        let lacks = |what: String| GpuError::Lacks { adapter: adapter::name(&info), what };
         let invocations = limits.max_compute_invocations_per_workgroup;
         if invocations < 256 {
             return Err(lacks(format!("workgroups of 256 invocations (it has {invocations})")));
@@ -157,7 +164,6 @@ impl Gpu {
         let choices = Choices::open(tiles, options.tune);
         let (class, spills) = (adapter::class(&info), adapter::spills(&info));
         let pipelines = Pipelines::default();
-        let proven = OnceLock::new();
         Ok(Self(Arc::new(Inner {
             device,
             queue,
@@ -170,7 +176,8 @@ impl Gpu {
             cache,
             choices,
             coop,
-            proven,
+            #[cfg(not(target_arch = "wasm32"))]
+            proven: Default::default(),
             lost,
         })))
     }
@@ -188,7 +195,9 @@ impl Gpu {
     /// The adapter's name, API and driver.
     pub fn name(&self) -> String {
         let info = &self.0.info;
-        format!("{} ({:?}, {} {})", info.name, info.backend, info.driver, info.driver_info)
+        let driver = format!("{} {}", info.driver, info.driver_info);
+        let comma = if driver.trim().is_empty() { "" } else { ", " };
+        format!("{} ({:?}{comma}{})", adapter::name(info), info.backend, driver.trim())
     }
 
     /// Whether the shaders run on a CPU.
@@ -205,40 +214,11 @@ impl Gpu {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Does something with the device, and says what the device had against it.
-    pub(super) fn scoped<T>(&self, what: &str, bytes: u64, f: impl FnOnce() -> T) -> Result<T, GpuError> {
-        self.alive()?;
-        let device = &self.0.device;
-        let filters = [ErrorFilter::Internal, ErrorFilter::Validation, ErrorFilter::OutOfMemory];
-        let mut scopes: Vec<_> = filters.into_iter().map(|filter| device.push_error_scope(filter)).collect();
-        let value = f();
-        let mut error = None;
-        // Innermost first.
-        while let Some(scope) = scopes.pop() {
-            error = wait(scope.pop()).or(error);
-        }
-        self.alive()?;
-        match error {
-            None => Ok(value),
-            Some(wgpu::Error::OutOfMemory { .. }) => Err(GpuError::OutOfMemory { what: what.into(), bytes }),
-            // wgpu reports the use of a lost device as a validation error.
-            Some(e) if e.to_string().contains("is lost") => Err(GpuError::Lost { reason: first_line(&e.to_string()) }),
-            Some(e) => Err(GpuError::Refused { what: what.into(), message: first_line(&e.to_string()) }),
-        }
-    }
-
-    /// An error once the device is gone.
+    /// What came by a callback: an error once the device is gone; other errors (a browser's) once.
     pub(super) fn alive(&self) -> Result<(), GpuError> {
-        let lost = self.0.lost.lock().unwrap_or_else(|e| e.into_inner());
-        lost.as_ref().map_or(Ok(()), |reason| Err(GpuError::Lost { reason: reason.clone() }))
-    }
-
-    /// Waits until the device has done all that was submitted up to `submission`, or all.
-    pub(super) fn wait(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<(), GpuError> {
-        let poll = wgpu::PollType::Wait { submission_index: submission, timeout: None };
-        let result = self.0.device.poll(poll);
-        self.alive()?;
-        result.map(drop).map_err(|e| GpuError::Lost { reason: e.to_string() })
+        let mut lost = self.0.lost.lock().unwrap_or_else(|e| e.into_inner());
+        let error = if gone(&lost) { lost.clone() } else { lost.take() };
+        error.map_or(Ok(()), Err)
     }
 
     /// A buffer of `bytes`, zeroed.
@@ -274,23 +254,14 @@ impl core::fmt::Debug for Gpu {
     }
 }
 
-fn note(lost: &Mutex<Option<String>>, reason: String) {
-    // The first reason is the cause of the others.
-    lost.lock().unwrap_or_else(|e| e.into_inner()).get_or_insert(first_line(&reason));
+fn note(lost: &Mutex<Option<GpuError>>, error: GpuError) {
+    let mut lost = lost.lock().unwrap_or_else(|e| e.into_inner());
+    // The first is the cause of the others; but nothing outweighs a device that is gone.
+    if lost.is_none() || (!gone(&lost) && matches!(error, GpuError::Lost { .. })) {
+        *lost = Some(error);
+    }
 }
 
-/// Errors of a scope are there at once, but for the browser, where its console has them.
-fn wait(error: impl Future<Output = Option<wgpu::Error>>) -> Option<wgpu::Error> {
-    #[cfg(not(target_arch = "wasm32"))]
-    return pollster::block_on(error);
-    #[cfg(target_arch = "wasm32")]
-    return {
-        drop(error);
-        None
-    };
-}
-
-/// Messages of wgpu have many lines; the command line has one.
-fn first_line(message: &str) -> String {
-    message.split_whitespace().collect::<Vec<_>>().join(" ")
+fn gone(noted: &Option<GpuError>) -> bool {
+    matches!(noted, Some(GpuError::Lost { .. }))
 }

@@ -1,6 +1,7 @@
 //! What can go wrong with a device.
 
-use alloc::string::String;
+use super::first_line;
+use alloc::string::{String, ToString};
 
 /// Why a device cannot be had, or did not do what it was asked.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -77,6 +78,9 @@ pub enum GpuError {
     /// Objects of one device, used with another.
     #[error("the weights lie on another device than the session: load the model on the device that runs it")]
     OtherDevice,
+    /// A form that waits, in a browser.
+    #[error("nothing may wait for a device in a browser: await the form whose name ends in _async")]
+    MayNotWait,
     /// A cache file cannot be written.
     #[error("{path}: {reason}; choose another folder for the cache, or none")]
     Cache {
@@ -85,4 +89,16 @@ pub enum GpuError {
         /// Why.
         reason: String,
     },
+}
+
+impl GpuError {
+    /// What a device says of an operation.
+    pub(super) fn said(what: &str, bytes: u64, error: &wgpu::Error) -> Self {
+        match error {
+            wgpu::Error::OutOfMemory { .. } => Self::OutOfMemory { what: what.into(), bytes },
+            // wgpu reports the use of a lost device as a validation error.
+            e if e.to_string().contains("is lost") => Self::Lost { reason: first_line(&e.to_string()) },
+            e => Self::Refused { what: what.into(), message: first_line(&e.to_string()) },
+        }
+    }
 }

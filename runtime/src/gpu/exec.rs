@@ -15,7 +15,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use half::f16;
 use nijimi_shaders::Shader;
-use nijimi_shaders::table::{Class, MAX_HEAD, Tile};
+use nijimi_shaders::table::{Class, Coop, MAX_HEAD, Machine, Tile};
 use wgpu::BufferUsages;
 
 /// How activations lie in device memory. Sums are f32 in any case.
@@ -86,6 +86,23 @@ pub struct Executor {
 }
 
 impl Gpu {
+    /// What the table is asked for.
+    pub(super) fn machine(&self, options: &ExecOptions) -> Result<Machine, GpuError> {
+        let class = options.class.unwrap_or(self.0.class);
+        // Whoever names a tile knows what is being tried; a CPU has no use for them.
+        let wanted = !options.no_cooperative && options.tile.is_none() && class == Class::Gpu;
+        let coop = self.0.coop.filter(|_| wanted);
+        // No browser has them, and none would wait for the proof.
+        #[cfg(not(target_arch = "wasm32"))]
+        let coop = coop.filter(|coop| self.proven(*coop));
+        Ok(Machine { class, coop, spills: self.0.spills })
+    }
+
+    /// The cooperative matrices that the adapter says it has.
+    pub fn cooperative(&self) -> Option<Coop> {
+        self.0.coop
+    }
+
     /// How to plan for this device: at its alignment, in pieces that it can bind.
     pub fn plan_options(&self, storage: Storage) -> PlanOptions {
         let limits = &self.0.limits;
@@ -134,6 +151,7 @@ impl Executor {
             subgroups: gpu.0.features.contains(wgpu::Features::SUBGROUP) && !options.no_subgroups,
             tile: options.tile,
         };
+        #[cfg(not(target_arch = "wasm32"))]
         if gpu.0.choices.wanted && options.tile.is_none() {
             gpu.tune(&plans, &weights, machine, options)?;
         }
@@ -265,16 +283,25 @@ impl Executor {
         self.submit("execution", |pass| self.record(plan, pass)).map(drop)
     }
 
-    /// Executes a plan and looks at each result.
+    /// Executes a plan and looks at each result, waiting for each.
     ///
     /// # Errors
     /// [`ExecError::NotFinite`] names the first operation that made a NaN or an infinity.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn run_checked(&self, plan: usize) -> Result<(), Error> {
+        pollster::block_on(self.run_checked_async(plan))
+    }
+
+    /// [`Self::run_checked`], for where nobody may wait.
+    ///
+    /// # Errors
+    /// As [`Self::run_checked`] has.
+    pub async fn run_checked_async(&self, plan: usize) -> Result<(), Error> {
         let (plan, ready) = (&self.plans[plan], &self.ready[plan]);
         for (i, step) in plan.steps().iter().enumerate() {
             let own = || ready.iter().filter(|ready| ready.step == i);
             self.submit(&step.name, |pass| own().for_each(|ready| ready.record(pass)))?;
-            let output = self.read_any(step.output)?;
+            let output = self.read_any(step.output).await?;
             if let Some(index) = output.iter().position(|v| !v.is_finite()) {
                 let value = format!("{}", output[index]);
                 return Err(
@@ -298,25 +325,34 @@ impl Executor {
         })
     }
 
-    /// The elements of an output, or of an input, after an execution.
+    /// The elements of an output, or of an input, after an execution that is waited for.
     ///
     /// # Errors
     /// Those of the device.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn read(&self, slot: Slot) -> Result<Vec<f32>, GpuError> {
-        let (buffer, offset) = self.binder.place(slot);
-        let bytes = (slot.len() as u64 * self.binder.storage.bytes()).next_multiple_of(4);
-        let words = self.gpu.download(buffer, offset, &self.staging, bytes)?;
-        Ok(self.decode(&words, slot.len()))
+        pollster::block_on(self.read_async(slot))
+    }
+
+    /// [`Self::read`], for where nobody may wait.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub async fn read_async(&self, slot: Slot) -> Result<Vec<f32>, GpuError> {
+        self.read_through(slot, &self.staging).await
     }
 
     /// Elements of any activation; what is no output needs memory of its own to be read.
-    fn read_any(&self, slot: Slot) -> Result<Vec<f32>, GpuError> {
+    async fn read_any(&self, slot: Slot) -> Result<Vec<f32>, GpuError> {
         let bytes = slot.len() as u64 * 4;
         let staging = self.gpu.buffer("staging", bytes, BufferUsages::MAP_READ | BufferUsages::COPY_DST)?;
+        self.read_through(slot, &staging).await
+    }
+
+    async fn read_through(&self, slot: Slot, staging: &wgpu::Buffer) -> Result<Vec<f32>, GpuError> {
         let (buffer, offset) = self.binder.place(slot);
-        let used = (slot.len() as u64 * self.binder.storage.bytes()).next_multiple_of(4);
-        let words = self.gpu.download(buffer, offset, &staging, used)?;
+        let bytes = (slot.len() as u64 * self.binder.storage.bytes()).next_multiple_of(4);
+        let words = self.gpu.download(buffer, offset, staging, bytes).await?;
         Ok(self.decode(&words, slot.len()))
     }
 

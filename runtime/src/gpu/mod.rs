@@ -13,8 +13,11 @@ mod device;
 mod error;
 mod exec;
 mod lower;
+#[cfg(not(target_arch = "wasm32"))]
+mod measure;
 mod pack;
 mod pipeline;
+#[cfg(not(target_arch = "wasm32"))]
 mod proof;
 mod sampling;
 mod self_test;
@@ -23,7 +26,11 @@ mod tests;
 mod transfer;
 mod trial;
 mod trusted;
+#[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "nothing is measured in a browser"))]
 mod tune;
+#[cfg_attr(not(target_arch = "wasm32"), path = "waiting/native.rs")]
+#[cfg_attr(target_arch = "wasm32", path = "waiting/web.rs")]
+mod waiting;
 mod weights;
 
 pub use adapter::{Adapter, Choice, choose, may_be_there};
@@ -37,3 +44,8 @@ pub use sampling::Values;
 pub(crate) use sampling::{DeviceRun, Ports as DevicePorts, StepInput};
 pub use self_test::{KernelRow, Measured, ModelRow, Row, SelfTestOptions, self_test};
 pub use weights::Weights;
+
+/// Messages of wgpu have many lines; the command line has one.
+fn first_line(message: &str) -> alloc::string::String {
+    message.split_whitespace().collect::<alloc::vec::Vec<_>>().join(" ")
+}

@@ -1,5 +1,6 @@
 //! Pipelines: made once for each shader, several at a time, only those that a plan needs.
 
+use super::waiting::each;
 use super::{Gpu, GpuError, trusted};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -29,21 +30,7 @@ impl Gpu {
         };
         missing.sort_unstable();
         missing.dedup();
-        // Compilers take a core each.
-        let cores = std::thread::available_parallelism().map_or(1, usize::from).min(missing.len());
-        let new: Vec<Result<Pipeline, GpuError>> = if cores < 2 || cfg!(target_arch = "wasm32") {
-            missing.iter().map(|shader| self.pipeline(shader)).collect()
-        } else {
-            let next = core::sync::atomic::AtomicUsize::new(0);
-            let work = || {
-                let take = || missing.get(next.fetch_add(1, core::sync::atomic::Ordering::Relaxed));
-                core::iter::from_fn(|| take().map(|shader| self.pipeline(shader))).collect::<Vec<_>>()
-            };
-            std::thread::scope(|scope| {
-                let threads: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
-                threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
-            })
-        };
+        let new = each(&missing, |shader| self.pipeline(shader));
         let mut made = made();
         for pipeline in new {
             let pipeline = pipeline?;

@@ -2,6 +2,7 @@
 
 use super::exec::{Executor, Ready};
 use super::lower::{Dispatch, Operand, Param, flat};
+use super::waiting::Submitted;
 use super::{Gpu, GpuError, trusted};
 use crate::Error;
 use crate::plan::Slot;
@@ -66,7 +67,7 @@ pub(crate) struct DeviceRun {
     /// Without noise, with noise.
     update: Vec<Ready>,
     to_u8: Ready,
-    submitted: VecDeque<wgpu::SubmissionIndex>,
+    submitted: VecDeque<Submitted>,
     fresh: Vec<f32>,
     /// The values last read.
     host: Vec<f32>,
@@ -181,12 +182,18 @@ impl DeviceRun {
         })
     }
 
-    /// Submits one step: the network, guidance, the sampler's update.
-    pub fn step(&mut self, s: &StepInput<'_>) -> Result<(), GpuError> {
-        if self.submitted.len() >= IN_FLIGHT {
-            let oldest = self.submitted.pop_front();
-            self.gpu().wait(oldest)?;
+    /// Waits until less than [`IN_FLIGHT`] steps are under way.
+    pub async fn room(&mut self) -> Result<(), GpuError> {
+        while self.submitted.len() >= IN_FLIGHT
+            && let Some(oldest) = self.submitted.pop_front()
+        {
+            oldest.done(self.gpu()).await?;
         }
+        Ok(())
+    }
+
+    /// Submits one step: the network, guidance, the sampler's update. It does not look whether there is [`Self::room`].
+    pub fn step(&mut self, s: &StepInput<'_>) -> Result<(), GpuError> {
         let noisy = s.coefficients.sigma != 0.0;
         if noisy {
             for (noise, &seed) in self.fresh.chunks_exact_mut(self.picture).zip(s.seeds) {
@@ -201,7 +208,11 @@ impl DeviceRun {
             self.guidance[s.plan].record(pass);
             self.update[usize::from(noisy)].record(pass);
         })?;
-        self.submitted.push_back(submission);
+        if self.submitted.len() >= IN_FLIGHT {
+            // Nobody waited for room.
+            self.submitted.pop_front();
+        }
+        self.submitted.push_back(Submitted::new(self.exec.gpu(), submission));
         Ok(())
     }
 
@@ -226,36 +237,33 @@ impl DeviceRun {
         })
     }
 
-    /// The index of the first step at which a number was none, if there was one.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub fn first_bad(&self) -> Result<Option<usize>, GpuError> {
-        let word = self.gpu().download(&self.first_bad, 0, &self.staging, 4)?;
-        Ok(bad(word.first().copied()))
+    /// Reads back the first `n` values, which [`Self::host`] then has; an index of a step that went wrong, if there was
+    /// one.
+    pub async fn read(&mut self, which: Values, n: usize) -> Result<Option<usize>, GpuError> {
+        let parts = [(&self.first_bad, 0, 4), (self.buffer(which), 0, n as u64 * 4)];
+        let words = self.gpu().download_all(&parts, &self.staging).await?;
+        self.host.iter_mut().zip(&words[1..]).for_each(|(value, word)| *value = f32::from_bits(*word));
+        Ok(bad(words.first().copied()))
     }
 
-    /// Reads back the first `n` values.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub fn values(&mut self, which: Values, n: usize) -> Result<&[f32], GpuError> {
-        let words = self.gpu().download(self.buffer(which), 0, &self.staging, n as u64 * 4)?;
-        self.host.iter_mut().zip(&words).for_each(|(value, word)| *value = f32::from_bits(*word));
-        Ok(&self.host[..n])
+    /// The values last read.
+    pub fn host(&self) -> &[f32] {
+        &self.host
     }
 
     /// The pictures as bytes; an index of a step that went wrong, if there was one.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub fn write_u8(&self, out: &mut [u8]) -> Result<Option<usize>, GpuError> {
+    pub async fn write_u8(&self, out: &mut [u8]) -> Result<Option<usize>, GpuError> {
         self.exec.submit("bytes", |pass| self.to_u8.record(pass))?;
         let len = (out.len() as u64).next_multiple_of(4);
-        let copies = [(&self.first_bad, 4), (&self.bytes, len)];
-        let words = self.gpu().download_all(&copies, &self.staging)?;
+        let parts = [(&self.first_bad, 0, 4), (&self.bytes, 0, len)];
+        let words = self.gpu().download_all(&parts, &self.staging).await?;
         let bytes: &[u8] = trusted::bytes(&words[1..]);
         out.copy_from_slice(&bytes[..out.len()]);
         Ok(bad(words.first().copied()))
     }
 
     /// One evaluation of the network for the first `x.len() / picture` pictures: plan 0.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub fn predict(
+    pub async fn predict(
         &mut self,
         ports: &Ports,
         x: &[f32],
@@ -268,16 +276,16 @@ impl DeviceRun {
         self.exec.write(ports.x, &self.fresh)?;
         self.exec.write(ports.t, &vec![timestep as f32; ports.t.len()])?;
         self.exec.run(0)?;
-        let answer = self.exec.read(ports.answer)?;
+        let answer = self.exec.read_async(ports.answer).await?;
         self.host[..x.len()].copy_from_slice(&answer[..x.len()]);
         Ok(&self.host[..x.len()])
     }
 
     /// Runs the network of a step again, looking at each result.
-    pub fn trace(&mut self, s: &StepInput<'_>) -> Result<(), Error> {
+    pub async fn trace(&mut self, s: &StepInput<'_>) -> Result<(), Error> {
         self.write_step(s, false)?;
         self.exec.submit("a step's inputs", |pass| self.feed[s.plan].record(pass))?;
-        self.exec.run_checked(s.plan)
+        self.exec.run_checked_async(s.plan).await
     }
 
     /// Draws a picture (its number, height, width, channels) into a texture.

@@ -119,7 +119,7 @@ fn texture(gpu: &Gpu, run: &Run<'_>, pipeline: &Pipeline) -> Result<Vec<u8>, Err
         encoder.copy_texture_to_buffer(texture.as_image_copy(), to, texture.size());
         gpu.queue().submit([encoder.finish()]);
     })?;
-    let words = gpu.download(&buffer, 0, &staging, bytes)?;
+    let words = pollster::block_on(gpu.download(&buffer, 0, &staging, bytes))?;
     let lines = words.chunks_exact(row as usize / 4).flat_map(|line| &line[..network.width]);
     Ok(lines.flat_map(|pixel| pixel.to_le_bytes().into_iter().take(network.in_channels)).collect())
 }

@@ -42,6 +42,11 @@ pub struct StepInfo {
 ///
 /// On a device, a step is submitted and not waited for (two are under way at the most); what is read back is waited
 /// for. A run may be dropped at any step.
+///
+/// In a browser nothing may wait for a device. There [`Self::step`] submits however many steps are under way, while
+/// `step_async` keeps to two; and what is read back must be awaited, by the forms whose names end in `_async`, since the
+/// others are errors. Elsewhere the awaited forms wait in place when they are first polled. On the CPU all are ready at
+/// once.
 pub struct Run<'a> {
     session: &'a mut Session,
     settings: Settings<'a>,
@@ -62,16 +67,11 @@ impl<'a> Run<'a> {
     /// only [`Self::pictures`], [`Self::estimate`] and [`Self::write_u8`] find it. The run is then lost; the session is
     /// not.
     pub fn step(&mut self) -> Result<Option<StepInfo>, Error> {
-        let (index, total) = (self.next, self.settings.steps.len());
-        if index == total {
-            return Ok(None);
-        }
-        let timestep = self.settings.timestep(index);
-        let Session { engine, seeds, ids, .. } = &mut *self.session;
-        let seeds = &seeds[..self.settings.pictures];
-        engine.step(At { settings: &self.settings, index, timestep, seeds, ids })?;
-        self.next += 1;
-        Ok(Some(StepInfo { index, total, timestep }))
+        let Self { session: Session { engine, seeds, ids, .. }, settings, next } = self;
+        let Some(at) = at(settings, *next, seeds, ids) else { return Ok(None) };
+        engine.step(at)?;
+        *next += 1;
+        Ok(Some(at.info()))
     }
 
     /// How many pictures this run makes.
@@ -122,14 +122,17 @@ impl<'a> Run<'a> {
     /// # Errors
     /// Another length, and as [`Self::pictures`].
     pub fn write_u8(&mut self, out: &mut [u8]) -> Result<(), Error> {
-        if out.len() != self.used() {
-            let expected = self.used().to_string();
-            return Err(
-                RequestError::Range { what: "bytes for pictures", found: out.len().to_string(), expected }.into()
-            );
-        }
+        self.check_length(out)?;
         let Session { engine, seeds, ids, .. } = &mut *self.session;
         engine.write_u8(out, last(&self.settings, self.next, seeds, ids))
+    }
+
+    fn check_length(&self, out: &[u8]) -> Result<(), RequestError> {
+        if out.len() == self.used() {
+            return Ok(());
+        }
+        let (found, expected) = (out.len().to_string(), self.used().to_string());
+        Err(RequestError::Range { what: "bytes for pictures", found, expected })
     }
 
     /// Elements in use.
@@ -168,9 +171,73 @@ impl Run<'_> {
     }
 }
 
+/// For where nobody may wait: the browser. See [`Run`].
+#[cfg(feature = "gpu")]
+impl Run<'_> {
+    /// [`Self::step`].
+    ///
+    /// # Errors
+    /// As [`Self::step`] has.
+    pub async fn step_async(&mut self) -> Result<Option<StepInfo>, Error> {
+        let Self { session: Session { engine, seeds, ids, .. }, settings, next } = self;
+        let Some(at) = at(settings, *next, seeds, ids) else { return Ok(None) };
+        engine.step_async(at).await?;
+        *next += 1;
+        Ok(Some(at.info()))
+    }
+
+    /// [`Self::pictures`].
+    ///
+    /// # Errors
+    /// As [`Self::pictures`] has.
+    pub async fn pictures_async(&mut self) -> Result<&[f32], Error> {
+        self.values_async(Which::Pictures).await
+    }
+
+    /// [`Self::estimate`].
+    ///
+    /// # Errors
+    /// As [`Self::pictures`] has.
+    pub async fn estimate_async(&mut self) -> Result<&[f32], Error> {
+        self.values_async(Which::Estimate).await
+    }
+
+    async fn values_async(&mut self, which: Which) -> Result<&[f32], Error> {
+        let n = self.used();
+        let Session { engine, seeds, ids, .. } = &mut *self.session;
+        engine.values_async(which, n, last(&self.settings, self.next, seeds, ids)).await
+    }
+
+    /// [`Self::to_u8`].
+    ///
+    /// # Errors
+    /// As [`Self::pictures`] has.
+    pub async fn to_u8_async(&mut self) -> Result<Vec<u8>, Error> {
+        let mut bytes = vec![0; self.used()];
+        self.write_u8_async(&mut bytes).await?;
+        Ok(bytes)
+    }
+
+    /// [`Self::write_u8`].
+    ///
+    /// # Errors
+    /// As [`Self::write_u8`] has.
+    pub async fn write_u8_async(&mut self, out: &mut [u8]) -> Result<(), Error> {
+        self.check_length(out)?;
+        let Session { engine, seeds, ids, .. } = &mut *self.session;
+        engine.write_u8_async(out, last(&self.settings, self.next, seeds, ids)).await
+    }
+}
+
+/// A step of a run, if it has so many.
+fn at<'a>(settings: &'a Settings<'a>, index: usize, seeds: &'a [u64], ids: &'a [Option<u32>]) -> Option<At<'a>> {
+    (index < settings.steps.len()).then(|| {
+        let timestep = settings.timestep(index);
+        At { settings, index, timestep, seeds: &seeds[..settings.pictures], ids }
+    })
+}
+
 /// The step made last.
 fn last<'a>(settings: &'a Settings<'a>, next: usize, seeds: &'a [u64], ids: &'a [Option<u32>]) -> Option<At<'a>> {
-    let index = next.checked_sub(1)?;
-    let timestep = settings.timestep(index);
-    Some(At { settings, index, timestep, seeds: &seeds[..settings.pictures], ids })
+    at(settings, next.checked_sub(1)?, seeds, ids)
 }

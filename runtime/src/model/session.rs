@@ -130,13 +130,28 @@ impl Session {
     /// # Errors
     /// More pictures than the batch, an `x` of another size, or an unknown label.
     pub fn predict(&mut self, x: &[f32], timestep: u32, labels: &[Option<u32>]) -> Result<&[f32], Error> {
+        self.set_labels(x, labels)?;
+        self.engine.predict(x, timestep, &self.ids)
+    }
+
+    /// [`Self::predict`], for where nobody may wait: the browser.
+    ///
+    /// # Errors
+    /// As [`Self::predict`] has.
+    #[cfg(feature = "gpu")]
+    pub async fn predict_async(&mut self, x: &[f32], timestep: u32, labels: &[Option<u32>]) -> Result<&[f32], Error> {
+        self.set_labels(x, labels)?;
+        self.engine.predict_async(x, timestep, &self.ids).await
+    }
+
+    fn set_labels(&mut self, x: &[f32], labels: &[Option<u32>]) -> Result<(), Error> {
         let n = labels.len();
         in_range("number of pictures", n, 1, self.batch)?;
         in_range("values of x", x.len(), n * self.picture(), n * self.picture())?;
         self.check_labels(labels)?;
         self.ids.fill(None);
         self.ids[..n].copy_from_slice(labels);
-        self.engine.predict(x, timestep, &self.ids)
+        Ok(())
     }
 
     fn check_labels(&self, labels: &[Option<u32>]) -> Result<(), RequestError> {

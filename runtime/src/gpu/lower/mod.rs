@@ -10,6 +10,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use nijimi_shaders::table::{self, Class, Machine, Tile};
 use nijimi_shaders::{Flag, Kernel, Shader};
+#[cfg(not(target_arch = "wasm32"))]
 pub(super) use product::halves;
 
 /// What a binding is filled with.

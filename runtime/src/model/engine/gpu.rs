@@ -41,27 +41,32 @@ impl GpuEngine {
         Ok(self.run.start(seeds, ids)?)
     }
 
+    /// Waits until another step may be submitted.
+    pub async fn room(&mut self) -> Result<(), Error> {
+        Ok(self.run.room().await?)
+    }
+
     pub fn step(&mut self, at: At<'_>) -> Result<(), Error> {
         Ok(self.run.step(&input(&at))?)
     }
 
-    pub fn values(&mut self, which: Which, n: usize, last: Option<At<'_>>) -> Result<&[f32], Error> {
-        let bad = self.run.first_bad()?;
-        self.report(bad, last)?;
+    pub async fn values(&mut self, which: Which, n: usize, last: Option<At<'_>>) -> Result<&[f32], Error> {
         let which = match which {
             Which::Pictures => Values::Pictures,
             Which::Estimate => Values::Estimate,
         };
-        Ok(self.run.values(which, n)?)
+        let bad = self.run.read(which, n).await?;
+        self.report(bad, last).await?;
+        Ok(&self.run.host()[..n])
     }
 
-    pub fn write_u8(&mut self, out: &mut [u8], last: Option<At<'_>>) -> Result<(), Error> {
-        let bad = self.run.write_u8(out)?;
-        self.report(bad, last)
+    pub async fn write_u8(&mut self, out: &mut [u8], last: Option<At<'_>>) -> Result<(), Error> {
+        let bad = self.run.write_u8(out).await?;
+        self.report(bad, last).await
     }
 
-    pub fn predict(&mut self, x: &[f32], timestep: u32, ids: &[Option<u32>]) -> Result<&[f32], Error> {
-        Ok(self.run.predict(&self.ports[0], x, timestep, ids)?)
+    pub async fn predict(&mut self, x: &[f32], timestep: u32, ids: &[Option<u32>]) -> Result<&[f32], Error> {
+        Ok(self.run.predict(&self.ports[0], x, timestep, ids).await?)
     }
 
     pub fn buffer(&self, which: Values) -> &wgpu::Buffer {
@@ -73,7 +78,7 @@ impl GpuEngine {
     }
 
     /// Makes the run again up to the step that went wrong, to name the operation.
-    fn report(&mut self, bad: Option<usize>, last: Option<At<'_>>) -> Result<(), Error> {
+    async fn report(&mut self, bad: Option<usize>, last: Option<At<'_>>) -> Result<(), Error> {
         let (Some(bad), Some(last)) = (bad, last) else { return Ok(()) };
         let at = |index: usize| {
             let timestep = last.settings.timestep(index);
@@ -81,9 +86,10 @@ impl GpuEngine {
         };
         self.run.start(last.seeds, last.ids)?;
         for index in 0..bad {
+            self.run.room().await?;
             self.run.step(&input(&at(index)))?;
         }
-        match self.run.trace(&input(&at(bad))) {
+        match self.run.trace(&input(&at(bad))).await {
             Err(Error::Exec(source)) => Err(at(bad).lost(source)),
             Err(e) => Err(e),
             Ok(()) => Err(at(bad).lost(ExecError::NotFinite {

@@ -5,7 +5,7 @@ mod cpu;
 mod gpu;
 
 use super::RequestError;
-use super::run::Settings;
+use super::run::{Settings, StepInfo};
 use crate::Error;
 use crate::cpu::Context;
 use crate::cpu::exec::{ExecError, Executor, MemoryLimit, Weights};
@@ -80,6 +80,11 @@ impl At<'_> {
         &self.settings.steps[self.index]
     }
 
+    /// What a caller hears of it.
+    pub fn info(&self) -> StepInfo {
+        StepInfo { index: self.index, total: self.settings.steps.len(), timestep: self.timestep }
+    }
+
     /// The error of a step that made a NaN or an infinity.
     pub fn lost(&self, source: ExecError) -> Error {
         RequestError::NotFinite { step: self.index + 1, total: self.settings.steps.len(), source }.into()
@@ -143,7 +148,12 @@ impl Engine {
         match self {
             Self::Cpu(engine) => engine.step(at),
             #[cfg(feature = "gpu")]
-            Self::Gpu(engine) => engine.step(at),
+            Self::Gpu(engine) => {
+                // A browser takes all that is submitted.
+                #[cfg(not(target_arch = "wasm32"))]
+                wait(engine.room())?;
+                engine.step(at)
+            }
         }
     }
 
@@ -153,7 +163,7 @@ impl Engine {
         match self {
             Self::Cpu(engine) => Ok(&engine.values(which)[..n]),
             #[cfg(feature = "gpu")]
-            Self::Gpu(engine) => engine.values(which, n, last),
+            Self::Gpu(engine) => wait(engine.values(which, n, last)),
         }
     }
 
@@ -163,7 +173,7 @@ impl Engine {
         match self {
             Self::Cpu(engine) => engine.write_u8(out),
             #[cfg(feature = "gpu")]
-            Self::Gpu(engine) => engine.write_u8(out, last),
+            Self::Gpu(engine) => wait(engine.write_u8(out, last)),
         }
     }
 
@@ -172,8 +182,53 @@ impl Engine {
         match self {
             Self::Cpu(engine) => Ok(engine.predict(x, timestep, ids)),
             #[cfg(feature = "gpu")]
-            Self::Gpu(engine) => engine.predict(x, timestep, ids),
+            Self::Gpu(engine) => wait(engine.predict(x, timestep, ids)),
         }
+    }
+}
+
+/// The same, for where nobody may wait; ready at once on the CPU.
+#[cfg(feature = "gpu")]
+impl Engine {
+    pub async fn step_async(&mut self, at: At<'_>) -> Result<(), Error> {
+        if let Self::Gpu(engine) = self {
+            engine.room().await?;
+            return engine.step(at);
+        }
+        self.step(at)
+    }
+
+    pub async fn values_async(&mut self, which: Which, n: usize, last: Option<At<'_>>) -> Result<&[f32], Error> {
+        match self {
+            Self::Cpu(engine) => Ok(&engine.values(which)[..n]),
+            Self::Gpu(engine) => engine.values(which, n, last).await,
+        }
+    }
+
+    pub async fn write_u8_async(&mut self, out: &mut [u8], last: Option<At<'_>>) -> Result<(), Error> {
+        match self {
+            Self::Cpu(engine) => engine.write_u8(out),
+            Self::Gpu(engine) => engine.write_u8(out, last).await,
+        }
+    }
+
+    pub async fn predict_async(&mut self, x: &[f32], timestep: u32, ids: &[Option<u32>]) -> Result<&[f32], Error> {
+        match self {
+            Self::Cpu(engine) => Ok(engine.predict(x, timestep, ids)),
+            Self::Gpu(engine) => engine.predict(x, timestep, ids).await,
+        }
+    }
+}
+
+/// Waits for a device, where one may.
+#[cfg(feature = "gpu")]
+fn wait<T>(future: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    #[cfg(not(target_arch = "wasm32"))]
+    return pollster::block_on(future);
+    #[cfg(target_arch = "wasm32")]
+    {
+        drop(future);
+        Err(crate::gpu::GpuError::MayNotWait.into())
     }
 }
 

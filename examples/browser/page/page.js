@@ -1,0 +1,96 @@
+import init, { Painter } from "./pkg/nijimi_browser.js";
+
+const $ = (id) => document.getElementById(id);
+const say = (text) => { $("status").textContent = text; };
+let painter;
+// What is known of the painter, which answers nothing while it draws.
+let model;
+// What is wanted: a new wish stops the drawing that is under way.
+let wish = null;
+let drawing = false;
+
+/** Grey bytes on a canvas, a byte a pixel. */
+function paint(canvas, bytes) {
+  canvas.width = model.width;
+  canvas.height = model.height;
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(canvas.width, canvas.height);
+  bytes.forEach((grey, i) => image.data.set([grey, grey, grey, 255], 4 * i));
+  context.putImageData(image, 0, 0);
+}
+
+/** Draws what is wanted, until nothing new is. */
+async function draw() {
+  if (drawing) return;
+  drawing = true;
+  try {
+    while (wish) {
+      const { label, seed, steps } = wish;
+      const mine = wish;
+      document.body.dataset.state = "drawing";
+      $("film").replaceChildren();
+      $("progress").max = steps;
+      const start = performance.now();
+      const picture = await painter.draw(label, seed, steps, (step, bytes) => {
+        $("progress").value = step;
+        say(`step ${step} of ${steps}`);
+        paint($("picture"), bytes);
+        paint($("film").appendChild(document.createElement("canvas")), bytes);
+        return wish === mine;
+      });
+      if (!picture) continue;
+      paint($("picture"), picture);
+      say(`${label}, seed ${seed}: ${((performance.now() - start) / 1000).toFixed(1)} s on ${model.device}`);
+      if (wish === mine) wish = null;
+    }
+    document.body.dataset.state = "done";
+  } catch (error) {
+    wish = null;
+    fail(error);
+  } finally {
+    drawing = false;
+  }
+}
+
+function fail(error) {
+  document.body.dataset.state = "failed";
+  say(navigator.gpu ? String(error.message ?? error) : "This browser has no WebGPU, or not on this address: use https or localhost.");
+}
+
+function ask(label) {
+  for (const button of $("labels").children) button.ariaPressed = String(button.textContent === label);
+  wish = { label, seed: $("seed").valueAsNumber >>> 0, steps: Math.max(1, $("steps").valueAsNumber | 0) };
+  draw();
+}
+
+async function start() {
+  await init();
+  const response = await fetch("digits-q8_0.gguf");
+  if (!response.ok) throw new Error(`digits-q8_0.gguf: ${response.status} ${response.statusText}`);
+  painter = await Painter.open(new Uint8Array(await response.arrayBuffer()));
+  model = {
+    device: painter.device,
+    labels: painter.labels,
+    width: painter.width,
+    height: painter.height,
+  };
+  $("steps").value = painter.steps;
+  for (const label of model.labels) {
+    const button = document.createElement("button");
+    button.textContent = label;
+    button.onclick = () => ask(label);
+    $("labels").append(button);
+  }
+  const pressed = () => $("labels").querySelector('[aria-pressed="true"]')?.textContent;
+  $("another").onclick = () => {
+    $("seed").value = Math.floor(Math.random() * 2 ** 32);
+    ask(pressed() ?? model.labels[0]);
+  };
+  $("settings").onchange = () => {
+    if (pressed()) ask(pressed());
+  };
+  say(`ready, on ${model.device}`);
+  document.body.dataset.state = "ready";
+}
+
+start().catch(fail);

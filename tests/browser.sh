@@ -1,0 +1,136 @@
+#!/usr/bin/env bash
+# The browser example (examples/browser) in a headless Chromium: what it draws on WebGPU must be what the CPU backend
+# draws. No part of .ci/run, since it needs a browser.
+#
+#   tests/browser.sh
+#
+# It uses what this machine has, and fetches what it lacks into a cache folder, installing nothing: Chromium from the
+# machine's own APT sources (or name one: CHROMIUM=/path); the standard library for WebAssembly, where
+# `rustup target add wasm32-unknown-unknown` was not run, as sources of Debian for the compiler in use; the
+# `wasm-bindgen` program from crates.io. Without a GPU the browser's software adapter draws, in some ten seconds.
+#
+# NIJIMI_BROWSER names another cache folder, which afterwards also holds a screenshot (page.png) and the browser's log.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+fail() {
+    echo "browser.sh: $*" >&2
+    exit 1
+}
+. tests/debian.sh
+
+cache=${NIJIMI_BROWSER:-${XDG_CACHE_HOME:-$HOME/.cache}/nijimi-browser}
+mkdir -p "$cache"
+cache=$(cd "$cache" && pwd)
+exec 9> "$cache/lock"
+flock 9
+target=${CARGO_TARGET_DIR:-$PWD/target}
+triple=wasm32-unknown-unknown
+lock=examples/browser/Cargo.lock
+
+# Makes folder $1 by function $2, which gets a folder to fill; one that is cut off leaves nothing behind.
+once() {
+    [ -e "$1" ] && return
+    echo "browser.sh: fetching $(basename "$1")" >&2
+    rm -rf "$1.new"
+    mkdir -p "$1.new"
+    "$2" "$1.new"
+    mv "$1.new" "$1"
+}
+
+# Chromium and the libraries that this machine lacks, of its own release: they are loaded beside those that it has.
+unpack_chromium() {
+    mkdir -p "$1/apt/lists/partial" "$1/apt/archives/partial"
+    cat > "$1/apt/apt.conf" << CONFIG
+Dir::State::lists "$1/apt/lists/";
+Dir::Cache "$1/apt";
+Dir::Cache::archives "$1/apt/archives/";
+APT::Sandbox::User "";
+Debug::NoLocking "true";
+CONFIG
+    {
+        APT_CONFIG=$1/apt/apt.conf apt-get update &&
+            APT_CONFIG=$1/apt/apt.conf apt-get install --yes --download-only --no-install-recommends chromium
+    } > "$cache/apt.log" 2>&1 || fail "APT has no chromium: $(grep -E '^E:' "$cache/apt.log" | head -n 3); set CHROMIUM"
+    local deb
+    for deb in "$1"/apt/archives/*.deb; do
+        dpkg-deb --extract "$deb" "$1"
+    done
+    rm -rf "$1/apt"
+}
+
+# The standard library's sources for the compiler in use.
+unpack_sources() {
+    local conf version
+    conf=$(debian_apt "$1/apt" trixie)
+    version=$(APT_CONFIG=$conf apt-cache madison rust-src | awk '{ print $3 }' | grep -m 1 "^${release//./\\.}+") ||
+        fail "Debian has no rust-src $release: run 'rustup target add $triple'"
+    (cd "$1" && APT_CONFIG=$conf apt-get download "rust-src=$version" > "$cache/apt.log" 2>&1) ||
+        fail "cannot fetch rust-src $version: $(tail -n 1 "$cache/apt.log")"
+    dpkg-deb --extract "$1"/rust-src_*.deb "$1"
+    rm -rf "$1"/apt "$1"/rust-src_*.deb
+}
+
+install_bindgen() {
+    cargo install --quiet wasm-bindgen-cli --version "$bindgen" --no-default-features --root "$1"
+}
+
+# A tree that differs from the toolchain's in that it holds the sources, and a compiler that takes it for its own.
+use_sources() {
+    local own=$cache/sysroot entry
+    rm -rf "$own"
+    mkdir -p "$own/lib/rustlib/src"
+    for entry in "$sysroot"/lib/* "$sysroot"/lib/rustlib/*; do
+        case ${entry#"$sysroot/lib/"} in
+            rustlib | rustlib/src) ;;
+            *) ln -s "$entry" "$own/lib/${entry#"$sysroot/lib/"}" ;;
+        esac
+    done
+    ln -s "$sources/usr/src/rustc-$release" "$own/lib/rustlib/src/rust"
+    printf '#!/bin/sh\nexec "%s" --sysroot "%s" "$@"\n' "$sysroot/bin/rustc" "$own" > "$cache/rustc"
+    chmod +x "$cache/rustc"
+    # A stable compiler builds its own standard library only so.
+    wasm=(env RUSTC_BOOTSTRAP=1 "RUSTC=$cache/rustc" "${wasm[@]}" -Zbuild-std=std,panic_abort)
+}
+
+echo '== tools'
+wasm=(cargo build --release --locked --manifest-path examples/browser/Cargo.toml --target "$triple"
+    --target-dir "$target/browser")
+sysroot=$(rustc --print sysroot)
+release=$(rustc -vV | sed -n 's/^release: //p')
+if [ ! -e "$sysroot/lib/rustlib/$triple" ]; then
+    sources=$cache/rust-src-$release
+    once "$sources" unpack_sources
+    use_sources
+fi
+
+bindgen=$(sed -n '/^name = "wasm-bindgen"$/{n;s/^version = "\(.*\)"$/\1/p}' "$lock")
+if [ "$(wasm-bindgen --version 2> /dev/null)" = "wasm-bindgen $bindgen" ]; then
+    bind=wasm-bindgen
+else
+    once "$cache/wasm-bindgen-$bindgen" install_bindgen
+    bind=$cache/wasm-bindgen-$bindgen/bin/wasm-bindgen
+fi
+
+chromium=${CHROMIUM:-$(type -P chromium || type -P google-chrome || true)}
+if [ -z "$chromium" ]; then
+    once "$cache/chromium" unpack_chromium
+    chromium=$cache/chromium/usr/lib/chromium/chromium
+    lib=$(echo "$cache"/chromium/usr/lib/*-linux-gnu)
+    libraries=$lib:$lib/pulseaudio
+fi
+
+echo '== the page'
+"${wasm[@]}"
+rm -rf "$cache/page"
+cp -r examples/browser/page "$cache/page"
+"$bind" --target web --out-dir "$cache/page/pkg" "$target/browser/$triple/release/nijimi_browser.wasm"
+
+echo '== the same picture on the CPU'
+# The program without `std` draws what drive.js asks for: 7, seed 1, 20 steps.
+cargo build --release --locked --manifest-path tests/bare/Cargo.toml --target-dir "$target/bare"
+"$target/bare/release/nijimi-bare" > "$cache/expected"
+
+echo '== in the browser'
+LD_LIBRARY_PATH=${libraries:-${LD_LIBRARY_PATH:-}} \
+    python3 tests/browser/run.py "$chromium" "$cache/page" weights/digits-q8_0.gguf "$cache/expected" "$cache"

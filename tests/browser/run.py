@@ -1,0 +1,111 @@
+"""Draws in a browser, and compares with bytes drawn elsewhere: see browser.sh.
+
+run.py CHROMIUM PAGE WEIGHTS EXPECTED OUT
+"""
+
+import http.server
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+LEAST = 40.0  # dB: the CPU backend rounds activations to 8 bits for quantized weights, a device does not.
+TIMEOUT = 280  # seconds
+
+chromium, page, weights, expected, out = map(Path, sys.argv[1:])
+here = Path(__file__).parent
+done = threading.Event()
+result = {}
+
+# The page is loaded once /wait is, and only a loaded page has its screenshot taken.
+INJECTED = b'<script type="module" src="/drive.js"></script><img src="/wait" alt="" hidden></html>'
+TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".wasm": "application/wasm"}
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+    def answer(self, status, body=b"", kind="application/octet-stream"):
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self):
+        name = self.path.lstrip("/") or "index.html"
+        if name == "wait":
+            done.wait(TIMEOUT)
+            return self.answer(404)
+        file = {"drive.js": here / "drive.js", weights.name: weights}.get(name, page / name)
+        if ".." in name or not file.is_file():
+            return self.answer(404)
+        body = file.read_bytes()
+        if name == "index.html":
+            body = body.replace(b"</html>", INJECTED)
+        self.answer(200, body, TYPES.get(file.suffix, "application/octet-stream"))
+
+    def do_POST(self):
+        result[self.path] = self.rfile.read(int(self.headers["Content-Length"]))
+        self.answer(200)
+        if self.path in ("/picture", "/failure"):
+            done.set()
+
+
+def psnr(a, b):
+    squares = sum((x - y) ** 2 for x, y in zip(a, b))
+    return math.inf if squares == 0 else 10 * math.log10(255**2 * len(a) / squares)
+
+
+def main():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    screenshot = out / "page.png"
+    screenshot.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory() as home:
+        flags = [
+            "--headless",
+            "--no-sandbox",  # containers give it none
+            "--enable-unsafe-webgpu",  # the software adapter, where there is no GPU
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--disable-quic",
+            "--hide-scrollbars",
+            "--window-size=480,960",
+            f"--user-data-dir={home}",
+            f"--screenshot={screenshot}",
+            f"--timeout={TIMEOUT * 1000}",
+        ]
+        address = f"http://localhost:{server.server_port}/"
+        env = os.environ | {"XDG_CONFIG_HOME": home, "XDG_CACHE_HOME": home}
+        with open(out / "chromium.log", "wb") as log:
+            browser = subprocess.Popen([chromium, *flags, address], env=env, stdout=log, stderr=log)
+            try:
+                browser.wait(TIMEOUT + 20)
+            except subprocess.TimeoutExpired:
+                browser.kill()
+                browser.wait()
+    if "/failure" in result:
+        sys.exit(f"the page failed: {result['/failure'].decode()}")
+    if "/picture" not in result:
+        sys.exit(f"no picture came; see {out}/chromium.log")
+    found, wanted = result["/picture"], expected.read_bytes()
+    print(result.get("/note", b"").decode())
+    if len(found) != len(wanted):
+        sys.exit(f"{len(found)} pixels, expected {len(wanted)}")
+    ratio = psnr(found, wanted)
+    print(f"{ratio:.1f} dB to the CPU's picture; the page is in {screenshot}")
+    if ratio < LEAST:
+        sys.exit(f"less than {LEAST} dB")
+    if len(set(found)) < 10:
+        sys.exit("the picture is blank")
+
+
+main()
