@@ -62,12 +62,14 @@ fn main(
   @builtin(local_invocation_index) local: u32,
 //#if SUBGROUPS
   @builtin(subgroup_invocation_id) lane: u32,
-  @builtin(subgroup_size) size: u32,
+  @builtin(subgroup_id) subgroup: u32,
+  @builtin(num_subgroups) subgroups: u32,
 //#end
 ) {
 //#if !SUBGROUPS
   let lane = 0u;
-  let size = 1u;
+  let subgroup = 0u;
+  let subgroups = 1u;
 //#end
   let first = group.x * p.per_group;
   let image = group.y;
@@ -78,7 +80,7 @@ fn main(
     let c = first + i;
     means += f32(x[image * p.picture + c]) + channel_sums(image, c).x / pixels;
   }
-  let mean = total(local, lane, size, means) / f32(p.per_group);
+  let mean = total(local, lane, subgroup, subgroups, means) / f32(p.per_group);
   var squares = 0.0;
   for (var i = local; i < p.per_group; i += WX) {
     let c = first + i;
@@ -86,7 +88,7 @@ fn main(
     let d = f32(x[image * p.picture + c]) + sum.x / pixels - mean;
     squares += max(sum.y - sum.x * sum.x / pixels, 0.0) / pixels + d * d;
   }
-  let variance = total(local, lane, size, squares) / f32(p.per_group);
+  let variance = total(local, lane, subgroup, subgroups, squares) / f32(p.per_group);
   let inverse = 1.0 / sqrt(variance + p.eps);
   for (var i = local; i < p.per_group; i += WX) {
     let c = first + i;

@@ -28,12 +28,14 @@ fn main(
   @builtin(local_invocation_index) local: u32,
 //#if SUBGROUPS
   @builtin(subgroup_invocation_id) lane: u32,
-  @builtin(subgroup_size) size: u32,
+  @builtin(subgroup_id) subgroup: u32,
+  @builtin(num_subgroups) subgroups: u32,
 //#end
 ) {
 //#if !SUBGROUPS
   let lane = 0u;
-  let size = 1u;
+  let subgroup = 0u;
+  let subgroups = 1u;
 //#end
   // The same for the whole group, so that all its invocations meet the barriers or none does.
   let number = group.y * groups.x + group.x;
@@ -41,13 +43,13 @@ fn main(
   let row = number * p.c;
   var sum = 0.0;
   for (var i = local; i < p.c; i += WX) { sum += load(row + i); }
-  let mean = total(local, lane, size, sum) / f32(p.c);
+  let mean = total(local, lane, subgroup, subgroups, sum) / f32(p.c);
   var squares = 0.0;
   for (var i = local; i < p.c; i += WX) {
     let d = load(row + i) - mean;
     squares += d * d;
   }
-  let inverse = 1.0 / sqrt(total(local, lane, size, squares) / f32(p.c) + p.eps);
+  let inverse = 1.0 / sqrt(total(local, lane, subgroup, subgroups, squares) / f32(p.c) + p.eps);
   for (var i = local; i < p.c; i += WX) {
     y[row + i] = S((load(row + i) - mean) * inverse * scale[i] + bias[i]);
   }
