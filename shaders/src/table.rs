@@ -274,6 +274,15 @@ pub const fn flat(class: Class) -> u32 {
     }
 }
 
+/// Columns and rows of pixels of a group that draws into a texture. llvmpipe with vectors of 512 bits (which must be asked
+/// for) loses stores of larger groups.
+pub const fn texture(class: Class) -> (u32, u32) {
+    match class {
+        Class::Cpu => (8, 1),
+        Class::Gpu => (8, 8),
+    }
+}
+
 /// Invocations of a group that sums over a row.
 pub const fn reduction(class: Class) -> u32 {
     match class {
@@ -387,5 +396,6 @@ fn elementwise(class: Class, base: &dyn Fn(Kernel) -> Shader, all: &mut Vec<Shad
         let norm = || rows(K::LayerNorm).flag(Flag::Subgroups, subgroups);
         all.extend([norm(), norm().flag(Flag::InPlace, true)]);
     }
-    all.push(base(K::ToTexture).constant("WX", 8).constant("WY", 8));
+    let (x, y) = texture(class);
+    all.push(base(K::ToTexture).constant("WX", x).constant("WY", y));
 }

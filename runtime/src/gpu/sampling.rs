@@ -11,7 +11,7 @@ use crate::sampler::StepCoefficients;
 use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
-use nijimi_shaders::{Flag, Kernel, Shader};
+use nijimi_shaders::{Flag, Kernel, Shader, table};
 use wgpu::BufferUsages;
 
 /// Steps that may be under way at once: the device works on one while the next is recorded, and a run that is dropped
@@ -296,7 +296,8 @@ impl DeviceRun {
         view: &wgpu::TextureView,
     ) -> Result<(), GpuError> {
         let size = view.texture().size();
-        let shader = Shader::new(Kernel::ToTexture).constant("WX", 8).constant("WY", 8);
+        let (across, down) = table::texture(self.exec.variants().machine.class);
+        let shader = Shader::new(Kernel::ToTexture).constant("WX", across).constant("WY", down);
         let pipeline = self.gpu().pipelines(&[shader])?.remove(0);
         let [low, high] = self.range;
         let params = [
@@ -322,7 +323,7 @@ impl DeviceRun {
             let layout = &pipeline.layout;
             self.gpu().device().create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout, entries: &entries })
         })?;
-        let grid = [size.width.div_ceil(8), size.height.div_ceil(8), 1];
+        let grid = [size.width.div_ceil(across), size.height.div_ceil(down), 1];
         let ready = Ready { pipeline, group, grid, step: 0 };
         self.exec.submit("drawing into a texture", |pass| ready.record(pass)).map(drop)
     }
