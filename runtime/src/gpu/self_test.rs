@@ -2,7 +2,7 @@
 
 use super::cases::{self, Spec};
 use super::check::{Case, Mismatch};
-use super::{ExecOptions, Executor, Gpu, Storage, trial};
+use super::{Class, ExecOptions, Executor, Gpu, Storage, trial};
 use crate::Error;
 use crate::graph::{Activation, GraphError};
 use crate::nn::NetworkError;
@@ -119,9 +119,9 @@ fn variants(gpu: &Gpu, spec: &Spec, large: bool) -> Vec<(&'static str, ExecOptio
     let exact = ExecOptions { no_cooperative: true, ..ExecOptions::default() };
     let f16 = ExecOptions { storage: Storage::F16, ..exact };
     let mut all = vec![("f32", exact, spec.tolerance.max(loose))];
-    // They round what is multiplied with these to halves.
+    // They round what is multiplied with these to halves. A CPU's own tiles have no use for them.
     if gpu.cooperative().is_some() && matches!(spec.dtype, DType::F16 | DType::Q8_0 | DType::Q4_0) {
-        all.push(("coop", ExecOptions::default(), F16_TOLERANCE));
+        all.push(("coop", ExecOptions { class: Some(Class::Gpu), ..ExecOptions::default() }, F16_TOLERANCE));
     }
     if gpu.has_f16() {
         all.push(("f16", f16, F16_TOLERANCE));
