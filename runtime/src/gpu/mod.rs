@@ -7,7 +7,9 @@
 mod adapter;
 mod bind;
 mod cache;
+#[cfg(not(target_arch = "wasm32"))]
 mod cases;
+#[cfg(not(target_arch = "wasm32"))]
 pub mod check;
 mod device;
 mod error;
@@ -20,10 +22,12 @@ mod pipeline;
 #[cfg(not(target_arch = "wasm32"))]
 mod proof;
 mod sampling;
+#[cfg(not(target_arch = "wasm32"))]
 mod self_test;
 #[cfg(test)]
 mod tests;
 mod transfer;
+#[cfg(not(target_arch = "wasm32"))]
 mod trial;
 mod trusted;
 #[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "nothing is measured in a browser"))]
@@ -42,6 +46,7 @@ pub use exec::{ExecOptions, Executor, Storage};
 pub use nijimi_shaders::table::{Class, Coop, Method, Tile};
 pub use sampling::Values;
 pub(crate) use sampling::{DeviceRun, Ports as DevicePorts, StepInput};
+#[cfg(not(target_arch = "wasm32"))]
 pub use self_test::{KernelRow, Measured, ModelRow, Row, SelfTestOptions, self_test};
 pub use weights::Weights;
 
