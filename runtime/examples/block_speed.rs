@@ -5,31 +5,15 @@
 //! Best of many runs by the clock, and in brackets the mean by the processor time that the system charged to this
 //! process (Linux only), which a busy machine disturbs less.
 
+mod common;
+
+use common::{cpu_seconds, noise};
 use nijimi_runtime::cpu::{
     Activation, AttentionShape, Context, Epilogue, ImageShape, Isa, PackedMatrix, activate, attention,
     attention_scratch, group_norm, group_norm_scratch, layer_norm, linear, linear_scratch,
 };
 use nijimi_runtime::quant::{DType, encode};
 use std::time::{Duration, Instant};
-
-/// Seconds of processor time charged to the threads of this process; `None` where the system does not tell.
-fn cpu_seconds() -> Option<f64> {
-    let mut nanoseconds = 0.0;
-    for thread in std::fs::read_dir("/proc/self/task").ok()? {
-        let stat = std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
-        nanoseconds += stat.split_whitespace().next()?.parse::<f64>().ok()?;
-    }
-    Some(nanoseconds * 1e-9)
-}
-
-fn noise(n: usize) -> Vec<f32> {
-    let mut s = 1u32;
-    let mut next = || {
-        s = s.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (s >> 8) as f32 / 8_388_608.0 - 1.0
-    };
-    (0..n).map(|_| next()).collect()
-}
 
 /// Prints a line: seconds, and `amount` by seconds.
 fn measure(what: &str, amount: f64, unit: &str, mut f: impl FnMut()) {

@@ -4,6 +4,9 @@
 //! cargo run --release -p nijimi-runtime --features gpu --example gpu_speed [-- FILTER]
 //! ```
 
+mod common;
+
+use common::cpu_seconds;
 use nijimi_runtime::gpu::check::Case;
 use nijimi_runtime::gpu::{Choice, Class, ExecOptions, Gpu, GpuOptions, Storage, Tile};
 use nijimi_runtime::graph::{Graph, Shape};
@@ -80,7 +83,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     executor.run(0)?;
                 }
                 executor.read(executor.plans()[0].outputs()[0].slot)?;
-                let cpu = (cpu_seconds() - before) / runs;
+                // Half of it, on two cores, is what an idle machine would take.
+                let cpu = cpu_seconds().zip(before).map_or(f64::NAN, |(after, before)| (after - before) / runs);
                 let label = tile.map_or(format!("{class:?} table"), |tile| format!("{tile}"));
                 let rate = |seconds: f64| 2.0 * macs as f64 / seconds / 1e9;
                 let (wall, of_cpu) = (rate(seconds), rate(cpu / 2.0));
@@ -89,13 +93,4 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     Ok(())
-}
-
-/// Seconds of CPU that this process has used, 0 where that cannot be told: on a software adapter half of them, on two
-/// cores, is what an idle machine would take.
-fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |i: usize| fields.get(i).and_then(|f| f.parse::<f64>().ok()).unwrap_or(0.0);
-    (ticks(11) + ticks(12)) / 100.0
 }

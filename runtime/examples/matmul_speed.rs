@@ -5,6 +5,9 @@
 //! mean by the processor time that the system charged to this process (Linux only; to some 2 %), which a busy machine
 //! disturbs less; a thread that waits by spinning is charged too.
 
+mod common;
+
+use common::{cpu_seconds, noise};
 use nijimi_runtime::cpu::{Activation, Context, Conv2dShape, Epilogue, PackedMatrix, conv2d, conv2d_scratch};
 use nijimi_runtime::quant::{DType, encode};
 use std::time::{Duration, Instant};
@@ -22,25 +25,6 @@ const SHAPES: [(usize, usize, usize); 8] = [
 ];
 const BATCH: usize = 20;
 const FORMATS: [DType; 4] = [DType::F32, DType::F16, DType::Q8_0, DType::Q4_0];
-
-/// Seconds of processor time charged to the threads of this process; `None` where the system does not tell.
-fn cpu_seconds() -> Option<f64> {
-    let mut nanoseconds = 0.0;
-    for thread in std::fs::read_dir("/proc/self/task").ok()? {
-        let stat = std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
-        nanoseconds += stat.split_whitespace().next()?.parse::<f64>().ok()?;
-    }
-    Some(nanoseconds * 1e-9)
-}
-
-fn noise(n: usize) -> Vec<f32> {
-    let mut s = 1u32;
-    let mut next = || {
-        s = s.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (s >> 8) as f32 / 8_388_608.0 - 1.0
-    };
-    (0..n).map(|_| next()).collect()
-}
 
 fn measure(ctx: &Context, s: &Conv2dShape, dtype: DType) -> (f64, f64) {
     let mut stored = Vec::new();

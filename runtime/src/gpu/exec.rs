@@ -186,10 +186,7 @@ impl Executor {
         for (plan, dispatches) in plans.iter().zip(&lowered) {
             let mut own = Vec::new();
             for ((step, dispatch), pipeline) in dispatches.iter().zip(&mut pipelines) {
-                let name = &plan.steps()[*step].name;
-                let group = binder.bind(name, &pipeline, &dispatch.operands, &dispatch.params)?;
-                let grid = dispatch.grid.map(|n| n as u32);
-                own.push(Ready { pipeline, group, grid, step: *step });
+                own.push(Ready::new(&mut binder, &plan.steps()[*step].name, pipeline, dispatch, *step)?);
             }
             ready.push(own);
         }
@@ -224,8 +221,7 @@ impl Executor {
         let pipelines = self.gpu.pipelines(&shaders)?;
         let ready = dispatches.iter().zip(pipelines).map(|(dispatch, pipeline)| {
             let label = pipeline.shader.label();
-            let group = self.binder.bind(&label, &pipeline, &dispatch.operands, &dispatch.params)?;
-            Ok(Ready { pipeline, group, grid: dispatch.grid.map(|n| n as u32), step: 0 })
+            Ready::new(&mut self.binder, &label, pipeline, dispatch, 0)
         });
         let ready = ready.collect::<Result<_, GpuError>>()?;
         self.binder.flush()?;
@@ -376,6 +372,17 @@ impl Executor {
 }
 
 impl Ready {
+    fn new(
+        binder: &mut Binder,
+        label: &str,
+        pipeline: Arc<Pipeline>,
+        dispatch: &lower::Dispatch<'_>,
+        step: usize,
+    ) -> Result<Self, GpuError> {
+        let group = binder.bind(label, &pipeline, &dispatch.operands, &dispatch.params)?;
+        Ok(Self { pipeline, group, grid: dispatch.grid.map(|n| n as u32), step })
+    }
+
     pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
         pass.set_pipeline(&self.pipeline.compute);
         pass.set_bind_group(0, &self.group, &[]);

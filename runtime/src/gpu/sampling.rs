@@ -101,18 +101,17 @@ impl DeviceRun {
 
         let variants = exec.variants();
         let grid = flat(variants.machine.class, elements);
-        let mut feed = Vec::new();
-        let mut guidance = Vec::new();
-        for (i, ports) in ports.iter().enumerate() {
-            let inputs =
+        let own = |shader, operands| own(&step, grid, shader, operands);
+        let feed = ports.iter().map(|ports| {
+            let operands =
                 vec![("x", Operand::Buffer(&x)), ("input", Operand::Slot(ports.x)), ("t", Operand::Slot(ports.t))];
-            feed.push(own(&mut exec, &step, grid, variants.flat(Kernel::Feed), inputs)?);
-            let answers = vec![("answer", Operand::Slot(ports.answer)), ("eps", Operand::Buffer(&eps))];
-            let shader = variants.flat(Kernel::Guidance).flag(Flag::Guided, i == 1);
-            guidance.push(own(&mut exec, &step, grid, shader, answers)?);
-        }
-        let mut update = Vec::new();
-        for noisy in [false, true] {
+            own(variants.flat(Kernel::Feed), operands)
+        });
+        let guidance = ports.iter().enumerate().map(|(i, ports)| {
+            let operands = vec![("answer", Operand::Slot(ports.answer)), ("eps", Operand::Buffer(&eps))];
+            own(variants.flat(Kernel::Guidance).flag(Flag::Guided, i == 1), operands)
+        });
+        let update = [false, true].into_iter().map(|noisy| {
             let mut operands = vec![
                 ("x", Operand::Buffer(&x)),
                 ("eps", Operand::Buffer(&eps)),
@@ -121,8 +120,8 @@ impl DeviceRun {
             ];
             operands.extend(noisy.then_some(("noise", Operand::Buffer(&noise))));
             let shader = Shader::new(Kernel::SamplerStep).constant("WX", variants.flat_width());
-            update.push(own(&mut exec, &step, grid, shader.flag(Flag::Noise, noisy), operands)?);
-        }
+            own(shader.flag(Flag::Noise, noisy), operands)
+        });
         let [low, high] = range;
         let to_u8 = Dispatch {
             shader: Shader::new(Kernel::ToU8).constant("WX", variants.flat_width()),
@@ -130,7 +129,12 @@ impl DeviceRun {
             params: vec![("n", Param::U(elements)), ("low", Param::F(low)), ("scale", Param::F(255.0 / (high - low)))],
             grid: flat(variants.machine.class, elements.div_ceil(4)),
         };
-        let to_u8 = exec.prepare(&[to_u8])?.remove(0);
+        // All at once, so that their pipelines are made side by side.
+        let all: Vec<Dispatch<'_>> = feed.chain(guidance).chain(update).chain([to_u8]).collect();
+        let mut feed = exec.prepare(&all)?;
+        let mut guidance = feed.split_off(ports.len());
+        let mut update = guidance.split_off(ports.len());
+        let to_u8 = update.remove(2);
         let (fresh, host) = (vec![0.0; elements], vec![0.0; elements]);
         let submitted = VecDeque::with_capacity(IN_FLIGHT + 1);
         let run = Self {
@@ -339,14 +343,13 @@ impl DeviceRun {
 
 /// A dispatch whose parameters are the step's.
 fn own<'a>(
-    exec: &mut Executor,
     step: &'a wgpu::Buffer,
     grid: [usize; 3],
     shader: Shader,
     mut operands: Vec<(&'static str, Operand<'a>)>,
-) -> Result<Ready, GpuError> {
+) -> Dispatch<'a> {
     operands.push(("p", Operand::Buffer(step)));
-    exec.prepare(&[Dispatch { shader, operands, params: vec![], grid }]).map(|mut ready| ready.remove(0))
+    Dispatch { shader, operands, params: vec![], grid }
 }
 
 fn bad(word: Option<u32>) -> Option<usize> {
