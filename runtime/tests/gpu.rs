@@ -86,8 +86,8 @@ fn awaited_pictures_are_the_same() {
 
 /// Random f32 weights: with and without guidance and labels, with and without noise.
 ///
-/// Seen red with guidance's halves exchanged, with the noise of draw 0 for every step, and with the estimate not kept in
-/// its range.
+/// Seen red with the two answers of guidance exchanged, with the noise of the step before, without the estimate's upper
+/// bound, and with only the first half of a doubled batch fed.
 #[test]
 fn f32_pictures_are_the_cpus() {
     let Some(gpu) = open() else { return };

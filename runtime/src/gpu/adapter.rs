@@ -228,12 +228,13 @@ mod tests {
         }
     }
 
-    // Seen red with a software adapter ranked before an integrated one.
+    // Seen red with software adapters ranked first, and with them allowed as hardware.
     #[test]
     fn a_software_adapter_is_never_chosen_by_itself() {
         let all = [adapter(0, "cpu"), adapter(1, "integrated"), adapter(2, "discrete")];
         assert_eq!(choose(&all, Choice::Hardware), Ok(2));
         assert_eq!(choose(&all[..2], Choice::Hardware), Ok(1));
+        assert_eq!(choose(&all[..2], Choice::Any), Ok(1));
         assert_eq!(choose(&all, Choice::Software), Ok(0));
         assert_eq!(choose(&all, Choice::Index(1)), Ok(1));
         assert_eq!(choose(&all[..1], Choice::Any), Ok(0));
