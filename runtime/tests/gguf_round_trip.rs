@@ -26,6 +26,7 @@ fn metadata_of_every_kind() {
             MetaValue::Str(v) => assert_eq!(read.str(key), Ok(v.as_str())),
             MetaValue::U32s(v) => assert_eq!(read.u32s(key), Ok(v)),
             MetaValue::F32s(v) => assert_eq!(read.f32s(key), Ok(v)),
+            MetaValue::F64s(v) => assert_eq!(read.f64s(key), Ok(v)),
             MetaValue::Strs(v) => assert_eq!(read.strs(key), Ok(v.iter().map(String::as_str).collect())),
         }
     }
