@@ -27,6 +27,7 @@ enum Command {
     Quantize(QuantizeArgs),
     Eval(crate::eval::cli::EvalArgs),
     Loss(crate::eval::loss::LossArgs),
+    Book(crate::systems::book::BookArgs),
 }
 
 /// Train a diffusion model on labelled pictures (book steps 9, 10.1, 10.4).
@@ -177,6 +178,7 @@ pub fn main() -> i32 {
     let result = match cli.command {
         Command::Ddpm(args) => ddpm(&args),
         Command::Eval(args) => crate::eval::cli::run(&args).map(|()| Ended::Finished),
+        Command::Book(args) => crate::systems::book::run(&args).map(|()| Ended::Finished),
         Command::Loss(args) => crate::eval::loss::run(&args).map(|()| Ended::Finished),
         Command::Quantize(a) => {
             dtype(&a.dtype).and_then(|t| crate::quantize::quantize(&a.model, &a.out, t)).map(|()| Ended::Finished)

@@ -1,3 +1,4 @@
 //! One file a system.
+pub mod book;
 pub mod ddpm;
 pub mod judge;
