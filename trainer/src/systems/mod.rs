@@ -1,3 +1,4 @@
 //! One file a system.
 pub mod ddpm;
 pub mod judge;
+pub mod mixture;
