@@ -2,3 +2,5 @@
 pub mod ddpm;
 pub mod judge;
 pub mod mixture;
+pub mod mvn;
+pub mod normal;

@@ -1,4 +1,5 @@
 //! Gaussian mixtures (book steps 4 and 5): EM for any number of components and columns.
+pub mod density;
 pub mod em;
 mod lanes;
 mod parameters;
