@@ -1,4 +1,5 @@
 //! One file a system.
+pub mod classic;
 pub mod ddpm;
 pub mod judge;
 pub mod mixture;
