@@ -18,5 +18,6 @@ pub mod preview;
 pub mod progress;
 pub mod quantize;
 pub mod report;
+pub mod stats;
 pub mod systems;
 pub mod tensor;
