@@ -8,6 +8,7 @@ pub mod eval;
 pub mod export;
 pub mod fit;
 pub mod import;
+pub mod launch;
 pub mod log;
 pub mod nn;
 pub mod ops;

@@ -1,2 +1,3 @@
 //! Reading training data.
 pub mod idx;
+pub mod loader;

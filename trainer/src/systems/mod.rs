@@ -1,3 +1,7 @@
 //! One file a system.
+pub mod autoencoder;
+pub mod classifier;
 pub mod ddpm;
+pub mod hvae;
 pub mod judge;
+pub mod vae;
