@@ -10,6 +10,7 @@ pub mod fit;
 pub mod import;
 pub mod launch;
 pub mod log;
+pub mod mt19937;
 pub mod nn;
 pub mod ops;
 pub mod optim;

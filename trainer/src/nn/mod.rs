@@ -3,5 +3,6 @@ pub mod book_unet;
 pub mod hvae;
 pub mod judge;
 pub mod layers;
+pub mod mlp;
 pub mod noisy_classifier;
 pub mod vae;
