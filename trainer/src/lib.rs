@@ -19,5 +19,6 @@ pub mod plot;
 pub mod preview;
 pub mod progress;
 pub mod quantize;
+pub mod stats;
 pub mod systems;
 pub mod tensor;

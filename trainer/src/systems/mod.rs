@@ -4,4 +4,5 @@ pub mod classifier;
 pub mod ddpm;
 pub mod hvae;
 pub mod judge;
+pub mod mixture;
 pub mod vae;
