@@ -22,6 +22,9 @@ pub struct Cli {
 #[argh(subcommand)]
 enum Command {
     Ddpm(DdpmArgs),
+    Descent(crate::systems::descent::DescentArgs),
+    Regression(crate::systems::regression::linear::RegressionArgs),
+    Mlp(crate::systems::regression::mlp::MlpArgs),
     Vae(crate::systems::vae::VaeArgs),
     Hvae(crate::systems::hvae::HvaeArgs),
     Classifier(crate::systems::classifier::ClassifierArgs),
@@ -163,6 +166,9 @@ pub fn main() -> i32 {
     let cli: Cli = argh::from_env();
     let result = match cli.command {
         Command::Ddpm(args) => ddpm(&args),
+        Command::Descent(args) => crate::systems::descent::run(&args),
+        Command::Regression(args) => crate::systems::regression::linear::run(&args),
+        Command::Mlp(args) => crate::systems::regression::mlp::run(&args),
         Command::Vae(args) => crate::systems::vae::vae(&args),
         Command::Hvae(args) => crate::systems::hvae::hvae(&args),
         Command::Classifier(args) => crate::systems::classifier::run(&args),

@@ -43,6 +43,12 @@ pub fn model_name(asked: Option<&String>, data: &Path, default: &str) -> String 
     name.unwrap_or_else(|| default.into())
 }
 
+/// The name of a model of a table: as asked for, or that of the file without its extension, or `default`.
+pub fn table_name(asked: Option<&String>, data: Option<&Path>, default: &str) -> String {
+    let stem = data.and_then(Path::file_stem).map(|s| s.to_string_lossy().into_owned());
+    asked.cloned().or(stem).unwrap_or_else(|| default.into())
+}
+
 /// The command line, for the record.
 pub fn command_line() -> String {
     std::env::args().collect::<Vec<_>>().join(" ")
@@ -70,10 +76,17 @@ pub fn interruptible() -> Result<Arc<AtomicBool>> {
 /// # Errors
 /// If they are not positive numbers with commas.
 pub fn channels(text: &str, least: usize) -> Result<Vec<usize>> {
+    numbers("--channels", text, least)
+}
+
+/// The positive numbers that an option lists with commas: at least so many.
+///
+/// # Errors
+/// If they are not.
+pub fn numbers(option: &str, text: &str, least: usize) -> Result<Vec<usize>> {
     let list: Option<Vec<usize>> = text.split(',').map(|c| c.trim().parse().ok().filter(|c| *c > 0)).collect();
     list.filter(|l| l.len() >= least).ok_or_else(|| {
-        let what =
-            format!("--channels {text}: expected at least {least} positive numbers with commas, as in 64,128,256");
+        let what = format!("{option} {text}: expected at least {least} positive numbers with commas, as in 64,128,256");
         Error::Usage(what)
     })
 }

@@ -2,6 +2,7 @@
 pub mod autoencoder;
 pub mod book_unet;
 pub mod classifier;
+pub mod numbers;
 
 pub use book_unet::{Description, book_unet};
 

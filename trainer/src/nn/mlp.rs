@@ -4,7 +4,6 @@ use crate::mt19937::Mt19937;
 use crate::ops::Kit;
 use crate::param::{Module, Visitor};
 use crate::tensor::{T2, Tp};
-use dfdx::prelude::*;
 
 /// The network.
 #[derive(Clone)]

@@ -2,7 +2,9 @@
 pub mod autoencoder;
 pub mod classifier;
 pub mod ddpm;
+pub mod descent;
 pub mod hvae;
 pub mod judge;
 pub mod mixture;
+pub mod regression;
 pub mod vae;

@@ -122,5 +122,5 @@ impl From<&VaeArgs> for Asked {
 /// # Errors
 /// Data that cannot be read, settings that make no sense, a loss that is lost.
 pub fn vae(args: &VaeArgs) -> Result<Ended> {
-    run(&args.into(), |device, seed, config| Vae::new(device, seed, config))
+    run(&args.into(), Vae::new)
 }
