@@ -20,5 +20,6 @@ pub mod preview;
 pub mod progress;
 pub mod quantize;
 pub mod stats;
+pub mod report;
 pub mod systems;
 pub mod tensor;

@@ -37,6 +37,14 @@ pub enum FitError {
         /// Its name.
         name: String,
     },
+    /// More columns than the model has.
+    #[error("{found} columns ({names}), but a normal distribution has one: pick it with --columns, or fit an mvn")]
+    Columns {
+        /// Columns of the table.
+        found: usize,
+        /// Their names.
+        names: String,
+    },
     /// More components than rows.
     #[error("{components} components for {rows} rows: -k must be between 1 and the number of rows")]
     TooManyComponents {

@@ -102,11 +102,24 @@ const FAR: f64 = 100.0;
 /// # Errors
 /// If the data do not allow it (see [`FitError`]), or without a floor a component collapses.
 pub fn fit(table: &Table, options: &Options) -> Result<Fit, FitError> {
+    fit_watched(table, options, &mut |_, _, _| {})
+}
+
+/// Fits a mixture; `watch` is told the start (from 0), the number of updates and the step after each E-step.
+///
+/// # Errors
+/// See [`fit`].
+pub fn fit_watched(
+    table: &Table,
+    options: &Options,
+    watch: &mut dyn FnMut(usize, usize, &Step),
+) -> Result<Fit, FitError> {
     let data = start::examine(table, options)?;
     let restarts = if options.start == Start::KMeansPlusPlus { options.restarts.max(1) } else { 1 };
     let mut best: Option<Fit> = None;
     for restart in 0..restarts {
-        let fit = climb(table, options, &data, start::parameters(table, options, &data, restart as u64)?)?;
+        let first = start::parameters(table, options, &data, restart as u64)?;
+        let fit = climb(table, options, &data, first, &mut |iteration, step| watch(restart, iteration, step))?;
         if best.as_ref().is_none_or(|b| fit.mean_log_likelihood() > b.mean_log_likelihood()) {
             best = Some(fit);
         }
@@ -115,7 +128,13 @@ pub fn fit(table: &Table, options: &Options) -> Result<Fit, FitError> {
     best.ok_or(FitError::NotFinite { what: "the likelihood" })
 }
 
-fn climb(table: &Table, options: &Options, data: &start::Data, first: Parameters) -> Result<Fit, FitError> {
+fn climb(
+    table: &Table,
+    options: &Options,
+    data: &start::Data,
+    first: Parameters,
+    watch: &mut dyn FnMut(usize, &Step),
+) -> Result<Fit, FitError> {
     let (n, mut tries) = (table.rows() as f64, 0);
     let mut steps: Vec<Step> = Vec::new();
     let (mut parameters, mut reseeded) = (first, false);
@@ -136,7 +155,9 @@ fn climb(table: &Table, options: &Options, data: &start::Data, first: Parameters
         let next = (!converged && iteration < options.max_iterations)
             .then(|| maximize(table, options, data, &prepared, sums, iteration + 1))
             .transpose()?;
-        steps.push(Step { parameters, mean_log_likelihood: value, reseeded });
+        let step = Step { parameters, mean_log_likelihood: value, reseeded };
+        watch(iteration, &step);
+        steps.push(step);
         let Some((updated, emptied)) = next else { return Ok(Fit { steps, converged }) };
         parameters = updated;
         reseeded = emptied.is_some();
