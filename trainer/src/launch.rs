@@ -2,8 +2,8 @@
 use crate::error::{Error, Result};
 use nijimi_runtime::quant::DType;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// The type of weights that `--type` names.
 ///
@@ -54,21 +54,24 @@ pub fn command_line() -> String {
     std::env::args().collect::<Vec<_>>().join(" ")
 }
 
-/// A flag that Ctrl-C sets; a second Ctrl-C ends the process at once.
+/// The flag that Ctrl-C sets, the same for all runs of a process; a second Ctrl-C ends the process at once.
 ///
 /// # Errors
 /// If the system refuses a handler.
 pub fn interruptible() -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = stop.clone();
-    // Checkpoints appear whole or not at all, so nothing is lost but the steps since.
-    let handler = move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-    };
-    ctrlc::set_handler(handler).map_err(|e| Error::Usage(format!("Ctrl-C cannot be caught: {e}")))?;
-    Ok(stop)
+    static STOP: OnceLock<std::result::Result<Arc<AtomicBool>, String>> = OnceLock::new();
+    let stop = STOP.get_or_init(|| {
+        let stop = Arc::new(AtomicBool::new(false));
+        let flag = stop.clone();
+        // Checkpoints appear whole or not at all, so nothing is lost but the steps since.
+        let handler = move || {
+            if flag.swap(true, Ordering::Relaxed) {
+                std::process::exit(130);
+            }
+        };
+        ctrlc::set_handler(handler).map(|()| stop).map_err(|e| e.to_string())
+    });
+    stop.clone().map_err(|e| Error::Usage(format!("Ctrl-C cannot be caught: {e}")))
 }
 
 /// The channels of a network, as in `64,128,256`: at least so many.

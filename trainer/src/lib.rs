@@ -19,7 +19,7 @@ pub mod plot;
 pub mod preview;
 pub mod progress;
 pub mod quantize;
-pub mod stats;
 pub mod report;
+pub mod stats;
 pub mod systems;
 pub mod tensor;

@@ -42,7 +42,9 @@ pub fn step2(
         Comparison::new("its derivative by sigma, in units of n / sigma", slope[1] * sigma / n as f64),
         Comparison::new("skewness of the data", m.skewness).maybe(known(-0.005657639285787522)).within(1e-9),
         Comparison::new("excess kurtosis", m.excess_kurtosis).maybe(known(-0.035392361976888775)).within(1e-9),
-        Comparison::new("bins by numpy's auto", Histogram::auto(values).counts.len() as f64).maybe(known(85.0)).within(0.0),
+        Comparison::new("bins by numpy's auto", Histogram::auto(values).counts.len() as f64)
+            .maybe(known(85.0))
+            .within(0.0),
     ];
     let share = |count: usize| count as f64 / n as f64;
     for a in at_most {
@@ -60,10 +62,15 @@ pub fn step2(
     report.table("The fit", lines);
 
     let (edges, densities) = bars(values);
-    let chart = || Chart::new("").x_label(if book { "Height(cm)" } else { name.as_str() }).y_label("Probability Density");
+    let chart =
+        || Chart::new("").x_label(if book { "Height(cm)" } else { name.as_str() }).y_label("Probability Density");
     let (from, to) = if book { (150.0, 190.0) } else { around([values.as_slice()]) };
     let curve = linspace(from, to, 1000).into_iter().map(|x| (x, normal.pdf(x)));
-    report.figure("step2-fit", "The data and the fitted normal", &chart().histogram(&edges, &densities, "", 1.0).line(curve, ""))?;
+    report.figure(
+        "step2-fit",
+        "The data and the fitted normal",
+        &chart().histogram(&edges, &densities, "", 1.0).line(curve, ""),
+    )?;
     report.figure("step2-data", "The data", &chart().histogram(&edges, &densities, "", 1.0))?;
     let mut draw = Stream::new(seed, "generated", 0);
     let generated: Vec<f64> = (0..GENERATED).map(|_| normal.sample(&mut draw)).collect();

@@ -61,21 +61,34 @@ pub fn step3(report: &mut Report, table: &Table, fitted: &MultivariateNormal) ->
         "The fit",
         [
             Comparison::new("log-likelihood per row, covariance divided by n", log_likelihood(table, &mle) / n)
-                .maybe(known(-5.932666373130396)).within(1e-9).key(),
+                .maybe(known(-5.932666373130396))
+                .within(1e-9)
+                .key(),
             Comparison::new("the same, divided by n - 1", log_likelihood(table, &unbiased) / n)
-                .maybe(known(-5.9326663739304175)).within(1e-9),
-            Comparison::new("determinant, divided by n", a0.determinant).maybe(known(487.6405777294701)).within(1e-9).key(),
-            Comparison::new("determinant, divided by n - 1", a1.determinant).maybe(known(487.6795913164876)).within(1e-9),
-            Comparison::new("least eigenvalue, divided by n - 1", eigen(0)).maybe(known(12.598403292655494)).within(1e-9),
+                .maybe(known(-5.9326663739304175))
+                .within(1e-9),
+            Comparison::new("determinant, divided by n", a0.determinant)
+                .maybe(known(487.6405777294701))
+                .within(1e-9)
+                .key(),
+            Comparison::new("determinant, divided by n - 1", a1.determinant)
+                .maybe(known(487.6795913164876))
+                .within(1e-9),
+            Comparison::new("least eigenvalue, divided by n - 1", eigen(0))
+                .maybe(known(12.598403292655494))
+                .within(1e-9),
             Comparison::new("greatest eigenvalue", eigen(dim - 1)).maybe(known(38.709634863077525)).within(1e-9),
             Comparison::new("greatest density of the fit", fitted.log_pdf(fitted.mean()).exp()),
         ],
     );
-    let wide = (0..dim).map(|i| format!("cov {}", table.names()[i])).chain((0..dim).map(|i| format!("corr {}", table.names()[i])));
+    let wide = (0..dim)
+        .map(|i| format!("cov {}", table.names()[i]))
+        .chain((0..dim).map(|i| format!("corr {}", table.names()[i])));
     let names: Vec<String> = ["column".to_owned(), "mean".to_owned()].into_iter().chain(wide).collect();
     let line = |i: usize| {
         let row = |m: &[f64]| m[i * dim..(i + 1) * dim].iter().map(|v| number(*v)).collect::<Vec<_>>();
-        [vec![table.names()[i].clone(), number(fitted.mean()[i])], row(fitted.covariance()), row(&a0.correlations)].concat()
+        [vec![table.names()[i].clone(), number(fitted.mean()[i])], row(fitted.covariance()), row(&a0.correlations)]
+            .concat()
     };
     report.columns("Means, covariances of the fit, correlations", names, (0..dim).map(line));
     if dim == 2 { pictures(report, table, fitted, book) } else { Ok(()) }

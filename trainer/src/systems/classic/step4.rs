@@ -75,7 +75,11 @@ pub fn step4(report: &mut Report, table: &Table, parameters: &Parameters, seed: 
                     line("p(4.3, 80)", p(4.3, 80.0), 0.0452081860082869),
                     line("p(3, 67)", p(3.0, 67.0), 0.0001973323486551629),
                     line("p(3.6, 79)", p(3.6, 79.0), 0.009359025752525797),
-                    line("mean log-likelihood of the data", mean_log_likelihood(table, &mixture, 0.0), -4.1593671146696485),
+                    line(
+                        "mean log-likelihood of the data",
+                        mean_log_likelihood(table, &mixture, 0.0),
+                        -4.1593671146696485,
+                    ),
                 ],
             );
         }

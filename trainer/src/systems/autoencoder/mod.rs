@@ -1,18 +1,27 @@
 //! What the variational autoencoders have in common: the task that `fit` trains, and the figures on a test set.
+pub mod evaluate;
+pub mod report;
+
 use crate::data::idx::{LabelledPictures, Split};
 use crate::data::loader::Loader;
 use crate::error::{Error, Result};
 use crate::export::autoencoder::{Description, autoencoder};
 use crate::fit::{At, Ended, FitOptions, Record, StepResult, Task, fit};
 use crate::launch;
-use crate::nn::vae::{Config, Scalar, Terms, kl_standard};
+use crate::nn::vae::{Config, Scalar, Terms};
 use crate::ops::Kit;
 use crate::optim::AdamW;
 use crate::param::{self, Module};
+use crate::plot::{Figure as _, Pictures};
+use crate::report::Report;
 use crate::tensor::{T2, Tp};
 use dfdx::prelude::*;
+use evaluate::{Evaluation, Loaded, evaluate};
+use nijimi_runtime::gguf::{File, Value};
+use nijimi_runtime::model::batch_seeds;
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::rng::Stream;
+use report::Findings;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -35,8 +44,6 @@ pub trait Autoencoder<D: Kit>: Module<D> {
     const LEVELS: usize;
     /// The loss of pictures (n, pixels); `eps` are standard normal, (n, latent) for each level.
     fn objective<T: Tp<D>>(&self, x: T2<D, T>, eps: &[T2<D>], beta: f64) -> (Scalar<D, T>, Terms);
-    /// Mean and log-variance of each level's latent vector given the picture and draws of those above it, (n, latent).
-    fn posteriors(&self, x: T2<D>, eps: &[T2<D>]) -> Vec<(T2<D>, T2<D>)>;
 }
 
 /// The system being fitted.
@@ -113,75 +120,14 @@ impl<D: Kit, M: Autoencoder<D>> Task<D> for Fitting<D, M> {
         autoencoder(&param::state(model, ""), &config, &self.about, record, dtype)
     }
 
-    fn preview(&self, _: &[u8], _: &Path) -> Result<()> {
-        Ok(())
+    fn preview(&self, file: &[u8], path: &Path) -> Result<()> {
+        let pictures = Loaded::open(file)?.sample(&batch_seeds(0, PREVIEW))?;
+        Pictures::new(self.data.width, self.data.height, 1, pictures).columns(8).zoom(2).save(path)
     }
 }
 
-/// A component of a latent vector is active if its divergence is above this, in nats, ...
-pub const ACTIVE_KL: f64 = 0.01;
-/// ... or the variance of its mean over the pictures is above this (Burda et al. 2016).
-pub const ACTIVE_VARIANCE: f64 = 0.01;
-
-/// One level of latent vectors, over a set of pictures.
-#[derive(Clone, Debug)]
-pub struct Level {
-    /// Mean `KL(q || N(0, 1))` of each component, in nats.
-    pub kl: Vec<f64>,
-    /// Variance of each component's mean.
-    pub variance: Vec<f64>,
-}
-
-impl Level {
-    /// Whether each component is used; the others are collapsed to the prior.
-    pub fn active(&self) -> Vec<bool> {
-        let used = |(k, v): (&f64, &f64)| *k > ACTIVE_KL || *v > ACTIVE_VARIANCE;
-        self.kl.iter().zip(&self.variance).map(used).collect()
-    }
-}
-
-/// Figures of a model on a set of pictures.
-#[derive(Clone, Debug)]
-pub struct Evaluation {
-    /// Means over the pictures, with one draw each.
-    pub terms: Terms,
-    /// The levels, that next to the picture first.
-    pub levels: Vec<Level>,
-}
-
-/// Pictures in one pass of an evaluation.
-const PASS: usize = 250;
-
-/// The figures of `model` on all pictures of `data`.
-pub fn evaluate<D: Kit, M: Autoencoder<D>>(device: &D, model: &M, data: &LabelledPictures, seed: u64) -> Evaluation {
-    let latent = model.config().latent;
-    let rows: Vec<u32> = (0..data.len() as u32).collect();
-    let mut terms = Terms::default();
-    // For each level and component: sums of the divergence, the mean, and its square.
-    let mut sums = vec![vec![[0f64; 3]; latent]; M::LEVELS];
-    for (i, rows) in rows.chunks(PASS).enumerate() {
-        let x = pictures(device, data, rows);
-        let eps = draws(device, seed, "evaluation", i as u64, rows.len(), latent, M::LEVELS);
-        let (_, t) = model.objective(x.clone(), &eps, 1.0);
-        let share = rows.len() as f64 / data.len() as f64;
-        terms.reconstruction += t.reconstruction * share;
-        terms.kl += t.kl * share;
-        for (sums, (mu, logvar)) in sums.iter_mut().zip(model.posteriors(x, &eps)) {
-            let (mu, logvar) = (mu.as_vec(), logvar.as_vec());
-            for (j, (kl, mu)) in kl_standard(&mu, &logvar).zip(&mu).enumerate() {
-                let [a, b, c] = &mut sums[j % latent];
-                let mu = f64::from(*mu);
-                (*a, *b, *c) = (*a + kl, *b + mu, *c + mu * mu);
-            }
-        }
-    }
-    let n = data.len() as f64;
-    let level = |sums: Vec<[f64; 3]>| Level {
-        kl: sums.iter().map(|s| s[0] / n).collect(),
-        variance: sums.iter().map(|s| s[2] / n - (s[1] / n).powi(2)).collect(),
-    };
-    Evaluation { terms, levels: sums.into_iter().map(level).collect() }
-}
+/// Pictures of a preview.
+const PREVIEW: usize = 64;
 
 /// What a command line asks for.
 pub struct Asked {
@@ -189,6 +135,10 @@ pub struct Asked {
     pub system: &'static str,
     /// `nijimi.network`.
     pub network: &'static str,
+    /// Title of the report.
+    pub title: &'static str,
+    /// The book's mean loss of each epoch, if the settings are the book's.
+    pub book: Option<&'static [f64]>,
     /// The linear layers, in the file's order.
     pub layers: &'static [&'static str],
     /// Folder with the IDX files.
@@ -225,15 +175,25 @@ pub struct Asked {
     pub variant: String,
 }
 
-/// Trains the network that `model` makes, and prints its figures on the test split if that is beside the training data.
+/// What a run found.
+pub struct Outcome {
+    /// How it ended.
+    pub ended: Ended,
+    /// Figures on the test split; none where there is none, or the run was interrupted.
+    pub evaluation: Option<Evaluation>,
+    /// The report, as it was written.
+    pub report: Option<Report>,
+}
+
+/// Trains the network that `model` makes, and reports the file's figures on the test split if that is beside the training
+/// data.
 ///
 /// # Errors
 /// Data that cannot be read, settings that make no sense, a loss that is lost.
-pub fn run<M: Autoencoder<Cpu>>(a: &Asked, model: impl FnOnce(&Cpu, u64, Config) -> M) -> Result<Ended> {
+pub fn run<M: Autoencoder<Cpu>>(a: &Asked, model: impl FnOnce(&Cpu, u64, Config) -> M) -> Result<Outcome> {
     if a.settings.batch == 0 || a.epochs == 0 || a.hidden == 0 || a.latent == 0 {
         return Err(Error::Usage("--batch, --epochs, --hidden and --latent must be at least 1".into()));
     }
-    launch::threads(Some(a.threads))?;
     let data = LabelledPictures::load(&a.data, Split::Train)?;
     let config = Config { pixels: data.width * data.height, hidden: a.hidden, latent: a.latent };
     let about = Description {
@@ -244,21 +204,14 @@ pub fn run<M: Autoencoder<Cpu>>(a: &Asked, model: impl FnOnce(&Cpu, u64, Config)
         layers: a.layers,
         beta: a.settings.beta,
     };
+    let shaping = (a.system, &a.variant, a.settings, config, &a.adam, a.ema, data.len());
     let options = FitOptions {
         out: a.out.clone(),
         dtype: launch::dtype(&a.dtype)?,
         report: launch::report_folder(a.report.as_ref(), &a.out),
         epochs: a.epochs,
         max_steps: a.max_steps,
-        fingerprint: format!(
-            "{} {} {:?} {config:?} {:?} ema {:?} pictures {}",
-            a.system,
-            a.variant,
-            a.settings,
-            a.adam,
-            a.ema,
-            data.len()
-        ),
+        fingerprint: format!("{shaping:?}"),
         adam: a.adam.clone(),
         ema: a.ema,
         checkpoint_every: Duration::from_secs_f64(a.checkpoint_minutes.max(0.0) * 60.0),
@@ -267,24 +220,58 @@ pub fn run<M: Autoencoder<Cpu>>(a: &Asked, model: impl FnOnce(&Cpu, u64, Config)
     };
     let device = Cpu::default();
     let model = model(&device, a.settings.seed, config);
-    let mut task = Fitting::new(device.clone(), a.settings, about, model, data)?;
+    let mut task = Fitting::new(device, a.settings, about, model, data)?;
     let ended = fit(&mut task, &options, &launch::interruptible()?)?;
-    if ended == Ended::Finished
-        && let Ok(test) = LabelledPictures::load(&a.data, Split::Test)
-    {
-        print_figures(&evaluate(&device, task.model(), &test, a.settings.seed), test.width * test.height);
-    }
-    Ok(ended)
+    let test = LabelledPictures::load(&a.data, Split::Test);
+    let (Ended::Finished, Ok(test)) = (ended, test) else {
+        return Ok(Outcome { ended, evaluation: None, report: None });
+    };
+    let file = std::fs::read(&options.out).map_err(Error::io(&options.out))?;
+    let evaluation = evaluate(&file, &test, a.settings.seed)?;
+    let losses = epoch_losses(&file)?;
+    let findings = Findings {
+        title: a.title,
+        system: a.system,
+        losses: &losses,
+        book: a.book,
+        file: &file,
+        evaluation: &evaluation,
+        pictures: &test,
+    };
+    let report = report::report(&findings)?;
+    report.write(&options.report)?;
+    Ok(Outcome { ended, evaluation: Some(evaluation), report: Some(report) })
 }
 
-fn print_figures(e: &Evaluation, pixels: usize) {
-    let t = &e.terms;
-    println!("test loss (beta 1)      {:.4}", t.loss(1.0));
-    println!("  reconstruction        {:.4}", t.reconstruction);
-    println!("  divergence, nats      {:.4}", t.kl);
-    println!("test -ELBO, nats        {:.4}", t.negative_elbo(pixels));
-    for (i, level) in e.levels.iter().enumerate() {
-        let active = level.active().iter().filter(|a| **a).count();
-        println!("active of z{}            {active} of {}", i + 1, level.kl.len());
+/// The mean losses that a file records.
+fn epoch_losses(file: &[u8]) -> Result<Vec<f64>> {
+    let file = File::new_checked(file).map_err(nijimi_runtime::Error::from)?;
+    Ok(match file.get("nijimi.train.epoch_losses") {
+        Some(Value::Array(a)) => {
+            a.iter().filter_map(|v| if let Value::F32(v) = v { Some(f64::from(v)) } else { None }).collect()
+        }
+        _ => Vec::new(),
+    })
+}
+
+/// Runs a command: as [`run`], and the figures to stdout.
+///
+/// # Errors
+/// As [`run`].
+pub fn command<M: Autoencoder<Cpu>>(a: &Asked, model: impl FnOnce(&Cpu, u64, Config) -> M) -> Result<Ended> {
+    launch::threads(Some(a.threads))?;
+    let outcome = run(a, model)?;
+    if let Some(e) = &outcome.evaluation {
+        println!("test reconstruction     {:.4}", e.terms.reconstruction);
+        println!("test divergence, nats   {:.4}", e.terms.kl);
+        println!("test loss               {:.4}", e.terms.loss(1.0));
+        if let Some(t) = &e.surrogate {
+            println!("  with the surrogate    {:.4}", t.loss(1.0));
+        }
+        for (i, level) in e.levels.iter().enumerate() {
+            let active = level.active().iter().filter(|a| **a).count();
+            println!("active components of z{} {active} of {}", i + 1, level.kl.len());
+        }
     }
+    Ok(outcome.ended)
 }
