@@ -22,8 +22,10 @@
 //! }
 //! ```
 
+mod classifier;
 mod engine;
 mod error;
+mod guided;
 mod hvae;
 mod info;
 mod load;
@@ -33,7 +35,9 @@ mod run;
 mod session;
 mod vae;
 
+pub use classifier::{Classifier, ClassifierInfo, ClassifierSession};
 pub use error::{ModelError, RequestError};
+pub use guided::{ClassifierGuided, GuidedRequest, GuidedRun};
 pub use hvae::{Hvae, HvaeSession};
 pub use info::{Defaults, Info};
 pub use network::{Evaluator, Network};

@@ -1,8 +1,14 @@
 //! One file a system.
 pub mod book;
+pub mod autoencoder;
 pub mod classic;
+pub mod classifier;
 pub mod ddpm;
+pub mod descent;
+pub mod hvae;
 pub mod judge;
 pub mod mixture;
 pub mod mvn;
 pub mod normal;
+pub mod regression;
+pub mod vae;
