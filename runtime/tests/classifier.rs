@@ -10,7 +10,7 @@ use common::{file, gradient, log_probabilities, network};
 use nijimi_runtime::Error;
 use nijimi_runtime::gguf::{File, MetaValue};
 use nijimi_runtime::graph::{Graph, GraphError, Shape};
-use nijimi_runtime::model::{Classifier, ClassifierSession, ModelError, RequestError, SessionOptions};
+use nijimi_runtime::model::{Classifier, ClassifierSession, ModelError, Network, RequestError, SessionOptions};
 use nijimi_runtime::quant::DType;
 
 const BATCH: usize = 3;
@@ -159,6 +159,62 @@ fn refusals_say_why() {
     let error = refused("nijimi.image.channels", 3u32.into()).to_string();
     assert_eq!(error, "nijimi.image.channels is 3, must be 1, as the network's");
     assert!(refused("nijimi.system", "ddpm".into()).to_string().contains("this version runs classifier"));
+}
+
+/// A value that is used twice, kernels with and without zeros around the picture, and a linear layer on pixels: what the
+/// classifier does not have.
+#[test]
+fn gradients_go_every_way_that_they_can() {
+    let build = |labels: bool| {
+        let mut g = Graph::new();
+        let x = g.input("x", Shape::new(1, 8, 8, 3)).unwrap();
+        let a = g.conv2d("a", x, 5, [5, 1, 1], true).unwrap();
+        let a = g.relu("a.relu", a).unwrap();
+        let b = g.conv2d("b", x, 5, [3, 1, 0], true).unwrap();
+        let sum = g.add("sum", a, b).unwrap();
+        let c = g.linear("c", sum, 5, false).unwrap();
+        let c = g.add("skip", c, sum).unwrap();
+        let c = g.max_pool2("pool", c).unwrap();
+        let c = g.conv2d("head", c, 6, [3, 1, 0], true).unwrap();
+        let logs = g.log_softmax("logs", c).unwrap();
+        if labels {
+            let ids = g.input_ids("labels", 1);
+            let y = g.log_probability_gradient("gradient", c, ids, x).unwrap();
+            g.output("y", y).unwrap();
+        } else {
+            g.output("y", logs).unwrap();
+        }
+        g
+    };
+    let graphs = || vec![build(false), build(true)];
+    let made = autoencoder::write(Vec::new(), &graphs()[..1], DType::F32);
+    let network = Network::load(&File::new_checked(&made.bytes).unwrap(), graphs()).unwrap();
+    let mut evaluator = network.evaluator(graphs(), &options()).unwrap();
+    let mut x = singles(&normals(4, 0, 8 * 8 * 3));
+    evaluator.evaluate(1, &[("x", &x)], &[Some(2)]).unwrap();
+    let found = evaluator.output("y").unwrap().to_vec();
+    let largest = found.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+    const STEP: f32 = 1.0 / 256.0;
+    for (i, found) in found.iter().enumerate() {
+        let own = x[i];
+        let [high, low] = [own + STEP, own - STEP].map(|v| {
+            x[i] = v;
+            evaluator.evaluate(0, &[("x", &x)], &[]).unwrap();
+            evaluator.output("y").unwrap()[2]
+        });
+        x[i] = own;
+        let slope = (high - low) / (2.0 * STEP);
+        assert!((found - slope).abs() <= 0.02 * largest, "{i}: {found} {slope}");
+    }
+
+    let error = evaluator.evaluate(0, &[("z", &x)], &[]).unwrap_err().to_string();
+    assert_eq!(error, "no input \"z\": the graph has x");
+    let error = evaluator.evaluate(0, &[], &[]).unwrap_err().to_string();
+    assert_eq!(error, "no input \"x\": the graph needs it, so give it");
+    let error = evaluator.evaluate(1, &[("x", &x)], &[]).unwrap_err().to_string();
+    assert_eq!(error, "number of ids is 0, must be 1 to 1");
+    assert!(evaluator.evaluate(2, &[], &[]).is_err() && evaluator.output("none").is_err());
+    assert!(network.evaluator(vec![build(false)], &options()).is_err());
 }
 
 #[test]
