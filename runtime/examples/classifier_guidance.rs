@@ -35,8 +35,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         while run.step()?.is_some() {}
         pictures.extend(run.to_u8()?);
         let logs = judge.log_probabilities(run.pictures(), classifier.info().first_timestep)?;
-        let sure: Vec<String> =
-            logs.chunks_exact(classifier.info().labels.len()).map(|logs| format!("{:.3}", logs[id as usize].exp())).collect();
+        let sure: Vec<String> = logs
+            .chunks_exact(classifier.info().labels.len())
+            .map(|logs| format!("{:.3}", logs[id as usize].exp()))
+            .collect();
         println!("gamma {gamma}: p({label}) = {}", sure.join(" "));
     }
     let network = &pipeline.info().network;
