@@ -30,6 +30,7 @@ enum Command {
     Classifier(crate::systems::classifier::ClassifierArgs),
     Quantize(QuantizeArgs),
     Eval(crate::eval::cli::EvalArgs),
+    Guided(crate::eval::guided::GuidedArgs),
     Loss(crate::eval::loss::LossArgs),
 }
 
@@ -171,8 +172,9 @@ pub fn main() -> i32 {
         Command::Mlp(args) => crate::systems::regression::mlp::run(&args),
         Command::Vae(args) => crate::systems::vae::vae(&args),
         Command::Hvae(args) => crate::systems::hvae::hvae(&args),
-        Command::Classifier(args) => crate::systems::classifier::run(&args),
+        Command::Classifier(args) => crate::systems::classifier::command(&args),
         Command::Eval(args) => crate::eval::cli::run(&args).map(|()| Ended::Finished),
+        Command::Guided(args) => crate::eval::guided::run(&args).map(|()| Ended::Finished),
         Command::Loss(args) => crate::eval::loss::run(&args).map(|()| Ended::Finished),
         Command::Quantize(a) => launch::dtype(&a.dtype)
             .and_then(|t| crate::quantize::quantize(&a.model, &a.out, t))
