@@ -21,6 +21,9 @@ pub struct Cli {
 #[derive(FromArgs)]
 #[argh(subcommand)]
 enum Command {
+    Normal(crate::systems::normal::NormalArgs),
+    Mvn(crate::systems::mvn::MvnArgs),
+    Mixture(crate::systems::mixture::cli::MixtureArgs),
     Ddpm(DdpmArgs),
     Descent(crate::systems::descent::DescentArgs),
     Regression(crate::systems::regression::linear::RegressionArgs),
@@ -173,6 +176,9 @@ pub fn main() -> i32 {
         Command::Vae(args) => crate::systems::vae::vae(&args),
         Command::Hvae(args) => crate::systems::hvae::hvae(&args),
         Command::Classifier(args) => crate::systems::classifier::command(&args),
+        Command::Normal(args) => crate::systems::normal::run(&args).map(|()| Ended::Finished),
+        Command::Mvn(args) => crate::systems::mvn::run(&args).map(|()| Ended::Finished),
+        Command::Mixture(args) => crate::systems::mixture::cli::run(&args).map(|()| Ended::Finished),
         Command::Eval(args) => crate::eval::cli::run(&args).map(|()| Ended::Finished),
         Command::Guided(args) => crate::eval::guided::run(&args).map(|()| Ended::Finished),
         Command::Loss(args) => crate::eval::loss::run(&args).map(|()| Ended::Finished),

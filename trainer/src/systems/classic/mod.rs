@@ -1,5 +1,6 @@
 //! What the systems of few numbers (book steps 1 to 5) share: their data, and their reports.
 mod book;
+pub mod file;
 pub mod step1;
 pub mod step2;
 pub mod step3;
