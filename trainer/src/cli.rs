@@ -35,6 +35,7 @@ enum Command {
     Eval(crate::eval::cli::EvalArgs),
     Guided(crate::eval::guided::GuidedArgs),
     Loss(crate::eval::loss::LossArgs),
+    Book(crate::systems::book::BookArgs),
 }
 
 /// Train a diffusion model on labelled pictures (book steps 9, 10.1, 10.4).
@@ -181,6 +182,7 @@ pub fn main() -> i32 {
         Command::Mixture(args) => crate::systems::mixture::cli::run(&args).map(|()| Ended::Finished),
         Command::Eval(args) => crate::eval::cli::run(&args).map(|()| Ended::Finished),
         Command::Guided(args) => crate::eval::guided::run(&args).map(|()| Ended::Finished),
+        Command::Book(args) => crate::systems::book::run(&args).map(|()| Ended::Finished),
         Command::Loss(args) => crate::eval::loss::run(&args).map(|()| Ended::Finished),
         Command::Quantize(a) => launch::dtype(&a.dtype)
             .and_then(|t| crate::quantize::quantize(&a.model, &a.out, t))

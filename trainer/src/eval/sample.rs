@@ -43,7 +43,15 @@ impl Model {
     /// If the file cannot be read, or is no model.
     pub fn open(path: &Path) -> Result<Self> {
         let mapped = MappedFile::open(path).map_err(nijimi_runtime::Error::from)?;
-        let load = || Pipeline::load(&File::new_checked(mapped.bytes())?);
+        Self::of(mapped.bytes(), path)
+    }
+
+    /// Loads the bytes of a file that is called `path` in errors.
+    ///
+    /// # Errors
+    /// If they are no model.
+    pub fn of(bytes: &[u8], path: &Path) -> Result<Self> {
+        let load = || Pipeline::load(&File::new_checked(bytes)?);
         // The runtime knows bytes only; the user wants to know which file.
         load().map(Self).map_err(|e| Error::data(path, e.to_string()))
     }

@@ -1,4 +1,5 @@
 //! One file a system.
+pub mod book;
 pub mod autoencoder;
 pub mod classic;
 pub mod classifier;
