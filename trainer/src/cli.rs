@@ -33,6 +33,7 @@ enum Command {
     Classifier(crate::systems::classifier::ClassifierArgs),
     Quantize(QuantizeArgs),
     Eval(crate::eval::cli::EvalArgs),
+    Guided(crate::eval::guided::GuidedArgs),
     Loss(crate::eval::loss::LossArgs),
     Book(crate::systems::book::BookArgs),
 }
@@ -170,16 +171,17 @@ pub fn main() -> i32 {
     let cli: Cli = argh::from_env();
     let result = match cli.command {
         Command::Ddpm(args) => ddpm(&args),
-        Command::Normal(args) => crate::systems::normal::run(&args).map(|()| Ended::Finished),
-        Command::Mvn(args) => crate::systems::mvn::run(&args).map(|()| Ended::Finished),
-        Command::Mixture(args) => crate::systems::mixture::cli::run(&args).map(|()| Ended::Finished),
         Command::Descent(args) => crate::systems::descent::run(&args),
         Command::Regression(args) => crate::systems::regression::linear::run(&args),
         Command::Mlp(args) => crate::systems::regression::mlp::run(&args),
         Command::Vae(args) => crate::systems::vae::vae(&args),
         Command::Hvae(args) => crate::systems::hvae::hvae(&args),
-        Command::Classifier(args) => crate::systems::classifier::run(&args),
+        Command::Classifier(args) => crate::systems::classifier::command(&args),
+        Command::Normal(args) => crate::systems::normal::run(&args).map(|()| Ended::Finished),
+        Command::Mvn(args) => crate::systems::mvn::run(&args).map(|()| Ended::Finished),
+        Command::Mixture(args) => crate::systems::mixture::cli::run(&args).map(|()| Ended::Finished),
         Command::Eval(args) => crate::eval::cli::run(&args).map(|()| Ended::Finished),
+        Command::Guided(args) => crate::eval::guided::run(&args).map(|()| Ended::Finished),
         Command::Book(args) => crate::systems::book::run(&args).map(|()| Ended::Finished),
         Command::Loss(args) => crate::eval::loss::run(&args).map(|()| Ended::Finished),
         Command::Quantize(a) => launch::dtype(&a.dtype)

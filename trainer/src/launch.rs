@@ -1,5 +1,6 @@
 //! What the commands that fit a system have in common: threads, folders, types of weights, and Ctrl-C.
 use crate::error::{Error, Result};
+use nijimi_runtime::gguf::{File, Value};
 use nijimi_runtime::quant::DType;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -107,4 +108,18 @@ pub fn labels(list: Option<&str>, count: usize) -> Result<Vec<String>> {
         return Ok(labels);
     }
     Err(Error::Usage(format!("--labels names {} labels, the data has {count}", labels.len())))
+}
+
+/// The mean losses of the epochs that a weight file records.
+///
+/// # Errors
+/// If it is none.
+pub fn epoch_losses(file: &[u8]) -> Result<Vec<f64>> {
+    let file = File::new_checked(file).map_err(nijimi_runtime::Error::from)?;
+    Ok(match file.get("nijimi.train.epoch_losses") {
+        Some(Value::Array(a)) => {
+            a.iter().filter_map(|v| if let Value::F32(v) = v { Some(f64::from(v)) } else { None }).collect()
+        }
+        _ => Vec::new(),
+    })
 }

@@ -2,7 +2,7 @@
 use crate::error::{Error, Result};
 use nijimi_runtime::gguf::{File, MappedFile};
 use nijimi_runtime::model::{Info, Pipeline, Request, Session, SessionOptions, batch_seeds};
-use nijimi_runtime::sampler::Method;
+use nijimi_runtime::sampler::{Method, Sampler};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::time::Instant;
@@ -73,6 +73,14 @@ impl Model {
     /// As of the runtime's.
     pub fn session(&self, options: &SessionOptions) -> Result<Session> {
         Ok(self.0.session(options)?)
+    }
+
+    /// A sampler of the model's noise levels.
+    ///
+    /// # Errors
+    /// As of the runtime's.
+    pub fn sampler(&self, method: Method, steps: usize) -> Result<Sampler> {
+        Ok(self.0.sampler(method, steps)?)
     }
 
     /// The labels' names; none for an unconditional model.

@@ -17,7 +17,6 @@ use crate::report::Report;
 use crate::tensor::{T2, Tp};
 use dfdx::prelude::*;
 use evaluate::{Evaluation, Loaded, evaluate};
-use nijimi_runtime::gguf::{File, Value};
 use nijimi_runtime::model::batch_seeds;
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::rng::Stream;
@@ -228,7 +227,7 @@ pub fn run<M: Autoencoder<Cpu>>(a: &Asked, model: impl FnOnce(&Cpu, u64, Config)
     };
     let file = std::fs::read(&options.out).map_err(Error::io(&options.out))?;
     let evaluation = evaluate(&file, &test, a.settings.seed)?;
-    let losses = epoch_losses(&file)?;
+    let losses = launch::epoch_losses(&file)?;
     let findings = Findings {
         title: a.title,
         system: a.system,
@@ -241,17 +240,6 @@ pub fn run<M: Autoencoder<Cpu>>(a: &Asked, model: impl FnOnce(&Cpu, u64, Config)
     let report = report::report(&findings)?;
     report.write(&options.report)?;
     Ok(Outcome { ended, evaluation: Some(evaluation), report: Some(report) })
-}
-
-/// The mean losses that a file records.
-fn epoch_losses(file: &[u8]) -> Result<Vec<f64>> {
-    let file = File::new_checked(file).map_err(nijimi_runtime::Error::from)?;
-    Ok(match file.get("nijimi.train.epoch_losses") {
-        Some(Value::Array(a)) => {
-            a.iter().filter_map(|v| if let Value::F32(v) = v { Some(f64::from(v)) } else { None }).collect()
-        }
-        _ => Vec::new(),
-    })
 }
 
 /// Runs a command: as [`run`], and the figures to stdout.

@@ -1,4 +1,6 @@
 //! The book's step 10.3: a classifier of noised pictures, for classifier guidance. Dhariwal and Nichol 2021.
+pub mod evaluate;
+
 use crate::data::idx::{LabelledPictures, Split};
 use crate::data::loader::Loader;
 use crate::error::{Error, Result};
@@ -11,9 +13,11 @@ use crate::nn::noisy_classifier::{Config, NoisyClassifier};
 use crate::ops::Kit;
 use crate::optim::AdamW;
 use crate::param;
+use crate::report::Report;
 use crate::tensor::{T2, T4};
 use argh::FromArgs;
 use dfdx::prelude::*;
+use evaluate::{Bin, accuracy_by_t};
 use nijimi_runtime::cpu::position_encoding;
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::rng::Stream;
@@ -232,56 +236,47 @@ impl<D: Kit> Task<D> for Classifier<D> {
         noisy_classifier(&param::state(model, ""), &config, &about, record, dtype)
     }
 
+    /// A classifier draws nothing; its report is made at the end.
     fn preview(&self, _: &[u8], _: &Path) -> Result<()> {
         Ok(())
     }
 }
 
-/// Bins of t in which accuracy is reported.
-pub const BINS: usize = 10;
-/// Pictures in one pass of an evaluation.
-const PASS: usize = 250;
-
-/// Share of the pictures of `data` that `model` recognizes, for each of [`BINS`] equal ranges of t, t uniform in each.
-pub fn accuracy_by_t<D: Kit>(
-    device: &D,
-    model: &NoisyClassifier<D>,
-    noising: &Noising,
-    data: &LabelledPictures,
-    seed: u64,
-) -> Vec<f64> {
-    let rows: Vec<u32> = (0..data.len() as u32).collect();
-    let width = noising.alpha_bars.len().div_ceil(BINS);
-    let bin = |bin: usize| {
-        let range = bin * width..((bin + 1) * width).min(noising.alpha_bars.len());
-        let mut right = 0;
-        for (pass, rows) in rows.chunks(PASS).enumerate() {
-            let key = |i: usize| ((bin * data.len()) + pass * PASS + i) as u64;
-            let level =
-                |i| range.start + Stream::new(seed, "evaluation timestep", key(i)).below(range.len() as u64) as usize;
-            let levels: Vec<usize> = (0..rows.len()).map(level).collect();
-            let noise = |i: usize| Stream::new(seed, "evaluation noise", key(i));
-            let (x, time) = noising.pictures(device, data, rows, &levels, noise);
-            let logits = model.eval(x, &time).as_vec();
-            let best = |l: &[f32]| (0..l.len()).max_by(|a, b| l[*a].total_cmp(&l[*b])).unwrap_or(0);
-            let said = logits.chunks_exact(model.config().label_count).map(best);
-            right += said.zip(rows).filter(|(s, r)| *s == usize::from(data.labels[**r as usize])).count();
+/// Runs the command: as [`run`], with the threads asked for, and accuracy to stdout.
+///
+/// # Errors
+/// As [`run`].
+pub fn command(a: &ClassifierArgs) -> Result<Ended> {
+    launch::threads(a.threads)?;
+    let outcome = run(a)?;
+    if let Some(bins) = &outcome.accuracy {
+        println!("recognized of the test pictures, by t");
+        for b in bins {
+            println!("  t {:>4} to {:>4}  {:6.2} %", b.first, b.last, 100.0 * b.accuracy);
         }
-        right as f64 / data.len() as f64
-    };
-    (0..BINS).map(bin).collect()
+    }
+    Ok(outcome.ended)
 }
 
-/// Runs the command.
+/// What a run found.
+pub struct Outcome {
+    /// How it ended.
+    pub ended: Ended,
+    /// Accuracy on the test split by t; none where there is none, or the run was interrupted.
+    pub accuracy: Option<Vec<Bin>>,
+    /// The report, as it was written.
+    pub report: Option<Report>,
+}
+
+/// Trains, and reports the file's accuracy on the test split if that is beside the training data.
 ///
 /// # Errors
 /// Data that cannot be read, settings that make no sense, a loss that is lost.
-pub fn run(a: &ClassifierArgs) -> Result<Ended> {
+pub fn run(a: &ClassifierArgs) -> Result<Outcome> {
     if a.batch == 0 || a.epochs == 0 || a.noise_steps < 2 || a.time_dim == 0 {
         let what = "--batch, --epochs and --time-dim must be at least 1, --noise-steps at least 2";
         return Err(Error::Usage(what.into()));
     }
-    launch::threads(a.threads)?;
     let data = LabelledPictures::load(&a.data, Split::Train)?;
     let count = usize::from(*data.labels.iter().max().unwrap_or(&0)) + 1;
     let labels = launch::labels(a.labels.as_deref(), count)?;
@@ -311,20 +306,13 @@ pub fn run(a: &ClassifierArgs) -> Result<Ended> {
     let device = Cpu::default();
     let mut task = Classifier::new(device.clone(), settings, name, labels, channels, a.time_dim, data)?;
     let ended = fit(&mut task, &options, &launch::interruptible()?)?;
-    if ended == Ended::Finished
-        && let Ok(test) = LabelledPictures::load(&a.data, Split::Test)
-    {
-        let noising = Noising::new(&settings, a.time_dim)?;
-        println!("accuracy on {} test pictures by t", test.len());
-        let width = a.noise_steps.div_ceil(BINS);
-        for (i, share) in accuracy_by_t(&device, task.model(), &noising, &test, a.seed).iter().enumerate() {
-            println!(
-                "  t {:>4} to {:>4}  {:6.2} %",
-                i * width + 1,
-                ((i + 1) * width).min(a.noise_steps),
-                100.0 * share
-            );
-        }
-    }
-    Ok(ended)
+    let test = LabelledPictures::load(&a.data, Split::Test);
+    let (Ended::Finished, Ok(test)) = (ended, test) else {
+        return Ok(Outcome { ended, accuracy: None, report: None });
+    };
+    let file = std::fs::read(&options.out).map_err(Error::io(&options.out))?;
+    let bins = accuracy_by_t(&file, &test, test.len())?;
+    let report = evaluate::report(&file, &launch::epoch_losses(&file)?, &bins, &test)?;
+    report.write(&options.report)?;
+    Ok(Outcome { ended, accuracy: Some(bins), report: Some(report) })
 }
