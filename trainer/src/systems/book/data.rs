@@ -107,7 +107,7 @@ mod tests {
             let (pixels, labels): (Vec<u8>, Vec<u8>) = ((0..n * 6).collect(), (0..n).collect());
             write_idx(&folder, stem, [n.into(), 2, 3], &pixels, &labels).expect("IDX files");
         }
-        let path = std::path::PathBuf::new;
+        let path = PathBuf::new;
         let (heights, height_weight, faithful, flower) = (path(), path(), path(), path());
         let digits = folder.clone();
         let all = Sources { heights, height_weight, faithful, flower, digits, made_up: false, fingerprint: "".into() };
