@@ -184,7 +184,7 @@ fn annealed_langevin_reaches_every_mode() {
     let levels = Noised::levels(&data, &s).unwrap();
     let mut stream = Stream::new(2, "walk", 0);
     let mut x: Vec<f64> = (0..2000).map(|_| stream.normal_f64()).collect();
-    annealed_langevin(&s, 1000, 0.2, 4, &mut stream, &mut x, |t, x, out| {
+    annealed_langevin(&s, 1000, 0.5, 2, &mut stream, &mut x, |t, x, out| {
         // Independent points: one at a time.
         x.chunks_exact(1).zip(out.chunks_exact_mut(1)).for_each(|(x, out)| levels[t].score(x, out));
     })
@@ -215,7 +215,7 @@ fn probability_flow_converges_at_its_order() {
     assert!(error(Solver::Heun, 250) < 1e-4 && error(Solver::Heun, 250) < 0.1 * error(Solver::Euler, 250));
 }
 
-/// Noise becomes the mixture, through the exact score. Seen red with the score's sign turned.
+/// Noise becomes the mixture, through the exact score. Seen red with the sign of the score turned in Heun's average.
 #[test]
 fn probability_flow_draws_the_mixture() {
     let (s, data) = (book(), toy());
