@@ -1,8 +1,11 @@
 //! Normals in one and several dimensions against the reference's figures, and the three commands from data to file.
 #[allow(dead_code)]
+#[path = "common/book.rs"]
+mod book;
+#[allow(dead_code)]
 mod common;
 
-use common::{Folder, book};
+use common::Folder;
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::rng::Stream;
 use nijimi_trainer::data::table::Table;
@@ -121,7 +124,7 @@ fn train(arguments: &[&str]) -> Output {
 fn clumps(rows: usize) -> String {
     let mut draw = Stream::new(8, "rows", 0);
     let row = |i: usize| {
-        let far = if i % 3 == 0 { 10.0 } else { 0.0 };
+        let far = if i.is_multiple_of(3) { 10.0 } else { 0.0 };
         format!("{},{}\n", far + draw.normal_f64(), 2.0 * far - draw.normal_f64())
     };
     "a,b\n".to_owned() + &(0..rows).map(row).collect::<String>()

@@ -10,6 +10,7 @@ use argh::FromArgs;
 use nalgebra::{DMatrix, SymmetricEigen};
 use nijimi_runtime::dist::MultivariateNormal;
 use std::path::PathBuf;
+use std::time::Instant;
 
 /// The normal with a table's mean and covariance: the most likely one, whose sums are divided by n, or with the unbiased
 /// covariance, divided by n - 1.
@@ -90,11 +91,14 @@ pub struct MvnArgs {
 /// # Errors
 /// If the data do not allow it, or a file cannot be written.
 pub fn run(a: &MvnArgs) -> Result<()> {
+    let begin = Instant::now();
     let table = classic::load(&a.data, a.columns.as_deref(), a.names.as_deref())?;
+    let read = begin.elapsed().as_secs_f64();
     let normal = fit(&table, a.unbiased)?;
+    let fitted = begin.elapsed().as_secs_f64() - read;
     let total = log_likelihood(&table, &normal);
     let (dim, n) = (table.dim(), table.rows() as f64);
-    println!("{n} rows of {}", table.names().join(", "));
+    println!("{n} rows of {}; read in {read:.3} s, fitted in {fitted:.3} s", table.names().join(", "));
     println!("mean {:?}", normal.mean());
     println!("covariance (divided by {})", if a.unbiased { "n - 1" } else { "n" });
     normal.covariance().chunks_exact(dim).for_each(|row| println!("  {row:?}"));

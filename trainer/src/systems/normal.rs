@@ -9,6 +9,7 @@ use crate::systems::mixture::check;
 use argh::FromArgs;
 use nijimi_runtime::dist::Normal;
 use std::path::PathBuf;
+use std::time::Instant;
 
 /// The most likely normal for a table of one column: its mean, and the root of the mean squared deviation (divided by n).
 ///
@@ -80,13 +81,16 @@ pub struct NormalArgs {
 /// # Errors
 /// If the data do not allow it, or a file cannot be written.
 pub fn run(a: &NormalArgs) -> Result<()> {
+    let begin = Instant::now();
     let table = classic::load(&a.data, a.columns.as_deref(), a.names.as_deref())?;
+    let read = begin.elapsed().as_secs_f64();
     let normal = fit(&table)?;
+    let fitted = begin.elapsed().as_secs_f64() - read;
     let values = &table.columns()[0];
     let (n, name) = (table.rows() as f64, &table.names()[0]);
     let total = log_likelihood(values, normal.mean(), normal.sigma());
     let slope = gradient(values, normal.mean(), normal.sigma());
-    println!("{n} values of {name}");
+    println!("{n} values of {name}; read in {read:.3} s, fitted in {fitted:.3} s");
     println!("mu {}, sigma {} (divided by n)", normal.mean(), normal.sigma());
     println!("log-likelihood {total}, {} per value; gradient {:.1e}, {:.1e}", total / n, slope[0], slope[1]);
     a.at_most.iter().for_each(|x| println!("P({name} <= {x}) = {}", normal.cdf(*x)));

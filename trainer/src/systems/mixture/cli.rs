@@ -104,9 +104,11 @@ pub fn run(a: &MixtureArgs) -> Result<()> {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
         pool.map_err(|e| Error::Usage(format!("-t {threads}: {e}")))?;
     }
+    let begin = Instant::now();
     let table = classic::load(&a.data, a.columns.as_deref(), a.names.as_deref())?;
     let options = options(a, table.dim())?;
-    println!("{} rows of {}", table.rows(), table.names().join(", "));
+    let read = begin.elapsed().as_secs_f64();
+    println!("{} rows of {}; read in {read:.3} s", table.rows(), table.names().join(", "));
     let as_book = a.init == "book";
     println!(
         "updates  mean log-likelihood  seconds{}",
