@@ -1,14 +1,14 @@
 //! Fitting a multivariate normal distribution (book step 3).
-use crate::checkpoint::write_atomic;
 use crate::data::table::Table;
 use crate::error::Result;
 use crate::report::Report;
 use crate::stats::covariance;
-use crate::systems::classic::{self, file::About};
+use crate::systems::classic;
 use crate::systems::mixture::{Shape, check};
 use argh::FromArgs;
 use nalgebra::{DMatrix, SymmetricEigen};
 use nijimi_runtime::dist::MultivariateNormal;
+use nijimi_runtime::model::Law;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -105,15 +105,8 @@ pub fn run(a: &MvnArgs) -> Result<()> {
     let anatomy = anatomy(&normal);
     println!("determinant {}, eigenvalues {:?}", anatomy.determinant, anatomy.eigenvalues);
     println!("log-likelihood {total}, {} per row", total / n);
-    let about = About {
-        name: classic::model_name(&a.out, a.name.as_deref()),
-        columns: table.names().to_vec(),
-        command: classic::command(),
-        rows: table.rows(),
-        mean_log_likelihood: total / n,
-    };
-    write_atomic(&a.out, &classic::file::mvn(&normal, &about)?)?;
-    let mut report = Report::new(about.name);
+    let name = classic::write(&a.out, a.name.as_deref(), Law::Mvn(normal.clone()), &table, total / n)?;
+    let mut report = Report::new(name);
     classic::step3::step3(&mut report, &table, &normal)?;
     if a.basics {
         classic::step3::surfaces(&mut report)?;

@@ -1,13 +1,13 @@
 //! Fitting a normal distribution (book step 2).
-use crate::checkpoint::write_atomic;
 use crate::data::table::Table;
 use crate::error::Result;
 use crate::report::Report;
 use crate::stats::{FitError, Moments, sum};
-use crate::systems::classic::{self, file::About};
+use crate::systems::classic;
 use crate::systems::mixture::check;
 use argh::FromArgs;
 use nijimi_runtime::dist::Normal;
+use nijimi_runtime::model::Law;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -95,15 +95,8 @@ pub fn run(a: &NormalArgs) -> Result<()> {
     println!("log-likelihood {total}, {} per value; gradient {:.1e}, {:.1e}", total / n, slope[0], slope[1]);
     a.at_most.iter().for_each(|x| println!("P({name} <= {x}) = {}", normal.cdf(*x)));
     a.above.iter().for_each(|x| println!("P({name} > {x}) = {}", normal.survival(*x)));
-    let about = About {
-        name: classic::model_name(&a.out, a.name.as_deref()),
-        columns: table.names().to_vec(),
-        command: classic::command(),
-        rows: table.rows(),
-        mean_log_likelihood: total / n,
-    };
-    write_atomic(&a.out, &classic::file::normal(&normal, &about)?)?;
-    let mut report = Report::new(about.name);
+    let name = classic::write(&a.out, a.name.as_deref(), Law::Normal(normal), &table, total / n)?;
+    let mut report = Report::new(name);
     if a.basics {
         classic::step1::step1(&mut report, a.seed)?;
     }
