@@ -6,8 +6,9 @@ mod book;
 mod common;
 
 use common::Folder;
+use nijimi_runtime::dist::MultivariateNormal;
 use nijimi_runtime::gguf::File;
-use nijimi_runtime::model::Numbers;
+use nijimi_runtime::model::{Law, Numbers};
 use nijimi_runtime::rng::Stream;
 use nijimi_trainer::data::table::Table;
 use nijimi_trainer::error::Error;
@@ -198,4 +199,28 @@ fn faults_of_the_data_are_told_in_one_line() {
     let start = path("start.txt");
     std::fs::write(folder.join("start.txt"), "0.5 1\n0.5 2\n").expect("starting values");
     refused("1\n2\n3\n4\n5\n7\n", &["mixture", "--init", &start], "component 1: 2 numbers, expected 3");
+}
+
+/// The files under `weights/` are the fits of the book's data.
+#[test]
+fn the_shipped_weights_are_the_books_fits() {
+    let load = |name: &str| {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../weights").join(name);
+        let bytes = std::fs::read(path).expect("a shipped file");
+        Numbers::load(&File::new_checked(&bytes).expect("GGUF")).expect("a system of numbers")
+    };
+    let Law::Normal(heights) = load("heights.gguf").law().clone() else { panic!("not a normal") };
+    book::close(&[heights.mean()], "h.mean_fsum", 1e-9);
+    book::close(&[heights.sigma()], "h.std0", 1e-9);
+    let Law::Mvn(both) = load("height-weight.gguf").law().clone() else { panic!("not an mvn") };
+    book::close(both.mean(), "hw.mean", 1e-9);
+    book::close(both.covariance(), "hw.cov0_mle", 1e-9);
+    let faithful = load("faithful.gguf");
+    assert_eq!(faithful.columns(), ["eruption", "waiting"]);
+    let Law::Mixture(mixture) = faithful.law() else { panic!("not a mixture") };
+    book::close(mixture.weights(), "em.conv.phis", 1e-9);
+    let all =
+        |f: fn(&MultivariateNormal) -> &[f64]| mixture.components().iter().flat_map(f).copied().collect::<Vec<_>>();
+    book::close(&all(MultivariateNormal::mean), "em.conv.mus", 1e-9);
+    book::close(&all(MultivariateNormal::covariance), "em.conv.covs", 1e-9);
 }
