@@ -1,6 +1,6 @@
 //! One file a system.
-pub mod book;
 pub mod autoencoder;
+pub mod book;
 pub mod classic;
 pub mod classifier;
 pub mod ddpm;

@@ -64,7 +64,7 @@ fn counts(report: &mut Report) {
 }
 
 fn samples(report: &mut Report, ladder: &Ladder, model: &Model) -> Result<()> {
-    let defaults = model.info().defaults.clone();
+    let defaults = model.info().defaults;
     let steps = if ladder.quick { QUICK_STEPS.min(defaults.steps) } else { defaults.steps };
     let (width, height, channels) = model.size();
     let names = model.labels();
