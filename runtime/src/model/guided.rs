@@ -67,14 +67,13 @@ impl ClassifierGuided {
         if a.range != b.range {
             return Err(pair("values", format!("{:?}", a.range), format!("{:?}", b.range)).into());
         }
-        let [levels, others] = [a.schedule.alpha_bars(), b.schedule.alpha_bars()];
-        if levels.len() != others.len() {
-            let [a, b] = [levels, others].map(|levels| format!("{} levels", levels.len()));
-            return Err(pair("noise", a, b).into());
+        let [levels, others] = [a.schedule.steps(), b.schedule.steps()];
+        if levels != others {
+            return Err(pair("noise", format!("{levels} levels"), format!("{others} levels")).into());
         }
-        if let Some(i) = levels.iter().zip(others).position(|(a, b)| (a - b).abs() > SAME_LEVEL) {
-            let [a, b] = [levels, others].map(|levels| format!("alpha_bar[{i}] = {}", levels[i]));
-            return Err(pair("noise", a, b).into());
+        let level = |t: usize| (a.schedule.alpha_bar(t), b.schedule.alpha_bar(t));
+        if let Some((t, (a, b))) = (1..=levels).map(|t| (t, level(t))).find(|(_, (a, b))| (a - b).abs() > SAME_LEVEL) {
+            return Err(pair("noise", format!("alpha_bar({t}) = {a}"), format!("{b}")).into());
         }
         let (batch, picture) = (diffusion.batch().min(classifier.batch()), diffusion.picture());
         let values = || vec![0.0; batch * picture];
