@@ -1,8 +1,8 @@
 //! EM against the reference's figures on Old Faithful.
 #[allow(dead_code)]
-mod common;
+#[path = "common/book.rs"]
+mod book;
 
-use common::book;
 use nijimi_trainer::data::table::Table;
 use nijimi_trainer::systems::mixture::density::{hard_counts, mean_log_likelihood};
 use nijimi_trainer::systems::mixture::{Fit, Options, Parameters, Start, Step, fit};

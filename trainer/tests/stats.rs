@@ -1,8 +1,8 @@
 //! Statistics against numpy's figures on the book's data.
 #[allow(dead_code)]
-mod common;
+#[path = "common/book.rs"]
+mod book;
 
-use common::book;
 use nijimi_runtime::rng::Stream;
 use nijimi_trainer::stats::{Histogram, Moments, covariance, ks_test, quantile, sum, uniform_means, uniform_sums};
 

@@ -1,15 +1,16 @@
 //! Fitting a multivariate normal distribution (book step 3).
-use crate::checkpoint::write_atomic;
 use crate::data::table::Table;
 use crate::error::Result;
 use crate::report::Report;
 use crate::stats::covariance;
-use crate::systems::classic::{self, file::About};
+use crate::systems::classic;
 use crate::systems::mixture::{Shape, check};
 use argh::FromArgs;
 use nalgebra::{DMatrix, SymmetricEigen};
 use nijimi_runtime::dist::MultivariateNormal;
+use nijimi_runtime::model::Law;
 use std::path::PathBuf;
+use std::time::Instant;
 
 /// The normal with a table's mean and covariance: the most likely one, whose sums are divided by n, or with the unbiased
 /// covariance, divided by n - 1.
@@ -90,26 +91,22 @@ pub struct MvnArgs {
 /// # Errors
 /// If the data do not allow it, or a file cannot be written.
 pub fn run(a: &MvnArgs) -> Result<()> {
+    let begin = Instant::now();
     let table = classic::load(&a.data, a.columns.as_deref(), a.names.as_deref())?;
+    let read = begin.elapsed().as_secs_f64();
     let normal = fit(&table, a.unbiased)?;
+    let fitted = begin.elapsed().as_secs_f64() - read;
     let total = log_likelihood(&table, &normal);
     let (dim, n) = (table.dim(), table.rows() as f64);
-    println!("{n} rows of {}", table.names().join(", "));
+    println!("{n} rows of {}; read in {read:.3} s, fitted in {fitted:.3} s", table.names().join(", "));
     println!("mean {:?}", normal.mean());
     println!("covariance (divided by {})", if a.unbiased { "n - 1" } else { "n" });
     normal.covariance().chunks_exact(dim).for_each(|row| println!("  {row:?}"));
     let anatomy = anatomy(&normal);
     println!("determinant {}, eigenvalues {:?}", anatomy.determinant, anatomy.eigenvalues);
     println!("log-likelihood {total}, {} per row", total / n);
-    let about = About {
-        name: classic::model_name(&a.out, a.name.as_deref()),
-        columns: table.names().to_vec(),
-        command: classic::command(),
-        rows: table.rows(),
-        mean_log_likelihood: total / n,
-    };
-    write_atomic(&a.out, &classic::file::mvn(&normal, &about)?)?;
-    let mut report = Report::new(about.name);
+    let name = classic::write(&a.out, a.name.as_deref(), Law::Mvn(normal.clone()), &table, total / n)?;
+    let mut report = Report::new(name);
     classic::step3::step3(&mut report, &table, &normal)?;
     if a.basics {
         classic::step3::surfaces(&mut report)?;

@@ -1,14 +1,15 @@
 //! Fitting a normal distribution (book step 2).
-use crate::checkpoint::write_atomic;
 use crate::data::table::Table;
 use crate::error::Result;
 use crate::report::Report;
 use crate::stats::{FitError, Moments, sum};
-use crate::systems::classic::{self, file::About};
+use crate::systems::classic;
 use crate::systems::mixture::check;
 use argh::FromArgs;
 use nijimi_runtime::dist::Normal;
+use nijimi_runtime::model::Law;
 use std::path::PathBuf;
+use std::time::Instant;
 
 /// The most likely normal for a table of one column: its mean, and the root of the mean squared deviation (divided by n).
 ///
@@ -80,26 +81,22 @@ pub struct NormalArgs {
 /// # Errors
 /// If the data do not allow it, or a file cannot be written.
 pub fn run(a: &NormalArgs) -> Result<()> {
+    let begin = Instant::now();
     let table = classic::load(&a.data, a.columns.as_deref(), a.names.as_deref())?;
+    let read = begin.elapsed().as_secs_f64();
     let normal = fit(&table)?;
+    let fitted = begin.elapsed().as_secs_f64() - read;
     let values = &table.columns()[0];
     let (n, name) = (table.rows() as f64, &table.names()[0]);
     let total = log_likelihood(values, normal.mean(), normal.sigma());
     let slope = gradient(values, normal.mean(), normal.sigma());
-    println!("{n} values of {name}");
+    println!("{n} values of {name}; read in {read:.3} s, fitted in {fitted:.3} s");
     println!("mu {}, sigma {} (divided by n)", normal.mean(), normal.sigma());
     println!("log-likelihood {total}, {} per value; gradient {:.1e}, {:.1e}", total / n, slope[0], slope[1]);
     a.at_most.iter().for_each(|x| println!("P({name} <= {x}) = {}", normal.cdf(*x)));
     a.above.iter().for_each(|x| println!("P({name} > {x}) = {}", normal.survival(*x)));
-    let about = About {
-        name: classic::model_name(&a.out, a.name.as_deref()),
-        columns: table.names().to_vec(),
-        command: classic::command(),
-        rows: table.rows(),
-        mean_log_likelihood: total / n,
-    };
-    write_atomic(&a.out, &classic::file::normal(&normal, &about)?)?;
-    let mut report = Report::new(about.name);
+    let name = classic::write(&a.out, a.name.as_deref(), Law::Normal(normal), &table, total / n)?;
+    let mut report = Report::new(name);
     if a.basics {
         classic::step1::step1(&mut report, a.seed)?;
     }

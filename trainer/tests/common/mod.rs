@@ -1,6 +1,4 @@
 //! A tiny data set in a folder of its own.
-pub mod book;
-
 use nijimi_runtime::rng::Stream;
 use std::path::{Path, PathBuf};
 

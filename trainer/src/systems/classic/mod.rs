@@ -1,6 +1,5 @@
 //! What the systems of few numbers (book steps 1 to 5) share: their data, and their reports.
 mod book;
-pub mod file;
 pub mod step1;
 pub mod step2;
 pub mod step3;
@@ -9,9 +8,12 @@ pub mod step5;
 
 pub use book::BookData;
 
+use crate::checkpoint::write_atomic;
 use crate::data::table::Table;
 use crate::error::{Error, Result};
 use crate::stats::Histogram;
+use nijimi_runtime::gguf::MetaValue;
+use nijimi_runtime::model::{About, Law, Numbers};
 use std::path::{Path, PathBuf};
 
 /// Reads the columns of a file that were asked for, under the names that were given.
@@ -34,16 +36,21 @@ pub fn report_folder(out: &Path, report: Option<&Path>) -> PathBuf {
     report.map_or_else(beside, Path::to_path_buf)
 }
 
-/// The name of the model: as asked for, else the weight file's without its extension.
-#[must_use]
-pub fn model_name(out: &Path, name: Option<&str>) -> String {
-    name.map_or_else(|| out.file_stem().unwrap_or_default().to_string_lossy().into_owned(), str::to_owned)
-}
-
-/// The command as it was given, for the file's record.
-#[must_use]
-pub fn command() -> String {
-    std::env::args().collect::<Vec<_>>().join(" ")
+/// Writes a fitted law's weight file; returns the model's name: `name`, else the file's without its extension.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn write(out: &Path, name: Option<&str>, law: Law, table: &Table, mean_log_likelihood: f64) -> Result<String> {
+    let of_file = || out.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let name = name.map_or_else(of_file, str::to_owned);
+    let about = About { name: name.clone(), license: String::new(), columns: table.names().to_vec() };
+    let record: [(&str, MetaValue); 3] = [
+        ("command", std::env::args().collect::<Vec<_>>().join(" ").into()),
+        ("rows", (table.rows() as u64).into()),
+        ("mean_log_likelihood", mean_log_likelihood.into()),
+    ];
+    write_atomic(out, &Numbers::new(law, about)?.to_file(&record)?)?;
+    Ok(name)
 }
 
 /// The densities of a histogram by numpy's rule, for a chart.

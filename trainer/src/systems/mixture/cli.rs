@@ -1,12 +1,12 @@
 //! The command `nijimi-train mixture`.
 use super::density::{hard_counts, mean_log_likelihood};
 use super::{Options, Parameters, Shape, Start, fit_watched};
-use crate::checkpoint::write_atomic;
 use crate::data::table::Table;
 use crate::error::{Error, Result};
 use crate::report::Report;
-use crate::systems::classic::{self, file::About, step5::BOOK_EPSILON};
+use crate::systems::classic::{self, step5::BOOK_EPSILON};
 use argh::FromArgs;
+use nijimi_runtime::model::Law;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -104,9 +104,11 @@ pub fn run(a: &MixtureArgs) -> Result<()> {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
         pool.map_err(|e| Error::Usage(format!("-t {threads}: {e}")))?;
     }
+    let begin = Instant::now();
     let table = classic::load(&a.data, a.columns.as_deref(), a.names.as_deref())?;
     let options = options(a, table.dim())?;
-    println!("{} rows of {}", table.rows(), table.names().join(", "));
+    let read = begin.elapsed().as_secs_f64();
+    println!("{} rows of {}; read in {read:.3} s", table.rows(), table.names().join(", "));
     let as_book = a.init == "book";
     println!(
         "updates  mean log-likelihood  seconds{}",
@@ -148,15 +150,9 @@ pub fn run(a: &MixtureArgs) -> Result<()> {
         }
         Err(e) => println!("no single normal beside it: {e}"),
     }
-    let about = About {
-        name: classic::model_name(&a.out, a.name.as_deref()),
-        columns: table.names().to_vec(),
-        command: classic::command(),
-        rows: table.rows(),
-        mean_log_likelihood: fit.mean_log_likelihood(),
-    };
-    write_atomic(&a.out, &classic::file::mixture(p, &about)?)?;
-    let mut report = Report::new(about.name);
+    let name =
+        classic::write(&a.out, a.name.as_deref(), Law::Mixture(p.mixture()?), &table, fit.mean_log_likelihood())?;
+    let mut report = Report::new(name);
     let is_book = classic::BookData::of(&table) == Some(classic::BookData::OldFaithful);
     let shown = if is_book { Parameters::book_rounded() } else { p.clone() };
     classic::step4::step4(&mut report, &table, &shown, a.seed)?;

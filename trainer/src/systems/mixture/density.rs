@@ -1,8 +1,9 @@
 //! Densities of a mixture over data: the bound of EM, hard assignments, and why the likelihood has no maximum.
 use super::parameters::Parameters;
+use super::pass::Prepared;
 use crate::data::table::Table;
 use crate::error::Result;
-use crate::stats::sum;
+use crate::stats::{FitError, sum};
 use nijimi_runtime::dist::{Mixture, MultivariateNormal};
 use rayon::prelude::*;
 
@@ -19,9 +20,11 @@ impl Parameters {
     }
 }
 
+/// Rows of a task.
+const ROWS: usize = 4096;
+
 /// The sum of a function of each row.
 pub(crate) fn sum_over(table: &Table, f: impl Fn(&[f64]) -> f64 + Sync) -> f64 {
-    const ROWS: usize = 4096;
     let starts: Vec<usize> = (0..table.rows()).step_by(ROWS).collect();
     let part = |from: &usize| {
         let mut row = vec![0.0; table.dim()];
@@ -43,18 +46,33 @@ pub fn mean_log_likelihood(table: &Table, mixture: &Mixture, epsilon: f64) -> f6
     sum_over(table, log) / table.rows() as f64
 }
 
+/// The log-likelihood of a table, by EM's kernel: threaded and in vectors.
+///
+/// # Errors
+/// If a covariance is not positive definite.
+pub fn log_likelihood(table: &Table, parameters: &Parameters) -> Result<f64> {
+    let prepared = Prepared::new(parameters, false)
+        .map_err(|k| FitError::Start(format!("component {}: the covariance is not positive definite", k + 1)))?;
+    Ok(prepared.sums(table, &parameters.means).log_likelihood)
+}
+
 /// Number of rows to which each component is the most likely, the first one where several are.
 #[must_use]
 pub fn hard_counts(table: &Table, mixture: &Mixture) -> Vec<usize> {
-    let mut counts = vec![0; mixture.weights().len()];
-    let (mut row, mut logs) = (vec![0.0; table.dim()], vec![0.0; counts.len()]);
-    for i in 0..table.rows() {
-        table.row(i, &mut row);
-        mixture.log_joint(&row, &mut logs);
-        let best = (1..logs.len()).fold(0, |best, k| if logs[k] > logs[best] { k } else { best });
-        counts[best] += 1;
-    }
-    counts
+    let (k, rows) = (mixture.weights().len(), table.rows());
+    let starts: Vec<usize> = (0..rows).step_by(ROWS).collect();
+    let part = |from: &usize| {
+        let (mut counts, mut row, mut logs) = (vec![0; k], vec![0.0; table.dim()], vec![0.0; k]);
+        for i in *from..(from + ROWS).min(rows) {
+            table.row(i, &mut row);
+            mixture.log_joint(&row, &mut logs);
+            let best = (1..k).fold(0, |best, k| if logs[k] > logs[best] { k } else { best });
+            counts[best] += 1;
+        }
+        counts
+    };
+    let add = |a: Vec<usize>, b: Vec<usize>| a.iter().zip(&b).map(|(a, b)| a + b).collect();
+    starts.par_iter().map(part).reduce(|| vec![0; k], add)
 }
 
 /// `ln p(x)` as the sum of a bound and what it lacks (book step 5.3).
@@ -94,7 +112,7 @@ pub fn collapse(table: &Table, parameters: &Parameters, row: usize, sigmas: &[f6
     table.row(row, &mut p.means[..dim]);
     let value = |sigma: &f64| {
         (0..dim * dim).for_each(|at| p.covariances[at] = if at % (dim + 1) == 0 { sigma * sigma } else { 0.0 });
-        Ok(mean_log_likelihood(table, &p.mixture()?, 0.0))
+        Ok(log_likelihood(table, &p)? / table.rows() as f64)
     };
     sigmas.iter().map(value).collect()
 }
