@@ -22,8 +22,8 @@ const ERUPTIONS: usize = 272;
 /// Steps of a digit: few, so that thousands take minutes.
 const STEPS: usize = 5;
 /// Digits to train on and to test with.
-const COUNTS: [usize; 2] = [2000, 400];
-const QUICK_COUNTS: [usize; 2] = [480, 120];
+const COUNTS: [usize; 2] = [10_000, 2000];
+const QUICK_COUNTS: [usize; 2] = [2000, 400];
 /// Digits drawn at once.
 const BATCH: usize = 40;
 
