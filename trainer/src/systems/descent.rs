@@ -5,6 +5,8 @@ use crate::export::numbers;
 use crate::fit::{Ended, Record};
 use crate::launch;
 use crate::ops::Kit;
+use crate::plot::{Chart, Grid, linspace, tab10};
+use crate::report::{Comparison, Report};
 use crate::tensor::Tp;
 use argh::FromArgs;
 use dfdx::prelude::*;
@@ -18,6 +20,9 @@ pub struct DescentArgs {
     /// the file to write: the path
     #[argh(option)]
     out: PathBuf,
+    /// folder of the report (default: the weight file's name without its extension, with -report)
+    #[argh(option)]
+    report: Option<PathBuf>,
     /// steps (default 10000)
     #[argh(option, default = "10_000")]
     iterations: u64,
@@ -119,7 +124,70 @@ pub fn run(a: &DescentArgs) -> Result<Ended> {
         ..Record::default()
     };
     write_atomic(&a.out, &numbers::descent(&a.name, "rosenbrock", f64::from(a.lr), &rows, &record)?)?;
+    report(&device, a, start, &points, &rows)?.write(&launch::report_folder(a.report.as_ref(), &a.out))?;
     Ok(Ended::Finished)
+}
+
+/// What the book's notebook prints, every 1000 steps.
+const BOOK: [[f64; 2]; 11] = [
+    [0.0, 2.0],
+    [0.681_501_507_759_094_2, 0.462_922_990_322_113_04],
+    [0.825_385_749_340_057_4, 0.680_487_155_914_306_6],
+    [0.894_282_758_235_931_4, 0.799_291_133_880_615_2],
+    [0.933_190_405_368_804_9, 0.870_566_070_079_803_5],
+    [0.956_804_692_745_208_7, 0.915_297_865_867_614_7],
+    [0.971_698_224_544_525_1, 0.944_082_260_131_835_9],
+    [0.981_303_691_864_013_7, 0.962_881_267_070_770_3],
+    [0.987_584_650_516_51, 0.975_273_311_138_153_1],
+    [0.991_727_650_165_557_9, 0.983_490_526_676_178],
+    [0.994_475_960_731_506_3, 0.988_960_206_508_636_5],
+];
+
+/// The report: the path over the valley, beside the other way's, and the printed points.
+fn report<D: Kit>(
+    device: &D,
+    a: &DescentArgs,
+    start: [f32; 2],
+    points: &[[f32; 2]],
+    rows: &[[f64; 3]],
+) -> Result<Report> {
+    let mut report = Report::new("Gradient descent on Rosenbrock's function (step 6.1)");
+    let other = if a.way == Way::Clean { Way::Book } else { Way::Clean };
+    let compared = descend(device, start, a.lr, a.iterations, other);
+    let wide = |p: &[[f32; 2]]| p.iter().map(|p| (f64::from(p[0]), f64::from(p[1]))).collect::<Vec<_>>();
+    let height = |x0: f64, x1: f64| 100.0 * (x1 - x0 * x0).powi(2) + (x0 - 1.0).powi(2);
+    // The valley is flat and its walls are steep: levels in powers of 10.
+    let levels = (-1..=3).flat_map(|e| [1.0, 3.0].map(|m: f64| m * 10f64.powi(e))).collect();
+    let chart = Chart::new("").x_label("x0").y_label("x1").x_range(-0.5, 1.5).y_range(-0.25, 2.1);
+    let chart = chart.contour(Grid::of(linspace(-0.5, 1.5, 201), linspace(-0.25, 2.1, 201), height), Some(levels));
+    let name = |way: Way| if way == Way::Clean { "clean" } else { "book's: first gradient twice" };
+    let chart = chart.line(wide(&compared), name(other)).colour(tab10(7));
+    let chart = chart.line(wide(points), name(a.way)).colour(tab10(3)).scatter([(1.0, 1.0)], "minimum", 1.0, 36.0);
+    report.figure("path", "The path over contours of the function.", &chart)?;
+    let values = |p: &[[f32; 2]]| {
+        let value = |(i, p): (usize, &(f64, f64))| ((i + 1) as f64, height(p.0, p.1).max(1e-12));
+        wide(p).iter().enumerate().step_by(10).map(value).collect::<Vec<_>>()
+    };
+    let chart = Chart::new("").x_label("step").y_label("value").log_y();
+    let chart =
+        chart.line(values(&compared), name(other)).colour(tab10(7)).line(values(points), name(a.way)).colour(tab10(3));
+    report.figure("value", "The function's value along the path.", &chart)?;
+    let slope = gradient(device, start);
+    let books = start == [0.0, 2.0] && a.lr == 1e-3 && a.way == Way::Book && a.every == 1000 && a.iterations == 10_000;
+    let mut table = vec![
+        Comparison::new("df/dx0 at the start", f64::from(slope[0])).maybe((start == [0.0, 2.0]).then_some(-2.0)),
+        Comparison::new("df/dx1 at the start", f64::from(slope[1])).maybe((start == [0.0, 2.0]).then_some(400.0)),
+    ];
+    for (i, [step, x0, x1]) in rows.iter().enumerate() {
+        let book = |j: usize| BOOK.get(i).filter(|_| books).map(|b| b[j]);
+        let last = i + 1 == rows.len();
+        for (j, x) in [x0, x1].into_iter().enumerate() {
+            let c = Comparison::new(format!("x{j} after {step} steps"), *x).maybe(book(j)).within(1e-5);
+            table.push(if last { c.key() } else { c });
+        }
+    }
+    report.table("The printed path", table);
+    Ok(report)
 }
 
 /// A row of the path: every so many steps, and the last.
@@ -156,22 +224,8 @@ mod tests {
         assert_eq!(y.backward().get(&x).array(), 30.0);
     }
 
-    /// What the book's notebook prints, every 1000 steps.
     #[test]
     fn the_books_path() {
-        const BOOK: [[f64; 2]; 11] = [
-            [0.0, 2.0],
-            [0.681_501_507_759_094_2, 0.462_922_990_322_113_04],
-            [0.825_385_749_340_057_4, 0.680_487_155_914_306_6],
-            [0.894_282_758_235_931_4, 0.799_291_133_880_615_2],
-            [0.933_190_405_368_804_9, 0.870_566_070_079_803_5],
-            [0.956_804_692_745_208_7, 0.915_297_865_867_614_7],
-            [0.971_698_224_544_525_1, 0.944_082_260_131_835_9],
-            [0.981_303_691_864_013_7, 0.962_881_267_070_770_3],
-            [0.987_584_650_516_51, 0.975_273_311_138_153_1],
-            [0.991_727_650_165_557_9, 0.983_490_526_676_178],
-            [0.994_475_960_731_506_3, 0.988_960_206_508_636_5],
-        ];
         let device = Cpu::default();
         assert_eq!(gradient(&device, [0.0, 2.0]), [-2.0, 400.0]);
         let points = descend(&device, [0.0, 2.0], 1e-3, 10_000, Way::Book);

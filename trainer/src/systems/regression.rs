@@ -3,6 +3,7 @@
 pub mod examples;
 pub mod linear;
 pub mod mlp;
+pub mod report;
 #[cfg(test)]
 mod tests;
 

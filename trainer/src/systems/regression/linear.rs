@@ -1,11 +1,13 @@
 //! The book's step 6.2: linear regression, by gradient descent and, beside it, by least squares.
 use super::examples::Examples;
+use super::report::{Book, report};
 use super::{Fitted, Settings, fit, print_losses};
 use crate::error::{Error, Result};
 use crate::fit::{Ended, Record};
 use crate::launch;
 use crate::mt19937::Mt19937;
 use crate::nn::mlp::Mlp;
+use crate::report::Comparison;
 use crate::stats::FitError;
 use argh::FromArgs;
 use dfdx::prelude::Cpu;
@@ -26,6 +28,9 @@ pub struct RegressionArgs {
     /// the weight file to write
     #[argh(option)]
     out: PathBuf,
+    /// folder of the report (default: the weight file's name without its extension, with -report)
+    #[argh(option)]
+    report: Option<PathBuf>,
     /// updates (default 100)
     #[argh(option, default = "100")]
     iterations: u64,
@@ -45,6 +50,24 @@ pub struct RegressionArgs {
     #[argh(option)]
     name: Option<String>,
 }
+
+/// What the book's notebook prints, every 10 updates.
+const BOOK: Book = Book {
+    losses: &[
+        41.897_964_477_539_06,
+        0.224_832_043_051_719_67,
+        0.092_520_810_663_700_1,
+        0.088_801_555_335_521_7,
+        0.086_274_579_167_366_03,
+        0.084_356_747_567_653_66,
+        0.082_900_531_589_984_9,
+        0.081_794_843_077_659_6,
+        0.080_955_304_205_417_63,
+        0.080_317_839_980_125_43,
+        0.079_876_430_332_660_67,
+    ],
+    within: |_| 1e-5,
+};
 
 /// A line in f64.
 #[derive(Clone, Debug)]
@@ -120,5 +143,31 @@ pub fn run(a: &RegressionArgs) -> Result<Ended> {
     };
     let name = launch::table_name(a.name.as_ref(), a.data.as_deref(), "line");
     fitted.write(&a.out, "regression", &name, &examples, &record)?;
+    let own = a.data.is_none() && a.seed == 0 && a.batch.is_none() && a.iterations == 100 && a.lr == 0.1;
+    let mut report =
+        report("Linear regression (step 6.2)", &fitted, &examples, a.every, (own && a.every == 10).then_some(&BOOK))?;
+    let book = |value: f64| own.then_some(value);
+    let named = |what: &str, i: usize| format!("{what} of {}", examples.columns[i]);
+    let mut rows = Vec::new();
+    for (i, (w, best)) in w.iter().zip(&best.slopes).enumerate() {
+        rows.push(
+            Comparison::new(named("slope", i), f64::from(*w)).maybe(book(2.286_359_071_731_567_4)).within(1e-5).key(),
+        );
+        rows.push(
+            Comparison::new(named("slope by least squares,", i), *best)
+                .maybe(book(2.154_005_119_805_082_5))
+                .within(1e-9),
+        );
+    }
+    rows.push(Comparison::new("intercept", f64::from(b)).maybe(book(5.314_485_073_089_6)).within(1e-5).key());
+    rows.push(
+        Comparison::new("intercept by least squares", best.intercept).maybe(book(5.383_873_383_297_894)).within(1e-9),
+    );
+    let mse = best.mean_squared_error;
+    rows.push(
+        Comparison::new("mean squared error by least squares", mse).maybe(book(0.078_306_977_131_405_91)).within(1e-9),
+    );
+    report.table("The line: by gradient descent, and where it goes in the end", rows);
+    report.write(&launch::report_folder(a.report.as_ref(), &a.out))?;
     Ok(Ended::Finished)
 }

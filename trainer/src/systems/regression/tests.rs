@@ -81,19 +81,6 @@ fn linear_regression_prints_the_books_losses() {
 
 #[test]
 fn the_network_prints_the_books_losses() {
-    const BOOK: [f64; 11] = [
-        0.764_345_228_672_027_6,
-        0.236_563_205_718_994_14,
-        0.232_260_763_645_172_12,
-        0.224_414_080_381_393_43,
-        0.210_261_464_118_957_52,
-        0.179_578_796_029_090_88,
-        0.117_984_540_760_517_12,
-        0.084_813_803_434_371_95,
-        0.080_231_092_870_235_44,
-        0.079_685_509_204_864_5,
-        0.079_458_147_287_368_77,
-    ];
     let mut random = Mt19937::new(0);
     let examples = Examples::book_sine(&mut random);
     let mut again = random.clone();
@@ -101,14 +88,14 @@ fn the_network_prints_the_books_losses() {
     let exact = by_hand(&examples, &mut again, 10_000, 0.2);
     // A learning rate of 0.2 is at the edge of stability from about step 6500 on, and rounding grows: there the same descent in
     // f64 is up to 1.1e-3 from the book, and this one 3.3e-5 where it was measured.
-    for (i, (loss, book)) in printed(&fitted, 1000).iter().zip(&BOOK).enumerate() {
+    for (i, (loss, book)) in printed(&fitted, 1000).iter().zip(mlp::BOOK.losses).enumerate() {
         near("loss", *loss, *book, if i <= 6 { 1e-5 } else { 2e-3 });
         if i <= 6 {
             near("loss in f64", *loss, exact[1000 * i], 1e-6);
         }
     }
     assert!(fitted.losses[9_999] < 0.0805, "{}", fitted.losses[9_999]);
-    near("the model's own", fitted.mean_squared_error(&examples), BOOK[10], 2e-3);
+    near("the model's own", fitted.mean_squared_error(&examples), mlp::BOOK.losses[10], 2e-3);
 }
 
 /// The same network and descent in f64, with the gradient by hand: the losses before every update.
