@@ -4,9 +4,12 @@ use core::ops::{Add, Mul, Sub};
 
 /// Two answers of different lengths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the conditional answer has {conditional} values, the unconditional {unconditional}: they must be equal")]
+#[error(
+    "the conditional answer (or the classifier's gradient) has {conditional} values, the unconditional answer \
+         {unconditional}: they must be equal"
+)]
 pub struct GuidanceError {
-    /// Values in the conditional answer.
+    /// Values in the conditional answer, or in the gradient.
     pub conditional: usize,
     /// Values in the unconditional, or guided, answer.
     pub unconditional: usize,
@@ -32,6 +35,24 @@ where
     same_len(eps_c, eps)?;
     for (u, c) in eps.iter_mut().zip(eps_c) {
         *u = *u + guidance_scale * (*c - *u);
+    }
+    Ok(())
+}
+
+/// Classifier guidance in place: `eps -= gamma * sqrt(1 - alpha_bar) * gradient`, `gradient` that of `log p(y|x_t, t)`
+/// with respect to x_t; 0 leaves eps. What the network answers is taken for epsilon; `sigma` is `sqrt(1 - alpha_bar)`.
+///
+/// Dhariwal and Nichol 2021, algorithm 2; "Deep Learning from Scratch 5", step 10.3. One picture or many of one level.
+///
+/// # Errors
+/// Lengths that differ; `eps` is then untouched.
+pub fn classifier<F>(gamma: F, sigma: F, gradient: &[F], eps: &mut [F]) -> Result<(), GuidanceError>
+where
+    F: Copy + Sub<Output = F> + Mul<Output = F>,
+{
+    same_len(gradient, eps)?;
+    for (eps, gradient) in eps.iter_mut().zip(gradient) {
+        *eps = *eps - gamma * sigma * *gradient;
     }
     Ok(())
 }
@@ -91,7 +112,7 @@ mod tests {
     }
 
     /// With exact epsilons, classifier-free guidance is classifier guidance. Seen red with `guidance_scale - 1`, and
-    /// with the roles of the two answers exchanged.
+    /// with the roles of the two answers exchanged; without gamma.
     #[test]
     fn classifier_free_is_classifier_guidance_on_a_mixture() {
         let reference: Value = serde_json::from_str(REFERENCE).unwrap();
@@ -106,7 +127,9 @@ mod tests {
                 for scale in [0.0, 1.0, 3.0, 7.5] {
                     let mut guided = [eps_u];
                     classifier_free(scale, &eps_c[label..=label], &mut guided).unwrap();
-                    close(guided[0], eps_u - scale * schedule.forward(t).1 * gradient[label]);
+                    let mut led = [eps_u];
+                    classifier(scale, schedule.forward(t).1, &gradient[label..=label], &mut led).unwrap();
+                    close(guided[0], led[0]);
                     if (scale, label) == (3.0, 1) {
                         close(guided[0], want["eps_guided_gamma3_y1"].as_f64().unwrap());
                         close(guided[0], want["eps_classifier_guided_gamma3_y1"].as_f64().unwrap());
@@ -137,6 +160,7 @@ mod tests {
         let refused = Err(GuidanceError { conditional: 1, unconditional: 2 });
         assert_eq!(classifier_free(3.0, &[5.0], &mut eps), refused);
         assert_eq!(rescale(0.7, &[5.0], &mut eps), refused);
+        assert_eq!(classifier(1.0, 1.0, &[5.0], &mut eps), refused);
         assert_eq!(eps, [1.0, 2.0]);
     }
 }

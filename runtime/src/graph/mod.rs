@@ -4,6 +4,7 @@
 //! a place in one arena, and each backend executes the resulting list of steps. Operations stand in the order in
 //! which they were added, which is a valid order of execution: an operation reads only values that exist.
 
+mod backward;
 mod build;
 mod error;
 mod op;
@@ -165,8 +166,8 @@ pub enum Derivation {
     /// It is the tensor.
     #[default]
     Stored,
-    /// The layer's transpose as a map: what takes the gradient of its output to that of its input. A matrix is transposed;
-    /// a kernel is turned by 180 degrees, and its input and output channels exchanged.
+    /// The layer's transpose as a map: what takes the gradient of its output to that of its input. A matrix is
+    /// transposed; a kernel is turned by 180 degrees, and its input and output channels exchanged.
     Adjoint,
 }
 

@@ -1,5 +1,5 @@
-//! A classifier of noised pictures, told how noised they are: what guides a diffusion model to a label (Dhariwal and Nichol
-//! 2021, "Diffusion Models Beat GANs on Image Synthesis"; "Deep Learning from Scratch 5", step 10.3).
+//! A classifier of noised pictures, told how noised they are: what guides a diffusion model to a label (Dhariwal and
+//! Nichol 2021, "Diffusion Models Beat GANs on Image Synthesis"; "Deep Learning from Scratch 5", step 10.3).
 
 use super::{NetworkError, range};
 use crate::graph::{Graph, GraphError, Shape, ValueId};
@@ -9,10 +9,10 @@ use alloc::vec::Vec;
 
 /// The classifier's configuration.
 ///
-/// `channels` `[c1, .., cK]` gives the blocks `block1..blockK`, each as the U-Net's (its view of the time vector is added to
-/// its input; two 3x3 convolutions, batch norm folded, ReLU). Pictures halve between blocks by their 2x2 maximum. Then
-/// `head`, a convolution as large as what is left of the picture, to [`Self::HIDDEN`] features, ReLU, and `out`, one logit a
-/// label.
+/// `channels` `[c1, .., cK]` gives the blocks `block1..blockK`, each as the U-Net's (its view of the time vector is
+/// added to its input; two 3x3 convolutions, batch norm folded, ReLU). Pictures halve between blocks by their 2x2
+/// maximum. Then `head`, a convolution as large as what is left of the picture, to [`Self::HIDDEN`] features, ReLU, and
+/// `out`, one logit a label.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NoisyClassifier {
     /// Channels of the picture.
@@ -36,6 +36,12 @@ impl NoisyClassifier {
     pub const TIME: &'static str = "t";
     /// The name of the output of logits, `(n, 1, 1, label_count)`.
     pub const LOGITS: &'static str = "logits";
+    /// The name of the output of logarithms of probabilities, `(n, 1, 1, label_count)`.
+    pub const LOG_PROBABILITIES: &'static str = "log_probabilities";
+    /// The name of the labels' input.
+    pub const LABELS: &'static str = "labels";
+    /// The name of the output of gradients, `(n, h, w, c)`.
+    pub const GRADIENT: &'static str = "gradient";
     /// Features of the head.
     pub const HIDDEN: usize = 128;
 
@@ -69,6 +75,30 @@ impl NoisyClassifier {
     pub fn graph(&self, batch: usize) -> Result<Graph, NetworkError> {
         let (mut g, [_, logits]) = self.build(batch)?;
         g.output(Self::LOGITS, logits)?;
+        Ok(g)
+    }
+
+    /// Pictures and times to logarithms of the labels' probabilities.
+    ///
+    /// # Errors
+    /// As [`Self::graph`].
+    pub fn log_probabilities(&self, batch: usize) -> Result<Graph, NetworkError> {
+        let (mut g, [_, logits]) = self.build(batch)?;
+        let y = g.log_softmax("log_softmax", logits)?;
+        g.output(Self::LOG_PROBABILITIES, y)?;
+        Ok(g)
+    }
+
+    /// Pictures, times and labels to the gradient of each label's log-probability with respect to its picture; zeros
+    /// for a picture without a label.
+    ///
+    /// # Errors
+    /// As [`Self::graph`].
+    pub fn gradient(&self, batch: usize) -> Result<Graph, NetworkError> {
+        let (mut g, [picture, logits]) = self.build(batch)?;
+        let labels = g.input_ids(Self::LABELS, batch);
+        let y = g.log_probability_gradient("gradient", logits, labels, picture)?;
+        g.output(Self::GRADIENT, y)?;
         Ok(g)
     }
 
