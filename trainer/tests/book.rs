@@ -25,7 +25,8 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Seen red with the records' states not compared (a rung that is whole is climbed again), and with the fingerprint left
+/// Seen red with the records' states not compared (a rung that is whole is climbed again), and with the fingerprint
+/// left
 /// out (another seed's rung is taken for this one's).
 #[test]
 fn rungs_are_done_once() {
@@ -64,6 +65,7 @@ fn a_rung_that_fails_stops_no_other() {
     assert!(page.contains("Failed: ") && page.contains("height.txt"), "{page}");
 }
 
+/// Seen red without the look at what is there.
 #[test]
 fn what_others_put_there_is_kept() {
     let folder = Folder::new("book-kept");

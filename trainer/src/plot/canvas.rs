@@ -1,4 +1,5 @@
-//! What figures are drawn on: plotters' bitmap backend on a buffer twice as large, so that edges are smooth after halving.
+//! What figures are drawn on: plotters' bitmap backend on a buffer twice as large, so that edges are smooth after
+//! halving.
 use super::colour::Colour;
 use super::font::Letter;
 use crate::error::{Error, Result};
@@ -316,6 +317,7 @@ mod tests {
         assert_eq!(cut_line((12.0, 12.0), (18.0, 18.0), SQUARE), Some(((12.0, 12.0), (18.0, 18.0))));
     }
 
+    /// Seen red with one edge not cut.
     #[test]
     fn polygons_end_at_the_area() {
         let cut = cut_polygon(&[(0.0, 0.0), (40.0, 0.0), (40.0, 40.0), (0.0, 40.0)], SQUARE);

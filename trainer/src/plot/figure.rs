@@ -96,6 +96,7 @@ mod tests {
         RgbImage::from_pixel(width, height, Rgb([level; 3]))
     }
 
+    /// Seen red with the figures in reverse.
     #[test]
     fn figures_stand_side_by_side() {
         let row = Row::new().with(plain(4, 2, 10)).with(plain(3, 4, 20)).with(plain(2, 2, 30)).columns(2);

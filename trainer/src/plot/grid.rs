@@ -124,7 +124,8 @@ mod tests {
         assert!(pieces.len() > 50 && ends.iter().all(|(p, n)| *n == if border(p) { 1 } else { 2 }), "{ends:?}");
     }
 
-    /// Of two ways through a saddle, the one that keeps the centre's side together.
+    /// Of two ways through a saddle, the one that keeps the centre's side together. Seen red with the two ways
+    /// exchanged.
     #[test]
     fn a_saddle_follows_its_centre() {
         let saddle = |z: [f64; 4]| Grid { x: vec![0.0, 1.0], y: vec![0.0, 1.0], z: z.to_vec() }.contour(0.0);

@@ -1,7 +1,8 @@
 //! Figures of the reports, as PNG. Text is drawn with an 8x8 bitmap font: no font files, the same picture everywhere.
 //!
 //! [`Chart`] has two axes, [`Surface`] three; [`Pictures`] is a grid of samples; [`Row`] puts figures side by side. All
-//! are a [`Figure`], which can be saved as PNG or go into a [`crate::report::Report`]. Colours, ticks and contour levels
+//! are a [`Figure`], which can be saved as PNG or go into a [`crate::report::Report`]. Colours, ticks and contour
+//! levels
 //! are matplotlib's, so that the figures can be compared with the book's.
 mod axes;
 mod canvas;

@@ -210,7 +210,8 @@ impl Pictures {
 mod tests {
     use super::*;
 
-    /// torchvision: `make_grid` of 64 pictures of 28x28 is 242x242 with black around.
+    /// torchvision: `make_grid` of 64 pictures of 28x28 is 242x242 with black around. Seen red with the left padding
+    /// left out.
     #[test]
     fn the_grid_is_make_grids() {
         let grid = Pictures::new(28, 28, 1, vec![1.0; 64 * 784]).zoom(1).render().expect("a grid");
@@ -221,6 +222,7 @@ mod tests {
         assert!(row == expected && column == expected, "{row:?}, {column:?}");
     }
 
+    /// Seen red with every picture stretched as the batch is.
     #[test]
     fn values_are_cut_off_and_stretched() {
         let grid = Pictures::new(2, 1, 1, vec![0.5, 1.7, -1.0, 0.999]);

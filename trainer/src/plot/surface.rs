@@ -234,6 +234,7 @@ mod tests {
     use super::*;
     use crate::plot::grid::arange;
 
+    /// Seen red with strides rounded down.
     #[test]
     fn strides_are_matplotlibs() {
         assert_eq!((Surface::strides(100).len(), Surface::strides(5).len()), (51, 5));
@@ -242,6 +243,7 @@ mod tests {
     }
 
     /// The book's 5x5 paraboloid: three colours of faces, and the nearest corner is drawn over what lies behind it.
+    /// Seen red with one colour for all faces.
     #[test]
     fn a_bowl_has_three_colours() {
         let grid = Grid::of(arange(-2.0, 3.0, 1.0), arange(-2.0, 3.0, 1.0), |x, y| x * x + y * y);

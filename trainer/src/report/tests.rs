@@ -16,6 +16,7 @@ impl Drop for Folder {
     }
 }
 
+/// Seen red with `<` not escaped, and with differences wrong.
 #[test]
 fn a_report_is_a_page_a_record_and_its_figures() {
     let folder = Folder::new("whole");
@@ -54,6 +55,7 @@ fn a_report_is_a_page_a_record_and_its_figures() {
     assert_eq!(image::open(folder.0.join("curve.png")).expect("a picture").width(), 640);
 }
 
+/// Seen red with the notes in reverse.
 #[test]
 fn a_note_is_added_below_the_title() {
     let folder = Folder::new("note");
@@ -69,6 +71,7 @@ fn a_note_is_added_below_the_title() {
     assert!(add_note(&folder.0.join("none"), "").is_err());
 }
 
+/// Seen red with any name allowed.
 #[test]
 fn names_of_figures_are_file_names_and_their_own() {
     let mut report = Report::new("");

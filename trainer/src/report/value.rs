@@ -100,6 +100,7 @@ mod tests {
         assert_eq!(texts, ["172.7025085", "0.5", "-3", "2168784", "4.035829765e-5", "1e12", "0", "NaN"]);
     }
 
+    /// Seen red with a difference that is not divided.
     #[test]
     fn differences_are_relative() {
         let row = Comparison::new("x", 1.1).book(1.0).within(0.2);

@@ -99,6 +99,7 @@ fn missing(folder: &Path, path: &Path) -> Error {
 mod tests {
     use super::*;
 
+    /// Seen red with all of them taken.
     #[test]
     fn few_digits_are_the_first_ones() {
         let folder = std::env::temp_dir().join(format!("nijimi-few-{}", std::process::id()));

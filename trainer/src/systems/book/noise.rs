@@ -111,7 +111,8 @@ pub(super) fn add(report: &mut Report, path: &Path, seed: u64, books: bool) -> R
 mod tests {
     use super::*;
 
-    /// A thousand steps lead where the closed form says: over many values the moments agree.
+    /// A thousand steps lead where the closed form says: over many values the moments agree. Seen red with 1 - beta in
+    /// place of its root.
     #[test]
     fn the_process_follows_its_closed_form() {
         let s = schedule().expect("the book's");

@@ -199,7 +199,8 @@ fn sampling(report: &mut Report, data: &Mixture, s: &Schedule, seed: u64, steps:
 mod tests {
     use super::*;
 
-    /// Both samplers find all parts of the mixture, in about their shares.
+    /// Both samplers find all parts of the mixture, in about their shares. Seen red with 0.7 epsilon, and without
+    /// Langevin's noise.
     #[test]
     fn samples_follow_the_mixture() {
         let (s, data) = (schedule().expect("the book's"), mixture().expect("a mixture"));
