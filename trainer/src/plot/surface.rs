@@ -183,16 +183,14 @@ impl Surface {
         let places = [[middle(0), low[1], low[2]], [high[0], middle(1), low[2]], [high[0], high[1], middle(2)]];
         for (axis, name) in self.names.iter().enumerate() {
             let (x, y) = view.at(places[axis]);
-            let (dx, dy) = Self::outward(axis);
             // Clear of the ticks' texts, which stand to the right of the second and third axes.
             let texts = labels(&axis_ticks(low[axis], high[axis], 6));
             let widest = texts.iter().map(|t| Size::Normal.width(t)).fold(0.0, f64::max);
-            let far = [46.0, 40.0 + widest / 2.0, 24.0 + widest][axis];
-            let at = (x + dx * far, y + dy * far * 0.8);
-            // The vertical axis' name runs along it, so that a long one has room.
+            // The vertical axis' name runs along it; the others begin, or end, beside their ticks, so that long ones have room.
             match axis {
-                2 => canvas.upwards(at, name, Size::Normal, Colour::BLACK),
-                _ => canvas.text(at, name, Size::Normal, Align::Centre, Colour::BLACK),
+                0 => canvas.text((x - 24.0, y + 42.0), name, Size::Normal, Align::Right, Colour::BLACK),
+                1 => canvas.text((x + widest + 28.0, y + 22.0), name, Size::Normal, Align::Left, Colour::BLACK),
+                _ => canvas.upwards((x + widest + 24.0, y), name, Size::Normal, Colour::BLACK),
             }
         }
     }
