@@ -64,7 +64,7 @@ pub struct Step {
 /// A fitted mixture and how it came about.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fit {
-    /// The start and each update; the last one is the result.
+    /// The start and each update, of K (1 + D + D^2) numbers; the last one is the result.
     pub steps: Vec<Step>,
     /// Whether the tolerance was reached.
     pub converged: bool,
