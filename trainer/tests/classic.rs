@@ -17,6 +17,7 @@ use nijimi_trainer::systems::classic::BookData;
 use nijimi_trainer::systems::{mvn, normal};
 use std::process::{Command, Output};
 
+/// Seen red with the logarithm of sigma added instead of subtracted.
 #[test]
 fn the_normal_of_the_heights() {
     let Some(table) = book::table("height.txt") else { return };
@@ -42,6 +43,7 @@ fn made_up() -> Table {
     Table::new(vec!["x".into()], vec![(0..500).map(|_| 7.0 + 3.0 * draw.normal_f64()).collect()])
 }
 
+/// Seen red with either power of sigma one lower.
 #[test]
 fn the_gradient_is_that_of_the_likelihood_and_vanishes_at_the_fit() {
     let table = made_up();
@@ -67,6 +69,7 @@ fn the_gradient_is_that_of_the_likelihood_and_vanishes_at_the_fit() {
     }
 }
 
+/// Seen red with the unbiased covariance divided by n, and with falling eigenvalues.
 #[test]
 fn the_normal_of_heights_and_weights() {
     let Some(table) = book::table("height_weight.txt") else { return };
@@ -92,6 +95,7 @@ fn the_normal_of_heights_and_weights() {
     book::close(head.covariance(), "hw.first500.cov1", 1e-9);
 }
 
+/// Seen red with the checks of columns, constants, rows and singularity each taken out.
 #[test]
 fn what_cannot_be_fitted_is_refused() {
     let columns = |c: &[&[f64]]| {
@@ -132,6 +136,7 @@ fn clumps(rows: usize) -> String {
     "a,b\n".to_owned() + &(0..rows).map(row).collect::<String>()
 }
 
+/// Seen red with the book's numbers beside any data, and with another likelihood in the record.
 #[test]
 fn the_commands_write_files_and_reports() {
     let folder = Folder::new("classic");
@@ -174,6 +179,7 @@ fn the_commands_write_files_and_reports() {
     }
 }
 
+/// Seen red with a negative tolerance let through.
 #[test]
 fn faults_of_the_data_are_told_in_one_line() {
     let folder = Folder::new("classic-faults");
@@ -202,6 +208,8 @@ fn faults_of_the_data_are_told_in_one_line() {
 }
 
 /// The files under `weights/` are the fits of the book's data.
+///
+/// Seen red with the fit at the book's stop in the place of the converged one.
 #[test]
 fn the_shipped_weights_are_the_books_fits() {
     let load = |name: &str| {
