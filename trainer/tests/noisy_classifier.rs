@@ -69,6 +69,7 @@ fn log_softmax(logits: &[f32]) -> Vec<f64> {
     logits.iter().map(|l| f64::from(*l) - sum).collect()
 }
 
+/// Seen red with biases left out of the file.
 #[test]
 fn the_runtime_answers_as_the_trained_network() {
     let folder = Folder::new("classifier");
