@@ -186,7 +186,7 @@ impl Surface {
             // Clear of the ticks' texts, which stand to the right of the second and third axes.
             let texts = labels(&axis_ticks(low[axis], high[axis], 6));
             let widest = texts.iter().map(|t| Size::Normal.width(t)).fold(0.0, f64::max);
-            // The vertical axis' name runs along it; the others begin, or end, beside their ticks, so that long ones have room.
+            // The vertical axis' name runs along it; the others begin, or end, beside their ticks: long ones have room.
             match axis {
                 0 => canvas.text((x - 24.0, y + 42.0), name, Size::Normal, Align::Right, Colour::BLACK),
                 1 => canvas.text((x + widest + 28.0, y + 22.0), name, Size::Normal, Align::Left, Colour::BLACK),

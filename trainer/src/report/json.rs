@@ -27,7 +27,8 @@ pub(super) fn record(report: &Report) -> String {
             Part::Heading(text) => json!({"kind": "heading", "text": text}),
             Part::Text(text) => json!({"kind": "text", "text": text}),
             Part::Comparisons { caption, rows } => {
-                json!({"kind": "comparisons", "caption": caption, "rows": rows.iter().map(comparison).collect::<Vec<_>>()})
+                let rows: Vec<Value> = rows.iter().map(comparison).collect();
+                json!({"kind": "comparisons", "caption": caption, "rows": rows})
             }
             Part::Columns { caption, names, rows } => {
                 json!({"kind": "table", "caption": caption, "columns": names, "rows": rows})

@@ -127,6 +127,8 @@ impl<D: Kit, M: Autoencoder<D>> Task<D> for Fitting<D, M> {
 
 /// Pictures of a preview.
 const PREVIEW: usize = 64;
+/// Pictures of MNIST's training set, which the book's losses are of.
+const MNIST: usize = 60_000;
 
 /// What a command line asks for.
 pub struct Asked {
@@ -219,6 +221,8 @@ pub fn run<M: Autoencoder<Cpu>>(a: &Asked, model: impl FnOnce(&Cpu, u64, Config)
     };
     let device = Cpu::default();
     let model = model(&device, a.settings.seed, config);
+    // Its losses say nothing of other data.
+    let book = a.book.filter(|_| data.len() == MNIST);
     let mut task = Fitting::new(device, a.settings, about, model, data)?;
     let ended = fit(&mut task, &options, &launch::interruptible()?)?;
     let test = LabelledPictures::load(&a.data, Split::Test);
@@ -228,14 +232,8 @@ pub fn run<M: Autoencoder<Cpu>>(a: &Asked, model: impl FnOnce(&Cpu, u64, Config)
     let file = std::fs::read(&options.out).map_err(Error::io(&options.out))?;
     let evaluation = evaluate(&file, &test, a.settings.seed)?;
     let losses = launch::epoch_losses(&file)?;
-    let findings = Findings {
-        title: a.title,
-        losses: &losses,
-        book: a.book,
-        file: &file,
-        evaluation: &evaluation,
-        pictures: &test,
-    };
+    let findings =
+        Findings { title: a.title, losses: &losses, book, file: &file, evaluation: &evaluation, pictures: &test };
     let report = report::report(&findings)?;
     report.write(&options.report)?;
     Ok(Outcome { ended, evaluation: Some(evaluation), report: Some(report) })

@@ -117,7 +117,7 @@ fn sweep(report: &mut Report, model: &Model, settings: impl Fn(f32) -> Settings)
         .columns(SCALES.len())
         .row_labels(names.iter().cloned())
         .column_labels(SCALES.map(|s| s.to_string()));
-    let caption = "Guidance from 0 (left: the label is ignored) through 1 (the label as it was learned) to 8. Each row has \
-                   one label and one seed.";
+    let caption = "Guidance from 0 (left: the label is ignored) through 1 (the label as it was learned) to 8. Each row \
+                   has one label and one seed.";
     report.figure("guidance", caption, &grid)
 }

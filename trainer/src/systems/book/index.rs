@@ -13,8 +13,10 @@ pub(super) const PAGE: &str = "index.html";
 const STYLE: &str = "\
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(19rem, 1fr)); gap: 1rem }
 .card { border: 1px solid var(--line); border-radius: 8px; padding: 0 1rem .6rem; overflow: hidden }
-.card h2 { margin: .8rem 0 .2rem } .card table { font-size: .85rem; margin: .4rem 0 } .card td, .card th { padding: .1rem .3rem }
-.card img { height: 11rem; width: 100%; object-fit: contain } .card p { margin: .3rem 0 } .small { font-size: .85rem; opacity: .8 }
+.card h2 { margin: .8rem 0 .2rem } .card table { font-size: .85rem; margin: .4rem 0 }
+.card td, .card th { padding: .1rem .3rem }
+.card img { height: 11rem; width: 100%; object-fit: contain } .card p { margin: .3rem 0 }
+.small { font-size: .85rem; opacity: .8 }
 .card td:first-child, .card th:first-child { white-space: normal } .off, code { overflow-wrap: anywhere }
 code { font-size: .8rem } summary { font-size: .85rem; opacity: .8; cursor: pointer }
 ";

@@ -69,8 +69,8 @@ pub(super) fn add(report: &mut Report, path: &Path, seed: u64, books: bool) -> R
     let values: Vec<f64> = picture.as_raw().iter().map(|b| f64::from(*b) / 255.0).collect();
     report.heading("The noise process (9.3)");
     report.text(
-        "Ten of a thousand steps from a picture to noise. Values are shown as the book shows them: times 255, clamped to \
-         0 to 255, cut off.",
+        "Ten of a thousand steps from a picture to noise. Values are shown as the book shows them: times 255, clamped \
+         to 0 to 255, cut off.",
     );
     let steps = process(&values, &s, seed);
     let shown: Vec<f32> = steps.iter().filter(|s| SHOWN.contains(&s.0)).flat_map(|s| &s.1).map(|v| *v as f32).collect();

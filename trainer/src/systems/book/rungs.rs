@@ -136,7 +136,7 @@ pub(super) const RUNGS: [Rung; 13] = [
         key: "guided",
         steps: "10.3",
         title: "Classifier guidance",
-        about: "Digits of a model without labels, led by a classifier's gradient, and recognized by another classifier.",
+        about: "Digits of a model without labels, led by a classifier's gradient, recognized by another classifier.",
         data: true,
         trained: true,
         work: guided,

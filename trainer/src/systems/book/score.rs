@@ -58,8 +58,8 @@ fn report(seed: u64, steps: usize) -> Result<Report> {
     for t in SHOWN {
         fields = fields.with(field(&data.noised(s.alpha_bar(t)).map_err(invalid)?, t));
     }
-    let caption = "Arrows: the score, on the contours of the density, at four levels of noise. With noise, the arrows lead \
-                   from everywhere to the data.";
+    let caption = "Arrows: the score (as long as its root), on the contours of the density, at four levels \
+                   of noise. With noise, the arrows lead from everywhere to the data.";
     report.figure("field", caption, &fields)?;
     sampling(&mut report, &data, &s, seed, steps)?;
     Ok(report)
@@ -190,8 +190,8 @@ fn sampling(report: &mut Report, data: &Mixture, s: &Schedule, seed: u64, steps:
     }
     let names = ["sampler", "mean log p", "share of part 1", "part 2", "part 3"];
     report.columns(format!("{POINTS} points each, {steps} levels (weights: 0.3, 0.25, 0.45)"), names, rows);
-    let caption = "Points of the mixture itself, of annealed Langevin dynamics, and of the probability-flow ODE, the latter \
-                   two with nothing but the score.";
+    let caption = "Points of the mixture itself, of annealed Langevin dynamics, and of the probability-flow ODE, the \
+                   latter two with nothing but the score.";
     report.figure("samples", caption, &row)
 }
 

@@ -138,8 +138,8 @@ fn curves(report: &mut Report, s: &Schedule) -> Result<()> {
         .log_y()
         .line(of(2, &|t| elbo_weights(s, t).0), "epsilon")
         .line(of(2, &|t| elbo_weights(s, t).1), "x_0");
-    let caption = "Left: noise added by a step backwards. Right: what the ELBO would weigh an error with; the book drops \
-                   the weights, which favours the noisier levels.";
+    let caption = "Left: noise added by a step backwards. Right: what the ELBO would weigh an error with; the book \
+                   drops the weights, which favours the noisier levels.";
     report.figure("weights", caption, &Row::new().with(std).with(weights))?;
     Ok(())
 }
