@@ -118,6 +118,8 @@ flags! {
     Residual "RESIDUAL",
     /// Keys and values pass through workgroup memory.
     Shared "SHARED",
+    /// 1 / (1 + exp(-v)).
+    Sigmoid "SIGMOID",
     /// v * sigmoid(v).
     Silu "SILU",
     /// Subgroup operations (native adapters only).

@@ -11,6 +11,7 @@ pub(crate) fn activate(activation: Activation, x: f64) -> f64 {
         Activation::Silu => x / (1.0 + libm::exp(-x)),
         Activation::Gelu => x * 0.5 * libm::erfc(-x / core::f64::consts::SQRT_2),
         Activation::QuickGelu => x / (1.0 + libm::exp(-1.702 * x)),
+        Activation::Sigmoid => 1.0 / (1.0 + libm::exp(-x)),
         Activation::Geglu => panic!("not elementwise"),
     }
 }

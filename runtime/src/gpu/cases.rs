@@ -48,6 +48,7 @@ fn function(activation: Activation) -> &'static str {
         Activation::Silu => " silu",
         Activation::Gelu => " gelu",
         Activation::QuickGelu => " quick_gelu",
+        Activation::Sigmoid => " sigmoid",
         Activation::Geglu => " geglu",
     }
 }

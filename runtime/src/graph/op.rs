@@ -193,6 +193,24 @@ impl<R: Copy> Op<R> {
         [Some(a), b, c].into_iter().flatten()
     }
 
+    /// The weights, to be renumbered.
+    pub(super) fn weights_mut(&mut self) -> [Option<&mut WeightId>; 2] {
+        match self {
+            Self::Conv2d { weight, bias, .. } | Self::Linear { weight, bias, .. } => [Some(weight), bias.as_mut()],
+            Self::EmbeddingAdd { table, .. } => [Some(table), None],
+            Self::GroupNorm { scale, bias, .. } | Self::LayerNorm { scale, bias, .. } => [Some(scale), Some(bias)],
+            Self::Activate { .. }
+            | Self::Add { .. }
+            | Self::AddChannels { .. }
+            | Self::MaxPool2 { .. }
+            | Self::UpsampleBilinear2 { .. }
+            | Self::UpsampleNearest2 { .. }
+            | Self::Concat { .. }
+            | Self::PositionEncoding { .. }
+            | Self::Attention { .. } => [None, None],
+        }
+    }
+
     /// The same operation on operands named otherwise.
     pub fn map<S>(&self, mut f: impl FnMut(R) -> S) -> Op<S> {
         match *self {

@@ -54,6 +54,16 @@ pub enum ModelError {
         /// Those needed.
         expected: [u64; 4],
     },
+    /// An input or output that the graph does not have, or one that was not given.
+    #[error("no {what} {name:?}: {}", ports(.known))]
+    Port {
+        /// `input` or `output`.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// Those that the graph has; none if it is one of them, and missing.
+        known: Vec<String>,
+    },
     /// A tensor whose data cannot be used.
     #[error("tensor {name}: {source}")]
     Tensor {
@@ -123,6 +133,14 @@ pub enum RequestError {
         /// The operation.
         source: ExecError,
     },
+}
+
+/// The ports that exist, as a sentence.
+fn ports(known: &[String]) -> String {
+    if known.is_empty() {
+        return "the graph needs it, so give it".into();
+    }
+    alloc::format!("the graph has {}", known.join(", "))
 }
 
 /// The labels that exist, as a sentence.

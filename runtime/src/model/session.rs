@@ -15,7 +15,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 /// The largest batch of a session.
-const MAX_BATCH: usize = 65536;
+pub(super) const MAX_BATCH: usize = 65536;
 
 /// What a session is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -208,7 +208,7 @@ fn check(ok: bool, what: &'static str, found: impl ToString, expected: impl Into
     if ok { Ok(()) } else { Err(RequestError::Range { what, found: found.to_string(), expected: expected.into() }) }
 }
 
-fn in_range(what: &'static str, found: usize, min: usize, max: usize) -> Result<(), RequestError> {
+pub(super) fn in_range(what: &'static str, found: usize, min: usize, max: usize) -> Result<(), RequestError> {
     // Not through `check`, whose texts would be allocated for every request.
     if (min..=max).contains(&found) {
         return Ok(());

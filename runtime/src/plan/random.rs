@@ -82,7 +82,7 @@ pub(crate) fn graph(seed: u64) -> Graph {
             }
             13 => g.gelu(&name, x),
             14 => {
-                let a = [Activation::Gelu, Activation::QuickGelu, Activation::None][r.below(3)];
+                let a = [Activation::Gelu, Activation::QuickGelu, Activation::Sigmoid, Activation::None][r.below(4)];
                 g.activate(&name, x, a)
             }
             // A large epsilon: a small one would amplify what rounding left of equal values.

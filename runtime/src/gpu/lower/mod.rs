@@ -96,6 +96,7 @@ fn activation(shader: Shader, activation: Activation) -> Shader {
         Activation::Silu => shader.flag(Flag::Silu, true),
         Activation::Gelu => shader.flag(Flag::Gelu, true),
         Activation::QuickGelu => shader.flag(Flag::QuickGelu, true),
+        Activation::Sigmoid => shader.flag(Flag::Sigmoid, true),
         // The gate's GELU is a function of the same file.
         Activation::Geglu => shader.flag(Flag::Geglu, true).flag(Flag::Gelu, true),
     }
