@@ -206,6 +206,22 @@ impl Cli {
         }
     }
 
+    /// That no option is given which is about steps, of a model that has none; `why` says so.
+    pub fn no_sampler(&self, why: &str) -> Result<(), Fault> {
+        let given = [
+            ("--steps", self.steps.is_some()),
+            ("--cfg-scale", self.cfg_scale.is_some()),
+            ("--classifier", self.classifier.is_some()),
+            ("--sampling-method", self.sampling_method.is_some()),
+            ("--eta", self.eta.is_some()),
+            ("--no-clip", self.no_clip),
+        ];
+        match given.into_iter().find(|option| option.1) {
+            Some((option, _)) => Err(Fault::Usage(format!("{option} is for diffusion models: {why}, so leave it out"))),
+            None => Ok(()),
+        }
+    }
+
     fn check(self) -> Result<Self, Fault> {
         let problem = if self.positional.is_some() && self.prompt.is_some() {
             "the prompt was given twice: once is enough, with or without -p"

@@ -5,7 +5,7 @@
 //! nijimi "0 1 2 3 4 5 6 7 8 9" -b 4 -s 1 -o grid.png
 //! ```
 //!
-//! What touches the runtime's models is in [`diffusion`], [`backend`], [`inspect`], [`devices`] and [`self_test`]; the
+//! What touches the runtime's models is in [`diffusion`], [`latent`], [`backend`], [`inspect`], [`devices`] and [`self_test`]; the
 //! other modules know words, pixels, numbers and files.
 
 mod artist;
@@ -18,6 +18,7 @@ mod diffusion;
 mod fault;
 mod grid;
 mod inspect;
+mod latent;
 mod parameters;
 mod picture;
 mod progress;

@@ -6,6 +6,7 @@ use crate::cli::Cli;
 use crate::diffusion::Diffusion;
 use crate::fault::Fault;
 use crate::grid::{Grid, Size};
+use crate::latent::Latent;
 use crate::picture::png;
 use crate::progress::tell;
 use crate::source::Source;
@@ -21,7 +22,16 @@ const OUTPUT: &str = "output.png";
 pub fn run(cli: &Cli) -> Result<(), Fault> {
     let started = Instant::now();
     let source = Source::open(cli.model.as_deref())?;
-    pictures(cli, || Diffusion::load(&source, cli, started))
+    // A file without the key is refused by what loads it, which says what is wrong.
+    match source.file()?.str("nijimi.system").unwrap_or_default() {
+        "vae" => pictures(cli, || Latent::vae(&source, cli, started)),
+        "hvae" => pictures(cli, || Latent::hvae(&source, cli, started)),
+        "classifier" => Err(Fault::Input(format!(
+            "{} is a classifier, which draws nothing by itself: give it to a diffusion model with --classifier",
+            source.name
+        ))),
+        _ => pictures(cli, || Diffusion::load(&source, cli, started)),
+    }
 }
 
 /// Draws pictures with the model that `load` gives.
