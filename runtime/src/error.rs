@@ -45,6 +45,9 @@ pub enum Error {
     /// A sampler or one of its steps.
     #[error(transparent)]
     Sampler(#[from] crate::sampler::SamplerError),
+    /// Numbers that make no distribution.
+    #[error(transparent)]
+    Dist(#[from] crate::dist::DistError),
     /// Guidance of two answers that do not fit.
     #[error(transparent)]
     Guidance(#[from] crate::guidance::GuidanceError),

@@ -107,6 +107,24 @@ fn normals_are_normal_and_independent() {
     }
 }
 
+/// As above for the normals of f64, and that they are not f32's widened. Seen red with both uniforms taken from one draw,
+/// and with a normal scaled by 1.02.
+#[test]
+fn normals_of_f64_are_normal() {
+    let n = 50_000;
+    let mut stream = Stream::new(42, "normal test", 1);
+    let x: Vec<f64> = (0..n).map(|_| stream.normal_f64()).collect();
+    assert!(x.iter().filter(|v| f64::from(**v as f32) == **v).count() < 10);
+    let five_sigma = 5.0 / libm::sqrt(n as f64);
+    let correlation = x.windows(2).map(|w| w[0] * w[1]).sum::<f64>() / n as f64;
+    assert!(correlation.abs() < five_sigma, "{correlation}");
+    let mut x: Vec<f32> = x.into_iter().map(|v| v as f32).collect();
+    let (mean, variance) = moments(&x);
+    assert!(mean.abs() < five_sigma && (variance - 1.0).abs() < five_sigma * core::f64::consts::SQRT_2);
+    let ks = kolmogorov(&mut x);
+    assert!(ks < 1.95, "{ks}");
+}
+
 #[test]
 fn uniforms_are_uniform_and_below_one() {
     let mut s = Stream::new(1, "uniform test", 8);
