@@ -49,6 +49,15 @@ pub(crate) fn layer_norm(c: usize, eps: f32, x: &[f32], [scale, bias]: [&[f32]; 
     affine(y, scale, bias)
 }
 
+pub(crate) fn log_softmax(c: usize, x: &[f32]) -> Vec<f64> {
+    let rows = x.chunks_exact(c).map(|row| {
+        let top = f64::from(row.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+        let sum = top + libm::log(row.iter().map(|&x| libm::exp(f64::from(x) - top)).sum());
+        row.iter().map(move |&x| f64::from(x) - sum).collect::<Vec<f64>>()
+    });
+    rows.flatten().collect()
+}
+
 pub(crate) fn attention(s: &AttentionShape, [q, k, v]: [&[f32]; 3]) -> Vec<f64> {
     let (d, mut y) = (s.c / s.heads, vec![0.0; q.len()]);
     for (n, i, head) in

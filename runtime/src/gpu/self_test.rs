@@ -202,6 +202,10 @@ pub(super) fn specs(large: bool) -> Result<Vec<Spec>, GraphError> {
     all.push(cases::activate(Activation::Sigmoid, flat)?);
     all.push(cases::add(flat)?);
     all.push(cases::add_channels(flat)?);
+    all.push(cases::relu_backward(flat)?);
+    all.push(cases::max_pool_backward(image)?);
+    all.push(cases::log_softmax(n, 10)?);
+    all.push(cases::log_softmax_backward(n, 10)?);
     all.push(cases::position_encoding(n, dim)?);
     all.push(cases::embedding_add(n, dim)?);
     Ok(all)

@@ -161,6 +161,19 @@ fn elementwise() {
     }
 }
 
+#[test]
+fn gradients() {
+    for x in [[1, 2, 2, 1], [2, 4, 6, 5], [3, 6, 2, 12]] {
+        same(cases::relu_backward(x));
+        same(cases::relu_backward_and_keep(x));
+        same(cases::max_pool_backward(x));
+    }
+    for (n, labels) in [(1, 2), (5, 10), (300, 7), (3, 100)] {
+        same(cases::log_softmax(n, labels));
+        same(cases::log_softmax_backward(n, labels));
+    }
+}
+
 /// More groups than one axis of a grid can have: lines, rows of products, elements.
 ///
 /// Seen red with `group.z` and with `group.y` left out of each of them.

@@ -4,6 +4,7 @@
 //! a place in one arena, and each backend executes the resulting list of steps. Operations stand in the order in
 //! which they were added, which is a valid order of execution: an operation reads only values that exist.
 
+mod backward;
 mod build;
 mod error;
 mod op;

@@ -93,6 +93,19 @@ pub enum ModelError {
         /// What is wrong.
         source: DistError,
     },
+    /// A diffusion model and a classifier that do not belong together.
+    #[error(
+        "the diffusion model's {what} ({diffusion}) are not the classifier's ({classifier}): take a classifier that was \
+             trained for this model"
+    )]
+    Pair {
+        /// What differs: `pictures`, `values`, `noise` or `labels`.
+        what: &'static str,
+        /// The diffusion model's.
+        diffusion: String,
+        /// The classifier's.
+        classifier: String,
+    },
     /// A tensor whose data cannot be used.
     #[error("tensor {name}: {source}")]
     Tensor {

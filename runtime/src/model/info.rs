@@ -73,7 +73,7 @@ impl Info {
             return Err(wrong("nijimi.image.channels", channels, format!("{}, as the network's", network.in_channels)));
         }
         let schedule = schedule(file)?;
-        let labels = labels(file, network.label_count)?;
+        let labels = labels(file, network.label_count, "nijimi.unet.label_count")?;
         let defaults = defaults(file, schedule.steps() as u32)?;
         Ok(Self {
             name: text(file, "general.name"),
@@ -128,11 +128,11 @@ fn or<T>(found: Result<T, GgufError>, default: T) -> Result<T, GgufError> {
     }
 }
 
-pub(super) fn labels(file: &File<'_>, count: usize) -> Result<Vec<String>, Error> {
+pub(super) fn labels(file: &File<'_>, count: usize, counted: &str) -> Result<Vec<String>, Error> {
     let key = "nijimi.labels";
     let labels = or(file.strs(key), Vec::new())?;
     if labels.len() != count {
-        return Err(wrong(key, format!("{} names", labels.len()), format!("{count}, as nijimi.unet.label_count says")));
+        return Err(wrong(key, format!("{} names", labels.len()), format!("{count}, as {counted} says")));
     }
     if let Some(twice) = labels.iter().enumerate().find_map(|(i, l)| labels[..i].contains(l).then_some(l)) {
         return Err(wrong(key, format!("a list with {twice:?} twice"), "a list of different names"));

@@ -22,8 +22,10 @@
 //! }
 //! ```
 
+mod classifier;
 mod engine;
 mod error;
+mod guided;
 mod hvae;
 mod info;
 mod load;
@@ -35,7 +37,9 @@ mod session;
 mod system;
 mod vae;
 
+pub use classifier::{Classifier, ClassifierInfo, ClassifierSession};
 pub use error::{ModelError, RequestError};
+pub use guided::{ClassifierGuided, GuidedRequest, GuidedRun};
 pub use hvae::{Hvae, HvaeSession};
 pub use info::{Defaults, Info};
 pub use network::{Evaluator, Network};

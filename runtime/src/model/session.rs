@@ -204,7 +204,12 @@ fn own_bytes(ids: &[Option<u32>], seeds: &[u64]) -> usize {
     size_of_val(ids) + size_of_val(seeds)
 }
 
-fn check(ok: bool, what: &'static str, found: impl ToString, expected: impl Into<String>) -> Result<(), RequestError> {
+pub(super) fn check(
+    ok: bool,
+    what: &'static str,
+    found: impl ToString,
+    expected: impl Into<String>,
+) -> Result<(), RequestError> {
     if ok { Ok(()) } else { Err(RequestError::Range { what, found: found.to_string(), expected: expected.into() }) }
 }
 

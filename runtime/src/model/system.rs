@@ -1,6 +1,6 @@
 //! Whatever a weight file holds.
 
-use super::{Hvae, ModelError, Numbers, Pipeline, Vae, info};
+use super::{Classifier, Hvae, ModelError, Numbers, Pipeline, Vae, info};
 use crate::Error;
 use crate::gguf::File;
 use alloc::format;
@@ -17,6 +17,8 @@ pub enum System {
     Vae(Vae),
     /// `hvae`: pictures of two levels of latent vectors.
     Hvae(Hvae),
+    /// `classifier`: of noised pictures; it draws nothing by itself, but leads a diffusion model.
+    Classifier(Classifier),
 }
 
 impl System {
@@ -29,6 +31,7 @@ impl System {
             "ddpm" => Self::Ddpm(Pipeline::load(file)?),
             "vae" => Self::Vae(Vae::load(file)?),
             "hvae" => Self::Hvae(Hvae::load(file)?),
+            "classifier" => Self::Classifier(Classifier::load(file)?),
             _ => Self::Numbers(Numbers::load(file)?),
         })
     }
@@ -43,6 +46,7 @@ impl System {
             "ddpm" => Self::Ddpm(Pipeline::load_on(gpu, file)?),
             "vae" => Self::Vae(Vae::load_on(gpu, file)?),
             "hvae" => Self::Hvae(Hvae::load_on(gpu, file)?),
+            "classifier" => Self::Classifier(Classifier::load_on(gpu, file)?),
             _ => Self::Numbers(Numbers::load(file)?),
         })
     }
@@ -52,9 +56,9 @@ fn name<'a>(file: &File<'a>) -> Result<&'a str, Error> {
     info::kind(file, &[])?;
     let (key, name) = ("nijimi.system", file.str("nijimi.system")?);
     match name {
-        "normal" | "mvn" | "mixture" | "descent" | "regression" | "mlp" | "vae" | "hvae" | "ddpm" => Ok(name),
+        "normal" | "mvn" | "mixture" | "descent" | "regression" | "mlp" | "vae" | "hvae" | "ddpm" | "classifier" => Ok(name),
         _ => {
-            let expected = "normal, mvn, mixture, descent, regression, mlp, vae, hvae or ddpm";
+            let expected = "normal, mvn, mixture, descent, regression, mlp, vae, hvae, ddpm or classifier";
             Err(ModelError::Unsupported { key, found: format!("{name:?}"), expected }.into())
         }
     }

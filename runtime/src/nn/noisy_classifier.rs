@@ -36,6 +36,12 @@ impl NoisyClassifier {
     pub const TIME: &'static str = "t";
     /// The name of the output of logits, `(n, 1, 1, label_count)`.
     pub const LOGITS: &'static str = "logits";
+    /// The name of the output of logarithms of probabilities, `(n, 1, 1, label_count)`.
+    pub const LOG_PROBABILITIES: &'static str = "log_probabilities";
+    /// The name of the labels' input.
+    pub const LABELS: &'static str = "labels";
+    /// The name of the output of gradients, `(n, h, w, c)`.
+    pub const GRADIENT: &'static str = "gradient";
     /// Features of the head.
     pub const HIDDEN: usize = 128;
 
@@ -69,6 +75,30 @@ impl NoisyClassifier {
     pub fn graph(&self, batch: usize) -> Result<Graph, NetworkError> {
         let (mut g, [_, logits]) = self.build(batch)?;
         g.output(Self::LOGITS, logits)?;
+        Ok(g)
+    }
+
+    /// Pictures and times to logarithms of the labels' probabilities.
+    ///
+    /// # Errors
+    /// As [`Self::graph`].
+    pub fn log_probabilities(&self, batch: usize) -> Result<Graph, NetworkError> {
+        let (mut g, [_, logits]) = self.build(batch)?;
+        let y = g.log_softmax("log_softmax", logits)?;
+        g.output(Self::LOG_PROBABILITIES, y)?;
+        Ok(g)
+    }
+
+    /// Pictures, times and labels to the gradient of each label's log-probability with respect to its picture; zeros for a
+    /// picture without a label.
+    ///
+    /// # Errors
+    /// As [`Self::graph`].
+    pub fn gradient(&self, batch: usize) -> Result<Graph, NetworkError> {
+        let (mut g, [picture, logits]) = self.build(batch)?;
+        let labels = g.input_ids(Self::LABELS, batch);
+        let y = g.log_probability_gradient("gradient", logits, labels, picture)?;
+        g.output(Self::GRADIENT, y)?;
         Ok(g)
     }
 

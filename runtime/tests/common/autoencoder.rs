@@ -38,6 +38,16 @@ pub struct Made {
 
 /// `dtype` where a row allows it, else f16; biases f32.
 pub fn write(meta: Vec<(&'static str, MetaValue)>, graphs: &[Graph], dtype: DType) -> Made {
+    write_edited(meta, graphs, dtype, |_, _| {})
+}
+
+/// `edit` changes the values of a tensor, by its name.
+pub fn write_edited(
+    meta: Vec<(&'static str, MetaValue)>,
+    graphs: &[Graph],
+    dtype: DType,
+    edit: impl Fn(&str, &mut Vec<f32>),
+) -> Made {
     let mut writer = Writer::new();
     for (key, value) in meta {
         writer.meta(key, value).unwrap();
@@ -52,6 +62,7 @@ pub fn write(meta: Vec<(&'static str, MetaValue)>, graphs: &[Graph], dtype: DTyp
         let mut values = vec![0.0; weight.kind.elements()];
         normal_fill(77, i as u32, &mut values);
         values.iter_mut().for_each(|v| *v *= (2.0 / fan_in as f32).sqrt());
+        edit(&weight.name, &mut values);
         writer.tensor(&weight.name, &weight.kind.row_major(), dtype, &values).unwrap();
         let mut data = Vec::new();
         quant::encode(dtype, &values, &mut data).unwrap();
