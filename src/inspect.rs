@@ -1,9 +1,12 @@
 //! `nijimi inspect`: what a weight file is, for people.
 
+mod explain;
+
 use crate::cli::Inspect;
 use crate::fault::Fault;
 use crate::source::Source;
 use nijimi_runtime::gguf::{Array, File, Tensor, Value};
+use nijimi_runtime::model::System;
 use std::fmt::Write as _;
 use std::io::{Write, stdout};
 
@@ -15,9 +18,9 @@ pub fn run(options: &Inspect) -> Result<(), Fault> {
     let source = Source::open(options.file.as_deref())?;
     let file = source.file()?;
     let mut text = String::new();
-    for (name, value) in summary(&source, &file) {
+    for (name, value) in summary(&source, &file)? {
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "{name:<12} {value}");
+        let _ = writeln!(text, "{name:<10} {value}");
     }
     if options.keys {
         let width = file.metadata().map(|(key, _)| key.len()).max().unwrap_or(0);
@@ -39,16 +42,21 @@ pub fn run(options: &Inspect) -> Result<(), Fault> {
     Ok(())
 }
 
-fn summary(source: &Source, file: &File<'_>) -> Vec<(&'static str, String)> {
+type Line = (&'static str, String);
+
+fn summary(source: &Source, file: &File<'_>) -> Result<Vec<Line>, Fault> {
+    let system = System::load(file).map_err(|e| source.wrong(e))?;
     let text = |key: &str| file.str(key).ok().filter(|text| !text.is_empty()).map(str::to_owned);
     let mut lines = vec![("file", format!("{}, {} bytes", source.name, source.bytes().len()))];
+    lines.extend(text("general.name").map(|name| ("name", name)));
+    lines.push(("system", format!("{}: {}", file.str("nijimi.system").unwrap_or_default(), explain::system(&system))));
+    lines.extend(explain::facts(&system));
     let mut add = |name, value: Option<String>| lines.extend(value.map(|value| (name, value)));
-    add("name", text("general.name"));
-    add("system", text("nijimi.system"));
     add("weights", Some(weights(file)));
     add("licence", text("general.license"));
     add("made by", text("nijimi.train.command"));
-    lines
+    add("use", Some(explain::example(&system, &source.name)));
+    Ok(lines)
 }
 
 /// How many values the tensors hold, and as what.

@@ -5,20 +5,23 @@
 //! nijimi "0 1 2 3 4 5 6 7 8 9" -b 4 -s 1 -o grid.png
 //! ```
 //!
-//! What touches the runtime's models is in [`diffusion`], [`latent`], [`backend`], [`inspect`], [`devices`] and [`self_test`]; the
-//! other modules know words, pixels, numbers and files.
+//! What touches the runtime's models is in [`diffusion`], [`latent`], [`numbers`], [`density`], [`inspect`], [`backend`],
+//! [`devices`] and [`self_test`]; the
+//! other modules know words, pixels and files.
 
 mod artist;
 mod backend;
 mod canvas;
 mod cli;
 mod default_model;
+mod density;
 mod devices;
 mod diffusion;
 mod fault;
 mod grid;
 mod inspect;
 mod latent;
+mod numbers;
 mod parameters;
 mod picture;
 mod progress;
@@ -37,7 +40,7 @@ fn main() -> ExitCode {
     let done = asked.and_then(|command| match command {
         Command::Draw(cli) => run::run(&cli),
         Command::Inspect(options) => inspect::run(&options),
-        Command::Density(_) => Ok(()),
+        Command::Density(options) => density::run(&options),
         Command::Devices => devices::list(),
         Command::SelfTest(options) => self_test::run(&options),
     });

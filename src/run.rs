@@ -7,6 +7,7 @@ use crate::diffusion::Diffusion;
 use crate::fault::Fault;
 use crate::grid::{Grid, Size};
 use crate::latent::Latent;
+use crate::numbers;
 use crate::picture::png;
 use crate::progress::tell;
 use crate::source::Source;
@@ -30,6 +31,9 @@ pub fn run(cli: &Cli) -> Result<(), Fault> {
             "{} is a classifier, which draws nothing by itself: give it to a diffusion model with --classifier",
             source.name
         ))),
+        "normal" | "mvn" | "mixture" | "descent" | "regression" | "mlp" => {
+            numbers::run(&source, cli, cli.seed.unwrap_or_else(random_seed))
+        }
         _ => pictures(cli, || Diffusion::load(&source, cli, started)),
     }
 }

@@ -56,7 +56,9 @@ fn name<'a>(file: &File<'a>) -> Result<&'a str, Error> {
     info::kind(file, &[])?;
     let (key, name) = ("nijimi.system", file.str("nijimi.system")?);
     match name {
-        "normal" | "mvn" | "mixture" | "descent" | "regression" | "mlp" | "vae" | "hvae" | "ddpm" | "classifier" => Ok(name),
+        "normal" | "mvn" | "mixture" | "descent" | "regression" | "mlp" | "vae" | "hvae" | "ddpm" | "classifier" => {
+            Ok(name)
+        }
         _ => {
             let expected = "normal, mvn, mixture, descent, regression, mlp, vae, hvae, ddpm or classifier";
             Err(ModelError::Unsupported { key, found: format!("{name:?}"), expected }.into())
