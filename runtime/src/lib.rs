@@ -13,6 +13,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod cpu;
+pub mod diffusion;
 pub mod dist;
 pub mod error;
 pub mod gguf;
