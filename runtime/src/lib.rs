@@ -28,6 +28,7 @@ pub mod quant;
 pub mod rng;
 pub mod sampler;
 pub mod schedule;
+pub mod score;
 
 pub use error::Error;
 
