@@ -36,6 +36,24 @@ where
     Ok(())
 }
 
+/// Classifier guidance in place: `eps -= gamma * sqrt(1 - alpha_bar) * gradient`, `gradient` that of `log p(y|x_t, t)` with
+/// respect to x_t; 0 leaves eps. What the network answers is taken for epsilon; `sigma` is `sqrt(1 - alpha_bar)`.
+///
+/// Dhariwal and Nichol 2021, algorithm 2; "Deep Learning from Scratch 5", step 10.3. One picture or many of one level.
+///
+/// # Errors
+/// Lengths that differ; `eps` is then untouched.
+pub fn classifier<F>(gamma: F, sigma: F, gradient: &[F], eps: &mut [F]) -> Result<(), GuidanceError>
+where
+    F: Copy + Sub<Output = F> + Mul<Output = F>,
+{
+    same_len(gradient, eps)?;
+    for (eps, gradient) in eps.iter_mut().zip(gradient) {
+        *eps = *eps - gamma * sigma * *gradient;
+    }
+    Ok(())
+}
+
 /// Rescales a guided answer in place towards the standard deviation of the conditional one, so that a large
 /// `guidance_scale` does not overexpose (Lin et al. 2023, eq. 15 and 16; their phi is `rescale`, 0.7; 0 leaves it).
 ///

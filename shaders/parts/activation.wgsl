@@ -25,7 +25,11 @@ fn activate(v: V) -> V {
 //#if GELU
   return gelu(v);
 //#else
+//#if SIGMOID
+  return V(1.0) / (V(1.0) + exp(select(-v, V(88.0), v < V(-88.0))));
+//#else
   return v;
+//#end
 //#end
 //#end
 //#end

@@ -53,10 +53,18 @@ kernels! {
     LayerNorm "layer_norm",
     /// Linear layer.
     Linear "linear",
+    /// Logarithms of probabilities.
+    LogSoftmax "log_softmax",
+    /// Gradient of a label's log-probability.
+    LogSoftmaxBackward "log_softmax_backward",
     /// Largest of each 2x2 square.
     MaxPool "max_pool",
+    /// Gradient of the largest of each 2x2 square.
+    MaxPoolBackward "max_pool_backward",
     /// Sine and cosine code of a number.
     PositionEncoding "position_encoding",
+    /// What ReLU lets pass of a gradient.
+    ReluBackward "relu_backward",
     /// A sampler's update.
     SamplerStep "sampler_step",
     /// Values to a texture.
@@ -118,6 +126,8 @@ flags! {
     Residual "RESIDUAL",
     /// Keys and values pass through workgroup memory.
     Shared "SHARED",
+    /// 1 / (1 + exp(-v)).
+    Sigmoid "SIGMOID",
     /// v * sigmoid(v).
     Silu "SILU",
     /// Subgroup operations (native adapters only).

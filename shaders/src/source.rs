@@ -8,6 +8,7 @@ const PARTS: &[(&str, &str)] = &[
     ("epilogue.wgsl", include_str!("../parts/epilogue.wgsl")),
     ("grid.wgsl", include_str!("../parts/grid.wgsl")),
     ("lines.wgsl", include_str!("../parts/lines.wgsl")),
+    ("log_sum_exp.wgsl", include_str!("../parts/log_sum_exp.wgsl")),
     ("product.wgsl", include_str!("../parts/product.wgsl")),
     ("product_coop.wgsl", include_str!("../parts/product_coop.wgsl")),
     ("product_direct.wgsl", include_str!("../parts/product_direct.wgsl")),

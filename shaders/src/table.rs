@@ -343,6 +343,7 @@ fn products(class: Class, base: &dyn Fn(Kernel) -> Shader, all: &mut Vec<Shader>
                 } else {
                     all.push(with(&[Flag::XVec4, Flag::Bias, Flag::Gelu]));
                     all.push(with(&[Flag::XVec4, Flag::Bias, Flag::QuickGelu]));
+                    all.push(with(&[Flag::XVec4, Flag::Bias, Flag::Sigmoid]));
                 }
                 if kernel == Kernel::Linear && tile.tn % 2 == 0 {
                     all.push(with(&[Flag::XVec4, Flag::Bias, Flag::Geglu, Flag::Gelu, Flag::Residual]));
@@ -370,16 +371,22 @@ fn elementwise(class: Class, base: &dyn Fn(Kernel) -> Shader, all: &mut Vec<Shad
     use Kernel as K;
     for vec4 in [false, true] {
         let with = |kernel, flags: &[Flag]| flat(kernel, flags).flag(Flag::Vec4, vec4);
-        for activation in [Flag::Relu, Flag::Silu, Flag::Gelu, Flag::QuickGelu] {
+        for activation in [Flag::Relu, Flag::Silu, Flag::Gelu, Flag::QuickGelu, Flag::Sigmoid] {
             all.extend([with(K::Activate, &[activation]), with(K::Activate, &[activation, Flag::InPlace])]);
         }
         all.extend([with(K::Add, &[]), with(K::Add, &[Flag::InPlace]), with(K::AddChannels, &[])]);
+        all.extend([
+            with(K::ReluBackward, &[]),
+            with(K::ReluBackward, &[Flag::InPlace]),
+            with(K::MaxPoolBackward, &[]),
+        ]);
         for kernel in [K::MaxPool, K::Concat] {
             all.extend([with(kernel, &[]), with(kernel, &[Flag::Add])]);
         }
         all.extend([with(K::Upsample, &[]), with(K::Upsample, &[Flag::Bilinear])]);
     }
     all.extend([flat(K::EmbeddingAdd, &[]), flat(K::EmbeddingAdd, &[Flag::InPlace])]);
+    all.extend([flat(K::LogSoftmax, &[]), flat(K::LogSoftmaxBackward, &[])]);
     all.extend([flat(K::PositionEncoding, &[]), flat(K::Feed, &[]), flat(K::Guidance, &[])]);
     all.extend([flat(K::Guidance, &[Flag::Guided]), flat(K::SamplerStep, &[]), flat(K::SamplerStep, &[Flag::Noise])]);
     all.extend([flat(K::ToU8, &[]), flat(K::GroupNorm, &[Flag::Sums])]);

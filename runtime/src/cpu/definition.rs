@@ -11,6 +11,7 @@ pub(crate) fn activate(activation: Activation, x: f64) -> f64 {
         Activation::Silu => x / (1.0 + libm::exp(-x)),
         Activation::Gelu => x * 0.5 * libm::erfc(-x / core::f64::consts::SQRT_2),
         Activation::QuickGelu => x / (1.0 + libm::exp(-1.702 * x)),
+        Activation::Sigmoid => 1.0 / (1.0 + libm::exp(-x)),
         Activation::Geglu => panic!("not elementwise"),
     }
 }
@@ -46,6 +47,15 @@ pub(crate) fn layer_norm(c: usize, eps: f32, x: &[f32], [scale, bias]: [&[f32]; 
         normalize(&mut y, &members, eps);
     }
     affine(y, scale, bias)
+}
+
+pub(crate) fn log_softmax(c: usize, x: &[f32]) -> Vec<f64> {
+    let rows = x.chunks_exact(c).map(|row| {
+        let top = f64::from(row.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+        let sum = top + libm::log(row.iter().map(|&x| libm::exp(f64::from(x) - top)).sum());
+        row.iter().map(move |&x| f64::from(x) - sum).collect::<Vec<f64>>()
+    });
+    rows.flatten().collect()
 }
 
 pub(crate) fn attention(s: &AttentionShape, [q, k, v]: [&[f32]; 3]) -> Vec<f64> {

@@ -1,7 +1,7 @@
 //! Executes plans with the CPU kernels, in one arena, allocating nothing.
 
 use super::{AttentionShape, Context, Conv2dShape, Epilogue, ImageShape, KernelError, PackedMatrix};
-use crate::graph::{Graph, Op, Shape, WeightId, WeightKind};
+use crate::graph::{Graph, IdsId, Op, Shape, WeightId, WeightKind};
 use crate::plan::{ALIGN, Plan, PlanError, Slot, Step};
 use crate::quant::{DType, QuantError};
 use alloc::borrow::ToOwned;
@@ -244,6 +244,12 @@ const fn attention_shape(q: Shape, k: Shape, heads: usize, causal: bool) -> Atte
     AttentionShape { n: q.n, queries: q.h * q.w, keys: k.h * k.w, c: q.c, heads, causal }
 }
 
+/// The ids of one input, one for each picture of `x`.
+fn ids_of<'a>(plan: &Plan, input: IdsId, x: Slot, ids: &'a [Option<u32>]) -> &'a [Option<u32>] {
+    let skip: usize = plan.ids()[..input.index()].iter().map(|(_, n)| n).sum();
+    &ids[skip..][..x.shape.n]
+}
+
 const fn rows(s: Shape) -> usize {
     s.n * s.h * s.w
 }
@@ -325,8 +331,7 @@ fn execute(
         }
         Op::EmbeddingAdd { x, ids: input, table } => {
             replace(x, y);
-            let skip: usize = plan.ids()[..input.index()].iter().map(|(_, n)| n).sum();
-            super::embedding_add(step.output.shape.c, weights.values(table), &ids[skip..][..x.shape.n], y);
+            super::embedding_add(step.output.shape.c, weights.values(table), ids_of(plan, input, x, ids), y);
         }
         Op::GroupNorm { x, groups, eps, scale, bias, activation } => {
             let (s, affine) = (image(x.shape), [scale, bias].map(|w| weights.values(w)));
@@ -341,5 +346,14 @@ fn execute(
             let shape = attention_shape(q.shape, k.shape, heads, causal);
             super::attention(ctx, &shape, [q, k, v].map(get), scratch, y);
         }
+        Op::LogSoftmax { x } => super::log_softmax(ctx, x.shape.c, get(x), y),
+        Op::LogSoftmaxBackward { x, ids: input } => {
+            super::log_softmax_backward(ctx, x.shape.c, get(x), ids_of(plan, input, x, ids), y);
+        }
+        Op::ReluBackward { g, relu } => {
+            replace(g, y);
+            super::relu_backward(ctx, get(relu), y);
+        }
+        Op::MaxPool2Backward { x, g } => super::max_pool2_backward(ctx, image(x.shape), get(x), get(g), y),
     }
 }

@@ -176,6 +176,11 @@ impl<'a> File<'a> {
         self.array(key, "array of f32", |v| if let Value::F32(v) = v { Some(v) } else { None })
     }
 
+    /// The array of `f64` of `key`.
+    pub fn f64s(&self, key: &str) -> Result<Vec<f64>, GgufError> {
+        self.array(key, "array of f64", |v| if let Value::F64(v) = v { Some(v) } else { None })
+    }
+
     /// The array of strings of `key`.
     pub fn strs(&self, key: &str) -> Result<Vec<&'a str>, GgufError> {
         self.array(key, "array of str", |v| if let Value::Str(v) = v { Some(v) } else { None })

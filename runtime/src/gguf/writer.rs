@@ -20,6 +20,7 @@ pub enum MetaValue {
     Str(String),
     U32s(Vec<u32>),
     F32s(Vec<f32>),
+    F64s(Vec<f64>),
     Strs(Vec<String>),
 }
 
@@ -43,6 +44,7 @@ from!(
     Str(String),
     U32s(Vec<u32>),
     F32s(Vec<f32>),
+    F64s(Vec<f64>),
     Strs(Vec<String>)
 );
 
@@ -217,6 +219,7 @@ impl MetaValue {
             Self::F32(v) => v.is_finite(),
             Self::F64(v) => v.is_finite(),
             Self::F32s(v) => v.iter().all(|v| v.is_finite()),
+            Self::F64s(v) => v.iter().all(|v| v.is_finite()),
             _ => true,
         }
     }
@@ -244,6 +247,10 @@ impl MetaValue {
             }
             Self::F32s(v) => {
                 put_array(out, ValueType::F32, v.len());
+                out.extend(v.iter().flat_map(|v| v.to_le_bytes()));
+            }
+            Self::F64s(v) => {
+                put_array(out, ValueType::F64, v.len());
                 out.extend(v.iter().flat_map(|v| v.to_le_bytes()));
             }
             Self::Strs(v) => {

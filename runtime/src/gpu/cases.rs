@@ -48,6 +48,7 @@ fn function(activation: Activation) -> &'static str {
         Activation::Silu => " silu",
         Activation::Gelu => " gelu",
         Activation::QuickGelu => " quick_gelu",
+        Activation::Sigmoid => " sigmoid",
         Activation::Geglu => " geglu",
     }
 }
@@ -197,6 +198,52 @@ pub(super) fn add_channels(x: [usize; 4]) -> Made {
         let input = g.input("x", shape(x))?;
         let v = g.input("v", Shape::vector(x[0], x[3]))?;
         g.add_channels("add", input, v)
+    })
+}
+
+pub(super) fn relu_backward(x: [usize; 4]) -> Made {
+    spec(format!("relu_backward {}", size(x)), DType::F32, 0.0, |g| {
+        let input = g.input("x", shape(x))?;
+        let gradient = g.input("g", shape(x))?;
+        let relu = g.relu("f", input)?;
+        g.relu_backward("b", gradient, relu)
+    })
+}
+
+#[cfg(test)]
+/// The gradient is needed afterwards, so that the result cannot lie on it.
+pub(super) fn relu_backward_and_keep(x: [usize; 4]) -> Made {
+    spec(format!("relu_backward and keep {}", size(x)), DType::F32, 0.0, |g| {
+        let input = g.input("x", shape(x))?;
+        let gradient = g.input("g", shape(x))?;
+        let y = g.relu_backward("b", gradient, input)?;
+        g.output("g", gradient)?;
+        Ok(y)
+    })
+}
+
+/// Where ReLU made zeros, squares have several largest elements.
+pub(super) fn max_pool_backward(x: [usize; 4]) -> Made {
+    spec(format!("max_pool_backward {}", size(x)), DType::F32, 0.0, |g| {
+        let input = g.input("x", shape(x))?;
+        let relu = g.relu("f", input)?;
+        let gradient = g.input("g", Shape::new(x[0], x[1] / 2, x[2] / 2, x[3]))?;
+        g.max_pool2_backward("b", relu, gradient)
+    })
+}
+
+pub(super) fn log_softmax(n: usize, labels: usize) -> Made {
+    spec(format!("log_softmax {n}x{labels}"), DType::F32, 2e-6, |g| {
+        let x = g.input("x", Shape::vector(n, labels))?;
+        g.log_softmax("l", x)
+    })
+}
+
+pub(super) fn log_softmax_backward(n: usize, labels: usize) -> Made {
+    spec(format!("log_softmax_backward {n}x{labels}"), DType::F32, 2e-6, |g| {
+        let x = g.input("x", Shape::vector(n, labels))?;
+        let ids = g.input_ids("labels", n);
+        g.log_softmax_backward("l", x, ids)
     })
 }
 

@@ -5,7 +5,7 @@ use super::{Gpu, GpuError, Weights, trusted};
 use crate::Error;
 use crate::cpu::Context;
 use crate::cpu::exec::{self as cpu, MemoryLimit};
-use crate::graph::{Graph, WeightKind};
+use crate::graph::{Graph, Op, WeightKind};
 use crate::plan::{Plan, PlanOptions};
 use crate::quant::{self, DType};
 use crate::rng::Stream;
@@ -126,7 +126,12 @@ impl Case {
             WeightKind::Table { rows, .. } => Some(rows as u64),
             _ => None,
         });
-        let rows = tables.min().unwrap_or(1);
+        // A label is one of as many as there are logits.
+        let labels = graph.nodes().iter().filter_map(|node| match node.op {
+            Op::LogSoftmaxBackward { x, .. } => Some(graph.shape(x).c as u64),
+            _ => None,
+        });
+        let rows = tables.chain(labels).min().unwrap_or(1);
         let count: usize = graph.ids().iter().map(|(_, n)| n).sum();
         let ids: Vec<_> = (0..count).map(|i| (i % 3 != 1).then(|| random.below(rows) as u32)).collect();
 

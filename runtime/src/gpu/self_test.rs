@@ -176,9 +176,9 @@ pub(super) fn specs(large: bool) -> Result<Vec<Spec>, GraphError> {
     all.push(cases::conv2d(DType::F16, [picture[0], picture[1], picture[2], 3], channels, [3, 1, 1])?);
     all.push(cases::conv2d(DType::Q8_0, picture, channels, [3, 2, 1])?);
     all.push(cases::upsampled_conv2d(picture, channels)?);
-    for (f, residual) in
-        [(Activation::Relu, true), (Activation::Silu, true), (Activation::Gelu, false), (Activation::QuickGelu, false)]
-    {
+    use Activation as A;
+    let functions = [(A::Relu, true), (A::Silu, true), (A::Gelu, false), (A::QuickGelu, false), (A::Sigmoid, false)];
+    for (f, residual) in functions {
         all.push(cases::linear_then(f, residual, rows, rows[3])?);
     }
     all.push(cases::geglu(DType::Q8_0, rows, rows[3])?);
@@ -199,8 +199,13 @@ pub(super) fn specs(large: bool) -> Result<Vec<Spec>, GraphError> {
     all.push(cases::activate(Activation::Silu, flat)?);
     all.push(cases::activate(Activation::Gelu, flat)?);
     all.push(cases::activate(Activation::QuickGelu, flat)?);
+    all.push(cases::activate(Activation::Sigmoid, flat)?);
     all.push(cases::add(flat)?);
     all.push(cases::add_channels(flat)?);
+    all.push(cases::relu_backward(flat)?);
+    all.push(cases::max_pool_backward(image)?);
+    all.push(cases::log_softmax(n, 10)?);
+    all.push(cases::log_softmax_backward(n, 10)?);
     all.push(cases::position_encoding(n, dim)?);
     all.push(cases::embedding_add(n, dim)?);
     Ok(all)

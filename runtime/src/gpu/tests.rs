@@ -61,6 +61,10 @@ fn same(spec: Result<Spec, GraphError>) {
     }
 }
 
+/// All that are elementwise.
+const FUNCTIONS: [Activation; 5] =
+    [Activation::Relu, Activation::Silu, Activation::Gelu, Activation::QuickGelu, Activation::Sigmoid];
+
 #[test]
 fn linear() {
     for dtype in DType::ALL {
@@ -74,7 +78,7 @@ fn linear() {
 
 #[test]
 fn linear_epilogues() {
-    for function in [Activation::Relu, Activation::Silu, Activation::Gelu, Activation::QuickGelu] {
+    for function in FUNCTIONS {
         for residual in [false, true] {
             same(cases::linear_then(function, residual, [2, 5, 3, 24], 21));
         }
@@ -148,12 +152,25 @@ fn pictures() {
 #[test]
 fn elementwise() {
     for x in [[1, 1, 1, 1], [2, 3, 5, 7], [1, 9, 9, 16]] {
-        for function in [Activation::Relu, Activation::Silu, Activation::Gelu, Activation::QuickGelu] {
+        for function in FUNCTIONS {
             same(cases::activate(function, x));
         }
         same(cases::add(x));
         same(cases::add_and_keep(x));
         same(cases::add_channels(x));
+    }
+}
+
+#[test]
+fn gradients() {
+    for x in [[1, 2, 2, 1], [2, 4, 6, 5], [3, 6, 2, 12]] {
+        same(cases::relu_backward(x));
+        same(cases::relu_backward_and_keep(x));
+        same(cases::max_pool_backward(x));
+    }
+    for (n, labels) in [(1, 2), (5, 10), (300, 7), (3, 100)] {
+        same(cases::log_softmax(n, labels));
+        same(cases::log_softmax_backward(n, labels));
     }
 }
 

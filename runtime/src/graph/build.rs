@@ -1,6 +1,8 @@
 //! Adding operations: each method infers the output's shape or says what is wrong.
 
-use super::{Activation, Graph, GraphError, IdsId, Node, Op, Port, Shape, ValueId, Weight, WeightId, WeightKind};
+use super::{
+    Activation, Derivation, Graph, GraphError, IdsId, Node, Op, Port, Shape, ValueId, Weight, WeightId, WeightKind,
+};
 use alloc::borrow::ToOwned;
 use alloc::format;
 
@@ -241,21 +243,31 @@ impl Graph {
     }
 
     fn weight(&mut self, name: &str, kind: WeightKind) -> Result<WeightId, GraphError> {
+        self.derived(name, kind, Derivation::Stored)
+    }
+
+    /// A weight that is made from the tensor of that name.
+    pub(super) fn derived(
+        &mut self,
+        name: &str,
+        kind: WeightKind,
+        derivation: Derivation,
+    ) -> Result<WeightId, GraphError> {
         let [inp, kw, kh, out] = kind.ne().map(|n| n as usize);
         self.extent(name, Shape::new(out, kh, kw, inp))?;
         // A layer used twice shares its tensor.
-        if let Some(i) = self.weights.iter().position(|w| w.name == name) {
+        if let Some(i) = self.weights.iter().position(|w| w.name == name && w.derivation == derivation) {
             let first = self.weights[i].kind;
             if first != kind {
                 return Err(GraphError::Weight { name: name.to_owned(), first: first.ne(), second: kind.ne() });
             }
             return Ok(WeightId(i as u32));
         }
-        self.weights.push(Weight { name: name.to_owned(), kind });
+        self.weights.push(Weight { name: name.to_owned(), kind, derivation });
         Ok(WeightId(self.weights.len() as u32 - 1))
     }
 
-    fn push(&mut self, name: &str, op: Op<ValueId>, shape: Shape) -> Result<ValueId, GraphError> {
+    pub(super) fn push(&mut self, name: &str, op: Op<ValueId>, shape: Shape) -> Result<ValueId, GraphError> {
         let output = self.value(name, shape)?;
         self.nodes.push(Node { name: name.to_owned(), op, output });
         Ok(output)
@@ -274,12 +286,12 @@ impl Graph {
         }
     }
 
-    fn found(&self, name: &str, value: ValueId) -> Result<Shape, GraphError> {
+    pub(super) fn found(&self, name: &str, value: ValueId) -> Result<Shape, GraphError> {
         let foreign = || GraphError::Foreign { name: name.to_owned(), index: value.index() };
         self.values.get(value.index()).copied().ok_or_else(foreign)
     }
 
-    fn same(&self, name: &str, kind: &'static str, found: Shape, expected: Shape) -> Result<(), GraphError> {
+    pub(super) fn same(&self, name: &str, kind: &'static str, found: Shape, expected: Shape) -> Result<(), GraphError> {
         if found == expected {
             return Ok(());
         }

@@ -77,6 +77,16 @@ pub enum GraphError {
         /// The second use's shape.
         second: [u64; 4],
     },
+    /// A gradient through an operation that has none here, or with respect to something that the result does not depend on.
+    #[error("{name}: no gradient through {kind}: {remedy}")]
+    NoGradient {
+        /// The operation.
+        name: String,
+        /// Its kind.
+        kind: &'static str,
+        /// What can be done.
+        remedy: &'static str,
+    },
     /// A value, or an input of ids, that is not of this graph.
     #[error("{name}: operand {index} is not of this graph")]
     Foreign {

@@ -4,9 +4,11 @@
 //! a place in one arena, and each backend executes the resulting list of steps. Operations stand in the order in
 //! which they were added, which is a valid order of execution: an operation reads only values that exist.
 
+mod backward;
 mod build;
 mod error;
 mod op;
+mod share;
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -15,6 +17,7 @@ use core::fmt;
 pub use crate::cpu::Activation;
 pub use error::GraphError;
 pub use op::Op;
+pub use share::share_weights;
 
 /// The shape of an activation, channels last: `n` pictures of `h` rows, `w` columns and `c` channels.
 ///
@@ -157,6 +160,17 @@ impl WeightKind {
     }
 }
 
+/// How a weight comes from its tensor.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Derivation {
+    /// It is the tensor.
+    #[default]
+    Stored,
+    /// The layer's transpose as a map: what takes the gradient of its output to that of its input. A matrix is transposed;
+    /// a kernel is turned by 180 degrees, and its input and output channels exchanged.
+    Adjoint,
+}
+
 /// A weight that the network expects, by its name in the file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Weight {
@@ -164,6 +178,21 @@ pub struct Weight {
     pub name: String,
     /// Its use and shape.
     pub kind: WeightKind,
+    /// How it is made from the tensor.
+    pub derivation: Derivation,
+}
+
+impl Weight {
+    /// What the tensor in the file is.
+    pub const fn tensor(&self) -> WeightKind {
+        match (self.derivation, self.kind) {
+            (Derivation::Adjoint, WeightKind::Conv { out, kernel, inp }) => {
+                WeightKind::Conv { out: inp, kernel, inp: out }
+            }
+            (Derivation::Adjoint, WeightKind::Linear { out, inp }) => WeightKind::Linear { out: inp, inp: out },
+            (_, kind) => kind,
+        }
+    }
 }
 
 /// A named input or output.
@@ -233,8 +262,9 @@ impl Graph {
         &self.outputs
     }
 
-    /// Number of elements of all weights.
+    /// Number of elements of all tensors.
     pub fn parameters(&self) -> usize {
-        self.weights.iter().map(|w| w.kind.elements()).sum()
+        let stored = self.weights.iter().filter(|w| w.derivation == Derivation::Stored);
+        stored.map(|w| w.kind.elements()).sum()
     }
 }

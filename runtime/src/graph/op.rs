@@ -151,6 +151,34 @@ pub enum Op<R> {
         /// Query `i` sees only keys `0..=i`; `L` equals `S`.
         causal: bool,
     },
+    /// `y = log(softmax(x))` over the channels of each row.
+    LogSoftmax {
+        /// Logits.
+        x: R,
+    },
+    /// The gradient of [`Op::LogSoftmax`]'s element `ids[n]`, a label, with respect to its input:
+    /// `y = onehot(ids[n]) - softmax(x)`; zeros where there is no id.
+    LogSoftmaxBackward {
+        /// Logits, one row a picture.
+        x: R,
+        /// One label a picture.
+        ids: IdsId,
+    },
+    /// What [`Activation::Relu`] lets pass of a gradient: `y = g` where its result was above 0, else 0.
+    ReluBackward {
+        /// The gradient of the function's result.
+        g: R,
+        /// The function's result.
+        relu: R,
+    },
+    /// The gradient of [`Op::MaxPool2`]'s input: that of each square goes to its largest element, the first in row-major order
+    /// if several are equal (as in PyTorch), and 0 to the others.
+    MaxPool2Backward {
+        /// The pooling's input; the output's shape.
+        x: R,
+        /// The gradient of its result.
+        g: R,
+    },
 }
 
 impl<R: Copy> Op<R> {
@@ -171,6 +199,10 @@ impl<R: Copy> Op<R> {
             Self::GroupNorm { .. } => "group_norm",
             Self::LayerNorm { .. } => "layer_norm",
             Self::Attention { .. } => "attention",
+            Self::LogSoftmax { .. } => "log_softmax",
+            Self::LogSoftmaxBackward { .. } => "log_softmax_backward",
+            Self::ReluBackward { .. } => "relu_backward",
+            Self::MaxPool2Backward { .. } => "max_pool2_backward",
         }
     }
 
@@ -181,6 +213,7 @@ impl<R: Copy> Op<R> {
             Self::Add { a, b } | Self::AddChannels { x: a, v: b } => (a, Some(b), None),
             Self::MaxPool2 { x, add } => (x, add, None),
             Self::Concat { a, b, add } => (a, Some(b), add),
+            Self::ReluBackward { g: a, relu: b } | Self::MaxPool2Backward { x: a, g: b } => (a, Some(b), None),
             Self::Attention { q, k, v, .. } => (q, Some(k), Some(v)),
             Self::Activate { x, .. }
             | Self::GroupNorm { x, .. }
@@ -188,9 +221,33 @@ impl<R: Copy> Op<R> {
             | Self::UpsampleBilinear2 { x }
             | Self::UpsampleNearest2 { x }
             | Self::PositionEncoding { t: x, .. }
+            | Self::LogSoftmax { x }
+            | Self::LogSoftmaxBackward { x, .. }
             | Self::EmbeddingAdd { x, .. } => (x, None, None),
         };
         [Some(a), b, c].into_iter().flatten()
+    }
+
+    /// The weights, to be renumbered.
+    pub(super) fn weights_mut(&mut self) -> [Option<&mut WeightId>; 2] {
+        match self {
+            Self::Conv2d { weight, bias, .. } | Self::Linear { weight, bias, .. } => [Some(weight), bias.as_mut()],
+            Self::EmbeddingAdd { table, .. } => [Some(table), None],
+            Self::GroupNorm { scale, bias, .. } | Self::LayerNorm { scale, bias, .. } => [Some(scale), Some(bias)],
+            Self::Activate { .. }
+            | Self::Add { .. }
+            | Self::AddChannels { .. }
+            | Self::MaxPool2 { .. }
+            | Self::UpsampleBilinear2 { .. }
+            | Self::UpsampleNearest2 { .. }
+            | Self::Concat { .. }
+            | Self::PositionEncoding { .. }
+            | Self::LogSoftmax { .. }
+            | Self::LogSoftmaxBackward { .. }
+            | Self::ReluBackward { .. }
+            | Self::MaxPool2Backward { .. }
+            | Self::Attention { .. } => [None, None],
+        }
     }
 
     /// The same operation on operands named otherwise.
@@ -217,6 +274,10 @@ impl<R: Copy> Op<R> {
             }
             Self::LayerNorm { x, eps, scale, bias } => Op::LayerNorm { x: f(x), eps, scale, bias },
             Self::Attention { q, k, v, heads, causal } => Op::Attention { q: f(q), k: f(k), v: f(v), heads, causal },
+            Self::LogSoftmax { x } => Op::LogSoftmax { x: f(x) },
+            Self::LogSoftmaxBackward { x, ids } => Op::LogSoftmaxBackward { x: f(x), ids },
+            Self::ReluBackward { g, relu } => Op::ReluBackward { g: f(g), relu: f(relu) },
+            Self::MaxPool2Backward { x, g } => Op::MaxPool2Backward { x: f(x), g: f(g) },
         }
     }
 
@@ -229,7 +290,7 @@ impl<R: Copy> Op<R> {
             | Self::EmbeddingAdd { x, .. }
             | Self::GroupNorm { x, .. }
             | Self::LayerNorm { x, .. } => Some(x),
-            Self::Add { a, .. } => Some(a),
+            Self::Add { a, .. } | Self::ReluBackward { g: a, .. } => Some(a),
             _ => None,
         }
     }

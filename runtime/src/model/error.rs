@@ -54,6 +54,29 @@ pub enum ModelError {
         /// Those needed.
         expected: [u64; 4],
     },
+    /// An input or output that the graph does not have, or one that was not given.
+    #[error("no {what} {name:?}: {}", ports(.known))]
+    Port {
+        /// `input` or `output`.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// Those that the graph has; none if it is one of them, and missing.
+        known: Vec<String>,
+    },
+    /// A diffusion model and a classifier that do not belong together.
+    #[error(
+        "the diffusion model's {what} ({diffusion}) are not the classifier's ({classifier}): take a classifier that was \
+             trained for this model"
+    )]
+    Pair {
+        /// What differs: `pictures`, `values`, `noise` or `labels`.
+        what: &'static str,
+        /// The diffusion model's.
+        diffusion: String,
+        /// The classifier's.
+        classifier: String,
+    },
     /// A tensor whose data cannot be used.
     #[error("tensor {name}: {source}")]
     Tensor {
@@ -123,6 +146,14 @@ pub enum RequestError {
         /// The operation.
         source: ExecError,
     },
+}
+
+/// The ports that exist, as a sentence.
+fn ports(known: &[String]) -> String {
+    if known.is_empty() {
+        return "the graph needs it, so give it".into();
+    }
+    alloc::format!("the graph has {}", known.join(", "))
 }
 
 /// The labels that exist, as a sentence.

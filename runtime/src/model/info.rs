@@ -45,8 +45,7 @@ pub struct Info {
     pub defaults: Defaults,
 }
 
-const KEYS: [(&str, &str); 3] =
-    [("general.architecture", "nijimi"), ("nijimi.system", "ddpm"), ("nijimi.network", "book-unet")];
+const KEYS: [(&str, &str); 2] = [("nijimi.system", "ddpm"), ("nijimi.network", "book-unet")];
 
 /// The version of our keys that is read.
 const FORMAT_VERSION: u32 = 1;
@@ -56,15 +55,7 @@ const MAX_LEVELS: usize = 1 << 20;
 
 impl Info {
     pub(super) fn read(file: &File<'_>) -> Result<Self, Error> {
-        let key = "nijimi.format_version";
-        // The kind first: a file of another program lacks our keys, and that is not what is wrong with it.
-        let (architecture, rest) = KEYS.split_at(1);
-        supported(file, architecture)?;
-        let version = file.u32(key)?;
-        if version != FORMAT_VERSION {
-            return Err(ModelError::Unsupported { key, found: version.to_string(), expected: "1" }.into());
-        }
-        supported(file, rest)?;
+        kind(file, &KEYS)?;
         let network = BookUnet {
             in_channels: file.u32("nijimi.unet.in_channels")? as usize,
             channels: file.u32s("nijimi.unet.channels")?.iter().map(|&c| c as usize).collect(),
@@ -82,7 +73,7 @@ impl Info {
             return Err(wrong("nijimi.image.channels", channels, format!("{}, as the network's", network.in_channels)));
         }
         let schedule = schedule(file)?;
-        let labels = labels(file, network.label_count)?;
+        let labels = labels(file, network.label_count, "nijimi.unet.label_count")?;
         let defaults = defaults(file, schedule.steps() as u32)?;
         Ok(Self {
             name: text(file, "general.name"),
@@ -98,8 +89,20 @@ impl Info {
     }
 }
 
-fn wrong(key: &'static str, found: impl ToString, expected: impl Into<String>) -> Error {
+pub(super) fn wrong(key: &'static str, found: impl ToString, expected: impl Into<String>) -> Error {
     ModelError::Value { key, found: found.to_string(), expected: expected.into() }.into()
+}
+
+/// That the file is one of ours, of the version that is read, and says `keys`.
+pub(super) fn kind(file: &File<'_>, keys: &[(&'static str, &'static str)]) -> Result<(), Error> {
+    // The program first: a file of another lacks our keys, and that is not what is wrong with it.
+    supported(file, &[("general.architecture", "nijimi")])?;
+    let key = "nijimi.format_version";
+    let version = file.u32(key)?;
+    if version != FORMAT_VERSION {
+        return Err(ModelError::Unsupported { key, found: version.to_string(), expected: "1" }.into());
+    }
+    supported(file, keys)
 }
 
 fn supported(file: &File<'_>, keys: &[(&'static str, &'static str)]) -> Result<(), Error> {
@@ -113,7 +116,7 @@ fn supported(file: &File<'_>, keys: &[(&'static str, &'static str)]) -> Result<(
 }
 
 /// A text that serves people only: absent, or of another type, it is empty.
-fn text(file: &File<'_>, key: &str) -> String {
+pub(super) fn text(file: &File<'_>, key: &str) -> String {
     if let Some(Value::Str(s)) = file.get(key) { s.to_owned() } else { String::new() }
 }
 
@@ -125,11 +128,11 @@ fn or<T>(found: Result<T, GgufError>, default: T) -> Result<T, GgufError> {
     }
 }
 
-fn labels(file: &File<'_>, count: usize) -> Result<Vec<String>, Error> {
+pub(super) fn labels(file: &File<'_>, count: usize, counted: &str) -> Result<Vec<String>, Error> {
     let key = "nijimi.labels";
     let labels = or(file.strs(key), Vec::new())?;
     if labels.len() != count {
-        return Err(wrong(key, format!("{} names", labels.len()), format!("{count}, as nijimi.unet.label_count says")));
+        return Err(wrong(key, format!("{} names", labels.len()), format!("{count}, as {counted} says")));
     }
     if let Some(twice) = labels.iter().enumerate().find_map(|(i, l)| labels[..i].contains(l).then_some(l)) {
         return Err(wrong(key, format!("a list with {twice:?} twice"), "a list of different names"));
@@ -137,7 +140,7 @@ fn labels(file: &File<'_>, count: usize) -> Result<Vec<String>, Error> {
     Ok(labels.into_iter().map(str::to_owned).collect())
 }
 
-fn range(file: &File<'_>) -> Result<[f32; 2], Error> {
+pub(super) fn range(file: &File<'_>) -> Result<[f32; 2], Error> {
     let key = "nijimi.image.range";
     match file.f32s(key)?[..] {
         [low, high] if low < high && low.is_finite() && high.is_finite() => Ok([low, high]),
@@ -145,7 +148,7 @@ fn range(file: &File<'_>) -> Result<[f32; 2], Error> {
     }
 }
 
-fn schedule(file: &File<'_>) -> Result<Schedule, Error> {
+pub(super) fn schedule(file: &File<'_>) -> Result<Schedule, Error> {
     let (key, kind) = ("nijimi.schedule.kind", file.str("nijimi.schedule.kind")?);
     let levels = file.u32("nijimi.schedule.steps")? as usize;
     if levels > MAX_LEVELS {
@@ -164,7 +167,7 @@ fn schedule(file: &File<'_>) -> Result<Schedule, Error> {
     Ok(schedule?)
 }
 
-fn first_timestep(file: &File<'_>) -> Result<u32, Error> {
+pub(super) fn first_timestep(file: &File<'_>) -> Result<u32, Error> {
     let first = file.u32("nijimi.first_timestep")?;
     // All of them are then exact in f32.
     if first as usize > MAX_LEVELS {

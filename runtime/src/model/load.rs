@@ -1,23 +1,25 @@
-//! A file's tensors, against what the network expects.
+//! A file's tensors, against what a network expects.
 
 use super::ModelError;
 use crate::Error;
+use crate::cpu::exec::ExecError;
 use crate::gguf::File;
-use crate::graph::{Graph, WeightKind};
-use crate::quant::DType;
+use crate::graph::{Derivation, Weight, WeightKind};
+use crate::quant::{self, DType};
 use alloc::borrow::ToOwned;
 use alloc::vec;
+use alloc::vec::Vec;
 
-/// Hands the tensors that the graph names to `push`, in its order. Every tensor of the file must be one of them, and have
+/// Hands the tensors that the weights name to `push`, in their order. Every tensor of the file must be one of them, and have
 /// its shape.
 pub(super) fn weights(
     file: &File<'_>,
-    graph: &Graph,
+    weights: &[Weight],
     mut push: impl FnMut(WeightKind, DType, &[u8]) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let mut used = vec![false; file.tensors().len()];
-    for weight in graph.weights() {
-        let expected = weight.kind.ne();
+    for weight in weights {
+        let expected = weight.tensor().ne();
         let (i, tensor) = file
             .tensors()
             .enumerate()
@@ -26,7 +28,13 @@ pub(super) fn weights(
         if tensor.ne != expected {
             return Err(ModelError::TensorShape { name: weight.name.clone(), found: tensor.ne, expected }.into());
         }
-        push(weight.kind, tensor.dtype, tensor.data).map_err(|e| match e {
+        let pushed = match weight.derivation {
+            Derivation::Stored => push(weight.kind, tensor.dtype, tensor.data),
+            Derivation::Adjoint => {
+                adjoint(weight, tensor.dtype, tensor.data).and_then(|(dtype, data)| push(weight.kind, dtype, &data))
+            }
+        };
+        pushed.map_err(|e| match e {
             // What is wrong with the tensor; a device's own troubles stay what they are.
             Error::Exec(source) => ModelError::Tensor { name: weight.name.clone(), source }.into(),
             e => e,
@@ -37,4 +45,25 @@ pub(super) fn weights(
         Some((tensor, _)) => Err(ModelError::ExtraTensor { name: tensor.name.to_owned(), found: tensor.ne }.into()),
         None => Ok(()),
     }
+}
+
+/// See [`Derivation::Adjoint`]. Floats stay in their type; what was quantized along other inputs becomes f16.
+fn adjoint(weight: &Weight, dtype: DType, data: &[u8]) -> Result<(DType, Vec<u8>), Error> {
+    // As it is stored: `[out][taps][inp]`.
+    let (out, taps, inp) = match weight.tensor() {
+        WeightKind::Conv { out, kernel, inp } => (out, kernel * kernel, inp),
+        WeightKind::Linear { out, inp } => (out, 1, inp),
+        WeightKind::Vector { len } | WeightKind::Table { rows: len, .. } => (len, 1, weight.kind.elements() / len),
+    };
+    let mut values = vec![0.0; weight.kind.elements()];
+    quant::decode(dtype, data, &mut values).map_err(ExecError::from)?;
+    let mut turned = vec![0.0; values.len()];
+    for (i, v) in values.into_iter().enumerate() {
+        let (o, tap, c) = (i / inp / taps, i / inp % taps, i % inp);
+        turned[(c * taps + taps - 1 - tap) * out + o] = v;
+    }
+    let dtype = if matches!(dtype, DType::F32 | DType::BF16) { dtype } else { DType::F16 };
+    let mut bytes = Vec::new();
+    quant::encode(dtype, &turned, &mut bytes).map_err(ExecError::from)?;
+    Ok((dtype, bytes))
 }

@@ -22,16 +22,26 @@
 //! }
 //! ```
 
+mod classifier;
 mod engine;
 mod error;
+mod guided;
+mod hvae;
 mod info;
 mod load;
+mod network;
 mod pipeline;
 mod run;
 mod session;
+mod vae;
 
+pub use classifier::{Classifier, ClassifierInfo, ClassifierSession};
 pub use error::{ModelError, RequestError};
+pub use guided::{ClassifierGuided, GuidedRequest, GuidedRun};
+pub use hvae::{Hvae, HvaeSession};
 pub use info::{Defaults, Info};
+pub use network::{Evaluator, Network};
 pub use pipeline::Pipeline;
 pub use run::{Run, StepInfo};
 pub use session::{Request, Session, SessionOptions, batch_seeds};
+pub use vae::{AutoencoderInfo, Vae, VaeSession};

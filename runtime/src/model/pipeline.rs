@@ -29,7 +29,11 @@ impl Pipeline {
     pub fn load(file: &File<'_>) -> Result<Self, Error> {
         let info = Info::read(file)?;
         let mut weights = crate::cpu::exec::Weights::new();
-        load::weights(file, &info.network.graph(1)?, |kind, dtype, data| Ok(weights.push(kind, dtype, data)?))?;
+        load::weights(
+            file,
+            info.network.graph(1)?.weights(),
+            |kind, dtype, data| Ok(weights.push(kind, dtype, data)?),
+        )?;
         Ok(Self { model: Arc::new(Model { info, weights: Placed::Cpu(Arc::new(weights)) }) })
     }
 
@@ -41,7 +45,7 @@ impl Pipeline {
     pub fn load_on(gpu: &crate::gpu::Gpu, file: &File<'_>) -> Result<Self, Error> {
         let info = Info::read(file)?;
         let mut weights = crate::gpu::Weights::new(gpu);
-        load::weights(file, &info.network.graph(1)?, |kind, dtype, data| weights.push(kind, dtype, data))?;
+        load::weights(file, info.network.graph(1)?.weights(), |kind, dtype, data| weights.push(kind, dtype, data))?;
         Ok(Self { model: Arc::new(Model { info, weights: Placed::Gpu(Arc::new(weights)) }) })
     }
 

@@ -15,7 +15,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 /// The largest batch of a session.
-const MAX_BATCH: usize = 65536;
+pub(super) const MAX_BATCH: usize = 65536;
 
 /// What a session is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -204,11 +204,16 @@ fn own_bytes(ids: &[Option<u32>], seeds: &[u64]) -> usize {
     size_of_val(ids) + size_of_val(seeds)
 }
 
-fn check(ok: bool, what: &'static str, found: impl ToString, expected: impl Into<String>) -> Result<(), RequestError> {
+pub(super) fn check(
+    ok: bool,
+    what: &'static str,
+    found: impl ToString,
+    expected: impl Into<String>,
+) -> Result<(), RequestError> {
     if ok { Ok(()) } else { Err(RequestError::Range { what, found: found.to_string(), expected: expected.into() }) }
 }
 
-fn in_range(what: &'static str, found: usize, min: usize, max: usize) -> Result<(), RequestError> {
+pub(super) fn in_range(what: &'static str, found: usize, min: usize, max: usize) -> Result<(), RequestError> {
     // Not through `check`, whose texts would be allocated for every request.
     if (min..=max).contains(&found) {
         return Ok(());

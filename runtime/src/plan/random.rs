@@ -52,7 +52,7 @@ pub(crate) fn graph(seed: u64) -> Graph {
         // Half of them unchanged, so that sums are possible.
         let channels = if r.below(2) == 0 { s.c } else { 1 + r.below(24) };
         // An operation that does not suit the shapes is refused by the graph, and left out.
-        let y = match r.below(20) {
+        let y = match r.below(23) {
             0 | 1 => g.conv2d(&name, x, channels, [3, 1, 1], r.below(4) > 0),
             2 => g.conv2d(&name, x, channels, [3, 2, 1], true),
             3 | 4 => g.linear(&name, x, channels, r.below(4) > 0),
@@ -82,12 +82,28 @@ pub(crate) fn graph(seed: u64) -> Graph {
             }
             13 => g.gelu(&name, x),
             14 => {
-                let a = [Activation::Gelu, Activation::QuickGelu, Activation::None][r.below(3)];
+                let a = [Activation::Gelu, Activation::QuickGelu, Activation::Sigmoid, Activation::None][r.below(4)];
                 g.activate(&name, x, a)
             }
             // A large epsilon: a small one would amplify what rounding left of equal values.
             15 | 16 => g.group_norm(&name, x, 1 + r.below(4), 0.1),
             17 => g.layer_norm(&name, x, 0.1),
+            19 => g.log_softmax(&name, x),
+            20 => {
+                let logits = values.iter().copied().rfind(|&v| g.shape(v).h * g.shape(v).w == 1).unwrap_or(x);
+                g.log_softmax_backward(&name, logits, ids)
+            }
+            21 => {
+                let same: Vec<ValueId> = values.iter().copied().filter(|&v| g.shape(v) == s).collect();
+                g.relu_backward(&name, x, same[r.below(same.len())])
+            }
+            22 => {
+                let pooled = g.max_pool2(&format!("{name}.pool"), x);
+                pooled.and_then(|pooled| {
+                    values.push(pooled);
+                    g.max_pool2_backward(&name, x, pooled)
+                })
+            }
             18 => g.linear_geglu(&name, x, channels, r.below(4) > 0),
             _ if s.h * s.w <= 128 => {
                 let fits = |&v: &ValueId| (g.shape(v).n, g.shape(v).c) == (s.n, s.c) && g.shape(v).h <= 8;
@@ -151,7 +167,7 @@ pub(crate) fn evaluate(g: &Graph, weights: &[Vec<f32>], inputs: &[Vec<f32>], ids
     for node in g.nodes() {
         let out = g.shape(node.output);
         let read = |value: ValueId| Picture { shape: g.shape(value), data: &values[value.index()] };
-        if let Some(y) = whole(&node.op, g, weights, &values) {
+        if let Some(y) = whole(&node.op, g, weights, &values, ids) {
             values[node.output.index()] = y;
             continue;
         }
@@ -211,7 +227,19 @@ pub(crate) fn evaluate(g: &Graph, weights: &[Vec<f32>], inputs: &[Vec<f32>], ids
                 let row = ids[n].map_or(0.0, |id| weights[table.index()][id as usize * out.c + c]);
                 read(x).at(n, i, j, c) + row
             }
-            Op::GroupNorm { .. } | Op::LayerNorm { .. } | Op::Attention { .. } => unreachable!("in whole"),
+            Op::ReluBackward { g, relu } => {
+                if read(relu).at(n, i, j, c) > 0.0 {
+                    read(g).at(n, i, j, c)
+                } else {
+                    0.0
+                }
+            }
+            Op::MaxPool2Backward { x, g } => {
+                let at = |k: usize| read(x).at(n, i / 2 * 2 + k / 2, j / 2 * 2 + k % 2, c);
+                let first = (1..4).fold(0, |first, k| if at(k) > at(first) { k } else { first });
+                if first == i % 2 * 2 + j % 2 { read(g).at(n, i / 2, j / 2, c) } else { 0.0 }
+            }
+            _ => unreachable!("in whole"),
         });
         values[node.output.index()] = y;
     }
@@ -219,7 +247,13 @@ pub(crate) fn evaluate(g: &Graph, weights: &[Vec<f32>], inputs: &[Vec<f32>], ids
 }
 
 /// The operations whose elements depend on many others.
-fn whole(op: &Op<ValueId>, g: &Graph, weights: &[Vec<f32>], values: &[Vec<f32>]) -> Option<Vec<f32>> {
+fn whole(
+    op: &Op<ValueId>,
+    g: &Graph,
+    weights: &[Vec<f32>],
+    values: &[Vec<f32>],
+    ids: &[Option<u32>],
+) -> Option<Vec<f32>> {
     let (w, x) = (|id: WeightId| &weights[id.index()][..], |id: ValueId| &values[id.index()][..]);
     let y = match *op {
         Op::GroupNorm { x: value, groups, eps, scale, bias, .. } => {
@@ -233,6 +267,13 @@ fn whole(op: &Op<ValueId>, g: &Graph, weights: &[Vec<f32>], values: &[Vec<f32>])
             let (s, keys) = (g.shape(q), g.shape(k).h * g.shape(k).w);
             let shape = AttentionShape { n: s.n, queries: s.h * s.w, keys, c: s.c, heads, causal };
             definition::attention(&shape, [x(q), x(k), x(v)])
+        }
+        Op::LogSoftmax { x: value } => definition::log_softmax(g.shape(value).c, x(value)),
+        Op::LogSoftmaxBackward { x: value, .. } => {
+            let c = g.shape(value).c;
+            let own = |i: usize| ids[i / c].map(|id| if id as usize == i % c { 1.0 } else { 0.0 });
+            let logs = definition::log_softmax(c, x(value));
+            logs.iter().enumerate().map(|(i, log)| own(i).map_or(0.0, |own| own - libm::exp(*log))).collect()
         }
         _ => return None,
     };

@@ -24,6 +24,7 @@ fn fused(step: &Step) -> String {
         Activation::Silu => "+silu",
         Activation::Gelu => "+gelu",
         Activation::QuickGelu => "+quick_gelu",
+        Activation::Sigmoid => "+sigmoid",
         Activation::Geglu => "+geglu",
     };
     let upsample = if upsample { "+upsample" } else { "" };

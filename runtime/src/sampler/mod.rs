@@ -105,7 +105,7 @@ impl Prediction {
     }
 
     /// epsilon = first * x + second * out at a level of this `alpha_bar`.
-    fn epsilon(self, alpha_bar: f64) -> (f64, f64) {
+    pub(crate) fn epsilon(self, alpha_bar: f64) -> (f64, f64) {
         let (signal, noise) = (libm::sqrt(alpha_bar), libm::sqrt(1.0 - alpha_bar));
         match self {
             Self::Epsilon => (0.0, 1.0),

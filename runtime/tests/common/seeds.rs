@@ -20,6 +20,7 @@ pub fn all_metadata() -> Vec<(&'static str, MetaValue)> {
         ("test.empty_text", "".into()),
         ("test.u32s", vec![64u32, 128, 256].into()),
         ("test.f32s", vec![0.0f32, 1.0, -1.5e-9].into()),
+        ("test.f64s", vec![0.1f64, -2.5e-300, 1.0].into()),
         ("test.strs", strings(&["zero", "", "\u{4e8c}"])),
         ("test.no_u32s", Vec::<u32>::new().into()),
         ("test.no_strs", strings(&[])),

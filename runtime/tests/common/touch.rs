@@ -58,6 +58,7 @@ fn touch_value(file: &File<'_>, key: &str, value: Value<'_>) {
     let lists = [
         ("u32", file.u32s(key).map(|v| v.len())),
         ("f32", file.f32s(key).map(|v| v.len())),
+        ("f64", file.f64s(key).map(|v| v.len())),
         ("str", file.strs(key).map(|v| v.len())),
     ];
     if let Value::Array(array) = value {

@@ -17,8 +17,14 @@ fn noise(n: usize, seed: u32) -> Vec<f32> {
     (0..n).map(|_| next()).collect()
 }
 
-const ACTIVATIONS: [Activation; 5] =
-    [Activation::None, Activation::Relu, Activation::Silu, Activation::Gelu, Activation::QuickGelu];
+const ACTIVATIONS: [Activation; 6] = [
+    Activation::None,
+    Activation::Relu,
+    Activation::Silu,
+    Activation::Gelu,
+    Activation::QuickGelu,
+    Activation::Sigmoid,
+];
 
 struct Case {
     shape: Conv2dShape,
@@ -36,7 +42,7 @@ impl Case {
         let weights = noise(s.c_out * s.kernel * s.kernel * s.c_in, 1);
         let mut stored = Vec::new();
         encode(dtype, &weights, &mut stored).unwrap();
-        let activation = ACTIVATIONS[(s.c_out + s.h) % 5];
+        let activation = ACTIVATIONS[(s.c_out + s.h) % ACTIVATIONS.len()];
         let y = s.n * s.out_h() * s.out_w() * s.c_out;
         let residual = if s.kernel == 3 { noise(y, 4) } else { Vec::new() };
         let bias = if s.c_in == 33 { Vec::new() } else { noise(s.c_out, 3) };

@@ -4,7 +4,7 @@ mod block;
 mod product;
 
 use super::weights::{Item, Weights};
-use crate::graph::{Activation, Op, Shape, WeightId};
+use crate::graph::{Activation, IdsId, Op, Shape, WeightId};
 use crate::plan::{Plan, Slot, Step};
 use alloc::vec;
 use alloc::vec::Vec;
@@ -96,6 +96,7 @@ fn activation(shader: Shader, activation: Activation) -> Shader {
         Activation::Silu => shader.flag(Flag::Silu, true),
         Activation::Gelu => shader.flag(Flag::Gelu, true),
         Activation::QuickGelu => shader.flag(Flag::QuickGelu, true),
+        Activation::Sigmoid => shader.flag(Flag::Sigmoid, true),
         // The gate's GELU is a function of the same file.
         Activation::Geglu => shader.flag(Flag::Geglu, true).flag(Flag::Gelu, true),
     }
@@ -206,14 +207,30 @@ impl Variants {
                 let mut dispatch = self.elementwise(Kernel::EmbeddingAdd, step, x, "x", &[1]);
                 dispatch.operands.push(("ids", Operand::Ids));
                 dispatch.operands.push(("table", values(weights, table)));
-                let skip: usize = plan.ids()[..ids.index()].iter().map(|(_, n)| n).sum();
-                dispatch.params.extend([("dim", U(x.shape.c)), ("ids", U(skip))]);
+                dispatch.params.extend([("dim", U(x.shape.c)), ("ids", U(first_id(plan, ids)))]);
                 vec![dispatch]
             }
             Op::GroupNorm { x, groups, eps, scale, bias, activation } => {
                 self.group_norm(step, x, groups, eps, [values(weights, scale), values(weights, bias)], activation)
             }
             Op::LayerNorm { x, eps, scale, bias } => vec![self.layer_norm(step, x, eps, [scale, bias], weights)],
+            Op::LogSoftmax { x } => vec![self.rowwise(Kernel::LogSoftmax, step, x)],
+            Op::LogSoftmaxBackward { x, ids } => {
+                let mut dispatch = self.rowwise(Kernel::LogSoftmaxBackward, step, x);
+                dispatch.operands.push(("ids", Operand::Ids));
+                dispatch.params.push(("ids", U(first_id(plan, ids))));
+                vec![dispatch]
+            }
+            Op::ReluBackward { g, relu } => {
+                let mut dispatch = self.elementwise(Kernel::ReluBackward, step, g, "g", &[y.len()]);
+                dispatch.operands.push(("relu", Operand::Slot(relu)));
+                vec![dispatch]
+            }
+            Op::MaxPool2Backward { x, g } => {
+                let mut dispatch = self.resized(Kernel::MaxPoolBackward, step, x);
+                dispatch.operands.push(("g", Operand::Slot(g)));
+                vec![dispatch]
+            }
             Op::Attention { q, k, v, heads, causal } => vec![self.attention(step, [q, k, v], heads, causal)],
         }
     }
@@ -230,6 +247,17 @@ impl Variants {
         dispatch
     }
 
+    /// A kernel with an invocation for each row of channels.
+    fn rowwise<'a>(&self, kernel: Kernel, step: &Step, x: Slot) -> Dispatch<'a> {
+        let rows = pixels(x.shape);
+        Dispatch {
+            shader: self.flat(kernel),
+            operands: vec![("x", Operand::Slot(x)), ("y", Operand::Slot(step.output))],
+            params: vec![("rows", Param::U(rows)), ("c", Param::U(x.shape.c))],
+            grid: flat(self.machine.class, rows),
+        }
+    }
+
     /// A kernel that makes a picture of another size, with the sizes of `x`.
     fn resized<'a>(&self, kernel: Kernel, step: &Step, x: Slot) -> Dispatch<'a> {
         let s = x.shape;
@@ -238,6 +266,11 @@ impl Variants {
         dispatch.params.extend([("h", Param::U(s.h)), ("w", Param::U(s.w)), ("c", Param::U(s.c / unit))]);
         dispatch
     }
+}
+
+/// Where an input's ids begin.
+fn first_id(plan: &Plan, ids: IdsId) -> usize {
+    plan.ids()[..ids.index()].iter().map(|(_, n)| n).sum()
 }
 
 fn values(weights: &Weights, id: WeightId) -> Operand<'_> {

@@ -222,7 +222,7 @@ impl Engine {
 
 /// Waits for a device, where one may.
 #[cfg(feature = "gpu")]
-fn wait<T>(future: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+pub(super) fn wait<T>(future: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     #[cfg(not(target_arch = "wasm32"))]
     return pollster::block_on(future);
     #[cfg(target_arch = "wasm32")]
@@ -242,6 +242,6 @@ fn ports(plans: &[(&Graph, Plan)]) -> Result<Vec<Ports>, Error> {
 }
 
 /// The limit is the session's: the executor adds up what it and the buffers take.
-fn plans<'a>(graphs: &'a [Graph], options: &PlanOptions) -> Result<Vec<(&'a Graph, Plan)>, Error> {
+pub(super) fn plans<'a>(graphs: &'a [Graph], options: &PlanOptions) -> Result<Vec<(&'a Graph, Plan)>, Error> {
     Ok(graphs.iter().map(|graph| Plan::new(graph, options).map(|plan| (graph, plan))).collect::<Result<_, _>>()?)
 }

@@ -1,0 +1,258 @@
+//! Networks of any kind, of one graph or several over the tensors of one file: weights placed on the CPU or on a device, and
+//! evaluators that run graphs by the names of their inputs and outputs.
+
+use super::engine::Placed;
+use super::session::SessionOptions;
+use super::{ModelError, RequestError, load};
+use crate::Error;
+use crate::cpu::Context;
+use crate::cpu::exec::{ExecError, Executor, MemoryLimit};
+use crate::gguf::File;
+use crate::graph::{Graph, Weight, share_weights};
+use crate::plan::{Binding, Plan, PlanOptions};
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
+/// A network's weights, where they are used; immutable.
+pub struct Network {
+    placed: Placed,
+    weights: Vec<Weight>,
+}
+
+impl Network {
+    /// Loads the tensors of `graphs` (of any batch size) for the CPU.
+    ///
+    /// # Errors
+    /// Graphs that use one tensor with different shapes; tensors that are missing, too many, or of another shape than the
+    /// graphs'.
+    pub fn load(file: &File<'_>, graphs: Vec<Graph>) -> Result<Self, Error> {
+        let weights = shared(graphs)?;
+        let mut packed = crate::cpu::exec::Weights::new();
+        load::weights(file, &weights, |kind, dtype, data| Ok(packed.push(kind, dtype, data)?))?;
+        Ok(Self { placed: Placed::Cpu(packed.into()), weights })
+    }
+
+    /// As [`Self::load`], into a device's memory, quantized as in the file. Evaluators run there.
+    ///
+    /// # Errors
+    /// As [`Self::load`], and what the device has against it.
+    #[cfg(feature = "gpu")]
+    pub fn load_on(gpu: &crate::gpu::Gpu, file: &File<'_>, graphs: Vec<Graph>) -> Result<Self, Error> {
+        let weights = shared(graphs)?;
+        let mut packed = crate::gpu::Weights::new(gpu);
+        load::weights(file, &weights, |kind, dtype, data| packed.push(kind, dtype, data))?;
+        Ok(Self { placed: Placed::Gpu(packed.into()), weights })
+    }
+
+    /// Bytes of the packed weights.
+    pub fn weight_bytes(&self) -> usize {
+        self.placed.bytes()
+    }
+
+    /// What evaluates `graphs`: those that the network was loaded with, in the same order, for a batch size of the caller's.
+    /// Plans, then allocates all memory that it uses (on a device, what is written and read is copied at each evaluation).
+    /// [`SessionOptions::batch`] and [`SessionOptions::guidance`] say nothing here.
+    ///
+    /// # Errors
+    /// Graphs of another network, or more memory than the options allow; the error has both figures.
+    pub fn evaluator(&self, mut graphs: Vec<Graph>, options: &SessionOptions) -> Result<Evaluator, Error> {
+        share(&mut graphs)?;
+        if graphs.iter().any(|graph| graph.weights() != self.weights) {
+            return Err(ExecError::Weights.into());
+        }
+        let limit = MemoryLimit { allowed: options.memory_limit.unwrap_or(u64::MAX), reserved: 0 };
+        let engine = match &self.placed {
+            Placed::Cpu(weights) => {
+                let plans = super::engine::plans(&graphs, &PlanOptions::default())?;
+                let exec = Executor::new(Context::new(options.threads), weights.clone(), plans, limit)?;
+                Engine::Cpu(Box::new(exec))
+            }
+            #[cfg(feature = "gpu")]
+            Placed::Gpu(weights) => {
+                let plans = super::engine::plans(&graphs, &weights.gpu().plan_options(options.device.storage))?;
+                let exec = crate::gpu::Executor::new(weights.gpu(), weights.clone(), plans, limit, &options.device)?;
+                Engine::Gpu(Box::new(Device { exec, read: Vec::new() }))
+            }
+        };
+        Ok(Evaluator { engine, last: 0 })
+    }
+}
+
+fn share(graphs: &mut [Graph]) -> Result<(), Error> {
+    share_weights(graphs).map_err(crate::nn::NetworkError::from)?;
+    Ok(())
+}
+
+/// The weights of all the graphs.
+fn shared(mut graphs: Vec<Graph>) -> Result<Vec<Weight>, Error> {
+    share(&mut graphs)?;
+    Ok(graphs.first().map(|graph| graph.weights().to_vec()).unwrap_or_default())
+}
+
+enum Engine {
+    Cpu(Box<Executor>),
+    #[cfg(feature = "gpu")]
+    Gpu(Box<Device>),
+}
+
+/// One thread of evaluation: memory for any of a network's graphs, one at a time.
+pub struct Evaluator {
+    engine: Engine,
+    /// The graph evaluated last.
+    last: usize,
+}
+
+impl Evaluator {
+    /// The plans, in the order of the graphs.
+    pub fn plans(&self) -> &[Plan] {
+        match &self.engine {
+            Engine::Cpu(exec) => exec.plans(),
+            #[cfg(feature = "gpu")]
+            Engine::Gpu(device) => device.exec.plans(),
+        }
+    }
+
+    /// Bytes of memory, weights not counted.
+    pub fn bytes(&self) -> usize {
+        match &self.engine {
+            Engine::Cpu(exec) => exec.bytes(),
+            #[cfg(feature = "gpu")]
+            Engine::Gpu(device) => device.exec.bytes() as usize,
+        }
+    }
+
+    /// Evaluates a graph. `inputs` are all of its inputs, by name; one that is shorter than the graph's is followed by zeros.
+    /// `ids` are those of its inputs of ids, one after the other, each a row of its table.
+    ///
+    /// # Errors
+    /// An input that is missing, unknown or too long; [`ExecError::NotFinite`] with the first operation that made a NaN or an
+    /// infinity; what a device has to say.
+    pub fn evaluate(&mut self, graph: usize, inputs: &[(&str, &[f32])], ids: &[Option<u32>]) -> Result<(), Error> {
+        self.check(graph, inputs)?;
+        self.last = graph;
+        match &mut self.engine {
+            Engine::Cpu(exec) => cpu(exec, graph, inputs, ids),
+            #[cfg(feature = "gpu")]
+            Engine::Gpu(device) => super::engine::wait(device.evaluate(graph, inputs, ids)),
+        }
+    }
+
+    /// [`Self::evaluate`], for where nobody may wait: the browser.
+    ///
+    /// # Errors
+    /// As [`Self::evaluate`].
+    #[cfg(feature = "gpu")]
+    pub async fn evaluate_async(
+        &mut self,
+        graph: usize,
+        inputs: &[(&str, &[f32])],
+        ids: &[Option<u32>],
+    ) -> Result<(), Error> {
+        self.check(graph, inputs)?;
+        self.last = graph;
+        match &mut self.engine {
+            Engine::Cpu(exec) => cpu(exec, graph, inputs, ids),
+            Engine::Gpu(device) => device.evaluate(graph, inputs, ids).await,
+        }
+    }
+
+    /// An output of the graph evaluated last, of that graph's whole batch.
+    ///
+    /// # Errors
+    /// No output of that name, or nothing evaluated yet.
+    pub fn output(&self, name: &str) -> Result<&[f32], Error> {
+        let outputs = self.plans().get(self.last).map(Plan::outputs).unwrap_or_default();
+        let missing = || port("output", name, outputs);
+        let found = outputs.iter().position(|binding| binding.name == name);
+        match (&self.engine, found) {
+            (Engine::Cpu(exec), Some(i)) => Ok(exec.slot(outputs[i].slot)),
+            #[cfg(feature = "gpu")]
+            (Engine::Gpu(device), Some(i)) => Ok(device.read.get(i).ok_or_else(missing)?),
+            (_, None) => Err(missing()),
+        }
+    }
+
+    fn check(&self, graph: usize, inputs: &[(&str, &[f32])]) -> Result<(), Error> {
+        let plans = self.plans();
+        let Some(plan) = plans.get(graph) else {
+            let (found, expected) = (graph.to_string(), format!("less than {}", plans.len()));
+            return Err(RequestError::Range { what: "graph", found, expected }.into());
+        };
+        for (name, values) in inputs {
+            let slot = plan.input(name).ok_or_else(|| port("input", name, plan.inputs()))?;
+            if values.len() > slot.len() {
+                let (found, expected) = (format!("{} values", values.len()), format!("at most {}", slot.len()));
+                return Err(RequestError::Range { what: "an input", found, expected }.into());
+            }
+        }
+        match plan.inputs().iter().find(|binding| !inputs.iter().any(|(name, _)| *name == binding.name)) {
+            Some(missing) => Err(port("input", &missing.name, &[])),
+            None => Ok(()),
+        }
+    }
+}
+
+fn port(what: &'static str, name: &str, known: &[Binding]) -> Error {
+    let known = known.iter().map(|binding| binding.name.clone()).collect();
+    ModelError::Port { what, name: name.into(), known }.into()
+}
+
+fn cpu(exec: &mut Executor, graph: usize, inputs: &[(&str, &[f32])], ids: &[Option<u32>]) -> Result<(), Error> {
+    fill(exec, graph, inputs);
+    exec.run(graph, ids);
+    let outputs = exec.plans()[graph].outputs();
+    if outputs.iter().all(|output| exec.slot(output.slot).iter().all(|v| v.is_finite())) {
+        return Ok(());
+    }
+    // Again, looking at each result, to find where a number was lost.
+    fill(exec, graph, inputs);
+    Ok(exec.run_checked(graph, ids)?)
+}
+
+fn fill(exec: &mut Executor, graph: usize, inputs: &[(&str, &[f32])]) {
+    for (name, values) in inputs {
+        if let Some(slot) = exec.plans()[graph].input(name) {
+            let (used, rest) = exec.slot_mut(slot).split_at_mut(values.len());
+            used.copy_from_slice(values);
+            rest.fill(0.0);
+        }
+    }
+}
+
+#[cfg(feature = "gpu")]
+struct Device {
+    exec: crate::gpu::Executor,
+    /// What the outputs of the graph evaluated last held.
+    read: Vec<Vec<f32>>,
+}
+
+#[cfg(feature = "gpu")]
+impl Device {
+    async fn evaluate(&mut self, graph: usize, inputs: &[(&str, &[f32])], ids: &[Option<u32>]) -> Result<(), Error> {
+        self.exec.set_ids(ids)?;
+        self.fill(graph, inputs)?;
+        self.exec.run(graph)?;
+        self.read.clear();
+        for output in self.exec.plans()[graph].outputs() {
+            self.read.push(self.exec.read_async(output.slot).await?);
+        }
+        if self.read.iter().flatten().all(|v| v.is_finite()) {
+            return Ok(());
+        }
+        self.fill(graph, inputs)?;
+        self.exec.run_checked_async(graph).await
+    }
+
+    fn fill(&self, graph: usize, inputs: &[(&str, &[f32])]) -> Result<(), Error> {
+        for (name, values) in inputs {
+            if let Some(slot) = self.exec.plans()[graph].input(name) {
+                let mut whole = values.to_vec();
+                whole.resize(slot.len(), 0.0);
+                self.exec.write(slot, &whole)?;
+            }
+        }
+        Ok(())
+    }
+}
