@@ -81,12 +81,13 @@ impl Diffused {
         self.rows(x_t, out, |x, out| {
             self.noised.responsibilities(x, &mut shares);
             out.fill(0.0);
-            // Of each component: m + sqrt(alpha_bar) S C^-1 (x - sqrt(alpha_bar) m), and -C^-1 (..) is its score.
-            for ((share, component), noised) in shares.iter().zip(self.data.components()).zip(self.noised.components()) {
+            // Of each component: m + sqrt(alpha_bar) S C^-1 (x - sqrt(alpha_bar) m), and C^-1 (..) is its score, negative.
+            for ((share, component), noised) in shares.iter().zip(self.data.components()).zip(self.noised.components())
+            {
                 noised.score(x, &mut score);
                 for (i, row) in component.covariance().chunks_exact(dim).enumerate() {
                     let pull: f64 = row.iter().zip(&score).map(|(s, g)| s * g).sum();
-                    out[i] += share * (component.mean()[i] + signal * pull);
+                    out[i] += share * (component.mean()[i] - signal * pull);
                 }
             }
         });

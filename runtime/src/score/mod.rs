@@ -63,7 +63,9 @@ pub enum ScoreError {
     #[error("{what}: {found} numbers where {expected} are needed")]
     Length { what: &'static str, found: usize, expected: usize },
     /// Levels that do not all rise or all fall.
-    #[error("level {next} after level {t}: a flow's levels all fall (to sample) or all rise (to encode); give 2 or more")]
+    #[error(
+        "level {next} after level {t}: a flow's levels all fall (to sample) or all rise (to encode); give 2 or more"
+    )]
     Levels { t: usize, next: usize },
     /// The flow begins or ends at pure noise.
     #[error(
