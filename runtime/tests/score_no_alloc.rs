@@ -10,7 +10,7 @@ use nijimi_runtime::schedule::{Schedule, Spacing};
 use nijimi_runtime::score::{Diffused, Flow, Langevin, ScoreError, Solver};
 use std::sync::atomic::Ordering::Relaxed;
 
-// Seen red: Heun's second slope into a `Vec` of its own; the mixture's score by a `Vec` of responsibilities.
+// Seen red: with a copy of the point for the second slope, and with the joint densities of a score in a `Vec`.
 #[test]
 fn sampling_by_scores_allocates_nothing() {
     let normal = |mean| MultivariateNormal::new(vec![mean, 0.5], vec![0.3, 0.1, 0.1, 0.2]).unwrap();

@@ -63,9 +63,8 @@ fn kolmogorov(mut x: Vec<f64>, cdf: impl Fn(f64) -> f64) -> f64 {
     n.sqrt() * x.iter().enumerate().map(gap).fold(0.0, f64::max)
 }
 
-/// Every figure of the reference's table to 1e-9, and guidance two ways to 1e-12. Seen red with the score divided by the
-/// variance of the noise, with E[x_0] without `sqrt(alpha_bar)`, and with the class's score taken from that of the whole
-/// turned around.
+/// Every figure of the reference's table to 1e-9, and guidance two ways to 1e-12. Seen red with epsilon by the
+/// variance of the noise, with E[x_0] without `sqrt(alpha_bar)`, and with the two scores exchanged in the classifier's.
 #[test]
 fn the_toy_is_the_reference() {
     let reference: Value = serde_json::from_str(REFERENCE).unwrap();
@@ -112,7 +111,7 @@ fn the_toy_is_the_reference() {
 }
 
 /// The score and the classifier's gradient are derivatives, to 1e-8, at every level of a chain and in batches. Seen red with
-/// the row-major covariance of the first component's neighbour, and with shares of the data's mixture and not q_t's.
+/// the two scores exchanged in the classifier's, and with shares of the data's mixture and not q_t's.
 #[test]
 fn gradients_equal_finite_differences() {
     let schedule = book();
@@ -145,7 +144,7 @@ fn gradients_equal_finite_differences() {
 }
 
 /// E[x_0 | x_t] by integration over x_0, at nearly clean, middling and noisy levels and at both ends. Seen red with the
-/// data's covariance left out.
+/// data's covariance left out, and with Tweedie's formula without `sqrt(alpha_bar)`.
 #[test]
 fn expected_x0_is_the_posterior_mean() {
     for alpha_bar in [0.95, 0.5, 0.08, 1e-4] {
@@ -188,7 +187,7 @@ fn run(flow: &Flow, x: &mut [f64], levels: &[Diffused]) {
 }
 
 /// In one dimension the flow moves each point so that the share of the density below it stays. Through all levels of the
-/// book's schedule that holds to 1e-5, and back again; by Euler's steps it is a hundred times worse. Seen red with the slope of
+/// book's schedule that holds to 1e-5, and back again; by Euler's steps it is tens of times worse. Seen red with the slope of
 /// the step's end alone, and with signal not rescaled.
 #[test]
 fn the_flow_keeps_the_share_below() {
@@ -245,8 +244,8 @@ fn solvers_have_their_order() {
     }
 }
 
-/// Euler's steps to the data are the runtime's DDIM with eta 0, to the roundings of f32. Seen red with `sigma` of the level
-/// before.
+/// Euler's steps to the data are the runtime's DDIM with eta 0, to the roundings of f32. Seen red with the
+/// deviation of the noise for `sigma`, and with levels one too low.
 #[test]
 fn eulers_flow_is_ddim() {
     let schedule = book();
@@ -268,8 +267,8 @@ fn eulers_flow_is_ddim() {
     }
 }
 
-/// 20,000 points from noise to the toy in 100 steps: the law, the moments and the components' shares. Seen red with the weights
-/// exchanged in the data that they are compared with, and with steps of DDPM's levels from the wrong end.
+/// 20,000 points from noise to the toy in 100 steps: the law, the moments and the share of the lesser mode. Seen red with
+/// epsilon by `sigma` and not by the deviation of the noise.
 #[test]
 fn the_flow_samples_the_mixture() {
     let schedule = book();
@@ -282,7 +281,7 @@ fn the_flow_samples_the_mixture() {
     assert!(statistic < 1.63, "{statistic}");
 }
 
-/// Mean and variance of draws of the toy, to four standard errors, and the share below 0.5 (0.3167 of the law).
+/// Mean and variance of draws of the toy, to four standard errors, and the share below 0.5.
 fn moments(x: &[f64]) {
     let n = x.len() as f64;
     let mean = x.iter().sum::<f64>() / n;
@@ -354,7 +353,7 @@ fn annealing_finds_the_modes_shares() {
     assert!((left(&x) - 0.2).abs() > 0.15, "without levels: {}", left(&x));
 }
 
-/// Langevin's walk in the toy's own density, by its law. Seen red with noise drawn by one stream for two rows.
+/// Langevin's walk in the toy's own density, by its law. Seen red with the whole step along the score.
 #[test]
 fn langevin_samples_the_mixture() {
     let rows = 2000;
@@ -374,7 +373,7 @@ fn langevin_samples_the_mixture() {
     assert!(statistic < 1.63, "{statistic}");
 }
 
-/// Seen red with streams numbered from the last row.
+/// Seen red with streams numbered from the last row, and with one stream for two rows.
 #[test]
 fn rows_do_not_depend_on_the_batch() {
     let walk = |rows: usize| {
@@ -394,6 +393,7 @@ fn rows_do_not_depend_on_the_batch() {
     assert_ne!(many[..3], many[3..6]);
 }
 
+/// Seen red with the sign left out.
 #[test]
 fn epsilon_and_score_are_one() {
     let mut v = [0.3, -1.2];
