@@ -7,9 +7,11 @@
 
 mod common;
 
-use common::Numbers;
+use common::Numbers as Random;
 use common::seeds::{all_metadata, all_tensors};
-use nijimi_runtime::gguf::{File, MappedFile, MetaValue, Writer, write_atomic};
+use nijimi_runtime::dist::{Mixture, MultivariateNormal, Normal};
+use nijimi_runtime::gguf::{File, MappedFile, MetaValue, Value, Writer, write_atomic};
+use nijimi_runtime::model::{About, Law, Numbers, Regressor, Trace};
 use nijimi_runtime::quant::DType;
 use serde_json::{Value as Json, json};
 use std::path::Path;
@@ -39,7 +41,7 @@ fn json_of(value: &MetaValue) -> (bool, &'static str, Json) {
 
 /// Each format once as in the corpus, and once larger, with magnitudes as different as those of a network's tensors.
 fn tensors() -> Vec<(String, Vec<usize>, DType, Vec<f32>)> {
-    let mut numbers = Numbers(5);
+    let mut numbers = Random(5);
     let mut tensors = all_tensors();
     for dtype in DType::ALL {
         let scaled = |(i, v): (usize, f32)| v * 10f32.powi((i / 32 % 9) as i32 - 6);
@@ -47,6 +49,61 @@ fn tensors() -> Vec<(String, Vec<usize>, DType, Vec<f32>)> {
         tensors.push((format!("large.{dtype}"), vec![64, 3, 96], dtype, data));
     }
     tensors
+}
+
+/// Systems of numbers, most of them files without a single tensor.
+#[test]
+fn the_python_package_reads_systems_of_numbers() {
+    if !python_has_gguf() {
+        eprintln!("skipped: python3 with the packages gguf and numpy is not here");
+        return;
+    }
+    let normal = || MultivariateNormal::new(vec![0.1, -2.5e-7], vec![2.0, 1.0 / 3.0, 1.0 / 3.0, 1e9]).unwrap();
+    let trace = Trace::new("rosenbrock".into(), 1e-3, 3, vec![0.0, 0.0, 2.0, 1.0, 0.002, 1.6]).unwrap();
+    let layers = vec![(vec![2.0, -1.0], vec![0.1, 0.2]), (vec![1.5, -2.0], vec![4.0])];
+    let regressor = Regressor::new(vec![1, 2, 1], layers, 0.3, vec![[0.0, 1.0]]).unwrap();
+    let laws = [
+        (Law::Normal(Normal::new(172.70250853667997, 4.830167473396299).unwrap()), &["height"][..]),
+        (Law::Mvn(normal()), &["a", "b"]),
+        (Law::Mixture(Mixture::new(vec![0.25, 0.75], vec![normal(), normal()]).unwrap()), &["a", "b"]),
+        (Law::Descent(trace), &["step", "x0", "x1"]),
+        (Law::Regression(regressor), &["x", "y"]),
+    ];
+    for (law, columns) in laws {
+        let numbers = Numbers::new(law, About::columns(columns)).unwrap();
+        let bytes = numbers.to_file(&[("rows", 272u64.into())]).unwrap();
+        let file = File::new_checked(&bytes).unwrap();
+        let metadata = file.metadata().map(|(key, value)| {
+            let (array, kind, json) = json_of_value(value);
+            json!({ "key": key, "array": array, "type": kind, "value": json })
+        });
+        let tensors = file.tensors().map(|tensor| {
+            let values: Vec<f64> = tensor.to_f32().into_iter().map(f64::from).collect();
+            let kind = tensor.dtype.name();
+            json!({ "name": tensor.name, "shape": tensor.shape(), "type": kind, "source": values, "decoded": values })
+        });
+        let expected = json!({ "metadata": metadata.collect::<Vec<_>>(), "tensors": tensors.collect::<Vec<_>>() });
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let path = folder.join(format!("{}.gguf", numbers.system()));
+        let expected_path = folder.join(format!("{}.json", numbers.system()));
+        write_atomic(&path, &bytes).unwrap();
+        std::fs::write(&expected_path, expected.to_string()).unwrap();
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/gguf_python.py");
+        let output = Command::new("python3").arg(script).args([&path, &expected_path]).output().unwrap();
+        assert!(output.status.success(), "{}: {}", numbers.system(), String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+/// As [`json_of`], of what was read.
+fn json_of_value(value: Value<'_>) -> (bool, &'static str, Json) {
+    match value {
+        Value::Array(a) => (true, a.kind().name(), a.iter().map(|v| json_of_value(v).2).collect()),
+        Value::U32(v) => (false, "u32", json!(v)),
+        Value::U64(v) => (false, "u64", json!(v)),
+        Value::F64(v) => (false, "f64", json!(v)),
+        Value::Str(v) => (false, "str", json!(v)),
+        other => panic!("{other:?} is not in these files"),
+    }
 }
 
 #[test]

@@ -205,6 +205,8 @@ fn mixture_is_finite_far_from_everything() {
     let log_pdf = start.responsibilities(&[3.6, 79.0], &mut shares);
     close(log_pdf, 0.5f64.ln() - LN_2_PI - 0.5 * (3.6 * 3.6 + 21.0 * 21.0), 1e-14);
     assert!(shares[0] < 1e-80 && shares[0] > 0.0 && shares[1] == 1.0);
+    // Where every density underflows in f64 too.
+    close(start.log_pdf(&[60.0, 50.0]), 0.5f64.ln() - LN_2_PI - 1800.0, 1e-14);
     let away = [1e200, 0.0];
     assert_eq!(start.responsibilities(&away, &mut shares), f64::NEG_INFINITY);
     assert_eq!(shares, [0.5, 0.5]);
@@ -234,6 +236,11 @@ fn mixture_marginal_and_noised_are_what_they_say() {
 
     let alpha_bar = 0.39641975945825253;
     let noised = geyser.noised(alpha_bar).unwrap();
+    for (of, to) in geyser.components().iter().zip(noised.components()) {
+        close(to.covariance()[1], alpha_bar * of.covariance()[1], 1e-15);
+        close(to.covariance()[3], alpha_bar * of.covariance()[3] + 1.0 - alpha_bar, 1e-15);
+        close(to.mean()[1], libm::sqrt(alpha_bar) * of.mean()[1], 1e-15);
+    }
     let (mut stream, n) = (Stream::new(8, "noised", 0), 40_000);
     let (signal, noise) = (libm::sqrt(alpha_bar), libm::sqrt(1.0 - alpha_bar));
     let mut sums: Vec<f64> = (0..n)

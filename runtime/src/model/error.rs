@@ -1,6 +1,7 @@
 //! What can be wrong with a model's file, and with what is asked of the model.
 
 use crate::cpu::exec::ExecError;
+use crate::dist::DistError;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -76,6 +77,34 @@ pub enum ModelError {
         diffusion: String,
         /// The classifier's.
         classifier: String,
+    },
+    /// A tensor with a NaN or an infinity.
+    #[error("tensor {name}: number {at} (from 0) is {value}: damaged, or from a training that diverged")]
+    TensorValue {
+        /// The tensor.
+        name: String,
+        /// Where in it.
+        at: usize,
+        /// What is there.
+        value: f32,
+    },
+    /// Metadata that makes no distribution.
+    #[error("{key}: {source}")]
+    Dist {
+        /// The metadata key.
+        key: &'static str,
+        /// What is wrong.
+        source: DistError,
+    },
+    /// Metadata that makes no component of a mixture.
+    #[error("{key}, component {component} (from 0): {source}")]
+    Component {
+        /// The metadata key.
+        key: &'static str,
+        /// The component.
+        component: usize,
+        /// What is wrong.
+        source: DistError,
     },
     /// A tensor whose data cannot be used.
     #[error("tensor {name}: {source}")]

@@ -124,13 +124,13 @@ impl Evaluator {
     }
 
     /// Evaluates a graph. `inputs` are all of its inputs, by name; one that is shorter than the graph's is followed by zeros.
-    /// `ids` are those of its inputs of ids, one after the other, each a row of its table.
+    /// `ids` are those of its inputs of ids, one after the other, each a row of its table (which is not checked).
     ///
     /// # Errors
-    /// An input that is missing, unknown or too long; [`ExecError::NotFinite`] with the first operation that made a NaN or an
+    /// An input that is missing, unknown or too long; too few or too many ids; [`ExecError::NotFinite`] with the first operation that made a NaN or an
     /// infinity; what a device has to say.
     pub fn evaluate(&mut self, graph: usize, inputs: &[(&str, &[f32])], ids: &[Option<u32>]) -> Result<(), Error> {
-        self.check(graph, inputs)?;
+        self.check(graph, inputs, ids)?;
         self.last = graph;
         match &mut self.engine {
             Engine::Cpu(exec) => cpu(exec, graph, inputs, ids),
@@ -150,7 +150,7 @@ impl Evaluator {
         inputs: &[(&str, &[f32])],
         ids: &[Option<u32>],
     ) -> Result<(), Error> {
-        self.check(graph, inputs)?;
+        self.check(graph, inputs, ids)?;
         self.last = graph;
         match &mut self.engine {
             Engine::Cpu(exec) => cpu(exec, graph, inputs, ids),
@@ -174,7 +174,7 @@ impl Evaluator {
         }
     }
 
-    fn check(&self, graph: usize, inputs: &[(&str, &[f32])]) -> Result<(), Error> {
+    fn check(&self, graph: usize, inputs: &[(&str, &[f32])], ids: &[Option<u32>]) -> Result<(), Error> {
         let plans = self.plans();
         let Some(plan) = plans.get(graph) else {
             let (found, expected) = (graph.to_string(), format!("less than {}", plans.len()));
@@ -187,6 +187,8 @@ impl Evaluator {
                 return Err(RequestError::Range { what: "an input", found, expected }.into());
             }
         }
+        let needed: usize = plan.ids().iter().map(|(_, n)| n).sum();
+        super::session::in_range("number of ids", ids.len(), needed, needed)?;
         match plan.inputs().iter().find(|binding| !inputs.iter().any(|(name, _)| *name == binding.name)) {
             Some(missing) => Err(port("input", &missing.name, &[])),
             None => Ok(()),
