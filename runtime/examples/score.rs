@@ -26,8 +26,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     show("drawn from the mixture itself", &x);
 
     let schedule = Schedule::linear(1e-4, 0.02, 1000)?;
+    let diffused = Diffused::levels(&data, &schedule)?;
     let score = |level: &Level, x: &[f64], out: &mut [f64]| {
-        Diffused::new(&data, level.alpha_bar())?.score(x, out);
+        diffused[level.t()].score(x, out);
         Ok::<(), ScoreError>(())
     };
 

@@ -275,6 +275,11 @@ pub fn between(schedule: &Schedule, from: usize, to: usize) -> Result<Transition
     if from > to {
         return Err(DiffusionError::Order { from, to });
     }
+    if from + 1 == to {
+        // beta itself: 1 - (1 - beta) would lose digits of it.
+        let beta = schedule.beta(to);
+        return Ok(Transition { scale: libm::sqrt(1.0 - beta), variance: beta });
+    }
     // Of the alphas, and not alpha_bar by alpha_bar, which may be 0 by 0.
     let alpha: f64 = schedule.betas()[from..to].iter().map(|beta| 1.0 - beta).product();
     Ok(Transition { scale: libm::sqrt(alpha), variance: 1.0 - alpha })

@@ -16,7 +16,7 @@ fn sampling_by_scores_allocates_nothing() {
     let normal = |mean| MultivariateNormal::new(vec![mean, 0.5], vec![0.3, 0.1, 0.1, 0.2]).unwrap();
     let data = Mixture::new(vec![0.4, 0.6], vec![normal(-1.0), normal(1.0)]).unwrap();
     let schedule = Schedule::linear(1e-4, 0.02, 100).unwrap();
-    let levels: Vec<Diffused> = schedule.alpha_bars().iter().map(|a| Diffused::new(&data, *a).unwrap()).collect();
+    let levels = Diffused::levels(&data, &schedule).unwrap();
     let flow = Flow::spaced(&schedule, Spacing::Trailing, 10, Solver::Heun).unwrap();
     let (mut langevin, mut x, mut scratch) = (Langevin::new(3, 8, 2), [0.0; 16], flow.scratch(16));
     let before = ALLOCATIONS.load(Relaxed);

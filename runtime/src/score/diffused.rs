@@ -2,7 +2,9 @@
 
 use super::ScoreError;
 use crate::dist::Mixture;
+use crate::schedule::Schedule;
 use alloc::vec;
+use alloc::vec::Vec;
 
 /// q_t for data from a mixture: the sum of `w_k N(sqrt(alpha_bar) m_k, alpha_bar S_k + (1 - alpha_bar) I)`, and what is
 /// known of x_0, the noise and the component (the *class* y) given x_t.
@@ -22,6 +24,14 @@ impl Diffused {
     /// An `alpha_bar` outside 0 to 1.
     pub fn new(data: &Mixture, alpha_bar: f64) -> Result<Self, ScoreError> {
         Ok(Self { alpha_bar, data: data.clone(), noised: data.noised(alpha_bar)? })
+    }
+
+    /// At levels 0..=T of a schedule; level t is at index t.
+    ///
+    /// # Errors
+    /// None that a schedule's `alpha_bar` leads to.
+    pub fn levels(data: &Mixture, schedule: &Schedule) -> Result<Vec<Self>, ScoreError> {
+        schedule.alpha_bars().iter().map(|alpha_bar| Self::new(data, *alpha_bar)).collect()
     }
 
     /// The distribution of x_t.

@@ -1,6 +1,6 @@
 //! The probability-flow ODE: a deterministic path from noise to data with the diffusion's own densities on the way.
 
-use super::{ScoreError, same_len};
+use super::{ScoreError, finite, same_len};
 use crate::diffusion::Level;
 use crate::schedule::{Schedule, Spacing};
 use alloc::vec;
@@ -108,7 +108,7 @@ impl Step {
     /// nothing.
     ///
     /// # Errors
-    /// A scratch of another length than `x`, and those of `score`; `x` is then untouched.
+    /// A scratch of another length than `x`, a score that is not finite, and those of `score`; `x` is then untouched.
     pub fn advance<E: From<ScoreError>>(
         &self,
         x: &mut [f64],
@@ -123,6 +123,7 @@ impl Step {
                 None => out.fill(0.0),
                 Some(level) => {
                     score(level, x, out)?;
+                    finite(out)?;
                     let noise = point.sigma * point.signal;
                     out.iter_mut().for_each(|v| *v *= -noise);
                 }

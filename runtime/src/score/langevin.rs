@@ -1,6 +1,6 @@
 //! Langevin dynamics: a walk that follows the score, with noise, and forgets where it began.
 
-use super::{ScoreError, same_len};
+use super::{ScoreError, finite, same_len};
 use crate::diffusion::Level;
 use crate::rng::Stream;
 use alloc::vec;
@@ -42,8 +42,8 @@ impl Langevin {
     /// One step of all rows; `score(x, out)` fills `out` with the scores of the batch `x`. Allocates nothing.
     ///
     /// # Errors
-    /// A step size that is not above 0, an `x` of another length than rows * dim, and those of `score`; `x` is then
-    /// untouched.
+    /// A step size that is not above 0, an `x` of another length than rows * dim, a score that is not finite, and those of
+    /// `score`; `x` is then untouched.
     pub fn step<E: From<ScoreError>>(
         &mut self,
         step_size: f64,
@@ -55,6 +55,7 @@ impl Langevin {
         }
         same_len("the batch", x.len(), self.score.len())?;
         score(x, &mut self.score)?;
+        finite(&self.score)?;
         let spread = libm::sqrt(step_size);
         let rows = x.chunks_exact_mut(self.dim.max(1)).zip(self.score.chunks_exact(self.dim.max(1)));
         for ((x, score), stream) in rows.zip(&mut self.streams) {

@@ -12,13 +12,15 @@
 //! use nijimi_runtime::{rng::Stream, schedule::{Schedule, Spacing}, score::{Diffused, Flow, ScoreError, Solver}};
 //! let normal = |mean, variance| MultivariateNormal::diagonal(vec![mean], &[variance]);
 //! let data = Mixture::new(vec![0.3, 0.7], vec![normal(-1.0, 0.25)?, normal(2.0, 0.64)?])?;
-//! let flow = Flow::spaced(&Schedule::linear(1e-4, 0.02, 1000)?, Spacing::Trailing, 50, Solver::Heun)?;
+//! let schedule = Schedule::linear(1e-4, 0.02, 1000)?;
+//! let flow = Flow::spaced(&schedule, Spacing::Trailing, 50, Solver::Heun)?;
+//! let levels = Diffused::levels(&data, &schedule)?;
 //! let mut stream = Stream::new(7, "noise", 0);
 //! let mut x: Vec<f64> = (0..100).map(|_| stream.normal_f64()).collect();
 //! let mut scratch = flow.scratch(x.len());
 //! for step in flow.steps() {
 //!     step.advance(&mut x, &mut scratch, |level, x, out| {
-//!         Diffused::new(&data, level.alpha_bar())?.score(x, out);
+//!         levels[level.t()].score(x, out);
 //!         Ok::<(), ScoreError>(())
 //!     })?;
 //! }
@@ -76,6 +78,12 @@ pub enum ScoreError {
     /// A step of Langevin dynamics that goes nowhere.
     #[error("Langevin's step size is {0}: it must be finite and above 0, and small beside the smallest variance")]
     StepSize(f64),
+    /// A score that is NaN or infinite.
+    #[error(
+        "the score's number {index} (from 0) is {value}: x has run away or the score is not defined there; take smaller \
+         steps, or look into the score function"
+    )]
+    NotFinite { index: usize, value: f64 },
     /// A class that the mixture has not.
     #[error("class {class} (from 0) of a mixture of {classes}")]
     Class { class: usize, classes: usize },
@@ -83,6 +91,13 @@ pub enum ScoreError {
 
 fn same_len(what: &'static str, found: usize, expected: usize) -> Result<(), ScoreError> {
     if found == expected { Ok(()) } else { Err(ScoreError::Length { what, found, expected }) }
+}
+
+fn finite(score: &[f64]) -> Result<(), ScoreError> {
+    match score.iter().position(|v| !v.is_finite()) {
+        Some(index) => Err(ScoreError::NotFinite { index, value: score[index] }),
+        None => Ok(()),
+    }
 }
 
 /// `sqrt(1 - alpha_bar)`, the standard deviation of the noise, where there is any.

@@ -172,7 +172,7 @@ fn expected_x0_is_the_posterior_mean() {
 }
 
 fn toy_levels(schedule: &Schedule) -> Vec<Diffused> {
-    schedule.alpha_bars().iter().map(|alpha_bar| Diffused::new(&toy(), *alpha_bar).unwrap()).collect()
+    Diffused::levels(&toy(), schedule).unwrap()
 }
 
 fn run(flow: &Flow, x: &mut [f64], levels: &[Diffused]) {
@@ -439,6 +439,20 @@ fn what_is_refused_says_so() {
     for size in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         assert!(matches!(langevin.step(size, &mut x, fine), Err(ScoreError::StepSize(_))));
     }
+    let nan = |_: &[f64], out: &mut [f64]| {
+        out[1] = f64::NAN;
+        Ok::<(), ScoreError>(())
+    };
+    assert!(matches!(langevin.step(0.1, &mut x, nan), Err(ScoreError::NotFinite { index: 1, .. })));
+    let infinite = |_: &Level, _: &[f64], out: &mut [f64]| {
+        out[0] = f64::INFINITY;
+        Ok::<(), ScoreError>(())
+    };
+    assert_eq!(
+        step.advance(&mut x, &mut scratch, infinite),
+        Err(ScoreError::NotFinite { index: 0, value: f64::INFINITY })
+    );
+    assert_eq!(x, [1.0, 2.0]);
     assert!(matches!(langevin.step(0.1, &mut [0.0], fine), Err(ScoreError::Length { .. })));
     assert!(matches!(langevin.start(&mut [0.0]), Err(ScoreError::Length { .. })));
 }
