@@ -4,9 +4,12 @@ use core::ops::{Add, Mul, Sub};
 
 /// Two answers of different lengths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the conditional answer has {conditional} values, the unconditional {unconditional}: they must be equal")]
+#[error(
+    "the conditional answer (or the classifier's gradient) has {conditional} values, the unconditional answer \
+         {unconditional}: they must be equal"
+)]
 pub struct GuidanceError {
-    /// Values in the conditional answer.
+    /// Values in the conditional answer, or in the gradient.
     pub conditional: usize,
     /// Values in the unconditional, or guided, answer.
     pub unconditional: usize,
@@ -124,7 +127,9 @@ mod tests {
                 for scale in [0.0, 1.0, 3.0, 7.5] {
                     let mut guided = [eps_u];
                     classifier_free(scale, &eps_c[label..=label], &mut guided).unwrap();
-                    close(guided[0], eps_u - scale * schedule.forward(t).1 * gradient[label]);
+                    let mut led = [eps_u];
+                    classifier(scale, schedule.forward(t).1, &gradient[label..=label], &mut led).unwrap();
+                    close(guided[0], led[0]);
                     if (scale, label) == (3.0, 1) {
                         close(guided[0], want["eps_guided_gamma3_y1"].as_f64().unwrap());
                         close(guided[0], want["eps_classifier_guided_gamma3_y1"].as_f64().unwrap());
@@ -155,6 +160,7 @@ mod tests {
         let refused = Err(GuidanceError { conditional: 1, unconditional: 2 });
         assert_eq!(classifier_free(3.0, &[5.0], &mut eps), refused);
         assert_eq!(rescale(0.7, &[5.0], &mut eps), refused);
+        assert_eq!(classifier(1.0, 1.0, &[5.0], &mut eps), refused);
         assert_eq!(eps, [1.0, 2.0]);
     }
 }

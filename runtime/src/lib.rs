@@ -13,6 +13,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod cpu;
+pub mod diffusion;
 pub mod dist;
 pub mod error;
 pub mod gguf;
@@ -27,6 +28,7 @@ pub mod quant;
 pub mod rng;
 pub mod sampler;
 pub mod schedule;
+pub mod score;
 
 pub use error::Error;
 

@@ -10,7 +10,7 @@ use common::{file, gradient, log_probabilities, network};
 use nijimi_runtime::Error;
 use nijimi_runtime::gguf::{File, MetaValue};
 use nijimi_runtime::graph::{Graph, GraphError, Shape};
-use nijimi_runtime::model::{Classifier, ClassifierSession, ModelError, Network, RequestError, SessionOptions};
+use nijimi_runtime::model::{Classifier, ClassifierSession, ModelError, Network, RequestError, SessionOptions, System};
 use nijimi_runtime::quant::DType;
 
 const BATCH: usize = 3;
@@ -72,6 +72,8 @@ fn differences(session: &mut ClassifierSession, x: &[f32], t: u32, labels: &[Opt
     }
 }
 
+/// Seen red with kernels that are not turned, with the forward convolution's padding on the way back, and with the
+/// first picture's label for all.
 #[test]
 fn gradients_are_those_of_the_definition() {
     for dtype in [DType::F32, DType::F16] {
@@ -79,10 +81,13 @@ fn gradients_are_those_of_the_definition() {
         let classifier = Classifier::load(&File::new_checked(&made.bytes).unwrap()).unwrap();
         assert_eq!((classifier.label("7").unwrap(), classifier.info().network.channels.len()), (7, 2));
         classifies(&made, &mut classifier.session(&options()).unwrap(), [1e-5, 1e-4]);
+        assert!(matches!(System::load(&File::new_checked(&made.bytes).unwrap()), Ok(System::Classifier(_))));
     }
 }
 
 /// Where weights are quantized the CPU rounds activations to 8 bits; the gradient, whose weights are f16, starts from those.
+///
+/// Seen red with kernels that are not turned.
 #[test]
 fn quantized_gradients_lead_the_same_way() {
     let made = file(DType::Q8_0, &[]);
@@ -97,6 +102,7 @@ fn quantized_gradients_lead_the_same_way() {
     assert!(cosine > 0.99, "{cosine}");
 }
 
+/// Seen red with kernels that are not turned.
 #[cfg(feature = "gpu")]
 #[test]
 fn a_device_has_the_same_gradients() {
@@ -120,6 +126,8 @@ fn a_device_has_the_same_gradients() {
 }
 
 /// A picture's gradient does not depend on its neighbours, bit for bit.
+///
+/// Seen red with the first picture's label for all.
 #[test]
 fn pictures_of_a_batch_do_not_see_each_other() {
     let made = file(DType::F32, &[]);
@@ -163,6 +171,8 @@ fn refusals_say_why() {
 
 /// A value that is used twice, kernels with and without zeros around the picture, and a linear layer on pixels: what the
 /// classifier does not have.
+///
+/// Seen red with one of two gradients in place of their sum, and with an addition's second operand left out.
 #[test]
 fn gradients_go_every_way_that_they_can() {
     let build = |labels: bool| {

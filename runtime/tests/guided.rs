@@ -51,6 +51,7 @@ fn draw(models: &mut ClassifierGuided, sampler: &Sampler, gamma: f32, conditiona
     run.pictures().to_vec()
 }
 
+/// Seen red with the noise of the step before, and with labels that the model is not told.
 #[test]
 fn without_strength_it_is_the_ordinary_run() {
     let (pipeline, classifier) = (pipeline(&Tiny::new(10)), classifier(&[]));

@@ -1,5 +1,9 @@
 //! After a session is made, drawing pictures allocates nothing. Alone in its file: the counter counts every thread.
 
+#[path = "common/autoencoder.rs"]
+mod autoencoder;
+#[path = "common/classifier.rs"]
+mod classifier;
 #[path = "common/model.rs"]
 mod common;
 #[path = "common/counting.rs"]
@@ -8,7 +12,11 @@ mod counting;
 use common::Tiny;
 use counting::ALLOCATIONS;
 use nijimi_runtime::gguf::File;
-use nijimi_runtime::model::{Pipeline, Request, SessionOptions};
+use nijimi_runtime::model::{
+    Classifier, ClassifierGuided, GuidedRequest, Hvae, Pipeline, Request, SessionOptions, Vae,
+};
+use nijimi_runtime::nn::{MlpHvae, MlpVae};
+use nijimi_runtime::quant::DType;
 use nijimi_runtime::sampler::Method;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -33,4 +41,54 @@ fn drawing_allocates_nothing() {
     }
     assert_eq!(ALLOCATIONS.load(Relaxed) - before, 0);
     assert!(before > 0, "the counter counts");
+    autoencoders_allocate_nothing();
+    guidance_allocates_nothing(&pipeline);
+}
+
+fn autoencoders_allocate_nothing() {
+    use autoencoder::{HEIGHT as height, HIDDEN as hidden, LATENT as latent, PICTURE, WIDTH as width};
+    let options = SessionOptions { batch: 3, threads: 2, ..Default::default() };
+    let network = MlpVae { height, width, channels: 1, hidden, latent };
+    let graphs = [network.encoder(1).unwrap(), network.decoder(1).unwrap()];
+    let made = autoencoder::write(autoencoder::meta("vae"), &graphs, DType::Q8_0);
+    let mut vae = Vae::load(&File::new_checked(&made.bytes).unwrap()).unwrap().session(&options).unwrap();
+    let network = MlpHvae { height, width, channels: 1, hidden, latent };
+    let graphs = [network.encoder1(1), network.encoder2(1), network.decoder1(1), network.decoder2(1)];
+    let made = autoencoder::write(autoencoder::meta("hvae"), &graphs.map(Result::unwrap), DType::F32);
+    let mut hvae = Hvae::load(&File::new_checked(&made.bytes).unwrap()).unwrap().session(&options).unwrap();
+    // A thread allocates while it starts, which may be after its pool was made.
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    let (x, z) = ([0.5; 2 * PICTURE], [0.5; 2 * autoencoder::LATENT]);
+    let before = ALLOCATIONS.load(Relaxed);
+    for _ in 0..3 {
+        vae.sample(&[1, 2]).unwrap();
+        vae.decode(&z).unwrap();
+        vae.encode(&x).unwrap();
+        vae.reconstruct(&x).unwrap();
+        hvae.sample(&[1, 2]).unwrap();
+        hvae.encode2(&z).unwrap();
+        hvae.reconstruct(&x).unwrap();
+    }
+    assert_eq!(ALLOCATIONS.load(Relaxed) - before, 0);
+}
+
+fn guidance_allocates_nothing(pipeline: &Pipeline) {
+    let options = SessionOptions { batch: 2, threads: 2, ..Default::default() };
+    let made = classifier::file(DType::F32, &[]);
+    let judge = Classifier::load(&File::new_checked(&made.bytes).unwrap()).unwrap();
+    let mut judge_alone = judge.session(&options).unwrap();
+    let mut models =
+        ClassifierGuided::new(pipeline.session(&options).unwrap(), judge.session(&options).unwrap()).unwrap();
+    let sampler = pipeline.sampler(Method::ddpm(), 5).unwrap();
+    let mut pictures = [0; 2 * 64];
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    let before = ALLOCATIONS.load(Relaxed);
+    judge_alone.log_probabilities(&[0.5; 128], 3).unwrap();
+    let labels = [Some(1), None];
+    let request = GuidedRequest { labels: &labels, seeds: &[1, 2], sampler: &sampler, gamma: 2.0, conditional: true };
+    let mut run = models.run(&request).unwrap();
+    while run.step().unwrap().is_some() {
+        run.write_u8(&mut pictures).unwrap();
+    }
+    assert_eq!(ALLOCATIONS.load(Relaxed) - before, 0);
 }

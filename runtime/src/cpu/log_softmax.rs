@@ -28,6 +28,7 @@ mod tests {
     use super::*;
     use alloc::vec;
 
+    /// Seen red with the greatest logit not subtracted.
     #[test]
     fn equals_the_definition() {
         for (rows, c) in [(1, 1), (3, 10), (5, 37)] {

@@ -29,6 +29,8 @@ mod tests {
     use alloc::vec;
 
     /// Against central differences of the definition.
+    ///
+    /// Seen red with the one of the label left out.
     #[test]
     fn equals_differences_of_the_log_probability() {
         let c = 10;

@@ -40,6 +40,8 @@ mod tests {
     use alloc::vec;
 
     /// Against the definition: differences of the pooling itself, of values a step apart.
+    ///
+    /// Seen red with the bottom line's places taken for the top's.
     #[test]
     fn equals_the_differences_of_the_pooling() {
         let ctx = Context::new(2);
@@ -62,6 +64,7 @@ mod tests {
         }
     }
 
+    /// Seen red with `>=` for `>`.
     #[test]
     fn the_first_of_equals_has_it() {
         let mut y = [f32::NAN; 4];

@@ -22,6 +22,7 @@ mod tests {
     use super::super::rows::random;
     use super::*;
 
+    /// Seen red with `<` for `<=`.
     #[test]
     fn passes_where_the_function_was_above_zero() {
         let (g, x) = (random(TASK + 5, 0), random(TASK + 5, 1));

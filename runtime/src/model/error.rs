@@ -65,6 +65,19 @@ pub enum ModelError {
         /// Those that the graph has; none if it is one of them, and missing.
         known: Vec<String>,
     },
+    /// A diffusion model and a classifier that do not belong together.
+    #[error(
+        "the diffusion model's {what} ({diffusion}) are not the classifier's ({classifier}): take a classifier that was \
+             trained for this model"
+    )]
+    Pair {
+        /// What differs: `pictures`, `values`, `noise` or `labels`.
+        what: &'static str,
+        /// The diffusion model's.
+        diffusion: String,
+        /// The classifier's.
+        classifier: String,
+    },
     /// A tensor with a NaN or an infinity.
     #[error("tensor {name}: number {at} (from 0) is {value}: damaged, or from a training that diverged")]
     TensorValue {
@@ -92,19 +105,6 @@ pub enum ModelError {
         component: usize,
         /// What is wrong.
         source: DistError,
-    },
-    /// A diffusion model and a classifier that do not belong together.
-    #[error(
-        "the diffusion model's {what} ({diffusion}) are not the classifier's ({classifier}): take a classifier that was \
-             trained for this model"
-    )]
-    Pair {
-        /// What differs: `pictures`, `values`, `noise` or `labels`.
-        what: &'static str,
-        /// The diffusion model's.
-        diffusion: String,
-        /// The classifier's.
-        classifier: String,
     },
     /// A tensor whose data cannot be used.
     #[error("tensor {name}: {source}")]

@@ -17,7 +17,7 @@ pub enum System {
     Vae(Vae),
     /// `hvae`: pictures of two levels of latent vectors.
     Hvae(Hvae),
-    /// `classifier`: of noised pictures; it draws nothing by itself, but leads a diffusion model.
+    /// `classifier`: labels of noised pictures, and gradients that lead to them.
     Classifier(Classifier),
 }
 
@@ -56,11 +56,11 @@ fn name<'a>(file: &File<'a>) -> Result<&'a str, Error> {
     info::kind(file, &[])?;
     let (key, name) = ("nijimi.system", file.str("nijimi.system")?);
     match name {
-        "normal" | "mvn" | "mixture" | "descent" | "regression" | "mlp" | "vae" | "hvae" | "ddpm" | "classifier" => {
+        "normal" | "mvn" | "mixture" | "descent" | "regression" | "mlp" | "vae" | "hvae" | "classifier" | "ddpm" => {
             Ok(name)
         }
         _ => {
-            let expected = "normal, mvn, mixture, descent, regression, mlp, vae, hvae, ddpm or classifier";
+            let expected = "normal, mvn, mixture, descent, regression, mlp, vae, hvae, classifier or ddpm";
             Err(ModelError::Unsupported { key, found: format!("{name:?}"), expected }.into())
         }
     }
