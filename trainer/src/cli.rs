@@ -23,6 +23,9 @@ pub struct Cli {
 #[derive(FromArgs)]
 #[argh(subcommand)]
 enum Command {
+    Normal(crate::systems::normal::NormalArgs),
+    Mvn(crate::systems::mvn::MvnArgs),
+    Mixture(crate::systems::mixture::cli::MixtureArgs),
     Ddpm(DdpmArgs),
     Quantize(QuantizeArgs),
     Eval(crate::eval::cli::EvalArgs),
@@ -176,6 +179,9 @@ pub fn main() -> i32 {
     let cli: Cli = argh::from_env();
     let result = match cli.command {
         Command::Ddpm(args) => ddpm(&args),
+        Command::Normal(args) => crate::systems::normal::run(&args).map(|()| Ended::Finished),
+        Command::Mvn(args) => crate::systems::mvn::run(&args).map(|()| Ended::Finished),
+        Command::Mixture(args) => crate::systems::mixture::cli::run(&args).map(|()| Ended::Finished),
         Command::Eval(args) => crate::eval::cli::run(&args).map(|()| Ended::Finished),
         Command::Loss(args) => crate::eval::loss::run(&args).map(|()| Ended::Finished),
         Command::Quantize(a) => {

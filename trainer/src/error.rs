@@ -21,6 +21,17 @@ pub enum Error {
         /// What was found, what was expected, what to do.
         what: String,
     },
+    /// A table of numbers is not what it should be.
+    #[error("{path}: {source}")]
+    Table {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with line and column.
+        source: crate::data::table_error::TableError,
+    },
+    /// Numbers to which the model cannot be fitted.
+    #[error(transparent)]
+    Fit(#[from] crate::stats::FitError),
     /// A checkpoint does not belong to this run.
     #[error("checkpoint {path}: {what}")]
     Checkpoint {

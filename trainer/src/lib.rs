@@ -17,5 +17,7 @@ pub mod plot;
 pub mod preview;
 pub mod progress;
 pub mod quantize;
+pub mod report;
+pub mod stats;
 pub mod systems;
 pub mod tensor;

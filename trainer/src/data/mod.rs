@@ -1,2 +1,4 @@
 //! Reading training data.
 pub mod idx;
+pub mod table;
+pub mod table_error;

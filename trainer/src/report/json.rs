@@ -1,0 +1,33 @@
+//! The record: the report for programs.
+use super::value::Comparison;
+use super::{Part, Report};
+use serde_json::{Value, json};
+
+/// NaN and infinities, which JSON has not, are null.
+fn comparison(c: &Comparison) -> Value {
+    json!({
+        "name": c.name, "ours": c.ours, "book": c.book, "difference": c.difference(),
+        "tolerance": c.tolerance, "holds": c.holds(), "key": c.key,
+    })
+}
+
+pub(super) fn record(report: &Report) -> String {
+    let parts: Vec<Value> = report
+        .parts
+        .iter()
+        .map(|part| match part {
+            Part::Heading(text) => json!({"kind": "heading", "text": text}),
+            Part::Text(text) => json!({"kind": "text", "text": text}),
+            Part::Comparisons { caption, rows } => {
+                json!({"kind": "comparisons", "caption": caption, "rows": rows.iter().map(comparison).collect::<Vec<_>>()})
+            }
+            Part::Columns { caption, names, rows } => {
+                json!({"kind": "table", "caption": caption, "columns": names, "rows": rows})
+            }
+            Part::Figure { file, caption, .. } => json!({"kind": "figure", "file": file, "caption": caption}),
+        })
+        .collect();
+    let record = json!({"title": report.title, "parts": parts});
+    // The alternate form is indented.
+    format!("{record:#}\n")
+}
