@@ -2,15 +2,13 @@
 use crate::data::idx::{LabelledPictures, Split};
 use crate::error::{Error, Result};
 use crate::fit::{Ended, FitOptions, fit};
+use crate::launch;
 use crate::nn::book_unet::Config;
 use crate::ops::Kit;
 use crate::optim::AdamW;
 use crate::systems::ddpm::{Ddpm, Naming, Settings};
 use argh::FromArgs;
-use nijimi_runtime::quant::DType;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Trains the models that nijimi samples.
@@ -27,9 +25,17 @@ enum Command {
     Mvn(crate::systems::mvn::MvnArgs),
     Mixture(crate::systems::mixture::cli::MixtureArgs),
     Ddpm(DdpmArgs),
+    Descent(crate::systems::descent::DescentArgs),
+    Regression(crate::systems::regression::linear::RegressionArgs),
+    Mlp(crate::systems::regression::mlp::MlpArgs),
+    Vae(crate::systems::vae::VaeArgs),
+    Hvae(crate::systems::hvae::HvaeArgs),
+    Classifier(crate::systems::classifier::ClassifierArgs),
     Quantize(QuantizeArgs),
     Eval(crate::eval::cli::EvalArgs),
+    Guided(crate::eval::guided::GuidedArgs),
     Loss(crate::eval::loss::LossArgs),
+    Book(crate::systems::book::BookArgs),
 }
 
 /// Train a diffusion model on labelled pictures (book steps 9, 10.1, 10.4).
@@ -137,13 +143,6 @@ pub struct QuantizeArgs {
     dtype: String,
 }
 
-fn dtype(name: &str) -> Result<DType> {
-    let allowed = [DType::F32, DType::F16, DType::Q8_0, DType::Q4_0];
-    DType::from_name(name)
-        .filter(|t| allowed.contains(t))
-        .ok_or_else(|| Error::Usage(format!("--type {name}: expected f32, f16, q8_0 or q4_0")))
-}
-
 /// What a run computes on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Device {
@@ -167,26 +166,27 @@ impl std::str::FromStr for Device {
     }
 }
 
-fn channels(text: &str) -> Result<Vec<usize>> {
-    let list: Option<Vec<usize>> = text.split(',').map(|c| c.trim().parse().ok().filter(|c| *c > 0)).collect();
-    list.filter(|l| l.len() >= 2).ok_or_else(|| {
-        Error::Usage(format!("--channels {text}: expected at least two positive numbers with commas, as in 64,128,256"))
-    })
-}
-
 /// Parses the command line, runs, and returns the exit code: 0 done, 1 an error, 130 interrupted.
 pub fn main() -> i32 {
     let cli: Cli = argh::from_env();
     let result = match cli.command {
         Command::Ddpm(args) => ddpm(&args),
+        Command::Descent(args) => crate::systems::descent::run(&args),
+        Command::Regression(args) => crate::systems::regression::linear::run(&args),
+        Command::Mlp(args) => crate::systems::regression::mlp::run(&args),
+        Command::Vae(args) => crate::systems::vae::vae(&args),
+        Command::Hvae(args) => crate::systems::hvae::hvae(&args),
+        Command::Classifier(args) => crate::systems::classifier::command(&args),
         Command::Normal(args) => crate::systems::normal::run(&args).map(|()| Ended::Finished),
         Command::Mvn(args) => crate::systems::mvn::run(&args).map(|()| Ended::Finished),
         Command::Mixture(args) => crate::systems::mixture::cli::run(&args).map(|()| Ended::Finished),
         Command::Eval(args) => crate::eval::cli::run(&args).map(|()| Ended::Finished),
+        Command::Guided(args) => crate::eval::guided::run(&args).map(|()| Ended::Finished),
+        Command::Book(args) => crate::systems::book::run(&args).map(|()| Ended::Finished),
         Command::Loss(args) => crate::eval::loss::run(&args).map(|()| Ended::Finished),
-        Command::Quantize(a) => {
-            dtype(&a.dtype).and_then(|t| crate::quantize::quantize(&a.model, &a.out, t)).map(|()| Ended::Finished)
-        }
+        Command::Quantize(a) => launch::dtype(&a.dtype)
+            .and_then(|t| crate::quantize::quantize(&a.model, &a.out, t))
+            .map(|()| Ended::Finished),
     };
     match result {
         Ok(Ended::Finished) => 0,
@@ -200,17 +200,14 @@ pub fn main() -> i32 {
 
 fn ddpm(a: &DdpmArgs) -> Result<Ended> {
     let config = |label_count| -> Result<Config> {
-        Ok(Config { in_channels: 1, channels: channels(&a.channels)?, time_dim: a.time_dim, label_count })
+        Ok(Config { in_channels: 1, channels: launch::channels(&a.channels, 2)?, time_dim: a.time_dim, label_count })
     };
     if a.batch == 0 || a.epochs == 0 || a.noise_steps < 2 || a.time_dim == 0 {
         return Err(Error::Usage(
             "--batch, --epochs and --time-dim must be at least 1, --noise-steps at least 2".into(),
         ));
     }
-    if let Some(threads) = a.threads {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
-        pool.map_err(|e| Error::Usage(format!("-t {threads}: {e}")))?;
-    }
+    launch::threads(a.threads)?;
     let data = LabelledPictures::load(&a.data, Split::Train)?;
     let label_count = usize::from(*data.labels.iter().max().unwrap_or(&0)) + 1;
     let config = config(if a.unconditional { 0 } else { label_count })?;
@@ -233,25 +230,14 @@ fn ddpm(a: &DdpmArgs) -> Result<Ended> {
         precision: <dfdx::prelude::Cpu as Kit>::precision(&a.precision)
             .map_err(|e| Error::Usage(format!("--precision {e}")))?,
     };
-    let labels = match &a.labels {
-        Some(list) => list.split(',').map(|l| l.trim().to_owned()).collect(),
-        None => (0..label_count).map(|i| i.to_string()).collect::<Vec<_>>(),
-    };
-    if labels.len() != label_count {
-        return Err(Error::Usage(format!("--labels names {} labels, the data has {label_count}", labels.len())));
-    }
-    let folder = a.data.canonicalize().unwrap_or_else(|_| a.data.clone());
-    let name = a.name.clone().or_else(|| folder.file_name().map(|n| n.to_string_lossy().into_owned()));
-    let naming = Naming { name: name.unwrap_or_else(|| "ddpm".into()), labels };
-    let report = a.report.clone().unwrap_or_else(|| {
-        let stem = a.out.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        a.out.with_file_name(format!("{stem}-report"))
-    });
+    let labels = launch::labels(a.labels.as_deref(), label_count)?;
+    let naming = Naming { name: launch::model_name(a.name.as_ref(), &a.data, "ddpm"), labels };
+    let report = launch::report_folder(a.report.as_ref(), &a.out);
     let ema = Some(a.ema).filter(|e| *e > 0.0 && !a.as_in_book);
     let adam = AdamW { lr: a.lr, weight_decay: a.weight_decay, warmup: a.warmup, clip: a.clip };
     let options = FitOptions {
         out: a.out.clone(),
-        dtype: dtype(&a.dtype)?,
+        dtype: launch::dtype(&a.dtype)?,
         report,
         epochs: a.epochs,
         max_steps: a.max_steps,
@@ -261,17 +247,9 @@ fn ddpm(a: &DdpmArgs) -> Result<Ended> {
         ema,
         checkpoint_every: Duration::from_secs_f64(a.checkpoint_minutes.max(0.0) * 60.0),
         resume: a.resume,
-        command: std::env::args().collect::<Vec<_>>().join(" "),
+        command: launch::command_line(),
     };
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = stop.clone();
-    // A second Ctrl-C ends the process at once: checkpoints appear whole or not at all, so nothing is lost but the steps since.
-    let handler = move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-    };
-    ctrlc::set_handler(handler).map_err(|e| Error::Usage(format!("Ctrl-C cannot be caught: {e}")))?;
+    let stop = launch::interruptible()?;
     match a.device {
         Device::Cpu => {
             fit(&mut Ddpm::new(dfdx::prelude::Cpu::default(), settings, naming, config, data)?, &options, &stop)

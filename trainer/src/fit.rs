@@ -68,6 +68,10 @@ pub trait Task<D: Kit> {
     fn model(&mut self) -> &mut Self::Model;
     /// Batches in an epoch.
     fn steps_per_epoch(&self) -> u64;
+    /// What the learning rate is multiplied by at a step, beside warm-up: 1, unless the system has a schedule of its own.
+    fn lr_factor(&self, _: At) -> f64 {
+        1.0
+    }
     /// Draws a batch, computes loss and gradients into `gradients`.
     fn step(&mut self, at: At, gradients: Gradients<f32, D>) -> Result<StepResult<D>>;
     /// The bytes of the weight file for `model`, with weights of type `dtype`.
@@ -162,6 +166,7 @@ pub fn fit<D: Kit, K: Task<D>>(task: &mut K, options: &FitOptions, stop: &Arc<At
         let gradients = param::zero_gradients(task.model());
         let result = task.step(at, gradients)?;
         finite("the loss", result.loss, at, &path)?;
+        run.optimizer.set_lr(options.adam.lr * task.lr_factor(at));
         let lr = run.optimizer.lr();
         let norm = run.optimizer.update(task.model(), result.gradients, result.skip);
         finite("the gradients' norm", norm, at, &path)?;

@@ -101,6 +101,22 @@ impl<D: Kit> Visitor<D> for Update<'_, D> {
     }
 }
 
+/// Gradient descent: `w -= lr g`, for networks so small that each step may pass through the host.
+pub fn descend<D: Kit, M: Module<D>>(model: &mut M, gradients: Gradients<f32, D>, lr: f32) {
+    struct Descend<D: Kit>(Gradients<f32, D>, f32);
+    impl<D: Kit> Visitor<D> for Descend<D> {
+        fn visit<S: Shape>(&mut self, _: &str, t: &mut Tensor<S, f32, D>, kind: Kind) {
+            if kind == Kind::Weight {
+                let g = self.0.get_or_alloc_mut(&*t).expect("allocation of a gradient");
+                let g = t.device().download(g);
+                let new: Vec<f32> = t.as_vec().iter().zip(g).map(|(w, g)| w - self.1 * g).collect();
+                t.copy_from(&new);
+            }
+        }
+    }
+    model.visit("", &mut Descend(gradients, lr));
+}
+
 struct Save<'a, D: Kit>(&'a mut Optimizer<D>, State);
 impl<D: Kit> Visitor<D> for Save<'_, D> {
     fn visit<S: Shape>(&mut self, name: &str, t: &mut Tensor<S, f32, D>, kind: Kind) {

@@ -1,4 +1,5 @@
 //! Reading training data.
 pub mod idx;
+pub mod loader;
 pub mod table;
 pub mod table_error;

@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod eigen;
 pub mod frechet;
+pub mod guided;
 pub mod loss;
 pub mod neighbour;
 pub mod picture;

@@ -2,7 +2,7 @@
 use crate::error::{Error, Result};
 use nijimi_runtime::gguf::{File, MappedFile};
 use nijimi_runtime::model::{Info, Pipeline, Request, Session, SessionOptions, batch_seeds};
-use nijimi_runtime::sampler::Method;
+use nijimi_runtime::sampler::{Method, Sampler};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::time::Instant;
@@ -43,7 +43,15 @@ impl Model {
     /// If the file cannot be read, or is no model.
     pub fn open(path: &Path) -> Result<Self> {
         let mapped = MappedFile::open(path).map_err(nijimi_runtime::Error::from)?;
-        let load = || Pipeline::load(&File::new_checked(mapped.bytes())?);
+        Self::of(mapped.bytes(), path)
+    }
+
+    /// Loads the bytes of a file that is called `path` in errors.
+    ///
+    /// # Errors
+    /// If they are no model.
+    pub fn of(bytes: &[u8], path: &Path) -> Result<Self> {
+        let load = || Pipeline::load(&File::new_checked(bytes)?);
         // The runtime knows bytes only; the user wants to know which file.
         load().map(Self).map_err(|e| Error::data(path, e.to_string()))
     }
@@ -65,6 +73,14 @@ impl Model {
     /// As of the runtime's.
     pub fn session(&self, options: &SessionOptions) -> Result<Session> {
         Ok(self.0.session(options)?)
+    }
+
+    /// A sampler of the model's noise levels.
+    ///
+    /// # Errors
+    /// As of the runtime's.
+    pub fn sampler(&self, method: Method, steps: usize) -> Result<Sampler> {
+        Ok(self.0.sampler(method, steps)?)
     }
 
     /// The labels' names; none for an unconditional model.

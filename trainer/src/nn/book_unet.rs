@@ -21,13 +21,13 @@ pub struct Config {
 
 /// `x + mlp(v)`, then twice convolution, batch normalization, ReLU.
 #[derive(Clone)]
-struct ConvBlock<D: Kit> {
+pub(super) struct ConvBlock<D: Kit> {
     mlp: [Linear<D>; 2],
     convs: [(Conv2d<D>, BatchNormRelu<D>); 2],
 }
 
 impl<D: Kit> ConvBlock<D> {
-    fn new(device: &D, seed: u64, name: &str, input: usize, output: usize, time_dim: usize) -> Self {
+    pub(super) fn new(device: &D, seed: u64, name: &str, input: usize, output: usize, time_dim: usize) -> Self {
         let linear = |i: usize, from, to| Linear::new(device, seed, &format!("{name}.mlp.{i}"), from, to);
         let conv = |i: usize, from| {
             let conv = Conv2d::new(device, seed, &format!("{name}.convs.{i}"), from, output, 3);
@@ -40,7 +40,7 @@ impl<D: Kit> ConvBlock<D> {
         self.mlp[1].forward(self.mlp[0].forward(v).relu())
     }
 
-    fn train<T: Tp<D>>(&mut self, x: T4<D, T>, v: &T2<D>) -> T4<D, T> {
+    pub(super) fn train<T: Tp<D>>(&mut self, x: T4<D, T>, v: &T2<D>) -> T4<D, T> {
         let mut x = D::add_channels(x, self.time(v.retaped::<T>()));
         for (conv, norm) in &mut self.convs {
             x = norm.forward_train(conv.forward(x));
@@ -48,7 +48,7 @@ impl<D: Kit> ConvBlock<D> {
         x
     }
 
-    fn eval<T: Tp<D>>(&self, x: T4<D, T>, v: &T2<D>) -> T4<D, T> {
+    pub(super) fn eval<T: Tp<D>>(&self, x: T4<D, T>, v: &T2<D>) -> T4<D, T> {
         let mut x = D::add_channels(x, self.time(v.retaped::<T>()));
         for (conv, norm) in &self.convs {
             x = norm.forward_eval(conv.forward(x));

@@ -26,6 +26,14 @@ impl<D: Kit> Linear<D> {
         let b = uniform(seed, &format!("{name}.bias"), output, input);
         Self { weight: device.tensor_from_vec(w, (output, input)), bias: device.tensor_from_vec(b, (output,)) }
     }
+    /// A layer of given weights, row-major (out, in), and biases.
+    ///
+    /// # Panics
+    /// If there are not a whole number of weights for each bias.
+    pub fn from_values(device: &D, weight: Vec<f32>, bias: Vec<f32>) -> Self {
+        let shape = (bias.len(), weight.len() / bias.len());
+        Self { weight: device.tensor_from_vec(weight, shape), bias: device.tensor_from_vec(bias, (shape.0,)) }
+    }
     /// `(n, in)` to `(n, out)`.
     pub fn forward<T: Tp<D>>(&self, x: T2<D, T>) -> T2<D, T> {
         let y = x.matmul(self.weight.clone().permute::<_, Axes2<1, 0>>());

@@ -1,4 +1,8 @@
 //! The networks; parameter names equal those of the runtime's builders.
 pub mod book_unet;
+pub mod hvae;
 pub mod judge;
 pub mod layers;
+pub mod mlp;
+pub mod noisy_classifier;
+pub mod vae;

@@ -38,8 +38,9 @@ impl Series {
         match &self.kind {
             Kind::Line { points, .. } | Kind::Scatter { points, .. } => points.clone(),
             Kind::Bars { edges, densities } => {
-                let top = densities.iter().copied().fold(0.0, f64::max);
-                edges.iter().flat_map(|x| [(*x, 0.0), (*x, top)]).collect()
+                // Both ends of each bar's top, and the floor.
+                let tops = edges.windows(2).zip(densities).flat_map(|(e, d)| [(e[0], *d), (e[1], *d)]);
+                tops.chain(edges.iter().map(|x| (*x, 0.0))).collect()
             }
             Kind::Contour { grid, .. } | Kind::Heat(grid) => {
                 grid.x.iter().map(|x| (*x, grid.y[0])).chain(grid.y.iter().map(|y| (grid.x[0], *y))).collect()

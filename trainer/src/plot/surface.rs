@@ -181,15 +181,17 @@ impl Surface {
         let (low, high) = (view.low, view.high);
         let middle = |i: usize| (low[i] + high[i]) / 2.0;
         let places = [[middle(0), low[1], low[2]], [high[0], middle(1), low[2]], [high[0], high[1], middle(2)]];
-        let far = [46.0, 58.0, 62.0];
         for (axis, name) in self.names.iter().enumerate() {
             let (x, y) = view.at(places[axis]);
             let (dx, dy) = Self::outward(axis);
-            let at = (x + dx * far[axis], y + dy * far[axis] * 0.8);
+            // Clear of the ticks' texts, which stand to the right of the second and third axes.
+            let texts = labels(&axis_ticks(low[axis], high[axis], 6));
+            let widest = texts.iter().map(|t| Size::Normal.width(t)).fold(0.0, f64::max);
+            let far = [46.0, 40.0 + widest / 2.0, 24.0 + widest][axis];
+            let at = (x + dx * far, y + dy * far * 0.8);
             // The vertical axis' name runs along it, so that a long one has room.
             match axis {
                 2 => canvas.upwards(at, name, Size::Normal, Colour::BLACK),
-                0 => canvas.text(at, name, Size::Normal, Align::Centre, Colour::BLACK),
                 _ => canvas.text(at, name, Size::Normal, Align::Centre, Colour::BLACK),
             }
         }

@@ -14,6 +14,7 @@ img { max-width: 100%; height: auto; background: #fff; border-radius: 4px }
 caption { text-align: left; font-weight: 600; padding-bottom: .3rem }
 th, td { padding: .2rem .8rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap }
 th:first-child, td:first-child { text-align: left; padding-left: .2rem } thead th { background: var(--faint) }
+.note { border-left: 4px solid #e90; padding: .3rem .8rem; background: var(--faint) }
 .off { color: var(--bad); font-weight: 600 }
 ";
 
@@ -78,6 +79,12 @@ pub(crate) fn comparisons(caption: &str, rows: &[Comparison]) -> String {
         })
         .collect();
     table(caption, names, &rows)
+}
+
+/// A page with a remark more below its title.
+pub(super) fn noted(page: &str, text: &str) -> Option<String> {
+    let (head, rest) = page.split_once("</h1>\n")?;
+    Some(format!("{head}</h1>\n<p class=\"note\">{}</p>\n{rest}", escaped(text)))
 }
 
 /// The page of a report.

@@ -11,6 +11,14 @@ fn comparison(c: &Comparison) -> Value {
     })
 }
 
+/// A record with a remark more.
+pub(super) fn noted(record: &str, text: &str) -> Option<String> {
+    let mut record: Value = serde_json::from_str(record).ok()?;
+    let notes = record.as_object_mut()?.entry("notes").or_insert_with(|| json!([]));
+    notes.as_array_mut()?.push(json!(text));
+    Some(format!("{record:#}\n"))
+}
+
 pub(super) fn record(report: &Report) -> String {
     let parts: Vec<Value> = report
         .parts

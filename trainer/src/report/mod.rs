@@ -5,6 +5,7 @@ mod html;
 mod json;
 mod value;
 
+pub(crate) use html::{STYLE, escaped, shell};
 pub use value::{Comparison, number};
 
 use crate::checkpoint::write_atomic;
@@ -128,6 +129,22 @@ impl Report {
         // Last, so that who finds the record finds all.
         write_atomic(&folder.join(RECORD), json::record(self).as_bytes())
     }
+}
+
+/// Puts a remark below the title of a report that was written before: on its page and into its record.
+///
+/// # Errors
+/// If the report is not there or is not one of ours, or cannot be written.
+pub fn add_note(folder: &Path, text: &str) -> Result<()> {
+    let read = |name: &str| {
+        let path = folder.join(name);
+        std::fs::read_to_string(&path).map_err(Error::io(path))
+    };
+    let damaged = |name: &str| Error::data(folder.join(name), "not a report, or damaged; write it anew");
+    let page = html::noted(&read(PAGE)?, text).ok_or_else(|| damaged(PAGE))?;
+    let record = json::noted(&read(RECORD)?, text).ok_or_else(|| damaged(RECORD))?;
+    write_atomic(&folder.join(PAGE), page.as_bytes())?;
+    write_atomic(&folder.join(RECORD), record.as_bytes())
 }
 
 #[cfg(test)]

@@ -55,6 +55,21 @@ fn a_report_is_a_page_a_record_and_its_figures() {
 }
 
 #[test]
+fn a_note_is_added_below_the_title() {
+    let folder = Folder::new("note");
+    Report::new("Title").write(&folder.0).expect("a folder");
+    for text in ["made up <b>", "quick"] {
+        add_note(&folder.0, text).expect("a note");
+    }
+    let page = std::fs::read_to_string(folder.0.join(PAGE)).expect("a page");
+    assert!(page.contains("<p class=\"note\">made up &lt;b&gt;</p>") && page.contains("<p class=\"note\">quick</p>"));
+    let record = std::fs::read_to_string(folder.0.join(RECORD)).expect("a record");
+    let record: serde_json::Value = serde_json::from_str(&record).expect("JSON");
+    assert_eq!(record["notes"], serde_json::json!(["made up <b>", "quick"]));
+    assert!(add_note(&folder.0.join("none"), "").is_err());
+}
+
+#[test]
 fn names_of_figures_are_file_names_and_their_own() {
     let mut report = Report::new("");
     for name in ["", "../up", "a/b", "a b"] {

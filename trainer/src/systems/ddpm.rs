@@ -1,6 +1,7 @@
 //! The book's steps 9, 10.1 and 10.4: a diffusion model on labelled pictures, conditional with label drop for
 //! classifier-free guidance. Ho et al. 2020; Ho and Salimans 2022.
 use crate::data::idx::LabelledPictures;
+use crate::data::loader::Loader;
 use crate::error::Result;
 use crate::export::{self, Description};
 use crate::fit::{At, Record, StepResult, Task};
@@ -57,8 +58,7 @@ pub struct Ddpm<D: Kit> {
     alpha_bars: Vec<f64>,
     /// Position encodings for t = 1..=T, row-major.
     times: Vec<f32>,
-    /// This epoch's order of pictures, and which epoch that is.
-    order: (u64, Vec<u32>),
+    loader: Loader,
 }
 
 impl<D: Kit> Ddpm<D> {
@@ -74,18 +74,8 @@ impl<D: Kit> Ddpm<D> {
             position_encoding((t + 1) as f32, config.time_dim, row);
         }
         let model = BookUnet::new(&device, settings.seed, config).with_precision(settings.precision);
-        Ok(Self { device, settings, naming, data, model, alpha_bars, times, order: (u64::MAX, Vec::new()) })
-    }
-
-    /// The pictures of a step: a shuffled pass over the data, the last batch of an epoch maybe smaller.
-    fn batch(&mut self, at: At) -> Vec<u32> {
-        if self.order.0 != at.epoch {
-            let mut order: Vec<u32> = (0..self.data.len() as u32).collect();
-            Stream::new(self.settings.seed, "data order", at.epoch).shuffle(&mut order);
-            self.order = (at.epoch, order);
-        }
-        let from = at.index as usize * self.settings.batch;
-        self.order.1[from..(from + self.settings.batch).min(self.data.len())].to_vec()
+        let loader = Loader::new(data.len(), settings.batch, settings.seed);
+        Ok(Self { device, settings, naming, data, model, alpha_bars, times, loader })
     }
 }
 
@@ -97,11 +87,11 @@ impl<D: Kit> Task<D> for Ddpm<D> {
     }
 
     fn steps_per_epoch(&self) -> u64 {
-        self.data.len().div_ceil(self.settings.batch) as u64
+        self.loader.batches()
     }
 
     fn step(&mut self, at: At, gradients: Gradients<f32, D>) -> Result<StepResult<D>> {
-        let picked = self.batch(at);
+        let picked = self.loader.rows(at.epoch, at.index);
         let (s, n) = (&self.settings, picked.len());
         let (height, width, dim) = (self.data.height, self.data.width, self.model.config().time_dim);
         let labels = self.model.config().label_count;

@@ -1,7 +1,14 @@
 //! One file a system.
+pub mod autoencoder;
+pub mod book;
 pub mod classic;
+pub mod classifier;
 pub mod ddpm;
+pub mod descent;
+pub mod hvae;
 pub mod judge;
 pub mod mixture;
 pub mod mvn;
 pub mod normal;
+pub mod regression;
+pub mod vae;

@@ -1,0 +1,125 @@
+//! What the commands that fit a system have in common: threads, folders, types of weights, and Ctrl-C.
+use crate::error::{Error, Result};
+use nijimi_runtime::gguf::{File, Value};
+use nijimi_runtime::quant::DType;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+/// The type of weights that `--type` names.
+///
+/// # Errors
+/// Names the types there are.
+pub fn dtype(name: &str) -> Result<DType> {
+    let allowed = [DType::F32, DType::F16, DType::Q8_0, DType::Q4_0];
+    DType::from_name(name)
+        .filter(|t| allowed.contains(t))
+        .ok_or_else(|| Error::Usage(format!("--type {name}: expected f32, f16, q8_0 or q4_0")))
+}
+
+/// Computes on so many threads from here on; `None` is all cores.
+///
+/// # Errors
+/// If the threads were set before.
+pub fn threads(count: Option<usize>) -> Result<()> {
+    if let Some(threads) = count {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+        pool.map_err(|e| Error::Usage(format!("-t {threads}: {e}")))?;
+    }
+    Ok(())
+}
+
+/// The folder of a run's report: as asked for, or the weight file's name without its extension, with `-report`.
+pub fn report_folder(asked: Option<&PathBuf>, out: &Path) -> PathBuf {
+    asked.cloned().unwrap_or_else(|| {
+        let stem = out.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        out.with_file_name(format!("{stem}-report"))
+    })
+}
+
+/// The name of a model: as asked for, or that of the data's folder or file.
+pub fn model_name(asked: Option<&String>, data: &Path, default: &str) -> String {
+    let path = data.canonicalize().unwrap_or_else(|_| data.into());
+    let name = asked.cloned().or_else(|| path.file_name().map(|n| n.to_string_lossy().into_owned()));
+    name.unwrap_or_else(|| default.into())
+}
+
+/// The name of a model of a table: as asked for, or that of the file without its extension, or `default`.
+pub fn table_name(asked: Option<&String>, data: Option<&Path>, default: &str) -> String {
+    let stem = data.and_then(Path::file_stem).map(|s| s.to_string_lossy().into_owned());
+    asked.cloned().or(stem).unwrap_or_else(|| default.into())
+}
+
+/// The command line, for the record.
+pub fn command_line() -> String {
+    std::env::args().collect::<Vec<_>>().join(" ")
+}
+
+/// The flag that Ctrl-C sets, the same for all runs of a process; a second Ctrl-C ends the process at once.
+///
+/// # Errors
+/// If the system refuses a handler.
+pub fn interruptible() -> Result<Arc<AtomicBool>> {
+    static STOP: OnceLock<std::result::Result<Arc<AtomicBool>, String>> = OnceLock::new();
+    let stop = STOP.get_or_init(|| {
+        let stop = Arc::new(AtomicBool::new(false));
+        let flag = stop.clone();
+        // Checkpoints appear whole or not at all, so nothing is lost but the steps since.
+        let handler = move || {
+            if flag.swap(true, Ordering::Relaxed) {
+                std::process::exit(130);
+            }
+        };
+        ctrlc::set_handler(handler).map(|()| stop).map_err(|e| e.to_string())
+    });
+    stop.clone().map_err(|e| Error::Usage(format!("Ctrl-C cannot be caught: {e}")))
+}
+
+/// The channels of a network, as in `64,128,256`: at least so many.
+///
+/// # Errors
+/// If they are not positive numbers with commas.
+pub fn channels(text: &str, least: usize) -> Result<Vec<usize>> {
+    numbers("--channels", text, least)
+}
+
+/// The positive numbers that an option lists with commas: at least so many.
+///
+/// # Errors
+/// If they are not.
+pub fn numbers(option: &str, text: &str, least: usize) -> Result<Vec<usize>> {
+    let list: Option<Vec<usize>> = text.split(',').map(|c| c.trim().parse().ok().filter(|c| *c > 0)).collect();
+    list.filter(|l| l.len() >= least).ok_or_else(|| {
+        let what = format!("{option} {text}: expected at least {least} positive numbers with commas, as in 64,128,256");
+        Error::Usage(what)
+    })
+}
+
+/// The names of `count` labels: as listed with commas, or 0, 1, 2, ...
+///
+/// # Errors
+/// If there are not as many names as labels.
+pub fn labels(list: Option<&str>, count: usize) -> Result<Vec<String>> {
+    let labels: Vec<String> = match list {
+        Some(list) => list.split(',').map(|l| l.trim().to_owned()).collect(),
+        None => (0..count).map(|i| i.to_string()).collect(),
+    };
+    if labels.len() == count {
+        return Ok(labels);
+    }
+    Err(Error::Usage(format!("--labels names {} labels, the data has {count}", labels.len())))
+}
+
+/// The mean losses of the epochs that a weight file records.
+///
+/// # Errors
+/// If it is none.
+pub fn epoch_losses(file: &[u8]) -> Result<Vec<f64>> {
+    let file = File::new_checked(file).map_err(nijimi_runtime::Error::from)?;
+    Ok(match file.get("nijimi.train.epoch_losses") {
+        Some(Value::Array(a)) => {
+            a.iter().filter_map(|v| if let Value::F32(v) = v { Some(f64::from(v)) } else { None }).collect()
+        }
+        _ => Vec::new(),
+    })
+}

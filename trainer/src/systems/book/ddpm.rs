@@ -1,0 +1,111 @@
+//! Steps 9, 10.1 and 10.4: the noise process, digits by label, guidance.
+use super::made_up::{DIGITS, DIGITS_NAME};
+use super::record::Record;
+use super::{Ladder, child, noise};
+use crate::checkpoint::write_atomic;
+use crate::error::{Error, Result};
+use crate::eval::sample::{Model, Settings};
+use crate::nn::book_unet::{BookUnet, Config};
+use crate::param;
+use crate::plot::Pictures;
+use crate::report::{Comparison, Report};
+use dfdx::prelude::Cpu;
+use std::path::Path;
+
+/// Strengths of guidance that are pictured: 0 ignores the label, 1 is the conditional model of 10.1.
+const SCALES: [f32; 6] = [0.0, 1.0, 2.0, 3.0, 5.0, 8.0];
+/// Sampler steps of a quick run.
+const QUICK_STEPS: usize = 10;
+
+pub(super) fn work(ladder: &Ladder, folder: &Path, record: &mut Record) -> Result<()> {
+    let path = folder.join(DIGITS_NAME);
+    if ladder.train_all {
+        let out = path.clone().into_os_string();
+        let data = ladder.sources.digits.clone().into_os_string();
+        let training = folder.join("training");
+        let seed = ladder.seed.to_string();
+        let mut args = vec!["ddpm".into(), "--data".into(), data, "--out".into(), out];
+        args.extend(["--report".into(), training.into(), "--seed".into(), seed.into()]);
+        if ladder.quick {
+            args.extend(["--max-steps", "20"].map(Into::into));
+        }
+        child::run(ladder, folder, record, &args)?;
+    } else {
+        let bytes = match &ladder.weights {
+            Some(folder) => {
+                let file = folder.join(DIGITS_NAME);
+                std::fs::read(&file).map_err(Error::io(&file))?
+            }
+            None => DIGITS.to_vec(),
+        };
+        write_atomic(&path, &bytes)?;
+    }
+    record.weights.push(DIGITS_NAME.into());
+    let mut report = Report::new("Steps 9, 10.1, 10.4: diffusion models and guidance");
+    counts(&mut report);
+    noise::add(&mut report, &ladder.sources.flower, ladder.seed, !ladder.sources.made_up)?;
+    samples(&mut report, ladder, &Model::open(&path)?)?;
+    report.write(folder)
+}
+
+/// The networks' sizes, counted on networks.
+fn counts(report: &mut Report) {
+    let count = |label_count| {
+        let config = Config { in_channels: 1, channels: vec![64, 128, 256], time_dim: 100, label_count };
+        param::count(&mut BookUnet::new(&Cpu::default(), 0, config)) as f64
+    };
+    report.table(
+        "Parameters of the U-Net",
+        [
+            Comparison::new("with time (9.2)", count(0)).book(2_167_784.0).within(0.0),
+            Comparison::new("with time and 10 labels (10.1)", count(10)).book(2_168_784.0).within(0.0).key(),
+        ],
+    );
+}
+
+fn samples(report: &mut Report, ladder: &Ladder, model: &Model) -> Result<()> {
+    let defaults = model.info().defaults;
+    let steps = if ladder.quick { QUICK_STEPS.min(defaults.steps) } else { defaults.steps };
+    let (width, height, channels) = model.size();
+    let names = model.labels();
+    let settings = |guidance_scale| Settings {
+        seed: ladder.seed,
+        steps,
+        guidance_scale,
+        method: defaults.method,
+        batch: 20,
+        threads: ladder.threads.unwrap_or(0),
+    };
+    report.heading("Samples (10.1, 10.4)");
+    let about = if ladder.train_all { "The model was trained by this run." } else { "The model is the shipped one." };
+    let how = format!("{about} Sampler: {}, {steps} steps, seed {}.", defaults.method.name(), ladder.seed);
+    report.text(how);
+    if names.is_empty() {
+        report.text("The model has no labels, so there is nothing to guide.");
+        let pictures = model.sample(&[None; 20], &settings(1.0))?;
+        return report.figure("samples", "Samples.", &Pictures::new(width, height, channels, pictures).columns(10));
+    }
+    let labels: Vec<Option<u32>> = (0..20).map(|i| Some(i % names.len() as u32)).collect();
+    let pictures = model.sample(&labels, &settings(defaults.guidance_scale))?;
+    let texts = (0..20).map(|i| names[i % names.len()].clone());
+    let grid = Pictures::new(width, height, channels, pictures).columns(10).labels(texts);
+    report.figure("samples", format!("Two of each label, guidance {}.", defaults.guidance_scale), &grid)?;
+    sweep(report, model, settings)
+}
+
+/// The same noise for all pictures of a row, so that only the strength differs.
+fn sweep(report: &mut Report, model: &Model, settings: impl Fn(f32) -> Settings) -> Result<()> {
+    let (width, height, channels) = model.size();
+    let names = model.labels();
+    let labels: Vec<Option<u32>> = (0..names.len() as u32).map(Some).collect();
+    let columns = SCALES.iter().map(|s| model.sample(&labels, &settings(*s))).collect::<Result<Vec<_>>>()?;
+    let one = width * height * channels;
+    let rows = (0..names.len()).flat_map(|row| columns.iter().map(move |c| &c[row * one..][..one]));
+    let grid = Pictures::new(width, height, channels, rows.flatten().copied().collect())
+        .columns(SCALES.len())
+        .row_labels(names.iter().cloned())
+        .column_labels(SCALES.map(|s| s.to_string()));
+    let caption = "Guidance from 0 (left: the label is ignored) through 1 (the label as it was learned) to 8. Each row has \
+                   one label and one seed.";
+    report.figure("guidance", caption, &grid)
+}

@@ -1,0 +1,179 @@
+//! The ladder: what each rung is, and how it is climbed.
+use super::child;
+use super::record::Record;
+use super::{Ladder, ddpm, score, theory};
+use crate::error::Result;
+use std::ffi::OsString;
+use std::path::Path;
+
+/// A step of the book.
+pub(super) struct Rung {
+    /// The name of its folder, and in `--only`.
+    pub key: &'static str,
+    /// The book's steps.
+    pub steps: &'static str,
+    pub title: &'static str,
+    /// What it is about, in a sentence.
+    pub about: &'static str,
+    /// Whether its numbers depend on the data.
+    pub data: bool,
+    /// Whether a quick run makes its model worse.
+    pub trained: bool,
+    pub work: fn(&Ladder, &Path, &mut Record) -> Result<()>,
+}
+
+/// All rungs, in the book's order.
+pub(super) const RUNGS: [Rung; 12] = [
+    Rung {
+        key: "normal",
+        steps: "1, 2",
+        title: "Normal distribution",
+        about: "The distribution, sums of uniforms, and heights fitted by maximum likelihood.",
+        data: true,
+        trained: false,
+        work: |l, f, r| fit(l, f, r, "normal", Some(&l.sources.heights), &["--basics"]),
+    },
+    Rung {
+        key: "mvn",
+        steps: "3",
+        title: "Multivariate normal distribution",
+        about: "Heights and weights together: mean, covariance, surface and contours.",
+        data: true,
+        trained: false,
+        work: |l, f, r| fit(l, f, r, "mvn", Some(&l.sources.height_weight), &["--basics"]),
+    },
+    Rung {
+        key: "mixture",
+        steps: "4, 5",
+        title: "Gaussian mixture and EM",
+        about: "Eruptions of a geyser: two components found by expectation-maximization.",
+        data: true,
+        trained: false,
+        work: |l, f, r| fit(l, f, r, "mixture", Some(&l.sources.faithful), &["--init", "book"]),
+    },
+    Rung {
+        key: "descent",
+        steps: "6.1",
+        title: "Gradient descent",
+        about: "The way down the Rosenbrock function.",
+        data: false,
+        trained: false,
+        work: |l, f, r| fit(l, f, r, "descent", None, &["--way", "book"]),
+    },
+    Rung {
+        key: "regression",
+        steps: "6.2, 6.3",
+        title: "Linear regression",
+        about: "A line through a hundred points, by gradient descent and in closed form.",
+        data: false,
+        trained: false,
+        work: |l, f, r| fit(l, f, r, "regression", None, &[]),
+    },
+    Rung {
+        key: "mlp",
+        steps: "6.4",
+        title: "Neural network",
+        about: "A sine curve fitted by ten hidden units.",
+        data: false,
+        trained: false,
+        work: |l, f, r| fit(l, f, r, "mlp", None, &[]),
+    },
+    Rung {
+        key: "vae",
+        steps: "7",
+        title: "Variational autoencoder",
+        about: "Digits from twenty latent numbers.",
+        data: true,
+        trained: true,
+        work: vae,
+    },
+    Rung {
+        key: "hvae",
+        steps: "C",
+        title: "Hierarchical autoencoder",
+        about: "Two levels of latent numbers.",
+        data: true,
+        trained: true,
+        work: hvae,
+    },
+    Rung {
+        key: "theory",
+        steps: "8",
+        title: "Diffusion: theory",
+        about: "The schedule, the posterior, and the weights of the ELBO's terms.",
+        data: false,
+        trained: false,
+        work: theory::work,
+    },
+    Rung {
+        key: "ddpm",
+        steps: "9, 10.1, 10.4",
+        title: "Diffusion models and guidance",
+        about: "The noise process on a picture, digits by label, and classifier-free guidance.",
+        data: true,
+        trained: false,
+        work: ddpm::work,
+    },
+    Rung {
+        key: "score",
+        steps: "10.2",
+        title: "Score",
+        about: "The score of a noised mixture, and sampling along it.",
+        data: false,
+        trained: false,
+        work: score::work,
+    },
+    Rung {
+        key: "classifier",
+        steps: "10.3",
+        title: "Classifier guidance",
+        about: "A classifier of noised digits, and digits led by its gradient.",
+        data: true,
+        trained: true,
+        work: classifier,
+    },
+];
+
+/// Systems that draw from a stream. The examples of step 6 keep the book's seed, which its numbers belong to.
+const SEEDED: [&str; 5] = ["normal", "mixture", "vae", "hvae", "classifier"];
+/// Settings of a quick run: little of the data is seen, whatever there is of it.
+const QUICK: [&str; 2] = ["--max-steps", "600"];
+/// The same for the classifier, whose steps are longer.
+const QUICK_CLASSIFIER: [&str; 2] = ["--max-steps", "40"];
+
+fn vae(ladder: &Ladder, folder: &Path, record: &mut Record) -> Result<()> {
+    fit(ladder, folder, record, "vae", Some(&ladder.sources.digits), if ladder.quick { &QUICK } else { &[] })
+}
+
+fn hvae(ladder: &Ladder, folder: &Path, record: &mut Record) -> Result<()> {
+    fit(ladder, folder, record, "hvae", Some(&ladder.sources.digits), if ladder.quick { &QUICK } else { &[] })
+}
+
+fn classifier(ladder: &Ladder, folder: &Path, record: &mut Record) -> Result<()> {
+    let more: &[&str] = if ladder.quick { &QUICK_CLASSIFIER } else { &[] };
+    fit(ladder, folder, record, "classifier", Some(&ladder.sources.digits), more)
+}
+
+/// The command line of a system: `nijimi-train SYSTEM --data DATA --out FOLDER/NAME.gguf --report FOLDER ...`.
+fn fit(
+    ladder: &Ladder,
+    folder: &Path,
+    record: &mut Record,
+    system: &str,
+    data: Option<&Path>,
+    more: &[&str],
+) -> Result<()> {
+    let name = format!("{system}.gguf");
+    let mut args: Vec<OsString> = vec![system.into()];
+    if let Some(data) = data {
+        args.extend(["--data".into(), data.into()]);
+    }
+    args.extend(["--out".into(), folder.join(&name).into(), "--report".into(), folder.into()]);
+    args.extend(more.iter().map(OsString::from));
+    if SEEDED.contains(&system) {
+        args.extend(["--seed".into(), ladder.seed.to_string().into()]);
+    }
+    child::run(ladder, folder, record, &args)?;
+    record.weights.push(name);
+    Ok(())
+}

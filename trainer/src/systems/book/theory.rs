@@ -1,0 +1,163 @@
+//! Step 8: the schedule, its posterior, the weights of the ELBO's terms.
+use super::Ladder;
+use super::record::Record;
+use crate::error::{Error, Result};
+use crate::plot::{Chart, Row};
+use crate::report::{Comparison, Report};
+use nijimi_runtime::schedule::Schedule;
+use std::path::Path;
+
+/// The book's noise levels and variances.
+pub(super) const LEVELS: usize = 1000;
+const BETAS: (f64, f64) = (1e-4, 0.02);
+
+pub(super) fn schedule() -> Result<Schedule> {
+    Schedule::linear(BETAS.0, BETAS.1, LEVELS).map_err(|e| Error::Usage(e.to_string()))
+}
+
+/// The book's table: t, alpha_bar, and the standard deviation of the posterior.
+const TABLE: [(usize, f64, f64); 6] = [
+    (1, 0.9999, 0.0),
+    (2, 0.9997800920720721, 0.007384570171175973),
+    (100, 0.89701814567496, 0.04510649908262429),
+    (500, 0.07858724288177824, 0.10015665437011007),
+    (900, 0.00027520591190339843, 0.13419358069707266),
+    (1000, 4.035829765375676e-05, 0.141421297994894),
+];
+
+/// Weights of the squared errors in epsilon and in x_0 at level t, from the ELBO (book 8.6): t, epsilon's, x_0's.
+const WEIGHTS: [(usize, f64, f64); 5] = [
+    (2, 0.5996715121593821, 2726.321171268632),
+    (10, 0.08643655975418571, 45.531453494000374),
+    (100, 0.01026695344004237, 0.08942976990344051),
+    (500, 0.0055081965105494585, 4.697937744740534e-4),
+    (1000, 0.010204501873800032, 4.1185294571491303e-07),
+];
+
+/// `(weight of |eps - eps_hat|^2, weight of |x_0 - x_0_hat|^2)` at level t >= 2.
+fn elbo_weights(schedule: &Schedule, t: usize) -> (f64, f64) {
+    let (beta, now, before) = (schedule.beta(t), schedule.alpha_bar(t), schedule.alpha_bar(t - 1));
+    let twice = 2.0 * schedule.posterior_variance(t);
+    let epsilon = beta * beta / (twice * (1.0 - beta) * (1.0 - now));
+    let x0 = before * beta * beta / (twice * (1.0 - now) * (1.0 - now));
+    (epsilon, x0)
+}
+
+pub(super) fn work(_: &Ladder, folder: &Path, _: &mut Record) -> Result<()> {
+    report()?.write(folder)
+}
+
+fn report() -> Result<Report> {
+    let s = schedule()?;
+    let mut report = Report::new("Step 8: diffusion, the theory");
+    report.text(
+        "q(x_t | x_0) = N(sqrt(alpha_bar_t) x_0, (1 - alpha_bar_t) I), with variances beta from 1e-4 to 0.02 in 1000 \
+         levels. alpha_bar_0 is 1, so the posterior of the first level has no variance.",
+    );
+    let rows = TABLE.iter().flat_map(|&(t, alpha_bar, std)| {
+        [
+            Comparison::new(format!("alpha_bar, t = {t}"), s.alpha_bar(t)).book(alpha_bar).within(1e-9),
+            Comparison::new(format!("posterior std, t = {t}"), s.posterior_std(t)).book(std).within(1e-9),
+        ]
+    });
+    let mut rows: Vec<Comparison> = rows.collect();
+    let last = rows.len() - 2;
+    rows[last] = rows[last].clone().key();
+    report.table("The schedule", rows);
+    report.table(
+        "Weights of the ELBO's terms",
+        WEIGHTS.iter().flat_map(|&(t, epsilon, x0)| {
+            let ours = elbo_weights(&s, t);
+            [
+                Comparison::new(format!("epsilon, t = {t}"), ours.0).book(epsilon).within(1e-9),
+                Comparison::new(format!("x_0, t = {t}"), ours.1).book(x0).within(1e-9),
+            ]
+        }),
+    );
+    identity(&mut report, &s);
+    let end = s.alpha_bar(LEVELS);
+    let prior = (end + (1.0 - end) - 1.0 - (1.0 - end).ln()) / 2.0;
+    let first_below = |limit: f64| (1..=LEVELS).find(|t| s.alpha_bar(*t) < limit).unwrap_or(0) as f64;
+    report.table(
+        "The end of the chain",
+        [
+            Comparison::new("KL(q(x_T | x_0 = 1) || N(0, 1)), nats", prior)
+                .book(2.0179556035907894e-05)
+                .within(1e-9)
+                .key(),
+            Comparison::new("first t with alpha_bar < 0.5", first_below(0.5)).book(260.0).within(0.0),
+            Comparison::new("first t with alpha_bar < 0.1", first_below(0.1)).book(476.0).within(0.0),
+            Comparison::new("first t with alpha_bar < 0.01", first_below(0.01)).book(674.0).within(0.0),
+        ],
+    );
+    curves(&mut report, &s)?;
+    Ok(report)
+}
+
+/// The posterior's mean, through x_0 and through epsilon: the same number (book 8.5.3, 8.6).
+fn identity(report: &mut Report, s: &Schedule) {
+    let (t, x0, epsilon) = (500, 0.7, -0.3);
+    let (signal, noise) = s.forward(t);
+    let x = signal * x0 + noise * epsilon;
+    let (beta, now, before) = (s.beta(t), s.alpha_bar(t), s.alpha_bar(t - 1));
+    let alpha = 1.0 - beta;
+    let through_x0 = (alpha.sqrt() * (1.0 - before) * x + before.sqrt() * beta * x0) / (1.0 - now);
+    let through_epsilon = (x - beta / noise * epsilon) / alpha.sqrt();
+    report.table(
+        "The posterior's mean at t = 500 for x_0 = 0.7, epsilon = -0.3",
+        [
+            Comparison::new("x_t", x).book(-0.09173682779236039).within(1e-12),
+            Comparison::new("through x_0", through_x0).book(-0.08904714263232139).within(1e-12),
+            Comparison::new("through epsilon", through_epsilon).book(-0.08904714263232137).within(1e-12),
+        ],
+    );
+}
+
+fn curves(report: &mut Report, s: &Schedule) -> Result<()> {
+    let of = |from: usize, f: &dyn Fn(usize) -> f64| -> Vec<(f64, f64)> {
+        (from..=LEVELS).map(|t| (t as f64, f(t))).collect()
+    };
+    let shares = Chart::new("Signal and noise")
+        .x_label("t")
+        .y_label("share")
+        .line(of(0, &|t| s.alpha_bar(t)), "alpha_bar")
+        .line(of(0, &|t| s.forward(t).0), "sqrt(alpha_bar)")
+        .line(of(0, &|t| s.forward(t).1), "sqrt(1 - alpha_bar)");
+    let ratio = Chart::new("Signal-to-noise ratio").x_label("t").y_label("SNR").log_y().line(of(1, &|t| s.snr(t)), "");
+    let both = Row::new().with(shares).with(ratio);
+    report.figure("schedule", "How the signal's share falls from level to level.", &both)?;
+    let std = Chart::new("Noise of a step")
+        .x_label("t")
+        .y_label("standard deviation")
+        .line(of(1, &|t| s.posterior_std(t)), "posterior")
+        .line(of(1, &|t| s.beta(t).sqrt()), "sqrt(beta)")
+        .dashed();
+    let weights = Chart::new("Weights of the ELBO")
+        .x_label("t")
+        .y_label("weight")
+        .log_y()
+        .line(of(2, &|t| elbo_weights(s, t).0), "epsilon")
+        .line(of(2, &|t| elbo_weights(s, t).1), "x_0");
+    let caption = "Left: noise added by a step backwards. Right: what the ELBO would weigh an error with; the book drops \
+                   the weights, which favours the noisier levels.";
+    report.figure("weights", caption, &Row::new().with(std).with(weights))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every number of the report is the book's.
+    #[test]
+    fn all_numbers_hold() {
+        let folder = std::env::temp_dir().join(format!("nijimi-theory-{}", std::process::id()));
+        report().expect("a report").write(&folder).expect("a folder");
+        let text = std::fs::read_to_string(folder.join(crate::report::RECORD)).expect("a record");
+        std::fs::remove_dir_all(&folder).expect("the folder is there");
+        let record: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let rows = record["parts"].as_array().expect("parts").iter().filter_map(|p| p["rows"].as_array()).flatten();
+        let held: Vec<bool> = rows.map(|r| r["holds"].as_bool().expect("a tolerance")).collect();
+        assert!(held.len() > 25 && held.iter().all(|h| *h), "{text}");
+    }
+}

@@ -1,0 +1,318 @@
+//! The book's step 10.3: a classifier of noised pictures, for classifier guidance. Dhariwal and Nichol 2021.
+pub mod evaluate;
+
+use crate::data::idx::{LabelledPictures, Split};
+use crate::data::loader::Loader;
+use crate::error::{Error, Result};
+use crate::export::Description;
+use crate::export::classifier::noisy_classifier;
+use crate::fit::{At, Ended, FitOptions, Record, StepResult, Task, fit};
+use crate::launch;
+use crate::nn::judge::cross_entropy;
+use crate::nn::noisy_classifier::{Config, NoisyClassifier};
+use crate::ops::Kit;
+use crate::optim::AdamW;
+use crate::param;
+use crate::report::Report;
+use crate::tensor::{T2, T4};
+use argh::FromArgs;
+use dfdx::prelude::*;
+use evaluate::{Bin, accuracy_by_t};
+use nijimi_runtime::cpu::position_encoding;
+use nijimi_runtime::quant::DType;
+use nijimi_runtime::rng::Stream;
+use nijimi_runtime::schedule::Schedule;
+use rayon::prelude::*;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Train a classifier of noised pictures, for classifier guidance (book step 10.3).
+#[derive(FromArgs)]
+#[argh(subcommand, name = "classifier")]
+pub struct ClassifierArgs {
+    /// folder with IDX files: MNIST, Fashion-MNIST, or your own in that form
+    #[argh(option)]
+    data: PathBuf,
+    /// the weight file to write
+    #[argh(option)]
+    out: PathBuf,
+    /// folder for log, curve and checkpoint (default: the weight file's name without its extension, with -report)
+    #[argh(option)]
+    report: Option<PathBuf>,
+    /// passes over the data; the learning rate falls to 0 over them (default 5)
+    #[argh(option, default = "5")]
+    epochs: u64,
+    /// pictures in a batch (default 128)
+    #[argh(option, default = "128")]
+    batch: usize,
+    /// first learning rate (default 1e-3)
+    #[argh(option, default = "1e-3")]
+    lr: f64,
+    /// channels of the blocks (default 32,64,128)
+    #[argh(option, default = "String::from(\"32,64,128\")")]
+    channels: String,
+    /// length of the time vector (default 100)
+    #[argh(option, default = "100")]
+    time_dim: usize,
+    /// noise levels, as of the diffusion model that is to be guided (default 1000)
+    #[argh(option, default = "1000")]
+    noise_steps: usize,
+    /// variance of the first noise level (default 1e-4)
+    #[argh(option, default = "1e-4")]
+    beta_start: f64,
+    /// variance of the last noise level (default 0.02)
+    #[argh(option, default = "0.02")]
+    beta_end: f64,
+    /// type of the exported weights: f32, f16, q8_0 or q4_0 (default q8_0)
+    #[argh(option, long = "type", default = "String::from(\"q8_0\")")]
+    dtype: String,
+    /// names of the labels in their order, with commas (default: 0,1,2,...)
+    #[argh(option)]
+    labels: Option<String>,
+    /// name of the model in the file (default: the data folder's)
+    #[argh(option)]
+    name: Option<String>,
+    /// keys everything random (default 0)
+    #[argh(option, default = "0")]
+    seed: u64,
+    /// go on from the checkpoint in the report folder
+    #[argh(switch)]
+    resume: bool,
+    /// minutes between checkpoints (default 5)
+    #[argh(option, default = "5.0")]
+    checkpoint_minutes: f64,
+    /// stop after this many steps
+    #[argh(option)]
+    max_steps: Option<u64>,
+    /// threads (default: all cores)
+    #[argh(option, short = 't')]
+    threads: Option<usize>,
+}
+
+/// Settings of the training.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Pictures in a batch.
+    pub batch: usize,
+    /// Passes over the data, along which the learning rate falls on half a cosine (Loshchilov and Hutter 2017).
+    pub epochs: u64,
+    /// Noise levels.
+    pub steps: usize,
+    /// First and last variance of the linear schedule.
+    pub betas: (f64, f64),
+    /// Keys everything random.
+    pub seed: u64,
+}
+
+/// The noise levels as tables.
+pub struct Noising {
+    /// `alpha_bar` for t = 1..=T.
+    pub alpha_bars: Vec<f64>,
+    /// Position encodings for t = 1..=T, row-major.
+    times: Vec<f32>,
+    time_dim: usize,
+}
+
+impl Noising {
+    /// Tables of the linear schedule.
+    ///
+    /// # Errors
+    /// If its variances are out of range.
+    pub fn new(settings: &Settings, time_dim: usize) -> Result<Self> {
+        let schedule = Schedule::linear(settings.betas.0, settings.betas.1, settings.steps);
+        let alpha_bars = schedule.map_err(nijimi_runtime::Error::from)?.alpha_bars()[1..].to_vec();
+        let mut times = vec![0f32; settings.steps * time_dim];
+        for (t, row) in times.chunks_exact_mut(time_dim).enumerate() {
+            position_encoding((t + 1) as f32, time_dim, row);
+        }
+        Ok(Self { alpha_bars, times, time_dim })
+    }
+
+    /// `x_t` of pictures `rows` of `data`, (n, 1, h, w), and the time vectors (n, time_dim). `levels` are t - 1; picture `i`
+    /// takes its noise from `noise(i)`.
+    pub fn pictures<D: Kit>(
+        &self,
+        device: &D,
+        data: &LabelledPictures,
+        rows: &[u32],
+        levels: &[usize],
+        noise: impl Fn(usize) -> Stream + Sync,
+    ) -> (T4<D>, T2<D>) {
+        let (n, size) = (rows.len(), data.width * data.height);
+        let mut x = vec![0f32; n * size];
+        x.par_chunks_mut(size).enumerate().for_each(|(i, x)| {
+            let mut noise = noise(i);
+            let a = self.alpha_bars[levels[i]];
+            let (signal, sigma) = (a.sqrt() as f32, (1.0 - a).sqrt() as f32);
+            for (x, p) in x.iter_mut().zip(data.picture(rows[i] as usize)) {
+                *x = signal * (f32::from(*p) / 255.0) + sigma * noise.normal();
+            }
+        });
+        let dim = self.time_dim;
+        let time: Vec<f32> = levels.iter().flat_map(|t| &self.times[t * dim..(t + 1) * dim]).copied().collect();
+        (device.tensor_from_vec(x, (n, 1, data.height, data.width)), device.tensor_from_vec(time, (n, dim)))
+    }
+}
+
+/// The system being fitted.
+pub struct Classifier<D: Kit> {
+    device: D,
+    settings: Settings,
+    name: String,
+    labels: Vec<String>,
+    data: LabelledPictures,
+    loader: Loader,
+    noising: Noising,
+    model: NoisyClassifier<D>,
+}
+
+impl<D: Kit> Classifier<D> {
+    /// A model with random weights for `data`, whose labels are called `labels`.
+    ///
+    /// # Errors
+    /// If the schedule's variances are out of range, or the pictures cannot be halved as often as there are channels.
+    pub fn new(
+        device: D,
+        settings: Settings,
+        name: String,
+        labels: Vec<String>,
+        channels: Vec<usize>,
+        time_dim: usize,
+        data: LabelledPictures,
+    ) -> Result<Self> {
+        let (size, fold) = ((data.height, data.width), 1 << channels.len().saturating_sub(1));
+        if size.0 % fold != 0 || size.1 % fold != 0 {
+            let halvings = channels.len().saturating_sub(1);
+            let what =
+                format!("pictures of {}x{} cannot be halved {halvings} times: give fewer --channels", size.1, size.0);
+            return Err(Error::Usage(what));
+        }
+        let config = Config { in_channels: 1, channels, time_dim, label_count: labels.len(), size };
+        let noising = Noising::new(&settings, time_dim)?;
+        let model = NoisyClassifier::new(&device, settings.seed, config);
+        let loader = Loader::new(data.len(), settings.batch, settings.seed);
+        Ok(Self { device, settings, name, labels, data, loader, noising, model })
+    }
+}
+
+impl<D: Kit> Task<D> for Classifier<D> {
+    type Model = NoisyClassifier<D>;
+
+    fn model(&mut self) -> &mut NoisyClassifier<D> {
+        &mut self.model
+    }
+
+    fn steps_per_epoch(&self) -> u64 {
+        self.loader.batches()
+    }
+
+    fn lr_factor(&self, at: At) -> f64 {
+        let total = (self.settings.epochs * self.loader.batches()) as f64;
+        0.5 * (1.0 + (std::f64::consts::PI * at.step as f64 / total).cos())
+    }
+
+    fn step(&mut self, at: At, gradients: Gradients<f32, D>) -> Result<StepResult<D>> {
+        let rows = self.loader.rows(at.epoch, at.index).to_vec();
+        let s = self.settings;
+        let mut draw = Stream::new(s.seed, "timestep", at.step);
+        let levels: Vec<usize> = rows.iter().map(|_| draw.below(s.steps as u64) as usize).collect();
+        let noise = |i: usize| Stream::new(s.seed, "noise", at.step * s.batch as u64 + i as u64);
+        let (x, time) = self.noising.pictures(&self.device, &self.data, &rows, &levels, noise);
+        let truth: Vec<u8> = rows.iter().map(|r| self.data.labels[*r as usize]).collect();
+        let logits = self.model.train(x.traced(gradients), &time);
+        let (loss, value) = cross_entropy(logits, &truth);
+        Ok(StepResult { loss: value, gradients: loss.backward(), skip: None })
+    }
+
+    fn export(&self, model: &mut NoisyClassifier<D>, record: &Record, dtype: DType) -> Result<Vec<u8>> {
+        let config = model.config().clone();
+        let about = Description {
+            name: self.name.clone(),
+            size: config.size,
+            labels: self.labels.clone(),
+            steps: self.settings.steps,
+            betas: self.settings.betas,
+        };
+        noisy_classifier(&param::state(model, ""), &config, &about, record, dtype)
+    }
+
+    /// A classifier draws nothing; its report is made at the end.
+    fn preview(&self, _: &[u8], _: &Path) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Runs the command: as [`run`], with the threads asked for, and accuracy to stdout.
+///
+/// # Errors
+/// As [`run`].
+pub fn command(a: &ClassifierArgs) -> Result<Ended> {
+    launch::threads(a.threads)?;
+    let outcome = run(a)?;
+    if let Some(bins) = &outcome.accuracy {
+        println!("recognized of the test pictures, by t");
+        for b in bins {
+            println!("  t {:>4} to {:>4}  {:6.2} %", b.first, b.last, 100.0 * b.accuracy);
+        }
+    }
+    Ok(outcome.ended)
+}
+
+/// What a run found.
+pub struct Outcome {
+    /// How it ended.
+    pub ended: Ended,
+    /// Accuracy on the test split by t; none where there is none, or the run was interrupted.
+    pub accuracy: Option<Vec<Bin>>,
+    /// The report, as it was written.
+    pub report: Option<Report>,
+}
+
+/// Trains, and reports the file's accuracy on the test split if that is beside the training data.
+///
+/// # Errors
+/// Data that cannot be read, settings that make no sense, a loss that is lost.
+pub fn run(a: &ClassifierArgs) -> Result<Outcome> {
+    if a.batch == 0 || a.epochs == 0 || a.noise_steps < 2 || a.time_dim == 0 {
+        let what = "--batch, --epochs and --time-dim must be at least 1, --noise-steps at least 2";
+        return Err(Error::Usage(what.into()));
+    }
+    let data = LabelledPictures::load(&a.data, Split::Train)?;
+    let count = usize::from(*data.labels.iter().max().unwrap_or(&0)) + 1;
+    let labels = launch::labels(a.labels.as_deref(), count)?;
+    let channels = launch::channels(&a.channels, 1)?;
+    let settings = Settings {
+        batch: a.batch,
+        epochs: a.epochs,
+        steps: a.noise_steps,
+        betas: (a.beta_start, a.beta_end),
+        seed: a.seed,
+    };
+    let adam = AdamW { lr: a.lr, weight_decay: 0.0, warmup: 0, clip: None };
+    let options = FitOptions {
+        out: a.out.clone(),
+        dtype: launch::dtype(&a.dtype)?,
+        report: launch::report_folder(a.report.as_ref(), &a.out),
+        epochs: a.epochs,
+        max_steps: a.max_steps,
+        fingerprint: format!("classifier {settings:?} {channels:?} {} {adam:?} pictures {}", a.time_dim, data.len()),
+        adam,
+        ema: None,
+        checkpoint_every: Duration::from_secs_f64(a.checkpoint_minutes.max(0.0) * 60.0),
+        resume: a.resume,
+        command: launch::command_line(),
+    };
+    let name = launch::model_name(a.name.as_ref(), &a.data, "classifier");
+    let device = Cpu::default();
+    let mut task = Classifier::new(device.clone(), settings, name, labels, channels, a.time_dim, data)?;
+    let ended = fit(&mut task, &options, &launch::interruptible()?)?;
+    let test = LabelledPictures::load(&a.data, Split::Test);
+    let (Ended::Finished, Ok(test)) = (ended, test) else {
+        return Ok(Outcome { ended, accuracy: None, report: None });
+    };
+    let file = std::fs::read(&options.out).map_err(Error::io(&options.out))?;
+    let bins = accuracy_by_t(&file, &test, test.len())?;
+    let report = evaluate::report(&file, &launch::epoch_losses(&file)?, &bins, &test)?;
+    report.write(&options.report)?;
+    Ok(Outcome { ended, accuracy: Some(bins), report: Some(report) })
+}
