@@ -78,7 +78,7 @@ impl Pictures {
         self.scale = Scale::Each;
         self
     }
-    /// Pixels of the figure for a pixel of a picture; by default so many that the grid is about 600 wide.
+    /// Pixels of the figure for a pixel of a picture; by default so many that the grid is about 700 wide.
     pub fn zoom(mut self, n: usize) -> Self {
         self.zoom = Some(n.max(1));
         self
@@ -148,7 +148,7 @@ impl Figure for Pictures {
         let columns = self.columns.min(n);
         let rows = n.div_ceil(columns);
         let (cell, natural) = (w + self.padding, columns * (w + self.padding) + self.padding);
-        let zoom = self.zoom.unwrap_or_else(|| (600 / natural.max(1)).clamp(1, 8));
+        let zoom = self.zoom.unwrap_or_else(|| (760 / natural.max(1)).clamp(1, 8));
         let text = Size::Normal.pixels() + GAP;
         let heading = if self.title.is_empty() { 0.0 } else { Size::Title.pixels() + 2.0 * GAP };
         let above = heading + if self.column_labels.is_empty() { 0.0 } else { text + GAP };

@@ -10,7 +10,7 @@ use crate::param;
 use crate::plot::Pictures;
 use crate::report::{Comparison, Report};
 use dfdx::prelude::Cpu;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Strengths of guidance that are pictured: 0 ignores the label, 1 is the conditional model of 10.1.
 const SCALES: [f32; 6] = [0.0, 1.0, 2.0, 3.0, 5.0, 8.0];
@@ -31,14 +31,7 @@ pub(super) fn work(ladder: &Ladder, folder: &Path, record: &mut Record) -> Resul
         }
         child::run(ladder, folder, record, &args)?;
     } else {
-        let bytes = match &ladder.weights {
-            Some(folder) => {
-                let file = folder.join(DIGITS_NAME);
-                std::fs::read(&file).map_err(Error::io(&file))?
-            }
-            None => DIGITS.to_vec(),
-        };
-        write_atomic(&path, &bytes)?;
+        model(ladder, folder)?;
     }
     record.weights.push(DIGITS_NAME.into());
     let mut report = Report::new("Steps 9, 10.1, 10.4: diffusion models and guidance");
@@ -46,6 +39,25 @@ pub(super) fn work(ladder: &Ladder, folder: &Path, record: &mut Record) -> Resul
     noise::add(&mut report, &ladder.sources.flower, ladder.seed, !ladder.sources.made_up)?;
     samples(&mut report, ladder, &Model::open(&path)?)?;
     report.write(folder)
+}
+
+/// The diffusion model's file: what this run trained, or a copy of the shipped one in `folder`.
+pub(super) fn model(ladder: &Ladder, folder: &Path) -> Result<PathBuf> {
+    if ladder.train_all {
+        let trained = ladder.out.join("ddpm").join(DIGITS_NAME);
+        let missing = || Error::Usage(format!("{} is not there: the rung ddpm makes it", trained.display()));
+        return if trained.is_file() { Ok(trained) } else { Err(missing()) };
+    }
+    let bytes = match &ladder.weights {
+        Some(folder) => {
+            let file = folder.join(DIGITS_NAME);
+            std::fs::read(&file).map_err(Error::io(&file))?
+        }
+        None => DIGITS.to_vec(),
+    };
+    let path = folder.join(DIGITS_NAME);
+    write_atomic(&path, &bytes)?;
+    Ok(path)
 }
 
 /// The networks' sizes, counted on networks.

@@ -15,7 +15,8 @@ const STYLE: &str = "\
 .card { border: 1px solid var(--line); border-radius: 8px; padding: 0 1rem .6rem; overflow: hidden }
 .card h2 { margin: .8rem 0 .2rem } .card table { font-size: .85rem; margin: .4rem 0 } .card td, .card th { padding: .1rem .3rem }
 .card img { height: 11rem; width: 100%; object-fit: contain } .card p { margin: .3rem 0 } .small { font-size: .85rem; opacity: .8 }
-code { font-size: .8rem; overflow-wrap: anywhere }
+.card td:first-child, .card th:first-child { white-space: normal } .off, code { overflow-wrap: anywhere }
+code { font-size: .8rem } summary { font-size: .85rem; opacity: .8; cursor: pointer }
 ";
 
 /// Writes `index.html` for what there is of the rungs.
@@ -59,8 +60,10 @@ fn card(body: &mut String, ladder: &Ladder, rung: &Rung) -> Result<()> {
             links.extend(record.weights.iter().map(|w| format!("<a href=\"{key}/{0}\">{0}</a>", escaped(w))));
             _ = writeln!(body, "<p>{} <span class=\"small\">({:.1} s)</span></p>", links.join(" · "), record.seconds);
         }
-        for command in &record.commands {
-            _ = writeln!(body, "<p><code>{}</code></p>", escaped(command));
+        if !record.commands.is_empty() {
+            let lines: Vec<String> =
+                record.commands.iter().map(|c| format!("<p><code>{}</code></p>", escaped(c))).collect();
+            _ = writeln!(body, "<details><summary>As run</summary>{}</details>", lines.join("\n"));
         }
     }
     body.push_str("</div>\n");

@@ -1,5 +1,5 @@
 //! Data for those who have none: drawn, and said to be so in every report.
-use super::data::Sources;
+use super::data::{Sources, write_idx};
 use crate::checkpoint::write_atomic;
 use crate::error::{Error, Result};
 use crate::eval::sample::{Model, Settings};
@@ -23,7 +23,8 @@ const ERUPTIONS: usize = 272;
 const STEPS: usize = 5;
 /// Digits to train on and to test with.
 const COUNTS: [usize; 2] = [10_000, 2000];
-const QUICK_COUNTS: [usize; 2] = [2000, 400];
+/// The same for a quick run.
+pub(super) const QUICK_COUNTS: [usize; 2] = [2000, 400];
 /// Digits drawn at once.
 const BATCH: usize = 40;
 
@@ -126,12 +127,5 @@ fn draw_digits(folder: &Path, stem: &str, count: usize, seed: u64, threads: usiz
         Settings { seed, steps: STEPS, guidance_scale: 1.0, method: Method::ddim(0.0), batch: BATCH, threads };
     let pictures = model.sample(&wanted, &settings)?;
     let pixels: Vec<u8> = pictures.iter().map(|v| (v * 255.0).round() as u8).collect();
-    let idx = |dims: &[usize], values: &[u8]| {
-        let mut bytes = vec![0, 0, 8, dims.len() as u8];
-        dims.iter().for_each(|d| bytes.extend((*d as u32).to_be_bytes()));
-        bytes.extend(values);
-        bytes
-    };
-    write_atomic(&folder.join(format!("{stem}-images-idx3-ubyte")), &idx(&[count, height, width], &pixels))?;
-    write_atomic(&folder.join(format!("{stem}-labels-idx1-ubyte")), &idx(&[count], &labels))
+    write_idx(folder, stem, [count, height, width], &pixels, &labels)
 }

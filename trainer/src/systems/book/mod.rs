@@ -93,6 +93,7 @@ pub fn run(a: &BookArgs) -> Result<()> {
     let out = a.out.canonicalize().map_err(Error::io(&a.out))?;
     let begun = Instant::now();
     let sources = match &a.data {
+        Some(folder) if a.quick => Sources::of(folder)?.few(&out.join("data").join("mnist"), made_up::QUICK_COUNTS)?,
         Some(folder) => Sources::of(folder)?,
         None => made_up::make(&out.join("data"), a.seed, a.quick, a.threads.unwrap_or(0), a.resume)?,
     };

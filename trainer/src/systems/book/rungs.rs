@@ -2,7 +2,7 @@
 use super::child;
 use super::record::Record;
 use super::{Ladder, ddpm, score, theory};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -23,7 +23,7 @@ pub(super) struct Rung {
 }
 
 /// All rungs, in the book's order.
-pub(super) const RUNGS: [Rung; 12] = [
+pub(super) const RUNGS: [Rung; 13] = [
     Rung {
         key: "normal",
         steps: "1, 2",
@@ -126,18 +126,27 @@ pub(super) const RUNGS: [Rung; 12] = [
     Rung {
         key: "classifier",
         steps: "10.3",
-        title: "Classifier guidance",
-        about: "A classifier of noised digits, and digits led by its gradient.",
+        title: "Classifier of noised digits",
+        about: "Digits recognized at every level of noise, for its gradient to lead a diffusion model.",
         data: true,
         trained: true,
         work: classifier,
+    },
+    Rung {
+        key: "guided",
+        steps: "10.3",
+        title: "Classifier guidance",
+        about: "Digits of a model without labels, led by a classifier's gradient, and recognized by another classifier.",
+        data: true,
+        trained: true,
+        work: guided,
     },
 ];
 
 /// Systems that draw from a stream. The examples of step 6 keep the book's seed, which its numbers belong to.
 const SEEDED: [&str; 5] = ["normal", "mixture", "vae", "hvae", "classifier"];
 /// Settings of a quick run: little of the data is seen, whatever there is of it.
-const QUICK: [&str; 2] = ["--max-steps", "600"];
+const QUICK: [&str; 2] = ["--max-steps", "1900"];
 /// The same for the classifier, whose steps are longer.
 const QUICK_CLASSIFIER: [&str; 2] = ["--max-steps", "40"];
 
@@ -152,6 +161,36 @@ fn hvae(ladder: &Ladder, folder: &Path, record: &mut Record) -> Result<()> {
 fn classifier(ladder: &Ladder, folder: &Path, record: &mut Record) -> Result<()> {
     let more: &[&str] = if ladder.quick { &QUICK_CLASSIFIER } else { &[] };
     fit(ladder, folder, record, "classifier", Some(&ladder.sources.digits), more)
+}
+
+/// The classifier's file among given weights.
+const CLASSIFIER_NAME: &str = "digits-classifier-q8_0.gguf";
+/// Settings of a quick run of guidance.
+const QUICK_GUIDED: [&str; 4] = ["--samples", "40", "--steps", "20"];
+
+fn guided(ladder: &Ladder, folder: &Path, record: &mut Record) -> Result<()> {
+    let model = ddpm::model(ladder, folder)?;
+    let given = ladder.weights.as_ref().map(|w| w.join(CLASSIFIER_NAME)).filter(|p| p.is_file());
+    let classifier = given.unwrap_or_else(|| ladder.out.join("classifier").join("classifier.gguf"));
+    if !classifier.is_file() {
+        let what = format!("{} is not there: the rung classifier makes it", classifier.display());
+        return Err(Error::Usage(what));
+    }
+    let judge = folder.join("judge.safetensors");
+    let paths = [
+        ("--model", &model),
+        ("--classifier", &classifier),
+        ("--data", &ladder.sources.digits),
+        ("--judge", &judge),
+        ("--report", &folder.to_path_buf()),
+    ];
+    let mut args: Vec<OsString> = vec!["guided".into()];
+    args.extend(paths.iter().flat_map(|(name, path)| [OsString::from(name), path.as_os_str().to_owned()]));
+    args.extend(["--seed".into(), ladder.seed.to_string().into()]);
+    if ladder.quick {
+        args.extend(QUICK_GUIDED.iter().map(OsString::from));
+    }
+    child::run(ladder, folder, record, &args)
 }
 
 /// The command line of a system: `nijimi-train SYSTEM --data DATA --out FOLDER/NAME.gguf --report FOLDER ...`.
