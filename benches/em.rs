@@ -17,7 +17,7 @@ const K: usize = 8;
 fn table() -> Table {
     let mut draw = Stream::new(0, "bench", 0);
     let centres: Vec<f64> = (0..K * COLUMNS).map(|_| 3.0 * f64::from(draw.normal())).collect();
-    let mut columns = vec![Vec::with_capacity(ROWS); COLUMNS];
+    let mut columns = vec![Vec::new(); COLUMNS];
     for _ in 0..ROWS {
         let k = draw.below(K as u64) as usize;
         for (d, column) in columns.iter_mut().enumerate() {
