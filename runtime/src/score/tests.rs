@@ -110,8 +110,8 @@ fn the_toy_is_the_reference() {
     }
 }
 
-/// The score and the classifier's gradient are derivatives, to 1e-8, at every level of a chain and in batches. Seen red with
-/// the two scores exchanged in the classifier's, and with shares of the data's mixture and not q_t's.
+/// The score and the classifier's gradient are derivatives, to 1e-8, at every level of a chain and in batches. Seen red
+/// with the two scores exchanged in the classifier's, and with shares of the data's mixture and not q_t's.
 #[test]
 fn gradients_equal_finite_differences() {
     let schedule = book();
@@ -186,9 +186,9 @@ fn run(flow: &Flow, x: &mut [f64], levels: &[Diffused]) {
     }
 }
 
-/// In one dimension the flow moves each point so that the share of the density below it stays. Through all levels of the
-/// book's schedule that holds to 1e-5, and back again; by Euler's steps it is tens of times worse. Seen red with the slope of
-/// the step's end alone, and with signal not rescaled.
+/// In one dimension the flow moves each point so that the share of the density below it stays. Through all levels of
+/// the book's schedule that holds to 1e-5, and back again; by Euler's steps it is tens of times worse. Seen red with
+/// the slope of the step's end alone, and with signal not rescaled.
 #[test]
 fn the_flow_keeps_the_share_below() {
     let schedule = book();
@@ -209,8 +209,8 @@ fn the_flow_keeps_the_share_below() {
     assert!(euler.0 < 1e-2 && euler.0 > 20.0 * heun.0, "Euler: {euler:?}");
 }
 
-/// Twice the steps halve Euler's error and quarter Heun's, on a Gaussian, where the flow is known: x_t is as many standard
-/// deviations from its mean as x_T. Seen red with Heun's second slope taken at the step's beginning.
+/// Twice the steps halve Euler's error and quarter Heun's, on a Gaussian, where the flow is known: x_t is as many
+/// standard deviations from its mean as x_T. Seen red with Heun's second slope taken at the step's beginning.
 #[test]
 fn solvers_have_their_order() {
     let data = MultivariateNormal::new(vec![0.8], vec![0.5]).unwrap();
@@ -267,8 +267,8 @@ fn eulers_flow_is_ddim() {
     }
 }
 
-/// 20,000 points from noise to the toy in 100 steps: the law, the moments and the share of the lesser mode. Seen red with
-/// epsilon by `sigma` and not by the deviation of the noise.
+/// 20,000 points from noise to the toy in 100 steps: the law, the moments and the share of the lesser mode. Seen red
+/// with epsilon by `sigma` and not by the deviation of the noise.
 #[test]
 fn the_flow_samples_the_mixture() {
     let schedule = book();
@@ -294,8 +294,8 @@ fn moments(x: &[f64]) {
     assert!((below - toy_below).abs() < 4.0 * f64::sqrt(0.25 / n), "below 0.5: {below}");
 }
 
-/// A walk in a normal ends with the variance that theory gives its step size, v / (1 - h / (4 v)), to four standard errors;
-/// that is 14 % above v here. Seen red with the whole step along the score, and with the noise of variance 2 h.
+/// A walk in a normal ends with the variance that theory gives its step size, v / (1 - h / (4 v)), to four standard
+/// errors; that is 14 % above v here. Seen red with the whole step along the score, and with the noise of variance 2 h.
 #[test]
 fn langevins_bias_is_the_known_one() {
     let (h, v, rows) = (0.25, 0.5, 40_000);
@@ -318,8 +318,9 @@ fn langevins_bias_is_the_known_one() {
     assert!((variance - want).abs() < 4.0 * want * f64::sqrt(2.0 / n), "variance {variance}, {want} expected");
 }
 
-/// Twenty levels with 40 steps each fill both modes; the same number of steps at the cleanest level alone leaves points where
-/// they began, in the wrong shares, if the modes lie apart. Seen red with steps that do not shrink with the noise.
+/// Twenty levels with 40 steps each fill both modes; the same number of steps at the cleanest level alone leaves points
+/// where they began, in the wrong shares, if the modes lie apart. Seen red with steps that do not shrink with the
+/// noise.
 #[test]
 fn annealing_finds_the_modes_shares() {
     let apart = {
