@@ -44,7 +44,7 @@ pub fn expectation(x: &[f64], p: &[f64]) -> Result<f64, DistError> {
     Ok(x.iter().zip(p).map(|(x, p)| x * p).sum())
 }
 
-/// E[(x - E[x])^2]: 35/12 of a fair die.
+/// `E[(x - E[x])^2]`: 35/12 of a fair die.
 ///
 /// # Errors
 /// As [`expectation`].
