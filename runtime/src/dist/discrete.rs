@@ -23,7 +23,7 @@ pub fn probabilities(what: &'static str, p: &[f64]) -> Result<(), DistError> {
     Ok(())
 }
 
-/// E[x] of outcomes `x` with probabilities `p`: 7/2 of a fair die.
+/// `E[x]` of outcomes `x` with probabilities `p`: 7/2 of a fair die.
 ///
 /// # Errors
 /// Lists of different lengths, outcomes that are not finite, or `p` that are no probabilities.
