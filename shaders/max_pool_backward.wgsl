@@ -1,5 +1,5 @@
-// y, of the shape of x: the gradient g of each 2x2 square at its largest element, the first in row-major order of several,
-// 0 elsewhere. Twin: runtime/src/cpu/max_pool_backward.rs.
+// y, of the shape of x: the gradient g of each 2x2 square at its largest element, the first in row-major order of
+// several, 0 elsewhere. Twin: runtime/src/cpu/max_pool_backward.rs.
 struct Params {
   lines: u32,  // lines of y, of all pictures
   width: u32,  // units of a line of y

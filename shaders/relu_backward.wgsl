@@ -1,5 +1,5 @@
-// y = g where relu, the function's result, is above 0, else 0; in place where y lies on g. A NaN of relu passes the gradient
-// on. Twin: runtime/src/cpu/relu_backward.rs.
+// y = g where relu, the function's result, is above 0, else 0; in place where y lies on g. A NaN of relu passes the
+// gradient on. Twin: runtime/src/cpu/relu_backward.rs.
 struct Params {
   n: u32,  // units of y
 }

@@ -1,5 +1,5 @@
-//! Digits that a classifier asks for, from a diffusion model that is told nothing:
-//! `cargo run --release -p nijimi-runtime --example classifier_guidance [LABEL [OUT.png [DIFFUSION.gguf [CLASSIFIER.gguf]]]]`.
+//! Digits that a classifier asks for, from a diffusion model that is told nothing: `cargo run --release -p
+//! nijimi-runtime --example classifier_guidance [LABEL [OUT.png [DIFFUSION.gguf [CLASSIFIER.gguf]]]]`.
 //!
 //! One row for each strength gamma, of the same eight seeds; printed is how sure the classifier is of the label.
 

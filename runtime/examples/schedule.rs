@@ -1,5 +1,5 @@
-//! Diffusion's theory in numbers (steps 8 and 9): how a schedule takes the data away, what the ELBO weighs its levels with, and
-//! the ELBO of one number under the best possible network.
+//! Diffusion's theory in numbers (steps 8 and 9): how a schedule takes the data away, what the ELBO weighs its levels
+//! with, and the ELBO of one number under the best possible network.
 //!
 //! `cargo run --release -p nijimi-runtime --example schedule [linear|scaled_linear|cosine]`
 

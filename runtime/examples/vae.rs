@@ -1,8 +1,8 @@
 //! Digits from a variational autoencoder:
 //! `cargo run --release -p nijimi-runtime --example vae [weights/digits-vae-q8_0.gguf [OUT.png [SEED]]]`.
 //!
-//! The first six rows are new pictures, of latent vectors `z ~ N(0, I)`; the last two walk in a straight line from one such
-//! vector to another.
+//! The first six rows are new pictures, of latent vectors `z ~ N(0, I)`; the last two walk in a straight line from one
+//! such vector to another.
 
 #[path = "common/picture.rs"]
 mod picture;

@@ -1,9 +1,9 @@
-//! The theory of diffusion in closed form, f64 (step 8): every Gaussian of the chain, the weights of its ELBO, and the four
-//! things that a network can be asked for.
+//! The theory of diffusion in closed form, f64 (step 8): every Gaussian of the chain, the weights of its ELBO, and the
+//! four things that a network can be asked for.
 //!
 //! Ho, Jain, Abbeel 2020: "Denoising diffusion probabilistic models"; Salimans and Ho 2022 for `v`. Levels are those of
-//! [`schedule`](crate::schedule): level 0 is the data, `alpha_t = 1 - beta_t`, `alpha_bar_0 = 1`. Vectors are flat slices of
-//! any number of dimensions, since every covariance is a multiple of the identity.
+//! [`schedule`](crate::schedule): level 0 is the data, `alpha_t = 1 - beta_t`, `alpha_bar_0 = 1`. Vectors are flat
+//! slices of any number of dimensions, since every covariance is a multiple of the identity.
 //!
 //! ```
 //! use nijimi_runtime::diffusion::{Level, Target};
@@ -91,8 +91,8 @@ impl Transition {
         Ok(())
     }
 
-    /// Logarithm of the density of `outcome` given x. A transition without variance has none: infinite where the outcome
-    /// is the only possible, minus infinity elsewhere.
+    /// Logarithm of the density of `outcome` given x. A transition without variance has none: infinite where the
+    /// outcome is the only possible, minus infinity elsewhere.
     ///
     /// # Errors
     /// Lengths that differ.
@@ -214,8 +214,8 @@ impl Level {
     /// `[a, b]` such that `to = a * x_t + b * from`, where both speak of the same x_0.
     ///
     /// # Errors
-    /// A target that does not determine x_0 at this level: the noise, where there is no signal left, and the mean, where it
-    /// has no share of x_0.
+    /// A target that does not determine x_0 at this level: the noise, where there is no signal left, and the mean,
+    /// where it has no share of x_0.
     pub fn convert(&self, from: Target, to: Target) -> Result<[f64; 2], DiffusionError> {
         if from == to {
             return Ok([0.0, 1.0]);
@@ -249,8 +249,8 @@ impl Level {
     }
 
     /// What the squared error of a prediction is multiplied with in the negative ELBO: w such that
-    /// `KL(q(x_{t-1} | x_t, x_0) || p(x_{t-1} | x_t)) = w * |target - prediction|^2`, for a p with the posterior's variance
-    /// (8.6; Ho et al. 2020, eq. 8 and 12). The book, as Ho et al., then trains with w = 1.
+    /// `KL(q(x_{t-1} | x_t, x_0) || p(x_{t-1} | x_t)) = w * |target - prediction|^2`, for a p with the posterior's
+    /// variance (8.6; Ho et al. 2020, eq. 8 and 12). The book, as Ho et al., then trains with w = 1.
     ///
     /// `None` at t = 1, where the posterior is a point and the term is the reconstruction -log p(x_0 | x_1) instead.
     ///

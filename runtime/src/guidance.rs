@@ -39,8 +39,8 @@ where
     Ok(())
 }
 
-/// Classifier guidance in place: `eps -= gamma * sqrt(1 - alpha_bar) * gradient`, `gradient` that of `log p(y|x_t, t)` with
-/// respect to x_t; 0 leaves eps. What the network answers is taken for epsilon; `sigma` is `sqrt(1 - alpha_bar)`.
+/// Classifier guidance in place: `eps -= gamma * sqrt(1 - alpha_bar) * gradient`, `gradient` that of `log p(y|x_t, t)`
+/// with respect to x_t; 0 leaves eps. What the network answers is taken for epsilon; `sigma` is `sqrt(1 - alpha_bar)`.
 ///
 /// Dhariwal and Nichol 2021, algorithm 2; "Deep Learning from Scratch 5", step 10.3. One picture or many of one level.
 ///
@@ -112,7 +112,7 @@ mod tests {
     }
 
     /// With exact epsilons, classifier-free guidance is classifier guidance. Seen red with `guidance_scale - 1`, and
-    /// with the roles of the two answers exchanged.
+    /// with the roles of the two answers exchanged; without gamma.
     #[test]
     fn classifier_free_is_classifier_guidance_on_a_mixture() {
         let reference: Value = serde_json::from_str(REFERENCE).unwrap();

@@ -1,4 +1,5 @@
-//! A classifier from its file: log-probabilities and their gradient, in every number format, on the CPU and on a device.
+//! A classifier from its file: log-probabilities and their gradient, in every number format, on the CPU and on a
+//! device.
 
 #[path = "common/autoencoder.rs"]
 mod autoencoder;
@@ -85,7 +86,8 @@ fn gradients_are_those_of_the_definition() {
     }
 }
 
-/// Where weights are quantized the CPU rounds activations to 8 bits; the gradient, whose weights are f16, starts from those.
+/// Where weights are quantized the CPU rounds activations to 8 bits; the gradient, whose weights are f16, starts from
+/// those.
 ///
 /// Seen red with kernels that are not turned.
 #[test]
@@ -102,7 +104,7 @@ fn quantized_gradients_lead_the_same_way() {
     assert!(cosine > 0.99, "{cosine}");
 }
 
-/// Seen red with kernels that are not turned.
+/// Seen red with kernels that are not turned, and with the columns alone taken for the place in a square.
 #[cfg(feature = "gpu")]
 #[test]
 fn a_device_has_the_same_gradients() {
@@ -169,8 +171,8 @@ fn refusals_say_why() {
     assert!(refused("nijimi.system", "ddpm".into()).to_string().contains("this version runs classifier"));
 }
 
-/// A value that is used twice, kernels with and without zeros around the picture, and a linear layer on pixels: what the
-/// classifier does not have.
+/// A value that is used twice, kernels with and without zeros around the picture, and a linear layer on pixels: what
+/// the classifier does not have.
 ///
 /// Seen red with one of two gradients in place of their sum, and with an addition's second operand left out.
 #[test]

@@ -70,7 +70,8 @@ fn without_strength_it_is_the_ordinary_run() {
     }
 }
 
-/// The algorithm, in so many words.
+/// The algorithm, in so many words. Seen red with another prediction's answer taken for epsilon, a timestep that is not
+/// the classifier's, the noise of the step before, and the other sign.
 #[test]
 fn it_is_the_algorithm() {
     let gamma = 1.5;
@@ -118,7 +119,7 @@ fn it_is_the_algorithm() {
     }
 }
 
-/// Stronger guidance makes the classifier surer of the label.
+/// Stronger guidance makes the classifier surer of the label. Seen red with the other sign.
 #[test]
 fn guidance_leads_to_the_label() {
     let (pipeline, classifier) = (pipeline(&Tiny::new(10)), classifier(&[]));
@@ -161,6 +162,7 @@ fn a_device_draws_the_same() {
     }
 }
 
+/// Seen red with ranges not compared, and with levels that may be 1 apart.
 #[test]
 fn what_does_not_belong_together_is_refused() {
     let right = pipeline(&Tiny::new(10));
@@ -206,6 +208,7 @@ fn requests_are_checked() {
     assert!(error.starts_with("the sampler's timestep is 1500, must be 0 to 999"), "{error}");
 }
 
+/// Seen red with the diffusion model's answer not looked at.
 #[test]
 fn a_number_that_is_none_names_the_part() {
     let name = |pipeline: &Pipeline, classifier: &Classifier| {

@@ -79,8 +79,8 @@ fn log_likelihood(mean: &[f64], covariance: &[f64], rows: &[f64]) -> f64 {
     rows.chunks_exact(normal.dim()).map(|x| normal.log_pdf(x)).sum()
 }
 
-/// A.1: the gradient of the log-likelihood by the mean is S^-1 times the sum of x - mean, which is also minus the sum of the
-/// scores; it vanishes at the mean of the rows. Seen red with the scores' sign kept.
+/// A.1: the gradient of the log-likelihood by the mean is S^-1 times the sum of x - mean, which is also minus the sum
+/// of the scores; it vanishes at the mean of the rows. Seen red with the scores' sign kept.
 #[test]
 fn gradient_by_the_mean() {
     for dim in 1..=4 {
@@ -122,8 +122,8 @@ fn gradient_of_a_quadratic_form() {
     }
 }
 
-/// A.3: at the covariance (1/n) sum (x - mean)(x - mean)^T the log-likelihood is level in every symmetric direction, and
-/// lower everywhere else. With n - 1 it is not level: seen red so.
+/// A.3: at the covariance (1/n) sum (x - mean)(x - mean)^T the log-likelihood is level in every symmetric direction,
+/// and lower everywhere else. With n - 1 it is not level: seen red so.
 #[test]
 fn the_best_covariance() {
     for dim in 1..=3 {
@@ -158,9 +158,9 @@ fn the_best_covariance() {
     }
 }
 
-/// A.4: d tr(B A) / dA = B^T, and d log|A| / dA = A^-T for any A with a determinant above 0. Of a covariance, by the library's
-/// own log-determinant: tr(S^-1 E) along a symmetric E, with S^-1 by its scores. Seen red with the inverse not transposed, and
-/// with the library's log-determinant halved.
+/// A.4: d tr(B A) / dA = B^T, and d log|A| / dA = A^-T for any A with a determinant above 0. Of a covariance, by the
+/// library's own log-determinant: tr(S^-1 E) along a symmetric E, with S^-1 by its scores. Seen red with the inverse
+/// not transposed, and with the library's log-determinant halved.
 #[test]
 fn gradients_of_traces_and_determinants() {
     for dim in 1..=4 {
@@ -200,8 +200,8 @@ fn probabilities(stream: &mut Stream, n: usize, sparse: bool) -> Vec<f64> {
     p
 }
 
-/// B: E[log X] <= log E[X], and equal only where X is constant; for the logarithm and for other concave functions, and so
-/// KL >= 0. Seen red with -log E[1 / X] for log E[X].
+/// B: E[log X] <= log E[X], and equal only where X is constant; for the logarithm and for other concave functions, and
+/// so KL >= 0. Seen red with -log E[1 / X] for log E[X].
 #[test]
 fn jensen() {
     let mut stream = Stream::new(5, "B", 0);
@@ -225,9 +225,9 @@ fn jensen() {
     }
 }
 
-/// 5.3: for every x and every q over the components, ELBO + KL(q | p(z | x)) = log p(x) to 1e-12; KL is 0 for q = p(z | x), and
-/// the ELBO a bound. Mixtures of 1 to 6 components in 1 to 4 dimensions, q with zeros, and points so far away that every density
-/// underflows. Seen red with log q left out of the ELBO.
+/// 5.3: for every x and every q over the components, ELBO + KL(q | p(z | x)) = log p(x) to 1e-12; KL is 0 for q = p(z |
+/// x), and the ELBO a bound. Mixtures of 1 to 6 components in 1 to 4 dimensions, q with zeros, and points so far away
+/// that every density underflows. Seen red with log q left out of the ELBO.
 #[test]
 fn elbo_and_divergence_make_the_evidence() {
     let mut stream = Stream::new(6, "ELBO", 0);
@@ -266,8 +266,8 @@ fn elbo_and_divergence_make_the_evidence() {
     }
 }
 
-/// The same with a latent number instead of a component, as in a VAE: z ~ N(0, 1), x | z ~ N(a z + b, s^2), and any normal q,
-/// the ELBO by quadrature. Seen red with q taken for its own posterior.
+/// The same with a latent number instead of a component, as in a VAE: z ~ N(0, 1), x | z ~ N(a z + b, s^2), and any
+/// normal q, the ELBO by quadrature. Seen red with q taken for its own posterior.
 #[test]
 fn elbo_and_divergence_make_the_evidence_of_a_latent_number() {
     let mut stream = Stream::new(7, "latent", 0);

@@ -20,7 +20,8 @@ use nijimi_runtime::quant::DType;
 use nijimi_runtime::sampler::Method;
 use std::sync::atomic::Ordering::Relaxed;
 
-// Seen red: a `Vec` made for each step's noise; `Vec`s of labels made for each run.
+// Seen red: a `Vec` made for each step's noise; `Vec`s of labels made for each run; a `Vec` of the classifier's
+// timesteps.
 #[test]
 fn drawing_allocates_nothing() {
     let bytes = Tiny::new(10).bytes();

@@ -1,5 +1,5 @@
-//! Steps of the flow and of Langevin dynamics allocate nothing, nor do densities and scores. Alone in its file: the counter
-//! counts every thread.
+//! Steps of the flow and of Langevin dynamics allocate nothing, nor do densities and scores. Alone in its file: the
+//! counter counts every thread.
 
 #[path = "common/counting.rs"]
 mod counting;

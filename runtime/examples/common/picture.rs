@@ -4,8 +4,8 @@
 use std::error::Error;
 use std::path::Path;
 
-/// Writes gray pictures of `[height, width]`, one after the other in `bytes`, as a PNG with `columns` of them side by side,
-/// two black pixels between.
+/// Writes gray pictures of `[height, width]`, one after the other in `bytes`, as a PNG with `columns` of them side by
+/// side, two black pixels between.
 pub fn save(path: &Path, bytes: &[u8], [height, width]: [usize; 2], columns: usize) -> Result<(), Box<dyn Error>> {
     let pictures = bytes.chunks_exact(height * width);
     let (rows, line) = (pictures.len().div_ceil(columns), columns * (width + 2) + 2);

@@ -17,8 +17,8 @@ pub enum Activation {
     QuickGelu,
     /// 1 / (1 + exp(-v)), within 2 units in the last place of the true value for v > -87, and 0 below -88.
     Sigmoid,
-    /// Of a linear layer with `2 c` features: value * gelu(gate), value the first `c`, gate the last (Shazeer 2020, "GLU
-    /// Variants Improve Transformer"; diffusers' order). The only one that comes before the residual.
+    /// Of a linear layer with `2 c` features: value * gelu(gate), value the first `c`, gate the last (Shazeer 2020,
+    /// "GLU Variants Improve Transformer"; diffusers' order). The only one that comes before the residual.
     Geglu,
 }
 
@@ -159,9 +159,9 @@ fn sigmoid(v: f32) -> f32 {
     if v < -88.0 { 0.0 } else { y }
 }
 
-/// v * Φ(v) = v (1 + erf(v / √2)) / 2, off by at most 2.5e-7 |v|: erf(z) = z P(z²) / Q(z²) for |z| <= 4, where it is one
-/// (the rational minimax approximation of Eigen and TensorFlow's XLA). Half the time of a form with an exponential, which
-/// would keep more digits of values below 1e-5.
+/// v * Φ(v) = v (1 + erf(v / √2)) / 2, off by at most 2.5e-7 |v|: erf(z) = z P(z²) / Q(z²) for |z| <= 4, where it is
+/// one (the rational minimax approximation of Eigen and TensorFlow's XLA). Half the time of a form with an exponential,
+/// which would keep more digits of values below 1e-5.
 #[inline(always)]
 pub(super) fn gelu(v: f32) -> f32 {
     let z = v * core::f32::consts::FRAC_1_SQRT_2;

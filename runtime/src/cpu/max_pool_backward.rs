@@ -9,8 +9,8 @@ fn better(a: (f32, usize), b: (f32, usize)) -> (f32, usize) {
     if b.0 > a.0 || b.0.is_nan() { b } else { a }
 }
 
-/// `y`, of the shape `s` of `x`: the gradient `g[n][h/2][w/2][c]` of each window at the place of its largest element, the
-/// first in row-major order of several (as in PyTorch), 0 elsewhere. Both sides of `s` are even.
+/// `y`, of the shape `s` of `x`: the gradient `g[n][h/2][w/2][c]` of each window at the place of its largest element,
+/// the first in row-major order of several (as in PyTorch), 0 elsewhere. Both sides of `s` are even.
 ///
 /// # Panics
 /// Where a length does not fit `s`, or a side is odd.

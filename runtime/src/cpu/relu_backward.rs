@@ -5,8 +5,8 @@ use super::Context;
 /// Values that a task changes.
 const TASK: usize = 16384;
 
-/// `y = y` where `relu`, the function's result, is above 0, else 0: `y` is the gradient, of equal length. A NaN of `relu`
-/// passes the gradient on, as in PyTorch.
+/// `y = y` where `relu`, the function's result, is above 0, else 0: `y` is the gradient, of equal length. A NaN of
+/// `relu` passes the gradient on, as in PyTorch.
 ///
 /// # Panics
 /// Where the lengths differ.

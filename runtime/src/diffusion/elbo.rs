@@ -70,8 +70,8 @@ impl<'a> Elbo<'a> {
         if positive { Ok(Self { schedule, target, variance }) } else { Err(DiffusionError::Variance(variance)) }
     }
 
-    /// The term of level t >= 2 for the `noise` that led from `x_0` to x_t, or the reconstruction of t = 1, given what the
-    /// network predicted for x_t.
+    /// The term of level t >= 2 for the `noise` that led from `x_0` to x_t, or the reconstruction of t = 1, given what
+    /// the network predicted for x_t.
     ///
     /// # Errors
     /// Lengths that differ; a target that says nothing at this level.
@@ -109,8 +109,8 @@ impl<'a> Elbo<'a> {
         self.sum(x_0, stream, predict, 1..=self.schedule.steps(), 1.0)
     }
 
-    /// The same in expectation from level 1 and `draws` (at least 1) random others, each standing for its share of the sum: unbiased,
-    /// and `draws + 1` answers instead of T (8.3: Monte Carlo over t).
+    /// The same in expectation from level 1 and `draws` (at least 1) random others, each standing for its share of the
+    /// sum: unbiased, and `draws + 1` answers instead of T (8.3: Monte Carlo over t).
     ///
     /// # Errors
     /// As [`estimate`](Self::estimate).

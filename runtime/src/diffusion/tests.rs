@@ -32,8 +32,8 @@ fn at_random_levels(mut f: impl FnMut(&Schedule, Level, [f64; 3])) {
     }
 }
 
-/// The book's schedule: weights, variances, posterior means and the prior's KL, to 1e-9. Seen red with the weight's factor
-/// of 2 left out, with `sqrt(alpha_t)` alone for the share of x_t, and with `log(1 + alpha_bar)` in the prior.
+/// The book's schedule: weights, variances, posterior means and the prior's KL, to 1e-9. Seen red with the weight's
+/// factor of 2 left out, with `sqrt(alpha_t)` alone for the share of x_t, and with `log(1 + alpha_bar)` in the prior.
 #[test]
 fn the_reference_values_come_out() {
     let reference: Value = serde_json::from_str(REFERENCE).unwrap();
@@ -82,8 +82,8 @@ fn steps_compose() {
     }
 }
 
-/// Bayes: q(x_{t-1} | x_t, x_0) q(x_t | x_0) = q(x_t | x_{t-1}) q(x_{t-1} | x_0), as densities at random points. Seen red
-/// without `sqrt(alpha_bar_{t-1})` in the share of x_0, and with beta_t for its variance.
+/// Bayes: q(x_{t-1} | x_t, x_0) q(x_t | x_0) = q(x_t | x_{t-1}) q(x_{t-1} | x_0), as densities at random points. Seen
+/// red without `sqrt(alpha_bar_{t-1})` in the share of x_0, and with beta_t for its variance.
 #[test]
 fn the_posterior_is_bayes() {
     at_random_levels(|schedule, level, [x_0, noise, noise_before]| {
@@ -103,8 +103,8 @@ fn the_posterior_is_bayes() {
     });
 }
 
-/// All twelve conversions, from what the targets are by definition. Seen red with the sign of v turned, and with `noise /
-/// signal` upside down in what gives x_0 from epsilon.
+/// All twelve conversions, from what the targets are by definition. Seen red with the sign of v turned, and with `noise
+/// / signal` upside down in what gives x_0 from epsilon.
 #[test]
 fn targets_convert() {
     at_random_levels(|_, level, [x_0, noise, _]| {
@@ -173,10 +173,10 @@ fn best_sample(level: &Level, x_t: f64) -> f64 {
     mean + gain * (x_t - marginal.scale * mean)
 }
 
-/// The ELBO by its first definition, E[log p(x_0..x_T) - log q(x_1..x_T | x_0)], every moment by hand, equals what the terms
-/// say; and it is below log p(x_0), which is a Gaussian here, by what a worse decoder adds. For each target. A term is a
-/// quadratic of the noise, so its mean over noise of +1 and -1 is exact. Seen red without the entropy of the reconstruction,
-/// with the share of the mean not squared at t = 1, and with the prior left out.
+/// The ELBO by its first definition, E[log p(x_0..x_T) - log q(x_1..x_T | x_0)], every moment by hand, equals what the
+/// terms say; and it is below log p(x_0), which is a Gaussian here, by what a worse decoder adds. For each target. A
+/// term is a quadratic of the noise, so its mean over noise of +1 and -1 is exact. Seen red without the entropy of the
+/// reconstruction, with the share of the mean not squared at t = 1, and with the prior left out.
 #[test]
 fn terms_sum_to_the_bound() {
     for schedule in schedules() {
@@ -222,8 +222,8 @@ fn terms_sum_to_the_bound() {
     }
 }
 
-/// Estimates by one draw a level, and by draws of levels, have that mean: 10,000 of each, to four standard errors. Seen red
-/// with `share` of 1.
+/// Estimates by one draw a level, and by draws of levels, have that mean: 10,000 of each, to four standard errors. Seen
+/// red with `share` of 1.
 #[test]
 fn estimates_are_unbiased() {
     let schedule = Schedule::linear(0.01, 0.6, 12).unwrap();

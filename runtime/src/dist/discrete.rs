@@ -23,7 +23,7 @@ pub fn probabilities(what: &'static str, p: &[f64]) -> Result<(), DistError> {
     Ok(())
 }
 
-/// E[x] of outcomes `x` with probabilities `p`: 7/2 of a fair die.
+/// `E[x]` of outcomes `x` with probabilities `p`: 7/2 of a fair die.
 ///
 /// # Errors
 /// Lists of different lengths, outcomes that are not finite, or `p` that are no probabilities.
@@ -44,7 +44,7 @@ pub fn expectation(x: &[f64], p: &[f64]) -> Result<f64, DistError> {
     Ok(x.iter().zip(p).map(|(x, p)| x * p).sum())
 }
 
-/// E[(x - E[x])^2]: 35/12 of a fair die.
+/// `E[(x - E[x])^2]`: 35/12 of a fair die.
 ///
 /// # Errors
 /// As [`expectation`].

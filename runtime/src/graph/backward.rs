@@ -38,8 +38,8 @@ impl Graph {
         self.push(name, Op::MaxPool2Backward { x, g }, s)
     }
 
-    /// The gradient of `log(softmax(logits))[ids[n]]` with respect to `wrt`, which has its shape; zeros for a picture without
-    /// an id. The pictures of a batch do not see each other, so this is each picture's own gradient.
+    /// The gradient of `log(softmax(logits))[ids[n]]` with respect to `wrt`, which has its shape; zeros for a picture
+    /// without an id. The pictures of a batch do not see each other, so this is each picture's own gradient.
     ///
     /// # Errors
     /// As [`Self::backward`], and logits that are not one row for each id.
@@ -54,9 +54,10 @@ impl Graph {
         self.backward(name, logits, g, wrt)
     }
 
-    /// The product of `gradient`, of the shape of `y`, and the derivative of `y` with respect to `wrt`, by a walk back from
-    /// `y`. Operations of the gradient bear the names of those that they belong to, and `.backward`. It goes through
-    /// convolutions of stride 1, linear layers, ReLU, additions (of a vector to a picture, to the picture), and 2x2 pooling.
+    /// The product of `gradient`, of the shape of `y`, and the derivative of `y` with respect to `wrt`, by a walk back
+    /// from `y`. Operations of the gradient bear the names of those that they belong to, and `.backward`. It goes
+    /// through convolutions of stride 1, linear layers, ReLU, additions (of a vector to a picture, to the picture), and
+    /// 2x2 pooling.
     ///
     /// # Errors
     /// [`GraphError::NoGradient`] at another operation on the way, or if `y` does not depend on `wrt`.

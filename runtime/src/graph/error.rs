@@ -77,7 +77,8 @@ pub enum GraphError {
         /// The second use's shape.
         second: [u64; 4],
     },
-    /// A gradient through an operation that has none here, or with respect to something that the result does not depend on.
+    /// A gradient through an operation that has none here, or with respect to something that the result does not depend
+    /// on.
     #[error("{name}: no gradient through {kind}: {remedy}")]
     NoGradient {
         /// The operation.

@@ -166,8 +166,8 @@ pub enum Derivation {
     /// It is the tensor.
     #[default]
     Stored,
-    /// The layer's transpose as a map: what takes the gradient of its output to that of its input. A matrix is transposed;
-    /// a kernel is turned by 180 degrees, and its input and output channels exchanged.
+    /// The layer's transpose as a map: what takes the gradient of its output to that of its input. A matrix is
+    /// transposed; a kernel is turned by 180 degrees, and its input and output channels exchanged.
     Adjoint,
 }
 

@@ -171,8 +171,8 @@ pub enum Op<R> {
         /// The function's result.
         relu: R,
     },
-    /// The gradient of [`Op::MaxPool2`]'s input: that of each square goes to its largest element, the first in row-major order
-    /// if several are equal (as in PyTorch), and 0 to the others.
+    /// The gradient of [`Op::MaxPool2`]'s input: that of each square goes to its largest element, the first in
+    /// row-major order if several are equal (as in PyTorch), and 0 to the others.
     MaxPool2Backward {
         /// The pooling's input; the output's shape.
         x: R,

@@ -34,8 +34,8 @@ pub struct ClassifierInfo {
     pub first_timestep: u32,
 }
 
-/// A classifier p(y|x_t, t) (Dhariwal and Nichol 2021; book step 10.3). Immutable; clones share the weights, and any number
-/// of sessions on any threads may use them at once.
+/// A classifier p(y|x_t, t) (Dhariwal and Nichol 2021; book step 10.3). Immutable; clones share the weights, and any
+/// number of sessions on any threads may use them at once.
 #[derive(Clone)]
 pub struct Classifier {
     model: Arc<(ClassifierInfo, Network)>,
@@ -55,8 +55,8 @@ impl Classifier {
         Self::with(file, |graphs| Network::load(file, graphs))
     }
 
-    /// As [`Self::load`], into a device's memory, quantized as in the file (what the gradient needs in another order is f16,
-    /// or f32 if the file is). Sessions run there.
+    /// As [`Self::load`], into a device's memory, quantized as in the file (what the gradient needs in another order is
+    /// f16, or f32 if the file is). Sessions run there.
     ///
     /// # Errors
     /// As [`Self::load`], and what the device has against it.
@@ -92,8 +92,8 @@ impl Classifier {
             .ok_or_else(|| RequestError::UnknownLabel { label: name.to_owned(), known: labels.clone() })
     }
 
-    /// Makes a session for up to [`SessionOptions::batch`] pictures at once: plans, then allocates its memory. Guidance says
-    /// nothing here.
+    /// Makes a session for up to [`SessionOptions::batch`] pictures at once: plans, then allocates its memory. Guidance
+    /// says nothing here.
     ///
     /// # Errors
     /// A batch out of range, or more memory than the options allow; the error has both figures.
@@ -177,11 +177,12 @@ impl ClassifierSession {
         network.height * network.width * network.in_channels
     }
 
-    /// `log p(y|x_t, t)` of every label, `(n, label_count)`, of pictures `(n, h, w, c)` at a noise level: `timestep` as the
-    /// network knows it (level 1 is the model's `first_timestep`).
+    /// `log p(y|x_t, t)` of every label, `(n, label_count)`, of pictures `(n, h, w, c)` at a noise level: `timestep` as
+    /// the network knows it (level 1 is the model's `first_timestep`).
     ///
     /// # Errors
-    /// Values that are not 1 to a batch of pictures; [`crate::cpu::exec::ExecError::NotFinite`]; what a device has to say.
+    /// Values that are not 1 to a batch of pictures; [`crate::cpu::exec::ExecError::NotFinite`]; what a device has to
+    /// say.
     pub fn log_probabilities(&mut self, x: &[f32], timestep: u32) -> Result<&[f32], Error> {
         let (n, picture) = (x.len() / self.picture(), self.picture());
         in_range("number of pictures", n, 1, self.batch)?;
@@ -193,8 +194,8 @@ impl ClassifierSession {
         Ok(&self.evaluator.output(NoisyClassifier::LOG_PROBABILITIES)?[..used])
     }
 
-    /// `d log p(y|x_t, t) / d x_t`, `(n, h, w, c)`, of pictures and a noise level as of [`Self::log_probabilities`], one label a
-    /// picture; zeros for a picture without one.
+    /// `d log p(y|x_t, t) / d x_t`, `(n, h, w, c)`, of pictures and a noise level as of [`Self::log_probabilities`],
+    /// one label a picture; zeros for a picture without one.
     ///
     /// # Errors
     /// More pictures than the batch, an `x` of another size, a label that the model does not have, and as of

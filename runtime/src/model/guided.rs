@@ -1,5 +1,5 @@
-//! Diffusion guided by a classifier (Dhariwal and Nichol 2021, "Diffusion Models Beat GANs on Image Synthesis", algorithm 2;
-//! "Deep Learning from Scratch 5", step 10.3).
+//! Diffusion guided by a classifier (Dhariwal and Nichol 2021, "Diffusion Models Beat GANs on Image Synthesis",
+//! algorithm 2; "Deep Learning from Scratch 5", step 10.3).
 
 use super::run::StepInfo;
 use super::session::{check, in_range};
@@ -16,8 +16,8 @@ use alloc::vec::Vec;
 /// How far the levels of two schedules may be apart: what a file's f64 and another's arithmetic leave.
 const SAME_LEVEL: f64 = 1e-9;
 
-/// A diffusion model, whose labels (if it knows any) may be left aside, and a classifier of its noised pictures. Each is on
-/// the CPU or on a device, as it was loaded; what connects them is on the CPU.
+/// A diffusion model, whose labels (if it knows any) may be left aside, and a classifier of its noised pictures. Each
+/// is on the CPU or on a device, as it was loaded; what connects them is on the CPU.
 pub struct ClassifierGuided {
     diffusion: Session,
     classifier: ClassifierSession,
@@ -99,8 +99,8 @@ impl ClassifierGuided {
         (self.diffusion, self.classifier)
     }
 
-    /// Starts a run: the same initial noise, and the same noise in each step, as [`Session::run`] has for these seeds. A run
-    /// may be dropped at any step; another can then be started.
+    /// Starts a run: the same initial noise, and the same noise in each step, as [`Session::run`] has for these seeds.
+    /// A run may be dropped at any step; another can then be started.
     ///
     /// # Errors
     /// A request that the models or this batch cannot serve.
@@ -209,8 +209,8 @@ impl GuidedRun<'_> {
         &self.models.x[..self.used()]
     }
 
-    /// What the clean pictures will be, as it was guessed at the last step; zeros before the first. Shape and range as of
-    /// [`Self::pictures`].
+    /// What the clean pictures will be, as it was guessed at the last step; zeros before the first. Shape and range as
+    /// of [`Self::pictures`].
     pub fn estimate(&self) -> &[f32] {
         &self.models.estimate[..self.used()]
     }

@@ -14,8 +14,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 /// A hierarchical variational autoencoder (book appendix C): `p(z2) = N(0, I)`, `p(z1|z2) = N(decoder2(z2), I)`,
-/// `p(x|z1) = N(decoder1(z1), I)`; `q(z1|x)` and `q(z2|z1)` by the encoders. Immutable; clones share the weights, and any
-/// number of sessions on any threads may use them at once.
+/// `p(x|z1) = N(decoder1(z1), I)`; `q(z1|x)` and `q(z2|z1)` by the encoders. Immutable; clones share the weights, and
+/// any number of sessions on any threads may use them at once.
 #[derive(Clone)]
 pub struct Hvae {
     model: Arc<(AutoencoderInfo<MlpHvae>, Network)>,
@@ -69,8 +69,8 @@ impl Hvae {
         self.model.1.weight_bytes()
     }
 
-    /// Makes a session for up to [`SessionOptions::batch`] pictures at once: plans, then allocates its memory. Guidance says
-    /// nothing here.
+    /// Makes a session for up to [`SessionOptions::batch`] pictures at once: plans, then allocates its memory. Guidance
+    /// says nothing here.
     ///
     /// # Errors
     /// A batch out of range, or more memory than the options allow; the error has both figures.
@@ -114,8 +114,8 @@ impl HvaeSession {
         self.evaluator.bytes() + (self.z.len() + self.noise.len()) * 4
     }
 
-    /// New pictures, one a seed, by ancestral sampling: `z2 ~ N(0, I)`, draw 0 of the seed; `z1 = decoder2(z2) + N(0, I)`,
-    /// draw 1; the picture is `decoder1(z1)`. `(n, h, w, c)` in [0, 1]. A picture depends on its own seed alone.
+    /// New pictures, one a seed, by ancestral sampling: `z2 ~ N(0, I)`, draw 0 of the seed; `z1 = decoder2(z2) + N(0,
+    /// I)`, draw 1; the picture is `decoder1(z1)`. `(n, h, w, c)` in [0, 1]. A picture depends on its own seed alone.
     ///
     /// # Errors
     /// No seeds, or more than the batch; [`crate::cpu::exec::ExecError::NotFinite`]; what a device has to say.

@@ -10,8 +10,8 @@ use alloc::borrow::ToOwned;
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// Hands the tensors that the weights name to `push`, in their order. Every tensor of the file must be one of them, and have
-/// its shape.
+/// Hands the tensors that the weights name to `push`, in their order. Every tensor of the file must be one of them, and
+/// have its shape.
 pub(super) fn weights(
     file: &File<'_>,
     weights: &[Weight],

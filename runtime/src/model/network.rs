@@ -1,5 +1,5 @@
-//! Networks of any kind, of one graph or several over the tensors of one file: weights placed on the CPU or on a device, and
-//! evaluators that run graphs by the names of their inputs and outputs.
+//! Networks of any kind, of one graph or several over the tensors of one file: weights placed on the CPU or on a
+//! device, and evaluators that run graphs by the names of their inputs and outputs.
 
 use super::engine::Placed;
 use super::session::SessionOptions;
@@ -25,8 +25,8 @@ impl Network {
     /// Loads the tensors of `graphs` (of any batch size) for the CPU.
     ///
     /// # Errors
-    /// Graphs that use one tensor with different shapes; tensors that are missing, too many, or of another shape than the
-    /// graphs'.
+    /// Graphs that use one tensor with different shapes; tensors that are missing, too many, or of another shape than
+    /// the graphs'.
     pub fn load(file: &File<'_>, graphs: Vec<Graph>) -> Result<Self, Error> {
         let weights = shared(graphs)?;
         let mut packed = crate::cpu::exec::Weights::new();
@@ -51,9 +51,9 @@ impl Network {
         self.placed.bytes()
     }
 
-    /// What evaluates `graphs`: those that the network was loaded with, in the same order, for a batch size of the caller's.
-    /// Plans, then allocates all memory that it uses (on a device, what is written and read is copied at each evaluation).
-    /// [`SessionOptions::batch`] and [`SessionOptions::guidance`] say nothing here.
+    /// What evaluates `graphs`: those that the network was loaded with, in the same order, for a batch size of the
+    /// caller's. Plans, then allocates all memory that it uses (on a device, what is written and read is copied at each
+    /// evaluation). [`SessionOptions::batch`] and [`SessionOptions::guidance`] say nothing here.
     ///
     /// # Errors
     /// Graphs of another network, or more memory than the options allow; the error has both figures.
@@ -123,12 +123,13 @@ impl Evaluator {
         }
     }
 
-    /// Evaluates a graph. `inputs` are all of its inputs, by name; one that is shorter than the graph's is followed by zeros.
-    /// `ids` are those of its inputs of ids, one after the other, each a row of its table (which is not checked).
+    /// Evaluates a graph. `inputs` are all of its inputs, by name; one that is shorter than the graph's is followed by
+    /// zeros. `ids` are those of its inputs of ids, one after the other, each a row of its table (which is not
+    /// checked).
     ///
     /// # Errors
-    /// An input that is missing, unknown or too long; too few or too many ids; [`ExecError::NotFinite`] with the first operation that made a NaN or an
-    /// infinity; what a device has to say.
+    /// An input that is missing, unknown or too long; too few or too many ids; [`ExecError::NotFinite`] with the first
+    /// operation that made a NaN or an infinity; what a device has to say.
     pub fn evaluate(&mut self, graph: usize, inputs: &[(&str, &[f32])], ids: &[Option<u32>]) -> Result<(), Error> {
         self.check(graph, inputs, ids)?;
         self.last = graph;

@@ -52,8 +52,8 @@ impl<N> AutoencoderInfo<N> {
     }
 }
 
-/// A variational autoencoder (book step 7): `p(z) = N(0, I)`, `p(x|z) = N(decoder(z), I)`, `q(z|x) = N(mu, exp(logvar))`.
-/// Immutable; clones share the weights, and any number of sessions on any threads may use them at once.
+/// A variational autoencoder (book step 7): `p(z) = N(0, I)`, `p(x|z) = N(decoder(z), I)`, `q(z|x) = N(mu,
+/// exp(logvar))`. Immutable; clones share the weights, and any number of sessions on any threads may use them at once.
 #[derive(Clone)]
 pub struct Vae {
     model: Arc<(AutoencoderInfo<MlpVae>, Network)>,
@@ -108,8 +108,8 @@ impl Vae {
         self.model.1.weight_bytes()
     }
 
-    /// Makes a session for up to [`SessionOptions::batch`] pictures at once: plans, then allocates its memory. Guidance says
-    /// nothing here.
+    /// Makes a session for up to [`SessionOptions::batch`] pictures at once: plans, then allocates its memory. Guidance
+    /// says nothing here.
     ///
     /// # Errors
     /// A batch out of range, or more memory than the options allow; the error has both figures.
@@ -172,8 +172,8 @@ impl VaeSession {
         self.evaluator.bytes() + self.z.len() * 4
     }
 
-    /// New pictures, one a seed: the decoder's answer for `z ~ N(0, I)`, draw 0 of the seed. `(n, h, w, c)` in [0, 1]. A picture
-    /// depends on its own seed alone, never on its neighbours.
+    /// New pictures, one a seed: the decoder's answer for `z ~ N(0, I)`, draw 0 of the seed. `(n, h, w, c)` in [0, 1].
+    /// A picture depends on its own seed alone, never on its neighbours.
     ///
     /// # Errors
     /// No seeds, or more than the batch; [`crate::cpu::exec::ExecError::NotFinite`]; what a device has to say.
@@ -207,7 +207,8 @@ impl VaeSession {
         Ok((&mu[..used], &logvar[..used]))
     }
 
-    /// Pictures through the bottleneck and back: decoded from the mean of q(z|x), without noise. Shapes as of [`Self::encode`].
+    /// Pictures through the bottleneck and back: decoded from the mean of q(z|x), without noise. Shapes as of
+    /// [`Self::encode`].
     ///
     /// # Errors
     /// As [`Self::encode`].

@@ -33,7 +33,8 @@ impl Widths {
     }
 }
 
-/// `x -> relu(linear) -> (linear_mu, linear_logvar)`: a diagonal normal distribution, under the names `mu` and `logvar`.
+/// `x -> relu(linear) -> (linear_mu, linear_logvar)`: a diagonal normal distribution, under the names `mu` and
+/// `logvar`.
 pub(super) fn encoder(
     name: &str,
     input: &str,

@@ -7,8 +7,8 @@ use crate::graph::{Activation, Graph};
 /// The autoencoder's configuration: x, z1 and z2, each from the next; pictures of `height * width * channels` values in
 /// [0, 1], as vectors; both latent vectors of the same length.
 ///
-/// Tensors: `encoder1` (x to z1) and `encoder2` (z1 to z2) with `.linear`, `.linear_mu`, `.linear_logvar`; `decoder1` (z1
-/// to x) and `decoder2` (z2 to z1) with `.linear1`, `.linear2`; each with `.weight`, `[out][in]`, and `.bias`.
+/// Tensors: `encoder1` (x to z1) and `encoder2` (z1 to z2) with `.linear`, `.linear_mu`, `.linear_logvar`; `decoder1`
+/// (z1 to x) and `decoder2` (z2 to z1) with `.linear1`, `.linear2`; each with `.weight`, `[out][in]`, and `.bias`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MlpHvae {
     /// Rows of the picture.

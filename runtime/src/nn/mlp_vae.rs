@@ -1,5 +1,5 @@
-//! The variational autoencoder of "Deep Learning from Scratch 5", step 7: a perceptron each way (Kingma and Welling 2014,
-//! "Auto-Encoding Variational Bayes").
+//! The variational autoencoder of "Deep Learning from Scratch 5", step 7: a perceptron each way (Kingma and Welling
+//! 2014, "Auto-Encoding Variational Bayes").
 
 use super::NetworkError;
 use super::mlp::{self, Widths};
@@ -7,8 +7,8 @@ use crate::graph::{Activation, Graph};
 
 /// The autoencoder's configuration: pictures of `height * width * channels` values in [0, 1], as vectors.
 ///
-/// Tensors: `encoder.linear`, `encoder.linear_mu`, `encoder.linear_logvar`, `decoder.linear1`, `decoder.linear2`, each with
-/// `.weight`, `[out][in]`, and `.bias`.
+/// Tensors: `encoder.linear`, `encoder.linear_mu`, `encoder.linear_logvar`, `decoder.linear1`, `decoder.linear2`, each
+/// with `.weight`, `[out][in]`, and `.bias`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MlpVae {
     /// Rows of the picture.

@@ -1,5 +1,5 @@
-//! A classifier of noised pictures, told how noised they are: what guides a diffusion model to a label (Dhariwal and Nichol
-//! 2021, "Diffusion Models Beat GANs on Image Synthesis"; "Deep Learning from Scratch 5", step 10.3).
+//! A classifier of noised pictures, told how noised they are: what guides a diffusion model to a label (Dhariwal and
+//! Nichol 2021, "Diffusion Models Beat GANs on Image Synthesis"; "Deep Learning from Scratch 5", step 10.3).
 
 use super::{NetworkError, range};
 use crate::graph::{Graph, GraphError, Shape, ValueId};
@@ -9,10 +9,10 @@ use alloc::vec::Vec;
 
 /// The classifier's configuration.
 ///
-/// `channels` `[c1, .., cK]` gives the blocks `block1..blockK`, each as the U-Net's (its view of the time vector is added to
-/// its input; two 3x3 convolutions, batch norm folded, ReLU). Pictures halve between blocks by their 2x2 maximum. Then
-/// `head`, a convolution as large as what is left of the picture, to [`Self::HIDDEN`] features, ReLU, and `out`, one logit a
-/// label.
+/// `channels` `[c1, .., cK]` gives the blocks `block1..blockK`, each as the U-Net's (its view of the time vector is
+/// added to its input; two 3x3 convolutions, batch norm folded, ReLU). Pictures halve between blocks by their 2x2
+/// maximum. Then `head`, a convolution as large as what is left of the picture, to [`Self::HIDDEN`] features, ReLU, and
+/// `out`, one logit a label.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NoisyClassifier {
     /// Channels of the picture.
@@ -89,8 +89,8 @@ impl NoisyClassifier {
         Ok(g)
     }
 
-    /// Pictures, times and labels to the gradient of each label's log-probability with respect to its picture; zeros for a
-    /// picture without a label.
+    /// Pictures, times and labels to the gradient of each label's log-probability with respect to its picture; zeros
+    /// for a picture without a label.
     ///
     /// # Errors
     /// As [`Self::graph`].

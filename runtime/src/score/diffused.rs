@@ -91,7 +91,8 @@ impl Diffused {
         self.rows(x_t, out, |x, out| {
             self.noised.responsibilities(x, &mut shares);
             out.fill(0.0);
-            // Of each component: m + sqrt(alpha_bar) S C^-1 (x - sqrt(alpha_bar) m), and C^-1 (..) is its score, negative.
+            // Of each component: m + sqrt(alpha_bar) S C^-1 (x - sqrt(alpha_bar) m), and C^-1 (..) is its score,
+            // negative.
             for ((share, component), noised) in shares.iter().zip(self.data.components()).zip(self.noised.components())
             {
                 noised.score(x, &mut score);

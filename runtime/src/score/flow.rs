@@ -9,17 +9,17 @@ use alloc::vec::Vec;
 /// How a step of the ODE is taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Solver {
-    /// Along the slope at the step's beginning: DDIM with eta 0 (Song, Meng, Ermon 2021, eq. 13). First order, one score a
-    /// step.
+    /// Along the slope at the step's beginning: DDIM with eta 0 (Song, Meng, Ermon 2021, eq. 13). First order, one
+    /// score a step.
     Euler,
     /// Along the mean of the slopes at both ends (Karras et al. 2022, Algorithm 1). Second order, two scores a step.
     #[default]
     Heun,
 }
 
-/// The flow between levels of a variance-preserving chain (Song et al. 2021, eq. 13, in the variables of Song, Meng, Ermon
-/// 2021, eq. 14): for `y = x / sqrt(alpha_bar)` and `sigma = sqrt((1 - alpha_bar) / alpha_bar)`, `dy / dsigma = epsilon`,
-/// which is `-sqrt(1 - alpha_bar) * score`.
+/// The flow between levels of a variance-preserving chain (Song et al. 2021, eq. 13, in the variables of Song, Meng,
+/// Ermon 2021, eq. 14): for `y = x / sqrt(alpha_bar)` and `sigma = sqrt((1 - alpha_bar) / alpha_bar)`, `dy / dsigma =
+/// epsilon`, which is `-sqrt(1 - alpha_bar) * score`.
 ///
 /// Falling levels sample; rising levels encode, and undo that up to the solver's error.
 #[derive(Clone, Debug, PartialEq)]
@@ -103,9 +103,9 @@ pub struct Step {
 }
 
 impl Step {
-    /// Takes the batch `x` one step on; `score(level, x, out)` fills `out` with the scores of the batch there. A step to the
-    /// data is Euler's always, as in Karras et al. 2022: the data has no noise level, and perhaps no density. Allocates
-    /// nothing.
+    /// Takes the batch `x` one step on; `score(level, x, out)` fills `out` with the scores of the batch there. A step
+    /// to the data is Euler's always, as in Karras et al. 2022: the data has no noise level, and perhaps no density.
+    /// Allocates nothing.
     ///
     /// # Errors
     /// A scratch of another length than `x`, a score that is not finite, and those of `score`; `x` is then untouched.

@@ -6,9 +6,10 @@ use crate::rng::Stream;
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// The unadjusted Langevin algorithm on a batch (Song and Ermon 2019, eq. 4): `x + step_size / 2 * score + sqrt(step_size) *
-/// noise`, again and again, ends in the density whose score it is, up to a bias that falls with `step_size`: a variance
-/// of v comes out as `v / (1 - step_size / (4 v))`. It needs `step_size` below 4 v, for the smallest v.
+/// The unadjusted Langevin algorithm on a batch (Song and Ermon 2019, eq. 4): `x + step_size / 2 * score +
+/// sqrt(step_size) * noise`, again and again, ends in the density whose score it is, up to a bias that falls with
+/// `step_size`: a normal's variance of v comes out as `v / (1 - step_size / (4 v))`. It needs `step_size` below 4 v,
+/// for the smallest v.
 ///
 /// Row i draws from a stream of its own, (seed, i), so it is the same in a batch of any size.
 #[derive(Clone, Debug)]
@@ -42,8 +43,8 @@ impl Langevin {
     /// One step of all rows; `score(x, out)` fills `out` with the scores of the batch `x`. Allocates nothing.
     ///
     /// # Errors
-    /// A step size that is not above 0, an `x` of another length than rows * dim, a score that is not finite, and those of
-    /// `score`; `x` is then untouched.
+    /// A step size that is not above 0, an `x` of another length than rows * dim, a score that is not finite, and those
+    /// of `score`; `x` is then untouched.
     pub fn step<E: From<ScoreError>>(
         &mut self,
         step_size: f64,
@@ -67,9 +68,9 @@ impl Langevin {
     }
 }
 
-/// Annealed Langevin dynamics (Song and Ermon 2019, Algorithm 1): `steps` steps at each of `levels`, the noisiest first, each
-/// of size `step_size * (1 - alpha_bar)`, so that signal and noise of a step keep their ratio. Far modes, between which
-/// a walk at the data's own level would never cross, get their share while they still overlap.
+/// Annealed Langevin dynamics (Song and Ermon 2019, Algorithm 1): `steps` steps at each of `levels`, the noisiest
+/// first, each of size `step_size * (1 - alpha_bar)`, so that signal and noise of a step keep their ratio. Far modes,
+/// between which a walk at the data's own level would never cross, get their share while they still overlap.
 ///
 /// # Errors
 /// As [`Langevin::step`].

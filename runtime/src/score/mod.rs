@@ -1,11 +1,11 @@
-//! Scores, the gradients of log densities (step 10.2): from a network's answer, of an analytic mixture under the forward
-//! process, and what samples by nothing else: [`Langevin`] dynamics and the probability [`Flow`].
+//! Scores, the gradients of log densities (step 10.2): from a network's answer, of an analytic mixture under the
+//! forward process, and what samples by nothing else: [`Langevin`] dynamics and the probability [`Flow`].
 //!
 //! The score of q_t(x_t) is `-E[epsilon | x_t] / sqrt(1 - alpha_bar_t)` (Vincent 2011; Song et al. 2021, "Score-based
 //! generative modeling through stochastic differential equations"), so a network that predicts epsilon knows it.
 //!
-//! A batch is a flat slice, row after row. Samplers take the score as a closure that fills a slice like the batch, and stop
-//! at the first error that it returns.
+//! A batch is a flat slice, row after row. Samplers take the score as a closure that fills a slice like the batch, and
+//! stop at the first error that it returns.
 //!
 //! ```
 //! use nijimi_runtime::dist::{Mixture, MultivariateNormal};
@@ -80,8 +80,8 @@ pub enum ScoreError {
     StepSize(f64),
     /// A score that is NaN or infinite.
     #[error(
-        "the score's number {index} (from 0) is {value}: x has run away or the score is not defined there; take smaller \
-         steps, or look into the score function"
+        "number {index} (from 0) of the score is {value}: x has run away, or the score is not defined there; take \
+         smaller steps, or look into the score function"
     )]
     NotFinite { index: usize, value: f64 },
     /// A class that the mixture has not.
