@@ -11,7 +11,8 @@ use nijimi_runtime::sampler::Method;
 use std::path::Path;
 use std::process::Command;
 
-/// Seen red with seed 2 in the bare program, for the picture and for the rows.
+/// Seen red with seed 2 in the bare program (the picture), and with the hosted library taking logarithm and sine of a normal
+/// from std (the rows).
 #[test]
 #[ignore = "builds a second workspace: .ci/run runs it"]
 fn a_program_without_std_draws_the_same() {

@@ -1,5 +1,5 @@
 //! Digits from a hierarchical variational autoencoder:
-//! `cargo run --release -p nijimi-runtime --example hvae [weights/digits-hvae-q8_0.gguf [OUT.png [SEED]]]`.
+//! `cargo run --release -p nijimi-runtime --example hvae [weights/digits-hvae-f16.gguf [OUT.png [SEED]]]`.
 //!
 //! The first seven rows are new pictures; the last shows what the second level settles: one z2, eight draws of z1.
 
@@ -15,7 +15,7 @@ use std::path::Path;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let file = arguments.next().unwrap_or_else(|| "weights/digits-hvae-q8_0.gguf".into());
+    let file = arguments.next().unwrap_or_else(|| "weights/digits-hvae-f16.gguf".into());
     let out = arguments.next().unwrap_or_else(|| "hvae.png".into());
     let seed: u64 = arguments.next().map_or(Ok(1), |seed| seed.parse())?;
 

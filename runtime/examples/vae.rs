@@ -1,5 +1,5 @@
 //! Digits from a variational autoencoder:
-//! `cargo run --release -p nijimi-runtime --example vae [weights/digits-vae-q8_0.gguf [OUT.png [SEED]]]`.
+//! `cargo run --release -p nijimi-runtime --example vae [weights/digits-vae-f16.gguf [OUT.png [SEED]]]`.
 //!
 //! The first six rows are new pictures, of latent vectors `z ~ N(0, I)`; the last two walk in a straight line from one
 //! such vector to another.
@@ -15,7 +15,7 @@ use std::path::Path;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let file = arguments.next().unwrap_or_else(|| "weights/digits-vae-q8_0.gguf".into());
+    let file = arguments.next().unwrap_or_else(|| "weights/digits-vae-f16.gguf".into());
     let out = arguments.next().unwrap_or_else(|| "vae.png".into());
     let seed: u64 = arguments.next().map_or(Ok(1), |seed| seed.parse())?;
 

@@ -1,6 +1,7 @@
 //! What the writer writes, the reader reads; and what the writer refuses.
 //!
-//! Seen red: dimensions written in row-major order; offsets not padded; `true` written as 0; f64 written as f32.
+//! Seen red: dimensions written in row-major order; offsets not padded; `true` written as 0; f64 written as f32; arrays of f64 with the
+//! type of i64, and with infinity let through.
 
 mod common;
 

@@ -44,7 +44,7 @@ fn systems() -> Vec<(&'static str, Numbers)> {
 }
 
 /// What is written is read, to the bit, and draws and weighs the same. Seen red with sigma written as an f32, and with the
-/// covariances taken as transposed blocks of all components.
+/// components' covariances in reverse order.
 #[test]
 fn every_system_survives_its_file() {
     for (system, numbers) in systems() {
