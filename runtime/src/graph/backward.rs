@@ -38,6 +38,15 @@ impl Graph {
         self.push(name, Op::MaxPool2Backward { x, g }, s)
     }
 
+    /// The same elements, in their order, as another shape.
+    pub fn reshape(&mut self, name: &str, x: ValueId, shape: Shape) -> Result<ValueId, GraphError> {
+        let found = self.found(name, x)?;
+        if found.checked_elements() != shape.checked_elements() {
+            return Err(GraphError::Shape { name: name.to_owned(), kind: "reshape", found, expected: shape });
+        }
+        self.push(name, Op::Activate { x, activation: Activation::None }, shape)
+    }
+
     /// The gradient of `log(softmax(logits))[ids[n]]` with respect to `wrt`, which has its shape; zeros for a picture
     /// without an id. The pictures of a batch do not see each other, so this is each picture's own gradient.
     ///
@@ -105,6 +114,18 @@ impl Graph {
         let none = Activation::None;
         let one = |x: ValueId, g: ValueId| Ok([Some((x, g)), None]);
         match op {
+            Op::Conv2d { x, upsample: false, weight, kernel, pad: 0, residual: None, activation, .. }
+                if activation == none && self.is_square(x, kernel) =>
+            {
+                let s = self.found(name, x)?;
+                let out = kernel * kernel * s.c;
+                let kind = WeightKind::Linear { out, inp: self.found(name, g)?.c };
+                let weight = self.weights[weight.index()].name.clone();
+                let weight = self.derived(&weight, kind, Derivation::AdjointMatrix { kernel })?;
+                let op = Op::Linear { x: g, weight, bias: None, residual: None, activation };
+                let row = self.push(name, op, Shape::vector(s.n, out))?;
+                one(x, self.reshape(&format!("{name}.picture"), row, s)?)
+            }
             Op::Conv2d { x, upsample: false, weight, kernel, stride: 1, pad, residual: None, activation, .. }
                 if activation == none =>
             {
@@ -119,13 +140,20 @@ impl Graph {
                 let op = Op::Linear { x: g, weight, bias: None, residual: None, activation };
                 one(x, self.push(name, op, shape)?)
             }
-            Op::Activate { x, activation: Activation::None } => one(x, g),
+            Op::Activate { x, activation: Activation::None } => {
+                let shape = self.found(name, x)?;
+                one(x, if self.found(name, g)? == shape { g } else { self.reshape(name, g, shape)? })
+            }
             Op::Activate { x, activation: Activation::Relu } => one(x, self.relu_backward(name, g, output)?),
             Op::Add { a, b } => Ok([Some((a, g)), Some((b, g))]),
             Op::AddChannels { x, v } if !depends[v.index()] => one(x, g),
             Op::MaxPool2 { x, add: None } => one(x, self.max_pool2_backward(name, x, g)?),
             _ => Err(no_gradient(name, op.kind(), "build the network of operations that have one")),
         }
+    }
+
+    fn is_square(&self, x: ValueId, side: usize) -> bool {
+        self.values.get(x.index()).is_some_and(|s| (s.h, s.w) == (side, side))
     }
 
     fn adjoint(&mut self, id: WeightId) -> Result<WeightId, GraphError> {

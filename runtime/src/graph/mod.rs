@@ -169,6 +169,12 @@ pub enum Derivation {
     /// The layer's transpose as a map: what takes the gradient of its output to that of its input. A matrix is
     /// transposed; a kernel is turned by 180 degrees, and its input and output channels exchanged.
     Adjoint,
+    /// The same of a convolution that sees its whole input at once, whose output is one pixel: as a matrix,
+    /// `[kernel * kernel * in][out]`.
+    AdjointMatrix {
+        /// Rows, and columns, of the kernel.
+        kernel: usize,
+    },
 }
 
 /// A weight that the network expects, by its name in the file.
@@ -190,6 +196,9 @@ impl Weight {
                 WeightKind::Conv { out: inp, kernel, inp: out }
             }
             (Derivation::Adjoint, WeightKind::Linear { out, inp }) => WeightKind::Linear { out: inp, inp: out },
+            (Derivation::AdjointMatrix { kernel }, WeightKind::Linear { out, inp }) => {
+                WeightKind::Conv { out: inp, kernel, inp: out / (kernel * kernel) }
+            }
             (_, kind) => kind,
         }
     }

@@ -46,7 +46,7 @@ pub enum Op<R> {
         /// Applied last; [`Activation::Geglu`] before the residual: the weight then has twice the output's features.
         activation: Activation,
     },
-    /// An elementwise function.
+    /// An elementwise function; with [`Activation::None`] the output may have another shape of as many elements.
     Activate {
         /// Input.
         x: R,

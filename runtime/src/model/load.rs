@@ -30,7 +30,7 @@ pub(super) fn weights(
         }
         let pushed = match weight.derivation {
             Derivation::Stored => push(weight.kind, tensor.dtype, tensor.data),
-            Derivation::Adjoint => {
+            Derivation::Adjoint | Derivation::AdjointMatrix { .. } => {
                 adjoint(weight, tensor.dtype, tensor.data).and_then(|(dtype, data)| push(weight.kind, dtype, &data))
             }
         };
@@ -51,6 +51,10 @@ pub(super) fn weights(
 fn adjoint(weight: &Weight, dtype: DType, data: &[u8]) -> Result<(DType, Vec<u8>), Error> {
     // As it is stored: `[out][taps][inp]`.
     let (out, taps, inp) = match weight.tensor() {
+        // All taps at once are the inputs of a matrix.
+        WeightKind::Conv { out, kernel, inp } if weight.derivation != Derivation::Adjoint => {
+            (out, 1, kernel * kernel * inp)
+        }
         WeightKind::Conv { out, kernel, inp } => (out, kernel * kernel, inp),
         WeightKind::Linear { out, inp } => (out, 1, inp),
         WeightKind::Vector { len } | WeightKind::Table { rows: len, .. } => (len, 1, weight.kind.elements() / len),

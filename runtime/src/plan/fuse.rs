@@ -16,6 +16,7 @@ pub(super) fn fuse(nodes: &mut Vec<Node>, graph: &Graph) {
             // The operation that makes `value`, if nothing else reads it.
             let sole = |value: ValueId| producer[value.index()].filter(|_| uses[value.index()] == 1);
             candidates(&nodes[i].op)
+                .map(|x| x.filter(|x| !reshapes(&nodes[i], *x, graph)))
                 .into_iter()
                 .flatten()
                 .find_map(|x| sole(x).and_then(|p| Some((p, absorb(&nodes[p].op, &nodes[i].op, x)?))))
@@ -32,6 +33,11 @@ pub(super) fn fuse(nodes: &mut Vec<Node>, graph: &Graph) {
     }
     let mut absorbed = absorbed.into_iter();
     nodes.retain(|_| absorbed.next() != Some(true));
+}
+
+/// Whether the operation gives its operand another shape, in which a kernel would not make it.
+fn reshapes(node: &Node, x: ValueId, graph: &Graph) -> bool {
+    matches!(node.op, Op::Activate { .. }) && graph.shape(x) != graph.shape(node.output)
 }
 
 /// Removes what no output needs.
