@@ -1,7 +1,7 @@
 //! Fitting a normal and a mixture to 1,000,000 rows of 8 columns: `cargo bench --bench em`.
 //!
 //! `benches/peers/em_sklearn.py` times the same beside scikit-learn.
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput};
 use nijimi_runtime::rng::Stream;
 use nijimi_trainer::data::table::Table;
 use nijimi_trainer::systems::mixture::{Options, Shape, fit};
@@ -27,9 +27,10 @@ fn table() -> Table {
     Table::new((0..COLUMNS).map(|d| format!("x{d}")).collect(), columns)
 }
 
-fn bench(c: &mut Criterion) {
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
     let table = table();
-    let mut group = c.benchmark_group("classic");
+    let mut group = criterion.benchmark_group("classic");
     group.sample_size(10).throughput(Throughput::Elements(ROWS as u64));
     group.bench_function("normal, 8 columns", |b| b.iter(|| mvn::fit(black_box(&table), false).expect("a fit")));
     for shape in [Shape::Full, Shape::Diagonal] {
@@ -44,7 +45,5 @@ fn bench(c: &mut Criterion) {
         group.bench_function(format!("an update of EM, 8 components, {shape}"), |b| b.iter_custom(update));
     }
     group.finish();
+    criterion.final_summary();
 }
-
-criterion_group!(benches, bench);
-criterion_main!(benches);

@@ -17,6 +17,7 @@ use nijimi_trainer::systems::classic::BookData;
 use nijimi_trainer::systems::{mvn, normal};
 use std::process::{Command, Output};
 
+/// Seen red with the logarithm of sigma added instead of subtracted.
 #[test]
 fn the_normal_of_the_heights() {
     let Some(table) = book::table("height.txt") else { return };
@@ -42,6 +43,7 @@ fn made_up() -> Table {
     Table::new(vec!["x".into()], vec![(0..500).map(|_| 7.0 + 3.0 * draw.normal_f64()).collect()])
 }
 
+/// Seen red with either power of sigma one lower.
 #[test]
 fn the_gradient_is_that_of_the_likelihood_and_vanishes_at_the_fit() {
     let table = made_up();
@@ -67,6 +69,7 @@ fn the_gradient_is_that_of_the_likelihood_and_vanishes_at_the_fit() {
     }
 }
 
+/// Seen red with the unbiased covariance divided by n, and with falling eigenvalues.
 #[test]
 fn the_normal_of_heights_and_weights() {
     let Some(table) = book::table("height_weight.txt") else { return };

@@ -22,6 +22,8 @@ fn data(rows: usize, dim: usize, clumps: usize, offset: f64, seed: u64) -> Table
     Table::new((0..dim).map(|d| format!("c{d}")).collect(), columns)
 }
 
+/// Seen red with the floor added to variances, with 1 added to eigenvalues instead of raising them to it, and with tied covariances not
+/// pooled.
 #[test]
 fn the_likelihood_never_falls() {
     let mut trials = 0;
@@ -67,6 +69,8 @@ fn check_shape(p: &Parameters, shape: Shape) {
 }
 
 /// The kernel works on blocks of 64 rows in tasks of 8192, in vectors; the runtime's mixture row by row.
+///
+/// Seen red with 1e-9 taken from each log density.
 #[test]
 fn likelihoods_agree_with_the_runtimes_mixture() {
     for (rows, dim, k) in [(65, 1, 2), (1000, 3, 4), (8192 * 2 + 1, 2, 3), (200, 5, 1)] {
@@ -114,6 +118,7 @@ fn m_step(table: &Table, p: &Parameters) -> Parameters {
     out
 }
 
+/// Seen red without the second pass about the new means, and with lanes that have no row counted.
 #[test]
 fn a_step_is_the_definitions_even_from_far_away() {
     for (offset, start_at) in [(0.0, 0.0), (1e6, 0.0), (0.0, 3e5)] {
@@ -135,6 +140,7 @@ fn a_step_is_the_definitions_even_from_far_away() {
     }
 }
 
+/// Seen red with as many tasks as threads.
 #[test]
 fn any_number_of_threads_gives_the_same_bits() {
     let table = data(40_000, 3, 3, 0.0, 2);
@@ -146,6 +152,7 @@ fn any_number_of_threads_gives_the_same_bits() {
     assert_eq!(with(1), with(5));
 }
 
+/// Seen red with the divergence of the posterior from q.
 #[test]
 fn the_bound_and_the_divergence_sum_to_the_likelihood() {
     let mixture = Parameters::book_rounded().mixture().expect("a mixture");
@@ -165,6 +172,7 @@ fn the_bound_and_the_divergence_sum_to_the_likelihood() {
     }
 }
 
+/// Seen red with sigma for sigma squared, and with eigenvalues raised to half the floor.
 #[test]
 fn the_likelihood_is_unbounded_and_a_floor_guards_it() {
     let table = data(100, 2, 2, 0.0, 3);
@@ -205,21 +213,27 @@ fn the_likelihood_is_unbounded_and_a_floor_guards_it() {
     assert!(p.covariance(0)[0] >= 0.999e-3 * least[0] && p.covariance(0)[3] >= 0.999e-3 * least[3], "{p:?}");
 }
 
+/// From a start whose other component is the best single normal, so that placing one anew lowers the likelihood at first.
+///
+/// Seen red without placing, and with a fall after it taken for convergence.
 #[test]
 fn a_component_without_rows_is_placed_anew() {
     let table = data(200, 2, 2, 0.0, 6);
+    let one = fit(&table, &Options { k: 1, ..Options::default() }).expect("one component");
+    let single = one.parameters();
     let start = Parameters {
-        weights: vec![0.5, 0.5],
-        means: vec![0.0, 0.0, 1e5, 1e5],
-        covariances: vec![50.0, 0.0, 0.0, 90.0, 1.0, 0.0, 0.0, 1.0],
+        weights: vec![1.0 - 1e-9, 1e-9],
+        means: [&single.means[..], &[1e5, 1e5]].concat(),
+        covariances: [&single.covariances[..], &[1.0, 0.0, 0.0, 1.0]].concat(),
     };
-    let one = fit(&table, &Options { k: 1, ..Options::default() }).expect("one component").mean_log_likelihood();
     let fit = fit(&table, &Options { start: Start::Given(start), ..Options::default() }).expect("a fit");
     assert!(fit.steps[1].reseeded && !fit.steps[2].reseeded);
-    assert!(fit.mean_log_likelihood() > one + 0.1, "{} {one}", fit.mean_log_likelihood());
+    assert!(fit.steps[1].mean_log_likelihood < fit.steps[0].mean_log_likelihood);
+    assert!(fit.mean_log_likelihood() > one.mean_log_likelihood() + 0.1, "{}", fit.mean_log_likelihood());
     assert!(fit.parameters().weights.iter().all(|w| *w > 0.05), "{:?}", fit.parameters());
 }
 
+/// Seen red with the worst start kept, and with the seed left out.
 #[test]
 fn restarts_keep_the_best_and_seeds_decide() {
     let table = data(400, 2, 5, 0.0, 8);
@@ -230,6 +244,7 @@ fn restarts_keep_the_best_and_seeds_decide() {
     assert!(of(1, 10).mean_log_likelihood() > single, "ten starts found nothing better than {single}");
 }
 
+/// Seen red with each check taken out in turn.
 #[test]
 fn what_cannot_be_fitted_is_refused() {
     let two = |a: &[f64], b: &[f64]| Table::new(vec!["a".into(), "b".into()], vec![a.to_vec(), b.to_vec()]);
