@@ -1,5 +1,6 @@
 //! The autoencoders of step 7 and appendix C: parameters, losses and gradients against plain arithmetic in f64, and the
 //! runtime's answers from their files.
+#[allow(dead_code, reason = "shared by tests that each use a part")]
 mod common;
 
 use common::{Folder, PICTURES, idx};

@@ -156,14 +156,15 @@ fn report<D: Kit>(
     let compared = descend(device, start, a.lr, a.iterations, other);
     let wide = |p: &[[f32; 2]]| p.iter().map(|p| (f64::from(p[0]), f64::from(p[1]))).collect::<Vec<_>>();
     let height = |x0: f64, x1: f64| 100.0 * (x1 - x0 * x0).powi(2) + (x0 - 1.0).powi(2);
-    // The valley is flat and its walls are steep: levels in powers of 10.
-    let levels = (-1..=3).flat_map(|e| [1.0, 3.0].map(|m: f64| m * 10f64.powi(e))).collect();
+    // The valley is flat and its walls are steep: contours of the logarithm.
+    let levels = (-2..=6).map(|e| 0.5 * f64::from(e)).collect();
+    let logarithm = |x0, x1| f64::max(height(x0, x1), 1e-12).log10();
     let chart = Chart::new("").x_label("x0").y_label("x1").x_range(-0.5, 1.5).y_range(-0.25, 2.1);
-    let chart = chart.contour(Grid::of(linspace(-0.5, 1.5, 201), linspace(-0.25, 2.1, 201), height), Some(levels));
+    let chart = chart.contour(Grid::of(linspace(-0.5, 1.5, 201), linspace(-0.25, 2.1, 201), logarithm), Some(levels));
     let name = |way: Way| if way == Way::Clean { "clean" } else { "book's: first gradient twice" };
     let chart = chart.line(wide(&compared), name(other)).colour(tab10(7));
-    let chart = chart.line(wide(points), name(a.way)).colour(tab10(3)).scatter([(1.0, 1.0)], "minimum", 1.0, 36.0);
-    report.figure("path", "The path over contours of the function.", &chart)?;
+    let chart = chart.line(wide(points), name(a.way)).colour(tab10(3)).scatter([(1.0, 1.0)], "minimum", 1.0, 8.0);
+    report.figure("path", "The path over contours of the function's decimal logarithm, 1/2 apart.", &chart)?;
     let values = |p: &[[f32; 2]]| {
         let value = |(i, p): (usize, &(f64, f64))| ((i + 1) as f64, height(p.0, p.1).max(1e-12));
         wide(p).iter().enumerate().step_by(10).map(value).collect::<Vec<_>>()

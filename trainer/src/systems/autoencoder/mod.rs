@@ -230,7 +230,6 @@ pub fn run<M: Autoencoder<Cpu>>(a: &Asked, model: impl FnOnce(&Cpu, u64, Config)
     let losses = launch::epoch_losses(&file)?;
     let findings = Findings {
         title: a.title,
-        system: a.system,
         losses: &losses,
         book: a.book,
         file: &file,

@@ -11,8 +11,6 @@ use nijimi_runtime::model::batch_seeds;
 pub struct Findings<'a> {
     /// Title of the report.
     pub title: &'a str,
-    /// `nijimi.system`.
-    pub system: &'a str,
     /// Mean loss of each epoch.
     pub losses: &'a [f64],
     /// The book's, if the settings are the book's.
@@ -40,7 +38,7 @@ pub fn report(f: &Findings) -> Result<Report> {
     let mut report = Report::new(f.title);
     let mut model = Loaded::open(f.file)?;
     let (width, height) = (f.pictures.width, f.pictures.height);
-    let grid = |values: Vec<f32>| Pictures::new(width, height, 1, values);
+    let grid = |values: Vec<f32>| Pictures::new(width, height, 1, values).zoom(2);
 
     let samples = model.sample(&batch_seeds(0, SAMPLES))?;
     report.figure(
@@ -116,6 +114,13 @@ fn figures(report: &mut Report, f: &Findings) {
         rows.push(Comparison::new(name, active as f64).key());
     }
     report.table("Figures; one draw of the latent vectors a picture", rows);
+    if e.surrogate.is_some() {
+        report.text(
+            "The book's surrogate takes z1 and z2 for independent in the term of p(z1|z2), so z2 has no reward for what it \
+             carries of z1's noise; trained with it, z2 tends to collapse to the prior. The ELBO above is the exact \
+             single-sample estimate in either case.",
+        );
+    }
     for (i, level) in e.levels.iter().enumerate() {
         let mut order: Vec<usize> = (0..level.kl.len()).collect();
         order.sort_by(|a, b| level.kl[*b].total_cmp(&level.kl[*a]));

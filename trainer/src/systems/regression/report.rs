@@ -29,7 +29,7 @@ pub fn report(title: &str, f: &Fitted, examples: &Examples, every: u64, book: Op
         let [least, greatest] = examples.ranges()[0];
         let curve = linspace(least, greatest, POINTS).into_iter().map(|x| (x, f.predict(&[x])[0]));
         let chart = Chart::new("").x_label(&examples.columns[0]).y_label(&examples.columns[1]);
-        let chart = chart.scatter(rows, "rows", 1.0, 10.0).line(curve, "fitted").colour(tab10(3));
+        let chart = chart.scatter(rows, "rows", 1.0, 4.0).line(curve, "fitted").colour(tab10(3));
         report.figure("fit", "The rows, and the fitted function.", &chart)?;
     } else {
         let predicted = examples.x.chunks_exact(examples.inputs()).map(|x| f.predict(x)[0]);
@@ -39,7 +39,7 @@ pub fn report(title: &str, f: &Fitted, examples: &Examples, every: u64, book: Op
         report.figure(
             "fit",
             "The output of each row against what is predicted.",
-            &chart.scatter(pairs, "", 0.7, 10.0),
+            &chart.scatter(pairs, "", 0.7, 4.0),
         )?;
     }
     let losses = f.losses.iter().enumerate().map(|(i, l)| (i as f64, *l));
