@@ -112,7 +112,7 @@ mod tests {
     }
 
     /// Every end of a piece that is not on the border meets another: lines are closed, through saddles too. Seen red
-    /// with the two ways of a saddle exchanged for [a, c] and [b, d].
+    /// with one piece of each saddle left out.
     #[test]
     fn lines_are_closed() {
         let grid = Grid::of(linspace(-1.0, 1.0, 14), linspace(-1.0, 1.0, 16), |x, y| (7.0 * x).sin() * (6.0 * y).sin());
