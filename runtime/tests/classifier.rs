@@ -104,7 +104,8 @@ fn quantized_gradients_lead_the_same_way() {
     assert!(cosine > 0.99, "{cosine}");
 }
 
-/// Seen red with kernels that are not turned, and with the columns alone taken for the place in a square.
+/// Seen red with kernels that are not turned, with the columns alone taken for the place in a square, and with another
+/// shape folded into the product before it.
 #[cfg(feature = "gpu")]
 #[test]
 fn a_device_has_the_same_gradients() {
