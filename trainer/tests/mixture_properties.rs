@@ -22,8 +22,8 @@ fn data(rows: usize, dim: usize, clumps: usize, offset: f64, seed: u64) -> Table
     Table::new((0..dim).map(|d| format!("c{d}")).collect(), columns)
 }
 
-/// Seen red with the floor added to variances, with 1 added to eigenvalues instead of raising them to it, and with tied covariances not
-/// pooled.
+/// Seen red with the floor added to variances, with 1 added to eigenvalues instead of raising them to it, and with tied
+/// covariances not pooled.
 #[test]
 fn the_likelihood_never_falls() {
     let mut trials = 0;
@@ -213,7 +213,8 @@ fn the_likelihood_is_unbounded_and_a_floor_guards_it() {
     assert!(p.covariance(0)[0] >= 0.999e-3 * least[0] && p.covariance(0)[3] >= 0.999e-3 * least[3], "{p:?}");
 }
 
-/// From a start whose other component is the best single normal, so that placing one anew lowers the likelihood at first.
+/// From a start whose other component is the best single normal, so that placing one anew lowers the likelihood at
+/// first.
 ///
 /// Seen red without placing, and with a fall after it taken for convergence.
 #[test]

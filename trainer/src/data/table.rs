@@ -1,4 +1,5 @@
-//! Tables of numbers in text: columns divided by commas, tabs, semicolons or spaces, with or without names in the first line.
+//! Tables of numbers in text: columns divided by commas, tabs, semicolons or spaces, with or without names in the first
+//! line.
 use crate::data::table_error::TableError;
 use crate::error::{Error, Result};
 use rayon::prelude::*;
@@ -25,9 +26,9 @@ impl Table {
     }
 
     /// Reads text. The first row decides what divides columns: a tab, else a comma, else a semicolon, else spaces. It
-    /// holds names if nothing in it is a number; without, columns are called `x1, x2, ..` (`x` if there is one). Blank lines and
-    /// lines that begin with `#` are skipped; fields may stand in double quotes, within their line. `columns` picks and orders columns by name or number from 1, divided by
-    /// commas; the others may hold anything.
+    /// holds names if nothing in it is a number; without, columns are called `x1, x2, ..` (`x` if there is one). Blank
+    /// lines and lines that begin with `#` are skipped; fields may stand in double quotes, within their line. `columns`
+    /// picks and orders columns by name or number from 1, divided by commas; the others may hold anything.
     ///
     /// # Errors
     /// The first fault of the file, with its line and column.

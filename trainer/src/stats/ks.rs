@@ -9,8 +9,8 @@ pub struct KsTest {
     pub p_value: f64,
 }
 
-/// Tests a sample against a continuous distribution function. The probability is Kolmogorov's limit with the correction of
-/// Stephens (1970) for the sample's size: within 0.001 of the exact one from 10 values on.
+/// Tests a sample against a continuous distribution function. The probability is Kolmogorov's limit, with the correction
+/// of Stephens (1970) for the sample's size.
 ///
 /// # Panics
 /// If there are no values.

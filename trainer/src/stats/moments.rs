@@ -84,7 +84,8 @@ pub fn quantile(values: &[f64], p: f64) -> f64 {
 /// Rows that are summed before their sums are added up.
 const ROWS: usize = 4096;
 
-/// Mean (D) and covariance (row-major D x D) of a table, sums divided by `n - ddof`. Two passes, so that nothing cancels.
+/// Mean (D) and covariance (row-major D x D) of a table, sums divided by `n - ddof`. Two passes, so that nothing
+/// cancels.
 ///
 /// # Panics
 /// If there are not more rows than `ddof`.

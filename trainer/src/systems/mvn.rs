@@ -12,8 +12,8 @@ use nijimi_runtime::model::Law;
 use std::path::PathBuf;
 use std::time::Instant;
 
-/// The normal with a table's mean and covariance: the most likely one, whose sums are divided by n, or with the unbiased
-/// covariance, divided by n - 1.
+/// The normal with a table's mean and covariance: the most likely one, whose sums are divided by n, or with the
+/// unbiased covariance, divided by n - 1.
 ///
 /// # Errors
 /// If a column is constant or a linear function of others, or rows are fewer than parameters.

@@ -11,7 +11,8 @@ use nijimi_runtime::model::Law;
 use std::path::PathBuf;
 use std::time::Instant;
 
-/// The most likely normal for a table of one column: its mean, and the root of the mean squared deviation (divided by n).
+/// The most likely normal for a table of one column: its mean, and the root of the mean squared deviation (divided by
+/// n).
 ///
 /// # Errors
 /// If there are more columns, fewer than two rows, or the column is constant.
@@ -31,8 +32,8 @@ pub fn log_likelihood(values: &[f64], mean: f64, sigma: f64) -> f64 {
     -0.5 * squares - values.len() as f64 * (0.5 * (2.0 * std::f64::consts::PI).ln() + sigma.ln())
 }
 
-/// The gradient of [`log_likelihood`] by mean and sigma: `sum(x - mean) / sigma^2` and `-n / sigma + sum(x - mean)^2 / sigma^3`.
-/// It vanishes at the fit.
+/// The gradient of [`log_likelihood`] by mean and sigma: `sum(x - mean) / sigma^2` and `-n / sigma + sum(x - mean)^2 /
+/// sigma^3`. It vanishes at the fit.
 #[must_use]
 pub fn gradient(values: &[f64], mean: f64, sigma: f64) -> [f64; 2] {
     let first = sum(values.iter().map(|x| x - mean));

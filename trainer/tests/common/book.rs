@@ -3,7 +3,8 @@ use nijimi_trainer::data::table::Table;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// A file of the book, if the data are on this machine (`NIJIMI_DATA`, or `../shared/data` beside the project); says so if not.
+/// A file of the book, if the data are on this machine (`NIJIMI_DATA`, or `../shared/data` beside the project); says so
+/// if not.
 pub fn path(name: &str) -> Option<PathBuf> {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
     let folder = std::env::var_os("NIJIMI_DATA").map_or_else(beside, PathBuf::from);

@@ -1,4 +1,5 @@
-//! The book's data, recognized by their figures, and what the book or numpy finds in them: shown beside ours in reports.
+//! The book's data, recognized by their figures, and what the book or numpy finds in them: shown beside ours in
+//! reports.
 use crate::data::table::Table;
 use crate::stats::Moments;
 

@@ -43,7 +43,8 @@ pub fn surfaces(report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Adds step 3 to a report: the fit (the most likely one, divided by n), and, of two columns, the density over the data.
+/// Adds step 3 to a report: the fit (the most likely one, divided by n), and, of two columns, the density over the
+/// data.
 ///
 /// # Errors
 /// If a figure cannot be drawn.

@@ -52,8 +52,8 @@ pub(super) fn samples(mixture: &Mixture, count: usize, seed: u64) -> Vec<(f64, f
     (0..count).map(|_| one()).collect()
 }
 
-/// Adds step 4 to a report: the data, and `parameters`' mixture (the book's are rounded ones) with its samples, if there are two
-/// columns; why the likelihood has no maximum.
+/// Adds step 4 to a report: the data, and `parameters`' mixture (the book's are rounded ones) with its samples, if
+/// there are two columns; why the likelihood has no maximum.
 ///
 /// # Errors
 /// If the parameters are no mixture of the table's dimension, or a figure cannot be drawn.
@@ -100,8 +100,9 @@ fn unbounded(report: &mut Report, table: &Table, parameters: &Parameters) -> Res
     let sigmas: Vec<f64> = (0..10).map(|i| 10f64.powi(-3 * i)).collect();
     let values = collapse(table, parameters, 0, &sigmas)?;
     report.text(
-        "The likelihood has no maximum: as one component shrinks onto a single row, it grows without bound. Expectation-maximization \
-         climbs to a local maximum instead, and a floor under the covariances keeps it from the singularity.",
+        "The likelihood has no maximum: as one component shrinks onto a single row, it grows without bound. \
+         Expectation-maximization climbs to a local maximum instead, and a floor under the covariances keeps it from \
+         the singularity.",
     );
     let lines = sigmas.iter().zip(&values).map(|(s, v)| vec![number(*s), number(*v)]);
     report.columns("A component on the first row", ["sigma", "mean log-likelihood"], lines);

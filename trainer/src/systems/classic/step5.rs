@@ -10,7 +10,8 @@ use crate::systems::mixture::{Fit, Options, Parameters, Start};
 
 /// What the book adds to densities before it takes their logarithm.
 pub const BOOK_EPSILON: f64 = 1e-8;
-/// The mean log-likelihoods with [`BOOK_EPSILON`] that the book's start leads to on Old Faithful; it prints the first nine, rounded.
+/// The mean log-likelihoods with [`BOOK_EPSILON`] that the book's start leads to on Old Faithful; it prints the first
+/// nine, rounded.
 const BOOK_TRACE: [f64; 10] = [
     -16.538249470807717,
     -4.415487912859895,
@@ -26,7 +27,8 @@ const BOOK_TRACE: [f64; 10] = [
 /// The optimum to which that start converges.
 const BOOK_OPTIMUM: f64 = -4.155382206561549;
 
-/// Adds step 5 to a report: how EM went, the fit beside a single normal, and, of two columns, its density over the data.
+/// Adds step 5 to a report: how EM went, the fit beside a single normal, and, of two columns, its density over the
+/// data.
 ///
 /// # Errors
 /// If a figure cannot be drawn.

@@ -35,8 +35,8 @@ pub struct MixtureArgs {
     /// components (default 2)
     #[argh(option, short = 'k', long = "components", default = "2")]
     k: usize,
-    /// where to begin: kmeans++, book (weights 1/2, means (0, 50) and (0, 100), unit covariances), or a file with a line for each
-    /// component: weight, mean, covariance row by row (default kmeans++)
+    /// where to begin: kmeans++, book (weights 1/2, means (0, 50) and (0, 100), unit covariances), or a file with a
+    /// line for each component: weight, mean, covariance row by row (default kmeans++)
     #[argh(option, default = "String::from(\"kmeans++\")")]
     init: String,
     /// end when the mean log-likelihood rises by less (default 1e-6)
@@ -48,7 +48,8 @@ pub struct MixtureArgs {
     /// what covariances may be: full, diagonal, spherical, or tied, the same for all (default full)
     #[argh(option, default = "Shape::Full")]
     covariance: Shape,
-    /// least variance of a component in any direction, as a share of the data's in each column; 0 for none (default 1e-6)
+    /// least variance of a component in any direction, as a share of the data's in each column; 0 for none (default
+    /// 1e-6)
     #[argh(option, default = "1e-6")]
     covariance_floor: f64,
     /// starts of kmeans++, of which the most likely result is kept (default 1)

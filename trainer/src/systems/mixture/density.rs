@@ -101,8 +101,9 @@ pub fn decompose(mixture: &Mixture, x: &[f64], q: &[f64]) -> Decomposition {
     Decomposition { log_p, elbo, kl }
 }
 
-/// Mean log-likelihood as the first component shrinks onto a row: its mean becomes that row and its covariance `sigma^2 I`, for each
-/// of `sigmas`. It grows like `-D ln(sigma) / n` without bound, so a maximum of the likelihood does not exist (book step 4.4).
+/// Mean log-likelihood as the first component shrinks onto a row: its mean becomes that row and its covariance `sigma^2
+/// I`, for each of `sigmas`. It grows like `-D ln(sigma) / n` without bound, so a maximum of the likelihood does not
+/// exist (book step 4.4).
 ///
 /// # Errors
 /// If the parameters or a sigma make no distribution.

@@ -8,7 +8,8 @@ use crate::stats::FitError;
 /// Where EM begins.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Start {
-    /// Rows drawn by k-means++ (Arthur and Vassilvitskii 2007) as means, with equal weights and the covariance within their cells.
+    /// Rows drawn by k-means++ (Arthur and Vassilvitskii 2007) as means, with equal weights and the covariance within
+    /// their cells.
     KMeansPlusPlus,
     /// These values.
     Given(Parameters),
@@ -27,7 +28,8 @@ pub struct Options {
     pub tolerance: f64,
     /// EM ends after so many updates.
     pub max_iterations: usize,
-    /// Least variance of a component in any direction, as a share of the data's in that column. 0 leaves the likelihood unbounded.
+    /// Least variance of a component in any direction, as a share of the data's in that column. 0 leaves the likelihood
+    /// unbounded.
     pub floor: f64,
     /// Starts, of which the best is kept. Given values are tried once.
     pub restarts: usize,
@@ -64,7 +66,7 @@ pub struct Step {
 /// A fitted mixture and how it came about.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fit {
-    /// The start and each update; the last one is the result.
+    /// The start and each update, of K (1 + D + D^2) numbers; the last one is the result.
     pub steps: Vec<Step>,
     /// Whether the tolerance was reached.
     pub converged: bool,
@@ -93,8 +95,8 @@ impl Fit {
 
 /// A component with less than this sum of responsibilities is empty.
 const EMPTY: f64 = 1e-8;
-/// Squared distance of a new mean from the sums' origin, in variances, beyond which the sums are taken anew: a variance as their
-/// difference would lose more than two digits.
+/// Squared distance of a new mean from the sums' origin, in variances, beyond which the sums are taken anew: a variance
+/// as their difference would lose more than two digits.
 const FAR: f64 = 100.0;
 
 /// Fits a mixture.

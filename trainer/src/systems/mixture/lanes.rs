@@ -1,4 +1,5 @@
-//! Arithmetic on a block of rows at once, written so that the compiler keeps it in vectors; compiled for what the machine has.
+//! Arithmetic on a block of rows at once, written so that the compiler keeps it in vectors; compiled for what the
+//! machine has.
 
 /// Rows of a block.
 pub(super) const LANES: usize = 64;
@@ -38,8 +39,8 @@ pub(super) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
     }
 }
 
-/// `exp(x)` for x <= 0, within 1e-15 relative; 0 below -708. Cephes' reduction `x = n ln 2 + r` with |r| <= ln 2 / 2, and the
-/// Taylor polynomial of degree 13, whose remainder there is below 5e-18.
+/// `exp(x)` for x <= 0, within 1e-15 relative; 0 below -708. Cephes' reduction `x = n ln 2 + r` with |r| <= ln 2 / 2,
+/// and the Taylor polynomial of degree 13, whose remainder there is below 5e-18.
 #[inline(always)]
 pub(super) fn exp<const FMA: bool>(x: f64) -> f64 {
     // Adding this number rounds to an integer, which then stands in the lowest bits.

@@ -114,7 +114,8 @@ impl Parameters {
         }
     }
 
-    /// Starting values from text: a row of numbers for each component, weight, mean (D) and covariance (D x D, row-major).
+    /// Starting values from text: a row of numbers for each component, weight, mean (D) and covariance (D x D,
+    /// row-major).
     ///
     /// # Errors
     /// If rows are not of that length, weights are not positive, or a covariance is not symmetric.
@@ -149,10 +150,10 @@ impl Parameters {
     }
 }
 
-/// The most likely covariance not below a floor: of all matrices with `C - diag(floor)` positive semidefinite, the one that
-/// maximizes `-ln |C| - tr(C^-1 S)`. In coordinates divided by `sqrt(floor)` that raises the eigenvalues of S below 1 to 1; so
-/// an M-step with a floor is still a maximization, and the likelihood still never falls. Leaves S as it is, bit for bit, where it
-/// is above the floor. `floor` has D variances; zeros ask for nothing.
+/// The most likely covariance not below a floor: of all matrices with `C - diag(floor)` positive semidefinite, the one
+/// that maximizes `-ln |C| - tr(C^-1 S)`. In coordinates divided by `sqrt(floor)` that raises the eigenvalues of S
+/// below 1 to 1; so an M-step with a floor is still a maximization, and the likelihood still never falls. Leaves S as
+/// it is, bit for bit, where it is above the floor. `floor` has D variances; zeros ask for nothing.
 fn raise(covariance: &mut [f64], floor: &[f64]) {
     let dim = floor.len();
     if floor.iter().any(|f| *f <= 0.0) {
@@ -191,8 +192,8 @@ pub(super) fn restrict(covariance: &mut [f64], shape: Shape, floor: &[f64]) {
     }
 }
 
-/// The lower triangular Cholesky factor L of a covariance, as `L^-1` (row-major), with `ln |L|`; none if it is not positive
-/// definite.
+/// The lower triangular Cholesky factor L of a covariance, as `L^-1` (row-major), with `ln |L|`; none if it is not
+/// positive definite.
 pub(super) fn inverse_factor(covariance: &[f64], dim: usize) -> Option<(Vec<f64>, f64)> {
     let factor = DMatrix::from_row_slice(dim, dim, covariance).cholesky()?;
     let l = factor.l_dirty();

@@ -23,8 +23,8 @@ pub(super) struct Prepared<'p> {
 pub(super) struct Sums {
     /// Sum of `ln p(x)`.
     pub log_likelihood: f64,
-    /// For each component: the sum of responsibilities r, then of r d (D), then of r d d^T (packed lower triangle by rows, or D if
-    /// diagonal), where `d = x - origin`.
+    /// For each component: the sum of responsibilities r, then of r d (D), then of r d d^T (packed lower triangle by
+    /// rows, or D if diagonal), where `d = x - origin`.
     pub of: Vec<f64>,
     /// Numbers of one component in `of`.
     pub stride: usize,

@@ -34,7 +34,8 @@ pub(super) fn examine(table: &Table, options: &Options) -> Result<Data, FitError
 /// Mean and covariance (divided by n) of a table to which a model with `parameters` free numbers can be fitted.
 ///
 /// # Errors
-/// If a column is constant, rows are fewer than parameters, sums overflow, or (where `full`) the covariance is singular.
+/// If a column is constant, rows are fewer than parameters, sums overflow, or (where `full`) the covariance is
+/// singular.
 pub fn check(table: &Table, parameters: usize, full: bool) -> Result<(Vec<f64>, Vec<f64>), FitError> {
     let (rows, dim) = (table.rows(), table.dim());
     for (i, column) in table.columns().iter().enumerate() {
@@ -60,7 +61,8 @@ pub fn check(table: &Table, parameters: usize, full: bool) -> Result<(Vec<f64>, 
     Ok((mean, covariance))
 }
 
-/// The first column whose variance given those before it is nothing but rounding: a pivot of the correlations' Cholesky factor.
+/// The first column whose variance given those before it is nothing but rounding: a pivot of the correlations' Cholesky
+/// factor.
 fn dependent(covariance: &[f64], dim: usize) -> Option<usize> {
     const ROUNDING: f64 = 1e-13;
     let mut l = vec![0.0; dim * dim];
@@ -94,8 +96,8 @@ pub(super) fn parameters(table: &Table, options: &Options, data: &Data, restart:
 /// Rows of a task.
 const ROWS: usize = 1 << 14;
 
-/// k-means++: rows as centres, each drawn with a probability proportional to its squared distance to the nearest centre so far,
-/// in units of each column's sigma.
+/// k-means++: rows as centres, each drawn with a probability proportional to its squared distance to the nearest centre
+/// so far, in units of each column's sigma.
 fn plus_plus(table: &Table, options: &Options, data: &Data, restart: u64) -> Parameters {
     let (n, dim, k) = (table.rows(), table.dim(), options.k);
     let mut draw = Stream::new(options.seed, "k-means++", restart);
@@ -129,8 +131,8 @@ fn plus_plus(table: &Table, options: &Options, data: &Data, restart: u64) -> Par
     cells(table, options.shape, data, &nearest, k)
 }
 
-/// Means of the cells; equal weights, and for all the covariance within the cells: one small cell gives no small covariance, in
-/// which EM would be caught.
+/// Means of the cells; equal weights, and for all the covariance within the cells: one small cell gives no small
+/// covariance, in which EM would be caught.
 fn cells(table: &Table, shape: Shape, data: &Data, nearest: &[(f64, u32)], k: usize) -> Parameters {
     let dim = table.dim();
     let mut counts = vec![0usize; k];
