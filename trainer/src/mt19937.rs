@@ -56,6 +56,7 @@ mod tests {
     use super::*;
 
     /// The first outputs and the 1000th of `init_genrand(5489)`, which the C++ standard fixes at the 10000th.
+    /// Seen red with one bit of the tempering mask cleared.
     #[test]
     fn the_ten_thousandth_output_is_the_standards() {
         let mut twister = Mt19937::new(5489);

@@ -18,6 +18,7 @@ use nijimi_trainer::tensor::T2;
 use std::path::PathBuf;
 
 /// The same weights in dfdx and in the runtime, through the file.
+/// Seen red with biases left out of the file.
 #[test]
 fn the_runtime_answers_as_the_trained_network() {
     let folder = Folder::new("step6");
@@ -54,6 +55,7 @@ fn shipped(name: &str) -> Vec<u8> {
 }
 
 /// Every weight file of these steps loads, and says what it is.
+/// Seen red with the sine's file under the line's name.
 #[test]
 fn shipped_files_are_what_their_names_say() {
     for name in ["rosenbrock.gguf", "regression.gguf", "sine-mlp.gguf"] {
@@ -85,6 +87,7 @@ fn shipped_files_are_what_their_names_say() {
 }
 
 /// Step 6.5: sizes, first labels and counts of MNIST, and its batches of 32. Needs the data.
+/// Seen red with the two splits exchanged.
 #[test]
 fn mnist_is_the_books() {
     let beside = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");

@@ -45,6 +45,7 @@ impl Loader {
 mod tests {
     use super::*;
 
+    /// Seen red with one order for all epochs.
     #[test]
     fn an_epoch_shows_every_row_once_in_an_order_of_its_own() {
         let mut loader = Loader::new(23, 5, 7);

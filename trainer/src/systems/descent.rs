@@ -225,6 +225,7 @@ mod tests {
         assert_eq!(y.backward().get(&x).array(), 30.0);
     }
 
+    /// Seen red with the first gradient counted once.
     #[test]
     fn the_books_path() {
         let device = Cpu::default();
@@ -241,6 +242,7 @@ mod tests {
         near(points[10_000], exact, 1e-5);
     }
 
+    /// Seen red with the first gradient counted twice.
     #[test]
     fn the_clean_path() {
         let points = descend(&Cpu::default(), [0.0, 2.0], 1e-3, 10_000, Way::Clean);

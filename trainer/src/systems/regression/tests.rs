@@ -30,6 +30,7 @@ fn printed(f: &Fitted, every: usize) -> Vec<f64> {
     f.losses.iter().step_by(every).chain(f.losses.last()).copied().collect()
 }
 
+/// Seen red with the noise drawn before the inputs.
 #[test]
 fn the_books_rows_are_torchs_bit_for_bit() {
     let r = reference();
@@ -55,6 +56,7 @@ fn the_books_rows_are_torchs_bit_for_bit() {
     }
 }
 
+/// Seen red with the noise drawn before the inputs.
 #[test]
 fn linear_regression_prints_the_books_losses() {
     let r = reference();
@@ -79,6 +81,7 @@ fn linear_regression_prints_the_books_losses() {
     near("mse", long.mean_squared_error(&examples), best.mean_squared_error, 1e-8);
 }
 
+/// Seen red with the noise drawn before the inputs.
 #[test]
 fn the_network_prints_the_books_losses() {
     let mut random = Mt19937::new(0);
@@ -148,6 +151,7 @@ fn read(name: &str, bytes: &[u8]) -> crate::error::Result<Examples> {
     examples
 }
 
+/// Seen red with the first layer's biases not moved.
 #[test]
 fn a_table_is_fitted_in_units_of_its_own() {
     let examples = read("plane", &plane()).expect("a table");
@@ -167,6 +171,7 @@ fn a_table_is_fitted_in_units_of_its_own() {
     assert!(mse < 0.01 * variance, "{mse} {variance}");
 }
 
+/// Seen red with constant columns not looked for.
 #[test]
 fn tables_that_cannot_be_fitted_are_refused_by_name() {
     let refusal = |bytes: &[u8]| match read("bad", bytes) {
