@@ -125,7 +125,7 @@ pub fn report(sweep: &[Strength], labels: &[String], (width, height): (usize, us
     let mut report = Report::new("Classifier guidance (step 10.3)");
     let shown = labels.len().min(10);
     let first = |s: &Strength| s.pictures[..(shown * width * height).min(s.pictures.len())].to_vec();
-    let grid = Pictures::new(width, height, 1, sweep.iter().flat_map(first).collect()).columns(shown);
+    let grid = Pictures::new(width, height, 1, sweep.iter().flat_map(first).collect()).columns(shown).zoom(2);
     let rows = sweep.iter().map(|s| format!("gamma {}", s.gamma));
     let grid = grid.row_labels(rows).column_labels(labels[..shown].to_vec());
     let caption = "An unconditional diffusion model, led by a classifier of noised pictures: a row for each strength, a column \
