@@ -1,17 +1,18 @@
 //! Where a model is loaded: on the CPU, or on a GPU.
 
+use crate::artist::ms;
 use crate::cli::Place;
 use crate::fault::Fault;
+use crate::progress::tell;
 use nijimi_runtime::Error;
-use nijimi_runtime::gguf::File;
+use nijimi_runtime::cpu::Isa;
 use nijimi_runtime::gpu::{self, Choice, Gpu, GpuError, GpuOptions};
-use nijimi_runtime::model::Pipeline;
 use std::time::{Duration, Instant};
 
 /// A model and the machine that it lies on.
-pub struct Loaded {
+pub struct Loaded<T> {
     /// The model.
-    pub pipeline: Pipeline,
+    pub model: T,
     /// `None` on the CPU.
     pub gpu: Option<Gpu>,
     /// What opening the GPU took.
@@ -26,14 +27,20 @@ pub fn open(choice: Choice, tune: bool) -> Result<Gpu, GpuError> {
     Gpu::open(&GpuOptions { choice, cache, tune, ..GpuOptions::default() })
 }
 
-/// Loads a model where it is asked for. With `tune`, a session measures which tiles suit its products.
-pub fn load(place: Place, tune: bool, file: &File<'_>, wrong: impl Fn(Error) -> Fault) -> Result<Loaded, Fault> {
+/// Loads a model where it is asked for; `model` does it, on a device or (none) on the CPU. With `tune`, a session
+/// measures which tiles suit its products.
+pub fn load<T>(
+    place: Place,
+    tune: bool,
+    mut model: impl FnMut(Option<&Gpu>) -> Result<T, Error>,
+    wrong: impl Fn(Error) -> Fault,
+) -> Result<Loaded<T>, Fault> {
     let started = Instant::now();
     let mut opened = Duration::ZERO;
     let mut on = |choice| {
         let gpu = open(choice, tune)?;
         opened = started.elapsed();
-        Pipeline::load_on(&gpu, file).map(|pipeline| (pipeline, gpu))
+        model(Some(&gpu)).map(|model| (model, gpu))
     };
     let instead = match place {
         Place::Cpu => None,
@@ -42,13 +49,28 @@ pub fn load(place: Place, tune: bool, file: &File<'_>, wrong: impl Fn(Error) -> 
         Place::Auto | Place::Gpu(_) => {
             let choice = if let Place::Gpu(choice) = place { choice } else { Choice::Hardware };
             match on(choice) {
-                Ok((pipeline, gpu)) => return Ok(Loaded { pipeline, gpu: Some(gpu), opened, instead: None }),
+                Ok((model, gpu)) => return Ok(Loaded { model, gpu: Some(gpu), opened, instead: None }),
                 Err(Error::Gpu(e)) if place == Place::Auto => Some(e.to_string()),
                 Err(Error::Gpu(e)) => return Err(e.into()),
                 Err(e) => return Err(wrong(e)),
             }
         }
     };
-    let pipeline = Pipeline::load(file).map_err(wrong)?;
-    Ok(Loaded { pipeline, gpu: None, opened: Duration::ZERO, instead })
+    Ok(Loaded { model: model(None).map_err(wrong)?, gpu: None, opened: Duration::ZERO, instead })
+}
+
+impl<T> Loaded<T> {
+    /// The lines of `-v` that tell of the machine.
+    pub fn describe(&self, threads: usize) {
+        if let Some(gpu) = &self.gpu {
+            tell(&[format!("GPU: {}, opened in {}", gpu.name(), ms(self.opened))]);
+            return;
+        }
+        if let Some(reason) = &self.instead {
+            tell(&[format!("no GPU is used: {reason}")]);
+        }
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = if threads == 0 { cores() } else { threads };
+        tell(&[format!("CPU: {}, threads: {threads}", Isa::detect())]);
+    }
 }

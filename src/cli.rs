@@ -8,14 +8,15 @@ use std::io::{Write, stdout};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// Draws pictures from a small diffusion model, on a GPU or the CPU.
+/// Draws from a model: pictures as PNG, on a GPU or the CPU, or numbers as CSV.
 #[derive(FromArgs, Debug, PartialEq)]
 #[argh(
     help_triggers("-h", "--help"),
     example = "{command_name} 7 -o seven.png",
     example = "{command_name} \"0 1 2 3 4 5 6 7 8 9\" -b 4 -s 1 -o grid.png",
     example = "{command_name} \"3 5\" -b 100 -o digit-%03d.png",
-    note = "As the first word, two are commands, not prompts:\n  nijimi devices      lists the GPUs and what they can do\n  nijimi self-test    compares a GPU with the CPU: put what it prints into bug reports",
+    example = "{command_name} -m heights.gguf -b 1000 -o heights.csv",
+    note = "As the first word, four are commands, not prompts:\n  nijimi inspect      tells what a weight file is\n  nijimi density      evaluates a model's log density for rows of numbers\n  nijimi devices      lists the GPUs and what they can do\n  nijimi self-test    compares a GPU with the CPU: put what it prints into bug reports",
     error_code(1, "Internal error."),
     error_code(2, "The command line is wrong."),
     error_code(3, "A file, a folder or the prompt is not what it must be."),
@@ -32,13 +33,15 @@ pub struct Cli {
     #[argh(option, short = 'm', arg_name = "file")]
     pub model: Option<PathBuf>,
     /// PNG file, in a folder that exists (default: output.png). Several pictures make a labelled grid; with a number
-    /// in the name, as in out-%03d.png, each gets its own file, counted from 0
-    #[argh(option, short = 'o', arg_name = "file", default = "String::from(\"output.png\")")]
-    pub output: String,
-    /// pictures for each word of the prompt (default: 1)
+    /// in the name, as in out-%03d.png, each gets its own file, counted from 0. Numbers go to a CSV file, or are
+    /// printed if none is named
+    #[argh(option, short = 'o', arg_name = "file")]
+    pub output: Option<String>,
+    /// pictures for each word of the prompt, or rows of numbers (default: 1)
     #[argh(option, short = 'b', arg_name = "n", default = "1")]
     pub batch: usize,
-    /// seed of the first picture (default: random); the next ones have the next seeds, the same for each word
+    /// seed of the first picture (default: random); the next ones have the next seeds, the same for each word. Rows of
+    /// numbers share it
     #[argh(option, short = 's', arg_name = "n")]
     pub seed: Option<u64>,
     /// number of steps (default: the model's; of the other method, 50 for ddim and all 1000 for ddpm)
@@ -47,6 +50,12 @@ pub struct Cli {
     /// how strictly to follow the prompt: 1 is without guidance (default: the model's)
     #[argh(option, arg_name = "x")]
     pub cfg_scale: Option<f32>,
+    /// classifier of noised pictures that draws towards the prompt, in place of the model's own labels
+    #[argh(option, arg_name = "file")]
+    pub classifier: Option<PathBuf>,
+    /// how strongly it does (default: 1)
+    #[argh(option, arg_name = "x")]
+    pub classifier_scale: Option<f32>,
     /// ddpm or ddim (default: the model's)
     #[argh(option, arg_name = "name")]
     pub sampling_method: Option<String>,
@@ -97,9 +106,44 @@ pub struct SelfTest {
     pub large: bool,
 }
 
+/// Tells what a weight file is: its system, what it draws, its weights and how it was made.
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(help_triggers("-h", "--help"), error_code(3, "The file is not what it must be."))]
+pub struct Inspect {
+    /// weight file (default: the one that is part of the program)
+    #[argh(positional)]
+    pub file: Option<PathBuf>,
+    /// list all metadata
+    #[argh(switch)]
+    pub keys: bool,
+    /// list all tensors
+    #[argh(switch)]
+    pub tensors: bool,
+}
+
+/// Evaluates the log density (natural logarithm) of rows of numbers under a model that has one, and prints the rows
+/// with it as CSV; the sum goes to stderr.
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(help_triggers("-h", "--help"), error_code(3, "A file is not what it must be."))]
+pub struct Density {
+    /// weight file
+    #[argh(option, short = 'm', arg_name = "file")]
+    pub model: PathBuf,
+    /// rows of numbers, separated by commas or white space, with or without a line of names (default: standard input)
+    #[argh(positional)]
+    pub data: Option<PathBuf>,
+    /// CSV file for the result (default: printed)
+    #[argh(option, short = 'o', arg_name = "file")]
+    pub output: Option<PathBuf>,
+}
+
 /// What the program is asked to do.
 #[derive(Debug, PartialEq)]
 pub enum Command {
+    /// Explain a file.
+    Inspect(Inspect),
+    /// Evaluate a density.
+    Density(Density),
     /// Draw.
     Draw(Box<Cli>),
     /// List the devices.
@@ -162,6 +206,22 @@ impl Cli {
         }
     }
 
+    /// That no option is given which is about steps, of a model that has none; `why` says so.
+    pub fn no_sampler(&self, why: &str) -> Result<(), Fault> {
+        let given = [
+            ("--steps", self.steps.is_some()),
+            ("--cfg-scale", self.cfg_scale.is_some()),
+            ("--classifier", self.classifier.is_some()),
+            ("--sampling-method", self.sampling_method.is_some()),
+            ("--eta", self.eta.is_some()),
+            ("--no-clip", self.no_clip),
+        ];
+        match given.into_iter().find(|option| option.1) {
+            Some((option, _)) => Err(Fault::Usage(format!("{option} is for diffusion models: {why}, so leave it out"))),
+            None => Ok(()),
+        }
+    }
+
     fn check(self) -> Result<Self, Fault> {
         let problem = if self.positional.is_some() && self.prompt.is_some() {
             "the prompt was given twice: once is enough, with or without -p"
@@ -179,6 +239,12 @@ impl Cli {
             "--scale must be 1 to 64"
         } else if self.cfg_scale.is_some_and(|scale| !scale.is_finite()) {
             "--cfg-scale must be a finite number, 1 for none"
+        } else if self.classifier_scale.is_some_and(|scale| !scale.is_finite()) {
+            "--classifier-scale must be a finite number, 0 for none"
+        } else if self.classifier_scale.is_some() && self.classifier.is_none() {
+            "--classifier-scale needs a --classifier"
+        } else if self.classifier.is_some() && self.cfg_scale.is_some() {
+            "--classifier takes the place of --cfg-scale: give one of them"
         } else {
             return Ok(self);
         };
@@ -194,6 +260,8 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, Fault> {
     match args.split_first() {
         Some((&"devices", rest)) => read::<Devices>("nijimi devices", rest).map(|Devices {}| Command::Devices),
         Some((&"self-test", rest)) => read("nijimi self-test", rest).map(Command::SelfTest),
+        Some((&"inspect", rest)) => read("nijimi inspect", rest).map(Command::Inspect),
+        Some((&"density", rest)) => read("nijimi density", rest).map(Command::Density),
         _ => match read::<Cli>("nijimi", &args)? {
             cli if cli.version => print(concat!("nijimi ", env!("CARGO_PKG_VERSION"))),
             cli => cli.check().map(Box::new).map(Command::Draw),
@@ -262,7 +330,8 @@ mod tests {
         assert_eq!(command(&["self-test"]), Ok(Command::SelfTest(SelfTest { device: None, large: false })));
         let first = SelfTest { device: Some(1), large: true };
         assert_eq!(command(&["self-test", "--device", "1", "--large"]), Ok(Command::SelfTest(first)));
-        for prompt in ["devices", "self-test"] {
+        assert_eq!(command(&["inspect"]), Ok(Command::Inspect(Inspect { file: None, keys: false, tensors: false })));
+        for prompt in ["devices", "self-test", "inspect", "density"] {
             assert_eq!(read(&["-p", prompt]).prompt(), prompt);
             assert_eq!(read(&["--", prompt]).prompt(), prompt);
             assert_eq!(read(&["-v", prompt]).prompt(), prompt);
@@ -297,5 +366,8 @@ mod tests {
             assert!(refused(&args).contains(args[0]), "{args:?}");
         }
         assert!(refused(&["--cfg-scale", "nan"]).contains("finite"));
+        assert!(refused(&["--classifier", "c.gguf", "--classifier-scale", "inf"]).contains("finite"));
+        assert!(refused(&["--classifier-scale", "2"]).contains("needs a --classifier"));
+        assert!(refused(&["--classifier", "c.gguf", "--cfg-scale", "2"]).contains("one of them"));
     }
 }

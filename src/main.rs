@@ -1,27 +1,35 @@
-//! `nijimi`: draws pictures from one weight file.
+//! `nijimi`: draws from one weight file: pictures, or numbers.
 //!
 //! ```sh
 //! nijimi 7 -o seven.png
 //! nijimi "0 1 2 3 4 5 6 7 8 9" -b 4 -s 1 -o grid.png
 //! ```
 //!
-//! What touches the runtime is in [`draw`], [`backend`], [`devices`] and [`self_test`]; the other modules know words,
-//! pixels and files.
+//! What touches the runtime's models is in [`diffusion`], [`latent`], [`numbers`], [`density`], [`inspect`], [`backend`],
+//! [`devices`] and [`self_test`]; the
+//! other modules know words, pixels and files.
 
+mod artist;
 mod backend;
 mod canvas;
 mod cli;
 mod default_model;
+mod density;
 mod devices;
-mod draw;
+mod diffusion;
 mod fault;
 mod grid;
+mod inspect;
+mod latent;
+mod numbers;
 mod parameters;
 mod picture;
 mod progress;
 mod prompt;
 mod run;
 mod self_test;
+mod source;
+mod table;
 mod target;
 
 use cli::Command;
@@ -30,7 +38,9 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let asked = cli::parse(std::env::args_os().skip(1));
     let done = asked.and_then(|command| match command {
-        Command::Draw(cli) => run::run(*cli),
+        Command::Draw(cli) => run::run(&cli),
+        Command::Inspect(options) => inspect::run(&options),
+        Command::Density(options) => density::run(&options),
         Command::Devices => devices::list(),
         Command::SelfTest(options) => self_test::run(&options),
     });

@@ -4,11 +4,8 @@
 #[derive(Debug, Clone, PartialEq)]
 pub struct Parameters {
     pub prompt: String,
-    pub steps: usize,
-    pub sampler: String,
-    /// Noise in each step of DDIM.
-    pub eta: f64,
-    pub guidance_scale: f32,
+    /// Where the way to the picture has steps.
+    pub sampling: Option<Sampling>,
     /// Of the first picture.
     pub seed: u64,
     /// Pictures for each word.
@@ -18,15 +15,32 @@ pub struct Parameters {
     pub model: String,
 }
 
+/// How a picture came out of noise.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sampling {
+    pub steps: usize,
+    pub sampler: String,
+    /// Noise in each step of DDIM.
+    pub eta: f64,
+    pub guidance_scale: f32,
+    /// Name and strength of a classifier that guided it.
+    pub classifier: Option<(String, f32)>,
+}
+
 impl Parameters {
     /// As AUTOMATIC1111's web UI writes them into the PNG chunk `parameters`: the prompt, then a line of pairs.
     pub fn text(&self) -> String {
-        let Self { prompt, steps, sampler, eta, guidance_scale, seed, batch, width, height, model } = self;
+        let Self { prompt, sampling, seed, batch, width, height, model } = self;
         let mut text = if prompt.is_empty() { String::new() } else { format!("{prompt}\n") };
-        text += &format!("Steps: {steps}, Sampler: {sampler}, CFG scale: {guidance_scale}, Seed: {seed}, ");
-        text += &format!("Size: {width}x{height}, Model: {}, ", quoted(model));
-        if *eta != 0.0 {
+        if let Some(Sampling { steps, sampler, guidance_scale, .. }) = sampling {
+            text += &format!("Steps: {steps}, Sampler: {sampler}, CFG scale: {guidance_scale}, ");
+        }
+        text += &format!("Seed: {seed}, Size: {width}x{height}, Model: {}, ", quoted(model));
+        if let Some(Sampling { eta, .. }) = sampling.as_ref().filter(|s| s.eta != 0.0) {
             text += &format!("Eta: {eta}, ");
+        }
+        if let Some((name, scale)) = sampling.as_ref().and_then(|s| s.classifier.as_ref()) {
+            text += &format!("Classifier: {}, Classifier scale: {scale}, ", quoted(name));
         }
         if *batch > 1 {
             text += &format!("Batch size: {batch}, ");
@@ -48,10 +62,13 @@ mod tests {
     fn the_text_that_browsers_read() {
         let mut parameters = Parameters {
             prompt: "7".into(),
-            steps: 50,
-            sampler: "DDIM".into(),
-            eta: 0.0,
-            guidance_scale: 3.0,
+            sampling: Some(Sampling {
+                steps: 50,
+                sampler: "DDIM".into(),
+                eta: 0.0,
+                guidance_scale: 3.0,
+                classifier: None,
+            }),
             seed: 5,
             batch: 1,
             width: 28,
@@ -61,8 +78,14 @@ mod tests {
         let version = concat!("Version: nijimi ", env!("CARGO_PKG_VERSION"));
         let pairs = "Steps: 50, Sampler: DDIM, CFG scale: 3, Seed: 5, Size: 28x28, Model: digits, ";
         assert_eq!(parameters.text(), format!("7\n{pairs}{version}"));
-        parameters = Parameters { prompt: String::new(), eta: 0.5, batch: 4, model: "a, b".into(), ..parameters };
+        let sampling = parameters.sampling.as_mut().unwrap();
+        (sampling.eta, sampling.classifier) = (0.5, Some(("c".into(), 2.0)));
+        parameters = Parameters { prompt: String::new(), batch: 4, model: "a, b".into(), ..parameters };
         let pairs = "Steps: 50, Sampler: DDIM, CFG scale: 3, Seed: 5, Size: 28x28, Model: \"a, b\", Eta: 0.5, ";
-        assert_eq!(parameters.text(), format!("{pairs}Batch size: 4, {version}"));
+        let classifier = "Classifier: c, Classifier scale: 2, ";
+        assert_eq!(parameters.text(), format!("{pairs}{classifier}Batch size: 4, {version}"));
+        parameters.sampling = None;
+        let pairs = "Seed: 5, Size: 28x28, Model: \"a, b\", Batch size: 4, ";
+        assert_eq!(parameters.text(), format!("{pairs}{version}"));
     }
 }

@@ -1,32 +1,59 @@
 //! One call of the program, from its arguments to its files.
 
+use crate::artist::{Artist, Drawing};
 use crate::canvas::Canvas;
 use crate::cli::Cli;
-use crate::draw::{Drawing, Model};
+use crate::diffusion::Diffusion;
 use crate::fault::Fault;
-use crate::grid::Grid;
+use crate::grid::{Grid, Size};
+use crate::latent::Latent;
+use crate::numbers;
 use crate::picture::png;
 use crate::progress::tell;
+use crate::source::Source;
 use crate::target::Target;
 use nijimi_runtime::gguf::write_atomic;
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::Instant;
+
+/// Where pictures go if nothing is said.
+const OUTPUT: &str = "output.png";
 
 /// Draws what the command line asks for.
-pub fn run(cli: Cli) -> Result<(), Fault> {
-    let target = Target::parse(&cli.output)?;
+pub fn run(cli: &Cli) -> Result<(), Fault> {
+    let started = Instant::now();
+    let source = Source::open(cli.model.as_deref())?;
+    // A file without the key is refused by what loads it, which says what is wrong.
+    match source.file()?.str("nijimi.system").unwrap_or_default() {
+        "vae" => pictures(cli, || Latent::vae(&source, cli, started)),
+        "hvae" => pictures(cli, || Latent::hvae(&source, cli, started)),
+        "classifier" => Err(Fault::Input(format!(
+            "{} is a classifier, which draws nothing by itself: give it to a diffusion model with --classifier",
+            source.name
+        ))),
+        "normal" | "mvn" | "mixture" | "descent" | "regression" | "mlp" => {
+            numbers::run(&source, cli, cli.seed.unwrap_or_else(random_seed))
+        }
+        _ => pictures(cli, || Diffusion::load(&source, cli, started)),
+    }
+}
+
+/// Draws pictures with the model that `load` gives.
+fn pictures<A: Artist>(cli: &Cli, load: impl FnOnce() -> Result<A, Fault>) -> Result<(), Fault> {
+    let target = Target::parse(cli.output.as_deref().unwrap_or(OUTPUT))?;
     target.check()?;
-    let model = Model::load(&cli)?;
-    let drawing = model.drawing(&cli, cli.seed.unwrap_or_else(random_seed))?;
-    let mut sheet = Sheet::new(&target, &drawing, &model, &cli)?;
+    let model = load()?;
+    let drawing = model.drawing(cli, cli.seed.unwrap_or_else(random_seed))?;
+    let mut sheet = Sheet::new(&target, &drawing, model.size(), cli)?;
     if cli.verbose {
-        model.describe(&cli);
+        model.describe(cli);
     }
     // Before the work: a picture that was never finished can still be drawn again.
     match drawing.parameters.batch {
         1 => tell(&[format!("seed {}", drawing.seed(0))]),
         batch => tell(&[format!("seeds {} to {}", drawing.seed(0), drawing.seed(batch - 1))]),
     }
-    model.draw(&drawing, &cli, |index, picture| sheet.place(index, picture))?;
+    model.draw(&drawing, cli, &mut |index, picture| sheet.place(index, picture))?;
     sheet.finish()
 }
 
@@ -53,8 +80,8 @@ enum Kind {
 }
 
 impl<'a> Sheet<'a> {
-    fn new(target: &'a Target, drawing: &'a Drawing, model: &Model, cli: &Cli) -> Result<Self, Fault> {
-        let size @ (width, height, channels) = model.size();
+    fn new(target: &'a Target, drawing: &'a Drawing, size: Size, cli: &Cli) -> Result<Self, Fault> {
+        let (width, height, channels) = size;
         let each = matches!(target, Target::Numbered(..)) || drawing.pictures() == 1;
         let kind = if each {
             let scale = cli.scale.unwrap_or(1);

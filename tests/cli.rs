@@ -3,6 +3,8 @@
 mod common;
 #[path = "cli/gpu.rs"]
 mod gpu;
+#[path = "cli/numbers.rs"]
+mod numbers;
 
 use common::{Folder, SIDE};
 use png::ColorType;

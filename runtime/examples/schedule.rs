@@ -1,31 +1,56 @@
-//! Steps 8 and 9 of the book: what diffusion does to a number, level by level, and what undoes it.
+//! Diffusion's theory in numbers (steps 8 and 9): how a schedule takes the data away, what the ELBO weighs its levels
+//! with, and the ELBO of one number under the best possible network.
 //!
-//! `cargo run --example schedule`
+//! `cargo run --release -p nijimi-runtime --example schedule [linear|scaled_linear|cosine]`
 
-use nijimi_runtime::diffusion::Target;
+use nijimi_runtime::diffusion::{DiffusionError, Elbo, Level, Target, prior_kl};
+use nijimi_runtime::dist::{Mixture, MultivariateNormal, Normal};
 use nijimi_runtime::rng::Stream;
 use nijimi_runtime::schedule::Schedule;
+use nijimi_runtime::score::Diffused;
+use std::error::Error;
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let schedule = Schedule::linear(1e-4, 0.02, 1000)?;
-    println!("   t       beta  alpha_bar        SNR  posterior std  ELBO weight of epsilon");
-    for t in [1, 2, 10, 100, 300, 500, 900, 1000] {
-        let (beta, alpha_bar, snr) = (schedule.beta(t), schedule.alpha_bar(t), schedule.snr(t));
-        let (std, weight) = (schedule.posterior_std(t), schedule.elbo_weight(t, Target::Epsilon));
-        println!("{t:4} {beta:10.3e} {alpha_bar:10.6} {snr:10.3e} {std:14.6} {weight:23.6}");
+fn main() -> Result<(), Box<dyn Error>> {
+    let name = std::env::args().nth(1).unwrap_or_else(|| "linear".into());
+    let schedule = match name.as_str() {
+        "linear" => Schedule::linear(1e-4, 0.02, 1000)?,
+        "scaled_linear" => Schedule::scaled_linear(0.00085, 0.012, 1000)?,
+        "cosine" => Schedule::cosine(1000)?,
+        _ => return Err(format!("no schedule {name}: give linear, scaled_linear or cosine").into()),
+    };
+
+    println!("{:>5} {:>12} {:>12} {:>12} {:>12} {:>12}", "t", "beta", "alpha_bar", "SNR", "w(epsilon)", "w(x_0)");
+    for t in [1, 2, 10, 50, 100, 200, 300, 400, 500, 600, 700, 800, 900, 1000] {
+        let level = Level::new(&schedule, t)?;
+        // At t = 1 the term is a reconstruction, and has no weight.
+        let weight = |target| level.elbo_weight(target).map(|w| w.map_or("-".into(), |w| format!("{w:.4e}")));
+        println!(
+            "{t:>5} {:>12.4e} {:>12.4e} {:>12.4e} {:>12} {:>12}",
+            schedule.beta(t),
+            level.alpha_bar(),
+            schedule.snr(t),
+            weight(Target::Epsilon)?,
+            weight(Target::Sample)?
+        );
     }
+    println!("KL of the last level to noise, for x_0 = 1: {:.4e} nats", prior_kl(&schedule, &[1.0]));
 
-    // There, in one jump, and back by the true x_0: the posterior of each step, as a perfect network would have it.
-    let (x_0, mut stream) = (0.7, Stream::new(1, "schedule", 0));
-    let mut x = schedule.kernel(0, 1000).mean_plus(x_0, stream.normal_f64());
-    println!("\nx_0 = {x_0} becomes x_1000 = {x:.4}; back by its posteriors:");
-    for t in (1..=1000).rev() {
-        let posterior = schedule.posterior(t);
-        x = posterior.mean(x, x_0) + posterior.variance.sqrt() * stream.normal_f64();
-        if t % 200 == 1 {
-            println!("x_{:<4} = {x:.4}", t - 1);
+    // Data N(0.5, 0.36), whose best prediction is known.
+    let data = Mixture::new(vec![1.0], vec![MultivariateNormal::new(vec![0.5], vec![0.36])?])?;
+    let levels = Diffused::levels(&data, &schedule)?;
+    let elbo = Elbo::new(&schedule, Target::Epsilon, schedule.beta(1))?;
+    let mut stream = Stream::new(7, "elbo", 0);
+    for x_0 in [-0.7, 0.5, 1.4] {
+        let mut sum = 0.0;
+        for _ in 0..100 {
+            let estimate = elbo.estimate(&[x_0], &mut stream, |level, x_t, out| {
+                levels[level.t()].expected_epsilon(x_t, out);
+                Ok::<(), DiffusionError>(())
+            })?;
+            sum += estimate.elbo();
         }
+        let log_pdf = Normal::new(0.5, 0.6)?.log_pdf(x_0);
+        println!("x_0 = {x_0:>4}: ELBO {:.4}, log p(x_0) {log_pdf:.4} nats", sum / 100.0);
     }
-    println!("what no training can change: KL(q(x_1000 | x_0) || N(0, 1)) = {:.3e} nats", schedule.prior_kl(&[x_0])?);
     Ok(())
 }

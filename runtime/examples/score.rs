@@ -1,57 +1,78 @@
-//! Step 10.2 of the book: samples from a score alone, by annealed Langevin dynamics and by the probability flow.
+//! Sampling by a score alone (step 10.2): a mixture of two normals in the plane, by Langevin dynamics with and without
+//! annealing and by the probability flow, each drawn as a density of letters.
 //!
-//! `cargo run --example score`: draws both as points in the plane, beside the mixture that they should be.
+//! `cargo run --release -p nijimi-runtime --example score [SEED]`
 
+use nijimi_runtime::diffusion::Level;
 use nijimi_runtime::dist::{Mixture, MultivariateNormal};
 use nijimi_runtime::rng::Stream;
-use nijimi_runtime::schedule::Schedule;
-use nijimi_runtime::score::{Noised, Solver, annealed_langevin, probability_flow};
+use nijimi_runtime::schedule::{Schedule, Spacing};
+use nijimi_runtime::score::{Diffused, Flow, Langevin, ScoreError, Solver, annealed};
+use std::error::Error;
 
-const POINTS: u64 = 1000;
+const ROWS: usize = 4000;
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let blob = |x, y, slant| MultivariateNormal::new(vec![x, y], vec![0.1, slant, slant, 0.1]);
-    let data =
-        Mixture::new(vec![0.5, 0.3, 0.2], vec![blob(-1.2, 0.3, 0.07)?, blob(1.0, 1.0, 0.0)?, blob(0.8, -1.0, -0.06)?])?;
+fn main() -> Result<(), Box<dyn Error>> {
+    let seed = std::env::args().nth(1).map_or(Ok(7), |seed| seed.parse())?;
+    let left = MultivariateNormal::new(vec![-1.5, -0.5], vec![0.1, 0.05, 0.05, 0.1])?;
+    let right = MultivariateNormal::new(vec![1.5, 0.5], vec![0.15, -0.08, -0.08, 0.1])?;
+    let data = Mixture::new(vec![0.25, 0.75], vec![left, right])?;
+
+    let mut stream = Stream::new(seed, "exact", 0);
+    let mut x = vec![0.0; 2 * ROWS];
+    for row in x.chunks_exact_mut(2) {
+        data.sample(&mut stream, row);
+    }
+    show("drawn from the mixture itself", &x);
+
     let schedule = Schedule::linear(1e-4, 0.02, 1000)?;
-    // In place of a trained network: the exact score at every level.
-    let levels = Noised::levels(&data, &schedule)?;
-    let mut pictures = [const { Vec::new() }; 3];
-    for i in 0..POINTS {
-        let mut stream = Stream::new(1, "noise", i);
-        let noise = [stream.normal_f64(), stream.normal_f64()];
+    let diffused = Diffused::levels(&data, &schedule)?;
+    let score = |level: &Level, x: &[f64], out: &mut [f64]| {
+        diffused[level.t()].score(x, out);
+        Ok::<(), ScoreError>(())
+    };
 
-        let mut x = [0.0; 2];
-        data.sample(&mut stream, &mut x);
-        pictures[0].push(x);
-
-        x = noise;
-        annealed_langevin(&schedule, 100, 0.2, 10, &mut stream, &mut x, |t, x, out| levels[t].score(x, out))?;
-        pictures[1].push(x);
-
-        x = noise;
-        probability_flow(&schedule, 50, Solver::Heun, &mut x, |t, x, out| levels[t].score(x, out))?;
-        pictures[2].push(x);
+    let mut langevin = Langevin::new(seed, ROWS, 2);
+    langevin.start(&mut x)?;
+    let clean = Level::new(&schedule, 1)?;
+    for _ in 0..800 {
+        langevin.step(0.01, &mut x, |x, out| score(&clean, x, out))?;
     }
-    for (name, points) in ["the mixture", "annealed Langevin", "probability flow"].iter().zip(&pictures) {
-        let mean = [0, 1].map(|i| points.iter().map(|x| x[i]).sum::<f64>() / POINTS as f64);
-        println!("{name}: mean ({:.3}, {:.3})", mean[0], mean[1]);
-        draw(points);
+    show("Langevin in the data's density: the shares are those of the start", &x);
+
+    let timesteps = Spacing::Trailing.timesteps(schedule.steps(), 20, 0)?;
+    let levels = timesteps.iter().map(|t| Level::new(&schedule, t + 1)).collect::<Result<Vec<_>, _>>()?;
+    langevin.start(&mut x)?;
+    annealed(&mut langevin, &levels, 40, 0.3, &mut x, score)?;
+    // The last levels' steps are too small to undo the noise of those before.
+    for _ in 0..20 {
+        langevin.step(0.01, &mut x, |x, out| score(&clean, x, out))?;
     }
+    show("annealed Langevin, 20 levels of 40 steps, and 20 in the data's density", &x);
+
+    let flow = Flow::spaced(&schedule, Spacing::Trailing, 50, Solver::Heun)?;
+    langevin.start(&mut x)?;
+    let mut scratch = flow.scratch(x.len());
+    for step in flow.steps() {
+        step.advance(&mut x, &mut scratch, score)?;
+    }
+    show("probability flow, 50 steps of Heun", &x);
     Ok(())
 }
 
-/// How many points fall into each cell, as darkness.
-fn draw(points: &[[f64; 2]]) {
-    const SIZE: [usize; 2] = [48, 20];
-    let mut counts = [[0usize; SIZE[0]]; SIZE[1]];
-    for [x, y] in points {
-        let cell = |v: f64, size: usize| ((v + 2.5) / 5.0 * size as f64) as usize;
-        if let Some(count) = counts.get_mut(cell(-y, SIZE[1])).and_then(|row| row.get_mut(cell(*x, SIZE[0]))) {
-            *count += 1;
+/// Share in the left component's half, and a picture of [-3, 3] by [-2, 2].
+fn show(what: &str, x: &[f64]) {
+    let (width, height) = (60, 16);
+    let mut counts = vec![0; width * height];
+    for row in x.chunks_exact(2) {
+        let (column, line) = ((row[0] + 3.0) / 6.0 * width as f64, (2.0 - row[1]) / 4.0 * height as f64);
+        if (0.0..width as f64).contains(&column) && (0.0..height as f64).contains(&line) {
+            counts[line as usize * width + column as usize] += 1;
         }
     }
-    for row in counts {
-        println!("{}", row.map(|n| [" ", ".", ":", "o", "O", "@"][n.div_ceil(2).min(5)]).concat());
-    }
+    let below = x.chunks_exact(2).filter(|row| row[0] < 0.0).count() as f64 / (x.len() / 2) as f64;
+    println!("{what}: {:.1} % on the left (25 %)", 100.0 * below);
+    let letter =
+        |count: &usize| [' ', '.', ':', '+', '*', '#', '@'][(usize::BITS - count.leading_zeros()).min(6) as usize];
+    counts.chunks(width).for_each(|line| println!("  {}", line.iter().map(letter).collect::<String>().trim_end()));
 }

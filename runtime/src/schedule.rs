@@ -41,12 +41,6 @@ pub enum ScheduleError {
         /// Levels the model was trained with.
         levels: usize,
     },
-    /// A level without any signal, where epsilon says nothing of the picture.
-    #[error("level {level} is pure noise (alpha_bar 0): predict v or x0 there, or leave the level out")]
-    NoSignal {
-        /// The 1-based level.
-        level: usize,
-    },
     /// A zero-terminal-SNR rescale of a schedule of one level, or whose ends coincide.
     #[error("a schedule of {levels} level(s) cannot be rescaled to zero terminal SNR: it needs 2 or more")]
     Rescale {

@@ -6,7 +6,7 @@ use crate::rng::Stream;
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// p(x) = sum over k of `weights[k] N(x; means[k], covariances[k])`: K components in `dim()` dimensions.
+/// `p(x) = sum over k of weights[k] N(x; means[k], covariances[k])`: K components in `dim()` dimensions.
 ///
 /// ```
 /// use nijimi_runtime::dist::{Mixture, MultivariateNormal};
@@ -83,7 +83,7 @@ impl Mixture {
         rows.chunks_exact(self.dim()).zip(out).for_each(|(row, out)| *out = self.log_pdf(row));
     }
 
-    /// log p(x, k) = `log weights[k] + log N(x; k)` into `out` (K).
+    /// `log p(x, k) = log weights[k] + log N(x; k)` into `out` (K).
     ///
     /// # Panics
     /// Where `x` is not of `dim()` numbers, or `out` not of K.

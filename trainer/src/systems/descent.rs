@@ -28,7 +28,7 @@ pub struct DescentArgs {
     iterations: u64,
     /// learning rate (default 1e-3)
     #[argh(option, default = "1e-3")]
-    lr: f32,
+    lr: f64,
     /// where to begin (default 0,2)
     #[argh(option, default = "String::from(\"0,2\")")]
     start: String,
@@ -106,7 +106,7 @@ pub fn run(a: &DescentArgs) -> Result<Ended> {
     }
     let begun = Instant::now();
     let device = Cpu::default();
-    let points = descend(&device, start, a.lr, a.iterations, a.way);
+    let points = descend(&device, start, a.lr as f32, a.iterations, a.way);
     if let Some(step) = points.iter().position(|p| !p.iter().all(|v| v.is_finite())) {
         let what = format!("--lr {}: the point is not finite after step {step}: take a smaller one", a.lr);
         return Err(Error::Usage(what));
@@ -123,7 +123,7 @@ pub fn run(a: &DescentArgs) -> Result<Ended> {
         command: launch::command_line(),
         ..Record::default()
     };
-    write_atomic(&a.out, &numbers::descent(&a.name, "rosenbrock", f64::from(a.lr), &rows, &record)?)?;
+    write_atomic(&a.out, &numbers::descent(&a.name, "rosenbrock", a.lr, &rows, &record)?)?;
     report(&device, a, start, &points, &rows)?.write(&launch::report_folder(a.report.as_ref(), &a.out))?;
     Ok(Ended::Finished)
 }
@@ -153,7 +153,7 @@ fn report<D: Kit>(
 ) -> Result<Report> {
     let mut report = Report::new("Gradient descent on Rosenbrock's function (step 6.1)");
     let other = if a.way == Way::Clean { Way::Book } else { Way::Clean };
-    let compared = descend(device, start, a.lr, a.iterations, other);
+    let compared = descend(device, start, a.lr as f32, a.iterations, other);
     let wide = |p: &[[f32; 2]]| p.iter().map(|p| (f64::from(p[0]), f64::from(p[1]))).collect::<Vec<_>>();
     let height = |x0: f64, x1: f64| 100.0 * (x1 - x0 * x0).powi(2) + (x0 - 1.0).powi(2);
     // The valley is flat and its walls are steep: contours of the logarithm.

@@ -1,0 +1,134 @@
+//! What every model of pictures does, whatever its network.
+
+use crate::cli::Cli;
+use crate::fault::Fault;
+use crate::grid::Size;
+use crate::parameters::Parameters;
+use crate::progress::tell;
+use nijimi_runtime::Error;
+use nijimi_runtime::gguf;
+use nijimi_runtime::model::RequestError;
+use nijimi_runtime::plan::PlanError;
+use nijimi_runtime::sampler::Sampler;
+use std::ops::Range;
+use std::time::Duration;
+
+/// Pictures drawn at a time: more would need more memory and be no faster.
+const WORKING_SET: usize = 32;
+
+/// Takes a picture with its number: `(h, w, c)` bytes.
+pub type Done<'a> = &'a mut dyn FnMut(usize, &[u8]) -> Result<(), Fault>;
+
+/// A model, ready to draw.
+pub trait Artist {
+    /// Width, height and channels of its pictures.
+    fn size(&self) -> Size;
+
+    /// Works out what the command line asks of this model.
+    fn drawing(&self, cli: &Cli, seed: u64) -> Result<Drawing, Fault>;
+
+    /// Draws, and hands each picture to `done` with its number, counted word by word. Memory does not depend on the
+    /// number of pictures.
+    fn draw(&self, drawing: &Drawing, cli: &Cli, done: Done<'_>) -> Result<(), Fault>;
+
+    /// Writes what `-v` shows before anything is drawn.
+    fn describe(&self, cli: &Cli);
+}
+
+/// What to draw, and how.
+pub struct Drawing {
+    /// One a word; a single `None` for whatever comes.
+    pub labels: Vec<Option<u32>>,
+    /// Their names; none for whatever comes.
+    pub words: Vec<String>,
+    /// The way from noise to picture, where it has steps.
+    pub sampler: Option<Sampler>,
+    /// The first picture's.
+    pub parameters: Parameters,
+}
+
+impl Drawing {
+    /// How many, of all words.
+    pub fn pictures(&self) -> usize {
+        self.labels.len() * self.parameters.batch
+    }
+
+    /// The seed of picture `index`: each word has the same seeds, so that a column of a grid can be compared.
+    pub fn seed(&self, index: usize) -> u64 {
+        self.parameters.seed.wrapping_add((index % self.parameters.batch) as u64)
+    }
+
+    /// Picture `index` alone.
+    pub fn alone(&self, index: usize) -> Parameters {
+        let prompt = self.words.get(index / self.parameters.batch).cloned().unwrap_or_default();
+        Parameters { prompt, seed: self.seed(index), batch: 1, ..self.parameters.clone() }
+    }
+
+    /// How many pictures a session makes at a time: rounds of equal size, since its time is that of its full batch.
+    pub fn round(&self) -> usize {
+        self.pictures().div_ceil(self.rounds())
+    }
+
+    /// How often it does so.
+    pub fn rounds(&self) -> usize {
+        self.pictures().div_ceil(WORKING_SET)
+    }
+
+    /// Each round's pictures, with their labels and seeds.
+    pub fn each_round(&self) -> impl Iterator<Item = Round> {
+        let (total, at_a_time) = (self.pictures(), self.round());
+        (0..total).step_by(at_a_time).map(move |first| {
+            let pictures = first..total.min(first + at_a_time);
+            let labels = pictures.clone().map(|i| self.labels[i / self.parameters.batch]).collect();
+            let seeds = pictures.clone().map(|i| self.seed(i)).collect();
+            Round { pictures, labels, seeds }
+        })
+    }
+}
+
+/// Pictures that are drawn together.
+pub struct Round {
+    /// Their numbers.
+    pub pictures: Range<usize>,
+    /// What each shall show.
+    pub labels: Vec<Option<u32>>,
+    /// One each.
+    pub seeds: Vec<u64>,
+}
+
+/// The lines of `-v` that tell of a model: what it is called, where it is from, its licence, its pictures' size.
+pub fn describe(name: &str, source: &str, license: &str, size: Size, more: &str, weight_bytes: usize) {
+    let license = if license.is_empty() { "no licence stated" } else { license };
+    let (version, (width, height, channels)) = (env!("CARGO_PKG_VERSION"), size);
+    tell(&[
+        format!("version {version}, GGUF version {}", gguf::VERSION),
+        format!("model: {name} from {source}, {license}"),
+        format!("pictures: {width}x{height}x{channels}{more}"),
+        format!("weights: {weight_bytes} bytes"),
+    ]);
+}
+
+/// A time, as `-v` writes it.
+pub fn ms(time: Duration) -> String {
+    format!("{:.2} ms", time.as_secs_f64() * 1e3)
+}
+
+/// The fault of a session that cannot be made.
+pub fn internal(e: Error) -> Fault {
+    match e {
+        Error::Gpu(e) => e.into(),
+        // More than the device binds at once; a CPU has no such limit.
+        Error::Plan(PlanError::Activation { .. }) => Fault::Device(e.to_string()),
+        e => Fault::Internal(e.to_string()),
+    }
+}
+
+/// The fault of a run that failed: numbers that are none come from damaged weights, or from guidance that is too strong.
+pub fn failed(e: Error) -> Fault {
+    match e {
+        Error::Request(RequestError::NotFinite { .. }) => {
+            Fault::Input(format!("{e}: the weights are damaged, or --cfg-scale is too large"))
+        }
+        e => internal(e),
+    }
+}

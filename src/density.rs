@@ -1,0 +1,40 @@
+//! `nijimi density`: how likely a model holds rows of numbers.
+
+use crate::cli::Density;
+use crate::fault::Fault;
+use crate::progress::tell;
+use crate::source::Source;
+use crate::table;
+use nijimi_runtime::model::System;
+
+/// Prints each row with its log density, and tells the sum.
+pub fn run(options: &Density) -> Result<(), Fault> {
+    let source = Source::open(Some(&options.model))?;
+    let numbers = match System::load(&source.file()?).map_err(|e| source.wrong(e))? {
+        System::Numbers(numbers) => numbers,
+        _ => return Err(none(&source, "its pictures' density cannot be evaluated")),
+    };
+    let columns = numbers.dim();
+    let values = table::read(options.data.as_deref(), columns)?;
+    let names = numbers.columns().iter().map(String::as_str).chain(["log_density"]);
+    let (mut text, mut sum) = (table::heading(names), 0.0);
+    for row in values.chunks_exact(columns) {
+        let Some(density) = numbers.log_density(row) else {
+            return Err(none(&source, "it is the trace of a descent"));
+        };
+        sum += density;
+        table::row(&mut text, row.iter().copied().chain([density]));
+    }
+    table::write(&text, options.output.as_deref())?;
+    let n = values.len() / columns;
+    tell(&[format!("log-likelihood {sum} of {n} rows, mean {}", sum / n as f64)]);
+    if let Some(path) = &options.output {
+        tell(&[format!("wrote {}", path.display())]);
+    }
+    Ok(())
+}
+
+fn none(source: &Source, why: &str) -> Fault {
+    let have = "normal, mvn, mixture, regression and mlp have one";
+    Fault::Input(format!("{} has no density: {why}; models of the systems {have}", source.name))
+}

@@ -1,0 +1,244 @@
+//! Pictures from a diffusion model: from a weight file and the command line to bytes.
+
+use crate::artist::{self, Artist, Done, Drawing, Round, failed, internal, ms};
+use crate::backend::{self, Loaded};
+use crate::cli::Cli;
+use crate::fault::Fault;
+use crate::grid::Size;
+use crate::parameters::{Parameters, Sampling};
+use crate::progress::{Progress, tell};
+use crate::prompt;
+use crate::source::Source;
+use nijimi_runtime::Error;
+use nijimi_runtime::gpu::Gpu;
+use nijimi_runtime::model::{
+    Classifier, ClassifierGuided, GuidedRequest, Info, Pipeline, Request, Session, SessionOptions,
+};
+use nijimi_runtime::sampler::{Config, Method, Sampler};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// A model, ready to draw.
+pub struct Diffusion {
+    on: Loaded<Pipeline>,
+    /// What leads it, and its strength.
+    classifier: Option<(Classifier, f32)>,
+    /// Where it came from.
+    source: String,
+    started: Instant,
+    loaded: Duration,
+}
+
+impl Diffusion {
+    /// Loads the weight file where the command line says.
+    pub fn load(source: &Source, cli: &Cli, started: Instant) -> Result<Self, Fault> {
+        let file = source.file()?;
+        let pipeline = |gpu: Option<&Gpu>| match gpu {
+            Some(gpu) => Pipeline::load_on(gpu, &file),
+            None => Pipeline::load(&file),
+        };
+        let on = backend::load(cli.place(), cli.tune, pipeline, |e| source.wrong(e))?;
+        let classifier = cli.classifier.as_deref().map(|path| classifier(path, on.gpu.as_ref())).transpose()?;
+        let classifier = classifier.map(|c| (c, cli.classifier_scale.unwrap_or(1.0)));
+        Ok(Self { on, classifier, source: source.name.clone(), started, loaded: started.elapsed() })
+    }
+
+    fn name(&self) -> String {
+        let name = &self.on.model.info().name;
+        if name.is_empty() { self.source.clone() } else { name.clone() }
+    }
+}
+
+impl Artist for Diffusion {
+    fn size(&self) -> Size {
+        let network = &self.on.model.info().network;
+        (network.width, network.height, network.in_channels)
+    }
+
+    fn drawing(&self, cli: &Cli, seed: u64) -> Result<Drawing, Fault> {
+        let info = self.on.model.info();
+        // Led by a classifier, the model is not told the label: the classifier is.
+        let label = |name: &str| match &self.classifier {
+            Some((classifier, _)) => classifier.label(name),
+            None => self.on.model.label(name),
+        };
+        let words = prompt::names(cli.prompt(), |name| label(name).is_ok());
+        let ids = words.iter().map(|word| label(word).map(Some));
+        let ids = ids.collect::<Result<Vec<_>, _>>().map_err(|e| Fault::Input(e.to_string()))?;
+        let labels = if ids.is_empty() { vec![None] } else { ids };
+
+        let method = method(cli, info.defaults.method)?;
+        let steps = cli.steps.unwrap_or_else(|| steps(info, method));
+        let wrong = |e: Error| Fault::Usage(format!("{e} (--sampling-method, --steps, --eta)"));
+        let mut config = self.on.model.sampler_config(steps);
+        if cli.no_clip {
+            config = Config { clip: None, epsilon_from_x0: false, ..config };
+        }
+        let sampler = Sampler::new(&info.schedule, method, &config).map_err(|e| wrong(e.into()))?;
+
+        // Without a label there is nothing to be guided to.
+        let guided = labels.iter().any(Option::is_some) && self.classifier.is_none();
+        let guidance_scale = if guided { cli.cfg_scale.unwrap_or(info.defaults.guidance_scale) } else { 1.0 };
+        let eta = if let Method::Ddim { eta, .. } = method { eta } else { 0.0 };
+        let (width, height, _) = self.size();
+        let classifier = self.classifier.as_ref().map(|(classifier, gamma)| (classifier.info().name.clone(), *gamma));
+        let sampling = Sampling { steps, sampler: method.name().to_uppercase(), eta, guidance_scale, classifier };
+        let parameters = Parameters {
+            prompt: words.join(", "),
+            sampling: Some(sampling),
+            seed,
+            batch: cli.batch,
+            width,
+            height,
+            model: self.name(),
+        };
+        Ok(Drawing { labels, words, sampler: Some(sampler), parameters })
+    }
+
+    fn draw(&self, drawing: &Drawing, cli: &Cli, done: Done<'_>) -> Result<(), Fault> {
+        let (Some(sampler), Some(sampling)) = (&drawing.sampler, &drawing.parameters.sampling) else {
+            return Err(Fault::Internal("a drawing without steps".into()));
+        };
+        let guidance_scale = sampling.guidance_scale;
+        let batch = drawing.round();
+        let options = SessionOptions {
+            batch,
+            guidance: ![0.0, 1.0].contains(&guidance_scale),
+            threads: cli.threads,
+            ..SessionOptions::default()
+        };
+        let planning = Instant::now();
+        let session = self.on.model.session(&options).map_err(internal)?;
+        let arena = session.plans().iter().map(|plan| plan.arena_len() * 4).max().unwrap_or(0);
+        let mut session = match &self.classifier {
+            None => Way::Alone(session),
+            Some((classifier, gamma)) => {
+                let classifier = classifier.session(&options).map_err(internal)?;
+                let led = ClassifierGuided::new(session, classifier).map_err(|e| Fault::Input(e.to_string()))?;
+                Way::Led(Box::new(led), *gamma)
+            }
+        };
+        let planning = planning.elapsed();
+        // Now that all pipelines are made, and before a long run can be interrupted.
+        let stored = self.on.gpu.as_ref().map_or(Ok(()), Gpu::store_cache);
+        if cli.verbose {
+            let bytes = session.bytes();
+            let what = if self.on.gpu.is_some() { "pipelines and session made" } else { "planned" };
+            tell(&[
+                format!("memory: {bytes} bytes, of which {arena} the plan's arena, for {batch} pictures"),
+                format!("loaded in {}, {what} in {}", ms(self.loaded), ms(planning)),
+            ]);
+            if let Err(e) = stored {
+                tell(&[format!("compiled pipelines are not kept for the next start: {e}")]);
+            }
+        }
+
+        let (width, height, channels) = self.size();
+        let picture = width * height * channels;
+        let mut bytes = vec![0; batch * picture];
+        let mut progress = Progress::new(drawing.rounds() * sampling.steps);
+        for round in drawing.each_round() {
+            let bytes = &mut bytes[..round.pictures.len() * picture];
+            session.draw(&round, sampler, guidance_scale, &mut progress, bytes)?;
+            if cli.verbose && round.pictures.start == 0 {
+                // The line that says how far it is makes way.
+                progress.clear();
+                tell(&[format!("first picture after {}", ms(self.started.elapsed()))]);
+            }
+            for (i, picture) in round.pictures.zip(bytes.chunks_exact(picture)) {
+                done(i, picture)?;
+            }
+        }
+        let step = progress.step_time();
+        drop(progress);
+        if cli.verbose {
+            tell(&[format!("{} a step of {batch} pictures", ms(step))]);
+        }
+        Ok(())
+    }
+
+    fn describe(&self, cli: &Cli) {
+        let info = self.on.model.info();
+        let labels = format!(", labels: {}", info.labels.len());
+        artist::describe(&self.name(), &self.source, &info.license, self.size(), &labels, self.on.model.weight_bytes());
+        self.on.describe(cli.threads);
+    }
+}
+
+/// How pictures are drawn.
+enum Way {
+    Alone(Session),
+    /// With the classifier's strength.
+    Led(Box<ClassifierGuided>, f32),
+}
+
+impl Way {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Alone(session) => session.bytes(),
+            Self::Led(session, _) => session.bytes(),
+        }
+    }
+
+    /// Draws a round into `bytes`.
+    fn draw(
+        &mut self,
+        Round { labels, seeds, .. }: &Round,
+        sampler: &Sampler,
+        guidance_scale: f32,
+        progress: &mut Progress,
+        bytes: &mut [u8],
+    ) -> Result<(), Fault> {
+        match self {
+            Self::Alone(session) => {
+                let mut run = session.run(&Request { labels, seeds, sampler, guidance_scale }).map_err(internal)?;
+                while run.step().map_err(failed)?.is_some() {
+                    progress.step();
+                }
+                run.write_u8(bytes).map_err(failed)
+            }
+            Self::Led(session, gamma) => {
+                let request = GuidedRequest { labels, seeds, sampler, gamma: *gamma, conditional: false };
+                let mut run = session.run(&request).map_err(internal)?;
+                while run.step().map_err(failed)?.is_some() {
+                    progress.step();
+                }
+                run.write_u8(bytes).map_err(failed)
+            }
+        }
+    }
+}
+
+/// Loads a classifier beside the model that it leads.
+fn classifier(path: &Path, gpu: Option<&Gpu>) -> Result<Classifier, Fault> {
+    let source = Source::open(Some(path))?;
+    let file = source.file()?;
+    let loaded = match gpu {
+        Some(gpu) => Classifier::load_on(gpu, &file),
+        None => Classifier::load(&file),
+    };
+    loaded.map_err(|e| source.wrong(e))
+}
+
+fn method(cli: &Cli, default: Method) -> Result<Method, Fault> {
+    let method = match cli.sampling_method.as_deref() {
+        None => default,
+        Some(name) => Method::from_name(name)
+            .ok_or_else(|| Fault::Usage(format!("no --sampling-method {name:?}: there are ddpm and ddim")))?,
+    };
+    match (method, cli.eta) {
+        (Method::Ddim { set_alpha_to_one, .. }, Some(eta)) => Ok(Method::Ddim { eta, set_alpha_to_one }),
+        (_, Some(_)) => Err(Fault::Usage("--eta is for ddim: leave it out, or add --sampling-method ddim".into())),
+        (method, None) => Ok(method),
+    }
+}
+
+/// The number of steps that suits a method: the file knows it for its own; DDPM is meant to take every level.
+fn steps(info: &Info, method: Method) -> usize {
+    let levels = info.schedule.steps();
+    match method {
+        _ if method.name() == info.defaults.method.name() => info.defaults.steps,
+        Method::Ddpm { .. } => levels,
+        _ => levels.min(50),
+    }
+}

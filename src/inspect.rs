@@ -1,0 +1,112 @@
+//! `nijimi inspect`: what a weight file is, for people.
+
+mod explain;
+
+use crate::cli::Inspect;
+use crate::fault::Fault;
+use crate::source::Source;
+use nijimi_runtime::gguf::{Array, File, Tensor, Value};
+use nijimi_runtime::model::System;
+use std::fmt::Write as _;
+use std::io::{Write, stdout};
+
+/// Elements of an array that are shown.
+const SHOWN: usize = 8;
+
+/// Explains the file.
+pub fn run(options: &Inspect) -> Result<(), Fault> {
+    let source = Source::open(options.file.as_deref())?;
+    let file = source.file()?;
+    let mut text = String::new();
+    for (name, value) in summary(&source, &file)? {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{name:<10} {value}");
+    }
+    if options.keys {
+        let width = file.metadata().map(|(key, _)| key.len()).max().unwrap_or(0);
+        text.push('\n');
+        for (key, value) in file.metadata() {
+            let _ = writeln!(text, "{key:<width$}  {:<8} {}", kind(value), show(value));
+        }
+    }
+    if options.tensors {
+        let width = file.tensors().map(|tensor| tensor.name.len()).max().unwrap_or(0);
+        text.push('\n');
+        for tensor in file.tensors() {
+            let (dtype, bytes) = (tensor.dtype.name(), tensor.data.len());
+            let _ = writeln!(text, "{:<width$}  {dtype:<5} {:>9} bytes  {:?}", tensor.name, bytes, tensor.shape());
+        }
+    }
+    // A reader that has seen enough, as `head`, is no error.
+    let _ = stdout().write_all(text.as_bytes());
+    Ok(())
+}
+
+type Line = (&'static str, String);
+
+fn summary(source: &Source, file: &File<'_>) -> Result<Vec<Line>, Fault> {
+    let system = System::load(file).map_err(|e| source.wrong(e))?;
+    let text = |key: &str| file.str(key).ok().filter(|text| !text.is_empty()).map(str::to_owned);
+    let mut lines = vec![("file", format!("{}, {} bytes", source.name, source.bytes().len()))];
+    lines.extend(text("general.name").map(|name| ("name", name)));
+    lines.push(("system", format!("{}: {}", file.str("nijimi.system").unwrap_or_default(), explain::system(&system))));
+    lines.extend(explain::facts(&system));
+    let mut add = |name, value: Option<String>| lines.extend(value.map(|value| (name, value)));
+    add("weights", Some(weights(file)));
+    add("licence", text("general.license"));
+    add("made by", text("nijimi.train.command"));
+    add("use", Some(explain::example(&system, &source.name)));
+    Ok(lines)
+}
+
+/// How many values the tensors hold, and as what.
+fn weights(file: &File<'_>) -> String {
+    let tensors: Vec<Tensor<'_>> = file.tensors().collect();
+    let values: usize = tensors.iter().map(Tensor::elements).sum();
+    let mut kinds: Vec<(&str, usize, usize)> = Vec::new();
+    for tensor in &tensors {
+        let name = tensor.dtype.name();
+        let at = kinds.iter().position(|kind| kind.0 == name).unwrap_or_else(|| {
+            kinds.push((name, 0, 0));
+            kinds.len() - 1
+        });
+        kinds[at].1 += tensor.elements();
+        kinds[at].2 += tensor.data.len();
+    }
+    let kinds = kinds.iter().map(|(name, values, bytes)| format!("{values} as {name} ({bytes} bytes)"));
+    match tensors.len() {
+        0 => "none: the numbers are in the metadata".into(),
+        n => format!("{values} in {n} tensors: {}", kinds.collect::<Vec<_>>().join(", ")),
+    }
+}
+
+fn kind(value: Value<'_>) -> String {
+    match value {
+        Value::Array(array) => format!("{}[{}]", array.kind().name(), array.len()),
+        value => value.kind().name().into(),
+    }
+}
+
+fn show(value: Value<'_>) -> String {
+    match value {
+        Value::U8(v) => v.to_string(),
+        Value::I8(v) => v.to_string(),
+        Value::U16(v) => v.to_string(),
+        Value::I16(v) => v.to_string(),
+        Value::U32(v) => v.to_string(),
+        Value::I32(v) => v.to_string(),
+        Value::U64(v) => v.to_string(),
+        Value::I64(v) => v.to_string(),
+        Value::F32(v) => v.to_string(),
+        Value::F64(v) => v.to_string(),
+        Value::Bool(v) => v.to_string(),
+        Value::Str(v) => format!("{v:?}"),
+        Value::Array(array) => list(array),
+    }
+}
+
+fn list(array: Array<'_>) -> String {
+    let shown: Vec<String> = array.iter().take(SHOWN).map(show).collect();
+    let rest = if array.len() > SHOWN { ", ..." } else { "" };
+    format!("[{}{rest}]", shown.join(", "))
+}

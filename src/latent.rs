@@ -1,0 +1,157 @@
+//! Pictures from an autoencoder: each out of one latent vector, without steps.
+
+use crate::artist::{self, Artist, Done, Drawing, failed, internal, ms};
+use crate::backend::{self, Loaded};
+use crate::cli::Cli;
+use crate::fault::Fault;
+use crate::grid::Size;
+use crate::parameters::Parameters;
+use crate::progress::tell;
+use crate::source::Source;
+use nijimi_runtime::Error;
+use nijimi_runtime::gguf::File;
+use nijimi_runtime::gpu::Gpu;
+use nijimi_runtime::model::{Hvae, HvaeSession, SessionOptions, Vae, VaeSession};
+use std::time::{Duration, Instant};
+
+/// The two kinds of autoencoder.
+enum Model {
+    Vae(Vae),
+    Hvae(Hvae),
+}
+
+enum Session {
+    Vae(VaeSession),
+    Hvae(HvaeSession),
+}
+
+/// A model, ready to draw.
+pub struct Latent {
+    on: Loaded<Model>,
+    /// Where it came from.
+    source: String,
+    started: Instant,
+    loaded: Duration,
+}
+
+impl Latent {
+    /// Loads the weight file of a VAE where the command line says.
+    pub fn vae(source: &Source, cli: &Cli, started: Instant) -> Result<Self, Fault> {
+        Self::load(source, cli, started, |file, gpu| {
+            gpu.map_or_else(|| Vae::load(file), |gpu| Vae::load_on(gpu, file)).map(Model::Vae)
+        })
+    }
+
+    /// The same of a hierarchical one.
+    pub fn hvae(source: &Source, cli: &Cli, started: Instant) -> Result<Self, Fault> {
+        Self::load(source, cli, started, |file, gpu| {
+            gpu.map_or_else(|| Hvae::load(file), |gpu| Hvae::load_on(gpu, file)).map(Model::Hvae)
+        })
+    }
+
+    fn load(
+        source: &Source,
+        cli: &Cli,
+        started: Instant,
+        model: impl Fn(&File<'_>, Option<&Gpu>) -> Result<Model, Error>,
+    ) -> Result<Self, Fault> {
+        cli.no_sampler("an autoencoder draws in one step")?;
+        let file = source.file()?;
+        let on = backend::load(cli.place(), cli.tune, |gpu| model(&file, gpu), |e| source.wrong(e))?;
+        Ok(Self { on, source: source.name.clone(), started, loaded: started.elapsed() })
+    }
+
+    fn name(&self) -> String {
+        let name = match &self.on.model {
+            Model::Vae(model) => &model.info().name,
+            Model::Hvae(model) => &model.info().name,
+        };
+        if name.is_empty() { self.source.clone() } else { name.clone() }
+    }
+
+    fn session(&self, options: &SessionOptions) -> Result<Session, Error> {
+        match &self.on.model {
+            Model::Vae(model) => model.session(options).map(Session::Vae),
+            Model::Hvae(model) => model.session(options).map(Session::Hvae),
+        }
+    }
+}
+
+impl Session {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Vae(session) => session.bytes(),
+            Self::Hvae(session) => session.bytes(),
+        }
+    }
+
+    fn draw(&mut self, seeds: &[u64]) -> Result<Vec<u8>, Error> {
+        match self {
+            Self::Vae(session) => session.sample_u8(seeds),
+            Self::Hvae(session) => session.sample_u8(seeds),
+        }
+    }
+}
+
+impl Artist for Latent {
+    fn size(&self) -> Size {
+        match &self.on.model {
+            Model::Vae(model) => {
+                let network = &model.info().network;
+                (network.width, network.height, network.channels)
+            }
+            Model::Hvae(model) => {
+                let network = &model.info().network;
+                (network.width, network.height, network.channels)
+            }
+        }
+    }
+
+    fn drawing(&self, cli: &Cli, seed: u64) -> Result<Drawing, Fault> {
+        if !cli.prompt().trim().is_empty() {
+            let name = self.name();
+            return Err(Fault::Input(format!("{name} knows no labels: leave the prompt out")));
+        }
+        let (width, height, _) = self.size();
+        let (prompt, batch, model) = (String::new(), cli.batch, self.name());
+        let parameters = Parameters { prompt, sampling: None, seed, batch, width, height, model };
+        Ok(Drawing { labels: vec![None], words: Vec::new(), sampler: None, parameters })
+    }
+
+    fn draw(&self, drawing: &Drawing, cli: &Cli, done: Done<'_>) -> Result<(), Fault> {
+        let options = SessionOptions { batch: drawing.round(), threads: cli.threads, ..SessionOptions::default() };
+        let planning = Instant::now();
+        let mut session = self.session(&options).map_err(internal)?;
+        let planning = planning.elapsed();
+        let stored = self.on.gpu.as_ref().map_or(Ok(()), Gpu::store_cache);
+        if cli.verbose {
+            tell(&[
+                format!("memory: {} bytes for {} pictures", session.bytes(), options.batch),
+                format!("loaded in {}, session made in {}", ms(self.loaded), ms(planning)),
+            ]);
+            if let Err(e) = stored {
+                tell(&[format!("compiled pipelines are not kept for the next start: {e}")]);
+            }
+        }
+        let (width, height, channels) = self.size();
+        for round in drawing.each_round() {
+            let bytes = session.draw(&round.seeds).map_err(failed)?;
+            if cli.verbose && round.pictures.start == 0 {
+                tell(&[format!("first picture after {}", ms(self.started.elapsed()))]);
+            }
+            for (i, picture) in round.pictures.zip(bytes.chunks_exact(width * height * channels)) {
+                done(i, picture)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn describe(&self, cli: &Cli) {
+        let (license, bytes) = match &self.on.model {
+            Model::Vae(model) => (&model.info().license, model.weight_bytes()),
+            Model::Hvae(model) => (&model.info().license, model.weight_bytes()),
+        };
+        artist::describe(&self.name(), &self.source, license, self.size(), "", bytes);
+        self.on.describe(cli.threads);
+    }
+}
