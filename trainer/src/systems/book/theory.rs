@@ -4,6 +4,7 @@ use super::record::Record;
 use crate::error::{Error, Result};
 use crate::plot::{Chart, Row};
 use crate::report::{Comparison, Report};
+use nijimi_runtime::diffusion::{DiffusionError, Level, Target, prior_kl};
 use nijimi_runtime::schedule::Schedule;
 use std::path::Path;
 
@@ -34,13 +35,20 @@ const WEIGHTS: [(usize, f64, f64); 5] = [
     (1000, 0.010204501873800032, 4.1185294571491303e-07),
 ];
 
-/// `(weight of |eps - eps_hat|^2, weight of |x_0 - x_0_hat|^2)` at level t >= 2.
-fn elbo_weights(schedule: &Schedule, t: usize) -> (f64, f64) {
-    let (beta, now, before) = (schedule.beta(t), schedule.alpha_bar(t), schedule.alpha_bar(t - 1));
-    let twice = 2.0 * schedule.posterior_variance(t);
-    let epsilon = beta * beta / (twice * (1.0 - beta) * (1.0 - now));
-    let x0 = before * beta * beta / (twice * (1.0 - now) * (1.0 - now));
-    (epsilon, x0)
+/// `(weight of |eps - eps_hat|^2, weight of |x_0 - x_0_hat|^2)` at level t; not finite at t = 1, where the posterior is a
+/// point.
+fn elbo_weights(s: &Schedule, t: usize) -> Result<(f64, f64)> {
+    let level = level(s, t)?;
+    let weight = |target| level.elbo_weight(target).map(|w| w.unwrap_or(f64::INFINITY)).map_err(invalid);
+    Ok((weight(Target::Epsilon)?, weight(Target::Sample)?))
+}
+
+fn invalid(e: DiffusionError) -> Error {
+    Error::Usage(e.to_string())
+}
+
+fn level(s: &Schedule, t: usize) -> Result<Level> {
+    Level::new(s, t).map_err(invalid)
 }
 
 pub(super) fn work(_: &Ladder, folder: &Path, _: &mut Record) -> Result<()> {
@@ -64,24 +72,19 @@ fn report() -> Result<Report> {
     let last = rows.len() - 2;
     rows[last] = rows[last].clone().key();
     report.table("The schedule", rows);
-    report.table(
-        "Weights of the ELBO's terms",
-        WEIGHTS.iter().flat_map(|&(t, epsilon, x0)| {
-            let ours = elbo_weights(&s, t);
-            [
-                Comparison::new(format!("epsilon, t = {t}"), ours.0).book(epsilon).within(1e-9),
-                Comparison::new(format!("x_0, t = {t}"), ours.1).book(x0).within(1e-9),
-            ]
-        }),
-    );
-    identity(&mut report, &s);
-    let end = s.alpha_bar(LEVELS);
-    let prior = (end + (1.0 - end) - 1.0 - (1.0 - end).ln()) / 2.0;
+    let mut rows = Vec::new();
+    for (t, epsilon, x0) in WEIGHTS {
+        let ours = elbo_weights(&s, t)?;
+        rows.push(Comparison::new(format!("epsilon, t = {t}"), ours.0).book(epsilon).within(1e-9));
+        rows.push(Comparison::new(format!("x_0, t = {t}"), ours.1).book(x0).within(1e-9));
+    }
+    report.table("Weights of the ELBO's terms", rows);
+    identity(&mut report, &s)?;
     let first_below = |limit: f64| (1..=LEVELS).find(|t| s.alpha_bar(*t) < limit).unwrap_or(0) as f64;
     report.table(
         "The end of the chain",
         [
-            Comparison::new("KL(q(x_T | x_0 = 1) || N(0, 1)), nats", prior)
+            Comparison::new("KL(q(x_T | x_0 = 1) || N(0, 1)), nats", prior_kl(&s, &[1.0]))
                 .book(2.0179556035907894e-05)
                 .within(1e-9)
                 .key(),
@@ -95,14 +98,13 @@ fn report() -> Result<Report> {
 }
 
 /// The posterior's mean, through x_0 and through epsilon: the same number (book 8.5.3, 8.6).
-fn identity(report: &mut Report, s: &Schedule) {
-    let (t, x0, epsilon) = (500, 0.7, -0.3);
-    let (signal, noise) = s.forward(t);
-    let x = signal * x0 + noise * epsilon;
-    let (beta, now, before) = (s.beta(t), s.alpha_bar(t), s.alpha_bar(t - 1));
-    let alpha = 1.0 - beta;
-    let through_x0 = (alpha.sqrt() * (1.0 - before) * x + before.sqrt() * beta * x0) / (1.0 - now);
-    let through_epsilon = (x - beta / noise * epsilon) / alpha.sqrt();
+fn identity(report: &mut Report, s: &Schedule) -> Result<()> {
+    let (x0, epsilon) = (0.7, -0.3);
+    let level = level(s, 500)?;
+    let x = level.marginal().at(x0, epsilon);
+    let through_x0 = level.posterior().mean(x, x0);
+    let [from_x, from_epsilon] = level.convert(Target::Epsilon, Target::Mean).map_err(invalid)?;
+    let through_epsilon = from_x * x + from_epsilon * epsilon;
     report.table(
         "The posterior's mean at t = 500 for x_0 = 0.7, epsilon = -0.3",
         [
@@ -111,6 +113,7 @@ fn identity(report: &mut Report, s: &Schedule) {
             Comparison::new("through epsilon", through_epsilon).book(-0.08904714263232137).within(1e-12),
         ],
     );
+    Ok(())
 }
 
 fn curves(report: &mut Report, s: &Schedule) -> Result<()> {
@@ -132,12 +135,13 @@ fn curves(report: &mut Report, s: &Schedule) -> Result<()> {
         .line(of(1, &|t| s.posterior_std(t)), "posterior")
         .line(of(1, &|t| s.beta(t).sqrt()), "sqrt(beta)")
         .dashed();
+    let all = (2..=LEVELS).map(|t| elbo_weights(s, t)).collect::<Result<Vec<_>>>()?;
     let weights = Chart::new("Weights of the ELBO")
         .x_label("t")
         .y_label("weight")
         .log_y()
-        .line(of(2, &|t| elbo_weights(s, t).0), "epsilon")
-        .line(of(2, &|t| elbo_weights(s, t).1), "x_0");
+        .line((2..).map(f64::from).zip(all.iter().map(|w| w.0)), "epsilon")
+        .line((2..).map(f64::from).zip(all.iter().map(|w| w.1)), "x_0");
     let caption = "Left: noise added by a step backwards. Right: what the ELBO would weigh an error with; the book \
                    drops the weights, which favours the noisier levels.";
     report.figure("weights", caption, &Row::new().with(std).with(weights))?;
