@@ -5,9 +5,11 @@ use super::theory::{LEVELS, schedule};
 use crate::error::{Error, Result};
 use crate::plot::{Chart, Grid, Row, linspace};
 use crate::report::{Comparison, Report};
+use nijimi_runtime::diffusion::Level;
 use nijimi_runtime::dist::{DistError, Mixture, MultivariateNormal};
 use nijimi_runtime::rng::Stream;
 use nijimi_runtime::schedule::Schedule;
+use nijimi_runtime::score::{Diffused, Flow, Langevin, ScoreError, Solver, annealed};
 use std::path::Path;
 
 /// The levels pictured.
@@ -96,58 +98,50 @@ fn field(noised: &Mixture, t: usize) -> Chart {
     Chart::new(format!("t = {t}")).size(480, 480).contour(density, None).arrows(arrows, "")
 }
 
-/// A point of the standard normal distribution, for sampler `purpose`.
-fn start(seed: u64, purpose: &str, i: usize) -> (Stream, [f64; 2]) {
-    let mut stream = Stream::new(seed, purpose, i as u64);
-    let x = [f64::from(stream.normal()), f64::from(stream.normal())];
-    (stream, x)
-}
-
 /// Levels from the noisiest down: `n` of them, evenly.
 fn levels(n: usize) -> Vec<usize> {
     (0..n).map(|i| LEVELS - i * LEVELS / n).collect()
 }
 
-/// Annealed Langevin dynamics (Song and Ermon 2019, algorithm 1): at each level a few steps along the score of that
-/// level, with noise.
-fn langevin(noised: &[Mixture], s: &Schedule, visited: &[usize], seed: u64) -> Vec<(f64, f64)> {
-    const EACH: usize = 5;
-    const RATE: f64 = 0.15;
-    let point = |i: usize| {
-        let (mut stream, mut x) = start(seed, "langevin", i);
-        let mut score = [0.0; 2];
-        for (law, &t) in noised.iter().zip(visited) {
-            // The step is a share of the noise's variance, but not so small that nothing moves near the data.
-            let step = RATE * (1.0 - s.alpha_bar(t)).max(0.02);
-            for _ in 0..EACH {
-                law.score(&x, &mut score);
-                x.iter_mut()
-                    .zip(score)
-                    .for_each(|(x, g)| *x += step / 2.0 * g + step.sqrt() * f64::from(stream.normal()));
-            }
-        }
-        (x[0], x[1])
-    };
-    (0..POINTS).map(point).collect()
+fn failed(e: ScoreError) -> Error {
+    Error::Usage(format!("sampling along the score: {e}"))
 }
 
-/// The probability-flow ODE (Song et al. 2021) as DDIM solves it: epsilon from the score, no noise on the way.
-fn flow(noised: &[Mixture], s: &Schedule, visited: &[usize], seed: u64) -> Vec<(f64, f64)> {
-    let point = |i: usize| {
-        let (_, mut x) = start(seed, "flow", i);
-        let mut score = [0.0; 2];
-        for (k, law) in noised.iter().enumerate() {
-            let (signal, noise) = s.forward(visited[k]);
-            let (next_signal, next_noise) = s.forward(visited.get(k + 1).copied().unwrap_or(0));
-            law.score(&x, &mut score);
-            for (x, g) in x.iter_mut().zip(score) {
-                let epsilon = -noise * g;
-                *x = next_signal * (*x - noise * epsilon) / signal + next_noise * epsilon;
-            }
-        }
-        (x[0], x[1])
+fn pairs(x: &[f64]) -> Vec<(f64, f64)> {
+    x.chunks_exact(2).map(|p| (p[0], p[1])).collect()
+}
+
+/// Annealed Langevin dynamics: a few steps at each level.
+fn langevin(noised: &[Diffused], s: &Schedule, visited: &[usize], seed: u64) -> Result<Vec<(f64, f64)>> {
+    const EACH: usize = 5;
+    const STEP_SIZE: f64 = 0.15;
+    let levels: std::result::Result<Vec<Level>, _> = visited.iter().map(|t| Level::new(s, *t)).collect();
+    let levels = levels.map_err(|e| Error::Usage(e.to_string()))?;
+    let (mut walk, mut x) = (Langevin::new(seed, POINTS, 2), vec![0.0; 2 * POINTS]);
+    walk.start(&mut x).map_err(failed)?;
+    let score = |level: &Level, x: &[f64], out: &mut [f64]| {
+        noised[level.t()].score(x, out);
+        Ok(())
     };
-    (0..POINTS).map(point).collect()
+    annealed(&mut walk, &levels, EACH, STEP_SIZE, &mut x, score).map_err(failed)?;
+    Ok(pairs(&x))
+}
+
+/// The probability-flow ODE: no noise on the way.
+fn flow(noised: &[Diffused], s: &Schedule, visited: &[usize], seed: u64) -> Result<Vec<(f64, f64)>> {
+    let levels: Vec<usize> = visited.iter().copied().chain([0]).collect();
+    let flow = Flow::new(s, &levels, Solver::default()).map_err(failed)?;
+    let mut stream = Stream::new(seed, "flow", 0);
+    let mut x: Vec<f64> = (0..2 * POINTS).map(|_| f64::from(stream.normal())).collect();
+    let mut scratch = flow.scratch(x.len());
+    for step in flow.steps() {
+        let score = |level: &Level, x: &[f64], out: &mut [f64]| {
+            noised[level.t()].score(x, out);
+            Ok(())
+        };
+        step.advance(&mut x, &mut scratch, score).map_err(failed)?;
+    }
+    Ok(pairs(&x))
 }
 
 /// Shares of the points that belong to each component.
@@ -164,7 +158,7 @@ fn shares(data: &Mixture, points: &[(f64, f64)]) -> Vec<f64> {
 fn sampling(report: &mut Report, data: &Mixture, s: &Schedule, seed: u64, steps: usize) -> Result<()> {
     report.heading("Sampling along the score");
     let visited = levels(steps);
-    let noised = visited.iter().map(|t| data.noised(s.alpha_bar(*t)).map_err(invalid)).collect::<Result<Vec<_>>>()?;
+    let noised = Diffused::levels(data, s).map_err(failed)?;
     let mut stream = Stream::new(seed, "mixture", 0);
     let exact: Vec<(f64, f64)> = (0..POINTS)
         .map(|_| {
@@ -175,8 +169,8 @@ fn sampling(report: &mut Report, data: &Mixture, s: &Schedule, seed: u64, steps:
         .collect();
     let all = [
         ("exact", exact),
-        ("Langevin", langevin(&noised, s, &visited, seed)),
-        ("probability flow", flow(&noised, s, &visited, seed)),
+        ("Langevin", langevin(&noised, s, &visited, seed)?),
+        ("probability flow", flow(&noised, s, &visited, seed)?),
     ];
     let mut row = Row::new();
     let mut rows = Vec::new();
@@ -205,10 +199,11 @@ mod tests {
     fn samples_follow_the_mixture() {
         let (s, data) = (schedule().expect("the book's"), mixture().expect("a mixture"));
         let visited = levels(200);
-        let noised: Vec<Mixture> = visited.iter().map(|t| data.noised(s.alpha_bar(*t)).expect("a level")).collect();
-        for (name, points) in
-            [("langevin", langevin(&noised, &s, &visited, 1)), ("flow", flow(&noised, &s, &visited, 1))]
-        {
+        let noised = Diffused::levels(&data, &s).expect("levels");
+        for (name, points) in [
+            ("langevin", langevin(&noised, &s, &visited, 1).expect("points")),
+            ("flow", flow(&noised, &s, &visited, 1).expect("points")),
+        ] {
             let shares = shares(&data, &points);
             // Four standard errors of a share of a thousand points, and what the steps' size costs.
             let close = shares.iter().zip(data.weights()).all(|(a, b)| (a - b).abs() < 0.08);
