@@ -193,7 +193,8 @@ fn sampling(report: &mut Report, data: &Mixture, s: &Schedule, seed: u64, steps:
 mod tests {
     use super::*;
 
-    /// Both samplers find all parts of the mixture, in about their shares. Seen red with 0.7 epsilon, and without
+    /// Both samplers find all parts of the mixture, in about their shares. Seen red with 0.7 of the flow's score,
+    /// and with no step of Langevin's. Seen red with 0.7 epsilon, and without
     /// Langevin's noise.
     #[test]
     fn samples_follow_the_mixture() {

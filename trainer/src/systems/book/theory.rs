@@ -152,7 +152,7 @@ fn curves(report: &mut Report, s: &Schedule) -> Result<()> {
 mod tests {
     use super::*;
 
-    /// Every number of the report is the book's. Seen red with x_0's weight of level t - 1 taken at t.
+    /// Every number of the report is the book's. Seen red with v's weight in place of x_0's.
     #[test]
     fn all_numbers_hold() {
         let folder = std::env::temp_dir().join(format!("nijimi-theory-{}", std::process::id()));
