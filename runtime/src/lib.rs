@@ -21,6 +21,8 @@ pub mod gguf;
 pub mod gpu;
 pub mod graph;
 pub mod guidance;
+#[cfg(feature = "import")]
+pub mod import;
 pub mod model;
 pub mod nn;
 pub mod plan;

@@ -30,19 +30,56 @@ pub(super) fn file_error(action: &'static str, path: &Path) -> impl FnOnce(io::E
 /// Names the path; the file beside, `.NAME.PID-N.gguf.tmp`, is removed and `path` is as it was, except where syncing
 /// the directory failed: then the new file is in place, but may not survive a crash.
 pub fn write_atomic(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), FileError> {
-    let path = path.as_ref();
-    let Some(name) = path.file_name() else {
-        let source = io::Error::new(io::ErrorKind::InvalidInput, "the path does not end in a file name");
-        return Err(file_error("write", path)(source));
-    };
-    // Dropped in reverse: the file is closed before it is removed.
-    let (mut temporary, mut file) = create_beside(path, name)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(file_error("write", &temporary.path))?;
-    // Windows does not rename a file that is open.
-    drop(file);
-    fs::rename(&temporary.path, path).map_err(file_error("replace", path))?;
-    temporary.renamed = true;
-    sync_directory(path)
+    let mut file = AtomicFile::create(path)?;
+    file.write(bytes)?;
+    file.commit()
+}
+
+/// A file that is written piece by piece, and appears whole or not at all, as with [`write_atomic`]. Dropped before
+/// [`Self::commit`], it leaves nothing.
+pub struct AtomicFile {
+    path: PathBuf,
+    // Dropped in this order: a file is closed before it is removed.
+    file: File,
+    temporary: Temporary,
+}
+
+impl AtomicFile {
+    /// Begins the file.
+    ///
+    /// # Errors
+    /// A path that does not end in a name, or a directory in which no file can be made.
+    pub fn create(path: impl AsRef<Path>) -> Result<Self, FileError> {
+        let path = path.as_ref();
+        let Some(name) = path.file_name() else {
+            let source = io::Error::new(io::ErrorKind::InvalidInput, "the path does not end in a file name");
+            return Err(file_error("write", path)(source));
+        };
+        let (temporary, file) = create_beside(path, name)?;
+        Ok(Self { path: path.into(), file, temporary })
+    }
+
+    /// Appends bytes.
+    ///
+    /// # Errors
+    /// A disk that is full, or gone.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), FileError> {
+        self.file.write_all(bytes).map_err(file_error("write", &self.temporary.path))
+    }
+
+    /// Puts the file in its place.
+    ///
+    /// # Errors
+    /// As of [`write_atomic`].
+    pub fn commit(self) -> Result<(), FileError> {
+        let Self { path, file, mut temporary } = self;
+        file.sync_all().map_err(file_error("write", &temporary.path))?;
+        // Windows does not rename a file that is open.
+        drop(file);
+        fs::rename(&temporary.path, &path).map_err(file_error("replace", &path))?;
+        temporary.renamed = true;
+        sync_directory(&path)
+    }
 }
 
 /// A file that is removed unless it was renamed.

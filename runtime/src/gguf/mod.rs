@@ -41,7 +41,7 @@ pub use value::{Array, Value, ValueType};
 pub use writer::{MetaValue, WriteError, Writer};
 
 #[cfg(feature = "std")]
-pub use atomic::{FileError, write_atomic};
+pub use atomic::{AtomicFile, FileError, write_atomic};
 #[cfg(feature = "std")]
 pub use mapped::MappedFile;
 
@@ -60,8 +60,9 @@ pub const MAX_ALIGNMENT: u32 = 65536;
 pub const MAX_METADATA: usize = 65536;
 /// Most tensors read or written; Stable Diffusion XL has some 2,600.
 pub const MAX_TENSORS: usize = 65536;
-/// Longest tensor name written, in bytes: ggml holds a name in 64 with its NUL.
-pub const MAX_TENSOR_NAME: usize = 63;
+/// Longest tensor name written, in bytes: stable-diffusion.cpp builds ggml with 128 for a name and its NUL, as diffusers'
+/// names take up to 79. ggml as it is built elsewhere takes 63.
+pub const MAX_TENSOR_NAME: usize = 127;
 /// Most dimensions of a tensor.
 pub const MAX_DIMS: usize = 4;
 

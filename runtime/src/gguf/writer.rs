@@ -113,6 +113,8 @@ struct Pending {
     /// GGUF's order, fastest first.
     ne: Vec<u64>,
     dtype: DType,
+    /// Bytes of the data, which are here or written by the caller.
+    len: u64,
     data: Vec<u8>,
 }
 
@@ -152,9 +154,40 @@ impl Writer {
     /// Adds a tensor: `data` in row-major order of `shape`, slowest dimension first, encoded as `dtype` with its blocks
     /// along the last dimension.
     ///
-    /// # Errors A name that is malformed or taken; a shape that is empty, has a zero, or is not that of `data`; rows
-    /// that are not whole blocks; values that `dtype` cannot hold; too many tensors.
+    /// # Errors
+    /// A name that is malformed or taken; a shape that is empty, has a zero, or is not that of `data`; rows that are not
+    /// whole blocks; values that `dtype` cannot hold; too many tensors.
     pub fn tensor(&mut self, name: &str, shape: &[usize], dtype: DType, data: &[f32]) -> Result<(), WriteError> {
+        let elements = self.check(name, shape, dtype)?;
+        if elements != Some(data.len()) {
+            let (name, len) = (super::error::quoted(name), data.len());
+            return Err(WriteError::WrongLength { name, shape: shape.to_vec(), len });
+        }
+        let mut bytes = Vec::new();
+        let quoted = |source| WriteError::Values { name: super::error::quoted(name), source };
+        quant::encode(dtype, data, &mut bytes).map_err(quoted)?;
+        self.push(name, shape, dtype, bytes.len() as u64, bytes);
+        Ok(())
+    }
+
+    /// Adds the entry of a tensor whose data the caller writes behind [`Self::finish`]'s bytes, each tensor padded with
+    /// zeros to a multiple of 32: for files larger than memory. Returns the bytes that the data takes. A file has either
+    /// such tensors or those of [`Self::tensor`].
+    ///
+    /// # Errors
+    /// As of [`Self::tensor`].
+    pub fn declare(&mut self, name: &str, shape: &[usize], dtype: DType) -> Result<u64, WriteError> {
+        let elements = self.check(name, shape, dtype)?;
+        let bytes = elements.and_then(|n| dtype.row_bytes(n)).ok_or_else(|| WriteError::InvalidShape {
+            name: super::error::quoted(name),
+            shape: shape.to_vec(),
+        })?;
+        self.push(name, shape, dtype, bytes as u64, Vec::new());
+        Ok(bytes as u64)
+    }
+
+    /// Checks all but the data; the number of elements, unless it overflows.
+    fn check(&self, name: &str, shape: &[usize], dtype: DType) -> Result<Option<usize>, WriteError> {
         let quoted = || super::error::quoted(name);
         if name.is_empty() || name.len() > MAX_TENSOR_NAME || name.chars().any(char::is_control) {
             return Err(WriteError::InvalidTensorName { name: quoted() });
@@ -166,23 +199,21 @@ impl Writer {
             [.., row] if shape.len() <= MAX_DIMS && !shape.contains(&0) => *row,
             _ => return Err(WriteError::InvalidShape { name: quoted(), shape: shape.to_vec() }),
         };
-        if shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)) != Some(data.len()) {
-            return Err(WriteError::WrongLength { name: quoted(), shape: shape.to_vec(), len: data.len() });
-        }
         if dtype.row_bytes(row).is_none() {
             return Err(WriteError::PartialBlock { name: quoted(), row, dtype });
         }
         if self.tensors.len() == MAX_TENSORS {
             return Err(WriteError::TooMany { what: "tensors", limit: MAX_TENSORS });
         }
-        let mut bytes = Vec::new();
-        quant::encode(dtype, data, &mut bytes).map_err(|source| WriteError::Values { name: quoted(), source })?;
-        let ne = shape.iter().rev().map(|&n| n as u64).collect();
-        self.tensors.push(Pending { name: name.to_owned(), ne, dtype, data: bytes });
-        Ok(())
+        Ok(shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)))
     }
 
-    /// The bytes of the file.
+    fn push(&mut self, name: &str, shape: &[usize], dtype: DType, len: u64, data: Vec<u8>) {
+        let ne = shape.iter().rev().map(|&n| n as u64).collect();
+        self.tensors.push(Pending { name: name.to_owned(), ne, dtype, len, data });
+    }
+
+    /// The bytes of the file, without the data of declared tensors.
     pub fn finish(self) -> Vec<u8> {
         let mut out = Vec::new();
         out.extend(MAGIC);
@@ -200,10 +231,10 @@ impl Writer {
             out.extend(tensor.ne.iter().flat_map(|n| n.to_le_bytes()));
             out.extend(tensor.dtype.id().to_le_bytes());
             out.extend(u64::to_le_bytes(offset));
-            offset += align_up(tensor.data.len() as u64, DEFAULT_ALIGNMENT);
+            offset += align_up(tensor.len, DEFAULT_ALIGNMENT);
         }
         pad(&mut out);
-        out.reserve_exact(offset as usize);
+        out.reserve_exact(self.tensors.iter().map(|t| t.data.len() + DEFAULT_ALIGNMENT as usize).sum());
         for tensor in self.tensors {
             out.extend(tensor.data);
             // The last one too: ggml reads whole padded tensors.

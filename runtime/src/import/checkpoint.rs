@@ -1,0 +1,220 @@
+//! A published model, opened: what it is, and its tensors by today's names, to be read a few rows at a time.
+
+use super::config::Config;
+use super::error::ImportError;
+use super::expect::Expected;
+use super::names::{Candidate, Form};
+use super::safetensors::{self, Safetensors};
+use super::tokenizer::Tokenizer;
+use super::{folder, single};
+use std::collections::BTreeSet;
+use std::format;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::string::String;
+use std::vec::Vec;
+
+/// What cannot be seen in the files.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// `fp16` of `model.fp16.safetensors`; by default the plain file, or else a variant that is there.
+    pub variant: Option<String>,
+    /// Folder of the vocabulary, in place of the model's own.
+    pub tokenizer: Option<PathBuf>,
+    /// `epsilon`, `v_prediction` or `sample`, in place of what the model says.
+    pub prediction_type: Option<String>,
+}
+
+/// How the checkpoint is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// A folder of diffusers.
+    Diffusers,
+    /// One file with the original code's names.
+    SingleFile,
+}
+
+/// A list of tensors that can be read a few rows at a time.
+pub trait Source {
+    /// The tensors, in the order of our file.
+    fn tensors(&self) -> &[Tensor];
+
+    /// Appends rows `rows` (of the first dimension) of tensor `index`, in our layout, to `out`.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    fn read(&self, index: usize, rows: Range<usize>, out: &mut Vec<f32>) -> Result<(), ImportError>;
+}
+
+/// A tensor of a checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tensor {
+    /// Today's diffusers name with the part's: `unet.conv_in.weight`.
+    pub name: String,
+    /// Our shape: a convolution is `[out][kh][kw][in]`.
+    pub shape: Vec<usize>,
+    /// What its file calls it.
+    pub stored_name: String,
+    /// How its file stores it: `F32`, `F16` or `BF16`.
+    pub stored_type: String,
+    file: usize,
+    form: Form,
+}
+
+/// An opened checkpoint.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// Where it is.
+    pub path: PathBuf,
+    /// How it is stored.
+    pub format: Format,
+    /// What it is.
+    pub config: Config,
+    /// The vocabulary.
+    pub tokenizer: Option<Tokenizer>,
+    /// That of SDXL's second encoder.
+    pub tokenizer_2: Option<Tokenizer>,
+    /// Tensors that the model has no use for, by their names in the file: schedules, running means.
+    pub aside: Vec<String>,
+    /// What had to be guessed, and how to say otherwise.
+    pub notes: Vec<String>,
+    pub(super) files: Vec<Safetensors>,
+    pub(super) tensors: Vec<Tensor>,
+}
+
+impl Checkpoint {
+    /// Opens a pipeline folder or a single file, and finds every tensor. No numbers are read.
+    ///
+    /// # Errors
+    /// What is wrong, where, and what to do: see [`ImportError`].
+    pub fn open(path: impl AsRef<Path>, options: &Options) -> Result<Self, ImportError> {
+        let path = path.as_ref();
+        let mut checkpoint = match path.is_dir() {
+            true => folder::open(path, options)?,
+            false => single::open(path, options)?,
+        };
+        if let Some(prediction) = &options.prediction_type {
+            checkpoint.config.scheduler.prediction_type = prediction.clone();
+        }
+        Ok(checkpoint)
+    }
+
+    /// Whether reading a part of the tensor reads all of it.
+    pub(super) fn is_transposed(&self, index: usize) -> bool {
+        self.tensors[index].form == Form::Transposed
+    }
+
+    /// The file that the tensor is in.
+    pub(super) fn file_of(&self, index: usize) -> &Path {
+        self.files[self.tensors[index].file].path()
+    }
+
+    /// Every token has a row in the encoders' tables.
+    pub(super) fn check_vocabulary(&self) -> Result<(), ImportError> {
+        let pairs = [(&self.tokenizer, Some(&self.config.text)), (&self.tokenizer_2, self.config.text_2.as_ref())];
+        for (tokenizer, text) in pairs {
+            let (Some(tokenizer), Some(text)) = (tokenizer, text) else { continue };
+            if tokenizer.tokens.len() > text.vocab_size {
+                let (tokens, rows) = (tokenizer.tokens.len(), text.vocab_size);
+                let why = format!("its text encoder knows {rows} tokens, but its tokenizer has {tokens}: take its own");
+                return Err(ImportError::NotAModel { path: self.path.clone(), why });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Source for Checkpoint {
+    fn tensors(&self) -> &[Tensor] {
+        &self.tensors
+    }
+
+    fn read(&self, index: usize, rows: Range<usize>, out: &mut Vec<f32>) -> Result<(), ImportError> {
+        let tensor = &self.tensors[index];
+        let file = &self.files[tensor.file];
+        let row: usize = tensor.shape[1..].iter().product();
+        let start = out.len();
+        match tensor.form {
+            Form::Same | Form::Pointwise => {
+                file.read(&tensor.stored_name, rows.start * row..rows.end * row, out)?;
+            }
+            Form::Third(third) => {
+                let first = third * tensor.shape[0];
+                file.read(&tensor.stored_name, (first + rows.start) * row..(first + rows.end) * row, out)?;
+            }
+            Form::Transposed => {
+                let mut whole = Vec::new();
+                let height = tensor.shape[0];
+                file.read(&tensor.stored_name, 0..height * row, &mut whole)?;
+                out.extend(rows.flat_map(|r| (0..row).map(move |c| (r, c))).map(|(r, c)| whole[c * height + r]));
+            }
+        }
+        if let [_, kh, kw, inp] = tensor.shape[..]
+            && kh * kw > 1
+            && inp > 1
+        {
+            let mut turned = std::vec![0.0; row];
+            for row in out[start..].chunks_exact_mut(row) {
+                for (c, taps) in row.chunks_exact(kh * kw).enumerate() {
+                    taps.iter().enumerate().for_each(|(tap, &x)| turned[tap * inp + c] = x);
+                }
+                row.copy_from_slice(&turned);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Finds a part's tensors among `files[range]`, and notes which names were used. `at` is where the part is.
+pub(super) fn take(
+    at: &Path,
+    part: &str,
+    expected: &[Expected],
+    files: &[Safetensors],
+    range: Range<usize>,
+    candidates: impl Fn(&str) -> Vec<Candidate>,
+    used: &mut BTreeSet<String>,
+    tensors: &mut Vec<Tensor>,
+) -> Result<(), ImportError> {
+    for Expected { name, shape } in expected {
+        let candidates = candidates(name);
+        let stored = candidates.iter().find_map(|candidate| {
+            let find = |i: usize| files[i].tensors().get(&candidate.name).map(|entry| (i, entry));
+            range.clone().find_map(find).map(|(i, entry)| (candidate, i, entry))
+        });
+        let Some((candidate, file, entry)) = stored else {
+            let name = candidates.first().map_or_else(|| name.clone(), |c| c.name.clone());
+            return Err(ImportError::MissingTensor { path: at.into(), name, expected: shape.clone() });
+        };
+        let stored = match (candidate.form, &shape[..]) {
+            (Form::Third(_), [height, rest @ ..]) => [&[3 * height], rest].concat(),
+            (Form::Transposed, [out, inp]) => std::vec![*inp, *out],
+            // The same numbers, with or without two more dimensions.
+            (Form::Pointwise, [out, inp]) if entry.shape.len() == 4 => std::vec![*out, *inp, 1, 1],
+            _ => shape.clone(),
+        };
+        let path = || files[file].path().into();
+        if entry.shape != stored {
+            let (name, found) = (candidate.name.clone(), entry.shape.clone());
+            return Err(ImportError::Shape { path: path(), name, found, expected: stored });
+        }
+        if !safetensors::is_read(&entry.dtype) {
+            let (name, found) = (candidate.name.clone(), entry.dtype.clone());
+            return Err(ImportError::DType { path: path(), name, found });
+        }
+        let shape = match shape[..] {
+            [out, inp, kh, kw] => std::vec![out, kh, kw, inp],
+            _ => shape.clone(),
+        };
+        used.insert(candidate.name.clone());
+        tensors.push(Tensor {
+            name: format!("{part}.{name}"),
+            shape,
+            stored_name: candidate.name.clone(),
+            stored_type: entry.dtype.clone(),
+            file,
+            form: candidate.form,
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,34 @@
+//! Published checkpoints of Stable Diffusion 1.x, 2.x and SDXL, as diffusers folders or single `.safetensors` files:
+//! what they are, and their tensors under one set of names, to be written as one of our files.
+//!
+//! [`Checkpoint::open`] reads headers and configurations, and finds every tensor or says what is wrong; [`Source::read`]
+//! streams numbers, a few rows at a time, in the layout of `docs/format.md`; [`convert`] writes the file. Python pickles
+//! (`.ckpt`, `.bin`) can run any program when read, and are refused.
+
+mod checkpoint;
+mod config;
+mod convert;
+mod detect;
+mod error;
+mod expect;
+mod folder;
+mod json;
+mod metadata;
+mod names;
+mod parse;
+mod safetensors;
+mod single;
+mod tokenizer;
+mod types;
+
+#[cfg(test)]
+mod tests;
+
+pub use checkpoint::{Checkpoint, Format, Options, Source, Tensor};
+pub use config::{Addition, Config, Family, SchedulerConfig, Setting, TextConfig, UNetConfig, VaeConfig};
+pub use convert::{Event, Summary, convert};
+pub use error::ImportError;
+pub use expect::{Expected, clip, parts, unet, vae};
+pub use safetensors::{Entry, MAX_HEADER, Safetensors};
+pub use tokenizer::Tokenizer;
+pub use types::Types;
