@@ -16,7 +16,7 @@ use std::str::FromStr;
     example = "{command_name} \"0 1 2 3 4 5 6 7 8 9\" -b 4 -s 1 -o grid.png",
     example = "{command_name} \"3 5\" -b 100 -o digit-%03d.png",
     example = "{command_name} -m heights.gguf -b 1000 -o heights.csv",
-    note = "As the first word, four are commands, not prompts:\n  nijimi inspect      tells what a weight file is\n  nijimi density      evaluates a model's log density for rows of numbers\n  nijimi devices      lists the GPUs and what they can do\n  nijimi self-test    compares a GPU with the CPU: put what it prints into bug reports",
+    note = "As the first word, five are commands, not prompts:\n  nijimi convert      makes a weight file of a Stable Diffusion checkpoint\n  nijimi inspect      tells what a weight file is\n  nijimi density      evaluates a model's log density for rows of numbers\n  nijimi devices      lists the GPUs and what they can do\n  nijimi self-test    compares a GPU with the CPU: put what it prints into bug reports",
     error_code(1, "Internal error."),
     error_code(2, "The command line is wrong."),
     error_code(3, "A file, a folder or the prompt is not what it must be."),
@@ -106,6 +106,45 @@ pub struct SelfTest {
     pub large: bool,
 }
 
+/// Makes a weight file of a published checkpoint of Stable Diffusion 1.x, 2.x or SDXL: a diffusers folder, or a single
+/// .safetensors file.
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(
+    help_triggers("-h", "--help"),
+    example = "{command_name} stable-diffusion-v1-5/ -o sd15-q8_0.gguf --type q8_0",
+    example = "{command_name} model.safetensors --tokenizer stable-diffusion-v1-5/tokenizer -o model.gguf",
+    error_code(2, "The command line is wrong."),
+    error_code(3, "The checkpoint is not what it must be, or the file cannot be written.")
+)]
+pub struct Convert {
+    /// folder with a model_index.json, or .safetensors file
+    #[argh(positional)]
+    pub source: PathBuf,
+    /// file to write
+    #[argh(option, short = 'o', arg_name = "file")]
+    pub output: PathBuf,
+    /// number format of the weights: f32, f16, bf16, q8_0 or q4_0 (default: f16). Norms and biases are f32; with q8_0 and
+    /// q4_0, tables of embeddings, first and last convolutions, and rows that are no multiple of 32, are f16
+    #[argh(option, long = "type", arg_name = "name", default = "String::from(\"f16\")")]
+    pub kind: String,
+    /// exception, as in "unet.*attn2=f16": a regular expression to be found in the names of tensors, and their format.
+    /// May be repeated: the first that matches decides
+    #[argh(option, arg_name = "regex=type")]
+    pub tensor_type: Vec<String>,
+    /// variant of a folder's files: fp16 for model.fp16.safetensors (default: none, or what is there)
+    #[argh(option, arg_name = "name")]
+    pub variant: Option<String>,
+    /// folder of the vocabulary, which a single file has not: vocab.json and merges.txt, or tokenizer.json
+    #[argh(option, arg_name = "folder")]
+    pub tokenizer: Option<PathBuf>,
+    /// epsilon, v_prediction or sample: what the network predicts (default: as the checkpoint says)
+    #[argh(option, arg_name = "name")]
+    pub prediction_type: Option<String>,
+    /// name of the model (default: that of the folder or file)
+    #[argh(option, arg_name = "text")]
+    pub name: Option<String>,
+}
+
 /// Tells what a weight file is: its system, what it draws, its weights and how it was made.
 #[derive(FromArgs, Debug, PartialEq)]
 #[argh(help_triggers("-h", "--help"), error_code(3, "The file is not what it must be."))]
@@ -140,6 +179,8 @@ pub struct Density {
 /// What the program is asked to do.
 #[derive(Debug, PartialEq)]
 pub enum Command {
+    /// Convert a checkpoint.
+    Convert(Convert),
     /// Explain a file.
     Inspect(Inspect),
     /// Evaluate a density.
@@ -260,6 +301,7 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, Fault> {
     match args.split_first() {
         Some((&"devices", rest)) => read::<Devices>("nijimi devices", rest).map(|Devices {}| Command::Devices),
         Some((&"self-test", rest)) => read("nijimi self-test", rest).map(Command::SelfTest),
+        Some((&"convert", rest)) => read("nijimi convert", rest).map(Command::Convert),
         Some((&"inspect", rest)) => read("nijimi inspect", rest).map(Command::Inspect),
         Some((&"density", rest)) => read("nijimi density", rest).map(Command::Density),
         _ => match read::<Cli>("nijimi", &args)? {
@@ -331,7 +373,7 @@ mod tests {
         let first = SelfTest { device: Some(1), large: true };
         assert_eq!(command(&["self-test", "--device", "1", "--large"]), Ok(Command::SelfTest(first)));
         assert_eq!(command(&["inspect"]), Ok(Command::Inspect(Inspect { file: None, keys: false, tensors: false })));
-        for prompt in ["devices", "self-test", "inspect", "density"] {
+        for prompt in ["devices", "self-test", "convert", "inspect", "density"] {
             assert_eq!(read(&["-p", prompt]).prompt(), prompt);
             assert_eq!(read(&["--", prompt]).prompt(), prompt);
             assert_eq!(read(&["-v", prompt]).prompt(), prompt);

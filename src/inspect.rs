@@ -1,6 +1,7 @@
 //! `nijimi inspect`: what a weight file is, for people.
 
 mod explain;
+mod latent;
 
 use crate::cli::Inspect;
 use crate::fault::Fault;
@@ -45,17 +46,23 @@ pub fn run(options: &Inspect) -> Result<(), Fault> {
 type Line = (&'static str, String);
 
 fn summary(source: &Source, file: &File<'_>) -> Result<Vec<Line>, Fault> {
-    let system = System::load(file).map_err(|e| source.wrong(e))?;
+    let (what, facts, example) = if latent::is(file) {
+        let facts = latent::facts(file).map_err(|e| source.wrong(e))?;
+        (latent::system(file), facts, format!("nijimi -m {} -p \"a prompt\" -o picture.png", source.name))
+    } else {
+        let system = System::load(file).map_err(|e| source.wrong(e))?;
+        (explain::system(&system), explain::facts(&system), explain::example(&system, &source.name))
+    };
     let text = |key: &str| file.str(key).ok().filter(|text| !text.is_empty()).map(str::to_owned);
     let mut lines = vec![("file", format!("{}, {} bytes", source.name, source.bytes().len()))];
     lines.extend(text("general.name").map(|name| ("name", name)));
-    lines.push(("system", format!("{}: {}", file.str("nijimi.system").unwrap_or_default(), explain::system(&system))));
-    lines.extend(explain::facts(&system));
+    lines.push(("system", format!("{}: {what}", file.str("nijimi.system").unwrap_or_default())));
+    lines.extend(facts);
     let mut add = |name, value: Option<String>| lines.extend(value.map(|value| (name, value)));
     add("weights", Some(weights(file)));
     add("licence", text("general.license"));
     add("made by", text("nijimi.train.command"));
-    add("use", Some(explain::example(&system, &source.name)));
+    add("use", Some(example));
     Ok(lines)
 }
 

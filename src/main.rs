@@ -5,14 +5,15 @@
 //! nijimi "0 1 2 3 4 5 6 7 8 9" -b 4 -s 1 -o grid.png
 //! ```
 //!
-//! What touches the runtime's models is in [`diffusion`], [`latent`], [`numbers`], [`density`], [`inspect`], [`backend`],
-//! [`devices`] and [`self_test`]; the
+//! What touches the runtime's models is in [`diffusion`], [`latent`], [`numbers`], [`density`], [`inspect`], [`convert`],
+//! [`backend`], [`devices`] and [`self_test`]; the
 //! other modules know words, pixels and files.
 
 mod artist;
 mod backend;
 mod canvas;
 mod cli;
+mod convert;
 mod default_model;
 mod density;
 mod devices;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
     let asked = cli::parse(std::env::args_os().skip(1));
     let done = asked.and_then(|command| match command {
         Command::Draw(cli) => run::run(&cli),
+        Command::Convert(options) => convert::run(&options),
         Command::Inspect(options) => inspect::run(&options),
         Command::Density(options) => density::run(&options),
         Command::Devices => devices::list(),

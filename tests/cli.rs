@@ -1,6 +1,8 @@
 //! The program as a user runs it, with a tiny model of random weights.
 
 mod common;
+#[path = "cli/convert.rs"]
+mod convert;
 #[path = "cli/gpu.rs"]
 mod gpu;
 #[path = "cli/numbers.rs"]

@@ -178,10 +178,9 @@ impl Writer {
     /// As of [`Self::tensor`].
     pub fn declare(&mut self, name: &str, shape: &[usize], dtype: DType) -> Result<u64, WriteError> {
         let elements = self.check(name, shape, dtype)?;
-        let bytes = elements.and_then(|n| dtype.row_bytes(n)).ok_or_else(|| WriteError::InvalidShape {
-            name: super::error::quoted(name),
-            shape: shape.to_vec(),
-        })?;
+        let bytes = elements
+            .and_then(|n| dtype.row_bytes(n))
+            .ok_or_else(|| WriteError::InvalidShape { name: super::error::quoted(name), shape: shape.to_vec() })?;
         self.push(name, shape, dtype, bytes as u64, Vec::new());
         Ok(bytes as u64)
     }

@@ -2,8 +2,8 @@
 
 use super::checkpoint::{Checkpoint, Source};
 use super::error::ImportError;
-use super::types::Types;
 use super::metadata;
+use super::types::Types;
 use crate::gguf::{AtomicFile, Writer};
 use crate::quant::{self, DType, QuantError};
 use std::path::Path;

@@ -26,17 +26,22 @@ const VAE: &str = "first_stage_model.";
 
 /// Its configuration, or what it lacks to be one of the three families.
 pub(super) fn detect(shapes: &Shapes) -> Result<Config, String> {
-    let has = |prefix: &str| shapes.range(prefix.to_string()..).next().is_some_and(|(name, _)| name.starts_with(prefix));
+    let has =
+        |prefix: &str| shapes.range(prefix.to_string()..).next().is_some_and(|(name, _)| name.starts_with(prefix));
     if !has(UNET) {
         let what = match () {
-            () if has("lora_") || shapes.keys().any(|k| k.contains(".lora_")) => "it is a LoRA, which is added to a model",
+            () if has("lora_") || shapes.keys().any(|k| k.contains(".lora_")) => {
+                "it is a LoRA, which is added to a model"
+            }
             () if has("control_model.") || has("controlnet_") => "it is a ControlNet, which goes beside a model",
             () if has("double_blocks.") || has("transformer_blocks.") || has("joint_blocks.") => "it is a transformer",
             () if has("decoder.") || has("encoder.") => "it is a part of one, an autoencoder",
             () if has("text_model.") => "it is a part of one, a text encoder",
             () => "its tensors are not Stable Diffusion's",
         };
-        return Err(format!("{what}: only whole checkpoints of SD 1.x, 2.x and SDXL are, with model.diffusion_model.*"));
+        return Err(format!(
+            "{what}: only whole checkpoints of SD 1.x, 2.x and SDXL are, with model.diffusion_model.*"
+        ));
     }
     if has("model.diffusion_model.double_blocks.") || has("model.diffusion_model.joint_blocks.") {
         return Err("its network is a transformer (SD 3, FLUX): only SD 1.x, 2.x and SDXL are".into());

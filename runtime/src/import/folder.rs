@@ -89,7 +89,16 @@ pub(super) fn open(folder: &Path, options: &Options) -> Result<Checkpoint, Impor
         let range = ranges.iter().find(|(name, _)| *name == part).map_or(0..0, |(_, range)| range.clone());
         let mut used = BTreeSet::new();
         let at = folder.join(part);
-        take(&at, part, &expected, &files, range.clone(), |name| names::diffusers(part, name), &mut used, &mut tensors)?;
+        take(
+            &at,
+            part,
+            &expected,
+            &files,
+            range.clone(),
+            |name| names::diffusers(part, name),
+            &mut used,
+            &mut tensors,
+        )?;
         for file in &files[range] {
             for (name, entry) in file.tensors().iter().filter(|(name, _)| !used.contains(name.as_str())) {
                 if !name.ends_with("position_ids") && !(part.starts_with("text") && name.ends_with("logit_scale")) {
@@ -129,8 +138,10 @@ pub(super) fn open(folder: &Path, options: &Options) -> Result<Checkpoint, Impor
 fn weights(folder: &Path, variant: Option<&str>) -> Result<Vec<PathBuf>, ImportError> {
     let names: Vec<String> = match fs::read_dir(folder) {
         Ok(entries) => {
-            let mut names: Vec<String> =
-                entries.filter_map(|e| e.ok()?.file_name().into_string().ok()).filter(|n| !n.starts_with('.')).collect();
+            let mut names: Vec<String> = entries
+                .filter_map(|e| e.ok()?.file_name().into_string().ok())
+                .filter(|n| !n.starts_with('.'))
+                .collect();
             names.sort_unstable();
             names
         }
@@ -152,7 +163,8 @@ fn weights(folder: &Path, variant: Option<&str>) -> Result<Vec<PathBuf>, ImportE
             if has(&whole) {
                 return Ok(vec![folder.join(whole)]);
             }
-            for index in [format!("{base}.safetensors.index{dot}.json"), format!("{base}{dot}.safetensors.index.json")] {
+            for index in [format!("{base}.safetensors.index{dot}.json"), format!("{base}{dot}.safetensors.index.json")]
+            {
                 if has(&index) {
                     return shards(folder, &index);
                 }
@@ -183,7 +195,8 @@ fn shards(folder: &Path, index: &str) -> Result<Vec<PathBuf>, ImportError> {
     let mut names = BTreeSet::new();
     for (tensor, file) in map {
         // Nothing outside the folder.
-        let plain = file.as_str().filter(|f| f.ends_with(".safetensors") && !f.contains(['/', '\\']) && !f.contains(".."));
+        let plain =
+            file.as_str().filter(|f| f.ends_with(".safetensors") && !f.contains(['/', '\\']) && !f.contains(".."));
         let Some(file) = plain else {
             let why = format!("the file of {tensor:?} is {file}, expected the name of a .safetensors file beside it");
             return Err(ImportError::Json { path: json.path, why });

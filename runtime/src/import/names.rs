@@ -33,14 +33,21 @@ fn candidate(name: impl Into<String>, form: Form) -> Candidate {
 /// In a component's folder: today's name, then the older.
 pub(super) fn diffusers(part: &str, name: &str) -> Vec<Candidate> {
     if part == "vae" && name.contains(".attentions.") {
-        let form = if name.ends_with(".weight") { Form::Pointwise } else { Form::Same };
+        let form = attention_form(name);
         let old = [(".to_q.", ".query."), (".to_k.", ".key."), (".to_v.", ".value."), (".to_out.0.", ".proj_attn.")];
-        let old = old.iter().filter(|(new, _)| name.contains(new)).map(|(new, old)| candidate(name.replace(new, old), form));
+        let old =
+            old.iter().filter(|(new, _)| name.contains(new)).map(|(new, old)| candidate(name.replace(new, old), form));
         return [candidate(name, form)].into_iter().chain(old).collect();
     }
     // transformers 5 saves a `CLIPTextModel` without its prefix.
     let bare = name.strip_prefix("text_model.").filter(|_| part.starts_with("text_encoder"));
     [candidate(name, Form::Same)].into_iter().chain(bare.map(|bare| candidate(bare, Form::Same))).collect()
+}
+
+/// That of a tensor of an autoencoder: its attention's matrices were once 1x1 convolutions.
+fn attention_form(name: &str) -> Form {
+    let matrix = name.contains(".attentions.") && name.contains(".to_") && name.ends_with(".weight");
+    if matrix { Form::Pointwise } else { Form::Same }
 }
 
 /// In a single file.
@@ -49,8 +56,7 @@ pub(super) fn original(part: &str, name: &str, config: &Config) -> Vec<Candidate
     match part {
         "unet" => vec![candidate(format!("model.diffusion_model.{}", unet(name, &config.unet)), Form::Same)],
         "vae" => {
-            let attention = name.contains(".attentions.") && name.ends_with(".weight");
-            let form = if attention { Form::Pointwise } else { Form::Same };
+            let form = attention_form(name);
             vec![candidate(format!("first_stage_model.{}", vae(name, config.vae.channels.len())), form)]
         }
         "text_encoder_2" => open_clip("conditioner.embedders.1.model.", name),

@@ -60,12 +60,16 @@ impl Safetensors {
         (&mut file).take(8).read_to_end(&mut start).map_err(io("read", path))?;
         foreign(path, &start)?;
         let Ok(length) = <[u8; 8]>::try_from(start) else {
-            return Err(refuse(format!("it has {len} bytes, fewer than the length of a header takes: download it again")));
+            return Err(refuse(format!(
+                "it has {len} bytes, fewer than the length of a header takes: download it again"
+            )));
         };
         let length = u64::from_le_bytes(length);
         if length > MAX_HEADER || length > len - 8 {
             let most = MAX_HEADER.min(len - 8);
-            return Err(refuse(format!("its header would have {length} bytes, at most {most} can be: download it again")));
+            return Err(refuse(format!(
+                "its header would have {length} bytes, at most {most} can be: download it again"
+            )));
         }
         let mut header = vec![0; length as usize];
         file.read_exact(&mut header).map_err(io("read", path))?;
@@ -162,12 +166,15 @@ pub(super) fn is_read(dtype: &str) -> bool {
 fn foreign(path: &Path, start: &[u8]) -> Result<(), ImportError> {
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
     // A zip archive, as torch writes since 1.6, or protocols 2 to 5 of bare pickle, as before.
-    let pickled = start.starts_with(b"PK\x03\x04") || matches!(start, [0x80, 2..=5, b'}' | b']' | b'c' | 0x8a | 0x95, ..]);
+    let pickled =
+        start.starts_with(b"PK\x03\x04") || matches!(start, [0x80, 2..=5, b'}' | b']' | b'c' | 0x8a | 0x95, ..]);
     if pickled || matches!(extension.as_str(), "ckpt" | "bin" | "pt" | "pth" | "pkl") {
         return Err(ImportError::Pickle { path: path.into() });
     }
     let why = match start {
-        start if start.starts_with(b"GGUF") => "it is a GGUF file: if it is one of this program, use it as it is, with -m",
+        start if start.starts_with(b"GGUF") => {
+            "it is a GGUF file: if it is one of this program, use it as it is, with -m"
+        }
         start if start.starts_with(b"version ") => "it is a pointer of Git LFS: run git lfs pull, or download the file",
         start if start.starts_with(b"<") => "it is a web page: download the file itself",
         _ => return Ok(()),

@@ -54,8 +54,17 @@ pub(super) fn open(path: &Path, options: &Options) -> Result<Checkpoint, ImportE
         second
     });
     let format = Format::SingleFile;
-    let checkpoint =
-        Checkpoint { path: path.into(), format, config, tokenizer: Some(tokenizer).flatten(), tokenizer_2, files, tensors, aside, notes };
+    let checkpoint = Checkpoint {
+        path: path.into(),
+        format,
+        config,
+        tokenizer: Some(tokenizer).flatten(),
+        tokenizer_2,
+        files,
+        tensors,
+        aside,
+        notes,
+    };
     checkpoint.check_vocabulary()?;
     Ok(checkpoint)
 }
@@ -69,7 +78,9 @@ fn tokenizer(path: &Path, options: &Options) -> Result<Option<Tokenizer>, Import
     let beside = path.parent().unwrap_or(Path::new("."));
     let mut folders: Vec<PathBuf> = vec![beside.join("tokenizer"), beside.into()];
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    folders.extend(name.match_indices('.').filter(|(at, _)| *at > 0).map(|(at, _)| beside.join(&name[..at]).join("tokenizer")));
+    folders.extend(
+        name.match_indices('.').filter(|(at, _)| *at > 0).map(|(at, _)| beside.join(&name[..at]).join("tokenizer")),
+    );
     match folders.iter().find(|folder| Tokenizer::is_in(folder)) {
         Some(folder) => Tokenizer::open(folder).map(Some),
         None => {

@@ -50,14 +50,16 @@ impl Tokenizer {
         let mut tokens: Vec<Option<String>> = std::vec![None; vocab.len().min(MAX_TOKENS)];
         for (token, id) in vocab {
             let slot = usize::try_from(id).ok().and_then(|id| tokens.get_mut(id));
-            let slot = slot.ok_or_else(|| refuse(format!("the token {token:?} has the id {id}, but ids must be dense")))?;
+            let slot =
+                slot.ok_or_else(|| refuse(format!("the token {token:?} has the id {id}, but ids must be dense")))?;
             if let Some(other) = slot.replace(token.clone()) {
                 return Err(refuse(format!("the tokens {other:?} and {token:?} have the same id {id}")));
             }
         }
         // As many ids as tokens, none twice: none is left out.
         let tokens: Vec<String> = tokens.into_iter().flatten().collect();
-        if merges.len() > MAX_TOKENS || merges.iter().any(|m| m.split(' ').filter(|half| !half.is_empty()).count() != 2) {
+        if merges.len() > MAX_TOKENS || merges.iter().any(|m| m.split(' ').filter(|half| !half.is_empty()).count() != 2)
+        {
             return Err(refuse("its merges are not pairs of tokens".into()));
         }
         let special = Special::open(folder)?;

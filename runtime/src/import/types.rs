@@ -37,7 +37,8 @@ impl Types {
     pub fn rule(&mut self, rule: &str) -> Result<(), ImportError> {
         let refuse = |why: String| ImportError::Pattern { pattern: rule.into(), why };
         // A pattern may hold =, a type does not.
-        let (pattern, name) = rule.rsplit_once('=').ok_or_else(|| refuse("expected PATTERN=TYPE, as vae=f16".into()))?;
+        let (pattern, name) =
+            rule.rsplit_once('=').ok_or_else(|| refuse("expected PATTERN=TYPE, as vae=f16".into()))?;
         let dtype = DType::from_name(name)
             .ok_or_else(|| refuse(format!("there is no type {name:?}: use f32, f16, bf16, q8_0 or q4_0")))?;
         let pattern = Regex::new(pattern).map_err(|e| refuse(e.to_string()))?;
@@ -56,7 +57,12 @@ impl Types {
         if shape.len() == 1 {
             return DType::F32;
         }
-        let edges = ["conv_in.weight", "conv_out.weight", "embeddings.token_embedding.weight", "embeddings.position_embedding.weight"];
+        let edges = [
+            "conv_in.weight",
+            "conv_out.weight",
+            "embeddings.token_embedding.weight",
+            "embeddings.position_embedding.weight",
+        ];
         if self.rest.block_len() > 1 && edges.iter().any(|edge| name.ends_with(edge)) {
             return DType::F16;
         }

@@ -1,0 +1,140 @@
+//! `nijimi convert`: a published checkpoint becomes a weight file.
+
+use crate::cli::Convert;
+use crate::fault::Fault;
+use crate::progress::tell;
+use nijimi_runtime::import::{self, Checkpoint, Event, Family, Format, ImportError, Options, Types};
+use nijimi_runtime::quant::DType;
+use std::io::{IsTerminal, Write, stderr};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Converts.
+pub fn run(asked: &Convert) -> Result<(), Fault> {
+    let rest = DType::from_name(&asked.kind).ok_or_else(|| {
+        Fault::Usage(format!("there is no type {:?}: --type is f32, f16, bf16, q8_0 or q4_0", asked.kind))
+    })?;
+    let mut types = Types::new(rest);
+    for rule in &asked.tensor_type {
+        types.rule(rule).map_err(|e| Fault::Usage(format!("--tensor-type: {e}")))?;
+    }
+    if let Some(name) = asked.prediction_type.as_deref()
+        && !["epsilon", "v_prediction", "sample"].contains(&name)
+    {
+        let message = format!("there is no prediction {name:?}: --prediction-type is epsilon, v_prediction or sample");
+        return Err(Fault::Usage(message));
+    }
+    let options = Options {
+        variant: asked.variant.clone(),
+        tokenizer: asked.tokenizer.clone(),
+        prediction_type: asked.prediction_type.clone(),
+    };
+    let started = Instant::now();
+    let checkpoint = Checkpoint::open(&asked.source, &options).map_err(fault)?;
+    let mut lines = vec![about(&checkpoint)];
+    lines.extend(checkpoint.notes.iter().map(|note| format!("note: {note}")));
+    tell(&lines);
+
+    let name = asked.name.clone().unwrap_or_else(|| stem(&asked.source));
+    let mut line = Line { terminal: stderr().is_terminal(), shown: None, started };
+    let summary = import::convert(&checkpoint, &asked.output, &name, &types, |event| line.show(event));
+    line.clear();
+    let summary = summary.map_err(fault)?;
+
+    let kinds = summary.types.iter();
+    let kinds = kinds.map(|(dtype, tensors, _, bytes)| format!("{tensors} {dtype} ({})", size(*bytes)));
+    let seconds = started.elapsed().as_secs_f64();
+    tell(&[
+        format!("tensors: {}", kinds.collect::<Vec<_>>().join(", ")),
+        format!("wrote {}, {} in {seconds:.1} s", asked.output.display(), size(summary.bytes)),
+    ]);
+    Ok(())
+}
+
+fn fault(e: ImportError) -> Fault {
+    Fault::Input(e.to_string())
+}
+
+/// One line on what was found.
+fn about(checkpoint: &Checkpoint) -> String {
+    let config = &checkpoint.config;
+    let family = match config.family {
+        Family::Sd1 => "Stable Diffusion 1.x",
+        Family::Sd2 => "Stable Diffusion 2.x",
+        Family::Sdxl => "SDXL",
+        _ => "another model",
+    };
+    let form = match (config.unet.in_channels, config.unet.time_cond_proj_dim) {
+        (9, _) => ", for inpainting",
+        (_, Some(_)) => ", a latent consistency model",
+        _ => "",
+    };
+    let format = match checkpoint.format {
+        Format::Diffusers => "a diffusers folder",
+        Format::SingleFile => "a single file",
+    };
+    let aside = match checkpoint.aside.len() {
+        0 => String::new(),
+        n => format!("; {n} tensors that are not the model's are left out"),
+    };
+    format!("{family}{form}, predicts {}, from {format}{aside}", config.scheduler.prediction_type)
+}
+
+/// What the model is called if nobody says: as its folder, or its file up to the extension.
+fn stem(path: &Path) -> String {
+    let name = if path.is_dir() { path.file_name() } else { path.file_stem() };
+    // `.` and `..` have no name of their own.
+    let whole = || path.canonicalize().ok().and_then(|path| path.file_name().map(ToOwned::to_owned));
+    name.map(ToOwned::to_owned).or_else(whole).map_or_else(|| "model".into(), |n| n.to_string_lossy().into_owned())
+}
+
+/// Bytes for people.
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..=999_999 => format!("{bytes} bytes"),
+        1_000_000..=999_999_999 => format!("{:.1} MB", bytes as f64 / 1e6),
+        _ => format!("{:.2} GB", bytes as f64 / 1e9),
+    }
+}
+
+/// The line on stderr that says how far it is, for people alone.
+struct Line {
+    terminal: bool,
+    shown: Option<Instant>,
+    started: Instant,
+}
+
+impl Line {
+    fn show(&mut self, event: Event<'_>) {
+        // A terminal is slow, and nobody reads faster.
+        if self.terminal && self.shown.is_none_or(|at| at.elapsed() > Duration::from_millis(50)) {
+            let _ = write!(stderr(), "\r{}\x1b[K", progress(event, self.started.elapsed().as_secs_f64()));
+            self.shown = Some(Instant::now());
+        }
+    }
+
+    fn clear(&mut self) {
+        if self.shown.take().is_some() {
+            let _ = write!(stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+fn progress(event: Event<'_>, seconds: f64) -> String {
+    let left = (event.of - event.bytes) as f64 * seconds / event.bytes.max(1) as f64;
+    format!("{} of {}, {left:.0} s left", size(event.bytes), size(event.of))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_progress() {
+        assert_eq!(size(12), "12 bytes");
+        assert_eq!(size(1_250_000), "1.2 MB");
+        assert_eq!(size(2_130_000_000), "2.13 GB");
+        let event = Event { name: "a", tensors: 1, bytes: 1_000_000, of: 4_000_000 };
+        assert_eq!(progress(event, 2.0), "1.0 MB of 4.0 MB, 6 s left");
+    }
+}

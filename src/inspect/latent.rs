@@ -1,0 +1,57 @@
+//! What a latent diffusion model is, by its metadata: nothing of it needs to be loaded.
+
+use super::Line;
+use nijimi_runtime::gguf::{File, GgufError};
+
+/// Whether it is one.
+pub fn is(file: &File<'_>) -> bool {
+    file.str("nijimi.system") == Ok("latent-diffusion")
+}
+
+/// One sentence on what it is.
+pub fn system(file: &File<'_>) -> String {
+    let family = match file.str("nijimi.family") {
+        Ok("sd1") => "Stable Diffusion 1.x",
+        Ok("sd2") => "Stable Diffusion 2.x",
+        Ok("sdxl") => "SDXL",
+        _ => "a latent diffusion model",
+    };
+    let form = match file.u32("nijimi.unet.in_channels") {
+        Ok(9) => ", for inpainting",
+        _ if file.u32("nijimi.unet.time_cond_proj_dim").is_ok() => ", a latent consistency model",
+        _ => "",
+    };
+    format!("{family}{form}: pictures of a text")
+}
+
+/// Its numbers.
+///
+/// # Errors
+/// A key that such a file must have.
+pub fn facts(file: &File<'_>) -> Result<Vec<Line>, GgufError> {
+    let channels = file.u32s("nijimi.unet.channels")?;
+    let depths = file.u32s("nijimi.unet.transformer_layers")?;
+    let autoencoder = file.u32s("nijimi.autoencoder.channels")?;
+    let latent = file.u32("nijimi.autoencoder.latent_channels")?;
+    // Each level but the first halves; a shift that is absurd is no side.
+    let factor = 1u32.checked_shl(autoencoder.len().saturating_sub(1) as u32).unwrap_or(u32::MAX);
+    let side = file.u32("nijimi.unet.sample_size")?.saturating_mul(factor);
+    let mut lines = vec![
+        ("pictures", format!("{side}x{side}, 3 channels; latents {factor} times smaller, {latent} channels")),
+        ("network", format!("U-Net of {channels:?} channels, {depths:?} transformer blocks by level")),
+        ("decoder", format!("autoencoder of {autoencoder:?} channels")),
+    ];
+    for prefix in ["nijimi.text_encoder", "nijimi.text_encoder_2"] {
+        if let (Ok(layers), Ok(width)) = (file.u32(&format!("{prefix}.layers")), file.u32(&format!("{prefix}.width"))) {
+            lines.push(("text", format!("{layers} layers of {width}")));
+        }
+    }
+    let (kind, levels) = (file.str("nijimi.schedule.kind")?, file.u32("nijimi.schedule.steps")?);
+    let (first, last) = (file.f64("nijimi.schedule.beta_start")?, file.f64("nijimi.schedule.beta_end")?);
+    lines.push(("noise", format!("{levels} levels, {kind}, beta from {first} to {last}")));
+    lines.push(("predicts", file.str("nijimi.prediction_type")?.into()));
+    if let (Ok(format), Ok(source)) = (file.str("nijimi.import.format"), file.str("nijimi.import.source")) {
+        lines.push(("made from", format!("{source}, a {format}")));
+    }
+    Ok(lines)
+}
