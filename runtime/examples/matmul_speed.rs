@@ -75,6 +75,7 @@ fn main() {
                     stride: 1,
                     upsample: false,
                     pad: 1,
+                    pad_end: 1,
                 };
                 let (best, cpu) = measure(&ctx, &s, dtype);
                 print!("{:>16}", format!("{best:.0} ({cpu:.0})"));

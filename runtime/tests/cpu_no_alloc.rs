@@ -14,7 +14,18 @@ use std::sync::atomic::Ordering::Relaxed;
 /// The only test of this binary, so that no other allocates meanwhile. Seen red with the table of pointers in a `Vec`.
 #[test]
 fn a_layer_allocates_nothing() {
-    let s = Conv2dShape { n: 3, h: 20, w: 20, c_in: 64, c_out: 100, kernel: 3, stride: 1, upsample: false, pad: 1 };
+    let s = Conv2dShape {
+        n: 3,
+        h: 20,
+        w: 20,
+        c_in: 64,
+        c_out: 100,
+        kernel: 3,
+        stride: 1,
+        upsample: false,
+        pad: 1,
+        pad_end: 1,
+    };
     let ctx = Context::new(3);
     // A thread allocates while it starts, which may be after its pool was made.
     std::thread::sleep(std::time::Duration::from_millis(100));

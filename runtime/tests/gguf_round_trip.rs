@@ -100,9 +100,11 @@ fn tensors_that_cannot_be_written() {
     let mut writer = Writer::new();
     let mut refused =
         |name: &str, shape: &[usize], dtype, data: &[f32]| writer.tensor(name, shape, dtype, data).unwrap_err();
-    let long = "n".repeat(64);
+    let long = "n".repeat(128);
     for name in ["", long.as_str(), "a\0b", "a\n"] {
-        assert_eq!(refused(name, &[1], DType::F32, &[1.0]), WriteError::InvalidTensorName { name: name.into() });
+        // Errors quote the beginning.
+        let quoted = name.get(..80).unwrap_or(name).into();
+        assert_eq!(refused(name, &[1], DType::F32, &[1.0]), WriteError::InvalidTensorName { name: quoted });
     }
     for shape in [vec![], vec![0], vec![2, 0], vec![1; 5]] {
         let error = refused("a", &shape, DType::F32, &[1.0]);

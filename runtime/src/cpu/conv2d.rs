@@ -4,7 +4,7 @@ use super::matmul::{self, Window};
 use super::{Context, Epilogue, PackedMatrix};
 use crate::quant::DType;
 
-/// Sizes of a convolution: square kernel, the same stride and zero padding on all sides.
+/// Sizes of a convolution: square kernel, the same stride down and across.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Conv2dShape {
     /// Pictures.
@@ -23,12 +23,14 @@ pub struct Conv2dShape {
     pub kernel: usize,
     /// Pixels between two positions of the kernel.
     pub stride: usize,
-    /// Rows and columns of zeros around the picture.
+    /// Rows of zeros above the picture, and columns left of it.
     pub pad: usize,
+    /// Rows of zeros below the picture, and columns right of it.
+    pub pad_end: usize,
 }
 
 impl Conv2dShape {
-    /// Output height: `(h + 2 pad - kernel) / stride + 1`, or 0 where the kernel does not fit; with `upsample`, `2 h` in
+    /// Output height: `(h + pad + pad_end - kernel) / stride + 1`, or 0 where the kernel does not fit; with `upsample`, `2 h` in
     /// place of `h`.
     pub fn out_h(&self) -> usize {
         self.positions(self.h)
@@ -40,7 +42,7 @@ impl Conv2dShape {
     }
 
     fn positions(&self, size: usize) -> usize {
-        let padded = (size << u32::from(self.upsample)) + 2 * self.pad;
+        let padded = (size << u32::from(self.upsample)) + self.pad + self.pad_end;
         if self.stride == 0 || self.kernel == 0 || padded < self.kernel {
             return 0;
         }

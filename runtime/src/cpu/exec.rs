@@ -235,9 +235,9 @@ fn scratch_bytes(context: &Context, weights: &Weights, plan: &Plan) -> usize {
 }
 
 fn conv_shape(op: &Op<Slot>, y: Shape) -> Option<Conv2dShape> {
-    let Op::Conv2d { x, upsample, kernel, stride, pad, .. } = *op else { return None };
+    let Op::Conv2d { x, upsample, kernel, stride, pad, pad_end, .. } = *op else { return None };
     let Shape { n, h, w, c } = x.shape;
-    Some(Conv2dShape { n, h, w, upsample, c_in: c, c_out: y.c, kernel, stride, pad })
+    Some(Conv2dShape { n, h, w, upsample, c_in: c, c_out: y.c, kernel, stride, pad, pad_end })
 }
 
 const fn attention_shape(q: Shape, k: Shape, heads: usize, causal: bool) -> AttentionShape {

@@ -94,6 +94,14 @@ pub(super) fn conv2d(dtype: DType, x: [usize; 4], out: usize, window: [usize; 3]
     })
 }
 
+/// Zeros below and right of the picture alone.
+pub(super) fn conv2d_end_padded(x: [usize; 4], out: usize) -> Made {
+    spec(format!("conv2d 3x3 by 2 end padded {}->{out}", size(x)), DType::F32, 2e-6, |g| {
+        let input = g.input("x", shape(x))?;
+        g.conv2d_padded("c", input, out, [3, 2, 0, 1], true)
+    })
+}
+
 pub(super) fn upsampled_conv2d(x: [usize; 4], out: usize) -> Made {
     spec(format!("conv2d 3x3 doubled silu {}->{out}", size(x)), DType::F32, 2e-6, |g| {
         let input = g.input("x", shape(x))?;

@@ -55,10 +55,10 @@ impl Gpu {
 /// A step that is a product whose weight lies in one part, as a graph of its own.
 fn single(step: &Step, weights: &Weights, storage: Storage) -> Result<Option<(Question, Graph)>, Error> {
     let (x, weight, window, activation) = match step.op {
-        Op::Conv2d { x, weight, kernel, stride, pad, upsample: false, activation, .. } => {
-            (x, weight, [kernel, stride, pad], activation)
+        Op::Conv2d { x, weight, kernel, stride, pad, pad_end, upsample: false, activation, .. } => {
+            (x, weight, [kernel, stride, pad, pad_end], activation)
         }
-        Op::Linear { x, weight, activation, .. } => (x, weight, [1, 1, 0], activation),
+        Op::Linear { x, weight, activation, .. } => (x, weight, [1, 1, 0, 0], activation),
         _ => return Ok(None),
     };
     let Item::Matrix { dtype, inp, taps, parts } = weights.item(weight) else { return Ok(None) };
@@ -67,14 +67,14 @@ fn single(step: &Step, weights: &Weights, storage: Storage) -> Result<Option<(Qu
     let s = step.output.shape;
     let product =
         Product { rows: s.n * s.h * s.w, n: part.n, k: taps * inp, gated, halves: super::lower::halves(*dtype) };
-    let question = Question { conv: window != [1, 1, 0], dtype: *dtype, storage, product };
+    let question = Question { conv: window != [1, 1, 0, 0], dtype: *dtype, storage, product };
     let mut g = Graph::new();
     let build = |g: &mut Graph| {
         let x = g.input("x", x.shape)?;
         let y = if gated {
             g.linear_geglu("y", x, s.c, true)?
         } else if question.conv {
-            g.conv2d("y", x, s.c, window, true)?
+            g.conv2d_padded("y", x, s.c, window, true)?
         } else {
             g.linear("y", x, s.c, true)?
         };

@@ -176,6 +176,7 @@ pub(super) fn specs(large: bool) -> Result<Vec<Spec>, GraphError> {
     all.push(cases::conv2d(DType::F16, [picture[0], picture[1], picture[2], 3], channels, [3, 1, 1])?);
     all.push(cases::conv2d(DType::Q8_0, picture, channels, [3, 2, 1])?);
     all.push(cases::upsampled_conv2d(picture, channels)?);
+    all.push(cases::conv2d_end_padded(picture, channels)?);
     use Activation as A;
     let functions = [(A::Relu, true), (A::Silu, true), (A::Gelu, false), (A::QuickGelu, false), (A::Sigmoid, false)];
     for (f, residual) in functions {

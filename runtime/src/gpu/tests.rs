@@ -105,6 +105,8 @@ fn conv2d() {
 fn conv2d_of_a_doubled_picture() {
     same(cases::upsampled_conv2d([2, 3, 5, 32], 9));
     same(cases::upsampled_conv2d([2, 4, 1, 3], 5));
+    same(cases::conv2d_end_padded([2, 6, 8, 32], 9));
+    same(cases::conv2d_end_padded([1, 5, 4, 3], 5));
 }
 
 #[test]

@@ -114,9 +114,9 @@ impl Graph {
         let none = Activation::None;
         let one = |x: ValueId, g: ValueId| Ok([Some((x, g)), None]);
         match op {
-            Op::Conv2d { x, upsample: false, weight, kernel, pad: 0, residual: None, activation, .. }
-                if activation == none && self.is_square(x, kernel) =>
-            {
+            Op::Conv2d {
+                x, upsample: false, weight, kernel, pad: 0, pad_end: 0, residual: None, activation, ..
+            } if activation == none && self.is_square(x, kernel) => {
                 let s = self.found(name, x)?;
                 let out = kernel * kernel * s.c;
                 let kind = WeightKind::Linear { out, inp: self.found(name, g)?.c };
@@ -126,13 +126,23 @@ impl Graph {
                 let row = self.push(name, op, Shape::vector(s.n, out))?;
                 one(x, self.reshape(&format!("{name}.picture"), row, s)?)
             }
-            Op::Conv2d { x, upsample: false, weight, kernel, stride: 1, pad, residual: None, activation, .. }
-                if activation == none =>
-            {
+            Op::Conv2d {
+                x,
+                upsample: false,
+                weight,
+                kernel,
+                stride: 1,
+                pad,
+                pad_end,
+                residual: None,
+                activation,
+                ..
+            } if activation == none => {
                 let (weight, shape) = (self.adjoint(weight)?, self.found(name, x)?);
                 let (upsample, bias, residual, stride) = (false, None, None, 1);
-                let pad = kernel - 1 - pad;
-                let op = Op::Conv2d { x: g, upsample, weight, bias, kernel, stride, pad, residual, activation };
+                let (pad, pad_end) = (kernel - 1 - pad, kernel - 1 - pad_end);
+                let op =
+                    Op::Conv2d { x: g, upsample, weight, bias, kernel, stride, pad, pad_end, residual, activation };
                 one(x, self.push(name, op, shape)?)
             }
             Op::Linear { x, weight, residual: None, activation, .. } if activation == none => {

@@ -10,8 +10,8 @@ use alloc::format;
 pub const MAX_ELEMENTS: usize = 1 << 30;
 
 /// The output side of a convolution, `None` where the kernel does not fit.
-fn conv_side(side: usize, kernel: usize, stride: usize, pad: usize) -> Option<usize> {
-    Some(side.checked_add(pad.checked_mul(2)?)?.checked_sub(kernel)? / stride + 1)
+fn conv_side(side: usize, kernel: usize, stride: usize, pads: usize) -> Option<usize> {
+    Some(side.checked_add(pads)?.checked_sub(kernel)? / stride + 1)
 }
 
 impl Graph {
@@ -49,24 +49,39 @@ impl Graph {
         [kernel, stride, pad]: [usize; 3],
         bias: bool,
     ) -> Result<ValueId, GraphError> {
+        self.conv2d_padded(name, x, out, [kernel, stride, pad, pad], bias)
+    }
+
+    /// As [`Self::conv2d`], with `pad` zeros above and left of the picture and `pad_end` below and right of it.
+    pub fn conv2d_padded(
+        &mut self,
+        name: &str,
+        x: ValueId,
+        out: usize,
+        [kernel, stride, pad, pad_end]: [usize; 4],
+        bias: bool,
+    ) -> Result<ValueId, GraphError> {
         let s = self.found(name, x)?;
         for (parameter, found) in [("kernel", kernel), ("stride", stride)] {
             if !(1..=64).contains(&found) {
                 return Err(GraphError::Parameter { name: name.to_owned(), parameter, found, rule: "1 to 64" });
             }
         }
-        if pad >= kernel {
-            let rule = "smaller than the kernel";
-            return Err(GraphError::Parameter { name: name.to_owned(), parameter: "pad", found: pad, rule });
+        for found in [pad, pad_end] {
+            if found >= kernel {
+                let rule = "smaller than the kernel";
+                return Err(GraphError::Parameter { name: name.to_owned(), parameter: "pad", found, rule });
+            }
         }
-        let (Some(h), Some(w)) = (conv_side(s.h, kernel, stride, pad), conv_side(s.w, kernel, stride, pad)) else {
+        let pads = pad + pad_end;
+        let (Some(h), Some(w)) = (conv_side(s.h, kernel, stride, pads), conv_side(s.w, kernel, stride, pads)) else {
             let rule = "the padded picture is smaller than the kernel";
             return Err(GraphError::Size { name: name.to_owned(), kind: "conv2d", found: s, rule });
         };
         let (weight, bias) = self.layer(name, WeightKind::Conv { out, kernel, inp: s.c }, out, bias)?;
         let activation = Activation::None;
         let (upsample, residual) = (false, None);
-        let op = Op::Conv2d { x, upsample, weight, bias, kernel, stride, pad, residual, activation };
+        let op = Op::Conv2d { x, upsample, weight, bias, kernel, stride, pad, pad_end, residual, activation };
         self.push(name, op, Shape::new(s.n, h, w, out))
     }
 

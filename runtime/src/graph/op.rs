@@ -26,8 +26,10 @@ pub enum Op<R> {
         kernel: usize,
         /// Step of the kernel.
         stride: usize,
-        /// Zeros around the picture.
+        /// Zeros above and left of the picture.
         pad: usize,
+        /// Zeros below and right of it.
+        pad_end: usize,
         /// Same shape as the output.
         residual: Option<R>,
         /// Applied last.
@@ -253,9 +255,9 @@ impl<R: Copy> Op<R> {
     /// The same operation on operands named otherwise.
     pub fn map<S>(&self, mut f: impl FnMut(R) -> S) -> Op<S> {
         match *self {
-            Self::Conv2d { x, upsample, weight, bias, kernel, stride, pad, residual, activation } => {
+            Self::Conv2d { x, upsample, weight, bias, kernel, stride, pad, pad_end, residual, activation } => {
                 let (x, residual) = (f(x), residual.map(f));
-                Op::Conv2d { x, upsample, weight, bias, kernel, stride, pad, residual, activation }
+                Op::Conv2d { x, upsample, weight, bias, kernel, stride, pad, pad_end, residual, activation }
             }
             Self::Linear { x, weight, bias, residual, activation } => {
                 Op::Linear { x: f(x), weight, bias, residual: residual.map(f), activation }

@@ -1,15 +1,25 @@
 //! Builders: from a configuration to a [`crate::graph::Graph`], with the names that the trainer writes.
 
+pub mod autoencoder_kl;
+pub mod autoencoder_tiny;
 pub mod book_unet;
 mod mlp;
 pub mod mlp_hvae;
 pub mod mlp_vae;
 pub mod noisy_classifier;
+mod resnet;
+pub mod sd_unet;
+pub mod timestep;
+mod transformer;
 
+pub use autoencoder_kl::AutoencoderKl;
+pub use autoencoder_tiny::AutoencoderTiny;
 pub use book_unet::{BookUnet, NetworkError};
 pub use mlp_hvae::MlpHvae;
 pub use mlp_vae::MlpVae;
 pub use noisy_classifier::NoisyClassifier;
+pub use sd_unet::{SdAdded, SdLevel, SdRequest, SdUnet};
+pub use timestep::TimeCode;
 
 /// `found`, if it lies in `min..=max`.
 fn range(field: &'static str, found: usize, min: usize, max: usize) -> Result<(), NetworkError> {

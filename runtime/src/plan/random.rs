@@ -54,7 +54,7 @@ pub(crate) fn graph(seed: u64) -> Graph {
         // An operation that does not suit the shapes is refused by the graph, and left out.
         let y = match r.below(23) {
             0 | 1 => g.conv2d(&name, x, channels, [3, 1, 1], r.below(4) > 0),
-            2 => g.conv2d(&name, x, channels, [3, 2, 1], true),
+            2 => g.conv2d_padded(&name, x, channels, [3, 2, r.below(2), 1], true),
             3 | 4 => g.linear(&name, x, channels, r.below(4) > 0),
             5 => g.relu(&name, x),
             6 => g.silu(&name, x),

@@ -104,7 +104,10 @@ fn cases() -> Vec<Case> {
     let mut add = |n, (h, w), c_in: usize, c_out, kernel, stride, pad| {
         for dtype in FORMATS {
             if dtype.row_bytes(c_in).is_some() {
-                all.push(Case::new(Conv2dShape { n, h, w, c_in, c_out, kernel, stride, upsample: false, pad }, dtype));
+                all.push(Case::new(
+                    Conv2dShape { n, h, w, c_in, c_out, kernel, stride, upsample: false, pad, pad_end: pad },
+                    dtype,
+                ));
             }
         }
     };
@@ -211,9 +214,42 @@ fn every_instruction_set_gives_the_same_bits() {
 fn threads_do_not_change_bits() {
     let one = Context::new(1);
     for shape in [
-        Conv2dShape { n: 3, h: 13, w: 11, c_in: 64, c_out: 100, kernel: 3, stride: 1, upsample: false, pad: 1 },
-        Conv2dShape { n: 1, h: 7, w: 7, c_in: 96, c_out: 260, kernel: 3, stride: 1, upsample: false, pad: 1 },
-        Conv2dShape { n: 1, h: 1, w: 1, c_in: 640, c_out: 1100, kernel: 1, stride: 1, upsample: false, pad: 0 },
+        Conv2dShape {
+            n: 3,
+            h: 13,
+            w: 11,
+            c_in: 64,
+            c_out: 100,
+            kernel: 3,
+            stride: 1,
+            upsample: false,
+            pad: 1,
+            pad_end: 1,
+        },
+        Conv2dShape {
+            n: 1,
+            h: 7,
+            w: 7,
+            c_in: 96,
+            c_out: 260,
+            kernel: 3,
+            stride: 1,
+            upsample: false,
+            pad: 1,
+            pad_end: 1,
+        },
+        Conv2dShape {
+            n: 1,
+            h: 1,
+            w: 1,
+            c_in: 640,
+            c_out: 1100,
+            kernel: 1,
+            stride: 1,
+            upsample: false,
+            pad: 0,
+            pad_end: 0,
+        },
     ] {
         for dtype in FORMATS {
             let case = Case::new(shape, dtype);
@@ -230,8 +266,18 @@ fn threads_do_not_change_bits() {
 fn a_batch_is_its_pictures() {
     let ctx = Context::new(2);
     for dtype in FORMATS {
-        let shape =
-            Conv2dShape { n: 3, h: 9, w: 7, c_in: 64, c_out: 70, kernel: 3, stride: 1, upsample: false, pad: 1 };
+        let shape = Conv2dShape {
+            n: 3,
+            h: 9,
+            w: 7,
+            c_in: 64,
+            c_out: 70,
+            kernel: 3,
+            stride: 1,
+            upsample: false,
+            pad: 1,
+            pad_end: 1,
+        };
         let case = Case::new(shape, dtype);
         let all = case.run(&ctx);
         for (i, want) in all.chunks_exact(all.len() / 3).enumerate() {
@@ -247,7 +293,18 @@ fn a_batch_is_its_pictures() {
 /// halves exchanged in the AVX-512 kernel.
 #[test]
 fn half_weights_are_their_values() {
-    let shape = Conv2dShape { n: 1, h: 5, w: 5, c_in: 33, c_out: 50, kernel: 3, stride: 1, upsample: false, pad: 1 };
+    let shape = Conv2dShape {
+        n: 1,
+        h: 5,
+        w: 5,
+        c_in: 33,
+        c_out: 50,
+        kernel: 3,
+        stride: 1,
+        upsample: false,
+        pad: 1,
+        pad_end: 1,
+    };
     for isa in Isa::available() {
         let ctx = Context::with_isa(1, isa).unwrap();
         for dtype in [DType::F16, DType::BF16] {
@@ -296,8 +353,18 @@ fn nan_and_infinity_are_not_hidden() {
         let ctx = Context::with_isa(1, isa).unwrap();
         for dtype in FORMATS {
             for bad in [f32::NAN, f32::INFINITY] {
-                let shape =
-                    Conv2dShape { n: 1, h: 1, w: 2, c_in: 32, c_out: 3, kernel: 1, stride: 1, upsample: false, pad: 0 };
+                let shape = Conv2dShape {
+                    n: 1,
+                    h: 1,
+                    w: 2,
+                    c_in: 32,
+                    c_out: 3,
+                    kernel: 1,
+                    stride: 1,
+                    upsample: false,
+                    pad: 0,
+                    pad_end: 0,
+                };
                 let mut case = Case::new(shape, dtype);
                 case.x[37] = bad;
                 let y = case.run(&ctx);
@@ -340,7 +407,18 @@ fn wrong_weights_are_refused() {
 /// here, not encoded, so that only the kernels are tested. Seen red with the bias added in two halves.
 #[test]
 fn the_bits_of_a_known_product() {
-    let shape = Conv2dShape { n: 2, h: 7, w: 6, c_in: 64, c_out: 41, kernel: 3, stride: 1, upsample: false, pad: 1 };
+    let shape = Conv2dShape {
+        n: 2,
+        h: 7,
+        w: 6,
+        c_in: 64,
+        c_out: 41,
+        kernel: 3,
+        stride: 1,
+        upsample: false,
+        pad: 1,
+        pad_end: 1,
+    };
     let mut sums = Vec::new();
     for dtype in FORMATS {
         let mut case = Case::new(shape, dtype);

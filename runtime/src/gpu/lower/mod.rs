@@ -139,7 +139,7 @@ impl Variants {
         use Param::U;
         let y = step.output;
         match step.op {
-            Op::Conv2d { x, upsample, weight, bias, kernel, stride, pad, residual, activation } => {
+            Op::Conv2d { x, upsample, weight, bias, kernel, stride, pad, residual, activation, .. } => {
                 // One pixel sees one pixel: a linear layer.
                 if (kernel, stride, pad, upsample) == (1, 1, 0, false) {
                     return self.products(Kernel::Linear, x, y, (weight, bias, residual, activation), weights, &[]);

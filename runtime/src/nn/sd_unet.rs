@@ -1,0 +1,319 @@
+//! The U-Net of Stable Diffusion 1.x, 2.x and XL (diffusers' `UNet2DConditionModel`), its inpainting and guidance-distilled
+//! forms, and ControlNet's residuals as inputs.
+
+use super::resnet::{Norm, resnet};
+use super::timestep::TimeCode;
+use super::transformer::Transformer;
+use super::{NetworkError, range};
+use crate::graph::{Graph, GraphError, Shape, ValueId};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// One level of the U-Net, used on the way down and on the way up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SdLevel {
+    /// Channels (`block_out_channels`).
+    pub channels: usize,
+    /// Heads of its transformers. Published configurations call this number `attention_head_dim`.
+    pub heads: usize,
+    /// Blocks of each of its transformers (`transformer_layers_per_block`).
+    pub layers: usize,
+    /// Whether it has transformers (`CrossAttnDownBlock2D`, not `DownBlock2D`). The middle has, with the last level's sizes.
+    pub attends: bool,
+}
+
+/// SDXL's second condition: the text's pooled state, and sizes (`addition_embed_type` `text_time`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SdAdded {
+    /// Length of the code of each size (`addition_time_embed_dim`).
+    pub code: usize,
+    /// Length of the pooled state and of all the sizes' codes (`projection_class_embeddings_input_dim`).
+    pub width: usize,
+}
+
+/// The U-Net's configuration.
+#[derive(Clone, PartialEq, Debug)]
+pub struct SdUnet {
+    /// Channels that it reads: 4; 9 for inpainting.
+    pub in_channels: usize,
+    /// Channels of its answer: 4.
+    pub out_channels: usize,
+    /// The levels, the largest picture first.
+    pub levels: Vec<SdLevel>,
+    /// Residual blocks of a level on the way down; on the way up there is one more.
+    pub layers_per_block: usize,
+    /// Width of the text's states (`cross_attention_dim`).
+    pub text_width: usize,
+    /// Ranges of channels of each group normalization.
+    pub norm_groups: usize,
+    /// Added to variances.
+    pub norm_eps: f32,
+    /// The transformers' projections are linear layers (SD 2.x and SDXL), not 1x1 convolutions.
+    pub linear_projection: bool,
+    /// How the timestep is coded.
+    pub time_code: TimeCode,
+    /// SDXL's second condition.
+    pub added: Option<SdAdded>,
+    /// Length of the code of the guidance scale in networks into which guidance was distilled (`time_cond_proj_dim`), else
+    /// 0.
+    pub guidance_code: usize,
+}
+
+/// What of a U-Net's graph depends on the request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SdRequest {
+    /// Number of latents, and of texts.
+    pub batch: usize,
+    /// Rows of the latents.
+    pub height: usize,
+    /// Columns of the latents.
+    pub width: usize,
+    /// States of a text: 77 for each window.
+    pub tokens: usize,
+    /// Whether a ControlNet's residuals are added, as inputs ([`SdUnet::residual`]).
+    pub control: bool,
+}
+
+/// The parts that all residual blocks and transformers of one graph share.
+pub(super) struct Conditions {
+    pub time: ValueId,
+    pub text: ValueId,
+}
+
+impl SdUnet {
+    /// The name of the latents' input, `(n, h, w, in_channels)`.
+    pub const LATENTS: &'static str = "latents";
+    /// The name of the input of the timestep's code ([`Self::write_time`]), `(n, 1, 1, time_width)`.
+    pub const TIME: &'static str = "time";
+    /// The name of the text's states, `(n, 1, tokens, text_width)`.
+    pub const TEXT: &'static str = "text";
+    /// The name of SDXL's second condition ([`Self::write_added`]), `(n, 1, 1, width)`.
+    pub const ADDED: &'static str = "added";
+    /// The name of the code of the distilled guidance scale ([`super::timestep::write_guidance_code`]).
+    pub const GUIDANCE: &'static str = "guidance";
+    /// The name of the output, `(n, h, w, out_channels)`.
+    pub const OUTPUT: &'static str = "out";
+
+    /// The name of the input that is added to skip `i` (`None`: to the middle's output).
+    pub fn residual(i: Option<usize>) -> String {
+        i.map_or_else(|| "control.mid".into(), |i| format!("control.{i}"))
+    }
+
+    /// Length of the timestep's code: the first level's channels.
+    pub fn time_width(&self) -> usize {
+        self.levels.first().map_or(0, |level| level.channels)
+    }
+
+    /// Writes the timestep's code for each picture of a batch; `out` is `(n, time_width)`.
+    pub fn write_time(&self, timestep: f64, out: &mut [f32]) {
+        out.chunks_mut(self.time_width().max(1)).for_each(|row| self.time_code.write(timestep, row));
+    }
+
+    /// Writes one picture's row of SDXL's second condition: the pooled state, then the codes of `sizes` (original
+    /// height and width, crop's top and left, target height and width). `out` has `added.width` elements.
+    ///
+    /// # Errors
+    /// Pooled state and sizes that do not make up that length, or a network without this condition.
+    pub fn write_added(&self, pooled: &[f32], sizes: &[f64], out: &mut [f32]) -> Result<(), NetworkError> {
+        let added = self.added.unwrap_or(SdAdded { code: 0, width: 0 });
+        range("pooled state and sizes", pooled.len() + sizes.len() * added.code, added.width, added.width)?;
+        range("row of the added condition", out.len(), added.width, added.width)?;
+        let (first, codes) = out.split_at_mut(pooled.len());
+        first.copy_from_slice(pooled);
+        codes.chunks_mut(added.code.max(1)).zip(sizes).for_each(|(row, &size)| self.time_code.write(size, row));
+        Ok(())
+    }
+
+    /// Whether the configuration is a network.
+    ///
+    /// # Errors
+    /// The first field that is out of its range.
+    pub fn validate(&self) -> Result<(), NetworkError> {
+        range("in_channels", self.in_channels, 1, 1024)?;
+        range("out_channels", self.out_channels, 1, 1024)?;
+        range("number of levels", self.levels.len(), 1, 12)?;
+        for level in &self.levels {
+            range("channels", level.channels, 1, 16384)?;
+            range("heads", level.heads, 1, 1024)?;
+            range("transformer layers", level.layers, 0, 64)?;
+        }
+        range("layers_per_block", self.layers_per_block, 1, 16)?;
+        range("text_width", self.text_width, 1, 16384)?;
+        range("norm_groups", self.norm_groups, 1, 16384)?;
+        range("guidance_code", self.guidance_code, 0, 16384)?;
+        if let Some(added) = self.added {
+            range("width of the added condition", added.width, 1, 65536)?;
+            range("code of the added condition", added.code, 1, 16384)?;
+        }
+        Ok(())
+    }
+
+    /// The network, its tensors' names after `prefix` (`unet.`, or nothing).
+    ///
+    /// # Errors
+    /// A configuration that is no network; latents whose sides are not multiples of 2 to the number of halvings.
+    pub fn graph(&self, prefix: &str, request: &SdRequest) -> Result<Graph, NetworkError> {
+        self.validate()?;
+        self.sides(request)?;
+        let g = &mut Graph::new();
+        let (x, conditions) = self.inputs(g, prefix, request)?;
+        let mut x = g.conv2d(&format!("{prefix}conv_in"), x, self.time_width(), [3, 1, 1], true)?;
+        let mut skips = self.down(g, prefix, x, &conditions)?;
+        if let Some(&last) = skips.last() {
+            x = self.mid(g, prefix, last, &conditions)?;
+        }
+        if request.control {
+            for (i, skip) in skips.iter_mut().enumerate() {
+                let (name, shape) = (Self::residual(Some(i)), g.shape(*skip));
+                let residual = g.input(&name, shape)?;
+                *skip = g.add(&name, *skip, residual)?;
+            }
+            let (name, shape) = (Self::residual(None), g.shape(x));
+            let residual = g.input(&name, shape)?;
+            x = g.add(&name, x, residual)?;
+        }
+        x = self.up(g, prefix, x, skips, &conditions)?;
+        x = g.group_norm(&format!("{prefix}conv_norm_out"), x, self.norm_groups, self.norm_eps)?;
+        x = g.silu(&format!("{prefix}conv_act"), x)?;
+        x = g.conv2d(&format!("{prefix}conv_out"), x, self.out_channels, [3, 1, 1], true)?;
+        g.output(Self::OUTPUT, x)?;
+        Ok(core::mem::take(g))
+    }
+
+    /// Whether the latents can be halved between levels.
+    pub(super) fn sides(&self, request: &SdRequest) -> Result<(), NetworkError> {
+        let (height, width, halvings) = (request.height, request.width, self.levels.len() - 1);
+        range("height of the latents", height, 1, 16384)?;
+        range("width of the latents", width, 1, 16384)?;
+        let multiple = 1 << halvings;
+        if height % multiple != 0 || width % multiple != 0 {
+            return Err(NetworkError::Sides { height, width, halvings, multiple });
+        }
+        Ok(())
+    }
+
+    /// The inputs: latents, and the conditions' states.
+    pub(super) fn inputs(
+        &self,
+        g: &mut Graph,
+        prefix: &str,
+        request: &SdRequest,
+    ) -> Result<(ValueId, Conditions), GraphError> {
+        let n = request.batch;
+        let x = g.input(Self::LATENTS, Shape::new(n, request.height, request.width, self.in_channels))?;
+        let text = g.input(Self::TEXT, Shape::new(n, 1, request.tokens, self.text_width))?;
+        let code = self.time_width();
+        let mut time = g.input(Self::TIME, Shape::vector(n, code))?;
+        let name = format!("{prefix}time_embedding");
+        if self.guidance_code > 0 {
+            let guidance = g.input(Self::GUIDANCE, Shape::vector(n, self.guidance_code))?;
+            let v = g.linear(&format!("{name}.cond_proj"), guidance, code, false)?;
+            time = g.add(&format!("{name}.add"), v, time)?;
+        }
+        let mut time = embedding(g, &name, time, 4 * code)?;
+        if let Some(added) = self.added {
+            let added = g.input(Self::ADDED, Shape::vector(n, added.width))?;
+            let v = embedding(g, &format!("{prefix}add_embedding"), added, 4 * code)?;
+            time = g.add(&format!("{prefix}add_embedding.add"), v, time)?;
+        }
+        // Every residual block applies SiLU to it first.
+        let time = g.silu(&format!("{name}.nonlinearity"), time)?;
+        Ok((x, Conditions { time, text }))
+    }
+
+    const fn norm(&self) -> Norm {
+        Norm { groups: self.norm_groups, eps: self.norm_eps }
+    }
+
+    const fn transformer(&self, level: SdLevel) -> Transformer {
+        let SdLevel { heads, layers, .. } = level;
+        Transformer { heads, layers, groups: self.norm_groups, linear_projection: self.linear_projection }
+    }
+
+    /// All that the way up reads, from `x`, the first convolution's result, on.
+    pub(super) fn down(
+        &self,
+        g: &mut Graph,
+        prefix: &str,
+        mut x: ValueId,
+        conditions: &Conditions,
+    ) -> Result<Vec<ValueId>, GraphError> {
+        let mut skips = alloc::vec![x];
+        for (i, level) in self.levels.iter().enumerate() {
+            let name = format!("{prefix}down_blocks.{i}");
+            for j in 0..self.layers_per_block {
+                x = self.pair(g, &name, j, x, *level, conditions)?;
+                skips.push(x);
+            }
+            if i + 1 < self.levels.len() {
+                x = g.conv2d(&format!("{name}.downsamplers.0.conv"), x, level.channels, [3, 2, 1], true)?;
+                skips.push(x);
+            }
+        }
+        Ok(skips)
+    }
+
+    pub(super) fn mid(
+        &self,
+        g: &mut Graph,
+        prefix: &str,
+        x: ValueId,
+        conditions: &Conditions,
+    ) -> Result<ValueId, GraphError> {
+        let Some(&last) = self.levels.last() else { return Ok(x) };
+        let name = format!("{prefix}mid_block");
+        let x = self.pair(g, &name, 0, x, SdLevel { attends: true, ..last }, conditions)?;
+        resnet(g, &format!("{name}.resnets.1"), x, last.channels, self.norm(), Some(conditions.time))
+    }
+
+    fn up(
+        &self,
+        g: &mut Graph,
+        prefix: &str,
+        mut x: ValueId,
+        mut skips: Vec<ValueId>,
+        conditions: &Conditions,
+    ) -> Result<ValueId, GraphError> {
+        let last = self.levels.len() - 1;
+        for (i, level) in self.levels.iter().rev().enumerate() {
+            let name = format!("{prefix}up_blocks.{i}");
+            for j in 0..=self.layers_per_block {
+                if let Some(skip) = skips.pop() {
+                    x = g.concat(&format!("{name}.concat.{j}"), x, skip)?;
+                }
+                x = self.pair(g, &name, j, x, *level, conditions)?;
+            }
+            if i < last {
+                x = g.upsample_nearest2(&format!("{name}.upsamplers.0"), x)?;
+                x = g.conv2d(&format!("{name}.upsamplers.0.conv"), x, level.channels, [3, 1, 1], true)?;
+            }
+        }
+        Ok(x)
+    }
+
+    /// A residual block and, where the level has them, its transformer.
+    fn pair(
+        &self,
+        g: &mut Graph,
+        name: &str,
+        j: usize,
+        x: ValueId,
+        level: SdLevel,
+        conditions: &Conditions,
+    ) -> Result<ValueId, GraphError> {
+        let time = Some(conditions.time);
+        let x = resnet(g, &format!("{name}.resnets.{j}"), x, level.channels, self.norm(), time)?;
+        if !level.attends {
+            return Ok(x);
+        }
+        self.transformer(level).build(g, &format!("{name}.attentions.{j}"), x, conditions.text)
+    }
+}
+
+/// diffusers' `TimestepEmbedding`.
+fn embedding(g: &mut Graph, name: &str, x: ValueId, width: usize) -> Result<ValueId, GraphError> {
+    let x = g.linear(&format!("{name}.linear_1"), x, width, true)?;
+    let x = g.silu(&format!("{name}.act"), x)?;
+    g.linear(&format!("{name}.linear_2"), x, width, true)
+}
