@@ -208,6 +208,11 @@ impl Executor {
         Ok(())
     }
 
+    /// Executes one step of a plan, to be measured: all those before it must have been executed.
+    pub fn run_step(&mut self, plan: usize, i: usize, ids: &[Option<u32>]) {
+        self.step(plan, i, ids);
+    }
+
     fn step(&mut self, plan: usize, i: usize, ids: &[Option<u32>]) {
         let plan = &self.plans[plan];
         let arena = &mut self.arena[self.base..][..plan.arena_len()];

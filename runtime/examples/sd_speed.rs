@@ -1,0 +1,154 @@
+//! How long Stable Diffusion's networks take on the CPU: one U-Net call, and the decoder, with random weights.
+//!
+//! ```text
+//! cargo run --release -p nijimi-runtime --example sd_speed -- [unet|decoder] [f32|f16|q8_0] [LATENT SIDE] [THREADS] [ROUNDS] [PROFILE]
+//! ```
+
+use nijimi_runtime::cpu::Context;
+use nijimi_runtime::cpu::exec::{Executor, MemoryLimit, Weights};
+use nijimi_runtime::graph::{Graph, WeightKind};
+use nijimi_runtime::nn::{AutoencoderKl, SdLevel, SdRequest, SdUnet, TimeCode};
+use nijimi_runtime::plan::{Plan, PlanOptions};
+use nijimi_runtime::quant::{self, DType};
+use nijimi_runtime::rng::normal_fill;
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+fn unet(side: usize) -> Graph {
+    let level = |channels, attends| SdLevel { channels, heads: 8, layers: 1, attends };
+    let network = SdUnet {
+        in_channels: 4,
+        out_channels: 4,
+        levels: vec![level(320, true), level(640, true), level(1280, true), level(1280, false)],
+        layers_per_block: 2,
+        text_width: 768,
+        norm_groups: 32,
+        norm_eps: 1e-5,
+        linear_projection: false,
+        time_code: TimeCode::default(),
+        added: None,
+        guidance_code: 0,
+    };
+    let request = SdRequest { batch: 1, height: side, width: side, tokens: 77, control: false };
+    network.graph("", &request).expect("SD 1.5's U-Net")
+}
+
+fn decoder(side: usize) -> Graph {
+    let network = AutoencoderKl {
+        in_channels: 3,
+        out_channels: 3,
+        latent_channels: 4,
+        channels: vec![128, 256, 512, 512],
+        layers_per_block: 2,
+        norm_groups: 32,
+        mid_attention: true,
+        quant_conv: true,
+        post_quant_conv: true,
+    };
+    network.decoder("", 1, [side, side]).expect("SD 1.5's decoder")
+}
+
+/// N(0, 1 / inputs); what is no matrix, near 1 or 0.
+fn weights(graph: &Graph, dtype: DType) -> Weights {
+    let mut weights = Weights::new();
+    // Drawing a thousand million normal numbers takes a minute: some, again and again.
+    let mut normals = vec![0.0; 1_000_003];
+    normal_fill(7, 0, &mut normals);
+    let mut normals = normals.into_iter().cycle();
+    for weight in graph.weights() {
+        let mut values: Vec<f32> = normals.by_ref().take(weight.kind.elements()).collect();
+        let (inputs, row, scaled) = match weight.kind {
+            WeightKind::Conv { kernel, inp, .. } => (kernel * kernel * inp, inp, true),
+            WeightKind::Linear { inp, .. } => (inp, inp, true),
+            _ => (2500, 1, false),
+        };
+        let shift = if !scaled && weight.name.ends_with("weight") { 1.0 } else { 0.0 };
+        let factor = (inputs as f32).sqrt().recip();
+        values.iter_mut().for_each(|v| *v = *v * factor + shift);
+        let dtype = match scaled {
+            false => DType::F32,
+            true if row % dtype.block_len() == 0 => dtype,
+            true => DType::F16,
+        };
+        let mut bytes = Vec::new();
+        quant::encode(dtype, &values, &mut bytes).expect("finite values");
+        weights.push(weight.kind, dtype, &bytes).expect("the kind's size");
+    }
+    weights
+}
+
+fn resident(field: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with(field));
+    line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).unwrap_or(0) / 1024
+}
+
+/// Seconds of all threads, user and system, in hundredths (Linux).
+fn processor() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after = stat.rsplit(')').next().unwrap_or_default();
+    after.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
+}
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let arg = |i: usize, default: &str| args.get(i).cloned().unwrap_or_else(|| default.into());
+    let number = |i: usize, default: &str| arg(i, default).parse::<usize>().expect("a number");
+    let side = number(2, "64");
+    let graph = if arg(0, "unet") == "decoder" { decoder(side) } else { unet(side) };
+    let name = arg(1, "f32");
+    let all = [DType::F32, DType::F16, DType::BF16, DType::Q8_0, DType::Q4_0];
+    let dtype = all.into_iter().find(|dtype| dtype.name() == name).expect("f32, f16, bf16, q8_0 or q4_0");
+    let start = Instant::now();
+    let weights = weights(&graph, dtype);
+    let plan = Plan::new(&graph, &PlanOptions::default()).expect("a plan");
+    println!(
+        "{} {name}, {side}x{side} latents: {} operations, {:.1} G multiply-accumulates; weights {} MB, arena {} MB (made in {:.1} s)",
+        arg(0, "unet"),
+        plan.steps().len(),
+        plan.macs() as f64 / 1e9,
+        weights.bytes() >> 20,
+        plan.arena_len() * 4 >> 20,
+        start.elapsed().as_secs_f64()
+    );
+    let context = Context::new(number(3, "2"));
+    let mut exec = Executor::new(context, weights.into(), vec![(&graph, plan)], MemoryLimit::NONE).expect("memory");
+    let fill = |exec: &mut Executor| {
+        for input in exec.plans()[0].inputs().to_vec() {
+            normal_fill(3, 1, exec.slot_mut(input.slot));
+        }
+    };
+    for round in 0..number(4, "3") {
+        fill(&mut exec);
+        let (start, before) = (Instant::now(), processor());
+        exec.run(0, &[]);
+        let wall = start.elapsed().as_secs_f64();
+        println!("round {round}: {wall:.3} s, {:.2} s of the processor", processor() - before);
+    }
+    println!("resident {} MB, at most {} MB", resident("VmRSS"), resident("VmHWM"));
+    if args.get(5).is_some() {
+        fill(&mut exec);
+        profile(&mut exec);
+    }
+}
+
+/// Seconds by kind of operation, the slowest first.
+fn profile(exec: &mut Executor) {
+    let mut kinds: BTreeMap<String, (f64, u64, usize)> = BTreeMap::new();
+    for i in 0..exec.plans()[0].steps().len() {
+        let start = Instant::now();
+        exec.run_step(0, i, &[]);
+        let seconds = start.elapsed().as_secs_f64();
+        let step = &exec.plans()[0].steps()[i];
+        let s = step.output.shape;
+        for key in [step.op.kind().to_owned(), format!("{:20} {}x{}x{}", step.op.kind(), s.h, s.w, s.c)] {
+            let entry = kinds.entry(key).or_default();
+            *entry = (entry.0 + seconds, entry.1 + step.macs, entry.2 + 1);
+        }
+    }
+    let mut kinds: Vec<_> = kinds.into_iter().collect();
+    kinds.sort_by(|a, b| b.1.0.total_cmp(&a.1.0));
+    for (kind, (seconds, macs, count)) in kinds.iter().take(48) {
+        println!("{kind:36} {count:4} {seconds:8.3} s {:8.1} GFLOP/s", 2.0 * *macs as f64 / seconds / 1e9);
+    }
+}
