@@ -51,6 +51,9 @@ pub enum Error {
     /// Guidance of two answers that do not fit.
     #[error(transparent)]
     Guidance(#[from] crate::guidance::GuidanceError),
+    /// A vocabulary that makes no tokenizer.
+    #[error(transparent)]
+    Text(#[from] crate::text::TextError),
     /// Values that are no picture.
     #[error(transparent)]
     ToU8(#[from] crate::cpu::ToU8Error),

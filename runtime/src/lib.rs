@@ -31,6 +31,7 @@ pub mod rng;
 pub mod sampler;
 pub mod schedule;
 pub mod score;
+pub mod text;
 
 pub use error::Error;
 

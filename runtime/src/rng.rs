@@ -10,6 +10,11 @@
 //! | noise of pictures, [`normal_fill`] | draw | 0 | element (low) | element (high) | seed |
 //! | everything else, [`Stream`] | block | purpose, never 0 | step (low) | step (high) | seed |
 
+pub mod mt19937;
+mod torch_cpu;
+
+pub use torch_cpu::TorchCpu;
+
 const MULTIPLIER: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
 const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
 

@@ -10,7 +10,7 @@ pub mod fit;
 pub mod import;
 pub mod launch;
 pub mod log;
-pub mod mt19937;
+pub use nijimi_runtime::rng::mt19937;
 pub mod nn;
 pub mod ops;
 pub mod optim;

@@ -1,11 +1,10 @@
-//! The Mersenne Twister that PyTorch draws from on the CPU, so that the book's data can be made again (step 6). Matsumoto and
-//! Nishimura 1998. Everything else here draws from [`nijimi_runtime::rng`].
+//! The Mersenne Twister that PyTorch draws from on the CPU (Matsumoto and Nishimura 1998).
 
 const N: usize = 624;
 const M: usize = 397;
 
 /// The generator, as `torch.manual_seed` leaves it.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Mt19937 {
     state: [u32; N],
     next: usize,
@@ -45,9 +44,16 @@ impl Mt19937 {
         (self.next_u32() & 0x00ff_ffff) as f32 / 16_777_216.0
     }
 
+    /// Uniform in [0, 1), a multiple of 2^-53, of two words, the high one first: an element of `torch.rand(..)` in f64.
+    pub fn rand_f64(&mut self) -> f64 {
+        let high = u64::from(self.next_u32());
+        let bits = high << 32 | u64::from(self.next_u32());
+        (bits & ((1 << 53) - 1)) as f64 / 9_007_199_254_740_992.0
+    }
+
     /// Uniform between two bounds: an element of `tensor.uniform_(from, to)` in f32, which torch rounds once.
     pub fn uniform(&mut self, from: f32, to: f32) -> f32 {
-        self.rand().mul_add(to - from, from)
+        libm::fmaf(self.rand(), to - from, from)
     }
 }
 

@@ -1,0 +1,71 @@
+//! What can be wrong with a vocabulary.
+
+use alloc::string::String;
+
+/// A vocabulary that makes no tokenizer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TextError {
+    /// Two ids for one token.
+    #[error("the vocabulary has {token:?} twice, as {first} and {second}")]
+    Twice {
+        /// The token.
+        token: String,
+        /// Its first id.
+        first: usize,
+        /// Its second.
+        second: usize,
+    },
+    /// A rule that is not two tokens with a blank between them.
+    #[error("merge {rule} is {found:?}: it must be two tokens with a blank between them")]
+    Merge {
+        /// Its number, from 0.
+        rule: usize,
+        /// The line.
+        found: String,
+    },
+    /// A rule that joins, or makes, what the vocabulary does not have.
+    #[error("merge {rule} needs the token {token:?}, which the vocabulary lacks: the two are not of one model")]
+    Unknown {
+        /// Its number, from 0.
+        rule: usize,
+        /// What is missing.
+        token: String,
+    },
+    /// A special token that is not in the vocabulary.
+    #[error("the {what} token is {found}, but the vocabulary has {tokens} tokens")]
+    Special {
+        /// Which.
+        what: &'static str,
+        /// Its id, or its text.
+        found: String,
+        /// How many there are.
+        tokens: usize,
+    },
+    /// A window without room for a single token of text.
+    #[error(
+        "windows of {found} tokens: there must be room for the start, the end and a token between them, 3 to 65536"
+    )]
+    Length {
+        /// Ids of a window.
+        found: usize,
+    },
+    /// Ids that leave one out, or go past the end.
+    #[error("the vocabulary has {tokens} tokens, but {token:?} is number {id}: ids must be 0, 1, 2, ... without gaps")]
+    Gap {
+        /// The token.
+        token: String,
+        /// Its id.
+        id: u64,
+        /// How many there are.
+        tokens: usize,
+    },
+    /// A file that is not what it is called.
+    #[error("{file}: {what}")]
+    Json {
+        /// Which.
+        file: &'static str,
+        /// What is wrong.
+        what: String,
+    },
+}

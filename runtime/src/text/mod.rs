@@ -1,0 +1,24 @@
+//! From a prompt to token ids: CLIP's tokenizer, and prompts with weights and of any length.
+//!
+//! [`Tokenizer`] is byte-pair encoding as CLIP uses it (Radford et al. 2021, "Learning Transferable Visual Models From
+//! Natural Language Supervision", section 2.4; Sennrich et al. 2016), to the ids of the published vocabularies. A text
+//! encoder reads windows of 77 ids: [`Tokenizer::window`] makes the one that diffusers would, and [`Windows`] as many as
+//! a prompt needs, with the weights that [`prompt::parse`] reads from `(word:1.2)`.
+//!
+//! What comes from files is checked when a [`Tokenizer`] is made; texts of users cannot fail.
+
+mod bpe;
+mod error;
+mod normalize;
+pub mod prompt;
+mod split;
+#[cfg(test)]
+mod tests;
+mod tokenizer;
+mod vocabulary;
+mod windows;
+
+pub use error::TextError;
+pub use tokenizer::{Special, Tokenizer};
+pub use vocabulary::Vocabulary;
+pub use windows::{Window, Windows, weigh};

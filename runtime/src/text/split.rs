@@ -1,0 +1,51 @@
+//! A normalized text cut into the pieces that are encoded one by one.
+
+use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
+
+const CONTRACTIONS: [&str; 7] = ["'s", "'t", "'re", "'ve", "'m", "'ll", "'d"];
+
+#[derive(Clone, Copy, PartialEq)]
+enum Class {
+    Blank,
+    Letter,
+    Number,
+    Other,
+}
+
+fn class(c: char) -> Class {
+    if c.is_whitespace() {
+        return Class::Blank;
+    }
+    // Not `char::is_alphabetic`, which counts some marks and symbols as letters.
+    match c.general_category_group() {
+        GeneralCategoryGroup::Letter => Class::Letter,
+        GeneralCategoryGroup::Number => Class::Number,
+        _ => Class::Other,
+    }
+}
+
+/// In lower case, as a text has them that wrote them otherwise: not the special tokens, but cut from what surrounds them.
+const MARKERS: [&str; 2] = ["<|startoftext|>", "<|endoftext|>"];
+
+/// The pieces of `<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+` (CLIP,
+/// `simple_tokenizer.py`), of which the first two are cut again, by the others.
+pub(super) fn pieces(text: &str) -> impl Iterator<Item = &str> {
+    cut(text, &MARKERS).flat_map(|piece| cut(piece, &[]))
+}
+
+fn cut<'a>(text: &'a str, markers: &'static [&'static str]) -> impl Iterator<Item = &'a str> {
+    let mut rest = text;
+    core::iter::from_fn(move || {
+        rest = rest.trim_start_matches(|c| class(c) == Class::Blank);
+        let first = rest.chars().next()?;
+        let run = |of: Class| rest.find(|c| class(c) != of).unwrap_or(rest.len());
+        let fixed = markers.iter().chain(&CONTRACTIONS).find(|c| rest.starts_with(**c)).map(|c| c.len());
+        let len = fixed.unwrap_or_else(|| match class(first) {
+            Class::Number => first.len_utf8(),
+            class => run(class),
+        });
+        let (piece, after) = rest.split_at(len);
+        rest = after;
+        Some(piece)
+    })
+}
