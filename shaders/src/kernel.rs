@@ -67,10 +67,14 @@ kernels! {
     ReluBackward "relu_backward",
     /// A sampler's update.
     SamplerStep "sampler_step",
+    /// One token of each text.
+    SelectToken "select_token",
     /// Values to a texture.
     ToTexture "to_texture",
     /// Values to bytes.
     ToU8 "to_u8",
+    /// Rows of two tables, by what a token is and by where it stands.
+    TokenEmbedding "token_embedding",
     /// Twice the size.
     Upsample "upsample",
 }

@@ -386,6 +386,7 @@ fn elementwise(class: Class, base: &dyn Fn(Kernel) -> Shader, all: &mut Vec<Shad
         all.extend([with(K::Upsample, &[]), with(K::Upsample, &[Flag::Bilinear])]);
     }
     all.extend([flat(K::EmbeddingAdd, &[]), flat(K::EmbeddingAdd, &[Flag::InPlace])]);
+    all.extend([flat(K::TokenEmbedding, &[]), flat(K::SelectToken, &[])]);
     all.extend([flat(K::LogSoftmax, &[]), flat(K::LogSoftmaxBackward, &[])]);
     all.extend([flat(K::PositionEncoding, &[]), flat(K::Feed, &[]), flat(K::Guidance, &[])]);
     all.extend([flat(K::Guidance, &[Flag::Guided]), flat(K::SamplerStep, &[]), flat(K::SamplerStep, &[Flag::Noise])]);

@@ -249,10 +249,10 @@ const fn attention_shape(q: Shape, k: Shape, heads: usize, causal: bool) -> Atte
     AttentionShape { n: q.n, queries: q.h * q.w, keys: k.h * k.w, c: q.c, heads, causal }
 }
 
-/// The ids of one input, one for each picture of `x`.
-fn ids_of<'a>(plan: &Plan, input: IdsId, x: Slot, ids: &'a [Option<u32>]) -> &'a [Option<u32>] {
+/// The ids of one input.
+fn ids_of<'a>(plan: &Plan, input: IdsId, ids: &'a [Option<u32>]) -> &'a [Option<u32>] {
     let skip: usize = plan.ids()[..input.index()].iter().map(|(_, n)| n).sum();
-    &ids[skip..][..x.shape.n]
+    &ids[skip..][..plan.ids()[input.index()].1]
 }
 
 const fn rows(s: Shape) -> usize {
@@ -336,7 +336,16 @@ fn execute(
         }
         Op::EmbeddingAdd { x, ids: input, table } => {
             replace(x, y);
-            super::embedding_add(step.output.shape.c, weights.values(table), ids_of(plan, input, x, ids), y);
+            super::embedding_add(step.output.shape.c, weights.values(table), ids_of(plan, input, ids), y);
+        }
+        Op::TokenEmbedding { ids: input, table, positions } => {
+            let Shape { w: tokens, c: dim, .. } = step.output.shape;
+            let [table, positions] = [table, positions].map(|w| weights.values(w));
+            super::token_embedding([tokens, dim], table, positions, ids_of(plan, input, ids), y);
+        }
+        Op::SelectToken { x, ids: input } => {
+            let tokens = x.shape.h * x.shape.w;
+            super::select_token([tokens, x.shape.c], get(x), ids_of(plan, input, ids), y);
         }
         Op::GroupNorm { x, groups, eps, scale, bias, activation } => {
             let (s, affine) = (image(x.shape), [scale, bias].map(|w| weights.values(w)));
@@ -353,7 +362,7 @@ fn execute(
         }
         Op::LogSoftmax { x } => super::log_softmax(ctx, x.shape.c, get(x), y),
         Op::LogSoftmaxBackward { x, ids: input } => {
-            super::log_softmax_backward(ctx, x.shape.c, get(x), ids_of(plan, input, x, ids), y);
+            super::log_softmax_backward(ctx, x.shape.c, get(x), ids_of(plan, input, ids), y);
         }
         Op::ReluBackward { g, relu } => {
             replace(g, y);

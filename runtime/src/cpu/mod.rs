@@ -32,8 +32,10 @@ pub mod pool;
 mod position_encoding;
 mod relu_backward;
 mod rows;
+mod select_token;
 mod simd;
 mod to_u8;
+mod token_embedding;
 mod upsample;
 
 pub use activate::activate;
@@ -56,7 +58,9 @@ pub use max_pool_backward::max_pool2_backward;
 pub use pool::Pool;
 pub use position_encoding::{position_encoding, position_encoding_at};
 pub use relu_backward::relu_backward;
+pub use select_token::select_token;
 pub use to_u8::{ToU8Error, to_u8};
+pub use token_embedding::token_embedding;
 pub use upsample::{upsample_bilinear2, upsample_nearest2};
 
 /// What every kernel runs on: threads, and an instruction set this machine is known to have.

@@ -262,6 +262,24 @@ pub(super) fn position_encoding(n: usize, dim: usize) -> Made {
     })
 }
 
+pub(super) fn token_embedding([n, tokens, dim]: [usize; 3]) -> Made {
+    spec(format!("token_embedding {n}x{tokens}x{dim}"), DType::F32, 2e-6, |g| {
+        g.input_ids("others", 2);
+        let ids = g.input_ids("tokens", n * tokens);
+        g.token_embedding(["token", "position"], ids, [n, tokens, dim], [50, tokens + 1])
+    })
+}
+
+/// The token embeddings give it its ids a range.
+pub(super) fn select_token([n, tokens, dim]: [usize; 3]) -> Made {
+    spec(format!("select_token {n}x{tokens}x{dim}"), DType::F32, 2e-6, |g| {
+        let ids = g.input_ids("tokens", n * tokens);
+        let x = g.token_embedding(["token", "position"], ids, [n, tokens, dim], [tokens, tokens])?;
+        let end = g.input_ids("end", n);
+        g.select_token("end", x, end)
+    })
+}
+
 pub(super) fn embedding_add(n: usize, dim: usize) -> Made {
     spec(format!("embedding_add {n}x{dim}"), DType::F32, 2e-6, |g| {
         let t = g.input("t", Shape::vector(n, 1))?;

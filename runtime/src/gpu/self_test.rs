@@ -209,5 +209,7 @@ pub(super) fn specs(large: bool) -> Result<Vec<Spec>, GraphError> {
     all.push(cases::log_softmax_backward(n, 10)?);
     all.push(cases::position_encoding(n, dim)?);
     all.push(cases::embedding_add(n, dim)?);
+    all.push(cases::token_embedding([n, 77, dim])?);
+    all.push(cases::select_token([n, 77, dim])?);
     Ok(all)
 }

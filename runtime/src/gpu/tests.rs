@@ -204,6 +204,15 @@ fn conditions() {
     }
 }
 
+/// Seen red with the place counted through all texts, with `ids` taken from 0, and with the first text's tokens for all.
+#[test]
+fn tokens() {
+    for sizes in [[1, 1, 1], [3, 5, 7], [2, 77, 64]] {
+        same(cases::token_embedding(sizes));
+        same(cases::select_token(sizes));
+    }
+}
+
 /// What the self-test leaves to the model that it draws with, beside [`Kernel::ToTexture`].
 const SAMPLING: [Kernel; 4] = [Kernel::Feed, Kernel::Guidance, Kernel::SamplerStep, Kernel::ToU8];
 

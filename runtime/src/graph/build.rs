@@ -181,12 +181,47 @@ impl Graph {
     /// Adds to `x`, of shape `(n, 1, 1, c)`, the row of the tensor `{name}.weight` that each picture's id names.
     pub fn embedding_add(&mut self, name: &str, x: ValueId, ids: IdsId, rows: usize) -> Result<ValueId, GraphError> {
         let s = self.found(name, x)?;
-        let Some(&(_, n)) = self.ids.get(ids.index()) else {
-            return Err(GraphError::Foreign { name: name.to_owned(), index: ids.index() });
-        };
+        let n = self.id_count(name, ids)?;
         self.same(name, "embedding_add", s, Shape::vector(n, s.c))?;
         let table = self.weight(&format!("{name}.weight"), WeightKind::Table { rows, dim: s.c })?;
         self.push(name, Op::EmbeddingAdd { x, ids, table }, s)
+    }
+
+    /// The rows that the ids of `n` texts of `tokens` tokens name in the tensor `{names[0]}.weight` of `rows` rows, plus
+    /// those of their places in `{names[1]}.weight` of `places` rows: `(n, 1, tokens, dim)`.
+    pub fn token_embedding(
+        &mut self,
+        names: [&str; 2],
+        ids: IdsId,
+        [n, tokens, dim]: [usize; 3],
+        [rows, places]: [usize; 2],
+    ) -> Result<ValueId, GraphError> {
+        let (name, shape) = (names[0], Shape::new(n, 1, tokens, dim));
+        let found = self.id_count(name, ids)?;
+        if shape.n.checked_mul(shape.w) != Some(found) {
+            let rule = "the number of texts times that of their tokens";
+            return Err(GraphError::Parameter { name: name.to_owned(), parameter: "number of ids", found, rule });
+        }
+        if tokens > places {
+            let rule = "at most the number of places";
+            return Err(GraphError::Parameter { name: name.to_owned(), parameter: "tokens", found: tokens, rule });
+        }
+        let table = self.weight(&format!("{name}.weight"), WeightKind::Table { rows, dim })?;
+        let positions = self.weight(&format!("{}.weight", names[1]), WeightKind::Table { rows: places, dim })?;
+        self.push(name, Op::TokenEmbedding { ids, table, positions }, shape)
+    }
+
+    /// Of each picture of `x`, the pixel whose number (row-major) its id names: `(n, 1, 1, c)`.
+    pub fn select_token(&mut self, name: &str, x: ValueId, ids: IdsId) -> Result<ValueId, GraphError> {
+        let s = self.found(name, x)?;
+        let n = self.id_count(name, ids)?;
+        self.same(name, "select_token", s, Shape { n, ..s })?;
+        self.push(name, Op::SelectToken { x, ids }, Shape::vector(n, s.c))
+    }
+
+    fn id_count(&self, name: &str, ids: IdsId) -> Result<usize, GraphError> {
+        let foreign = || GraphError::Foreign { name: name.to_owned(), index: ids.index() };
+        self.ids.get(ids.index()).map(|&(_, n)| n).ok_or_else(foreign)
     }
 
     /// Normalization over each picture's pixels and each of `groups` equal ranges of channels, with the tensors
@@ -390,6 +425,25 @@ mod tests {
         assert!(matches!(g.attention("a", x, wide, wide, 3, false), Err(GraphError::Shape { .. })));
         assert!(matches!(g.activate("g", x, Activation::Geglu), Err(GraphError::Geglu { .. })));
         assert!(matches!(g.linear_geglu("g", x, usize::MAX, true), Err(GraphError::Extent { .. })));
+    }
+
+    #[test]
+    fn tokens_are_checked() {
+        let mut g = Graph::new();
+        let ids = g.input_ids("tokens", 10);
+        let names = ["token", "position"];
+        let x = g.token_embedding(names, ids, [2, 5, 8], [100, 7]).unwrap();
+        assert_eq!(g.shape(x), Shape::new(2, 1, 5, 8));
+        assert_eq!(g.weights()[0].kind, WeightKind::Table { rows: 100, dim: 8 });
+        assert_eq!(g.weights()[1].kind, WeightKind::Table { rows: 7, dim: 8 });
+        let end = g.input_ids("end", 2);
+        let y = g.select_token("pooled", x, end).unwrap();
+        assert_eq!(g.shape(y), Shape::vector(2, 8));
+        assert!(matches!(g.select_token("pooled", x, ids), Err(GraphError::Shape { .. })));
+        assert!(matches!(g.select_token("pooled", x, IdsId(2)), Err(GraphError::Foreign { .. })));
+        assert!(matches!(g.token_embedding(names, ids, [2, 4, 8], [100, 7]), Err(GraphError::Parameter { .. })));
+        assert!(matches!(g.token_embedding(names, ids, [1, 10, 8], [100, 7]), Err(GraphError::Parameter { .. })));
+        assert!(matches!(g.token_embedding(names, IdsId(2), [2, 5, 8], [100, 7]), Err(GraphError::Foreign { .. })));
     }
 
     #[test]

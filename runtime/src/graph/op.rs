@@ -111,6 +111,24 @@ pub enum Op<R> {
         /// [`super::WeightKind::Table`].
         table: WeightId,
     },
+    /// `y = table[ids] + positions`: for each of a text's tokens, the row of `table` that its id names and the row of
+    /// `positions` that its place names. No id adds nothing to the latter.
+    TokenEmbedding {
+        /// Ids, as many a text as the output has columns.
+        ids: IdsId,
+        /// A row an id, [`super::WeightKind::Table`].
+        table: WeightId,
+        /// A row a place, [`super::WeightKind::Table`].
+        positions: WeightId,
+    },
+    /// `y = x[ids]`: of each picture, the one pixel whose number (row-major, from 0) its id names; zeros where there is no
+    /// id.
+    SelectToken {
+        /// Tokens: a pixel is a token.
+        x: R,
+        /// Places, one a picture.
+        ids: IdsId,
+    },
     /// `y = activation((x - mean) / sqrt(variance + eps) * scale + bias)`, mean and (biased) variance over each
     /// picture's pixels and each of `groups` equal ranges of channels (Wu and He 2018, "Group Normalization").
     GroupNorm {
@@ -198,6 +216,8 @@ impl<R: Copy> Op<R> {
             Self::Concat { .. } => "concat",
             Self::PositionEncoding { .. } => "position_encoding",
             Self::EmbeddingAdd { .. } => "embedding_add",
+            Self::TokenEmbedding { .. } => "token_embedding",
+            Self::SelectToken { .. } => "select_token",
             Self::GroupNorm { .. } => "group_norm",
             Self::LayerNorm { .. } => "layer_norm",
             Self::Attention { .. } => "attention",
@@ -217,6 +237,7 @@ impl<R: Copy> Op<R> {
             Self::Concat { a, b, add } => (a, Some(b), add),
             Self::ReluBackward { g: a, relu: b } | Self::MaxPool2Backward { x: a, g: b } => (a, Some(b), None),
             Self::Attention { q, k, v, .. } => (q, Some(k), Some(v)),
+            Self::TokenEmbedding { .. } => return [None; 3].into_iter().flatten(),
             Self::Activate { x, .. }
             | Self::GroupNorm { x, .. }
             | Self::LayerNorm { x, .. }
@@ -225,6 +246,7 @@ impl<R: Copy> Op<R> {
             | Self::PositionEncoding { t: x, .. }
             | Self::LogSoftmax { x }
             | Self::LogSoftmaxBackward { x, .. }
+            | Self::SelectToken { x, .. }
             | Self::EmbeddingAdd { x, .. } => (x, None, None),
         };
         [Some(a), b, c].into_iter().flatten()
@@ -235,6 +257,7 @@ impl<R: Copy> Op<R> {
         match self {
             Self::Conv2d { weight, bias, .. } | Self::Linear { weight, bias, .. } => [Some(weight), bias.as_mut()],
             Self::EmbeddingAdd { table, .. } => [Some(table), None],
+            Self::TokenEmbedding { table, positions, .. } => [Some(table), Some(positions)],
             Self::GroupNorm { scale, bias, .. } | Self::LayerNorm { scale, bias, .. } => [Some(scale), Some(bias)],
             Self::Activate { .. }
             | Self::Add { .. }
@@ -244,6 +267,7 @@ impl<R: Copy> Op<R> {
             | Self::UpsampleNearest2 { .. }
             | Self::Concat { .. }
             | Self::PositionEncoding { .. }
+            | Self::SelectToken { .. }
             | Self::LogSoftmax { .. }
             | Self::LogSoftmaxBackward { .. }
             | Self::ReluBackward { .. }
@@ -271,6 +295,8 @@ impl<R: Copy> Op<R> {
             Self::Concat { a, b, add } => Op::Concat { a: f(a), b: f(b), add: add.map(f) },
             Self::PositionEncoding { t, dim } => Op::PositionEncoding { t: f(t), dim },
             Self::EmbeddingAdd { x, ids, table } => Op::EmbeddingAdd { x: f(x), ids, table },
+            Self::TokenEmbedding { ids, table, positions } => Op::TokenEmbedding { ids, table, positions },
+            Self::SelectToken { x, ids } => Op::SelectToken { x: f(x), ids },
             Self::GroupNorm { x, groups, eps, scale, bias, activation } => {
                 Op::GroupNorm { x: f(x), groups, eps, scale, bias, activation }
             }

@@ -42,6 +42,8 @@ pub(crate) fn graph(seed: u64) -> Graph {
     let t = g.input("t", Shape::vector(n, 1)).unwrap();
     let ids = g.input_ids("labels", n);
     let mut values = vec![picture, g.position_encoding("pos", t, 1 + r.below(20)).unwrap()];
+    let tokens = [1 + r.below(8), 1 + r.below(24)];
+    let texts = g.input_ids("tokens", n * tokens[0]);
     let count = 5 + r.below(36);
     for i in 0..count {
         // Mostly recent values, so that chains form.
@@ -52,7 +54,7 @@ pub(crate) fn graph(seed: u64) -> Graph {
         // Half of them unchanged, so that sums are possible.
         let channels = if r.below(2) == 0 { s.c } else { 1 + r.below(24) };
         // An operation that does not suit the shapes is refused by the graph, and left out.
-        let y = match r.below(23) {
+        let y = match r.below(25) {
             0 | 1 => g.conv2d(&name, x, channels, [3, 1, 1], r.below(4) > 0),
             2 => g.conv2d_padded(&name, x, channels, [3, 2, r.below(2), 1], true),
             3 | 4 => g.linear(&name, x, channels, r.below(4) > 0),
@@ -104,6 +106,8 @@ pub(crate) fn graph(seed: u64) -> Graph {
                     g.max_pool2_backward(&name, x, pooled)
                 })
             }
+            23 => g.token_embedding(["token", "place"], texts, [n, tokens[0], tokens[1]], [7, 8]),
+            24 if s.h * s.w >= 7 => g.select_token(&name, x, ids),
             18 => g.linear_geglu(&name, x, channels, r.below(4) > 0),
             _ if s.h * s.w <= 128 => {
                 let fits = |&v: &ValueId| (g.shape(v).n, g.shape(v).c) == (s.n, s.c) && g.shape(v).h <= 8;
@@ -222,6 +226,14 @@ pub(crate) fn evaluate(g: &Graph, weights: &[Vec<f32>], inputs: &[Vec<f32>], ids
             Op::PositionEncoding { t, dim } => {
                 let angle = f64::from(read(t).at(n, 0, 0, 0)) / libm::pow(10000.0, c as f64 / dim as f64);
                 (if c % 2 == 0 { libm::sin(angle) } else { libm::cos(angle) }) as f32
+            }
+            Op::TokenEmbedding { table, positions, .. } => {
+                let row = ids[out.n + n * out.w + j].map_or(0.0, |id| weights[table.index()][id as usize * out.c + c]);
+                row + weights[positions.index()][j * out.c + c]
+            }
+            Op::SelectToken { x, .. } => {
+                let x = read(x);
+                ids[n].map_or(0.0, |id| x.at(n, id as usize / x.shape.w, id as usize % x.shape.w, c))
             }
             Op::EmbeddingAdd { x, table, .. } => {
                 let row = ids[n].map_or(0.0, |id| weights[table.index()][id as usize * out.c + c]);

@@ -34,7 +34,8 @@ fn a_plan_computes_what_the_graph_says() {
         let (plain, packed) = weights(&g, r);
         let packed = Arc::new(packed);
         let inputs = [r.fill(g.values()[0].elements()), (0..g.values()[1].n).map(|i| (i * 7 + 1) as f32).collect()];
-        let ids: Vec<Option<u32>> = (0..g.ids()[0].1).map(|i| [None, Some(3), Some(6)][i % 3]).collect();
+        let ids: Vec<Option<u32>> =
+            (0..g.ids().iter().map(|(_, n)| n).sum()).map(|i| [None, Some(3), Some(6)][i % 3]).collect();
         let expected = evaluate(&g, &plain, &inputs, &ids);
         let plans = [PlanOptions::default(), UNFUSED].map(|o| (&g, Plan::new(&g, &o).unwrap()));
         let mut executor = Executor::new(Context::new(1), packed, plans.into(), MemoryLimit::NONE).unwrap();

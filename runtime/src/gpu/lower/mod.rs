@@ -210,6 +210,19 @@ impl Variants {
                 dispatch.params.extend([("dim", U(x.shape.c)), ("ids", U(first_id(plan, ids)))]);
                 vec![dispatch]
             }
+            Op::TokenEmbedding { ids, table, positions } => {
+                let operands = [("table", table), ("positions", positions)].map(|(name, w)| (name, values(weights, w)));
+                let mut dispatch =
+                    self.by_ids(Kernel::TokenEmbedding, step, [y.shape.w, y.shape.c], first_id(plan, ids));
+                dispatch.operands.extend(operands);
+                vec![dispatch]
+            }
+            Op::SelectToken { x, ids } => {
+                let sizes = [x.shape.h * x.shape.w, x.shape.c];
+                let mut dispatch = self.by_ids(Kernel::SelectToken, step, sizes, first_id(plan, ids));
+                dispatch.operands.push(("x", Operand::Slot(x)));
+                vec![dispatch]
+            }
             Op::GroupNorm { x, groups, eps, scale, bias, activation } => {
                 self.group_norm(step, x, groups, eps, [values(weights, scale), values(weights, bias)], activation)
             }
@@ -245,6 +258,18 @@ impl Variants {
         dispatch.params = vec![("lines", Param::U(lines)), ("width", Param::U(width))];
         dispatch.grid = [width.div_ceil(self.flat_width() as usize), lines.div_ceil(layers), layers];
         dispatch
+    }
+
+    /// A kernel of texts of `tokens` tokens of `dim` elements, with the ids that begin at `first`.
+    fn by_ids<'a>(&self, kernel: Kernel, step: &Step, [tokens, dim]: [usize; 2], first: usize) -> Dispatch<'a> {
+        let n = step.output.len();
+        let params = [("n", n), ("tokens", tokens), ("dim", dim), ("ids", first)];
+        Dispatch {
+            shader: self.flat(kernel),
+            operands: vec![("y", Operand::Slot(step.output)), ("ids", Operand::Ids)],
+            params: params.map(|(name, value)| (name, Param::U(value))).into(),
+            grid: flat(self.machine.class, n),
+        }
     }
 
     /// A kernel with an invocation for each row of channels.
