@@ -3,6 +3,7 @@
 pub mod autoencoder_kl;
 pub mod autoencoder_tiny;
 pub mod book_unet;
+pub mod clip_text;
 mod mlp;
 pub mod mlp_hvae;
 pub mod mlp_vae;
@@ -15,6 +16,7 @@ mod transformer;
 pub use autoencoder_kl::AutoencoderKl;
 pub use autoencoder_tiny::AutoencoderTiny;
 pub use book_unet::{BookUnet, NetworkError};
+pub use clip_text::{ClipText, TextStates};
 pub use mlp_hvae::MlpHvae;
 pub use mlp_vae::MlpVae;
 pub use noisy_classifier::NoisyClassifier;
