@@ -4,6 +4,8 @@ use alloc::string::ToString;
 use alloc::vec;
 use serde_json::Value;
 
+mod reference;
+
 const FIXTURES: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/schedulers.json"));
 
 fn floats(value: &Value) -> Vec<f32> {

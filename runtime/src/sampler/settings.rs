@@ -1,0 +1,313 @@
+//! What a sampling run is: which solver, on which levels, with what kind of network.
+
+use super::{Config, Method, Prediction, Variance};
+use crate::schedule::Spacing;
+
+/// What the network answers; [`Prediction`] and the velocity of rectified flow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Answer {
+    /// The noise in x (Ho et al. 2020).
+    #[default]
+    Epsilon,
+    /// `alpha * noise - sigma * x_0` (Salimans and Ho 2022).
+    V,
+    /// The clean picture x_0.
+    Sample,
+    /// `noise - x_0` (Liu et al. 2022, "Flow Straight and Fast").
+    Flow,
+}
+
+impl Answer {
+    /// By the name `diffusers` gives it: those of [`Prediction`] and "flow_prediction".
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "flow_prediction" => Some(Self::Flow),
+            "original_sample" => Some(Self::Sample),
+            name => Prediction::from_name(name).map(Self::from),
+        }
+    }
+
+    /// As a [`Prediction`]; none for flow.
+    #[must_use]
+    pub fn prediction(self) -> Option<Prediction> {
+        match self {
+            Self::Epsilon => Some(Prediction::Epsilon),
+            Self::V => Some(Prediction::V),
+            Self::Sample => Some(Prediction::Sample),
+            Self::Flow => None,
+        }
+    }
+}
+
+impl From<Prediction> for Answer {
+    fn from(prediction: Prediction) -> Self {
+        match prediction {
+            Prediction::Epsilon => Self::Epsilon,
+            Prediction::V => Self::V,
+            Prediction::Sample => Self::Sample,
+        }
+    }
+}
+
+/// How the sigmas of a run are spread.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Sigmas {
+    /// Those of the timesteps, which [`Spacing`] chooses.
+    #[default]
+    Discrete,
+    /// Even in sigma^(1/7) (Karras et al. 2022, eq. 5).
+    Karras,
+    /// Even in log sigma.
+    Exponential,
+    /// Even in lambda (Lu et al. 2022, DPM-Solver); timesteps rounded where exponential ones are not.
+    Lu,
+    /// By the quantiles of Beta(0.6, 0.6) (Lee et al. 2024).
+    Beta,
+    /// Every so manieth trained level, from the noisiest.
+    Simple,
+    /// Even timesteps down to, and without, 0 (Stability's `sgm`).
+    SgmUniform,
+    /// Even in arctan sigma (Sabour et al. 2024, eq. 12 of "Align Your Steps": optimal for a normal distribution).
+    KlOptimal,
+    /// Of rectified flow, sigma in (0, 1], moved to the noisy side by `shift` (Esser et al. 2024, eq. 23).
+    Flow {
+        /// 1 leaves them even.
+        shift: f64,
+    },
+}
+
+impl Sigmas {
+    /// By the names of `--scheduler`: those of stable-diffusion.cpp, and "lu", "beta".
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "discrete" | "default" => Self::Discrete,
+            "karras" => Self::Karras,
+            "exponential" => Self::Exponential,
+            "lu" => Self::Lu,
+            "beta" => Self::Beta,
+            "simple" => Self::Simple,
+            "sgm_uniform" => Self::SgmUniform,
+            "kl_optimal" => Self::KlOptimal,
+            _ => return None,
+        })
+    }
+
+    /// Every name that [`from_name`](Self::from_name) knows, for messages.
+    pub const NAMES: &str = "discrete, karras, exponential, simple, sgm_uniform, kl_optimal, beta, lu";
+}
+
+/// Where a run ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FinalSigma {
+    /// At the clean picture.
+    #[default]
+    Zero,
+    /// At the first trained level, nearly clean.
+    SigmaMin,
+}
+
+/// Which form of DPM-Solver (Lu et al. 2022).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dpm {
+    /// In epsilon (DPM-Solver).
+    Noise,
+    /// In x_0 (DPM-Solver++).
+    #[default]
+    Data,
+    /// In epsilon, of the reverse SDE.
+    NoiseSde,
+    /// In x_0, of the reverse SDE (SDE-DPM-Solver++).
+    DataSde,
+}
+
+impl Dpm {
+    /// Fresh noise in every step.
+    #[must_use]
+    pub fn is_random(self) -> bool {
+        matches!(self, Self::NoiseSde | Self::DataSde)
+    }
+}
+
+/// A solver of the reverse process, with what is its own.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Solver {
+    /// Ho et al. 2020, or Song et al. 2021: see [`Method`].
+    Simple(Method),
+    /// Liu et al. 2022, "Pseudo Numerical Methods for Diffusion Models on Manifolds".
+    Pndm {
+        /// Begin with linear multistep (PLMS) and not with Runge-Kutta.
+        skip_prk: bool,
+        /// The last step goes to the clean level; otherwise to level 1.
+        set_alpha_to_one: bool,
+    },
+    /// Karras et al. 2022, Algorithm 2 without churn and correction.
+    Euler,
+    /// Euler to a lower level and back up with fresh noise (k-diffusion).
+    EulerAncestral,
+    /// Karras et al. 2022, Algorithm 2 without churn.
+    Heun,
+    /// Linear multistep of order 4 at most (Adams-Bashforth on uneven levels).
+    Lms,
+    /// Midpoint in log sigma (DPM-Solver-2, Lu et al. 2022, as in Karras et al. 2022).
+    Dpm2,
+    /// The same with fresh noise.
+    Dpm2Ancestral,
+    /// DPM-Solver, multistep (Lu et al. 2022).
+    DpmMulti {
+        /// In what it is written.
+        form: Dpm,
+        /// 1, 2 or 3.
+        order: usize,
+        /// Second-order terms by Heun's rule and not by the midpoint's.
+        heun: bool,
+    },
+    /// DPM-Solver, several calls a step; every call counts as a step.
+    DpmSingle {
+        /// In what it is written.
+        form: Dpm,
+        /// 1, 2 or 3.
+        order: usize,
+        /// Second-order terms by Heun's rule and not by the midpoint's.
+        heun: bool,
+    },
+    /// Zhao et al. 2023, "UniPC".
+    UniPc {
+        /// 1 to 4.
+        order: usize,
+        /// In x_0 and not in epsilon.
+        predict_x0: bool,
+        /// B(h) = exp(h) - 1 and not h.
+        bh2: bool,
+    },
+    /// Zhang and Chen 2023, log-rho DEIS.
+    Deis {
+        /// 1, 2 or 3.
+        order: usize,
+    },
+    /// Luo et al. 2023, "Latent Consistency Models".
+    Lcm {
+        /// Levels that the distillation used.
+        original_steps: usize,
+        /// Scale of the timestep in the boundary condition.
+        timestep_scaling: f64,
+    },
+    /// Zheng et al. 2024, "Trajectory Consistency Distillation".
+    Tcd {
+        /// Levels that the distillation used.
+        original_steps: usize,
+        /// How much fresh noise, 0 to 1: the paper's gamma.
+        eta: f64,
+    },
+    /// Euler on rectified flow (Esser et al. 2024).
+    FlowEuler {
+        /// Fresh noise in every step, in place of what was there.
+        random: bool,
+    },
+    /// Heun on rectified flow.
+    FlowHeun,
+}
+
+impl Solver {
+    /// By the names of `--sampling-method`: those of stable-diffusion.cpp and of web interfaces.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        let multi = |form, order| Self::DpmMulti { form, order, heun: false };
+        Some(match name {
+            "ddpm" | "ddim" => Self::Simple(Method::from_name(name)?),
+            "pndm" => Self::Pndm { skip_prk: false, set_alpha_to_one: false },
+            "plms" => Self::Pndm { skip_prk: true, set_alpha_to_one: false },
+            "euler" => Self::Euler,
+            "euler_a" => Self::EulerAncestral,
+            "heun" => Self::Heun,
+            "lms" => Self::Lms,
+            "dpm2" => Self::Dpm2,
+            "dpm2_a" => Self::Dpm2Ancestral,
+            "dpm++2s" => Self::DpmSingle { form: Dpm::Data, order: 2, heun: false },
+            "dpm++2m" => multi(Dpm::Data, 2),
+            "dpm++2m_sde" => multi(Dpm::DataSde, 2),
+            "dpm++3m" => multi(Dpm::Data, 3),
+            "dpm++3m_sde" => multi(Dpm::DataSde, 3),
+            "unipc" => Self::UniPc { order: 2, predict_x0: true, bh2: true },
+            "deis" => Self::Deis { order: 2 },
+            "lcm" => Self::Lcm { original_steps: 50, timestep_scaling: 10.0 },
+            "tcd" => Self::Tcd { original_steps: 50, eta: 0.3 },
+            "flow_euler" => Self::FlowEuler { random: false },
+            "flow_heun" => Self::FlowHeun,
+            _ => return None,
+        })
+    }
+
+    /// Every name that [`from_name`](Self::from_name) knows, for messages.
+    pub const NAMES: &str = "ddpm, ddim, pndm, plms, euler, euler_a, heun, lms, dpm2, dpm2_a, dpm++2s, dpm++2m, \
+                             dpm++2m_sde, dpm++3m, dpm++3m_sde, unipc, deis, lcm, tcd, flow_euler, flow_heun";
+}
+
+/// All settings of a run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Settings {
+    /// Which solver.
+    pub solver: Solver,
+    /// How many steps: 1 to the number of levels trained.
+    pub steps: usize,
+    /// The first step taken, 0 for all: picture to picture starts in the middle.
+    pub start: usize,
+    /// Which levels are visited.
+    pub spacing: Spacing,
+    /// Added to every timestep of [`Spacing::Leading`].
+    pub steps_offset: usize,
+    /// How the sigmas are spread.
+    pub sigmas: Sigmas,
+    /// Where the run ends.
+    pub final_sigma: FinalSigma,
+    /// What the network answers.
+    pub answer: Answer,
+    /// Clamp the estimate of the clean picture to `[low, high]`.
+    pub clip: Option<[f32; 2]>,
+    /// Of solvers with a history: lower the order in the last steps, where there are fewer than 15.
+    pub lower_order_final: bool,
+    /// The last step of DPM-Solver is of order 1.
+    pub euler_at_final: bool,
+    /// Timesteps of karras sigmas are rounded down and not to the nearest, as the reference does on cosine schedules.
+    pub floor_timesteps: bool,
+}
+
+impl Settings {
+    /// What published Stable Diffusion pipelines use with this solver: leading for DDIM, PNDM and the distilled ones,
+    /// linspace for the others; offset 1; epsilon.
+    #[must_use]
+    pub fn new(solver: Solver, steps: usize) -> Self {
+        let leading =
+            matches!(solver, Solver::Simple(_) | Solver::Pndm { .. } | Solver::Lcm { .. } | Solver::Tcd { .. });
+        let flow = matches!(solver, Solver::FlowEuler { .. } | Solver::FlowHeun);
+        Self {
+            solver,
+            steps,
+            start: 0,
+            spacing: if leading { Spacing::Leading } else { Spacing::Linspace },
+            steps_offset: 1,
+            sigmas: if flow { Sigmas::Flow { shift: 1.0 } } else { Sigmas::Discrete },
+            final_sigma: if matches!(solver, Solver::Deis { .. }) { FinalSigma::SigmaMin } else { FinalSigma::Zero },
+            answer: if flow { Answer::Flow } else { Answer::Epsilon },
+            clip: None,
+            lower_order_final: true,
+            euler_at_final: false,
+            floor_timesteps: false,
+        }
+    }
+
+    /// As DDPM and DDIM take it; none where the network answers with a flow.
+    pub(super) fn config(&self) -> Option<Config> {
+        let prediction = self.answer.prediction()?;
+        let Self { steps, spacing, steps_offset, clip, .. } = *self;
+        Some(Config { steps, spacing, steps_offset, prediction, clip, epsilon_from_x0: false })
+    }
+
+    /// DDPM with the given variance.
+    #[must_use]
+    pub fn ddpm(variance: Variance, steps: usize) -> Self {
+        Self { steps_offset: 0, ..Self::new(Solver::Simple(Method::Ddpm { variance }), steps) }
+    }
+}

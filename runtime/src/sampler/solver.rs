@@ -1,0 +1,206 @@
+//! All calls of a run, worked out beforehand in f64.
+
+use super::call::{Call, Mix};
+use super::ladder::{Ladder, Trained};
+use super::settings::{Answer, Settings, Sigmas, Solver};
+use super::{Sampler, SamplerError};
+use super::{
+    deis, dpm_multi, dpm_single, dpm2, dpm2_a, euler, euler_a, flow_euler, flow_heun, heun, lcm, lms, pndm, tcd, unipc,
+};
+use crate::schedule::{Schedule, Spacing};
+use alloc::vec::Vec;
+
+/// A noise level: the sample is `alpha * picture + sigma * noise`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Point {
+    pub(super) t: f64,
+    pub(super) alpha: f64,
+    pub(super) sigma: f64,
+    input_scale: f64,
+}
+
+impl Point {
+    /// In sigma space, where the picture keeps its size and the network's input is scaled (Karras et al. 2022).
+    pub(super) fn exploding(t: f64, sigma: f64) -> Self {
+        Self { t, alpha: 1.0, sigma, input_scale: 1.0 / libm::sqrt(sigma * sigma + 1.0) }
+    }
+
+    /// Where the sample keeps its variance; `ratio` is noise over picture.
+    pub(super) fn preserving(t: f64, ratio: f64) -> Self {
+        let alpha = 1.0 / libm::sqrt(ratio * ratio + 1.0);
+        Self { t, alpha, sigma: ratio * alpha, input_scale: 1.0 }
+    }
+
+    /// On the straight line from picture to noise.
+    pub(super) fn straight(t: f64, sigma: f64) -> Self {
+        Self { t, alpha: 1.0 - sigma, sigma, input_scale: 1.0 }
+    }
+
+    /// Half the logarithm of the signal-to-noise ratio.
+    pub(super) fn lambda(&self) -> f64 {
+        libm::log(self.alpha) - libm::log(self.sigma)
+    }
+
+    /// x_0 = first * x + second * out.
+    fn x0(&self, answer: Answer) -> (f64, f64) {
+        let size = libm::sqrt(self.alpha * self.alpha + self.sigma * self.sigma);
+        match answer {
+            Answer::Epsilon => (1.0 / self.alpha, -self.sigma / self.alpha),
+            Answer::V => (self.alpha / (size * size), -self.sigma / size),
+            Answer::Sample => (0.0, 1.0),
+            Answer::Flow => (1.0, -self.sigma),
+        }
+    }
+
+    /// A call at this level whose step does nothing yet.
+    pub(super) fn call(&self, step: usize, s: &Settings) -> Call {
+        let (x0_from_x, x0_from_out) = self.x0(s.answer);
+        let [low, high] = s.clip.unwrap_or([f32::NEG_INFINITY, f32::INFINITY]);
+        Call {
+            step,
+            t: self.t as f32,
+            alpha: self.alpha as f32,
+            sigma: self.sigma as f32,
+            input_scale: self.input_scale as f32,
+            x0_from_x: x0_from_x as f32,
+            x0_from_out: x0_from_out as f32,
+            low,
+            high,
+            store: None,
+            correct: None,
+            keep: false,
+            next: Mix::of(1.0, 0.0),
+            noise: 0.0,
+        }
+    }
+
+    /// Weights of sample, estimate and output in the noise (x - alpha x_0) / sigma.
+    pub(super) fn epsilon(&self) -> [f32; 3] {
+        [(1.0 / self.sigma) as f32, (-self.alpha / self.sigma) as f32, 0.0]
+    }
+}
+
+/// The levels of a run in the space of its solver.
+pub(super) struct Levels<'a> {
+    pub(super) points: Vec<Point>,
+    pub(super) trained: &'a Trained,
+}
+
+/// All calls of a run, in their order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Calls {
+    calls: Vec<Call>,
+    init_noise_sigma: f32,
+}
+
+impl Calls {
+    /// Works out the calls of a run with `settings` on `schedule`. Flow solvers read only the number of levels of it.
+    ///
+    /// # Errors
+    /// Steps or offset that do not fit the schedule, an order that the solver does not have, a network whose answer it
+    /// cannot use, a clip range or an eta without meaning.
+    pub fn new(schedule: &Schedule, settings: &Settings) -> Result<Self, SamplerError> {
+        let s = settings;
+        if s.start >= s.steps.max(1) {
+            return Err(SamplerError::Start { start: s.start, steps: s.steps });
+        }
+        if let Some([low, high]) = s.clip
+            && !(low < high)
+        {
+            return Err(SamplerError::Clip(low, high));
+        }
+        let flow =
+            matches!(s.solver, Solver::FlowEuler { .. } | Solver::FlowHeun) || matches!(s.sigmas, Sigmas::Flow { .. });
+        if flow != (s.answer == Answer::Flow) {
+            return Err(SamplerError::Flow);
+        }
+        let mut init_noise_sigma = 1.0;
+        let trained = Trained::new(schedule);
+        let mut calls = match s.solver {
+            Solver::Simple(method) => {
+                let config = s.config().ok_or(SamplerError::Flow)?;
+                let sampler = Sampler::new(schedule, method, &config)?;
+                let steps = sampler.steps().iter().enumerate();
+                steps.map(|(i, c)| Call::from_step(i, c, schedule.forward(c.t + 1))).collect()
+            }
+            Solver::Pndm { skip_prk, set_alpha_to_one } => pndm::calls(schedule, s, skip_prk, set_alpha_to_one)?,
+            Solver::Lcm { original_steps, timestep_scaling } => {
+                lcm::calls(schedule, s, original_steps, timestep_scaling)?
+            }
+            Solver::Tcd { original_steps, eta } => tcd::calls(schedule, s, original_steps, eta)?,
+            Solver::FlowEuler { .. } | Solver::FlowHeun => {
+                let Sigmas::Flow { shift } = s.sigmas else { return Err(SamplerError::Flow) };
+                let points = Levels::new(&trained, Ladder::of_flow(schedule, s, shift)?, Point::straight);
+                match s.solver {
+                    Solver::FlowHeun => flow_heun::calls(&points, s),
+                    _ => flow_euler::calls(&points, s, s.solver == Solver::FlowEuler { random: true }),
+                }
+            }
+            Solver::DpmMulti { form, order, heun } => {
+                dpm_multi::calls(&Levels::preserving(schedule, &trained, s)?, s, form, order, heun)?
+            }
+            Solver::DpmSingle { form, order, heun } => {
+                dpm_single::calls(&Levels::preserving(schedule, &trained, s)?, s, form, order, heun)?
+            }
+            Solver::UniPc { order, predict_x0, bh2 } => {
+                unipc::calls(&Levels::preserving(schedule, &trained, s)?, s, order, predict_x0, bh2)?
+            }
+            Solver::Deis { order } => deis::calls(&Levels::preserving(schedule, &trained, s)?, s, order)?,
+            Solver::Euler
+            | Solver::EulerAncestral
+            | Solver::Heun
+            | Solver::Lms
+            | Solver::Dpm2
+            | Solver::Dpm2Ancestral => {
+                let mut ladder = Ladder::of_sigmas(schedule, &trained, s)?;
+                if matches!(s.solver, Solver::Dpm2 | Solver::Dpm2Ancestral) && s.sigmas == Sigmas::Karras {
+                    ladder.timesteps.iter_mut().for_each(|t| *t = libm::rint(*t));
+                }
+                let max = ladder.sigmas.iter().fold(0.0, |a: f64, &b| a.max(b));
+                init_noise_sigma = if s.spacing == Spacing::Leading { libm::sqrt(max * max + 1.0) } else { max };
+                let levels = Levels::new(&trained, ladder, Point::exploding);
+                match s.solver {
+                    Solver::Euler => euler::calls(&levels, s),
+                    Solver::EulerAncestral => euler_a::calls(&levels, s),
+                    Solver::Heun => heun::calls(&levels, s),
+                    Solver::Lms => lms::calls(&levels, s),
+                    Solver::Dpm2 => dpm2::calls(&levels, s),
+                    _ => dpm2_a::calls(&levels, s),
+                }
+            }
+        };
+        calls.retain(|c| c.step >= s.start);
+        Ok(Self { calls, init_noise_sigma: init_noise_sigma as f32 })
+    }
+
+    /// The calls, in their order.
+    #[must_use]
+    pub fn calls(&self) -> &[Call] {
+        &self.calls
+    }
+
+    /// The run starts from standard normal noise times this; one that starts in the middle from
+    /// `alpha * picture + sigma * noise` of its first call.
+    #[must_use]
+    pub fn init_noise_sigma(&self) -> f32 {
+        self.init_noise_sigma
+    }
+}
+
+impl<'a> Levels<'a> {
+    fn new(trained: &'a Trained, ladder: Ladder, point: impl Fn(f64, f64) -> Point) -> Self {
+        let timesteps = ladder.timesteps.iter().copied().chain(core::iter::once(0.0));
+        Self { points: timesteps.zip(ladder.sigmas).map(|(t, sigma)| point(t, sigma)).collect(), trained }
+    }
+
+    fn preserving(schedule: &Schedule, trained: &'a Trained, s: &Settings) -> Result<Self, SamplerError> {
+        let ladder = Ladder::of_levels(schedule, trained, s)?;
+        let straight = matches!(s.sigmas, Sigmas::Flow { .. });
+        Ok(Self::new(trained, ladder, if straight { Point::straight } else { Point::preserving }))
+    }
+
+    /// How many steps lead through them.
+    pub(super) fn steps(&self) -> usize {
+        self.points.len() - 1
+    }
+}

@@ -1,0 +1,90 @@
+//! Every case of `schedulers.json` against diffusers, step by step.
+
+extern crate std;
+
+use super::*;
+use std::path::PathBuf;
+
+/// Allowed error of samples, sigmas and timesteps, relative to the reference or to 1, whichever is larger; the reference
+/// works in f32.
+const TOLERANCE: f32 = 1e-4;
+
+fn fixtures(name: &str) -> Value {
+    let own = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures");
+    let folder = std::env::var_os("NIJIMI_FIXTURES").map_or_else(|| PathBuf::from(own), PathBuf::from);
+    let path = folder.join(name);
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    // Python writes infinities, which JSON has not.
+    serde_json::from_str(&text.replace("-Infinity", "\"-inf\"").replace("Infinity", "\"inf\"")).unwrap()
+}
+
+fn field(value: &Value) -> Field {
+    match value {
+        Value::Null => Field::Null,
+        Value::Bool(flag) => Field::Flag(*flag),
+        Value::Number(number) => Field::Number(number.as_f64().unwrap()),
+        Value::String(text) => Field::Text(text.clone()),
+        Value::Array(list) => Field::Numbers(list.iter().map(|v| v.as_f64().unwrap()).collect()),
+        Value::Object(_) => panic!("{value}: no setting is an object"),
+    }
+}
+
+fn close(got: &[f32], want: &[f32], what: &str) {
+    assert_eq!(got.len(), want.len(), "{what}: another number of values");
+    for (got, want) in got.iter().zip(want) {
+        let error = (got - want).abs() / want.abs().max(1.0);
+        assert!(error < TOLERANCE, "{what}: {got} is not {want}");
+    }
+}
+
+fn run(case: &Value) {
+    let name = case["name"].as_str().unwrap();
+    let options = case["step_options"].as_object().unwrap().iter();
+    let config = case["config"].as_object().unwrap().iter().chain(options);
+    let config: Vec<_> = config.map(|(key, value)| (key.as_str(), field(value))).collect();
+    let steps = case["steps"].as_u64().unwrap() as usize;
+    let (schedule, settings) =
+        from_diffusers(case["scheduler"].as_str().unwrap(), &config, steps).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let calls = Calls::new(&schedule, &settings).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let timesteps: Vec<f32> = calls.calls().iter().map(|c| c.t).collect();
+    // As close as f32 sigmas of the reference allow: a flat schedule makes much of little.
+    close(&timesteps, &floats(&case["timesteps"]), &alloc::format!("{name}, timesteps"));
+    let scale = case["init_noise_sigma"].as_f64().unwrap() as f32;
+    close(&[calls.init_noise_sigma()], &[scale], &alloc::format!("{name}, init_noise_sigma"));
+
+    let mut x: Vec<f32> = floats(&case["init_noise"]).iter().map(|v| v * scale).collect();
+    let (mut input, mut out) = (vec![0.0; x.len()], vec![0.0; x.len()]);
+    let mut state = SamplerState::new(calls.calls(), x.len());
+    let mut noises = case["step_noises"].as_array().unwrap().iter().map(floats);
+    let mut samples = case["samples"].as_array().unwrap().iter().map(floats);
+    let every = case["samples_every"].as_u64().unwrap() as usize;
+    for (i, c) in calls.calls().iter().enumerate() {
+        SamplerState::scale_input(c, &x, &mut input).unwrap();
+        for (out, x) in out.iter_mut().zip(&input) {
+            *out = 0.9 * x + 0.2 * libm::sinf(2.0 * x + 0.003 * c.t);
+        }
+        let noise = if c.noise == 0.0 { vec![] } else { noises.next().expect("noise for this step") };
+        state.accept(c, &mut x, &out, &noise).unwrap();
+        if (i + 1) % every == 0 {
+            close(&x, &samples.next().unwrap(), &alloc::format!("{name}, call {i}, timestep {}", c.t));
+        }
+    }
+    assert!(samples.next().is_none(), "{name}: not all samples were compared");
+    // The reference draws in the last step too and multiplies with 0.
+    assert!(noises.count() <= 1, "{name}: not all noises were used");
+}
+
+#[test]
+fn every_step_of_every_case_equals_diffusers() {
+    let fixtures = fixtures("schedulers.json");
+    assert_eq!(fixtures["denoiser"], "0.9*x + 0.2*sin(2*x + 0.003*t)");
+    let cases = fixtures["cases"].as_array().unwrap();
+    assert!(!cases.is_empty());
+    let mut failed = vec![];
+    for case in cases {
+        if let Err(panic) = std::panic::catch_unwind(|| run(case)) {
+            failed.push(panic.downcast_ref::<alloc::string::String>().cloned().unwrap_or_else(|| "?".to_string()));
+        }
+    }
+    assert!(failed.is_empty(), "{} of {} cases:\n{}", failed.len(), cases.len(), failed.join("\n"));
+}
