@@ -188,6 +188,15 @@ fn same(what: &'static str, got: usize, want: usize) -> Result<(), SamplerError>
 }
 
 impl Call {
+    /// All weights are numbers: a level of pure noise may have none.
+    pub(super) fn is_finite(&self) -> bool {
+        let mixes = self.correct.iter().chain(core::iter::once(&self.next));
+        let mut weights = mixes.flat_map(|m| [m.x, m.base, m.x0, m.out].into_iter().chain(m.slots));
+        let stored = self.store.map_or([0.0; 3], |(_, weights)| weights);
+        let own = [self.x0_from_x, self.x0_from_out, self.input_scale, self.noise];
+        weights.all(f32::is_finite) && own.iter().chain(&stored).all(|w| w.is_finite())
+    }
+
     /// A step of DDPM or DDIM.
     pub(super) fn from_step(step: usize, c: &StepCoefficients, (alpha, sigma): (f64, f64)) -> Self {
         Self {

@@ -177,8 +177,11 @@ impl Fields<'_> {
         let schedule = match (self.get("trained_betas"), self.text("beta_schedule", kind)?) {
             (Some(Field::Numbers(betas)), _) => Schedule::from_betas(betas.clone())?,
             (Some(_), _) => return Err(self.refuse("trained_betas", "it must be a list of numbers")),
-            (None, "linear") => Schedule::linear(start, end, levels)?,
-            (None, "scaled_linear") => Schedule::scaled_linear(start, end, levels)?,
+            (None, "linear") => Schedule::from_betas(line(start, end, levels).map(f64::from).collect())?,
+            (None, "scaled_linear") => {
+                let roots = line(libm::sqrt(start), libm::sqrt(end), levels);
+                Schedule::from_betas(roots.map(|root| f64::from(root * root)).collect())?
+            }
             (None, "squaredcos_cap_v2") => Schedule::cosine(levels)?,
             _ => return Err(self.refuse("beta_schedule", "use linear, scaled_linear or squaredcos_cap_v2")),
         };
@@ -272,6 +275,15 @@ impl Fields<'_> {
             [_, (name, _), ..] => Err(self.refuse(name, "only one spread of the sigmas can be had")),
         }
     }
+}
+
+/// `torch.linspace` to the bit: f32, from both ends, every value rounded once. Which of two levels a sigma lies at may
+/// hang on the last bit.
+fn line(start: f64, end: f64, n: usize) -> impl Iterator<Item = f32> {
+    let (start, end) = (start as f32, end as f32);
+    let step = f64::from((end - start) / n.saturating_sub(1) as f32);
+    let from_end = move |i: usize| f64::from(end) - step * (n - 1 - i) as f64;
+    (0..n).map(move |i| if i < n / 2 { f64::from(start) + step * i as f64 } else { from_end(i) } as f32)
 }
 
 /// The noise schedule and the settings of `steps` steps of a scheduler of `diffusers`: its class, and the fields of its

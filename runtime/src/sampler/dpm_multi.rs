@@ -21,7 +21,7 @@ pub(super) fn calls(
         let most = if left == 1 && (s.euler_at_final || short || points[n].sigma == 0.0) {
             1
         } else if left == 2 && short {
-            2
+            order.min(2)
         } else {
             order
         };

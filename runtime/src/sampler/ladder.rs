@@ -15,13 +15,14 @@ pub(super) struct Trained {
 
 impl Trained {
     pub(super) fn new(schedule: &Schedule) -> Self {
-        // A level of pure noise has no finite sigma; the reference takes alpha_bar 2^-24, sigma 4096.
-        let floor = 1.0 / f64::from(1u32 << 24);
-        let sigma = |&a: &f64| {
-            let a = f64::from(a.max(floor) as f32);
-            f64::from(libm::sqrt((1.0 - a) / a) as f32)
+        let mut alpha_bar = 1.0;
+        let sigma = |&beta: &f64| {
+            alpha_bar *= f64::from(1.0 - beta as f32);
+            // A level of pure noise has no finite sigma; the reference takes alpha_bar 2^-24, sigma 4096.
+            let a = if alpha_bar > 0.0 { alpha_bar as f32 } else { 1.0 / (1u32 << 24) as f32 };
+            f64::from(libm::sqrtf((1.0 - a) / a))
         };
-        let sigmas: Vec<f64> = schedule.alpha_bars()[1..].iter().map(sigma).collect();
+        let sigmas: Vec<f64> = schedule.betas().iter().map(sigma).collect();
         let logs = sigmas.iter().map(|&s| f64::from(libm::log(s) as f32)).collect();
         Self { sigmas, logs }
     }

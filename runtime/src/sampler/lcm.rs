@@ -42,6 +42,6 @@ pub(super) fn timesteps(schedule: &Schedule, s: &Settings, original_steps: usize
 }
 
 pub(super) fn point(schedule: &Schedule, t: usize) -> Point {
-    let alpha_bar = schedule.alpha_bar(t + 1);
-    Point::preserving(t as f64, libm::sqrt((1.0 - alpha_bar) / alpha_bar))
+    let (alpha, sigma) = schedule.forward(t + 1);
+    Point::given(t as f64, alpha, sigma)
 }

@@ -33,8 +33,8 @@ pub(super) fn calls(
     let alpha_bar = |t: i64| if t < 0 { end } else { schedule.alpha_bar((t as usize).min(levels - 1) + 1) };
     let store = |slot: usize| Some((slot, [0.0, 0.0, 1.0]));
     let call = |step: usize, t: i64| {
-        let ratio = libm::sqrt((1.0 - alpha_bar(t)) / alpha_bar(t));
-        Point::preserving(t as f64, ratio).call(step, s)
+        let now = alpha_bar(t);
+        Point::given(t as f64, libm::sqrt(now), libm::sqrt(1.0 - now)).call(step, s)
     };
     // Eq. 11 from level `t` to `to`: weights of the sample and of the answer.
     let transfer = |t: i64, to: i64| {

@@ -31,6 +31,11 @@ impl Point {
         Self { t, alpha, sigma: ratio * alpha, input_scale: 1.0 }
     }
 
+    /// With both shares given, so that pure noise has its place.
+    pub(super) fn given(t: f64, alpha: f64, sigma: f64) -> Self {
+        Self { t, alpha, sigma, input_scale: 1.0 }
+    }
+
     /// On the straight line from picture to noise.
     pub(super) fn straight(t: f64, sigma: f64) -> Self {
         Self { t, alpha: 1.0 - sigma, sigma, input_scale: 1.0 }
@@ -170,6 +175,9 @@ impl Calls {
             }
         };
         calls.retain(|c| c.step >= s.start);
+        if let Some(c) = calls.iter().find(|c| !c.is_finite()) {
+            return Err(SamplerError::NoSignal { timestep: c.t as usize });
+        }
         Ok(Self { calls, init_noise_sigma: init_noise_sigma as f32 })
     }
 
