@@ -26,7 +26,7 @@ pub(super) fn write(checkpoint: &Checkpoint, name: &str, rest: DType, writer: &m
     meta("general.name", name.into())?;
     meta("general.file_type", rest.file_type().into())?;
     meta("general.quantization_version", QUANTIZATION_VERSION.into())?;
-    meta("nijimi.format_version", 1.into())?;
+    meta("nijimi.format_version", 1u32.into())?;
     meta("nijimi.system", "latent-diffusion".into())?;
     meta("nijimi.network", "sd-unet".into())?;
     meta("nijimi.family", config.family.name().into())?;

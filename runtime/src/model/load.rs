@@ -15,6 +15,17 @@ use alloc::vec::Vec;
 pub(super) fn weights(
     file: &File<'_>,
     weights: &[Weight],
+    push: impl FnMut(WeightKind, DType, &[u8]) -> Result<(), Error>,
+) -> Result<(), Error> {
+    part(file, &[""], weights, push)
+}
+
+/// As [`weights`], of a file that holds other networks too: only tensors whose names begin with one of `prefixes` must be
+/// among the weights.
+pub(super) fn part(
+    file: &File<'_>,
+    prefixes: &[&str],
+    weights: &[Weight],
     mut push: impl FnMut(WeightKind, DType, &[u8]) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let mut used = vec![false; file.tensors().len()];
@@ -41,7 +52,8 @@ pub(super) fn weights(
         })?;
         used[i] = true;
     }
-    match file.tensors().zip(used).find(|(_, used)| !used) {
+    let ours = |name: &str| prefixes.iter().any(|prefix| name.starts_with(prefix));
+    match file.tensors().zip(used).find(|(tensor, used)| !used && ours(tensor.name)) {
         Some((tensor, _)) => Err(ModelError::ExtraTensor { name: tensor.name.to_owned(), found: tensor.ne }.into()),
         None => Ok(()),
     }

@@ -13,6 +13,7 @@ use crate::plan::{Binding, Plan, PlanOptions};
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::ToString;
+use alloc::vec;
 use alloc::vec::Vec;
 
 /// A network's weights, where they are used; immutable.
@@ -28,9 +29,22 @@ impl Network {
     /// Graphs that use one tensor with different shapes; tensors that are missing, too many, or of another shape than
     /// the graphs'.
     pub fn load(file: &File<'_>, graphs: Vec<Graph>) -> Result<Self, Error> {
+        Self::place(file, &[""], graphs)
+    }
+
+    /// As [`Self::load`], of one graph, for a file that holds other networks too: those of its tensors whose names begin
+    /// with one of `prefixes` are this one's.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_part(file: &File<'_>, prefixes: &[&str], graph: Graph) -> Result<Self, Error> {
+        Self::place(file, prefixes, vec![graph])
+    }
+
+    fn place(file: &File<'_>, prefixes: &[&str], graphs: Vec<Graph>) -> Result<Self, Error> {
         let weights = shared(graphs)?;
         let mut packed = crate::cpu::exec::Weights::new();
-        load::weights(file, &weights, |kind, dtype, data| Ok(packed.push(kind, dtype, data)?))?;
+        load::part(file, prefixes, &weights, |kind, dtype, data| Ok(packed.push(kind, dtype, data)?))?;
         Ok(Self { placed: Placed::Cpu(packed.into()), weights })
     }
 
@@ -40,9 +54,28 @@ impl Network {
     /// As [`Self::load`], and what the device has against it.
     #[cfg(feature = "gpu")]
     pub fn load_on(gpu: &crate::gpu::Gpu, file: &File<'_>, graphs: Vec<Graph>) -> Result<Self, Error> {
+        Self::place_on(gpu, file, &[""], graphs)
+    }
+
+    /// As [`Self::load_part`], into a device's memory.
+    ///
+    /// # Errors
+    /// As [`Self::load_on`].
+    #[cfg(feature = "gpu")]
+    pub fn load_part_on(
+        gpu: &crate::gpu::Gpu,
+        file: &File<'_>,
+        prefixes: &[&str],
+        graph: Graph,
+    ) -> Result<Self, Error> {
+        Self::place_on(gpu, file, prefixes, vec![graph])
+    }
+
+    #[cfg(feature = "gpu")]
+    fn place_on(gpu: &crate::gpu::Gpu, file: &File<'_>, prefixes: &[&str], graphs: Vec<Graph>) -> Result<Self, Error> {
         let weights = shared(graphs)?;
         let mut packed = crate::gpu::Weights::new(gpu);
-        load::weights(file, &weights, |kind, dtype, data| packed.push(kind, dtype, data))?;
+        load::part(file, prefixes, &weights, |kind, dtype, data| packed.push(kind, dtype, data))?;
         Ok(Self { placed: Placed::Gpu(packed.into()), weights })
     }
 

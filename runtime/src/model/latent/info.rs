@@ -1,0 +1,255 @@
+//! What a file says of a latent diffusion model.
+
+use super::super::ModelError;
+use super::super::info::{kind, text, wrong};
+use crate::Error;
+use crate::gguf::{File, GgufError, Value};
+use crate::nn::{AutoencoderKl, ClipText, SdAdded, SdLevel, SdUnet, TextStates, TimeCode};
+use crate::sampler::Field;
+use crate::text::{Special, Tokenizer};
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// A text encoder: its tensors' prefix, its network, and how it reads a text.
+#[derive(Clone, Debug)]
+pub struct TextInfo {
+    /// `text_encoder.` or `text_encoder_2.`.
+    pub prefix: &'static str,
+    /// The network.
+    pub network: ClipText,
+    /// Which of its states condition.
+    pub states: TextStates,
+    /// What makes ids of a text.
+    pub tokenizer: Tokenizer,
+}
+
+/// A model's description, from the file's metadata (`docs/format.md`).
+#[derive(Clone, Debug)]
+pub struct LatentInfo {
+    /// `general.name`, or empty.
+    pub name: String,
+    /// `general.license`, or empty.
+    pub license: String,
+    /// `sd1`, `sd2` or `sdxl`, for people.
+    pub family: String,
+    /// The network that takes noise away.
+    pub unet: SdUnet,
+    /// What makes pictures of latents.
+    pub autoencoder: AutoencoderKl,
+    /// The U-Net's latents are `(z - shift_factor) * scaling_factor`.
+    pub scaling_factor: f32,
+    /// See [`Self::scaling_factor`].
+    pub shift_factor: f32,
+    /// One text encoder, or SDXL's two.
+    pub texts: Vec<TextInfo>,
+    /// Whether no negative prompt is zeros in place of an empty one's states.
+    pub zeros_for_empty: bool,
+    /// The scheduler's class, by diffusers' name.
+    pub scheduler: String,
+    /// Its settings, by diffusers' names.
+    pub settings: Vec<(String, Field)>,
+    /// Side of the latents that the model was trained on.
+    pub sample_size: usize,
+}
+
+const KEYS: [(&str, &str); 2] = [("nijimi.system", "latent-diffusion"), ("nijimi.network", "sd-unet")];
+const SCHEDULER: &str = "nijimi.scheduler.";
+
+impl LatentInfo {
+    pub(super) fn read(file: &File<'_>) -> Result<Self, Error> {
+        kind(file, &KEYS)?;
+        for key in ["nijimi.autoencoder.latents_mean", "nijimi.autoencoder.latents_std"] {
+            if file.get(key).is_some() {
+                let expected = "no statistics of each latent channel";
+                return Err(ModelError::Unsupported { key, found: "given".into(), expected }.into());
+            }
+        }
+        let unet = unet(file)?;
+        let texts = texts(file)?;
+        let width: usize = texts.iter().map(|text| text.network.width).sum();
+        if width != unet.text_width {
+            let expected = format!("{width}, the width of the text encoders' states");
+            return Err(wrong("nijimi.unet.cross_attention_dim", unet.text_width, expected));
+        }
+        let [name, license, family] = ["general.name", "general.license", "nijimi.family"].map(|key| text(file, key));
+        Ok(Self {
+            name,
+            license,
+            family,
+            unet,
+            autoencoder: autoencoder(file)?,
+            scaling_factor: positive(file, "nijimi.autoencoder.scaling_factor")?,
+            shift_factor: file.f32("nijimi.autoencoder.shift_factor")?,
+            texts,
+            zeros_for_empty: file.bool("nijimi.text.force_zeros_for_empty_prompt")?,
+            scheduler: file.str("nijimi.scheduler.class")?.to_owned(),
+            settings: settings(file)?,
+            sample_size: file.u32("nijimi.unet.sample_size")? as usize,
+        })
+    }
+}
+
+fn positive(file: &File<'_>, key: &'static str) -> Result<f32, Error> {
+    let found = file.f32(key)?;
+    if found > 0.0 && found.is_finite() { Ok(found) } else { Err(wrong(key, found, "a positive number")) }
+}
+
+fn size(file: &File<'_>, key: &str) -> Result<usize, GgufError> {
+    file.u32(key).map(|n| n as usize)
+}
+
+fn sizes(file: &File<'_>, key: &str) -> Result<Vec<usize>, GgufError> {
+    Ok(file.u32s(key)?.into_iter().map(|n| n as usize).collect())
+}
+
+/// A size that may be absent.
+fn maybe(file: &File<'_>, key: &str) -> Result<Option<usize>, GgufError> {
+    if file.get(key).is_some() { size(file, key).map(Some) } else { Ok(None) }
+}
+
+fn unet(file: &File<'_>) -> Result<SdUnet, Error> {
+    let channels = sizes(file, "nijimi.unet.channels")?;
+    let (heads, layers) = (sizes(file, "nijimi.unet.heads")?, sizes(file, "nijimi.unet.transformer_layers")?);
+    for (key, list) in [("nijimi.unet.heads", &heads), ("nijimi.unet.transformer_layers", &layers)] {
+        if list.len() != channels.len() {
+            let expected = format!("{}, one a level of nijimi.unet.channels", channels.len());
+            return Err(wrong(key, format!("{} numbers", list.len()), expected));
+        }
+    }
+    let mid = size(file, "nijimi.unet.mid_transformer_layers")?;
+    let last = channels.len().saturating_sub(1);
+    let level = |i: usize| {
+        // The middle has the last level's transformers; where that level attends itself, as many.
+        let own = if i == last { mid } else { layers[i] };
+        SdLevel { channels: channels[i], heads: heads[i], layers: own, attends: layers[i] > 0 }
+    };
+    if layers.last().is_some_and(|&own| own > 0 && own != mid) {
+        let expected = format!("{mid}, as in the middle");
+        return Err(wrong("nijimi.unet.transformer_layers", format!("{layers:?} at the last level"), expected));
+    }
+    let added = match maybe(file, "nijimi.unet.addition_time_embed_dim")? {
+        Some(code) => Some(SdAdded { code, width: size(file, "nijimi.unet.addition_input_dim")? }),
+        None => None,
+    };
+    let network = SdUnet {
+        in_channels: size(file, "nijimi.unet.in_channels")?,
+        out_channels: size(file, "nijimi.unet.out_channels")?,
+        levels: (0..channels.len()).map(level).collect(),
+        layers_per_block: size(file, "nijimi.unet.layers_per_block")?,
+        text_width: size(file, "nijimi.unet.cross_attention_dim")?,
+        norm_groups: size(file, "nijimi.unet.norm_groups")?,
+        norm_eps: file.f32("nijimi.unet.norm_eps")?,
+        linear_projection: file.bool("nijimi.unet.linear_projection")?,
+        time_code: TimeCode {
+            cosine_first: file.bool("nijimi.unet.flip_sin_to_cos")?,
+            shift: f64::from(file.f32("nijimi.unet.freq_shift")?),
+        },
+        added,
+        guidance_code: maybe(file, "nijimi.unet.time_cond_proj_dim")?.unwrap_or(0),
+    };
+    network.validate()?;
+    Ok(network)
+}
+
+fn autoencoder(file: &File<'_>) -> Result<AutoencoderKl, Error> {
+    let network = AutoencoderKl {
+        in_channels: size(file, "nijimi.autoencoder.in_channels")?,
+        out_channels: size(file, "nijimi.autoencoder.out_channels")?,
+        latent_channels: size(file, "nijimi.autoencoder.latent_channels")?,
+        channels: sizes(file, "nijimi.autoencoder.channels")?,
+        layers_per_block: size(file, "nijimi.autoencoder.layers_per_block")?,
+        norm_groups: size(file, "nijimi.autoencoder.norm_groups")?,
+        mid_attention: file.bool("nijimi.autoencoder.mid_attention")?,
+        quant_conv: file.bool("nijimi.autoencoder.quant_conv")?,
+        post_quant_conv: file.bool("nijimi.autoencoder.post_quant_conv")?,
+    };
+    network.validate()?;
+    Ok(network)
+}
+
+fn texts(file: &File<'_>) -> Result<Vec<TextInfo>, Error> {
+    let key = "nijimi.text.hidden_state";
+    let penultimate = match file.str(key)? {
+        "final" => false,
+        "penultimate" => true,
+        other => {
+            let expected = "final or penultimate";
+            return Err(ModelError::Unsupported { key, found: format!("{other:?}"), expected }.into());
+        }
+    };
+    let states = if penultimate { TextStates::PENULTIMATE } else { TextStates::LAST };
+    let mut texts = Vec::new();
+    for (i, (key, prefix)) in
+        [("nijimi.text_encoder", "text_encoder."), ("nijimi.text_encoder_2", "text_encoder_2.")].into_iter().enumerate()
+    {
+        if i > 0 && file.get(&format!("{key}.width")).is_none() {
+            break;
+        }
+        let at = |part: &str| format!("{key}.{part}");
+        let name = file.str(&at("activation"))?;
+        let unknown = || ModelError::Unsupported {
+            key: "nijimi.text_encoder.activation",
+            found: format!("{name:?}"),
+            expected: "quick_gelu or gelu",
+        };
+        let network = ClipText {
+            vocabulary: size(file, &at("vocab_size"))?,
+            positions: size(file, &at("positions"))?,
+            width: size(file, &at("width"))?,
+            layers: size(file, &at("layers"))?,
+            heads: size(file, &at("heads"))?,
+            hidden: size(file, &at("mlp_width"))?,
+            activation: ClipText::activation_of(name).ok_or_else(unknown)?,
+            eps: file.f32(&at("norm_eps"))?,
+            projection: maybe(file, &at("projection_dim"))?,
+        };
+        network.validate()?;
+        // SDXL's U-Net is told the second one's pooled state.
+        let states = TextStates { pooled: i > 0, ..states };
+        texts.push(TextInfo { prefix, network, states, tokenizer: tokenizer(file, i, network.positions)? });
+    }
+    Ok(texts)
+}
+
+fn tokenizer(file: &File<'_>, i: usize, length: usize) -> Result<Tokenizer, Error> {
+    let own = ["tokenizer.ggml", "tokenizer_2.ggml"][i.min(1)];
+    // The second has lists of its own only where they differ.
+    let lists = if file.get(&format!("{own}.tokens")).is_some() { own } else { "tokenizer.ggml" };
+    let special = Special {
+        start: file.u32(&format!("{own}.bos_token_id"))?,
+        end: file.u32(&format!("{own}.eos_token_id"))?,
+        pad: file.u32(&format!("{own}.padding_token_id"))?,
+        length,
+    };
+    let (tokens, merges) = (file.strs(&format!("{lists}.tokens"))?, file.strs(&format!("{lists}.merges"))?);
+    Ok(Tokenizer::from_parts(tokens.into_iter(), merges.into_iter(), special)?)
+}
+
+/// The scheduler's configuration, as diffusers' file would have it.
+fn settings(file: &File<'_>) -> Result<Vec<(String, Field)>, Error> {
+    let text = |key: &str| file.str(key).map(|text| Field::Text(text.to_owned()));
+    let mut settings = Vec::from([
+        ("beta_schedule".to_owned(), text("nijimi.schedule.kind")?),
+        ("num_train_timesteps".to_owned(), Field::Number(f64::from(file.u32("nijimi.schedule.steps")?))),
+        ("beta_start".to_owned(), Field::Number(file.f64("nijimi.schedule.beta_start")?)),
+        ("beta_end".to_owned(), Field::Number(file.f64("nijimi.schedule.beta_end")?)),
+        ("prediction_type".to_owned(), text("nijimi.prediction_type")?),
+    ]);
+    for (key, value) in file.metadata() {
+        let Some(name) = key.strip_prefix(SCHEDULER).filter(|name| *name != "class") else { continue };
+        let field = match value {
+            Value::U32(v) => Field::Number(f64::from(v)),
+            Value::F32(v) => Field::Number(f64::from(v)),
+            Value::F64(v) => Field::Number(v),
+            Value::Bool(v) => Field::Flag(v),
+            Value::Str(v) => Field::Text(v.to_owned()),
+            Value::Array(_) => Field::Numbers(file.f64s(key)?),
+            _ => continue,
+        };
+        settings.retain(|(known, _)| known != name);
+        settings.push((name.to_owned(), field));
+    }
+    Ok(settings)
+}
