@@ -29,6 +29,9 @@ pub struct Cli {
     /// the same, as an option
     #[argh(option, short = 'p', arg_name = "prompt")]
     prompt: Option<String>,
+    /// what a picture shall not show, of models that read prompts
+    #[argh(option, short = 'n', arg_name = "prompt")]
+    pub negative_prompt: Option<String>,
     /// weight file (default: handwritten digits, part of the program)
     #[argh(option, short = 'm', arg_name = "file")]
     pub model: Option<PathBuf>,
@@ -44,7 +47,14 @@ pub struct Cli {
     /// numbers share it
     #[argh(option, short = 's', arg_name = "n")]
     pub seed: Option<u64>,
-    /// number of steps (default: the model's; of the other method, 50 for ddim and all 1000 for ddpm)
+    /// width of the picture, of models that read prompts (default: the model's)
+    #[argh(option, short = 'W', arg_name = "n")]
+    pub width: Option<usize>,
+    /// height of it
+    #[argh(option, short = 'H', arg_name = "n")]
+    pub height: Option<usize>,
+    /// number of steps (default: the model's; of the other method, 50 for ddim and all 1000 for ddpm; 20 of models that
+    /// read prompts)
     #[argh(option, arg_name = "n")]
     pub steps: Option<usize>,
     /// how strictly to follow the prompt: 1 is without guidance (default: the model's)
@@ -56,9 +66,16 @@ pub struct Cli {
     /// how strongly it does (default: 1)
     #[argh(option, arg_name = "x")]
     pub classifier_scale: Option<f32>,
-    /// ddpm or ddim (default: the model's)
+    /// ddpm or ddim (default: the model's); models that read prompts know many more, as euler_a and dpm++2m
     #[argh(option, arg_name = "name")]
     pub sampling_method: Option<String>,
+    /// how the noise levels are spread, of models that read prompts: discrete, karras, exponential, ... (default: the
+    /// model's)
+    #[argh(option, arg_name = "name")]
+    pub scheduler: Option<String>,
+    /// how far the contrast of strong guidance is brought back, 0 to 1, of models that read prompts (default: 0)
+    #[argh(option, arg_name = "x")]
+    pub cfg_rescale: Option<f32>,
     /// noise in each step of ddim, 0 to 1 (default: 0, none)
     #[argh(option, arg_name = "x")]
     pub eta: Option<f64>,
@@ -244,6 +261,21 @@ impl Cli {
             (None, Some(Backend::Gpu)) => Place::Gpu(Choice::Any),
             (None, Some(Backend::Cpu)) => Place::Cpu,
             (None, Some(Backend::Auto) | None) => Place::Auto,
+        }
+    }
+
+    /// That no option is given which only models that read prompts know.
+    pub fn no_text(&self) -> Result<(), Fault> {
+        let given = [
+            ("-n", self.negative_prompt.is_some()),
+            ("-W", self.width.is_some()),
+            ("-H", self.height.is_some()),
+            ("--scheduler", self.scheduler.is_some()),
+            ("--cfg-rescale", self.cfg_rescale.is_some()),
+        ];
+        match given.into_iter().find(|option| option.1) {
+            Some((option, _)) => Err(Fault::Usage(format!("{option} is for models that read prompts: leave it out"))),
+            None => Ok(()),
         }
     }
 

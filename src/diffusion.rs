@@ -32,6 +32,7 @@ pub struct Diffusion {
 impl Diffusion {
     /// Loads the weight file where the command line says.
     pub fn load(source: &Source, cli: &Cli, started: Instant) -> Result<Self, Fault> {
+        cli.no_text()?;
         let file = source.file()?;
         let pipeline = |gpu: Option<&Gpu>| match gpu {
             Some(gpu) => Pipeline::load_on(gpu, &file),
@@ -85,6 +86,7 @@ impl Artist for Diffusion {
         let sampling = Sampling { steps, sampler: method.name().to_uppercase(), eta, guidance_scale, classifier };
         let parameters = Parameters {
             prompt: words.join(", "),
+            negative: String::new(),
             sampling: Some(sampling),
             seed,
             batch: cli.batch,

@@ -56,6 +56,7 @@ impl Latent {
         model: impl Fn(&File<'_>, Option<&Gpu>) -> Result<Model, Error>,
     ) -> Result<Self, Fault> {
         cli.no_sampler("an autoencoder draws in one step")?;
+        cli.no_text()?;
         let file = source.file()?;
         let on = backend::load(cli.place(), cli.tune, |gpu| model(&file, gpu), |e| source.wrong(e))?;
         Ok(Self { on, source: source.name.clone(), started, loaded: started.elapsed() })
@@ -113,8 +114,8 @@ impl Artist for Latent {
             return Err(Fault::Input(format!("{name} knows no labels: leave the prompt out")));
         }
         let (width, height, _) = self.size();
-        let (prompt, batch, model) = (String::new(), cli.batch, self.name());
-        let parameters = Parameters { prompt, sampling: None, seed, batch, width, height, model };
+        let (prompt, negative, batch, model) = (String::new(), String::new(), cli.batch, self.name());
+        let parameters = Parameters { prompt, negative, sampling: None, seed, batch, width, height, model };
         Ok(Drawing { labels: vec![None], words: Vec::new(), sampler: None, parameters })
     }
 

@@ -5,7 +5,7 @@
 //! nijimi "0 1 2 3 4 5 6 7 8 9" -b 4 -s 1 -o grid.png
 //! ```
 //!
-//! What touches the runtime's models is in [`diffusion`], [`latent`], [`numbers`], [`density`], [`inspect`], [`convert`],
+//! What touches the runtime's models is in [`diffusion`], [`latent`], [`text_to_image`], [`numbers`], [`density`], [`inspect`], [`convert`],
 //! [`backend`], [`devices`] and [`self_test`]; the
 //! other modules know words, pixels and files.
 
@@ -32,6 +32,7 @@ mod self_test;
 mod source;
 mod table;
 mod target;
+mod text_to_image;
 
 use cli::Command;
 use std::process::ExitCode;

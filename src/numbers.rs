@@ -12,6 +12,7 @@ use std::path::Path;
 /// all rows are written.
 pub fn run(source: &Source, cli: &Cli, seed: u64) -> Result<(), Fault> {
     cli.no_sampler("numbers are drawn in one step")?;
+    cli.no_text()?;
     let output = cli.output.as_deref().map(Path::new);
     if let Some(path) = output.filter(|path| path.extension().is_some_and(|end| end.eq_ignore_ascii_case("png"))) {
         let problem = "this model draws numbers, not pictures: name a .csv file, or none to have them printed";

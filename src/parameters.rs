@@ -4,6 +4,8 @@
 #[derive(Debug, Clone, PartialEq)]
 pub struct Parameters {
     pub prompt: String,
+    /// What the picture shall not show; empty where nothing was said.
+    pub negative: String,
     /// Where the way to the picture has steps.
     pub sampling: Option<Sampling>,
     /// Of the first picture.
@@ -30,8 +32,11 @@ pub struct Sampling {
 impl Parameters {
     /// As AUTOMATIC1111's web UI writes them into the PNG chunk `parameters`: the prompt, then a line of pairs.
     pub fn text(&self) -> String {
-        let Self { prompt, sampling, seed, batch, width, height, model } = self;
+        let Self { prompt, negative, sampling, seed, batch, width, height, model } = self;
         let mut text = if prompt.is_empty() { String::new() } else { format!("{prompt}\n") };
+        if !negative.is_empty() {
+            text += &format!("Negative prompt: {negative}\n");
+        }
         if let Some(Sampling { steps, sampler, guidance_scale, .. }) = sampling {
             text += &format!("Steps: {steps}, Sampler: {sampler}, CFG scale: {guidance_scale}, ");
         }
@@ -62,6 +67,7 @@ mod tests {
     fn the_text_that_browsers_read() {
         let mut parameters = Parameters {
             prompt: "7".into(),
+            negative: String::new(),
             sampling: Some(Sampling {
                 steps: 50,
                 sampler: "DDIM".into(),
@@ -84,7 +90,9 @@ mod tests {
         let pairs = "Steps: 50, Sampler: DDIM, CFG scale: 3, Seed: 5, Size: 28x28, Model: \"a, b\", Eta: 0.5, ";
         let classifier = "Classifier: c, Classifier scale: 2, ";
         assert_eq!(parameters.text(), format!("{pairs}{classifier}Batch size: 4, {version}"));
-        parameters.sampling = None;
+        parameters.negative = "blur".into();
+        assert!(parameters.text().starts_with("Negative prompt: blur\nSteps: 50, "), "{}", parameters.text());
+        (parameters.sampling, parameters.negative) = (None, String::new());
         let pairs = "Seed: 5, Size: 28x28, Model: \"a, b\", Batch size: 4, ";
         assert_eq!(parameters.text(), format!("{pairs}{version}"));
     }

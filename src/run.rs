@@ -12,6 +12,7 @@ use crate::picture::png;
 use crate::progress::tell;
 use crate::source::Source;
 use crate::target::Target;
+use crate::text_to_image::TextToImage;
 use nijimi_runtime::gguf::write_atomic;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Instant;
@@ -31,6 +32,7 @@ pub fn run(cli: &Cli) -> Result<(), Fault> {
             "{} is a classifier, which draws nothing by itself: give it to a diffusion model with --classifier",
             source.name
         ))),
+        "latent-diffusion" => pictures(cli, || TextToImage::load(&source, cli, started)),
         "normal" | "mvn" | "mixture" | "descent" | "regression" | "mlp" => {
             numbers::run(&source, cli, cli.seed.unwrap_or_else(random_seed))
         }

@@ -39,20 +39,21 @@ impl LatentDiffusion {
             Text::Nothing => String::new(),
         };
         let prompts: Vec<String> = texts.iter().map(prompt).collect();
-        let mut encoded: Vec<(usize, Vec<Vec<f32>>, Vec<Vec<f32>>)> = Vec::new();
+        let mut encoded: Vec<Encoded> = Vec::new();
         for (info, network) in self.info.texts.iter().zip(self.texts.iter()) {
             let mut windows: Vec<Windows> = prompts.iter().map(|p| Windows::new(&info.tokenizer, p)).collect();
             let most = windows.iter().map(|w| w.0.len()).max().unwrap_or(1);
             windows.iter_mut().for_each(|w| w.extend_to(&info.tokenizer, most));
-            let (states, pooled) = encode(info, network, &windows, options)?;
-            encoded.push((most * info.network.positions, states, pooled));
+            encoded.push(encode(info, network, &windows, options)?);
         }
-        let tokens = encoded.iter().map(|e| e.0).max().unwrap_or(0);
+        // Of the first text's, for instance: all have as many.
+        let tokens = |(e, info): (&Encoded, &TextInfo)| e.states.first().map_or(0, |s| s.len() / info.network.width);
+        let tokens = encoded.iter().zip(&self.info.texts).map(tokens).max().unwrap_or(0);
         let mut conditions = Conditions { tokens, states: Vec::new(), pooled: Vec::new() };
         for (i, text) in texts.iter().enumerate() {
             let from = conditions.states.len();
             for token in 0..tokens {
-                for ((_, states, _), info) in encoded.iter().zip(&self.info.texts) {
+                for (Encoded { states, .. }, info) in encoded.iter().zip(&self.info.texts) {
                     let width = info.network.width;
                     // Encoders whose vocabularies differ may cut a text into different numbers of windows.
                     match states[i].get(token * width..(token + 1) * width) {
@@ -62,7 +63,7 @@ impl LatentDiffusion {
                 }
             }
             let pooled_from = conditions.pooled.len();
-            encoded.iter().filter_map(|(_, _, pooled)| pooled.get(i)).for_each(|p| conditions.pooled.extend(p));
+            encoded.iter().filter_map(|e| e.pooled.get(i)).for_each(|p| conditions.pooled.extend(p));
             if matches!(text, Text::Nothing) {
                 conditions.states[from..].fill(0.0);
                 conditions.pooled[pooled_from..].fill(0.0);
@@ -72,18 +73,21 @@ impl LatentDiffusion {
     }
 }
 
-/// Each text's states, windows joined, and its first window's pooled state (none if it is not wanted).
-fn encode(
-    info: &TextInfo,
-    network: &Network,
-    texts: &[Windows],
-    options: &SessionOptions,
-) -> Result<(Vec<Vec<f32>>, Vec<Vec<f32>>), Error> {
+/// What an encoder makes of some texts.
+#[derive(Default)]
+struct Encoded {
+    /// Of each text, its windows joined.
+    states: Vec<Vec<f32>>,
+    /// Of each text's first window; empty if it is not wanted.
+    pooled: Vec<Vec<f32>>,
+}
+
+fn encode(info: &TextInfo, network: &Network, texts: &[Windows], options: &SessionOptions) -> Result<Encoded, Error> {
     let length = info.network.positions;
     let graph = info.network.graph(info.prefix, [1, length], info.states)?;
     let mut evaluator = network.evaluator(vec![graph], options)?;
     let end = info.states.pooled.then_some(info.tokenizer.special().end);
-    let (mut all, mut pooled) = (Vec::new(), Vec::new());
+    let mut encoded = Encoded::default();
     for Windows(windows) in texts {
         let mut states = Vec::new();
         for (i, window) in windows.iter().enumerate() {
@@ -92,10 +96,10 @@ fn encode(
             states.extend_from_slice(evaluator.output(ClipText::STATE)?);
             weigh(&mut states[from..], &window.weights);
             if end.is_some() && i == 0 {
-                pooled.push(evaluator.output(ClipText::POOLED)?.to_vec());
+                encoded.pooled.push(evaluator.output(ClipText::POOLED)?.to_vec());
             }
         }
-        all.push(states);
+        encoded.states.push(states);
     }
-    Ok((all, pooled))
+    Ok(encoded)
 }

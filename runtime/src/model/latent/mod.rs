@@ -26,7 +26,7 @@ use crate::Error;
 use crate::gguf::File;
 use crate::graph::Graph;
 use crate::nn::SdRequest;
-use crate::sampler::{Calls, Field, from_diffusers};
+use crate::sampler::{Calls, Field, Settings, Sigmas, Solver, from_diffusers};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec;
@@ -87,6 +87,24 @@ impl LatentDiffusion {
     pub fn weight_bytes(&self) -> usize {
         let texts: usize = self.texts.iter().map(Network::weight_bytes).sum();
         texts + self.unet.weight_bytes() + self.decoder.weight_bytes()
+    }
+
+    /// The calls of `steps` steps of another solver, or other noise levels, than the model's own scheduler has. A solver
+    /// brings the spacing that published pipelines use with it.
+    ///
+    /// # Errors
+    /// Settings that do not fit each other.
+    pub fn calls_by(&self, solver: Option<Solver>, sigmas: Option<Sigmas>, steps: usize) -> Result<Calls, Error> {
+        let fields: Vec<(&str, Field)> =
+            self.info.settings.iter().map(|(name, field)| (name.as_str(), field.clone())).collect();
+        let (schedule, mut settings) = from_diffusers(&self.info.scheduler, &fields, steps)?;
+        if let Some(solver) = solver {
+            settings = Settings { answer: settings.answer, clip: settings.clip, ..Settings::new(solver, steps) };
+        }
+        if let Some(sigmas) = sigmas {
+            settings.sigmas = sigmas;
+        }
+        Ok(Calls::new(&schedule, &settings)?)
     }
 
     /// The calls of `steps` steps of the model's own scheduler, or of another class of diffusers' with its settings, of
