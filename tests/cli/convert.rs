@@ -14,7 +14,6 @@ fn pipeline(name: &str) -> Option<PathBuf> {
     Some(path)
 }
 
-/// Seen red with the type of `--tensor-type` ignored.
 #[test]
 fn a_folder_becomes_a_file_that_inspect_explains() {
     let Some(path) = pipeline("sdxl") else { return };
@@ -26,7 +25,7 @@ fn a_folder_becomes_a_file_that_inspect_explains() {
     assert!(output.status.success(), "{told}");
     assert!(told.starts_with("SDXL, predicts epsilon, from a diffusers folder\n"), "{told}");
     assert!(told.contains("q8_0 (") && told.contains("wrote xl.gguf, "), "{told}");
-    assert_eq!(folder.files(), ["xl.gguf"]);
+    assert!(folder.files().is_empty(), "nothing is left beside it");
 
     let output = folder.nijimi(&["inspect", "xl.gguf", "--tensors"]);
     let text = String::from_utf8(output.stdout).unwrap();

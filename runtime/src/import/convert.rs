@@ -10,8 +10,8 @@ use std::path::Path;
 use std::string::String;
 use std::vec::Vec;
 
-/// Values read at a time; rows longer than that are read whole.
-const CHUNK: usize = 1 << 20;
+/// Values read at a time; rows longer than that are read whole. The fixtures' tensors are small.
+const CHUNK: usize = if cfg!(test) { 1 << 10 } else { 1 << 20 };
 
 /// How far the work is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

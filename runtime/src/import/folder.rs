@@ -101,7 +101,9 @@ pub(super) fn open(folder: &Path, options: &Options) -> Result<Checkpoint, Impor
         )?;
         for file in &files[range] {
             for (name, entry) in file.tensors().iter().filter(|(name, _)| !used.contains(name.as_str())) {
-                if !name.ends_with("position_ids") && !(part.starts_with("text") && name.ends_with("logit_scale")) {
+                let counter =
+                    name.ends_with("position_ids") || part.starts_with("text") && name.ends_with("logit_scale");
+                if !counter {
                     let (path, found) = (file.path().into(), entry.shape.clone());
                     return Err(ImportError::ExtraTensor { path, name: name.clone(), found });
                 }

@@ -26,11 +26,11 @@ fn every_family_is_found_whole_and_read_as_it_is_stored() {
             assert_eq!(ours, values(&checkpoint, i, usize::MAX), "{family}: {} in pieces", tensor.name);
             match tensor.shape[..] {
                 [out, kh, kw, inp] => {
-                    for at in 0..plain.len() {
+                    for (at, &number) in plain.iter().enumerate() {
                         // As stored: [out][in][kh][kw].
                         let (o, c, y, x) = (at / kw / kh / inp, at / kw / kh % inp, at / kw % kh, at % kw);
                         let there = ((o * kh + y) * kw + x) * inp + c;
-                        assert_eq!(ours[there], plain[at], "{family}: {} {o} {c} {y} {x} of {out}", tensor.name);
+                        assert_eq!(ours[there], number, "{family}: {} {o} {c} {y} {x} of {out}", tensor.name);
                     }
                 }
                 _ => assert_eq!(ours, plain, "{family}: {}", tensor.name),

@@ -172,20 +172,22 @@ fn configurations_of_something_else() {
     refuses(&folder.refused(), &["knows 674 tokens, but its tokenizer has 675"]);
 }
 
-/// Seen red with the check left to the encoder of the first piece, which knew no place.
+/// Seen red with the place counted from the start of a piece.
 #[test]
 fn numbers_that_are_none() {
     let folder = Folder::copy_of("sd1");
     let name = "mid_block.resnets.0.conv1.weight";
     edit_weights(&folder.join(UNET), |tensors| {
-        tensors.get_mut(name).unwrap().2[200..202].copy_from_slice(&half::f16::NAN.to_le_bytes());
+        let at = 2 * (5 * 288 + 11 * 9 + 1);
+        tensors.get_mut(name).unwrap().2[at..at + 2].copy_from_slice(&half::f16::NAN.to_le_bytes());
     });
     let out = folder.join("out.gguf");
     let before = fs::read_dir(&folder.0).unwrap().count();
     let checkpoint = folder.open().unwrap();
     let refused = convert(&checkpoint, &out, "x", &Types::new(DType::F16), |_| ()).unwrap_err();
     assert!(matches!(&refused, ImportError::Values { .. }), "{refused:?}");
-    refuses(&refused.to_string(), &[UNET, name, "NaN"]);
+    // Row 5, its second tap, channel 11 of 32.
+    refuses(&refused.to_string(), &[UNET, name, "value 1483 is NaN"]);
     assert_eq!(fs::read_dir(&folder.0).unwrap().count(), before, "nothing is left");
 
     edit_weights(&folder.join(UNET), |tensors| {
@@ -251,6 +253,30 @@ fn shards_variants_and_types() {
     for (ours, expected) in numbers(&folder.open().unwrap()).iter().flatten().zip(expected.iter().flatten()) {
         assert!((ours - expected).abs() <= expected.abs() / 256.0, "{ours} is {expected} as bf16 or f32");
     }
+}
+
+/// The two forms of a vocabulary are one.
+///
+/// Seen red with the merges' pairs joined without a space.
+#[test]
+fn either_form_of_a_tokenizer() {
+    let folder = Folder::copy_of("sd1");
+    let both = folder.open().unwrap().tokenizer.unwrap();
+    assert!(both.merges.len() > 100 && both.merges.iter().all(|m| !m.starts_with('#')));
+    assert_eq!([both.bos, both.eos, both.pad].map(|id| both.tokens[id as usize].as_str())[0], "<|startoftext|>");
+    fs::remove_file(folder.join("tokenizer/vocab.json")).unwrap();
+    assert_eq!(folder.open().unwrap().tokenizer.unwrap(), both);
+    folder.edit("tokenizer/tokenizer_config.json", |map| {
+        map.insert("pad_token".into(), json!({"__type": "AddedToken", "content": "!"}));
+    });
+    let other = folder.open().unwrap().tokenizer.unwrap();
+    assert_eq!(other.tokens[other.pad as usize], "!");
+    folder.edit("tokenizer/tokenizer_config.json", |map| {
+        map.insert("pad_token".into(), json!("no such token"));
+    });
+    refuses(&folder.refused(), &["tokenizer.json", "pad_token \"no such token\""]);
+    fs::remove_file(folder.join("tokenizer/tokenizer.json")).unwrap();
+    refuses(&folder.refused(), &["/tokenizer/vocab.json is missing"]);
 }
 
 /// Every byte of a header changed in three ways: an error or a file, never a panic.

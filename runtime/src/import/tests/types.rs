@@ -4,7 +4,7 @@ use crate::import::Types;
 use crate::quant::DType;
 use std::string::ToString;
 
-/// Seen red with rules tried from the last.
+/// Seen red with rules tried from the last, and with the type of a rule ignored.
 #[test]
 fn defaults_and_exceptions() {
     let mut types = Types::new(DType::Q8_0);
