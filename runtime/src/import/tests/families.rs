@@ -55,6 +55,9 @@ fn what_is_written_can_be_read() {
             let mapped = MappedFile::open(&out).unwrap();
             let file = File::new_checked(mapped.bytes()).unwrap_or_else(|e| panic!("{family} as {dtype}: {e}"));
             assert_eq!(file.str("nijimi.system").unwrap(), "latent-diffusion");
+            // Of the types that docs/format.md says.
+            assert_eq!(file.u32("nijimi.format_version"), Ok(1));
+            assert_eq!(file.f64("nijimi.schedule.beta_end").unwrap(), checkpoint.config.scheduler.beta_end);
             let unet = &checkpoint.config.unet;
             assert_eq!(file.u32("nijimi.unet.in_channels").unwrap() as usize, unet.in_channels);
             assert_eq!(file.bool("nijimi.unet.linear_projection").unwrap(), unet.linear_projection);
