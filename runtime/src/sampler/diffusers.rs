@@ -254,9 +254,6 @@ impl Fields<'_> {
     }
 
     fn sigmas(&self, flow: bool) -> Result<Sigmas, SamplerError> {
-        if flow {
-            return Ok(Sigmas::Flow { shift: self.number("shift", 1.0)? });
-        }
         let mut chosen = Vec::new();
         for (name, sigmas) in [
             ("use_karras_sigmas", Sigmas::Karras),
@@ -270,6 +267,8 @@ impl Fields<'_> {
             }
         }
         match chosen[..] {
+            [] if flow => Ok(Sigmas::Flow { shift: self.number("shift", 1.0)? }),
+            [(name, _), ..] if flow => Err(self.refuse(name, "this spread of the sigmas is not there for flow")),
             [] => Ok(Sigmas::Discrete),
             [(_, sigmas)] => Ok(sigmas),
             [_, (name, _), ..] => Err(self.refuse(name, "only one spread of the sigmas can be had")),

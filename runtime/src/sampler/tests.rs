@@ -5,6 +5,7 @@ use alloc::vec;
 use serde_json::Value;
 
 mod reference;
+mod solvers;
 
 const FIXTURES: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/schedulers.json"));
 
