@@ -2,7 +2,7 @@
 //! 3.4 to 3.7; DPM-Solver++, eq. 9 to 16).
 
 use super::SamplerError;
-use super::settings::{Dpm, Settings};
+use super::settings::Dpm;
 use super::solver::Point;
 
 /// x' = x * sample + d0 * D0 + d1 * D1 + d2 * D2 + noise * n, where D0 is the value at one level of the step and D1, D2
@@ -67,7 +67,7 @@ pub(super) fn value(form: Dpm, point: &Point) -> [f32; 3] {
 }
 
 /// Order 1 to 3, and for the forms in epsilon a last level that is not clean.
-pub(super) fn check(form: Dpm, order: usize, last: &Point, _: &Settings) -> Result<(), SamplerError> {
+pub(super) fn check(form: Dpm, order: usize, last: &Point) -> Result<(), SamplerError> {
     let most = if form == Dpm::NoiseSde { 2 } else { 3 };
     if order == 0 || order > most {
         return Err(SamplerError::Order { order, most });

@@ -14,7 +14,7 @@ pub(super) fn calls(
     heun: bool,
 ) -> Result<Vec<Call>, SamplerError> {
     let (points, n) = (&levels.points, levels.steps());
-    dpm::check(form, order, &points[n], s)?;
+    dpm::check(form, order, &points[n])?;
     let call = |i: usize| {
         let left = n - i;
         let short = s.lower_order_final && n < 15;

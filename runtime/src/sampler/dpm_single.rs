@@ -15,9 +15,13 @@ pub(super) fn calls(
     heun: bool,
 ) -> Result<Vec<Call>, SamplerError> {
     let (points, n) = (&levels.points, levels.steps());
-    dpm::check(form, order, &points[n], s)?;
-    let orders =
-        orders(n, order, s.lower_order_final || n % order != 0 || points[n].sigma == 0.0, points[n].sigma == 0.0);
+    dpm::check(form, order, &points[n])?;
+    let orders = orders(
+        n,
+        order,
+        s.lower_order_final || !n.is_multiple_of(order) || points[n].sigma == 0.0,
+        points[n].sigma == 0.0,
+    );
     let call = |i: usize| {
         // A run that starts in the middle of a group has no earlier values.
         let used = orders[i].min(i - s.start + 1);
@@ -52,7 +56,7 @@ pub(super) fn calls(
 /// The order of every call; with `lower`, the last ones are lower so that all calls are used.
 fn orders(n: usize, order: usize, lower: bool, clean_end: bool) -> Vec<usize> {
     let mut orders: Vec<usize> = (0..n).map(|i| i % order + 1).collect();
-    if lower && order > 1 && n % order == 0 {
+    if lower && order > 1 && n.is_multiple_of(order) {
         // The last whole group becomes one shorter and one of order 1.
         orders[n - 1] = 1;
         if order == 2 {

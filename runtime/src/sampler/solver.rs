@@ -110,7 +110,7 @@ impl Calls {
             return Err(SamplerError::Start { start: s.start, steps: s.steps });
         }
         if let Some([low, high]) = s.clip
-            && !(low < high)
+            && (low.is_nan() || high.is_nan() || low >= high)
         {
             return Err(SamplerError::Clip(low, high));
         }

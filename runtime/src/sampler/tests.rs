@@ -1,5 +1,6 @@
 use super::*;
 use crate::rng;
+use crate::schedule::ScheduleError;
 use alloc::string::ToString;
 use alloc::vec;
 use serde_json::Value;
