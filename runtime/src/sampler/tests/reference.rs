@@ -3,6 +3,7 @@
 extern crate std;
 
 use super::*;
+use alloc::string::String;
 use std::path::PathBuf;
 
 /// Allowed error of samples, sigmas and timesteps, relative to the reference or to 1, whichever is larger; the reference
