@@ -19,6 +19,18 @@ pub enum SamplerError {
         /// The 0-based timestep.
         timestep: usize,
     },
+    /// A step without finite weights.
+    #[error(
+        "the step at timestep {timestep} has no weights: two of its levels are the same, so take fewer steps or another \
+             spacing"
+    )]
+    NoStep {
+        /// The 0-based timestep.
+        timestep: usize,
+    },
+    /// A shift of flow sigmas that is not above 0.
+    #[error("shift {0} of the flow's sigmas: it must be above 0; 1 leaves them even")]
+    Shift(f64),
     /// A clip range whose ends are no numbers, or not the lower first.
     #[error("clip range [{0}, {1}]: the lower end comes first; give none to leave the estimate as it is")]
     Clip(f32, f32),

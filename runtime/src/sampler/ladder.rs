@@ -105,9 +105,6 @@ impl Ladder {
         let shifted = |sigma: f64| shift * sigma / (1.0 + (shift - 1.0) * sigma);
         let even = linspace(shifted(1.0), shifted(1.0 / levels), s.steps);
         let mut sigmas: Vec<f64> = even.iter().map(|&sigma| shifted(sigma)).collect();
-        if let Some(spread) = spread(s.sigmas, sigmas[0], sigmas[s.steps - 1], s.steps) {
-            sigmas = spread;
-        }
         let timesteps = sigmas.iter().map(|sigma| sigma * levels).collect();
         sigmas.push(0.0);
         Ok(Self { timesteps, sigmas })

@@ -22,7 +22,25 @@
 //! ```
 //!
 //! Solvers that need earlier answers or several calls a step are [`Calls`], taken by a [`SamplerState`]; DDPM and DDIM
-//! can be had in this form too.
+//! can be had in this form too. A solver is one file, which works out weights in f64; the loop is the same for all:
+//!
+//! ```
+//! use nijimi_runtime::sampler::{Calls, SamplerState, Settings, Sigmas, Solver};
+//! use nijimi_runtime::{rng, schedule::Schedule};
+//! let schedule = Schedule::scaled_linear(0.00085, 0.012, 1000)?;
+//! let solver = Solver::from_name("dpm++2m").unwrap();
+//! let calls = Calls::new(&schedule, &Settings { sigmas: Sigmas::Karras, ..Settings::new(solver, 20) })?;
+//! let mut state = SamplerState::new(calls.calls(), 8); // allocates once
+//! let (mut x, mut input) = ([0f32; 8], [0f32; 8]);
+//! rng::normal_fill(7, 0, &mut x);
+//! x.iter_mut().for_each(|x| *x *= calls.init_noise_sigma());
+//! for call in calls.calls() {
+//!     SamplerState::scale_input(call, &x, &mut input)?;
+//!     let out = input; // the network's answer for its input at timestep call.t
+//!     state.accept(call, &mut x, &out, &[])?; // noise is needed where call.noise is not 0
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod beta;
 mod call;
@@ -35,6 +53,7 @@ mod dpm2;
 mod dpm2_a;
 mod dpm_multi;
 mod dpm_single;
+mod dpmpp_2s_a;
 mod error;
 mod euler;
 mod euler_a;

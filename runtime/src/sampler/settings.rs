@@ -155,6 +155,8 @@ pub enum Solver {
     Dpm2,
     /// The same with fresh noise.
     Dpm2Ancestral,
+    /// DPM-Solver++ 2S in sigma with fresh noise (k-diffusion's `sample_dpmpp_2s_ancestral`).
+    Dpm2sAncestral,
     /// DPM-Solver, multistep (Lu et al. 2022).
     DpmMulti {
         /// In what it is written.
@@ -226,6 +228,7 @@ impl Solver {
             "dpm2" => Self::Dpm2,
             "dpm2_a" => Self::Dpm2Ancestral,
             "dpm++2s" => Self::DpmSingle { form: Dpm::Data, order: 2, heun: false },
+            "dpm++2s_a" => Self::Dpm2sAncestral,
             "dpm++2m" => multi(Dpm::Data, 2),
             "dpm++2m_sde" => multi(Dpm::DataSde, 2),
             "dpm++3m" => multi(Dpm::Data, 3),
@@ -241,7 +244,7 @@ impl Solver {
     }
 
     /// Every name that [`from_name`](Self::from_name) knows, for messages.
-    pub const NAMES: &str = "ddpm, ddim, pndm, plms, euler, euler_a, heun, lms, dpm2, dpm2_a, dpm++2s, dpm++2m, \
+    pub const NAMES: &str = "ddpm, ddim, pndm, plms, euler, euler_a, heun, lms, dpm2, dpm2_a, dpm++2s, dpm++2s_a, dpm++2m, \
                              dpm++2m_sde, dpm++3m, dpm++3m_sde, unipc, deis, lcm, tcd, flow_euler, flow_heun";
 }
 

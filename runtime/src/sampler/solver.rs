@@ -5,7 +5,8 @@ use super::ladder::{Ladder, Trained};
 use super::settings::{Answer, Settings, Sigmas, Solver};
 use super::{Sampler, SamplerError};
 use super::{
-    deis, dpm_multi, dpm_single, dpm2, dpm2_a, euler, euler_a, flow_euler, flow_heun, heun, lcm, lms, pndm, tcd, unipc,
+    deis, dpm_multi, dpm_single, dpm2, dpm2_a, dpmpp_2s_a, euler, euler_a, flow_euler, flow_heun, heun, lcm, lms, pndm,
+    tcd, unipc,
 };
 use crate::schedule::{Schedule, Spacing};
 use alloc::vec::Vec;
@@ -119,6 +120,11 @@ impl Calls {
         if flow != (s.answer == Answer::Flow) {
             return Err(SamplerError::Flow);
         }
+        if let Sigmas::Flow { shift } = s.sigmas
+            && !(shift > 0.0 && shift.is_finite())
+        {
+            return Err(SamplerError::Shift(shift));
+        }
         let mut init_noise_sigma = 1.0;
         let trained = Trained::new(schedule);
         let mut calls = match s.solver {
@@ -156,7 +162,8 @@ impl Calls {
             | Solver::Heun
             | Solver::Lms
             | Solver::Dpm2
-            | Solver::Dpm2Ancestral => {
+            | Solver::Dpm2Ancestral
+            | Solver::Dpm2sAncestral => {
                 let mut ladder = Ladder::of_sigmas(schedule, &trained, s)?;
                 if matches!(s.solver, Solver::Dpm2 | Solver::Dpm2Ancestral) && s.sigmas == Sigmas::Karras {
                     ladder.timesteps.iter_mut().for_each(|t| *t = libm::rint(*t));
@@ -170,13 +177,19 @@ impl Calls {
                     Solver::Heun => heun::calls(&levels, s),
                     Solver::Lms => lms::calls(&levels, s),
                     Solver::Dpm2 => dpm2::calls(&levels, s),
+                    Solver::Dpm2sAncestral => dpmpp_2s_a::calls(&levels, s),
                     _ => dpm2_a::calls(&levels, s),
                 }
             }
         };
         calls.retain(|c| c.step >= s.start);
         if let Some(c) = calls.iter().find(|c| !c.is_finite()) {
-            return Err(SamplerError::NoSignal { timestep: c.t as usize });
+            let timestep = c.t as usize;
+            return Err(if c.alpha == 0.0 {
+                SamplerError::NoSignal { timestep }
+            } else {
+                SamplerError::NoStep { timestep }
+            });
         }
         Ok(Self { calls, init_noise_sigma: init_noise_sigma as f32 })
     }

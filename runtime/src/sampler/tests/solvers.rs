@@ -154,6 +154,12 @@ fn settings_without_meaning_are_refused() {
     }
     let few = SamplerError::Schedule(ScheduleError::Steps { steps: 51, levels: 50 });
     assert_eq!(refused(settings("lcm", 51)), few);
+    for shift in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        let s = Settings { sigmas: Sigmas::Flow { shift }, ..settings("flow_euler", 8) };
+        assert!(matches!(refused(s), SamplerError::Shift(_)), "{shift}");
+    }
+    let crowded = Settings { spacing: Spacing::Leading, ..settings("deis", 1000) };
+    assert!(matches!(refused(crowded), SamplerError::NoStep { .. }));
     let zero = schedule.zero_terminal_snr().unwrap();
     assert_eq!(Calls::new(&zero, &settings("lcm", 4)), Err(SamplerError::NoSignal { timestep: 999 }));
 }
@@ -175,4 +181,46 @@ fn a_state_refuses_what_does_not_fit_and_leaves_the_sample() {
     assert!(bare.accept(first, &mut x, &[0.0; 3], &[]).is_err());
     assert!(SamplerState::scale_input(first, &x, &mut [0.0; 2]).is_err());
     assert_eq!(x, [1.0; 3]);
+}
+
+/// k-diffusion's own loop, in its formulas (t = -log sigma, r = 1/2), for a network that answers with epsilon.
+/// Seen red: SEEN-2S
+#[test]
+fn dpmpp_2s_ancestral_is_k_diffusions_loop() {
+    let schedule = stable_diffusion();
+    let s = Settings { sigmas: Sigmas::Karras, ..settings("dpm++2s_a", 6) };
+    let calls = Calls::new(&schedule, &s).unwrap();
+    let sigmas: Vec<f64> = calls.calls().chunks(2).map(|c| f64::from(c[0].sigma)).chain([0.0]).collect();
+    assert_eq!((calls.calls().len(), sigmas.len()), (11, 7));
+    // A stand-in that depends on sigma by its input only.
+    let answer = |x: f64| 0.9 * x + 0.2 * libm::sin(2.0 * x);
+    let denoised = |x: f64, sigma: f64| x - sigma * answer(x / libm::sqrt(sigma * sigma + 1.0));
+    let (mut x, noise) = ([11.0f32, -3.0], [0.4f32, -1.1]);
+    let mut state = SamplerState::new(calls.calls(), 2);
+    let (mut input, mut rest) = ([0.0; 2], calls.calls().iter());
+    let mut book = x.map(f64::from);
+    for pair in sigmas.windows(2) {
+        let (from, to) = (pair[0], pair[1]);
+        let up = libm::sqrt(to * to * (from * from - to * to) / (from * from));
+        let down = libm::sqrt(to * to - up * up);
+        for (x, n) in book.iter_mut().zip(noise) {
+            if down == 0.0 {
+                *x += (*x - denoised(*x, from)) / from * (down - from);
+            } else {
+                let (t, t_next) = (-libm::log(from), -libm::log(down));
+                let h = t_next - t;
+                let middle = libm::exp(-(t + 0.5 * h));
+                let x_2 = middle / from * *x - libm::expm1(-h * 0.5) * denoised(*x, from);
+                *x = down / from * *x - libm::expm1(-h) * denoised(x_2, middle) + up * f64::from(n);
+            }
+        }
+        for call in rest.by_ref().take(if to == 0.0 { 1 } else { 2 }) {
+            SamplerState::scale_input(call, &x, &mut input).unwrap();
+            let out = input.map(|x| answer(f64::from(x)) as f32);
+            state.accept(call, &mut x, &out, &noise).unwrap();
+        }
+        for (x, book) in x.iter().zip(book) {
+            assert!((f64::from(*x) - book).abs() < 1e-5 * book.abs().max(1.0), "{x} is not {book}");
+        }
+    }
 }
