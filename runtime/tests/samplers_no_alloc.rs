@@ -8,7 +8,7 @@ use nijimi_runtime::sampler::{Calls, SamplerState, Settings, Solver};
 use nijimi_runtime::schedule::Schedule;
 use std::sync::atomic::Ordering::Relaxed;
 
-// Seen red: SEEN-ALLOC
+// Seen red with the kept sample copied to a new `Vec`.
 #[test]
 fn no_solver_allocates_in_a_step() {
     let schedule = Schedule::scaled_linear(0.00085, 0.012, 1000).unwrap();

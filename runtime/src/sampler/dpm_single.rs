@@ -59,9 +59,6 @@ fn orders(n: usize, order: usize, lower: bool, clean_end: bool) -> Vec<usize> {
     if lower && order > 1 && n.is_multiple_of(order) {
         // The last whole group becomes one shorter and one of order 1.
         orders[n - 1] = 1;
-        if order == 2 {
-            orders[n - 2] = 1;
-        }
     }
     if clean_end {
         orders[n - 1] = 1;
