@@ -3,6 +3,8 @@
 //! Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3" (SC 2011). There is no hidden state, so
 //! element `i` of a draw does not depend on how many elements are drawn, in which order, or on how many threads.
 //!
+//! [`TorchCpu`] and [`TorchCuda`] draw what PyTorch draws, for pictures that are to equal those of other programs.
+//!
 //! Two layouts of the 128-bit counter are in use, and they never meet:
 //!
 //! | use | word 0 | word 1 | word 2 | word 3 | key |
@@ -12,8 +14,10 @@
 
 pub mod mt19937;
 mod torch_cpu;
+mod torch_cuda;
 
 pub use torch_cpu::TorchCpu;
+pub use torch_cuda::TorchCuda;
 
 const MULTIPLIER: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
 const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
@@ -47,9 +51,21 @@ const TWO_POW_32_INV_2PI: f64 = TWO_POW_32_INV * core::f64::consts::TAU;
 /// Both uniforms are centred in their cell, so the logarithm never sees zero.
 #[inline]
 fn box_muller(g0: u32, g1: u32) -> f32 {
+    let (radius, angle) = polar(g0, g1);
+    (radius * libm::sin(angle)) as f32
+}
+
+/// Both branches, sine and cosine.
+fn box_muller_pair(g0: u32, g1: u32) -> [f32; 2] {
+    let (radius, angle) = polar(g0, g1);
+    [(radius * libm::sin(angle)) as f32, (radius * libm::cos(angle)) as f32]
+}
+
+#[inline]
+fn polar(g0: u32, g1: u32) -> (f64, f64) {
     let u = f64::from(g0) * TWO_POW_32_INV + TWO_POW_32_INV / 2.0;
     let v = f64::from(g1) * TWO_POW_32_INV_2PI + TWO_POW_32_INV_2PI / 2.0;
-    (libm::sqrt(-2.0 * libm::log(u)) * libm::sin(v)) as f32
+    (libm::sqrt(-2.0 * libm::log(u)), v)
 }
 
 /// Element `element` of standard normal draw number `draw` (0 is the initial noise) of `seed`.
@@ -62,7 +78,7 @@ fn box_muller(g0: u32, g1: u32) -> f32 {
 ///
 /// It holds **for f32 tensors of at most one element per thread of torch's launch** (256 threads for each block the
 /// card runs at a time: 125,952 elements on an RTX 3090); in larger tensors the tail comes from other words and depends
-/// on the card. It is not what `torch.randn` draws on the CPU (Mersenne twister) or for half-precision types.
+/// on the card ([`TorchCuda`]). It is not what `torch.randn` draws on the CPU ([`TorchCpu`]) or for half-precision types.
 #[inline]
 #[must_use]
 pub fn normal_at(seed: u64, draw: u32, element: u64) -> f32 {

@@ -25,7 +25,7 @@ mod sampling;
 #[cfg(not(target_arch = "wasm32"))]
 mod self_test;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod transfer;
 #[cfg(not(target_arch = "wasm32"))]
 mod trial;

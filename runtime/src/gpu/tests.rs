@@ -16,7 +16,7 @@ use std::sync::OnceLock;
 
 /// The adapter of the tests: the software one, or, with NIJIMI_TEST_ADAPTER=any, the best. `None`, said aloud, where
 /// there is none; with NIJIMI_REQUIRE_GPU that is a failure.
-pub(super) fn gpu() -> Option<&'static Gpu> {
+pub(crate) fn gpu() -> Option<&'static Gpu> {
     static GPU: OnceLock<Option<Gpu>> = OnceLock::new();
     let opened = GPU.get_or_init(|| {
         let any = std::env::var("NIJIMI_TEST_ADAPTER").is_ok_and(|v| v == "any");
@@ -204,13 +204,18 @@ fn conditions() {
     }
 }
 
-/// Seen red with the place counted through all texts, with `ids` taken from 0, and with the first text's tokens for all.
+const TEXTS: [[usize; 3]; 3] = [[1, 1, 1], [3, 5, 7], [2, 77, 64]];
+
+/// Seen red with the place counted through all texts, and with `ids` taken from 0.
 #[test]
-fn tokens() {
-    for sizes in [[1, 1, 1], [3, 5, 7], [2, 77, 64]] {
-        same(cases::token_embedding(sizes));
-        same(cases::select_token(sizes));
-    }
+fn token_embeddings() {
+    TEXTS.into_iter().for_each(|sizes| same(cases::token_embedding(sizes)));
+}
+
+/// Seen red with the first text's tokens for all.
+#[test]
+fn selected_tokens() {
+    TEXTS.into_iter().for_each(|sizes| same(cases::select_token(sizes)));
 }
 
 /// What the self-test leaves to the model that it draws with, beside [`Kernel::ToTexture`].

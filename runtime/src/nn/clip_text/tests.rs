@@ -173,7 +173,7 @@ fn every_pipelines_states_are_transformers() {
 #[cfg(feature = "gpu")]
 #[test]
 fn a_device_has_the_same_states() {
-    let Some(gpu) = crate::gpu::proof::gpu() else { return };
+    let Some(gpu) = crate::gpu::tests::gpu() else { return };
     let count = pipelines(TOLERANCE_GPU, &|file, graphs| Network::load_on(gpu, file, graphs).unwrap());
     assert!(count > 0, "no pipeline in {}", fixtures().display());
 }
