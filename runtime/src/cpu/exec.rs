@@ -1,6 +1,6 @@
 //! Executes plans with the CPU kernels, in one arena, allocating nothing.
 
-use super::{AttentionShape, Context, Conv2dShape, Epilogue, ImageShape, KernelError, PackedMatrix};
+use super::{AttentionShape, Context, Conv2dShape, Epilogue, ImageShape, KernelError, PackedMatrix, Table};
 use crate::graph::{Graph, IdsId, Op, Shape, WeightId, WeightKind};
 use crate::plan::{ALIGN, Plan, PlanError, Slot, Step};
 use crate::quant::{DType, QuantError};
@@ -13,8 +13,9 @@ use alloc::vec::Vec;
 /// A weight as the kernels read it.
 enum Packed {
     Matrix(PackedMatrix),
-    /// Biases and embeddings.
+    /// A bias, or a scale.
     Values(Vec<f32>),
+    Table(Table),
 }
 
 /// A network's weights, packed for the kernels; immutable, shared by all executors.
@@ -39,7 +40,15 @@ impl Weights {
                 Packed::Matrix(PackedMatrix::new(dtype, data, out, kernel * kernel, inp)?)
             }
             WeightKind::Linear { out, inp } => Packed::Matrix(PackedMatrix::new(dtype, data, out, 1, inp)?),
-            WeightKind::Vector { .. } | WeightKind::Table { .. } => {
+            WeightKind::Table { rows, dim } => {
+                let table = Table::new(dtype, data, dim)?;
+                if table.rows() != rows {
+                    let (bytes, len) = (data.len(), kind.elements());
+                    return Err(QuantError::LengthMismatch { dtype, bytes, len }.into());
+                }
+                Packed::Table(table)
+            }
+            WeightKind::Vector { .. } => {
                 let mut values = vec![0.0; kind.elements()];
                 crate::quant::decode(dtype, data, &mut values)?;
                 Packed::Values(values)
@@ -54,6 +63,7 @@ impl Weights {
         let bytes = |packed: &Packed| match packed {
             Packed::Matrix(m) => m.bytes(),
             Packed::Values(v) => v.len() * 4,
+            Packed::Table(t) => t.bytes(),
         };
         self.items.iter().map(|(_, packed)| bytes(packed)).sum()
     }
@@ -68,14 +78,21 @@ impl Weights {
     fn matrix(&self, id: WeightId) -> &PackedMatrix {
         match &self.items[id.index()].1 {
             Packed::Matrix(m) => m,
-            Packed::Values(_) => unreachable!("the weights were checked against the graph"),
+            _ => unreachable!("the weights were checked against the graph"),
+        }
+    }
+
+    fn table(&self, id: WeightId) -> &Table {
+        match &self.items[id.index()].1 {
+            Packed::Table(t) => t,
+            _ => unreachable!("the weights were checked against the graph"),
         }
     }
 
     fn values(&self, id: WeightId) -> &[f32] {
         match &self.items[id.index()].1 {
             Packed::Values(v) => v,
-            Packed::Matrix(_) => unreachable!("the weights were checked against the graph"),
+            _ => unreachable!("the weights were checked against the graph"),
         }
     }
 }
@@ -336,11 +353,11 @@ fn execute(
         }
         Op::EmbeddingAdd { x, ids: input, table } => {
             replace(x, y);
-            super::embedding_add(step.output.shape.c, weights.values(table), ids_of(plan, input, ids), y);
+            super::embedding_add(weights.table(table), ids_of(plan, input, ids), y);
         }
         Op::TokenEmbedding { ids: input, table, positions } => {
             let Shape { w: tokens, c: dim, .. } = step.output.shape;
-            let [table, positions] = [table, positions].map(|w| weights.values(w));
+            let [table, positions] = [table, positions].map(|w| weights.table(w));
             super::token_embedding([tokens, dim], table, positions, ids_of(plan, input, ids), y);
         }
         Op::SelectToken { x, ids: input } => {

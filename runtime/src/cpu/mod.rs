@@ -43,7 +43,7 @@ pub use add::{add, add_channels};
 pub use attention::{AttentionShape, attention, attention_scratch};
 pub use concat::concat;
 pub use conv2d::{Conv2dShape, conv2d, conv2d_scratch};
-pub use embedding::embedding_add;
+pub use embedding::{Table, embedding_add};
 pub use epilogue::{Activation, Epilogue};
 pub use error::KernelError;
 pub use group_norm::{group_norm, group_norm_scratch};

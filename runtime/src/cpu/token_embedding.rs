@@ -1,16 +1,18 @@
 //! The rows of two tables, of what a token is and of where it stands, added.
 
+use super::{Table, embedding_add};
+
 /// `y[n][i] = table[ids[n][i]] + positions[i]`; `None` leaves the second alone.
 ///
-/// `table` is `[rows][dim]`, `positions` at least `[tokens][dim]`, `y` is `[texts][tokens][dim]`, `ids` one for each of its
+/// `positions` has at least `tokens` rows, `y` is `[texts][tokens][dim]`, `ids` one for each of its
 /// rows.
 ///
 /// # Panics
 /// Where a length does not fit, or an id is not a row of the table: whoever takes ids from a user checks them first.
 pub fn token_embedding(
     [tokens, dim]: [usize; 2],
-    table: &[f32],
-    positions: &[f32],
+    table: &Table,
+    positions: &Table,
     ids: &[Option<u32>],
     y: &mut [f32],
 ) {
@@ -18,20 +20,28 @@ pub fn token_embedding(
     if dim == 0 || tokens == 0 {
         return;
     }
+    let places = |text: &mut [f32]| {
+        for (place, row) in (0..).zip(text.chunks_exact_mut(dim)) {
+            embedding_add(positions, &[Some(place)], row);
+        }
+    };
     for (text, ids) in y.chunks_exact_mut(tokens * dim).zip(ids.chunks_exact(tokens)) {
-        text.copy_from_slice(&positions[..tokens * dim]);
-        super::embedding_add(dim, table, ids, text);
+        text.fill(0.0);
+        places(text);
+        embedding_add(table, ids, text);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::quant::DType;
 
     /// Seen red with the place counted through all texts, and with `None` taken as row 0.
     #[test]
     fn adds_the_rows_of_token_and_place() {
-        let (table, positions) = ([1.0, 2.0, 10.0, 20.0], [0.5, 0.25, 100.0, 200.0, 7.0, 7.0]);
+        let table = |values: &[f32]| Table::new(DType::F32, bytemuck::cast_slice(values), 2).unwrap();
+        let (table, positions) = (table(&[1.0, 2.0, 10.0, 20.0]), table(&[0.5, 0.25, 100.0, 200.0, 7.0, 7.0]));
         let mut y = [9.0f32; 8];
         token_embedding([2, 2], &table, &positions, &[Some(1), None, Some(0), Some(1)], &mut y);
         assert_eq!(y, [10.5, 20.25, 100.0, 200.0, 1.5, 2.25, 110.0, 220.0]);
