@@ -154,7 +154,7 @@ mod tests {
     }
 
     /// The examples in the docstring of `parse_prompt_attention`.
-    /// Seen red with brackets that multiply by 1.05, and with escapes kept as they are written.
+    /// Seen red with brackets that multiply by 1.05, and with an escaped bracket read a second time.
     #[test]
     fn the_examples_of_automatic1111() {
         is("normal text", &[("normal text", 1.0)]);

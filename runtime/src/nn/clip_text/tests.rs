@@ -163,13 +163,16 @@ fn pipelines(tolerance: f32, load: &Load<'_>) -> usize {
 }
 
 /// Seen red without the causal mask, with GELU for its approximation and the other way round, without the last norm,
-/// with the last state for the penultimate, with that state normed, and with the pooled state taken at the window's end.
+/// with the last state for the penultimate, with that state normed, and with the pooled state taken at the window's end
+/// (its last `end`), with each input's ids taken from the first, and with the first text's tokens pooled for all.
 #[test]
 fn every_pipelines_states_are_transformers() {
     let count = pipelines(TOLERANCE, &|file, graphs| Network::load(file, graphs).unwrap());
     assert!(count > 0, "no pipeline in {}", fixtures().display());
 }
 
+/// Seen red with the place counted through all texts in token_embedding.wgsl, together with the first text's tokens for all
+/// in select_token.wgsl.
 #[cfg(feature = "gpu")]
 #[test]
 fn a_device_has_the_same_states() {
