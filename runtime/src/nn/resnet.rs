@@ -23,7 +23,10 @@ pub(super) fn resnet(
     time: Option<ValueId>,
 ) -> Result<ValueId, GraphError> {
     let at = |part: &str| format!("{name}.{part}");
-    let same = g.shape(x).c == out;
+    let inp = g.shape(x).c;
+    let project = |g: &mut Graph| g.conv2d(&at("conv_shortcut"), x, out, [1, 1, 0], true);
+    // Whichever way fewer channels wait: a shortcut that is made first lets the norm take the input's place.
+    let early = if inp > out { Some(project(g)?) } else { None };
     let mut y = g.group_norm(&at("norm1"), x, norm.groups, norm.eps)?;
     y = g.silu(&at("nonlinearity1"), y)?;
     y = g.conv2d(&at("conv1"), y, out, [3, 1, 1], true)?;
@@ -33,7 +36,11 @@ pub(super) fn resnet(
     }
     y = g.group_norm(&at("norm2"), y, norm.groups, norm.eps)?;
     y = g.silu(&at("nonlinearity2"), y)?;
-    let shortcut = if same { x } else { g.conv2d(&at("conv_shortcut"), x, out, [1, 1, 0], true)? };
+    let shortcut = match early {
+        Some(early) => early,
+        None if inp == out => x,
+        None => project(g)?,
+    };
     y = g.conv2d(&at("conv2"), y, out, [3, 1, 1], true)?;
     g.add(&at("add"), y, shortcut)
 }

@@ -3,7 +3,7 @@
 
 use nijimi_runtime::gguf::Writer;
 use nijimi_runtime::graph::{Graph, WeightKind};
-use nijimi_runtime::nn::{AutoencoderKl, AutoencoderTiny, SdAdded, SdLevel, SdUnet, TimeCode};
+use nijimi_runtime::nn::{AutoencoderKl, AutoencoderTiny, ControlNet, SdAdded, SdLevel, SdUnet, TimeCode};
 use nijimi_runtime::quant::{self, DType};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -149,7 +149,8 @@ pub fn unet(config: &Value) -> SdUnet {
     });
     SdUnet {
         in_channels: number(&config["in_channels"]),
-        out_channels: number(&config["out_channels"]),
+        // A ControlNet has none.
+        out_channels: config["out_channels"].as_u64().unwrap_or(4) as usize,
         levels: (0..channels.len()).map(level).collect(),
         layers_per_block: number(&config["layers_per_block"]),
         text_width: number(&config["cross_attention_dim"]),
@@ -162,6 +163,14 @@ pub fn unet(config: &Value) -> SdUnet {
         },
         added,
         guidance_code: config["time_cond_proj_dim"].as_u64().unwrap_or(0) as usize,
+    }
+}
+
+pub fn control_net(config: &Value) -> ControlNet {
+    ControlNet {
+        unet: unet(config),
+        picture_channels: number(&config["conditioning_channels"]),
+        embedding: numbers(&config["conditioning_embedding_out_channels"]),
     }
 }
 
