@@ -108,7 +108,7 @@ fn main() {
         plan.steps().len(),
         plan.macs() as f64 / 1e9,
         weights.bytes() >> 20,
-        plan.arena_len() * 4 >> 20,
+        (plan.arena_len() * 4) >> 20,
         start.elapsed().as_secs_f64()
     );
     let context = Context::new(number(3, "2"));
