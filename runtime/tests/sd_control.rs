@@ -19,8 +19,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 const FAMILY: &str = "sd1full";
-/// Greatest difference of a picture in [0, 1].
-const PICTURE: f32 = 2.0 / 255.0;
+/// Greatest difference of a picture in [0, 1]. Far below the 2 / 255 that a picture may be off: residuals of random weights are so
+/// large that norms leave but 2e-4 of a strength of 1 in place of 0.7.
+const PICTURE: f32 = 5e-5;
 
 fn folder() -> Option<PathBuf> {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/fixtures");
@@ -79,7 +80,8 @@ fn alpha_bars(config: &Value) -> Vec<f64> {
         .collect()
 }
 
-/// Seen red with the control's residuals at full strength.
+/// Seen red with the control's residuals at full strength, with the control's picture left out, and without SiLU between
+/// the convolutions of the picture.
 #[test]
 fn a_controlled_picture_is_the_references() {
     let Some(pipelines) = folder() else { return eprintln!("skipped: no {FAMILY}_controlnet among the fixtures") };
