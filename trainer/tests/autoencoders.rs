@@ -377,7 +377,9 @@ fn a_small_vae_is_fitted_and_reported() {
     let noise = 64.0 * (50.0f64 / 255.0).powi(2) / 12.0;
     assert!(e.terms.reconstruction < 4.0 * noise + 1.0, "{:?}", e.terms);
     assert!(e.levels[0].active().iter().any(|a| *a), "{:?}", e.levels);
-    for name in ["report.html", "report.json", "samples.png", "reconstructions.png", "walk.png", "epoch-060.png"] {
+    for name in
+        ["report.html", "report.json", "samples.png", "reconstructions.png", "walk.png", "plane.png", "epoch-060.png"]
+    {
         assert!(folder.join("report").join(name).is_file(), "{name}");
     }
 }

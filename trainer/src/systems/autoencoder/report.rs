@@ -1,10 +1,11 @@
 //! The report of an autoencoder: its loss beside the book's, its latent vectors, samples, reconstructions and a walk.
-use super::evaluate::{Evaluation, Loaded};
+use super::evaluate::{Evaluation, Level, Loaded};
 use crate::data::idx::LabelledPictures;
 use crate::error::Result;
 use crate::nn::vae::Terms;
 use crate::plot::{Chart, Pictures};
 use crate::report::{Comparison, Report};
+use nijimi_runtime::dist::Normal;
 use nijimi_runtime::model::batch_seeds;
 
 /// What a report is made of.
@@ -29,6 +30,8 @@ const SAMPLES: usize = 64;
 const PAIRS: usize = 10;
 /// Stages of a walk between two pictures.
 const STAGES: usize = 10;
+/// Rows and columns of a plane of latent vectors.
+const SIDE: usize = 12;
 
 /// Makes the report.
 ///
@@ -59,6 +62,7 @@ pub fn report(f: &Findings) -> Result<Report> {
         &pairs,
     )?;
     walk(&mut report, &mut model, &mu, &grid)?;
+    plane(&mut report, &mut model, &f.evaluation.levels, &grid)?;
 
     let mut chart = Chart::new("").x_label("Epoch").y_label("Loss");
     let curve = |l: &[f64]| (1..).map(f64::from).zip(l.iter().copied()).collect::<Vec<_>>();
@@ -84,6 +88,30 @@ fn walk(report: &mut Report, model: &mut Loaded, mu: &[f32], grid: &impl Fn(Vec<
     }
     let caption = "From the latent vector of the first test picture, in equal stages, to those of the next five.";
     report.figure("walk", caption, &grid(model.decode(&z)?).columns(STAGES))
+}
+
+/// Latent vectors on the plane of the two components that say most, at the prior's quantiles, so that equal parts of it are
+/// equally probable (Kingma and Welling 2014, figure 4); the other components at the prior's mean.
+fn plane(
+    report: &mut Report,
+    model: &mut Loaded,
+    levels: &[Level],
+    grid: &impl Fn(Vec<f32>) -> Pictures,
+) -> Result<()> {
+    let Some(kl) = levels.first().map(|level| &level.kl).filter(|kl| kl.len() > 1) else { return Ok(()) };
+    let mut order: Vec<usize> = (0..kl.len()).collect();
+    order.sort_by(|a, b| kl[*b].total_cmp(&kl[*a]));
+    let at = |i: usize| Normal::STANDARD.quantile((i as f64 + 0.5) / SIDE as f64) as f32;
+    let mut z = vec![0.0; SIDE * SIDE * kl.len()];
+    for (i, z) in z.chunks_exact_mut(kl.len()).enumerate() {
+        (z[order[0]], z[order[1]]) = (at(i % SIDE), at(i / SIDE));
+    }
+    let caption = format!(
+        "The plane of components {} (to the right) and {} (down), those of most divergence, at the prior's quantiles; the \
+         others at 0.",
+        order[0], order[1]
+    );
+    report.figure("plane", &caption, &grid(model.decode(&z)?).columns(SIDE))
 }
 
 fn figures(report: &mut Report, f: &Findings) {
