@@ -273,10 +273,7 @@ impl Cli {
             ("--scheduler", self.scheduler.is_some()),
             ("--cfg-rescale", self.cfg_rescale.is_some()),
         ];
-        match given.into_iter().find(|option| option.1) {
-            Some((option, _)) => Err(Fault::Usage(format!("{option} is for models that read prompts: leave it out"))),
-            None => Ok(()),
-        }
+        none_of(&given, "models that read prompts: ")
     }
 
     /// That no option is given which is about steps, of a model that has none; `why` says so.
@@ -289,10 +286,7 @@ impl Cli {
             ("--eta", self.eta.is_some()),
             ("--no-clip", self.no_clip),
         ];
-        match given.into_iter().find(|option| option.1) {
-            Some((option, _)) => Err(Fault::Usage(format!("{option} is for diffusion models: {why}, so leave it out"))),
-            None => Ok(()),
-        }
+        none_of(&given, &format!("diffusion models: {why}, so "))
     }
 
     fn check(self) -> Result<Self, Fault> {
@@ -322,6 +316,14 @@ impl Cli {
             return Ok(self);
         };
         Err(Fault::Usage(problem.into()))
+    }
+}
+
+/// That no option of a list is given; `whose` says what it is for, and why it is refused.
+pub fn none_of(given: &[(&str, bool)], whose: &str) -> Result<(), Fault> {
+    match given.iter().find(|option| option.1) {
+        Some((option, _)) => Err(Fault::Usage(format!("{option} is for {whose}leave it out"))),
+        None => Ok(()),
     }
 }
 

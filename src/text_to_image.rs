@@ -2,7 +2,7 @@
 
 use crate::artist::{self, Artist, Done, Drawing, failed, internal, ms};
 use crate::backend::{self, Loaded};
-use crate::cli::Cli;
+use crate::cli::{Cli, none_of};
 use crate::fault::Fault;
 use crate::grid::Size;
 use crate::parameters::{Parameters, Sampling};
@@ -34,13 +34,9 @@ pub struct TextToImage {
 impl TextToImage {
     /// Loads the weight file where the command line says.
     pub fn load(source: &Source, cli: &Cli, started: Instant) -> Result<Self, Fault> {
-        for (option, given) in
-            [("--classifier", cli.classifier.is_some()), ("--eta", cli.eta.is_some()), ("--no-clip", cli.no_clip)]
-        {
-            if given {
-                return Err(Fault::Usage(format!("{option} is for models of pixels: leave it out")));
-            }
-        }
+        let given =
+            [("--classifier", cli.classifier.is_some()), ("--eta", cli.eta.is_some()), ("--no-clip", cli.no_clip)];
+        none_of(&given, "models of pixels: ")?;
         let file = source.file()?;
         let model = |gpu: Option<&Gpu>| match gpu {
             Some(gpu) => LatentDiffusion::load_on(gpu, &file),

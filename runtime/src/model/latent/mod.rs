@@ -95,8 +95,7 @@ impl LatentDiffusion {
     /// # Errors
     /// Settings that do not fit each other.
     pub fn calls_by(&self, solver: Option<Solver>, sigmas: Option<Sigmas>, steps: usize) -> Result<Calls, Error> {
-        let fields: Vec<(&str, Field)> =
-            self.info.settings.iter().map(|(name, field)| (name.as_str(), field.clone())).collect();
+        let fields = self.fields(&[]);
         let (schedule, mut settings) = from_diffusers(&self.info.scheduler, &fields, steps)?;
         if let Some(solver) = solver {
             settings = Settings { answer: settings.answer, clip: settings.clip, ..Settings::new(solver, steps) };
@@ -113,11 +112,15 @@ impl LatentDiffusion {
     /// # Errors
     /// A class or a setting that is not known, or does not fit.
     pub fn calls(&self, class: Option<&str>, changed: &[(&str, Field)], steps: usize) -> Result<Calls, Error> {
-        let own = self.info.settings.iter().filter(|(name, _)| !changed.iter().any(|(other, _)| other == name));
-        let mut fields: Vec<(&str, Field)> = own.map(|(name, field)| (name.as_str(), field.clone())).collect();
-        fields.extend_from_slice(changed);
+        let fields = self.fields(changed);
         let (schedule, settings) = from_diffusers(class.unwrap_or(&self.info.scheduler), &fields, steps)?;
         Ok(Calls::new(&schedule, &settings)?)
+    }
+
+    /// The scheduler's settings, `changed` in place of those of the same names.
+    fn fields<'a>(&'a self, changed: &[(&'a str, Field)]) -> Vec<(&'a str, Field)> {
+        let own = self.info.settings.iter().filter(|(name, _)| !changed.iter().any(|(other, _)| other == name));
+        own.map(|(name, field)| (name.as_str(), field.clone())).chain(changed.iter().cloned()).collect()
     }
 
     /// How many times a picture's side is that of its latents.
