@@ -54,6 +54,10 @@ pub enum Error {
     /// A vocabulary that makes no tokenizer.
     #[error(transparent)]
     Text(#[from] crate::text::TextError),
+    /// A published checkpoint, or what is added to one, cannot be read.
+    #[cfg(feature = "import")]
+    #[error(transparent)]
+    Import(#[from] crate::import::ImportError),
     /// Values that are no picture.
     #[error(transparent)]
     ToU8(#[from] crate::cpu::ToU8Error),

@@ -1,12 +1,14 @@
 //! A file's tensors, against what a network expects.
 
 use super::ModelError;
+use super::patch::{Patch, patched};
 use crate::Error;
 use crate::cpu::exec::ExecError;
 use crate::gguf::File;
 use crate::graph::{Derivation, Weight, WeightKind};
 use crate::quant::{self, DType};
 use alloc::borrow::ToOwned;
+use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -17,15 +19,16 @@ pub(super) fn weights(
     weights: &[Weight],
     push: impl FnMut(WeightKind, DType, &[u8]) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    part(file, &[""], weights, push)
+    part(file, &[""], weights, &[], push)
 }
 
 /// As [`weights`], of a file that holds other networks too: only tensors whose names begin with one of `prefixes` must be
-/// among the weights.
+/// among the weights. Tensors that `patches` touch are changed before they are handed on.
 pub(super) fn part(
     file: &File<'_>,
     prefixes: &[&str],
     weights: &[Weight],
+    patches: &[Arc<dyn Patch>],
     mut push: impl FnMut(WeightKind, DType, &[u8]) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let mut used = vec![false; file.tensors().len()];
@@ -39,10 +42,12 @@ pub(super) fn part(
         if tensor.ne != expected {
             return Err(ModelError::TensorShape { name: weight.name.clone(), found: tensor.ne, expected }.into());
         }
+        let changed = patched(&tensor, patches)?;
+        let data = changed.as_deref().unwrap_or(tensor.data);
         let pushed = match weight.derivation {
-            Derivation::Stored => push(weight.kind, tensor.dtype, tensor.data),
+            Derivation::Stored => push(weight.kind, tensor.dtype, data),
             Derivation::Adjoint | Derivation::AdjointMatrix { .. } => {
-                adjoint(weight, tensor.dtype, tensor.data).and_then(|(dtype, data)| push(weight.kind, dtype, &data))
+                adjoint(weight, tensor.dtype, data).and_then(|(dtype, data)| push(weight.kind, dtype, &data))
             }
         };
         pushed.map_err(|e| match e {

@@ -2,6 +2,7 @@
 //! device, and evaluators that run graphs by the names of their inputs and outputs.
 
 use super::engine::Placed;
+use super::patch::Patch;
 use super::session::SessionOptions;
 use super::{ModelError, RequestError, load};
 use crate::Error;
@@ -13,6 +14,7 @@ use crate::plan::{Binding, Plan, PlanOptions};
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::ToString;
+use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -29,22 +31,32 @@ impl Network {
     /// Graphs that use one tensor with different shapes; tensors that are missing, too many, or of another shape than
     /// the graphs'.
     pub fn load(file: &File<'_>, graphs: Vec<Graph>) -> Result<Self, Error> {
-        Self::place(file, &[""], graphs)
+        Self::place(file, &[""], graphs, &[])
     }
 
     /// As [`Self::load`], of one graph, for a file that holds other networks too: those of its tensors whose names begin
-    /// with one of `prefixes` are this one's.
+    /// with one of `prefixes` are this one's. `patches` change tensors on the way, in their order.
     ///
     /// # Errors
-    /// As [`Self::load`].
-    pub fn load_part(file: &File<'_>, prefixes: &[&str], graph: Graph) -> Result<Self, Error> {
-        Self::place(file, prefixes, vec![graph])
+    /// As [`Self::load`], and what a patch says.
+    pub fn load_part(
+        file: &File<'_>,
+        prefixes: &[&str],
+        graph: Graph,
+        patches: &[Arc<dyn Patch>],
+    ) -> Result<Self, Error> {
+        Self::place(file, prefixes, vec![graph], patches)
     }
 
-    fn place(file: &File<'_>, prefixes: &[&str], graphs: Vec<Graph>) -> Result<Self, Error> {
+    fn place(
+        file: &File<'_>,
+        prefixes: &[&str],
+        graphs: Vec<Graph>,
+        patches: &[Arc<dyn Patch>],
+    ) -> Result<Self, Error> {
         let weights = shared(graphs)?;
         let mut packed = crate::cpu::exec::Weights::new();
-        load::part(file, prefixes, &weights, |kind, dtype, data| Ok(packed.push(kind, dtype, data)?))?;
+        load::part(file, prefixes, &weights, patches, |kind, dtype, data| Ok(packed.push(kind, dtype, data)?))?;
         Ok(Self { placed: Placed::Cpu(packed.into()), weights })
     }
 
@@ -54,28 +66,35 @@ impl Network {
     /// As [`Self::load`], and what the device has against it.
     #[cfg(feature = "gpu")]
     pub fn load_on(gpu: &crate::gpu::Gpu, file: &File<'_>, graphs: Vec<Graph>) -> Result<Self, Error> {
-        Self::place_on(gpu, file, &[""], graphs)
+        Self::place_on(gpu, file, &[""], graphs, &[])
     }
 
     /// As [`Self::load_part`], into a device's memory.
     ///
     /// # Errors
-    /// As [`Self::load_on`].
+    /// As [`Self::load_on`], and what a patch says.
     #[cfg(feature = "gpu")]
     pub fn load_part_on(
         gpu: &crate::gpu::Gpu,
         file: &File<'_>,
         prefixes: &[&str],
         graph: Graph,
+        patches: &[Arc<dyn Patch>],
     ) -> Result<Self, Error> {
-        Self::place_on(gpu, file, prefixes, vec![graph])
+        Self::place_on(gpu, file, prefixes, vec![graph], patches)
     }
 
     #[cfg(feature = "gpu")]
-    fn place_on(gpu: &crate::gpu::Gpu, file: &File<'_>, prefixes: &[&str], graphs: Vec<Graph>) -> Result<Self, Error> {
+    fn place_on(
+        gpu: &crate::gpu::Gpu,
+        file: &File<'_>,
+        prefixes: &[&str],
+        graphs: Vec<Graph>,
+        patches: &[Arc<dyn Patch>],
+    ) -> Result<Self, Error> {
         let weights = shared(graphs)?;
         let mut packed = crate::gpu::Weights::new(gpu);
-        load::part(file, prefixes, &weights, |kind, dtype, data| packed.push(kind, dtype, data))?;
+        load::part(file, prefixes, &weights, patches, |kind, dtype, data| packed.push(kind, dtype, data))?;
         Ok(Self { placed: Placed::Gpu(packed.into()), weights })
     }
 

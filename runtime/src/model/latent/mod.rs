@@ -51,7 +51,7 @@ impl LatentDiffusion {
     /// Metadata that is missing, of the wrong type or unknown to this version; tensors that are missing, too many, or of
     /// another shape than the networks'.
     pub fn load(file: &File<'_>) -> Result<Self, Error> {
-        Self::place(file, |parts, graph| Network::load_part(file, parts, graph))
+        Self::place(file, |parts, graph| Network::load_part(file, parts, graph, &[]))
     }
 
     /// As [`Self::load`], into a device's memory.
@@ -60,7 +60,7 @@ impl LatentDiffusion {
     /// As [`Self::load`], and what the device has against it.
     #[cfg(feature = "gpu")]
     pub fn load_on(gpu: &crate::gpu::Gpu, file: &File<'_>) -> Result<Self, Error> {
-        Self::place(file, |parts, graph| Network::load_part_on(gpu, file, parts, graph))
+        Self::place(file, |parts, graph| Network::load_part_on(gpu, file, parts, graph, &[]))
     }
 
     fn place(file: &File<'_>, network: impl Fn(&[&str], Graph) -> Result<Network, Error>) -> Result<Self, Error> {
