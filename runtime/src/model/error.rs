@@ -78,6 +78,19 @@ pub enum ModelError {
         /// The classifier's.
         classifier: String,
     },
+    /// A ControlNet, and a U-Net to which it does not fit.
+    #[error(
+        "the ControlNet's {what} is {control}, the model's is {model}: take a ControlNet that was trained for models of \
+             this kind"
+    )]
+    Control {
+        /// What differs, as `width of the text's states`.
+        what: &'static str,
+        /// The ControlNet's.
+        control: String,
+        /// The model's.
+        model: String,
+    },
     /// A tensor with a NaN or an infinity.
     #[error("tensor {name}: number {at} (from 0) is {value}: damaged, or from a training that diverged")]
     TensorValue {

@@ -23,6 +23,7 @@
 //! ```
 
 mod classifier;
+mod control;
 mod engine;
 mod error;
 mod guided;
@@ -37,9 +38,12 @@ mod pipeline;
 mod run;
 mod session;
 mod system;
+mod tiny;
+mod unet_keys;
 mod vae;
 
 pub use classifier::{Classifier, ClassifierInfo, ClassifierSession};
+pub use control::{Control, ControlInfo};
 pub use error::{ModelError, RequestError};
 pub use guided::{ClassifierGuided, GuidedRequest, GuidedRun};
 pub use hvae::{Hvae, HvaeSession};
@@ -52,4 +56,5 @@ pub use pipeline::Pipeline;
 pub use run::{Run, StepInfo};
 pub use session::{Request, Session, SessionOptions, batch_seeds};
 pub use system::System;
+pub use tiny::{TinyAutoencoder, TinyInfo};
 pub use vae::{AutoencoderInfo, Vae, VaeSession};

@@ -2,9 +2,10 @@
 
 use super::super::ModelError;
 use super::super::info::{kind, text, wrong};
+use super::super::unet_keys::{UNET, maybe, size, sizes, unet};
 use crate::Error;
-use crate::gguf::{File, GgufError, Value};
-use crate::nn::{AutoencoderKl, ClipText, SdAdded, SdLevel, SdUnet, TextStates, TimeCode};
+use crate::gguf::{File, Value};
+use crate::nn::{AutoencoderKl, ClipText, SdUnet, TextStates};
 use crate::sampler::Field;
 use crate::text::{Special, Tokenizer};
 use alloc::borrow::ToOwned;
@@ -66,7 +67,7 @@ impl LatentInfo {
                 return Err(ModelError::Unsupported { key, found: "given".into(), expected }.into());
             }
         }
-        let unet = unet(file)?;
+        let unet = unet(file, &UNET)?;
         let texts = texts(file)?;
         let width: usize = texts.iter().map(|text| text.network.width).sum();
         if width != unet.text_width {
@@ -94,63 +95,6 @@ impl LatentInfo {
 fn positive(file: &File<'_>, key: &'static str) -> Result<f32, Error> {
     let found = file.f32(key)?;
     if found > 0.0 && found.is_finite() { Ok(found) } else { Err(wrong(key, found, "a positive number")) }
-}
-
-fn size(file: &File<'_>, key: &str) -> Result<usize, GgufError> {
-    file.u32(key).map(|n| n as usize)
-}
-
-fn sizes(file: &File<'_>, key: &str) -> Result<Vec<usize>, GgufError> {
-    Ok(file.u32s(key)?.into_iter().map(|n| n as usize).collect())
-}
-
-/// A size that may be absent.
-fn maybe(file: &File<'_>, key: &str) -> Result<Option<usize>, GgufError> {
-    if file.get(key).is_some() { size(file, key).map(Some) } else { Ok(None) }
-}
-
-fn unet(file: &File<'_>) -> Result<SdUnet, Error> {
-    let channels = sizes(file, "nijimi.unet.channels")?;
-    let (heads, layers) = (sizes(file, "nijimi.unet.heads")?, sizes(file, "nijimi.unet.transformer_layers")?);
-    for (key, list) in [("nijimi.unet.heads", &heads), ("nijimi.unet.transformer_layers", &layers)] {
-        if list.len() != channels.len() {
-            let expected = format!("{}, one a level of nijimi.unet.channels", channels.len());
-            return Err(wrong(key, format!("{} numbers", list.len()), expected));
-        }
-    }
-    let mid = size(file, "nijimi.unet.mid_transformer_layers")?;
-    let last = channels.len().saturating_sub(1);
-    let level = |i: usize| {
-        // The middle has the last level's transformers; where that level attends itself, as many.
-        let own = if i == last { mid } else { layers[i] };
-        SdLevel { channels: channels[i], heads: heads[i], layers: own, attends: layers[i] > 0 }
-    };
-    if layers.last().is_some_and(|&own| own > 0 && own != mid) {
-        let expected = format!("{mid}, as in the middle");
-        return Err(wrong("nijimi.unet.transformer_layers", format!("{layers:?} at the last level"), expected));
-    }
-    let added = match maybe(file, "nijimi.unet.addition_time_embed_dim")? {
-        Some(code) => Some(SdAdded { code, width: size(file, "nijimi.unet.addition_input_dim")? }),
-        None => None,
-    };
-    let network = SdUnet {
-        in_channels: size(file, "nijimi.unet.in_channels")?,
-        out_channels: size(file, "nijimi.unet.out_channels")?,
-        levels: (0..channels.len()).map(level).collect(),
-        layers_per_block: size(file, "nijimi.unet.layers_per_block")?,
-        text_width: size(file, "nijimi.unet.cross_attention_dim")?,
-        norm_groups: size(file, "nijimi.unet.norm_groups")?,
-        norm_eps: file.f32("nijimi.unet.norm_eps")?,
-        linear_projection: file.bool("nijimi.unet.linear_projection")?,
-        time_code: TimeCode {
-            cosine_first: file.bool("nijimi.unet.flip_sin_to_cos")?,
-            shift: f64::from(file.f32("nijimi.unet.freq_shift")?),
-        },
-        added,
-        guidance_code: maybe(file, "nijimi.unet.time_cond_proj_dim")?.unwrap_or(0),
-    };
-    network.validate()?;
-    Ok(network)
 }
 
 fn autoencoder(file: &File<'_>) -> Result<AutoencoderKl, Error> {

@@ -1,0 +1,167 @@
+//! A ControlNet from its file: what it makes of a picture leads a latent diffusion model.
+
+use super::info::{kind, text, wrong};
+use super::latent::LatentInfo;
+use super::network::{Evaluator, Network};
+use super::unet_keys::{CONTROL, size, sizes, unet};
+use super::{ModelError, SessionOptions};
+use crate::Error;
+use crate::gguf::File;
+use crate::graph::Graph;
+use crate::nn::{ControlNet, SdRequest, SdUnet};
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// A ControlNet's description, from the file's metadata (`docs/format.md`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct ControlInfo {
+    /// `general.name`, or empty.
+    pub name: String,
+    /// `general.license`, or empty.
+    pub license: String,
+    /// The network.
+    pub network: ControlNet,
+}
+
+const KEYS: [(&str, &str); 2] = [("nijimi.system", "control-net"), ("nijimi.network", "control-net")];
+
+/// Of the tensors' names.
+const PREFIX: &str = "control.";
+
+impl ControlInfo {
+    fn read(file: &File<'_>) -> Result<Self, Error> {
+        kind(file, &KEYS)?;
+        let network = ControlNet {
+            unet: unet(file, &CONTROL)?,
+            picture_channels: size(file, "nijimi.control.picture_channels")?,
+            embedding: sizes(file, "nijimi.control.embedding")?,
+        };
+        if network.embedding.is_empty() {
+            return Err(wrong("nijimi.control.embedding", "empty", "the channels of one convolution or more"));
+        }
+        let [name, license] = ["general.name", "general.license"].map(|key| text(file, key));
+        Ok(Self { name, license, network })
+    }
+
+    /// Whether its residuals can be added to those of the model's U-Net.
+    ///
+    /// # Errors
+    /// [`ModelError::Control`] with the first size that differs.
+    pub fn check(&self, model: &LatentInfo) -> Result<(), Error> {
+        let (own, other) = (&self.network.unet, &model.unet);
+        let channels = |unet: &SdUnet| format!("{:?}", unet.levels.iter().map(|l| l.channels).collect::<Vec<_>>());
+        let added = |unet: &SdUnet| match unet.added {
+            Some(added) => format!("{} numbers with codes of {}", added.width, added.code),
+            None => "none".into(),
+        };
+        let pairs = [
+            ("width of the text's states", own.text_width.to_string(), other.text_width.to_string()),
+            ("list of channels by level", channels(own), channels(other)),
+            ("number of blocks of a level", own.layers_per_block.to_string(), other.layers_per_block.to_string()),
+            ("added condition (pooled text and sizes)", added(own), added(other)),
+            // An inpainting U-Net reads a mask too, of which a ControlNet is not told.
+            (
+                "number of channels of the latents",
+                own.in_channels.to_string(),
+                model.autoencoder.latent_channels.to_string(),
+            ),
+            (
+                "number of times that a picture's side is the latents'",
+                self.network.factor().to_string(),
+                model.autoencoder.factor().to_string(),
+            ),
+        ];
+        match pairs.into_iter().find(|(_, control, model)| control != model) {
+            Some((what, control, model)) => Err(ModelError::Control { what, control, model }.into()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A loaded ControlNet, immutable; clones share it.
+#[derive(Clone)]
+pub struct Control {
+    model: Arc<(ControlInfo, Network)>,
+}
+
+impl Control {
+    /// Loads a file whose `nijimi.system` is `control-net`, for the CPU.
+    ///
+    /// # Errors
+    /// Metadata that is missing, of the wrong type or unknown to this version; tensors that are missing, too many, or of
+    /// another shape than the network's.
+    pub fn load(file: &File<'_>) -> Result<Self, Error> {
+        Self::place(file, |graphs| Network::load(file, graphs))
+    }
+
+    /// As [`Self::load`], into a device's memory.
+    ///
+    /// # Errors
+    /// As [`Self::load`], and what the device has against it.
+    #[cfg(feature = "gpu")]
+    pub fn load_on(gpu: &crate::gpu::Gpu, file: &File<'_>) -> Result<Self, Error> {
+        Self::place(file, |graphs| Network::load_on(gpu, file, graphs))
+    }
+
+    fn place(file: &File<'_>, load: impl FnOnce(Vec<Graph>) -> Result<Network, Error>) -> Result<Self, Error> {
+        let info = ControlInfo::read(file)?;
+        // Of any size: only the weights count here.
+        let side = 1 << info.network.unet.levels.len().min(16);
+        let request = SdRequest { batch: 1, height: side, width: side, tokens: 1, control: false };
+        let network = load(vec![info.network.graph(PREFIX, &request)?])?;
+        Ok(Self { model: Arc::new((info, network)) })
+    }
+
+    /// What the file says of it.
+    pub fn info(&self) -> &ControlInfo {
+        &self.model.0
+    }
+
+    /// Bytes of the packed weights.
+    pub fn weight_bytes(&self) -> usize {
+        self.model.1.weight_bytes()
+    }
+
+    /// Whether it fits to the model.
+    ///
+    /// # Errors
+    /// [`ModelError::Control`] with the first size that differs.
+    pub fn check(&self, model: &LatentInfo) -> Result<(), Error> {
+        self.info().check(model)
+    }
+
+    /// The outputs of [`Self::graph`], which are the inputs of the controlled U-Net: of every skip in turn, then of the
+    /// middle.
+    pub fn residuals(&self) -> Vec<String> {
+        let unet = &self.info().network.unet;
+        // The first convolution, each level's blocks, and what halves between levels.
+        let skips = unet.levels.len() * (unet.layers_per_block + 1);
+        (0..skips).map(Some).chain([None]).map(SdUnet::residual).collect()
+    }
+
+    /// The graph of a request; [`SdRequest::control`] says nothing here. Its inputs are those of the U-Net and
+    /// [`ControlNet::PICTURE`], which holds a picture in [0, 1] for each latent.
+    ///
+    /// # Errors
+    /// Latents that cannot be halved often enough.
+    pub fn graph(&self, request: &SdRequest) -> Result<Graph, Error> {
+        Ok(self.info().network.graph(PREFIX, request)?)
+    }
+
+    /// What evaluates [`Self::graph`], as graph 0.
+    ///
+    /// # Errors
+    /// As [`Self::graph`], or more memory than the options allow.
+    pub fn evaluator(&self, request: &SdRequest, options: &SessionOptions) -> Result<Evaluator, Error> {
+        self.model.1.evaluator(vec![self.graph(request)?], options)
+    }
+}
+
+impl core::fmt::Debug for Control {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Control").field("info", self.info()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,190 @@
+//! The tiny autoencoder from its file: pictures of latents in a hundredth of the time, for previews and where memory is
+//! short.
+
+use super::info::{kind, text, wrong};
+use super::network::{Evaluator, Network};
+use super::unet_keys::{maybe, size, sizes};
+use super::{RequestError, SessionOptions};
+use crate::Error;
+use crate::gguf::File;
+use crate::graph::Graph;
+use crate::nn::AutoencoderTiny;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// A tiny autoencoder's description, from the file's metadata (`docs/format.md`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TinyInfo {
+    /// `general.name`, or empty.
+    pub name: String,
+    /// `general.license`, or empty.
+    pub license: String,
+    /// The network.
+    pub network: AutoencoderTiny,
+    /// Whether the file has the encoder. Without, `network.encoder_blocks` are the decoder's, reversed.
+    pub has_encoder: bool,
+}
+
+const KEYS: [(&str, &str); 2] = [("nijimi.system", "autoencoder-tiny"), ("nijimi.network", "autoencoder-tiny")];
+
+/// Of the tensors' names.
+const PREFIX: &str = "tiny.";
+
+impl TinyInfo {
+    fn read(file: &File<'_>) -> Result<Self, Error> {
+        kind(file, &KEYS)?;
+        let decoder_blocks = sizes(file, "nijimi.tiny.decoder_blocks")?;
+        let key = "nijimi.tiny.encoder_blocks";
+        let has_encoder = file.get(key).is_some();
+        let encoder_blocks = match has_encoder {
+            true => sizes(file, key)?,
+            false => decoder_blocks.iter().rev().copied().collect(),
+        };
+        if encoder_blocks.len() != decoder_blocks.len() {
+            let expected = format!("{}, one a level of the decoder", decoder_blocks.len());
+            return Err(wrong(key, format!("{} numbers", encoder_blocks.len()), expected));
+        }
+        let out_channels = size(file, "nijimi.tiny.out_channels")?;
+        let network = AutoencoderTiny {
+            in_channels: maybe(file, "nijimi.tiny.in_channels")?.unwrap_or(out_channels),
+            out_channels,
+            latent_channels: size(file, "nijimi.tiny.latent_channels")?,
+            channels: size(file, "nijimi.tiny.channels")?,
+            encoder_blocks,
+            decoder_blocks,
+        };
+        network.validate()?;
+        let [name, license] = ["general.name", "general.license"].map(|key| text(file, key));
+        Ok(Self { name, license, network, has_encoder })
+    }
+
+    /// How many times a picture's side is that of its latents.
+    pub fn factor(&self) -> usize {
+        1 << self.network.decoder_blocks.len().saturating_sub(1).min(16)
+    }
+}
+
+/// A loaded tiny autoencoder, immutable; clones share it.
+#[derive(Clone)]
+pub struct TinyAutoencoder {
+    model: Arc<Parts>,
+}
+
+struct Parts {
+    info: TinyInfo,
+    encoder: Option<Network>,
+    decoder: Network,
+}
+
+impl TinyAutoencoder {
+    /// Loads a file whose `nijimi.system` is `autoencoder-tiny`, for the CPU.
+    ///
+    /// # Errors
+    /// Metadata that is missing, of the wrong type or unknown to this version; tensors that are missing, too many, or of
+    /// another shape than the networks'.
+    pub fn load(file: &File<'_>) -> Result<Self, Error> {
+        Self::place(file, |prefix, graph| Network::load_part(file, &[prefix], graph, &[]))
+    }
+
+    /// As [`Self::load`], into a device's memory.
+    ///
+    /// # Errors
+    /// As [`Self::load`], and what the device has against it.
+    #[cfg(feature = "gpu")]
+    pub fn load_on(gpu: &crate::gpu::Gpu, file: &File<'_>) -> Result<Self, Error> {
+        Self::place(file, |prefix, graph| Network::load_part_on(gpu, file, &[prefix], graph, &[]))
+    }
+
+    fn place(file: &File<'_>, load: impl Fn(&str, Graph) -> Result<Network, Error>) -> Result<Self, Error> {
+        let info = TinyInfo::read(file)?;
+        // Of any size: only the weights count here.
+        let side = info.factor();
+        let encoder = match info.has_encoder {
+            true => Some(load("tiny.encoder.", info.network.encoder(PREFIX, 1, [side, side])?)?),
+            false => None,
+        };
+        // An encoder of which the metadata says nothing is too much.
+        let own = if info.has_encoder { "tiny.decoder." } else { PREFIX };
+        let decoder = load(own, info.network.decoder(PREFIX, 1, [1, 1])?)?;
+        Ok(Self { model: Arc::new(Parts { info, encoder, decoder }) })
+    }
+
+    /// What the file says of it.
+    pub fn info(&self) -> &TinyInfo {
+        &self.model.info
+    }
+
+    /// How many times a picture's side is that of its latents.
+    pub fn factor(&self) -> usize {
+        self.info().factor()
+    }
+
+    /// Bytes of the packed weights.
+    pub fn weight_bytes(&self) -> usize {
+        self.model.decoder.weight_bytes() + self.model.encoder.as_ref().map_or(0, Network::weight_bytes)
+    }
+
+    /// What [`Self::decode`] works with: for one latent of `size` (height, width) at a time, any number of times.
+    ///
+    /// # Errors
+    /// A size of nothing, or more memory than the options allow.
+    pub fn decoder(&self, size: [usize; 2], options: &SessionOptions) -> Result<Evaluator, Error> {
+        self.model.decoder.evaluator(vec![self.info().network.decoder(PREFIX, 1, size)?], options)
+    }
+
+    /// What [`Self::encode`] works with: for one picture of `size` (height, width) at a time.
+    ///
+    /// # Errors
+    /// A file without the encoder; sides that are not multiples of [`Self::factor`]; more memory than the options allow.
+    pub fn encoder(&self, size: [usize; 2], options: &SessionOptions) -> Result<Evaluator, Error> {
+        let Some(encoder) = &self.model.encoder else {
+            let expected = "one with its encoder too: convert the file that has both".to_string();
+            return Err(
+                RequestError::Range { what: "tiny autoencoder", found: "a decoder alone".into(), expected }.into()
+            );
+        };
+        encoder.evaluator(vec![self.info().network.encoder(PREFIX, 1, size)?], options)
+    }
+
+    /// The picture of the U-Net's latents as they are (no scaling factor), `(h, w, latent_channels)`: `(f h, f w,
+    /// out_channels)` in [0, 1], f the [`Self::factor`]. `decoder` is from [`Self::decoder`], of this size.
+    ///
+    /// # Errors
+    /// Latents of another size; a NaN or an infinity; what a device has to say.
+    pub fn decode(&self, decoder: &mut Evaluator, latents: &[f32]) -> Result<Vec<f32>, Error> {
+        let mut held = latents.to_vec();
+        AutoencoderTiny::hold(&mut held);
+        let mut picture = once(decoder, AutoencoderTiny::LATENTS, &held, AutoencoderTiny::PICTURE)?;
+        picture.iter_mut().for_each(|v| *v = v.clamp(0.0, 1.0));
+        Ok(picture)
+    }
+
+    /// The latents of a picture `(h, w, in_channels)` in [0, 1]: `(h / f, w / f, latent_channels)`, as the U-Net takes
+    /// them. `encoder` is from [`Self::encoder`], of this size.
+    ///
+    /// # Errors
+    /// A picture of another size; a NaN or an infinity; what a device has to say.
+    pub fn encode(&self, encoder: &mut Evaluator, picture: &[f32]) -> Result<Vec<f32>, Error> {
+        once(encoder, AutoencoderTiny::PICTURE, picture, AutoencoderTiny::LATENTS)
+    }
+}
+
+/// Evaluates a graph of one input and one output, of which the input must be whole.
+fn once(evaluator: &mut Evaluator, input: &'static str, values: &[f32], output: &str) -> Result<Vec<f32>, Error> {
+    let len = evaluator.plans().first().and_then(|plan| plan.input(input)).map(|slot| slot.len());
+    if let Some(len) = len.filter(|&len| len != values.len()) {
+        let (found, expected) = (format!("{} values", values.len()), format!("{len}"));
+        return Err(RequestError::Range { what: input, found, expected }.into());
+    }
+    evaluator.evaluate(0, &[(input, values)], &[])?;
+    Ok(evaluator.output(output)?.to_vec())
+}
+
+impl core::fmt::Debug for TinyAutoencoder {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("TinyAutoencoder").field("info", self.info()).finish_non_exhaustive()
+    }
+}

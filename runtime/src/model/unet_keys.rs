@@ -1,0 +1,117 @@
+//! The sizes of a U-Net of Stable Diffusion, and of a ControlNet, which has the same, from a file's metadata.
+
+use super::info::wrong;
+use crate::Error;
+use crate::gguf::{File, GgufError};
+use crate::nn::{SdAdded, SdLevel, SdUnet, TimeCode};
+use alloc::format;
+use alloc::vec::Vec;
+
+/// The keys, which differ in their first words alone (`docs/format.md`).
+pub(super) struct Keys {
+    in_channels: &'static str,
+    out_channels: &'static str,
+    channels: &'static str,
+    layers_per_block: &'static str,
+    heads: &'static str,
+    transformer_layers: &'static str,
+    mid_transformer_layers: &'static str,
+    cross_attention_dim: &'static str,
+    linear_projection: &'static str,
+    norm_groups: &'static str,
+    norm_eps: &'static str,
+    flip_sin_to_cos: &'static str,
+    freq_shift: &'static str,
+    addition_time_embed_dim: &'static str,
+    addition_input_dim: &'static str,
+    time_cond_proj_dim: &'static str,
+}
+
+macro_rules! keys {
+    ($first:literal) => {
+        Keys {
+            in_channels: concat!($first, ".in_channels"),
+            out_channels: concat!($first, ".out_channels"),
+            channels: concat!($first, ".channels"),
+            layers_per_block: concat!($first, ".layers_per_block"),
+            heads: concat!($first, ".heads"),
+            transformer_layers: concat!($first, ".transformer_layers"),
+            mid_transformer_layers: concat!($first, ".mid_transformer_layers"),
+            cross_attention_dim: concat!($first, ".cross_attention_dim"),
+            linear_projection: concat!($first, ".linear_projection"),
+            norm_groups: concat!($first, ".norm_groups"),
+            norm_eps: concat!($first, ".norm_eps"),
+            flip_sin_to_cos: concat!($first, ".flip_sin_to_cos"),
+            freq_shift: concat!($first, ".freq_shift"),
+            addition_time_embed_dim: concat!($first, ".addition_time_embed_dim"),
+            addition_input_dim: concat!($first, ".addition_input_dim"),
+            time_cond_proj_dim: concat!($first, ".time_cond_proj_dim"),
+        }
+    };
+}
+
+/// Of a U-Net.
+pub(super) const UNET: Keys = keys!("nijimi.unet");
+/// Of a ControlNet, which has no `out_channels`.
+pub(super) const CONTROL: Keys = keys!("nijimi.control");
+
+/// A size.
+pub(super) fn size(file: &File<'_>, key: &str) -> Result<usize, GgufError> {
+    file.u32(key).map(|n| n as usize)
+}
+
+/// A list of sizes.
+pub(super) fn sizes(file: &File<'_>, key: &str) -> Result<Vec<usize>, GgufError> {
+    Ok(file.u32s(key)?.into_iter().map(|n| n as usize).collect())
+}
+
+/// A size that may be absent.
+pub(super) fn maybe(file: &File<'_>, key: &str) -> Result<Option<usize>, GgufError> {
+    if file.get(key).is_some() { size(file, key).map(Some) } else { Ok(None) }
+}
+
+/// The network.
+pub(super) fn unet(file: &File<'_>, keys: &Keys) -> Result<SdUnet, Error> {
+    let channels = sizes(file, keys.channels)?;
+    let (heads, layers) = (sizes(file, keys.heads)?, sizes(file, keys.transformer_layers)?);
+    for (key, list) in [(keys.heads, &heads), (keys.transformer_layers, &layers)] {
+        if list.len() != channels.len() {
+            let expected = format!("{}, one a level of {}", channels.len(), keys.channels);
+            return Err(wrong(key, format!("{} numbers", list.len()), expected));
+        }
+    }
+    let mid = size(file, keys.mid_transformer_layers)?;
+    let last = channels.len().saturating_sub(1);
+    let level = |i: usize| {
+        // The middle has the last level's transformers; where that level attends itself, as many.
+        let own = if i == last { mid } else { layers[i] };
+        SdLevel { channels: channels[i], heads: heads[i], layers: own, attends: layers[i] > 0 }
+    };
+    if layers.last().is_some_and(|&own| own > 0 && own != mid) {
+        let expected = format!("{mid}, as in the middle");
+        return Err(wrong(keys.transformer_layers, format!("{layers:?} at the last level"), expected));
+    }
+    let added = match maybe(file, keys.addition_time_embed_dim)? {
+        Some(code) => Some(SdAdded { code, width: size(file, keys.addition_input_dim)? }),
+        None => None,
+    };
+    let in_channels = size(file, keys.in_channels)?;
+    let network = SdUnet {
+        in_channels,
+        out_channels: maybe(file, keys.out_channels)?.unwrap_or(in_channels),
+        levels: (0..channels.len()).map(level).collect(),
+        layers_per_block: size(file, keys.layers_per_block)?,
+        text_width: size(file, keys.cross_attention_dim)?,
+        norm_groups: size(file, keys.norm_groups)?,
+        norm_eps: file.f32(keys.norm_eps)?,
+        linear_projection: file.bool(keys.linear_projection)?,
+        time_code: TimeCode {
+            cosine_first: file.bool(keys.flip_sin_to_cos)?,
+            shift: f64::from(file.f32(keys.freq_shift)?),
+        },
+        added,
+        guidance_code: maybe(file, keys.time_cond_proj_dim)?.unwrap_or(0),
+    };
+    network.validate()?;
+    Ok(network)
+}
