@@ -25,6 +25,7 @@ mod latent;
 mod numbers;
 mod parameters;
 mod picture;
+mod plan;
 mod progress;
 mod prompt;
 mod run;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
     let done = asked.and_then(|command| match command {
         Command::Draw(cli) => run::run(&cli),
         Command::Convert(options) => convert::run(&options),
+        Command::Plan(options) => plan::run(&options),
         Command::Inspect(options) => inspect::run(&options),
         Command::Density(options) => density::run(&options),
         Command::Devices => devices::list(),

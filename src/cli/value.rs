@@ -1,0 +1,233 @@
+//! Values of options.
+
+use nijimi_runtime::gpu::Choice;
+use nijimi_runtime::quant::DType;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// What `--backend` knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Backend {
+    Auto,
+    Cpu,
+    Gpu,
+}
+
+impl FromStr for Backend {
+    type Err = &'static str;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        match name {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "gpu" => Ok(Self::Gpu),
+            _ => Err("there are auto, cpu and gpu"),
+        }
+    }
+}
+
+/// Where to draw.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// On the CPU.
+    Cpu,
+    /// On a GPU if there is one that works, or else on the CPU.
+    Auto,
+    /// On this adapter and no other.
+    Gpu(Choice),
+}
+
+impl Place {
+    /// From `--device` and `--backend`.
+    pub fn new(device: Option<usize>, backend: Option<Backend>) -> Self {
+        match (device, backend) {
+            (Some(index), _) => Self::Gpu(Choice::Index(index)),
+            (None, Some(Backend::Gpu)) => Self::Gpu(Choice::Any),
+            (None, Some(Backend::Cpu)) => Self::Cpu,
+            (None, Some(Backend::Auto) | None) => Self::Auto,
+        }
+    }
+}
+
+/// Whose random numbers `--rng` asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rng {
+    /// Our own: the same on every machine, whatever the size of the batch.
+    Nijimi,
+    /// Those of PyTorch's generator for CPUs.
+    Cpu,
+    /// Those of PyTorch's generator for CUDA.
+    Cuda,
+}
+
+impl Rng {
+    /// As it is written on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nijimi => "nijimi",
+            Self::Cpu => "cpu",
+            Self::Cuda => "cuda",
+        }
+    }
+}
+
+impl FromStr for Rng {
+    type Err = &'static str;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        let all = [Self::Nijimi, Self::Cpu, Self::Cuda];
+        all.into_iter().find(|rng| rng.name() == name).ok_or("there are nijimi, cpu and cuda")
+    }
+}
+
+/// How `--preview` makes a picture of latents.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PreviewMethod {
+    /// A projection of their channels to colours: at once, but small and rough.
+    Proj,
+    /// The tiny autoencoder of `--taesd`.
+    Taesd,
+    /// The model's own decoder, which takes about as long as a few steps.
+    Vae,
+}
+
+impl FromStr for PreviewMethod {
+    type Err = &'static str;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        match name {
+            "proj" => Ok(Self::Proj),
+            "taesd" => Ok(Self::Taesd),
+            "vae" => Ok(Self::Vae),
+            _ => Err("there are proj, taesd and vae"),
+        }
+    }
+}
+
+/// A LoRA and its strength, as in `style.safetensors:0.8`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct LoraFile {
+    pub path: PathBuf,
+    /// 1 if none is given.
+    pub strength: f32,
+}
+
+impl FromStr for LoraFile {
+    type Err = &'static str;
+
+    /// The strength follows the last colon, if a number does: a path may have colons of its own.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // A single letter before the colon is a drive of Windows.
+        let split = text.rsplit_once(':').filter(|(path, _)| path.len() > 1);
+        match split.and_then(|(path, strength)| Some((path, strength.parse::<f32>().ok()?))) {
+            Some((_, strength)) if !strength.is_finite() => Err("the strength after the colon must be a finite number"),
+            Some((path, strength)) => Ok(Self { path: path.into(), strength }),
+            None if text.is_empty() => Err("name a file, as in style.safetensors:0.8"),
+            None => Ok(Self { path: text.into(), strength: 1.0 }),
+        }
+    }
+}
+
+/// A tensor of a .safetensors file, as in `run.safetensors:noise`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct TensorFile {
+    pub path: PathBuf,
+    /// Which one, if the file has several.
+    pub name: Option<String>,
+}
+
+impl FromStr for TensorFile {
+    type Err = &'static str;
+
+    /// The name follows the extension and a colon.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const EXTENSION: &str = ".safetensors";
+        // Lower case of ASCII alone: positions stay what they are.
+        let lower = text.to_ascii_lowercase();
+        let at = lower.rfind(".safetensors:").map(|at| at + EXTENSION.len());
+        match at {
+            Some(at) => Ok(Self {
+                path: text[..at].into(),
+                name: Some(text[at + 1..].into()).filter(|n: &String| !n.is_empty()),
+            }),
+            None if lower.ends_with(EXTENSION) => Ok(Self { path: text.into(), name: None }),
+            None => Err("name a .safetensors file, as in run.safetensors or run.safetensors:noise"),
+        }
+    }
+}
+
+/// An amount of memory in bytes, as in `4G` or `800M`, which count in powers of 1024.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bytes(pub u64);
+
+impl FromStr for Bytes {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const WRONG: &str = "give an amount above 0, as 4G, 800M or 1.5G";
+        let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let shift = match text[number.len()..].to_ascii_lowercase().as_str() {
+            "" | "b" => 0,
+            "k" | "kb" | "kib" => 10,
+            "m" | "mb" | "mib" => 20,
+            "g" | "gb" | "gib" => 30,
+            "t" | "tb" | "tib" => 40,
+            _ => return Err(WRONG),
+        };
+        let bytes = number.parse::<f64>().map_err(|_| WRONG)? * (1u64 << shift) as f64;
+        // What is less than a byte, infinite or not a number is no amount.
+        if (1.0..1e18).contains(&bytes) { Ok(Self(bytes as u64)) } else { Err(WRONG) }
+    }
+}
+
+/// The number format that `--type` names.
+pub fn dtype(name: &str) -> Result<DType, String> {
+    DType::from_name(name).ok_or_else(|| "there are f32, f16, bf16, q8_0 and q4_0".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lora(text: &str) -> Option<(String, f32)> {
+        let lora = text.parse::<LoraFile>().ok()?;
+        Some((lora.path.to_str().unwrap().into(), lora.strength))
+    }
+
+    // Seen red: the first colon taken; the drive taken for a path.
+    #[test]
+    fn a_strength_follows_the_last_colon() {
+        for (text, path, strength) in [
+            ("a.safetensors", "a.safetensors", 1.0),
+            ("a.safetensors:0.8", "a.safetensors", 0.8),
+            ("a:b/c.safetensors:-1", "a:b/c.safetensors", -1.0),
+            ("a:b.safetensors", "a:b.safetensors", 1.0),
+            (r"C:\loras\a.safetensors", r"C:\loras\a.safetensors", 1.0),
+            (r"C:\loras\a.safetensors:.5", r"C:\loras\a.safetensors", 0.5),
+            ("C:5", "C:5", 1.0),
+        ] {
+            assert_eq!(lora(text), Some((path.into(), strength)), "{text}");
+        }
+        assert_eq!((lora(""), lora("ab:nan"), lora("ab:inf")), (None, None, None));
+    }
+
+    #[test]
+    fn a_tensor_follows_the_extension() {
+        let read = |text: &str| text.parse().map(|TensorFile { path, name }| (path.to_str().unwrap().to_owned(), name));
+        assert_eq!(read("a.safetensors"), Ok(("a.safetensors".into(), None)));
+        assert_eq!(read("a.SafeTensors:noise"), Ok(("a.SafeTensors".into(), Some("noise".into()))));
+        assert_eq!(read(r"C:\a.safetensors:a:b"), Ok((r"C:\a.safetensors".into(), Some("a:b".into()))));
+        assert_eq!(read("ä.safetensors:"), Ok(("ä.safetensors".into(), None)));
+        assert!(read("a.bin").is_err() && read("a.safetensors.bin").is_err());
+    }
+
+    #[test]
+    fn amounts_of_memory() {
+        for (text, bytes) in [("4G", 4 << 30), ("800M", 800 << 20), ("1.5gib", 3 << 29), ("2k", 2048), ("17", 17)] {
+            assert_eq!(text.parse(), Ok(Bytes(bytes)), "{text}");
+        }
+        for text in ["", "0", "G", "-1G", "nan", "inf", "1e30", "4X", "4 G", "0.1"] {
+            assert!(text.parse::<Bytes>().is_err(), "{text}");
+        }
+    }
+}
