@@ -48,7 +48,7 @@ pub use error::{ModelError, RequestError};
 pub use guided::{ClassifierGuided, GuidedRequest, GuidedRun};
 pub use hvae::{Hvae, HvaeSession};
 pub use info::{Defaults, Info};
-pub use latent::{LatentDiffusion, LatentInfo, LatentRequest, LatentRun, TextInfo};
+pub use latent::{Blend, LatentDiffusion, LatentInfo, LatentRequest, LatentRun, TextInfo, Tile, Tiling};
 pub use network::{Evaluator, Network};
 pub use numbers::{About, Law, Numbers, Regressor, Trace};
 pub use patch::Patch;

@@ -26,6 +26,6 @@ pub use sd_unet::{SdAdded, SdLevel, SdRequest, SdUnet};
 pub use timestep::TimeCode;
 
 /// `found`, if it lies in `min..=max`.
-fn range(field: &'static str, found: usize, min: usize, max: usize) -> Result<(), NetworkError> {
+pub(crate) fn range(field: &'static str, found: usize, min: usize, max: usize) -> Result<(), NetworkError> {
     if (min..=max).contains(&found) { Ok(()) } else { Err(NetworkError::Range { field, found, min, max }) }
 }

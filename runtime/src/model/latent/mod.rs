@@ -17,9 +17,11 @@
 mod conditions;
 mod info;
 mod run;
+mod tiling;
 
 pub use info::{LatentInfo, TextInfo};
 pub use run::{LatentRequest, LatentRun};
+pub use tiling::{Blend, Tile, Tiling};
 
 use super::network::Network;
 use crate::Error;
