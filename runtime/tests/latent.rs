@@ -2,17 +2,16 @@
 //! are those of the files found in `NIJIMI_FIXTURES` (default: the project's own copy).
 #![cfg(feature = "import")]
 
-#[path = "common/diffusers.rs"]
-mod common;
+mod common {
+    pub mod diffusers;
+    pub mod pipelines;
+}
 
-use common::Tensors;
+use common::pipelines::{Family, bytes, families, opened, way};
 use nijimi_runtime::gguf::File;
-use nijimi_runtime::import::{Checkpoint, Options, Types, convert};
-use nijimi_runtime::model::{LatentDiffusion, LatentRequest};
+use nijimi_runtime::import::Options;
+use nijimi_runtime::model::{Control, LatentDiffusion};
 use nijimi_runtime::quant::DType;
-use nijimi_runtime::sampler::Field;
-use serde_json::Value;
-use std::path::{Path, PathBuf};
 
 /// Of a picture in [0, 1].
 const TOLERANCE: f32 = 2.0 / 255.0;
@@ -20,101 +19,22 @@ const TOLERANCE: f32 = 2.0 / 255.0;
 #[cfg(feature = "gpu")]
 const DEVICE_TOLERANCE: f32 = 3.0 / 255.0;
 
-struct Golden {
-    tensors: Tensors,
-    said: Value,
+/// The family's ControlNet, if it has one.
+fn control(family: &Family, load: impl Fn(&File<'_>) -> Control) -> Option<Control> {
+    let folder = family.folder.with_file_name(format!("{}_controlnet", family.name));
+    folder.is_dir().then(|| load(&File::new_checked(&bytes(&folder, &Options::default(), DType::F32)).unwrap()))
 }
 
-/// How a picture was drawn.
-struct Way {
-    class: Option<&'static str>,
-    changed: Vec<(&'static str, Field)>,
-    guidance_scale: f32,
-    guidance_rescale: f32,
-}
-
-/// From the name of a picture; `None` for what is not drawn from noise alone.
-fn way(name: &str) -> Option<Way> {
-    let rest = name.strip_prefix("image_")?;
-    let rest = rest.strip_prefix("wide_").or_else(|| rest.strip_prefix("pair_")).unwrap_or(rest);
-    let (method, cfg) = rest.split_once("_cfg")?;
-    let (scale, rescale) = cfg.split_once("_rescale").unwrap_or((cfg, "0"));
-    let (class, changed) = match method {
-        "ddim" => (None, vec![]),
-        "euler" => (Some("EulerDiscreteScheduler"), vec![]),
-        "dpmpp2m_karras" => (Some("DPMSolverMultistepScheduler"), vec![("use_karras_sigmas", Field::Flag(true))]),
-        _ => return None,
-    };
-    Some(Way { class, changed, guidance_scale: scale.parse().ok()?, guidance_rescale: rescale.parse().ok()? })
-}
-
-fn families() -> Vec<(String, PathBuf, Golden)> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(common::fixtures().join("pipelines")).unwrap() {
-        let path = entry.unwrap().path();
-        let Some(family) = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".golden.safetensors")) else {
-            continue;
-        };
-        let folder = path.with_file_name(family);
-        if folder.join("model_index.json").is_file() && folder.join("unet").is_dir() && folder.join("vae").is_dir() {
-            let golden = Golden { tensors: Tensors::read(&path), said: common::metadata(&path) };
-            found.push((family.to_owned(), folder, golden));
-        }
-    }
-    found
-}
-
-fn bytes(folder: &Path, dtype: DType) -> Vec<u8> {
-    let checkpoint = Checkpoint::open(folder, &Options::default()).unwrap();
-    let out = std::env::temp_dir().join(format!(
-        "nijimi-latent-{}-{}-{}.gguf",
-        std::process::id(),
-        folder.file_name().unwrap().to_str().unwrap(),
-        dtype.name()
-    ));
-    convert(&checkpoint, &out, "test", &Types::new(dtype), |_| {}).unwrap();
-    let bytes = std::fs::read(&out).unwrap();
-    std::fs::remove_file(&out).unwrap();
-    bytes
-}
-
-fn model(folder: &Path, dtype: DType) -> LatentDiffusion {
-    LatentDiffusion::load(&File::new_checked(&bytes(folder, dtype)).unwrap()).unwrap()
-}
-
-/// Draws every picture, and gives how many there were.
-fn compare(family: &str, model: &LatentDiffusion, golden: &Golden, tolerance: f32) -> usize {
-    let said = |key: &str| golden.said[key].as_str().unwrap_or_else(|| panic!("{family} does not say its {key}"));
-    let (prompt, negative, steps) = (said("prompt"), said("negative_prompt"), said("steps").parse().unwrap());
+/// Draws every picture of the model's own, and gives how many there were.
+fn compare(family: &Family, model: &LatentDiffusion, control: Option<&Control>, tolerance: f32) -> usize {
     let mut drawn = 0;
-    for name in golden.tensors.names() {
-        let Some(Way { class, changed, guidance_scale, guidance_rescale }) = way(name) else { continue };
-        let picture = golden.tensors.get(name);
-        let (shape, want) = (&picture.shape, picture.channels_last());
-        let pair = name.starts_with("image_pair_");
-        let latents = match () {
-            () if pair => "latents_pair",
-            () if name.starts_with("image_wide_") => "latents_wide",
-            () => "latents",
-        };
-        let latents = golden.tensors.get(latents).channels_last();
-        let calls = model.calls(class, &changed, steps).unwrap();
-        let request = LatentRequest {
-            prompts: if pair { vec![prompt, negative] } else { vec![prompt] },
-            negatives: if pair { vec![Some(""), Some(prompt)] } else { vec![Some(negative)] },
-            seeds: vec![0; shape[0]],
-            guidance_scale,
-            guidance_rescale,
-            latents: Some(&latents),
-            ..LatentRequest::new(prompt, 0, [shape[2], shape[3]], &calls)
-        };
-        let mut run = model.run(&request).unwrap();
-        while run.step().unwrap().is_some() {}
-        let got = run.pictures().unwrap();
-        assert_eq!(got.len(), want.len(), "{family} {name}");
-        let worst = got.iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-        println!("{family} {name}: {:.3} / 255", worst * 255.0);
-        assert!(worst <= tolerance, "{family} {name}: {} / 255", worst * 255.0);
+    for name in family.pictures().filter(|name| way(name).unwrap().lora.is_none()) {
+        if name.contains("_control") && control.is_none() {
+            println!("skipped: {name}, without its ControlNet");
+            continue;
+        }
+        let worst = family.far(model, control, name);
+        assert!(worst <= tolerance, "{} {name}: {} / 255", family.name, worst * 255.0);
         drawn += 1;
     }
     drawn
@@ -125,23 +45,24 @@ fn compare(family: &str, model: &LatentDiffusion, golden: &Golden, tolerance: f3
 /// Stays green with the tokens in another order, which cross-attention cannot tell.
 #[test]
 fn pictures_are_the_reference_implementations() {
-    for (family, folder, golden) in families() {
-        // Inpainting is another kind of U-Net.
-        if golden.tensors.find("mask").is_some() {
-            continue;
-        }
-        assert!(compare(&family, &model(&folder, DType::F32), &golden, TOLERANCE) > 0, "{family}: no pictures");
+    for family in families() {
+        let control = control(&family, |file| Control::load(file).unwrap());
+        let drawn = compare(&family, &family.model(DType::F32), control.as_ref(), TOLERANCE);
+        assert!(drawn > 0, "{}: no pictures", family.name);
     }
 }
 
-/// The weights of the fixtures are f16 numbers, so nothing is lost.
+/// The weights of the fixtures are f16 numbers, so nothing is lost. Each part is loaded when the run comes to it.
 #[test]
-fn f16_weights_draw_the_same() {
-    let Some((family, folder, golden)) = families().into_iter().find(|(family, ..)| family == "sd1") else {
-        println!("skipped: no sd1 in {}", common::fixtures().display());
+fn f16_weights_loaded_in_turn_draw_the_same() {
+    let Some(family) = families().into_iter().find(|family| family.name == "sd1") else {
+        println!("skipped: no sd1 in {}", common::diffusers::fixtures().display());
         return;
     };
-    assert!(compare(&family, &model(&folder, DType::F16), &golden, TOLERANCE) > 0);
+    let model = opened(family.bytes(DType::F16), vec![]);
+    assert_eq!(model.weight_bytes(), 0);
+    assert!(compare(&family, &model, None, TOLERANCE) > 0);
+    assert_eq!(model.weight_bytes(), 0);
 }
 
 /// On the software adapter, unless `NIJIMI_TEST_ADAPTER` is `any`.
@@ -156,12 +77,15 @@ fn a_device_draws_the_same() {
         Err(e) if set("NIJIMI_REQUIRE_GPU", "1") => panic!("{e}"),
         Err(e) => return eprintln!("skipped: {e}"),
     };
-    for (family, folder, golden) in families() {
-        if golden.tensors.find("mask").is_some() {
-            continue;
-        }
-        let bytes = bytes(&folder, DType::F32);
+    for family in families() {
+        let bytes = family.bytes(DType::F32);
         let model = LatentDiffusion::load_on(&gpu, &File::new_checked(&bytes).unwrap()).unwrap();
-        assert!(compare(&family, &model, &golden, DEVICE_TOLERANCE) > 0, "{family}: no pictures");
+        let drawn = compare(
+            &family,
+            &model,
+            control(&family, |file| Control::load_on(&gpu, file).unwrap()).as_ref(),
+            DEVICE_TOLERANCE,
+        );
+        assert!(drawn > 0, "{}: no pictures", family.name);
     }
 }

@@ -7,9 +7,15 @@
 use super::FileError;
 use super::atomic::file_error;
 use memmap2::Mmap;
+#[cfg(unix)]
+use memmap2::UncheckedAdvice;
 use std::fs::File;
 use std::io;
 use std::path::Path;
+
+/// A multiple of the pages of every system (16 KiB on Apple's, 64 KiB on some of ARM's).
+#[cfg(unix)]
+const PAGE: usize = 1 << 16;
 
 /// A file mapped into memory, read-only.
 ///
@@ -44,5 +50,25 @@ impl MappedFile {
     /// The bytes of the file.
     pub fn bytes(&self) -> &[u8] {
         &self.map
+    }
+
+    /// Gives the pages of `part` back, of those that lie wholly in it; they come from the disk again when they are used.
+    /// What is not of this file, and where the system has no such call, nothing happens.
+    pub fn release(&self, part: &[u8]) {
+        let (whole, part) = (self.map.as_ptr_range(), part.as_ptr_range());
+        if part.start < whole.start || part.end > whole.end {
+            return;
+        }
+        #[cfg(unix)]
+        {
+            let from = (part.start as usize - whole.start as usize).next_multiple_of(PAGE);
+            let to = (part.end as usize - whole.start as usize) / PAGE * PAGE;
+            if from < to {
+                // SAFETY: the pages of a read-only map of a file hold what the file holds, before and after: no reference
+                // sees other bytes (of a private map that was written to, the changes would be lost).
+                // A system that does not do it has lost nothing.
+                let _ = unsafe { self.map.unchecked_advise_range(UncheckedAdvice::DontNeed, from, to - from) };
+            }
+        }
     }
 }

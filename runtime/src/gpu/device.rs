@@ -243,7 +243,7 @@ impl Gpu {
     }
 
     /// The most bytes that one binding may have.
-    pub(super) fn max_binding(&self) -> u64 {
+    pub(crate) fn max_binding(&self) -> u64 {
         self.0.limits.max_storage_buffer_binding_size.min(self.0.limits.max_buffer_size)
     }
 }

@@ -37,6 +37,7 @@ mod patch;
 mod pipeline;
 mod run;
 mod session;
+mod stored;
 mod system;
 mod tiny;
 mod unet_keys;
@@ -48,13 +49,17 @@ pub use error::{ModelError, RequestError};
 pub use guided::{ClassifierGuided, GuidedRequest, GuidedRun};
 pub use hvae::{Hvae, HvaeSession};
 pub use info::{Defaults, Info};
-pub use latent::{Blend, LatentDiffusion, LatentInfo, LatentRequest, LatentRun, TextInfo, Tile, Tiling};
+pub use latent::{
+    Blend, Decoding, LatentConditions, LatentControl, LatentDiffusion, LatentInfo, LatentRequest, LatentRun, ModelPart,
+    NoiseSource, OpenOptions, TextInfo, Tile, Tiling,
+};
 pub use network::{Evaluator, Network};
 pub use numbers::{About, Law, Numbers, Regressor, Trace};
 pub use patch::Patch;
 pub use pipeline::Pipeline;
 pub use run::{Run, StepInfo};
 pub use session::{Request, Session, SessionOptions, batch_seeds};
+pub use stored::Stored;
 pub use system::System;
 pub use tiny::{TinyAutoencoder, TinyInfo};
 pub use vae::{AutoencoderInfo, Vae, VaeSession};

@@ -24,6 +24,33 @@ pub struct Network {
     weights: Vec<Weight>,
 }
 
+/// Where weights are put.
+#[derive(Clone)]
+pub(super) enum Place {
+    /// Packed for the CPU's kernels.
+    Cpu,
+    /// In a device's memory.
+    #[cfg(feature = "gpu")]
+    Gpu(crate::gpu::Gpu),
+}
+
+impl Place {
+    /// The place for a network with tables, such as a text encoder's of all tokens: a device binds a table at once and in
+    /// f32, which not every device can; the CPU then reads the text, in a moment.
+    pub fn for_tables(&self, graph: &Graph) -> Self {
+        #[cfg(feature = "gpu")]
+        if let Self::Gpu(gpu) = self {
+            let table = |weight: &&Weight| matches!(weight.kind, crate::graph::WeightKind::Table { .. });
+            let tables = graph.weights().iter().filter(table);
+            if tables.map(|weight| weight.kind.elements() as u64 * 4).max().unwrap_or(0) > gpu.max_binding() {
+                return Self::Cpu;
+            }
+        }
+        let _ = graph;
+        self.clone()
+    }
+}
+
 impl Network {
     /// Loads the tensors of `graphs` (of any batch size) for the CPU.
     ///
@@ -31,33 +58,7 @@ impl Network {
     /// Graphs that use one tensor with different shapes; tensors that are missing, too many, or of another shape than
     /// the graphs'.
     pub fn load(file: &File<'_>, graphs: Vec<Graph>) -> Result<Self, Error> {
-        Self::place(file, &[""], graphs, &[])
-    }
-
-    /// As [`Self::load`], of one graph, for a file that holds other networks too: those of its tensors whose names begin
-    /// with one of `prefixes` are this one's. `patches` change tensors on the way, in their order.
-    ///
-    /// # Errors
-    /// As [`Self::load`], and what a patch says.
-    pub fn load_part(
-        file: &File<'_>,
-        prefixes: &[&str],
-        graph: Graph,
-        patches: &[Arc<dyn Patch>],
-    ) -> Result<Self, Error> {
-        Self::place(file, prefixes, vec![graph], patches)
-    }
-
-    fn place(
-        file: &File<'_>,
-        prefixes: &[&str],
-        graphs: Vec<Graph>,
-        patches: &[Arc<dyn Patch>],
-    ) -> Result<Self, Error> {
-        let weights = shared(graphs)?;
-        let mut packed = crate::cpu::exec::Weights::new();
-        load::part(file, prefixes, &weights, patches, |kind, dtype, data| Ok(packed.push(kind, dtype, data)?))?;
-        Ok(Self { placed: Placed::Cpu(packed.into()), weights })
+        Self::place(&Place::Cpu, file, &[""], graphs, &[], &|_| ())
     }
 
     /// As [`Self::load`], into a device's memory, quantized as in the file. Evaluators run there.
@@ -66,36 +67,59 @@ impl Network {
     /// As [`Self::load`], and what the device has against it.
     #[cfg(feature = "gpu")]
     pub fn load_on(gpu: &crate::gpu::Gpu, file: &File<'_>, graphs: Vec<Graph>) -> Result<Self, Error> {
-        Self::place_on(gpu, file, &[""], graphs, &[])
+        Self::place(&Place::Gpu(gpu.clone()), file, &[""], graphs, &[], &|_| ())
     }
 
-    /// As [`Self::load_part`], into a device's memory.
-    ///
-    /// # Errors
-    /// As [`Self::load_on`], and what a patch says.
-    #[cfg(feature = "gpu")]
-    pub fn load_part_on(
-        gpu: &crate::gpu::Gpu,
+    /// As [`Self::load`], of one graph, for a file that holds other networks too: those of its tensors whose names begin
+    /// with one of `prefixes` are this one's. `patches` change tensors on the way, in their order; `read` is told of each
+    /// tensor's bytes when they are not needed any more.
+    pub(super) fn load_part(
+        place: &Place,
         file: &File<'_>,
         prefixes: &[&str],
         graph: Graph,
         patches: &[Arc<dyn Patch>],
+        read: &dyn Fn(&[u8]),
     ) -> Result<Self, Error> {
-        Self::place_on(gpu, file, prefixes, vec![graph], patches)
+        Self::place(place, file, prefixes, vec![graph], patches, read)
     }
 
-    #[cfg(feature = "gpu")]
-    fn place_on(
-        gpu: &crate::gpu::Gpu,
+    /// As [`Self::load_part`], without loading anything: whether all tensors are there, and have the graph's shapes.
+    pub(super) fn check_part(file: &File<'_>, prefixes: &[&str], graph: Graph) -> Result<(), Error> {
+        load::part(file, prefixes, &shared(vec![graph])?, &[], |_, _, _| Ok(()))
+    }
+
+    fn place(
+        place: &Place,
         file: &File<'_>,
         prefixes: &[&str],
         graphs: Vec<Graph>,
         patches: &[Arc<dyn Patch>],
+        read: &dyn Fn(&[u8]),
     ) -> Result<Self, Error> {
         let weights = shared(graphs)?;
-        let mut packed = crate::gpu::Weights::new(gpu);
-        load::part(file, prefixes, &weights, patches, |kind, dtype, data| packed.push(kind, dtype, data))?;
-        Ok(Self { placed: Placed::Gpu(packed.into()), weights })
+        let placed = match place {
+            Place::Cpu => {
+                let mut packed = crate::cpu::exec::Weights::new();
+                load::part(file, prefixes, &weights, patches, |kind, dtype, data| {
+                    packed.push(kind, dtype, data)?;
+                    read(data);
+                    Ok(())
+                })?;
+                Placed::Cpu(packed.into())
+            }
+            #[cfg(feature = "gpu")]
+            Place::Gpu(gpu) => {
+                let mut packed = crate::gpu::Weights::new(gpu);
+                load::part(file, prefixes, &weights, patches, |kind, dtype, data| {
+                    packed.push(kind, dtype, data)?;
+                    read(data);
+                    Ok(())
+                })?;
+                Placed::Gpu(packed.into())
+            }
+        };
+        Ok(Self { placed, weights })
     }
 
     /// Bytes of the packed weights.

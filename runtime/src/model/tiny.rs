@@ -2,7 +2,7 @@
 //! short.
 
 use super::info::{kind, text, wrong};
-use super::network::{Evaluator, Network};
+use super::network::{Evaluator, Network, Place};
 use super::unet_keys::{maybe, size, sizes};
 use super::{RequestError, SessionOptions};
 use crate::Error;
@@ -86,7 +86,7 @@ impl TinyAutoencoder {
     /// Metadata that is missing, of the wrong type or unknown to this version; tensors that are missing, too many, or of
     /// another shape than the networks'.
     pub fn load(file: &File<'_>) -> Result<Self, Error> {
-        Self::place(file, |prefix, graph| Network::load_part(file, &[prefix], graph, &[]))
+        Self::place(&Place::Cpu, file)
     }
 
     /// As [`Self::load`], into a device's memory.
@@ -95,11 +95,12 @@ impl TinyAutoencoder {
     /// As [`Self::load`], and what the device has against it.
     #[cfg(feature = "gpu")]
     pub fn load_on(gpu: &crate::gpu::Gpu, file: &File<'_>) -> Result<Self, Error> {
-        Self::place(file, |prefix, graph| Network::load_part_on(gpu, file, &[prefix], graph, &[]))
+        Self::place(&Place::Gpu(gpu.clone()), file)
     }
 
-    fn place(file: &File<'_>, load: impl Fn(&str, Graph) -> Result<Network, Error>) -> Result<Self, Error> {
+    fn place(place: &Place, file: &File<'_>) -> Result<Self, Error> {
         let info = TinyInfo::read(file)?;
+        let load = |prefix: &str, graph: Graph| Network::load_part(place, file, &[prefix], graph, &[], &|_| ());
         // Of any size: only the weights count here.
         let side = info.factor();
         let encoder = match info.has_encoder {

@@ -301,6 +301,15 @@ impl Settings {
         }
     }
 
+    /// The same, from the step at which a picture has so much noise: `strength` 1 are all steps, 0.5 the second half (the
+    /// `strength` of diffusers' picture-to-picture pipelines, whose count this is). 0 leaves no step, which [`super::Calls`]
+    /// refuses.
+    #[must_use]
+    pub fn from_strength(self, strength: f64) -> Self {
+        let taken = libm::floor(self.steps as f64 * strength.clamp(0.0, 1.0)) as usize;
+        Self { start: self.steps - taken.min(self.steps), ..self }
+    }
+
     /// As DDPM and DDIM take it; none where the network answers with a flow.
     pub(super) fn config(&self) -> Option<Config> {
         let prediction = self.answer.prediction()?;

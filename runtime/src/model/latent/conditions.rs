@@ -2,74 +2,134 @@
 
 use super::LatentDiffusion;
 use super::info::TextInfo;
+use super::parts::ModelPart;
+use super::request::LatentRequest;
 use crate::Error;
-use crate::model::SessionOptions;
 use crate::model::network::Network;
-use crate::nn::ClipText;
+use crate::model::session::in_range;
+use crate::model::{RequestError, SessionOptions};
+use crate::nn::{ClipText, TextStates};
 use crate::text::{Windows, weigh};
 use alloc::borrow::ToOwned;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// The states of some texts, all of one number of tokens.
-pub(super) struct Conditions {
+/// Prompts and, for guidance, their negatives, as the U-Net reads them: from [`LatentDiffusion::read`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct LatentConditions {
+    /// Pictures.
+    pub(super) pictures: usize,
+    /// Whether the negatives follow the prompts.
+    pub(super) guided: bool,
     /// States of a text: 77 for each window.
-    pub tokens: usize,
+    pub(super) tokens: usize,
     /// One text after the other, `(n, 1, tokens, text_width)`.
-    pub states: Vec<f32>,
+    pub(super) states: Vec<f32>,
     /// `(n, width)`; empty where no encoder pools.
-    pub pooled: Vec<f32>,
+    pub(super) pooled: Vec<f32>,
 }
 
 /// A text as it is asked for.
 #[derive(Clone, Copy)]
-pub(super) enum Text<'a> {
+enum Text<'a> {
     /// With weights and any number of windows.
     Prompt(&'a str),
     /// As zeros.
     Nothing,
 }
 
+impl LatentConditions {
+    /// Bytes held.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        4 * (self.states.len() + self.pooled.len())
+    }
+
+    /// Texts: one a picture, or two where it is guided.
+    pub(super) fn texts(&self) -> usize {
+        self.pictures * if self.guided { 2 } else { 1 }
+    }
+}
+
 impl LatentDiffusion {
-    /// Encodes the texts. The encoders' memory is given back.
-    pub(super) fn conditions(&self, texts: &[Text<'_>], options: &SessionOptions) -> Result<Conditions, Error> {
+    /// Whether a scale asks for guidance, which evaluates the network twice: above 1, of a network into which guidance was
+    /// not distilled.
+    pub fn is_guided(&self, guidance_scale: f32) -> bool {
+        guidance_scale > 1.0 && self.info().unet.guidance_code == 0
+    }
+
+    /// Encodes the prompts of a request and, where it is guided, the negatives. The encoders' memory is given back.
+    ///
+    /// # Errors
+    /// No picture, or as many negatives as there are no prompts; more memory than the options allow; layers to skip that
+    /// the encoder does not have.
+    pub fn read(&self, request: &LatentRequest<'_>) -> Result<LatentConditions, Error> {
+        let n = request.prompts.len();
+        if request.negatives.len() != n {
+            return Err(RequestError::Lengths { labels: n, seeds: request.negatives.len() }.into());
+        }
+        let guided = self.is_guided(request.guidance_scale);
+        let zeros = self.info().zeros_for_empty;
+        let negative = |text: &Option<_>| match *text {
+            Some(text) => Text::Prompt(text),
+            None if zeros => Text::Nothing,
+            None => Text::Prompt(""),
+        };
+        let mut texts: Vec<Text<'_>> = request.prompts.iter().map(|prompt| Text::Prompt(prompt)).collect();
+        if guided {
+            texts.extend(request.negatives.iter().map(negative));
+        }
+        let (tokens, states, pooled) = self.encode_texts(&texts, request.clip_skip, &request.options)?;
+        Ok(LatentConditions { pictures: n, guided, tokens, states, pooled })
+    }
+
+    fn encode_texts(
+        &self,
+        texts: &[Text<'_>],
+        clip_skip: usize,
+        options: &SessionOptions,
+    ) -> Result<(usize, Vec<f32>, Vec<f32>), Error> {
         let prompt = |text: &Text<'_>| match *text {
             Text::Prompt(prompt) => prompt.to_owned(),
             Text::Nothing => String::new(),
         };
         let prompts: Vec<String> = texts.iter().map(prompt).collect();
+        let info = self.info();
         let mut encoded: Vec<Encoded> = Vec::new();
-        for (info, network) in self.info.texts.iter().zip(self.texts.iter()) {
-            let mut windows: Vec<Windows> = prompts.iter().map(|p| Windows::new(&info.tokenizer, p)).collect();
+        for (i, text) in info.texts.iter().enumerate() {
+            in_range("clip_skip", clip_skip, 0, text.network.layers)?;
+            let skip = clip_skip.checked_sub(1).unwrap_or(text.states.skip);
+            let mut windows: Vec<Windows> = prompts.iter().map(|p| Windows::new(&text.tokenizer, p)).collect();
             let most = windows.iter().map(|w| w.0.len()).max().unwrap_or(1);
-            windows.iter_mut().for_each(|w| w.extend_to(&info.tokenizer, most));
-            encoded.push(encode(info, network, &windows, options)?);
+            windows.iter_mut().for_each(|w| w.extend_to(&text.tokenizer, most));
+            let network = self.parts.get(info, ModelPart::Text(i))?;
+            encoded.push(encode(text, TextStates { skip, ..text.states }, &network, &windows, options)?);
         }
         // Of the first text's, for instance: all have as many.
         let tokens = |(e, info): (&Encoded, &TextInfo)| e.states.first().map_or(0, |s| s.len() / info.network.width);
-        let tokens = encoded.iter().zip(&self.info.texts).map(tokens).max().unwrap_or(0);
-        let mut conditions = Conditions { tokens, states: Vec::new(), pooled: Vec::new() };
+        let tokens = encoded.iter().zip(&info.texts).map(tokens).max().unwrap_or(0);
+        let (mut all, mut pooled) = (Vec::new(), Vec::new());
         for (i, text) in texts.iter().enumerate() {
-            let from = conditions.states.len();
+            let from = all.len();
             for token in 0..tokens {
-                for (Encoded { states, .. }, info) in encoded.iter().zip(&self.info.texts) {
+                for (Encoded { states, .. }, info) in encoded.iter().zip(&info.texts) {
                     let width = info.network.width;
                     // Encoders whose vocabularies differ may cut a text into different numbers of windows.
                     match states[i].get(token * width..(token + 1) * width) {
-                        Some(row) => conditions.states.extend_from_slice(row),
-                        None => conditions.states.resize(conditions.states.len() + width, 0.0),
+                        Some(row) => all.extend_from_slice(row),
+                        None => all.resize(all.len() + width, 0.0),
                     }
                 }
             }
-            let pooled_from = conditions.pooled.len();
-            encoded.iter().filter_map(|e| e.pooled.get(i)).for_each(|p| conditions.pooled.extend(p));
+            let pooled_from = pooled.len();
+            encoded.iter().filter_map(|e| e.pooled.get(i)).for_each(|p| pooled.extend(p));
             if matches!(text, Text::Nothing) {
-                conditions.states[from..].fill(0.0);
-                conditions.pooled[pooled_from..].fill(0.0);
+                all[from..].fill(0.0);
+                pooled[pooled_from..].fill(0.0);
             }
         }
-        Ok(conditions)
+        Ok((tokens, all, pooled))
     }
 }
 
@@ -82,11 +142,17 @@ struct Encoded {
     pooled: Vec<Vec<f32>>,
 }
 
-fn encode(info: &TextInfo, network: &Network, texts: &[Windows], options: &SessionOptions) -> Result<Encoded, Error> {
+fn encode(
+    info: &TextInfo,
+    wanted: TextStates,
+    network: &Network,
+    texts: &[Windows],
+    options: &SessionOptions,
+) -> Result<Encoded, Error> {
     let length = info.network.positions;
-    let graph = info.network.graph(info.prefix, [1, length], info.states)?;
+    let graph = info.network.graph(info.prefix, [1, length], wanted)?;
     let mut evaluator = network.evaluator(vec![graph], options)?;
-    let end = info.states.pooled.then_some(info.tokenizer.special().end);
+    let end = wanted.pooled.then_some(info.tokenizer.special().end);
     let mut encoded = Encoded::default();
     for Windows(windows) in texts {
         let mut states = Vec::new();

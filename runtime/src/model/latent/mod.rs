@@ -15,36 +15,56 @@
 //! ```
 
 mod conditions;
+mod controls;
 mod info;
+mod noise;
+mod parts;
+mod pictures;
+mod preview;
+mod request;
 mod run;
+mod start;
 mod tiling;
 
+pub use conditions::LatentConditions;
 pub use info::{LatentInfo, TextInfo};
-pub use run::{LatentRequest, LatentRun};
+pub use noise::NoiseSource;
+pub use parts::ModelPart;
+pub use request::{Decoding, LatentControl, LatentRequest};
+pub use run::LatentRun;
 pub use tiling::{Blend, Tile, Tiling};
 
-use super::network::Network;
+use super::network::Place;
+use super::{Patch, Stored};
 use crate::Error;
 use crate::gguf::File;
-use crate::graph::Graph;
-use crate::nn::SdRequest;
 use crate::sampler::{Calls, Field, Settings, Sigmas, Solver, from_diffusers};
+use crate::schedule::Schedule;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
+use parts::Parts;
 
-/// A loaded model, immutable; clones share it.
+/// A model, immutable; clones share it.
+///
+/// [`Self::load`] puts all of its networks into memory; [`Self::open`] keeps the file, and loads each network when a run
+/// comes to it: text encoders, then the U-Net, then the decoder, whose memory is taken one after the other.
 #[derive(Clone)]
 pub struct LatentDiffusion {
     info: Arc<LatentInfo>,
-    texts: Arc<[Network]>,
-    unet: Arc<Network>,
-    decoder: Arc<Network>,
+    parts: Parts,
 }
 
-/// What the decoder reads of the file.
-const DECODER: [&str; 2] = ["vae.decoder.", "vae.post_quant_conv."];
+/// How a model is opened.
+#[derive(Clone, Default)]
+pub struct OpenOptions {
+    /// Changes to the file's tensors, in their order: LoRAs.
+    pub patches: Vec<Arc<dyn Patch>>,
+    /// The device whose memory the networks go to, or none for the CPU.
+    #[cfg(feature = "gpu")]
+    pub gpu: Option<crate::gpu::Gpu>,
+}
 
 impl LatentDiffusion {
     /// Loads a model for the CPU.
@@ -53,7 +73,8 @@ impl LatentDiffusion {
     /// Metadata that is missing, of the wrong type or unknown to this version; tensors that are missing, too many, or of
     /// another shape than the networks'.
     pub fn load(file: &File<'_>) -> Result<Self, Error> {
-        Self::place(file, |parts, graph| Network::load_part(file, parts, graph, &[]))
+        let info = LatentInfo::read(file)?;
+        Ok(Self { parts: Parts::load(file, &info, &Place::Cpu)?, info: info.into() })
     }
 
     /// As [`Self::load`], into a device's memory.
@@ -62,22 +83,38 @@ impl LatentDiffusion {
     /// As [`Self::load`], and what the device has against it.
     #[cfg(feature = "gpu")]
     pub fn load_on(gpu: &crate::gpu::Gpu, file: &File<'_>) -> Result<Self, Error> {
-        Self::place(file, |parts, graph| Network::load_part_on(gpu, file, parts, graph, &[]))
+        let info = LatentInfo::read(file)?;
+        Ok(Self { parts: Parts::load(file, &info, &Place::Gpu(gpu.clone()))?, info: info.into() })
     }
 
-    fn place(file: &File<'_>, network: impl Fn(&[&str], Graph) -> Result<Network, Error>) -> Result<Self, Error> {
-        let info = LatentInfo::read(file)?;
-        let mut texts = Vec::new();
-        for text in &info.texts {
-            let graph = text.network.graph(text.prefix, [1, text.network.positions], text.states)?;
-            texts.push(network(&[text.prefix], graph)?);
-        }
-        // Of any size: only the weights count here.
-        let side = 1 << info.unet.levels.len().min(16);
-        let request = SdRequest { batch: 1, height: side, width: side, tokens: 1, control: false };
-        let unet = network(&["unet."], info.unet.graph("unet.", &request)?)?;
-        let decoder = network(&DECODER, info.autoencoder.decoder("vae.", 1, [1, 1])?)?;
-        Ok(Self { info: info.into(), texts: texts.into(), unet: unet.into(), decoder: decoder.into() })
+    /// Opens a model, of which nothing is loaded yet. Names and shapes of all tensors are looked at now; numbers when they
+    /// are loaded.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn open(stored: Arc<dyn Stored>, options: OpenOptions) -> Result<Self, Error> {
+        let info = LatentInfo::read(&File::new_checked(stored.bytes())?)?;
+        #[cfg(feature = "gpu")]
+        let place = options.gpu.map_or(Place::Cpu, Place::Gpu);
+        #[cfg(not(feature = "gpu"))]
+        let place = Place::Cpu;
+        Ok(Self { parts: Parts::open(stored, &info, place, options.patches)?, info: info.into() })
+    }
+
+    /// The same model with some networks in memory for as long as it lives: for many runs.
+    ///
+    /// # Errors
+    /// Numbers that are damaged, what a patch says, what a device has to say.
+    pub fn hold(&self, parts: &[ModelPart]) -> Result<Self, Error> {
+        Ok(Self { info: self.info.clone(), parts: self.parts.hold(&self.info, parts.iter().copied())? })
+    }
+
+    /// [`Self::hold`], of all.
+    ///
+    /// # Errors
+    /// As [`Self::hold`].
+    pub fn hold_all(&self) -> Result<Self, Error> {
+        Ok(Self { info: self.info.clone(), parts: self.parts.hold_all(&self.info)? })
     }
 
     /// What the file says of the model.
@@ -85,37 +122,61 @@ impl LatentDiffusion {
         &self.info
     }
 
-    /// Bytes of the packed weights.
+    /// Bytes of the packed weights that are held in memory.
     pub fn weight_bytes(&self) -> usize {
-        let texts: usize = self.texts.iter().map(Network::weight_bytes).sum();
-        texts + self.unet.weight_bytes() + self.decoder.weight_bytes()
+        self.parts.bytes()
     }
 
-    /// The calls of `steps` steps of another solver, or other noise levels, than the model's own scheduler has. A solver
-    /// brings the spacing that published pipelines use with it.
+    /// Schedule and settings of `steps` steps of another solver, or other noise levels, than the model's own scheduler has.
+    /// A solver brings the spacing that published pipelines use with it.
     ///
     /// # Errors
     /// Settings that do not fit each other.
-    pub fn calls_by(&self, solver: Option<Solver>, sigmas: Option<Sigmas>, steps: usize) -> Result<Calls, Error> {
-        let fields = self.fields(&[]);
-        let (schedule, mut settings) = from_diffusers(&self.info.scheduler, &fields, steps)?;
+    pub fn settings_by(
+        &self,
+        solver: Option<Solver>,
+        sigmas: Option<Sigmas>,
+        steps: usize,
+    ) -> Result<(Schedule, Settings), Error> {
+        let (schedule, mut settings) = from_diffusers(&self.info.scheduler, &self.fields(&[]), steps)?;
         if let Some(solver) = solver {
             settings = Settings { answer: settings.answer, clip: settings.clip, ..Settings::new(solver, steps) };
         }
         if let Some(sigmas) = sigmas {
             settings.sigmas = sigmas;
         }
+        Ok((schedule, settings))
+    }
+
+    /// Schedule and settings of `steps` steps of the model's own scheduler, or of another class of diffusers' with its
+    /// settings, of which `changed` take the place.
+    ///
+    /// # Errors
+    /// A class or a setting that is not known, or does not fit.
+    pub fn settings(
+        &self,
+        class: Option<&str>,
+        changed: &[(&str, Field)],
+        steps: usize,
+    ) -> Result<(Schedule, Settings), Error> {
+        Ok(from_diffusers(class.unwrap_or(&self.info.scheduler), &self.fields(changed), steps)?)
+    }
+
+    /// The calls of [`Self::settings_by`].
+    ///
+    /// # Errors
+    /// Settings that do not fit each other.
+    pub fn calls_by(&self, solver: Option<Solver>, sigmas: Option<Sigmas>, steps: usize) -> Result<Calls, Error> {
+        let (schedule, settings) = self.settings_by(solver, sigmas, steps)?;
         Ok(Calls::new(&schedule, &settings)?)
     }
 
-    /// The calls of `steps` steps of the model's own scheduler, or of another class of diffusers' with its settings, of
-    /// which `changed` take the place.
+    /// The calls of [`Self::settings`].
     ///
     /// # Errors
     /// A class or a setting that is not known, or does not fit.
     pub fn calls(&self, class: Option<&str>, changed: &[(&str, Field)], steps: usize) -> Result<Calls, Error> {
-        let fields = self.fields(changed);
-        let (schedule, settings) = from_diffusers(class.unwrap_or(&self.info.scheduler), &fields, steps)?;
+        let (schedule, settings) = self.settings(class, changed, steps)?;
         Ok(Calls::new(&schedule, &settings)?)
     }
 
@@ -128,6 +189,11 @@ impl LatentDiffusion {
     /// How many times a picture's side is that of its latents.
     pub fn factor(&self) -> usize {
         self.info.autoencoder.factor()
+    }
+
+    /// What the sides of pictures must be multiples of: [`Self::factor`], and what the U-Net halves.
+    pub fn multiple(&self) -> usize {
+        self.factor() << (self.info.unet.levels.len() - 1).min(16)
     }
 
     /// The name, for errors.

@@ -1,60 +1,24 @@
 //! A run: prompts encoded, then the U-Net's steps, then the decoder; each stage's memory is taken when it begins and given
 //! back when it ends.
 
-use super::conditions::{Conditions, Text};
-use super::{LatentDiffusion, channels_last};
+use super::LatentDiffusion;
+use super::conditions::LatentConditions;
+use super::controls::Controls;
+use super::noise::Generator;
+use super::parts::ModelPart;
+use super::request::{Decoding, LatentRequest};
+use super::start::{Kept, Start};
 use crate::Error;
 use crate::guidance::{classifier_free, rescale};
 use crate::model::network::Evaluator;
 use crate::model::run::StepInfo;
 use crate::model::session::{MAX_BATCH, check, in_range};
 use crate::model::{RequestError, SessionOptions};
-use crate::nn::{AutoencoderKl, SdRequest, SdUnet};
-use crate::rng::normal_fill;
-use crate::sampler::{Call, Calls, SamplerState};
+use crate::nn::{SdRequest, SdUnet, timestep::write_guidance_code};
+use crate::sampler::{Call, SamplerState};
 use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
-
-/// What to draw.
-#[derive(Clone, Debug)]
-pub struct LatentRequest<'a> {
-    /// One a picture.
-    pub prompts: Vec<&'a str>,
-    /// What the picture shall not show, one a picture; `None` is nothing said.
-    pub negatives: Vec<Option<&'a str>>,
-    /// One a picture. A picture depends on its own seed and prompt alone, never on its neighbours.
-    pub seeds: Vec<u64>,
-    /// Height and width of the pictures, multiples of [`LatentDiffusion::factor`] (and of what the U-Net halves).
-    pub size: [usize; 2],
-    /// How to get there, from [`LatentDiffusion::calls`].
-    pub calls: &'a Calls,
-    /// Strength of classifier-free guidance (Ho and Salimans 2022): 1 is none.
-    pub guidance_scale: f32,
-    /// How far a guided answer's spread is brought back to the conditional one's (Lin et al. 2023): 0 is not at all.
-    pub guidance_rescale: f32,
-    /// The initial noise, standard normal, `(n, h, w, latent_channels)`; drawn by the seeds if none is given.
-    pub latents: Option<&'a [f32]>,
-    /// Threads, limits and devices; [`SessionOptions::batch`] says nothing here.
-    pub options: SessionOptions,
-}
-
-impl<'a> LatentRequest<'a> {
-    /// One picture, guidance 7.5.
-    pub fn new(prompt: &'a str, seed: u64, size: [usize; 2], calls: &'a Calls) -> Self {
-        Self {
-            prompts: vec![prompt],
-            negatives: vec![None],
-            seeds: vec![seed],
-            size,
-            calls,
-            guidance_scale: 7.5,
-            guidance_rescale: 0.0,
-            latents: None,
-            options: SessionOptions::default(),
-        }
-    }
-}
 
 /// Pictures in the making.
 pub struct LatentRun<'a> {
@@ -66,69 +30,80 @@ pub struct LatentRun<'a> {
     /// Pictures, and the height and width of their latents.
     n: usize,
     size: [usize; 2],
-    seeds: Vec<u64>,
-    conditions: Conditions,
+    generators: Vec<Generator>,
+    /// The U-Net's texts' states, `added` SDXL's second condition, `guidance` the code of a distilled guidance scale: one
+    /// a text.
+    states: Vec<f32>,
     added: Vec<f32>,
+    guidance: Vec<f32>,
+    texts: usize,
+    controls: Controls,
     /// Gone when the last step is made.
     unet: Option<Evaluator>,
     state: SamplerState,
+    noise: Vec<f32>,
     x: Vec<f32>,
-    input: Vec<f32>,
+    beside: Vec<f32>,
+    kept: Option<Kept>,
+    decoding: Decoding<'a>,
     options: SessionOptions,
 }
 
 impl LatentDiffusion {
-    /// Begins a run: encodes the prompts, plans the U-Net, draws the noise.
+    /// Begins a run: encodes the prompts and the pictures to start from, plans the U-Net, draws the noise.
     ///
     /// # Errors
     /// A request that the model cannot serve, or more memory than the options allow.
     pub fn run<'a>(&self, request: &LatentRequest<'a>) -> Result<LatentRun<'a>, Error> {
-        let (n, info) = (request.prompts.len(), self.info());
-        for found in [request.negatives.len(), request.seeds.len()] {
-            if found != n {
-                return Err(RequestError::Lengths { labels: n, seeds: found }.into());
-            }
-        }
+        let (n, info) = (request.seeds.len(), self.info());
         in_range("number of pictures", n, 1, MAX_BATCH)?;
         check(request.guidance_scale.is_finite(), "guidance_scale", request.guidance_scale, "a finite number")?;
-        let multiple = self.factor() << (info.unet.levels.len() - 1).min(16);
-        let [height, width] = request.size;
-        for (what, side) in [("height", height), ("width", width)] {
-            check(side > 0 && side % multiple == 0, what, side, format!("a multiple of {multiple}"))?;
+        let size @ [h, w] = self.latent_size(request.size)?;
+        let read;
+        let conditions = match request.conditions {
+            Some(conditions) => conditions,
+            None => {
+                read = self.read(request)?;
+                &read
+            }
+        };
+        let LatentConditions { pictures, guided, tokens, .. } = *conditions;
+        if pictures != n {
+            return Err(RequestError::Lengths { labels: pictures, seeds: n }.into());
         }
         check(
-            info.unet.in_channels == info.autoencoder.latent_channels && info.unet.guidance_code == 0,
-            "kind of U-Net",
-            format!("{} with {} channels", self.name(), info.unet.in_channels),
-            "one that is told noisy latents, the time and the text alone: neither inpainting nor a consistency model",
+            guided == self.is_guided(request.guidance_scale),
+            "guidance_scale",
+            request.guidance_scale,
+            if guided {
+                "above 1, for which the prompts were read"
+            } else {
+                "at most 1, for which the prompts were read"
+            },
         )?;
-        let guided = request.guidance_scale != 1.0;
-        let negative = |text: &Option<&'a str>| match text {
-            Some(text) => Text::Prompt(text),
-            None if info.zeros_for_empty => Text::Nothing,
-            None => Text::Prompt(""),
-        };
-        let mut texts: Vec<Text<'_>> = request.prompts.iter().map(|prompt| Text::Prompt(prompt)).collect();
-        if guided {
-            texts.extend(request.negatives.iter().map(negative));
-        }
-        let conditions = self.conditions(&texts, &request.options)?;
-        let added = added(&info.unet, &conditions.pooled, texts.len(), request.size)?;
+        let texts = conditions.texts();
 
-        let size @ [h, w] = [height / self.factor(), width / self.factor()];
-        let graph = SdRequest { batch: texts.len(), height: h, width: w, tokens: conditions.tokens, control: false };
-        let unet = self.unet.evaluator(vec![info.unet.graph("unet.", &graph)?], &request.options)?;
         let channels = info.autoencoder.latent_channels;
-        let each = h * w * channels;
-        let mut x = match request.latents {
+        let values = n * h * w * channels;
+        let mut generators: Vec<_> = request.seeds.iter().map(|&seed| request.noise.generator(seed)).collect();
+        let noise = match request.latents {
             Some(latents) => {
-                in_range("values of the latents", latents.len(), n * each, n * each)?;
+                in_range("values of the latents", latents.len(), values, values)?;
                 latents.to_vec()
             }
-            None => request.seeds.iter().flat_map(|&seed| noise(seed, 0, channels, h * w)).collect(),
+            None => generators.iter_mut().flat_map(|generator| generator.draw(0, channels, h * w)).collect(),
         };
-        let begin = request.calls.init_noise_sigma();
-        x.iter_mut().for_each(|v| *v *= begin);
+        let Start { x, beside, kept } = self.start(request, noise.clone())?;
+
+        let control = !request.controls.is_empty();
+        let graph = SdRequest { batch: texts, height: h, width: w, tokens, control };
+        let controls = Controls::new(info, request, &graph)?;
+        let unet = self.parts.get(info, ModelPart::UNet)?;
+        let unet = unet.evaluator(vec![info.unet.graph("unet.", &graph)?], &request.options)?;
+        let mut guidance = vec![0.0; texts * info.unet.guidance_code];
+        for row in guidance.chunks_exact_mut(info.unet.guidance_code.max(1)) {
+            write_guidance_code(f64::from(request.guidance_scale), row);
+        }
         let calls = request.calls.calls();
         Ok(LatentRun {
             model: self.clone(),
@@ -138,15 +113,33 @@ impl LatentDiffusion {
             rescale: request.guidance_rescale,
             n,
             size,
-            seeds: request.seeds.clone(),
-            conditions,
-            added,
+            generators,
+            states: conditions.states.clone(),
+            added: added(&info.unet, &conditions.pooled, texts, request.size)?,
+            guidance,
+            texts,
+            controls,
             unet: Some(unet),
             state: SamplerState::new(calls, x.len()),
-            input: vec![0.0; texts.len() * each],
+            noise,
             x,
+            beside,
+            kept,
+            decoding: request.decoding,
             options: request.options,
         })
+    }
+
+    /// Height and width of the latents of pictures of that size.
+    ///
+    /// # Errors
+    /// Sides that the autoencoder or the U-Net cannot halve.
+    pub fn latent_size(&self, [height, width]: [usize; 2]) -> Result<[usize; 2], RequestError> {
+        let multiple = self.multiple();
+        for (what, side) in [("height", height), ("width", width)] {
+            check(side > 0 && side % multiple == 0, what, side, format!("a multiple of {multiple}"))?;
+        }
+        Ok([height / self.factor(), width / self.factor()])
     }
 }
 
@@ -162,13 +155,6 @@ fn added(unet: &SdUnet, pooled: &[f32], texts: usize, [height, width]: [usize; 2
     Ok(rows)
 }
 
-/// Draw `draw` of a picture's noise. Drawn plane by plane, as torch lays latents out.
-fn noise(seed: u64, draw: u32, channels: usize, pixels: usize) -> Vec<f32> {
-    let mut planes = vec![0.0; channels * pixels];
-    normal_fill(seed, draw, &mut planes);
-    channels_last(&planes, channels, pixels)
-}
-
 impl LatentRun<'_> {
     /// Makes the next step (some samplers ask the network more than once for one); `None` when all are made.
     ///
@@ -179,36 +165,50 @@ impl LatentRun<'_> {
             self.unet = None;
             return Ok(None);
         };
-        let (from, to) = (self.calls[0].step, self.calls.last().map_or(0, |call| call.step));
-        let info = StepInfo { index: first.step - from, total: to - from + 1, timestep: first.t as u32 };
+        let (from, total) = (self.calls[0].step, self.calls.last().map_or(0, |call| call.step + 1));
         while let Some(call) = self.calls.get(self.next).filter(|call| call.step == first.step) {
-            self.call(call)?;
+            self.call(call).map_err(|e| match e {
+                Error::Exec(source) => {
+                    RequestError::NotFinite { step: call.step - from + 1, total: total - from, source }.into()
+                }
+                e => e,
+            })?;
             self.next += 1;
         }
-        if self.next == self.calls.len() {
-            // The decoder needs the room.
-            self.unet = None;
+        if let Some(kept) = &self.kept {
+            kept.restore(&mut self.x, self.calls.get(self.next));
         }
-        Ok(Some(info))
+        if self.next == self.calls.len() {
+            self.unet = None;
+            self.controls = Controls::default();
+        }
+        Ok(Some(StepInfo { index: first.step - from, total: total - from, timestep: first.t as u32 }))
     }
 
     fn call(&mut self, call: &Call) -> Result<(), Error> {
-        let Self { model, unet: Some(unet), x, input, .. } = self else { return Ok(()) };
-        let network = &model.info.unet;
-        for half in input.chunks_exact_mut(x.len()) {
-            SamplerState::scale_input(call, x, half)?;
+        let Self { model, unet, x, beside, states, added, guidance, .. } = self;
+        let Some(unet) = unet else { return Ok(()) };
+        let network = &model.info().unet;
+        let channels = model.info().autoencoder.latent_channels;
+        let mut scaled = vec![0.0; x.len()];
+        SamplerState::scale_input(call, x, &mut scaled)?;
+        // An inpainting network sees mask and picture beside each latent.
+        if !beside.is_empty() {
+            let pixels = scaled.chunks_exact(channels).zip(beside.chunks_exact(network.in_channels - channels));
+            scaled = pixels.flat_map(|(x, beside)| x.iter().chain(beside).copied()).collect();
         }
-        let texts = input.len() / (x.len() / self.n);
-        let mut time = vec![0.0; texts * network.time_width()];
+        let input = scaled.repeat(self.texts / self.n);
+        let mut time = vec![0.0; self.texts * network.time_width()];
         network.write_time(f64::from(call.t), &mut time);
-        let mut inputs: Vec<(&str, &[f32])> = vec![
-            (SdUnet::LATENTS, input.as_slice()),
-            (SdUnet::TIME, time.as_slice()),
-            (SdUnet::TEXT, self.conditions.states.as_slice()),
-        ];
-        if !self.added.is_empty() {
-            inputs.push((SdUnet::ADDED, self.added.as_slice()));
+        let mut inputs: Vec<(&str, &[f32])> =
+            vec![(SdUnet::LATENTS, &input), (SdUnet::TIME, &time), (SdUnet::TEXT, states)];
+        for (name, values) in [(SdUnet::ADDED, &*added), (SdUnet::GUIDANCE, &*guidance)] {
+            if !values.is_empty() {
+                inputs.push((name, values));
+            }
         }
+        let residuals = self.controls.evaluate(&inputs)?;
+        inputs.extend(residuals.iter().map(|(name, values)| (name.as_str(), values.as_slice())));
         unet.evaluate(0, &inputs, &[])?;
         let (answer, unconditional) = unet.output(SdUnet::OUTPUT)?.split_at(x.len());
         let mut out = answer.to_vec();
@@ -224,10 +224,10 @@ impl LatentRun<'_> {
         }
         let mut fresh = Vec::new();
         if call.noise != 0.0 {
-            let (channels, [h, w]) = (model.info.autoencoder.latent_channels, self.size);
+            let [h, w] = self.size;
             // Draw 0 is the initial noise.
             let draw = self.next as u32 + 1;
-            fresh.extend(self.seeds.iter().flat_map(|&seed| noise(seed, draw, channels, h * w)));
+            fresh.extend(self.generators.iter_mut().flat_map(|generator| generator.draw(draw, channels, h * w)));
         }
         Ok(self.state.accept(call, x, &out, &fresh)?)
     }
@@ -235,6 +235,16 @@ impl LatentRun<'_> {
     /// The latents as they are, `(n, h, w, latent_channels)`.
     pub fn latents(&self) -> &[f32] {
         &self.x
+    }
+
+    /// The noise that the run began with, standard normal, of the latents' size.
+    pub fn noise(&self) -> &[f32] {
+        &self.noise
+    }
+
+    /// The last step's estimate of the clean latents, of the same size; zeros before the first.
+    pub fn estimate(&self) -> &[f32] {
+        self.state.x0()
     }
 
     /// How many pictures this run makes.
@@ -247,10 +257,15 @@ impl LatentRun<'_> {
         self.n == 0
     }
 
+    /// Height, width and channels of the latents of a picture.
+    pub fn latent_shape(&self) -> [usize; 3] {
+        [self.size[0], self.size[1], self.model.info().autoencoder.latent_channels]
+    }
+
     /// Height, width and channels of a picture.
     pub fn picture(&self) -> [usize; 3] {
         let factor = self.model.factor();
-        [self.size[0] * factor, self.size[1] * factor, self.model.info.autoencoder.out_channels]
+        [self.size[0] * factor, self.size[1] * factor, self.model.info().autoencoder.out_channels]
     }
 
     /// Decodes the latents: pictures in [0, 1], `(n, h, w, c)`, one at a time.
@@ -258,17 +273,7 @@ impl LatentRun<'_> {
     /// # Errors
     /// More memory than the options allow; a NaN or an infinity; what a device has to say.
     pub fn pictures(&mut self) -> Result<Vec<f32>, Error> {
-        let info = self.model.info();
-        let graph = info.autoencoder.decoder("vae.", 1, self.size)?;
-        let mut decoder = self.model.decoder.evaluator(vec![graph], &self.options)?;
-        let mut pictures = Vec::new();
-        for latents in self.x.chunks_exact(self.x.len() / self.n) {
-            let z: Vec<f32> = latents.iter().map(|v| v / info.scaling_factor + info.shift_factor).collect();
-            decoder.evaluate(0, &[(AutoencoderKl::LATENTS, z.as_slice())], &[])?;
-            let decoded = decoder.output(AutoencoderKl::PICTURE)?;
-            pictures.extend(decoded.iter().map(|v| (v / 2.0 + 0.5).clamp(0.0, 1.0)));
-        }
-        Ok(pictures)
+        self.model.decode(&self.x, self.size, self.decoding, &self.options)
     }
 
     /// [`Self::pictures`] as bytes.

@@ -1,0 +1,157 @@
+//! From latents to pictures and back, one picture at a time.
+
+use super::LatentDiffusion;
+use super::parts::ModelPart;
+use super::preview;
+use super::request::Decoding;
+use super::tiling::Tiling;
+use crate::Error;
+use crate::model::network::Evaluator;
+use crate::model::session::{check, in_range};
+use crate::model::{RequestError, SessionOptions, TinyAutoencoder};
+use crate::nn::AutoencoderKl;
+use alloc::format;
+use alloc::vec;
+use alloc::vec::Vec;
+
+impl LatentDiffusion {
+    /// Latents of pictures in [0, 1], `(n, height, width, channels)`, as the U-Net knows them: the encoder's mean, without
+    /// its noise, times the scaling factor.
+    ///
+    /// # Errors
+    /// Values that are no pictures of that size; more memory than the options allow; a NaN or an infinity; what a device
+    /// has to say.
+    pub fn encode(
+        &self,
+        pictures: &[f32],
+        size: [usize; 2],
+        how: Decoding<'_>,
+        options: &SessionOptions,
+    ) -> Result<Vec<f32>, Error> {
+        let (info, network) = (self.info(), &self.info().autoencoder);
+        let picture = size[0] * size[1] * network.in_channels;
+        whole("values of the pictures", pictures.len(), picture)?;
+        if let Decoding::Tiny(tiny) = how
+            && tiny.info().has_encoder
+        {
+            self.fits(tiny)?;
+            let mut encoder = tiny.encoder(size, options)?;
+            let latents = pictures.chunks_exact(picture).map(|picture| tiny.encode(&mut encoder, picture));
+            return Ok(latents.collect::<Result<Vec<_>, _>>()?.concat());
+        }
+        let encoder = self.parts.get(info, ModelPart::Encoder)?;
+        let mean = |values: &[f32], encoder: &mut Evaluator, graph: usize| -> Result<Vec<f32>, Error> {
+            let centred: Vec<f32> = values.iter().map(|v| 2.0 * v - 1.0).collect();
+            encoder.evaluate(graph, &[(AutoencoderKl::PICTURE, centred.as_slice())], &[])?;
+            let moments = encoder.output(AutoencoderKl::MOMENTS)?;
+            let (mut mean, mut log_variance) = (vec![0.0; moments.len() / 2], vec![0.0; moments.len() / 2]);
+            network.moments(moments, &mut mean, &mut log_variance);
+            Ok(mean)
+        };
+        let factor = self.factor();
+        let small = size.map(|side| side / factor);
+        let sizes = tile_sizes(how, small);
+        let graphs = sizes.iter().map(|size| network.encoder("vae.", 1, size.map(|side| side * factor)));
+        let mut evaluator = encoder.evaluator(graphs.collect::<Result<_, _>>()?, options)?;
+        let mut latents = Vec::new();
+        for picture in pictures.chunks_exact(picture) {
+            let mean = match how {
+                Decoding::Tiled(tiling) => {
+                    let mut blend = tiling.encoded(small, network.latent_channels);
+                    let mut whole = vec![0.0; small[0] * small[1] * network.latent_channels];
+                    for tile in tiling.tiles(small) {
+                        let cut = tile.cut(picture, size[1], network.in_channels, factor);
+                        let graph = sizes.iter().position(|size| *size == tile.size).unwrap_or(0);
+                        blend.push(&mean(&cut, &mut evaluator, graph)?, &mut whole);
+                    }
+                    whole
+                }
+                _ => mean(picture, &mut evaluator, 0)?,
+            };
+            latents.extend(mean.iter().map(|z| (z - info.shift_factor) * info.scaling_factor));
+        }
+        Ok(latents)
+    }
+
+    /// Pictures in [0, 1], `(n, h f, w f, channels)`, of latents `(n, h, w, latent_channels)` as the U-Net knows them.
+    ///
+    /// # Errors
+    /// Values that are no latents of that size; more memory than the options allow; a NaN or an infinity; what a device has
+    /// to say.
+    pub fn decode(
+        &self,
+        latents: &[f32],
+        size: [usize; 2],
+        how: Decoding<'_>,
+        options: &SessionOptions,
+    ) -> Result<Vec<f32>, Error> {
+        let (info, network) = (self.info(), &self.info().autoencoder);
+        let one = size[0] * size[1] * network.latent_channels;
+        whole("values of the latents", latents.len(), one)?;
+        if let Decoding::Tiny(tiny) = how {
+            self.fits(tiny)?;
+            let mut decoder = tiny.decoder(size, options)?;
+            let pictures = latents.chunks_exact(one).map(|latents| tiny.decode(&mut decoder, latents));
+            return Ok(pictures.collect::<Result<Vec<_>, _>>()?.concat());
+        }
+        let decoder = self.parts.get(info, ModelPart::Decoder)?;
+        let sizes = tile_sizes(how, size);
+        let graphs = sizes.iter().map(|size| network.decoder("vae.", 1, *size));
+        let mut evaluator = decoder.evaluator(graphs.collect::<Result<_, _>>()?, options)?;
+        let mut pictures = Vec::new();
+        for latents in latents.chunks_exact(one) {
+            let z: Vec<f32> = latents.iter().map(|v| v / info.scaling_factor + info.shift_factor).collect();
+            let from = pictures.len();
+            match how {
+                Decoding::Tiled(tiling) => {
+                    let (factor, channels) = (self.factor(), network.out_channels);
+                    let mut blend = tiling.decoded(size, channels);
+                    pictures.resize(from + size[0] * size[1] * factor * factor * channels, 0.0);
+                    for tile in tiling.tiles(size) {
+                        let cut = tile.cut(&z, size[1], network.latent_channels, 1);
+                        let graph = sizes.iter().position(|size| *size == tile.size).unwrap_or(0);
+                        evaluator.evaluate(graph, &[(AutoencoderKl::LATENTS, cut.as_slice())], &[])?;
+                        blend.push(evaluator.output(AutoencoderKl::PICTURE)?, &mut pictures[from..]);
+                    }
+                }
+                _ => {
+                    evaluator.evaluate(0, &[(AutoencoderKl::LATENTS, z.as_slice())], &[])?;
+                    pictures.extend_from_slice(evaluator.output(AutoencoderKl::PICTURE)?);
+                }
+            }
+            pictures[from..].iter_mut().for_each(|v| *v = (*v / 2.0 + 0.5).clamp(0.0, 1.0));
+        }
+        Ok(pictures)
+    }
+
+    /// Tiles of `tile` latents, a quarter of which overlap.
+    ///
+    /// # Errors
+    /// Tiles below 4 latents or above 4096.
+    pub fn tiling(&self, tile: usize) -> Result<Tiling, Error> {
+        Ok(Tiling::new(tile, self.factor())?)
+    }
+
+    /// Whether the tiny autoencoder's latents are this model's.
+    fn fits(&self, tiny: &TinyAutoencoder) -> Result<(), RequestError> {
+        let shape = |channels: usize, factor: usize| format!("{channels} channels, {factor} pixels a side each");
+        let own = shape(self.info().autoencoder.latent_channels, self.factor());
+        let found = shape(tiny.info().network.latent_channels, tiny.factor());
+        check(own == found, "the tiny autoencoder's kind of latents", found, own.as_str())
+    }
+
+    /// A rough look at latents, a pixel each, without any network: `(n, h, w, 3)` in [0, 1].
+    pub fn project(&self, latents: &[f32]) -> Vec<f32> {
+        preview::project(latents, self.info().autoencoder.latent_channels, &self.info().family)
+    }
+}
+
+/// The sizes of latents that are decoded at once: one, or those of the tiles.
+fn tile_sizes(how: Decoding<'_>, size: [usize; 2]) -> Vec<[usize; 2]> {
+    if let Decoding::Tiled(tiling) = how { tiling.sizes(size) } else { vec![size] }
+}
+
+/// A whole number of pictures, at least one.
+fn whole(what: &'static str, found: usize, one: usize) -> Result<(), Error> {
+    Ok(in_range(what, found, one.max(1), found / one.max(1) * one.max(1))?)
+}

@@ -1,0 +1,102 @@
+//! What is asked of a model: prompts, seeds, sizes, and pictures to start from.
+
+use super::conditions::LatentConditions;
+use super::noise::NoiseSource;
+use super::tiling::Tiling;
+use crate::model::{Control, SessionOptions, TinyAutoencoder};
+use crate::sampler::Calls;
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// What to draw.
+#[derive(Clone, Debug)]
+pub struct LatentRequest<'a> {
+    /// One a picture.
+    pub prompts: Vec<&'a str>,
+    /// What the picture shall not show, one a picture; `None` is nothing said.
+    pub negatives: Vec<Option<&'a str>>,
+    /// The prompts' states from [`LatentDiffusion::read`](super::LatentDiffusion::read), in place of `prompts` and
+    /// `negatives`, which are then not looked at: for many runs of the same prompts.
+    pub conditions: Option<&'a LatentConditions>,
+    /// Layers of the text encoders that are left out at the end, counted as stable-diffusion.cpp and A1111 do: 1 is
+    /// none, 2 the last; 0 what the model was trained with.
+    pub clip_skip: usize,
+    /// One a picture. A picture depends on its own seed and prompt alone, never on its neighbours.
+    pub seeds: Vec<u64>,
+    /// What draws the noise of a seed.
+    pub noise: NoiseSource,
+    /// Height and width of the pictures, multiples of [`LatentDiffusion::factor`](super::LatentDiffusion::factor) (and
+    /// of what the U-Net halves).
+    pub size: [usize; 2],
+    /// How to get there, from [`LatentDiffusion::calls`](super::LatentDiffusion::calls).
+    pub calls: &'a Calls,
+    /// Strength of classifier-free guidance (Ho and Salimans 2022); 1 and less is none, as in diffusers. Models into which
+    /// guidance was distilled are told it, and are evaluated once.
+    pub guidance_scale: f32,
+    /// How far a guided answer's spread is brought back to the conditional one's (Lin et al. 2023): 0 is not at all.
+    pub guidance_rescale: f32,
+    /// The initial noise, standard normal, `(n, h, w, latent_channels)` of the latents' size; drawn by the seeds if none is
+    /// given.
+    pub latents: Option<&'a [f32]>,
+    /// Pictures to start from, in [0, 1], `(n, height, width, 3)`, or one for all: the run begins at its first call's
+    /// noise level (Meng et al. 2022, SDEdit), which [`Settings::start`](crate::sampler::Settings::start) chooses.
+    pub start: Option<&'a [f32]>,
+    /// What of the starting pictures is painted anew, `(n, height, width)`, or one for all: from 0.5 on a pixel is.
+    /// Inpainting models need it and `start`; with others, what is kept is put back after every step (Lugmayr et al. 2022,
+    /// eq. 8).
+    pub mask: Option<&'a [f32]>,
+    /// ControlNets, whose residuals are added up.
+    pub controls: Vec<LatentControl<'a>>,
+    /// How latents become pictures.
+    pub decoding: Decoding<'a>,
+    /// Threads, limits and devices; [`SessionOptions::batch`] says nothing here.
+    pub options: SessionOptions,
+}
+
+/// A ControlNet with what it is shown.
+#[derive(Clone, Copy, Debug)]
+pub struct LatentControl<'a> {
+    /// The network.
+    pub network: &'a Control,
+    /// In [0, 1], `(height, width, channels)`, for all pictures.
+    pub picture: &'a [f32],
+    /// What its residuals are multiplied by: 1 as it was trained.
+    pub strength: f32,
+}
+
+/// How latents become pictures, and pictures latents.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Decoding<'a> {
+    /// By the model's autoencoder, at once.
+    #[default]
+    Whole,
+    /// By the model's autoencoder, in tiles that overlap: pictures of any size in the memory of a small one, at the price of
+    /// seams that may be seen.
+    Tiled(Tiling),
+    /// By a small autoencoder of the same latents: TAESD.
+    Tiny(&'a TinyAutoencoder),
+}
+
+impl<'a> LatentRequest<'a> {
+    /// One picture, guidance 7.5.
+    pub fn new(prompt: &'a str, seed: u64, size: [usize; 2], calls: &'a Calls) -> Self {
+        Self {
+            prompts: vec![prompt],
+            negatives: vec![None],
+            conditions: None,
+            clip_skip: 0,
+            seeds: vec![seed],
+            noise: NoiseSource::default(),
+            size,
+            calls,
+            guidance_scale: 7.5,
+            guidance_rescale: 0.0,
+            latents: None,
+            start: None,
+            mask: None,
+            controls: Vec::new(),
+            decoding: Decoding::default(),
+            options: SessionOptions::default(),
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Where a run begins: noise alone, a picture under noise, or a picture of which a part is painted anew.
+
+use super::LatentDiffusion;
+use super::request::LatentRequest;
+use crate::Error;
+use crate::model::RequestError;
+use crate::model::session::{check, in_range};
+use crate::sampler::Call;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// A run's first latents, and what it needs of the starting pictures later.
+#[derive(Default)]
+pub(super) struct Start {
+    /// The first latents, `(n, h, w, c)`.
+    pub x: Vec<f32>,
+    /// Channels of an inpainting U-Net after the noisy latents, `(n, h, w, 1 + c)`: the mask, then latents of what is kept;
+    /// else empty.
+    pub beside: Vec<f32>,
+    /// What puts back, after every step, what is kept; else nothing.
+    pub kept: Option<Kept>,
+}
+
+/// What is kept of the starting pictures.
+pub(super) struct Kept {
+    /// Their latents, `(n, h, w, c)`.
+    latents: Vec<f32>,
+    /// The run's first noise, of the same size.
+    noise: Vec<f32>,
+    /// 1 where a latent is painted anew, 0 where it is kept, `(n, h, w)`.
+    mask: Vec<f32>,
+}
+
+impl Kept {
+    /// Puts the kept part into `x`, at the noise level of `next`, the call that follows, or clean at the end.
+    pub fn restore(&self, x: &mut [f32], next: Option<&Call>) {
+        let (alpha, sigma) = next.map_or((1.0, 0.0), |call| (call.alpha, call.sigma));
+        let channels = (x.len() / self.mask.len().max(1)).max(1);
+        let pixels = x.chunks_exact_mut(channels).zip(&self.mask);
+        for (i, (x, _)) in pixels.enumerate().filter(|(_, (_, mask))| **mask == 0.0) {
+            let from = i * channels;
+            for (c, x) in x.iter_mut().enumerate() {
+                *x = alpha * self.latents[from + c] + sigma * self.noise[from + c];
+            }
+        }
+    }
+}
+
+impl LatentDiffusion {
+    /// Works out a run's beginning; `noise` is standard normal.
+    pub(super) fn start(&self, request: &LatentRequest<'_>, noise: Vec<f32>) -> Result<Start, Error> {
+        let (n, size @ [height, width], info) = (request.seeds.len(), request.size, self.info());
+        let (channels, pixels) = (info.autoencoder.latent_channels, height * width);
+        let repaints = info.unet.in_channels == 2 * channels + 1;
+        check(
+            repaints || info.unet.in_channels == channels,
+            "kind of U-Net",
+            format!("{} with {} channels", self.name(), info.unet.in_channels),
+            format!(
+                "one that reads noisy latents ({channels} channels), for inpainting with mask and picture beside them"
+            ),
+        )?;
+        let Some(first) = request.calls.calls().first() else { return Ok(Start::default()) };
+        let scaled = |noise: &[f32]| noise.iter().map(|v| v * request.calls.init_noise_sigma()).collect();
+        let Some(pictures) = request.start else {
+            if repaints || request.mask.is_some() || first.step > 0 {
+                let why =
+                    if repaints { "the model paints a part of a picture anew" } else { "the run starts in the middle" };
+                let expected = format!("given: {why}");
+                return Err(
+                    RequestError::Range { what: "the starting picture", found: "missing".into(), expected }.into()
+                );
+            }
+            return Ok(Start { x: scaled(&noise), ..Start::default() });
+        };
+        let pictures = each(pictures, n, pixels * info.autoencoder.in_channels, "values of the starting pictures")?;
+        let mask = request.mask.map(|mask| each(mask, n, pixels, "values of the mask")).transpose()?;
+        let encode = |pictures: &[f32]| self.encode(pictures, size, request.decoding, &request.options);
+        let Some(mask) = mask else {
+            if repaints {
+                let expected = String::from("given: the model paints a part of a picture anew");
+                return Err(RequestError::Range { what: "the mask", found: "missing".into(), expected }.into());
+            }
+            let latents = encode(&pictures)?;
+            return Ok(Start { x: noised(&latents, &noise, first), ..Start::default() });
+        };
+        let small = self.shrink(&mask, size);
+        // All is noise at the first step of all; what is kept comes in beside it, or after the step.
+        let whole = first.step == 0;
+        if repaints {
+            let mut blank = pictures.clone();
+            let (of_pixel, gray) = (info.autoencoder.in_channels, 0.5);
+            blank.chunks_exact_mut(of_pixel).zip(&mask).filter(|(_, m)| **m >= 0.5).for_each(|(p, _)| p.fill(gray));
+            let known = encode(&blank)?;
+            let beside = small.iter().zip(known.chunks_exact(channels));
+            let beside =
+                beside.flat_map(|(mask, known)| core::iter::once(*mask).chain(known.iter().copied())).collect();
+            let x = if whole { scaled(&noise) } else { noised(&encode(&pictures)?, &noise, first) };
+            return Ok(Start { x, beside, kept: None });
+        }
+        let latents = encode(&pictures)?;
+        let x = if whole { scaled(&noise) } else { noised(&latents, &noise, first) };
+        Ok(Start { x, beside: Vec::new(), kept: Some(Kept { latents, noise, mask: small }) })
+    }
+
+    /// The mask at the latents' size, 0 or 1: of each square of pixels the first, as diffusers does.
+    fn shrink(&self, mask: &[f32], [height, width]: [usize; 2]) -> Vec<f32> {
+        let factor = self.factor();
+        let mut small = Vec::with_capacity(mask.len() / (factor * factor));
+        for mask in mask.chunks_exact(height * width) {
+            for row in mask.chunks_exact(width).step_by(factor) {
+                small.extend(row.iter().step_by(factor).map(|m| if *m >= 0.5 { 1.0 } else { 0.0 }));
+            }
+        }
+        small
+    }
+}
+
+/// `alpha * picture + sigma * noise` at the call's level.
+fn noised(latents: &[f32], noise: &[f32], call: &Call) -> Vec<f32> {
+    latents.iter().zip(noise).map(|(x, noise)| call.alpha * x + call.sigma * noise).collect()
+}
+
+/// One for all of `n`, or `n`.
+pub(super) fn each(values: &[f32], n: usize, of_one: usize, what: &'static str) -> Result<Vec<f32>, Error> {
+    if values.len() == of_one {
+        return Ok(values.repeat(n));
+    }
+    in_range(what, values.len(), n * of_one, n * of_one)?;
+    Ok(values.to_vec())
+}

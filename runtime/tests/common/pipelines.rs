@@ -1,0 +1,183 @@
+//! Whole pictures among the fixtures: which there are, and how each was drawn, by its name.
+#![allow(dead_code, reason = "not every test file uses everything")]
+
+use super::diffusers::{Tensors, fixtures, metadata};
+use nijimi_runtime::gguf::File;
+use nijimi_runtime::import::{Checkpoint, Options, Types, convert};
+use nijimi_runtime::model::{Control, LatentControl, LatentDiffusion, LatentRequest, OpenOptions, Patch, Stored};
+use nijimi_runtime::quant::DType;
+use nijimi_runtime::sampler::{Calls, Field};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A published pipeline with pictures of the reference implementation.
+pub struct Family {
+    pub name: String,
+    pub folder: PathBuf,
+    pub tensors: Tensors,
+    pub said: Value,
+}
+
+/// How a picture was drawn.
+pub struct Way {
+    class: Option<&'static str>,
+    changed: Vec<(&'static str, Field)>,
+    guidance_scale: f32,
+    guidance_rescale: f32,
+    /// Of a run that starts from a picture.
+    strength: Option<f64>,
+    /// Of a ControlNet.
+    control: Option<f32>,
+    /// Of a LoRA.
+    pub lora: Option<f32>,
+}
+
+/// Reads `image_[wide_|pair_|img2img_]METHOD[_s0.6]_cfg5[_rescale0.7][_control0.7][_lora0.8]`.
+pub fn way(name: &str) -> Option<Way> {
+    let rest = name.strip_prefix("image_")?;
+    let rest = ["wide_", "pair_", "img2img_"].iter().find_map(|kind| rest.strip_prefix(kind)).unwrap_or(rest);
+    let (method, cfg) = rest.split_once("_cfg")?;
+    let (method, strength) = match method.rsplit_once("_s") {
+        Some((method, strength)) if name.contains("img2img") => (method, Some(strength.parse().ok()?)),
+        _ => (method, None),
+    };
+    let mut numbers = cfg.split('_');
+    let mut way = Way {
+        class: None,
+        changed: vec![],
+        guidance_scale: numbers.next()?.parse().ok()?,
+        guidance_rescale: 0.0,
+        strength,
+        control: None,
+        lora: None,
+    };
+    for number in numbers {
+        let at = number.find(|c: char| c.is_ascii_digit())?;
+        let (what, value) = (&number[..at], number[at..].parse().ok()?);
+        match what {
+            "rescale" => way.guidance_rescale = value,
+            "control" => way.control = Some(value),
+            "lora" => way.lora = Some(value),
+            _ => return None,
+        }
+    }
+    (way.class, way.changed) = match method {
+        "ddim" => (None, vec![]),
+        "euler" => (Some("EulerDiscreteScheduler"), vec![]),
+        "dpmpp2m_karras" => (Some("DPMSolverMultistepScheduler"), vec![("use_karras_sigmas", Field::Flag(true))]),
+        _ => return None,
+    };
+    Some(way)
+}
+
+/// All families that are whole pipelines.
+pub fn families() -> Vec<Family> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(fixtures().join("pipelines")).unwrap() {
+        let path = entry.unwrap().path();
+        let Some(name) = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".golden.safetensors")) else {
+            continue;
+        };
+        let folder = path.with_file_name(name);
+        if folder.join("model_index.json").is_file() && folder.join("unet").is_dir() && folder.join("vae").is_dir() {
+            found.push(Family { name: name.to_owned(), folder, tensors: Tensors::read(&path), said: metadata(&path) });
+        }
+    }
+    found
+}
+
+/// A checkpoint as one of our files.
+pub fn bytes(path: &Path, options: &Options, dtype: DType) -> Vec<u8> {
+    let checkpoint = Checkpoint::open(path, options).unwrap();
+    let out = std::env::temp_dir().join(format!(
+        "nijimi-pipelines-{}-{:?}-{}-{}.gguf",
+        std::process::id(),
+        std::thread::current().id(),
+        path.file_name().unwrap().to_str().unwrap(),
+        dtype.name()
+    ));
+    convert(&checkpoint, &out, "test", &Types::new(dtype), |_| {}).unwrap();
+    let bytes = std::fs::read(&out).unwrap();
+    std::fs::remove_file(&out).unwrap();
+    bytes
+}
+
+impl Family {
+    /// As one of our files.
+    pub fn bytes(&self, dtype: DType) -> Vec<u8> {
+        bytes(&self.folder, &Options::default(), dtype)
+    }
+
+    /// All in memory.
+    pub fn model(&self, dtype: DType) -> LatentDiffusion {
+        LatentDiffusion::load(&File::new_checked(&self.bytes(dtype)).unwrap()).unwrap()
+    }
+
+    fn said(&self, key: &str) -> &str {
+        self.said[key].as_str().unwrap_or_else(|| panic!("{} does not say its {key}", self.name))
+    }
+
+    /// Names of its pictures.
+    pub fn pictures(&self) -> impl Iterator<Item = &str> {
+        self.tensors.names().map(String::as_str).filter(|name| way(name).is_some())
+    }
+
+    /// Draws the picture `name`, and gives the greatest difference from the reference's, of a picture in [0, 1].
+    pub fn far(&self, model: &LatentDiffusion, control: Option<&Control>, name: &str) -> f32 {
+        let way = way(name).unwrap();
+        let (prompt, negative, steps) = (self.said("prompt"), self.said("negative_prompt"), self.said("steps"));
+        let picture = self.tensors.get(name);
+        let (shape, want) = (&picture.shape, picture.channels_last());
+        let pair = name.starts_with("image_pair_");
+        let latents = match () {
+            () if pair => "latents_pair",
+            () if name.starts_with("image_wide_") => "latents_wide",
+            () if way.strength.is_some() => "img2img_noise",
+            () => "latents",
+        };
+        let latents = self.tensors.get(latents).channels_last();
+        // Stored in [-1, 1].
+        let unit = |name: &str| -> Option<Vec<f32>> {
+            Some(self.tensors.find(name)?.channels_last().iter().map(|v| v / 2.0 + 0.5).collect())
+        };
+        let start = if way.strength.is_some() { unit("img2img_init") } else { unit("init_image") };
+        let mask = self.tensors.find("mask").map(|mask| mask.values.clone());
+        let (schedule, mut settings) = model.settings(way.class, &way.changed, steps.parse().unwrap()).unwrap();
+        if let Some(strength) = way.strength {
+            settings = settings.from_strength(strength);
+        }
+        let calls = Calls::new(&schedule, &settings).unwrap();
+        let shown = way.control.map(|_| self.tensors.get("control_image").channels_last());
+        let controls = way.control.zip(shown.as_deref());
+        let controls = controls.map(|(strength, picture)| {
+            let network = control.unwrap_or_else(|| panic!("{} {name}: no ControlNet", self.name));
+            LatentControl { network, picture, strength }
+        });
+        let request = LatentRequest {
+            prompts: if pair { vec![prompt, negative] } else { vec![prompt] },
+            negatives: if pair { vec![Some(""), Some(prompt)] } else { vec![Some(negative)] },
+            seeds: vec![0; shape[0]],
+            guidance_scale: way.guidance_scale,
+            guidance_rescale: way.guidance_rescale,
+            latents: Some(&latents),
+            start: start.as_deref(),
+            mask: mask.as_deref(),
+            controls: controls.into_iter().collect(),
+            ..LatentRequest::new(prompt, 0, [shape[2], shape[3]], &calls)
+        };
+        let mut run = model.run(&request).unwrap();
+        while run.step().unwrap().is_some() {}
+        let got = run.pictures().unwrap();
+        assert_eq!(got.len(), want.len(), "{} {name}", self.name);
+        let worst = got.iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        println!("{} {name}: {:.4} / 255", self.name, worst * 255.0);
+        worst
+    }
+}
+
+/// The model, opened with patches.
+pub fn opened(bytes: Vec<u8>, patches: Vec<Arc<dyn Patch>>) -> LatentDiffusion {
+    let stored: Arc<dyn Stored> = Arc::new(bytes);
+    LatentDiffusion::open(stored, OpenOptions { patches, ..OpenOptions::default() }).unwrap()
+}
