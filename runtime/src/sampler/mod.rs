@@ -44,6 +44,7 @@
 
 mod beta;
 mod call;
+mod class;
 mod ddim;
 mod ddpm;
 mod deis;
@@ -72,6 +73,7 @@ mod unipc;
 use crate::schedule::{Schedule, Spacing};
 use alloc::vec::Vec;
 pub use call::{Call, Mix, SLOTS, SamplerState};
+pub use class::class_of;
 pub use ddpm::Variance;
 pub use diffusers::{Field, from_diffusers};
 pub use error::SamplerError;

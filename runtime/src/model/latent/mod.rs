@@ -38,7 +38,7 @@ use super::network::Place;
 use super::{Patch, Stored};
 use crate::Error;
 use crate::gguf::File;
-use crate::sampler::{Calls, Field, Settings, Sigmas, Solver, from_diffusers};
+use crate::sampler::{Calls, Field, Settings, Sigmas, Solver, class_of, from_diffusers};
 use crate::schedule::Schedule;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -128,7 +128,8 @@ impl LatentDiffusion {
     }
 
     /// Schedule and settings of `steps` steps of another solver, or other noise levels, than the model's own scheduler has.
-    /// A solver brings the spacing that published pipelines use with it.
+    /// As with diffusers' `from_config`, what the file says stays, and the solver brings the rest: the spacing that
+    /// published pipelines use with it.
     ///
     /// # Errors
     /// Settings that do not fit each other.
@@ -138,9 +139,17 @@ impl LatentDiffusion {
         sigmas: Option<Sigmas>,
         steps: usize,
     ) -> Result<(Schedule, Settings), Error> {
-        let (schedule, mut settings) = from_diffusers(&self.info.scheduler, &self.fields(&[]), steps)?;
-        if let Some(solver) = solver {
-            settings = Settings { answer: settings.answer, clip: settings.clip, ..Settings::new(solver, steps) };
+        let (schedule, mut settings) = match solver.map(|solver| (solver, class_of(&solver))) {
+            None => self.settings(None, &[], steps)?,
+            Some((_, Some((class, changed)))) => self.settings(Some(class), &changed, steps)?,
+            Some((solver, None)) => {
+                let (schedule, Settings { answer, .. }) = self.settings(None, &[], steps)?;
+                (schedule, Settings { answer, ..Settings::new(solver, steps) })
+            }
+        };
+        // Latents have no range; some classes clip where nothing is said.
+        if !self.info.settings.iter().any(|(name, _)| name == "clip_sample") {
+            settings.clip = None;
         }
         if let Some(sigmas) = sigmas {
             settings.sigmas = sigmas;

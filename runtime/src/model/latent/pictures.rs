@@ -124,12 +124,11 @@ impl LatentDiffusion {
         Ok(pictures)
     }
 
-    /// Tiles of `tile` latents, a quarter of which overlap.
-    ///
-    /// # Errors
-    /// Tiles below 4 latents or above 4096.
-    pub fn tiling(&self, tile: usize) -> Result<Tiling, Error> {
-        Ok(Tiling::new(tile, self.factor())?)
+    /// Tiles as large as the pictures that the autoencoder was trained on, a quarter of which overlap.
+    pub fn tiling(&self) -> Tiling {
+        let (factor, size) = (self.factor(), self.info().tile_size);
+        let tile = (size / factor).clamp(16, 1024);
+        Tiling { tile, overlap: tile - tile * 3 / 4, factor }
     }
 
     /// Whether the tiny autoencoder's latents are this model's.
