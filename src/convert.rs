@@ -1,9 +1,9 @@
 //! `nijimi convert`: a published checkpoint becomes a weight file.
 
-use crate::cli::Convert;
+use crate::cli::{Convert, none_of};
 use crate::fault::Fault;
 use crate::progress::tell;
-use nijimi_runtime::import::{self, Checkpoint, Event, Family, Format, ImportError, Options, Types};
+use nijimi_runtime::import::{self, Checkpoint, Event, Family, Format, ImportError, Model, Options, Types};
 use nijimi_runtime::quant::DType;
 use std::io::{IsTerminal, Write, stderr};
 use std::path::Path;
@@ -31,6 +31,11 @@ pub fn run(asked: &Convert) -> Result<(), Fault> {
     };
     let started = Instant::now();
     let checkpoint = Checkpoint::open(&asked.source, &options).map_err(fault)?;
+    if checkpoint.latent_diffusion().is_none() {
+        let given =
+            [("--tokenizer", asked.tokenizer.is_some()), ("--prediction-type", asked.prediction_type.is_some())];
+        none_of(&given, "checkpoints of Stable Diffusion: ")?;
+    }
     let mut lines = vec![about(&checkpoint)];
     lines.extend(checkpoint.notes.iter().map(|note| format!("note: {note}")));
     tell(&lines);
@@ -56,8 +61,31 @@ fn fault(e: ImportError) -> Fault {
 }
 
 /// One line on what was found.
-fn about(checkpoint: &Checkpoint) -> String {
-    let config = &checkpoint.config;
+pub fn about(checkpoint: &Checkpoint) -> String {
+    let format = match checkpoint.format {
+        Format::Diffusers => "a diffusers folder",
+        Format::SingleFile => "a single file",
+    };
+    let aside = match checkpoint.aside.len() {
+        0 => String::new(),
+        n => format!("; {n} tensors that are not the model's are left out"),
+    };
+    format!("{}, from {format}{aside}", what(&checkpoint.model))
+}
+
+fn what(model: &Model) -> String {
+    let config = match model {
+        Model::LatentDiffusion(config) => config,
+        Model::ControlNet(config) => {
+            let width = config.unet.cross_attention_dim;
+            return format!("a ControlNet for U-Nets of {:?} channels, text states of {width}", config.unet.channels);
+        }
+        Model::AutoencoderTiny(config) if config.encoder_blocks.is_none() => {
+            return "a tiny autoencoder's decoder alone".into();
+        }
+        Model::AutoencoderTiny(_) => return "a tiny autoencoder".into(),
+        _ => return "another model".into(),
+    };
     let family = match config.family {
         Family::Sd1 => "Stable Diffusion 1.x",
         Family::Sd2 => "Stable Diffusion 2.x",
@@ -69,15 +97,7 @@ fn about(checkpoint: &Checkpoint) -> String {
         (_, Some(_)) => ", a latent consistency model",
         _ => "",
     };
-    let format = match checkpoint.format {
-        Format::Diffusers => "a diffusers folder",
-        Format::SingleFile => "a single file",
-    };
-    let aside = match checkpoint.aside.len() {
-        0 => String::new(),
-        n => format!("; {n} tensors that are not the model's are left out"),
-    };
-    format!("{family}{form}, predicts {}, from {format}{aside}", config.scheduler.prediction_type)
+    format!("{family}{form}, predicts {}", config.scheduler.prediction_type)
 }
 
 /// What the model is called if nobody says: as its folder, or its file up to the extension.

@@ -1,6 +1,6 @@
 //! A published model, opened: what it is, and its tensors by today's names, to be read a few rows at a time.
 
-use super::config::Config;
+use super::config::{Config, Model};
 use super::error::ImportError;
 use super::expect::Expected;
 use super::names::{Candidate, Form};
@@ -69,7 +69,7 @@ pub struct Checkpoint {
     /// How it is stored.
     pub format: Format,
     /// What it is.
-    pub config: Config,
+    pub model: Model,
     /// The vocabulary.
     pub tokenizer: Option<Tokenizer>,
     /// That of SDXL's second encoder.
@@ -83,7 +83,8 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Opens a pipeline folder or a single file, and finds every tensor. No numbers are read.
+    /// Opens a folder or a single file, and finds every tensor. No numbers are read. `options` say nothing of a ControlNet
+    /// or a tiny autoencoder but for the variant.
     ///
     /// # Errors
     /// What is wrong, where, and what to do: see [`ImportError`].
@@ -93,10 +94,31 @@ impl Checkpoint {
             true => folder::open(path, options)?,
             false => single::open(path, options)?,
         };
-        if let Some(prediction) = &options.prediction_type {
-            checkpoint.config.scheduler.prediction_type = prediction.clone();
+        if let (Some(prediction), Model::LatentDiffusion(config)) = (&options.prediction_type, &mut checkpoint.model) {
+            config.scheduler.prediction_type = prediction.clone();
         }
         Ok(checkpoint)
+    }
+
+    /// One of what goes beside a latent diffusion model.
+    pub(super) fn beside(
+        path: &Path,
+        format: Format,
+        model: Model,
+        files: Vec<Safetensors>,
+        tensors: Vec<Tensor>,
+        aside: Vec<String>,
+    ) -> Self {
+        let (path, notes) = (path.into(), Vec::new());
+        Self { path, format, model, tokenizer: None, tokenizer_2: None, aside, notes, files, tensors }
+    }
+
+    /// The configuration of a latent diffusion model; `None` of what goes beside one.
+    pub fn latent_diffusion(&self) -> Option<&Config> {
+        match &self.model {
+            Model::LatentDiffusion(config) => Some(config),
+            _ => None,
+        }
     }
 
     /// Whether reading a part of the tensor reads all of it.
@@ -111,7 +133,8 @@ impl Checkpoint {
 
     /// Every token has a row in the encoders' tables.
     pub(super) fn check_vocabulary(&self) -> Result<(), ImportError> {
-        let pairs = [(&self.tokenizer, Some(&self.config.text)), (&self.tokenizer_2, self.config.text_2.as_ref())];
+        let Some(config) = self.latent_diffusion() else { return Ok(()) };
+        let pairs = [(&self.tokenizer, Some(&config.text)), (&self.tokenizer_2, config.text_2.as_ref())];
         for (tokenizer, text) in pairs {
             let (Some(tokenizer), Some(text)) = (tokenizer, text) else { continue };
             if tokenizer.tokens.len() > text.vocab_size {

@@ -1,7 +1,33 @@
 //! What a checkpoint's networks are, in numbers.
 
+use super::control::ControlConfig;
+use super::tiny::TinyConfig;
+use std::boxed::Box;
 use std::string::String;
 use std::vec::Vec;
+
+/// What a checkpoint is.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Model {
+    /// Stable Diffusion: U-Net, autoencoder, text encoders.
+    LatentDiffusion(Box<Config>),
+    /// What leads one by a picture.
+    ControlNet(Box<ControlConfig>),
+    /// What decodes its latents fast (TAESD).
+    AutoencoderTiny(TinyConfig),
+}
+
+impl Model {
+    /// `nijimi.system` of its file.
+    pub fn system(&self) -> &'static str {
+        match self {
+            Self::LatentDiffusion(_) => "latent-diffusion",
+            Self::ControlNet(_) => "control-net",
+            Self::AutoencoderTiny(_) => "autoencoder-tiny",
+        }
+    }
+}
 
 /// Which of the published models it is a form of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

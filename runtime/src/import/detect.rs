@@ -33,7 +33,6 @@ pub(super) fn detect(shapes: &Shapes) -> Result<Config, String> {
             () if has("lora_") || shapes.keys().any(|k| k.contains(".lora_")) => {
                 "it is a LoRA, which is added to a model"
             }
-            () if has("control_model.") || has("controlnet_") => "it is a ControlNet, which goes beside a model",
             () if has("double_blocks.") || has("transformer_blocks.") || has("joint_blocks.") => "it is a transformer",
             () if has("decoder.") || has("encoder.") => "it is a part of one, an autoencoder",
             () if has("text_model.") => "it is a part of one, a text encoder",
@@ -91,45 +90,20 @@ fn scheduler(prediction_type: &str, zero_snr: bool) -> SchedulerConfig {
 }
 
 /// Dimension `dim` of a tensor, where that is not nothing.
-fn dim(shapes: &Shapes, name: &str, dim: usize) -> Option<usize> {
+pub(super) fn dim(shapes: &Shapes, name: &str, dim: usize) -> Option<usize> {
     shapes.get(name).and_then(|shape| shape.get(dim).copied()).filter(|&n| (1..=1 << 20).contains(&n))
 }
 
-fn need(shapes: &Shapes, name: &str, at: usize) -> Result<usize, String> {
+pub(super) fn need(shapes: &Shapes, name: &str, at: usize) -> Result<usize, String> {
     dim(shapes, name, at).ok_or_else(|| format!("the tensor {name} is missing, or not of the shape it must have"))
 }
 
 /// The least number of which there is no such tensor.
-fn count(shapes: &Shapes, name: impl Fn(usize) -> String) -> usize {
+pub(super) fn count(shapes: &Shapes, name: impl Fn(usize) -> String) -> usize {
     (0..MAX_BLOCKS).take_while(|&i| shapes.contains_key(&name(i))).count()
 }
 
 fn unet(shapes: &Shapes, family: Family, pooled: Option<usize>) -> Result<UNetConfig, String> {
-    let depth = |block: &str| count(shapes, |i| format!("{UNET}{block}.transformer_blocks.{i}.norm1.weight"));
-    let first = need(shapes, &format!("{UNET}input_blocks.0.0.weight"), 0)?;
-    let (mut channels, mut depths, mut layers) = (vec![], vec![], vec![]);
-    let (mut c, mut d, mut n) = (first, 0, 0);
-    for i in 1..MAX_BLOCKS {
-        if let Some(out) = dim(shapes, &format!("{UNET}input_blocks.{i}.0.out_layers.3.weight"), 0) {
-            (c, d, n) = (out, depth(&format!("input_blocks.{i}.1")), n + 1);
-            continue;
-        }
-        channels.push(c);
-        depths.push(d);
-        layers.push(n);
-        if !shapes.contains_key(&format!("{UNET}input_blocks.{i}.0.op.weight")) {
-            break;
-        }
-        (d, n) = (0, 0);
-    }
-    let layers_per_block = layers[0];
-    if layers_per_block == 0 || layers.iter().any(|&n| n != layers_per_block) {
-        return Err(format!("its U-Net has {layers:?} residual blocks by level, and only equal numbers are supported"));
-    }
-    let heads = |&c: &usize| if family == Family::Sd1 { SD1_HEADS } else { (c / HEAD_CHANNELS).max(1) };
-    let middle = format!("{UNET}middle_block.1");
-    let context = need(shapes, &format!("{middle}.transformer_blocks.0.attn2.to_k.weight"), 1)?;
-    let linear_projection = shapes.get(&format!("{middle}.proj_in.weight")).is_some_and(|shape| shape.len() == 2);
     let addition = match (dim(shapes, &format!("{UNET}label_emb.0.0.weight"), 1), pooled) {
         (Some(input_dim), Some(pooled)) => {
             // Two sizes, two offsets, two sizes of the result.
@@ -139,23 +113,94 @@ fn unet(shapes: &Shapes, family: Family, pooled: Option<usize>) -> Result<UNetCo
         _ => return Err("its U-Net and its text encoders are of different models".into()),
     };
     Ok(UNetConfig {
-        in_channels: need(shapes, &format!("{UNET}input_blocks.0.0.weight"), 1)?,
         out_channels: need(shapes, &format!("{UNET}out.2.weight"), 0)?,
-        layers_per_block,
-        heads: channels.iter().map(heads).collect(),
-        mid_transformer_layers: depth("middle_block.1"),
-        transformer_layers: depths,
-        cross_attention_dim: context,
-        linear_projection,
-        norm_groups: 32,
-        norm_eps: 1e-5,
-        flip_sin_to_cos: true,
-        freq_shift: 0.0,
-        addition,
-        time_cond_proj_dim: dim(shapes, &format!("{UNET}time_embed.cond_proj.weight"), 1),
         sample_size: if family == Family::Sdxl { 128 } else { 64 },
-        channels,
+        ..trunk(shapes, UNET, addition)?
     })
+}
+
+/// All of a U-Net but its way up, by LDM's names after `prefix`: a ControlNet has no other.
+pub(super) fn trunk(shapes: &Shapes, prefix: &str, addition: Option<Addition>) -> Result<UNetConfig, String> {
+    let depth = |block: &str| count(shapes, |i| format!("{prefix}{block}.transformer_blocks.{i}.norm1.weight"));
+    let first = need(shapes, &format!("{prefix}input_blocks.0.0.weight"), 0)?;
+    let (mut channels, mut depths, mut layers) = (vec![], vec![], vec![]);
+    let (mut c, mut d, mut n) = (first, 0, 0);
+    for i in 1..MAX_BLOCKS {
+        if let Some(out) = dim(shapes, &format!("{prefix}input_blocks.{i}.0.out_layers.3.weight"), 0) {
+            (c, d, n) = (out, depth(&format!("input_blocks.{i}.1")), n + 1);
+            continue;
+        }
+        channels.push(c);
+        depths.push(d);
+        layers.push(n);
+        if !shapes.contains_key(&format!("{prefix}input_blocks.{i}.0.op.weight")) {
+            break;
+        }
+        (d, n) = (0, 0);
+    }
+    let middle = format!("{prefix}middle_block.1");
+    Levels {
+        channels,
+        depths,
+        layers,
+        mid_depth: depth("middle_block.1"),
+        context: need(shapes, &format!("{middle}.transformer_blocks.0.attn2.to_k.weight"), 1)?,
+        linear_projection: is_matrix(shapes, &format!("{middle}.proj_in.weight")),
+        in_channels: need(shapes, &format!("{prefix}input_blocks.0.0.weight"), 1)?,
+        time_cond_proj_dim: dim(shapes, &format!("{prefix}time_embed.cond_proj.weight"), 1),
+        addition,
+    }
+    .config()
+}
+
+/// Whether the tensor has two dimensions.
+pub(super) fn is_matrix(shapes: &Shapes, name: &str) -> bool {
+    shapes.get(name).is_some_and(|shape| shape.len() == 2)
+}
+
+/// What of a U-Net's configuration its tensors tell.
+pub(super) struct Levels {
+    pub channels: Vec<usize>,
+    pub depths: Vec<usize>,
+    /// Residual blocks of each level.
+    pub layers: Vec<usize>,
+    pub mid_depth: usize,
+    pub context: usize,
+    pub linear_projection: bool,
+    pub in_channels: usize,
+    pub time_cond_proj_dim: Option<usize>,
+    pub addition: Option<Addition>,
+}
+
+impl Levels {
+    /// The rest is the same in all published models, or told by these.
+    pub fn config(self) -> Result<UNetConfig, String> {
+        let layers_per_block = self.layers.first().copied().unwrap_or(0);
+        if layers_per_block == 0 || self.layers.iter().any(|&n| n != layers_per_block) {
+            let layers = self.layers;
+            return Err(format!("it has {layers:?} residual blocks by level, and only equal numbers are supported"));
+        }
+        // The layers around the transformers are convolutions in 1.x alone.
+        let heads = |&c: &usize| if self.linear_projection { (c / HEAD_CHANNELS).max(1) } else { SD1_HEADS };
+        Ok(UNetConfig {
+            in_channels: self.in_channels,
+            out_channels: self.in_channels,
+            layers_per_block,
+            heads: self.channels.iter().map(heads).collect(),
+            mid_transformer_layers: self.mid_depth,
+            transformer_layers: self.depths,
+            cross_attention_dim: self.context,
+            linear_projection: self.linear_projection,
+            norm_groups: 32,
+            norm_eps: 1e-5,
+            flip_sin_to_cos: true,
+            freq_shift: 0.0,
+            addition: self.addition,
+            time_cond_proj_dim: self.time_cond_proj_dim,
+            sample_size: 64,
+            channels: self.channels,
+        })
+    }
 }
 
 fn vae(shapes: &Shapes, family: Family) -> Result<VaeConfig, String> {

@@ -1,14 +1,15 @@
 //! Pipeline folders as diffusers writes them.
 
 use super::checkpoint::{Checkpoint, Format, Options, take};
-use super::config::{Config, Family};
+use super::config::{Config, Family, Model};
 use super::error::{ImportError, io};
 use super::json::Json;
 use super::names;
 use super::safetensors::Safetensors;
 use super::tokenizer::Tokenizer;
-use super::{expect, parse};
+use super::{control, expect, parse, tiny};
 use serde_json::Value;
+use std::boxed::Box;
 use std::collections::BTreeSet;
 use std::format;
 use std::fs;
@@ -17,12 +18,11 @@ use std::string::{String, ToString};
 use std::vec;
 use std::vec::Vec;
 
-/// Reads a folder with a `model_index.json`.
+/// Reads a folder with a `model_index.json`, or with the `config.json` of what goes beside such a pipeline.
 pub(super) fn open(folder: &Path, options: &Options) -> Result<Checkpoint, ImportError> {
     let index = folder.join("model_index.json");
     if !index.is_file() {
-        let why = "it has no model_index.json: name the folder of the whole pipeline, or a single .safetensors file";
-        return Err(ImportError::NotAModel { path: folder.into(), why: why.into() });
+        return component(folder, options);
     }
     let index = Json::open(&index)?;
     let class = index.str("_class_name", "")?;
@@ -99,17 +99,9 @@ pub(super) fn open(folder: &Path, options: &Options) -> Result<Checkpoint, Impor
             &mut used,
             &mut tensors,
         )?;
-        for file in &files[range] {
-            for (name, entry) in file.tensors().iter().filter(|(name, _)| !used.contains(name.as_str())) {
-                let counter =
-                    name.ends_with("position_ids") || part.starts_with("text") && name.ends_with("logit_scale");
-                if !counter {
-                    let (path, found) = (file.path().into(), entry.shape.clone());
-                    return Err(ImportError::ExtraTensor { path, name: name.clone(), found });
-                }
-                aside.push(name.clone());
-            }
-        }
+        let counter =
+            |name: &str| name.ends_with("position_ids") || part.starts_with("text") && name.ends_with("logit_scale");
+        aside.extend(left_over(&files[range], &used, counter)?);
     }
     let tokenizer = match &options.tokenizer {
         Some(path) => Tokenizer::open(path)?,
@@ -123,7 +115,7 @@ pub(super) fn open(folder: &Path, options: &Options) -> Result<Checkpoint, Impor
     let checkpoint = Checkpoint {
         path: folder.into(),
         format: Format::Diffusers,
-        config,
+        model: Model::LatentDiffusion(Box::new(config)),
         tokenizer: Some(tokenizer),
         tokenizer_2,
         files,
@@ -135,9 +127,50 @@ pub(super) fn open(folder: &Path, options: &Options) -> Result<Checkpoint, Impor
     Ok(checkpoint)
 }
 
+/// Reads the folder of a ControlNet or a tiny autoencoder.
+fn component(folder: &Path, options: &Options) -> Result<Checkpoint, ImportError> {
+    let path = folder.join("config.json");
+    let refuse = |why: String| Err(ImportError::NotAModel { path: folder.into(), why });
+    if !path.is_file() {
+        return refuse(
+            "it has neither a model_index.json nor a config.json: name the folder of the whole pipeline, of a ControlNet or \
+             of a tiny autoencoder, or a single .safetensors file"
+                .into(),
+        );
+    }
+    let json = Json::open(&path)?;
+    match json.str("_class_name", "")? {
+        "ControlNetModel" => control::open_folder(folder, &json, options),
+        "AutoencoderTiny" => tiny::open_folder(folder, &json, options),
+        "" => refuse("its config.json names no class (_class_name), and it has no model_index.json".into()),
+        class => refuse(format!(
+            "it has no model_index.json, and its config.json is that of {class}: name the folder of the whole pipeline, \
+             which this may be a part of"
+        )),
+    }
+}
+
+/// The tensors that nobody took; an error unless they are known to be `aside`.
+pub(super) fn left_over(
+    files: &[Safetensors],
+    used: &BTreeSet<String>,
+    aside: impl Fn(&str) -> bool,
+) -> Result<Vec<String>, ImportError> {
+    let all = files.iter().flat_map(|file| file.tensors().iter().map(move |(name, entry)| (file, name, entry)));
+    let mut names = Vec::new();
+    for (file, name, entry) in all.filter(|(_, name, _)| !used.contains(name.as_str())) {
+        if !aside(name) {
+            let (path, found) = (file.path().into(), entry.shape.clone());
+            return Err(ImportError::ExtraTensor { path, name: name.clone(), found });
+        }
+        names.push(name.clone());
+    }
+    Ok(names)
+}
+
 /// The weight files of a part: whole or in shards, of the variant that is asked for, or else the plain one, or else the
 /// only one.
-fn weights(folder: &Path, variant: Option<&str>) -> Result<Vec<PathBuf>, ImportError> {
+pub(super) fn weights(folder: &Path, variant: Option<&str>) -> Result<Vec<PathBuf>, ImportError> {
     let names: Vec<String> = match fs::read_dir(folder) {
         Ok(entries) => {
             let mut names: Vec<String> = entries

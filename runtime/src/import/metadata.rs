@@ -1,7 +1,7 @@
 //! A model's configuration as metadata of our file; `docs/format.md` lists the keys.
 
 use super::checkpoint::{Checkpoint, Format};
-use super::config::{Setting, TextConfig};
+use super::config::{Config, Model, Setting, TextConfig, UNetConfig};
 use super::tokenizer::Tokenizer;
 use crate::gguf::{MetaValue, WriteError, Writer};
 use crate::quant::{DType, QUANTIZATION_VERSION};
@@ -20,16 +20,21 @@ fn ns(list: &[usize]) -> Vec<u32> {
 
 /// Writes all keys.
 pub(super) fn write(checkpoint: &Checkpoint, name: &str, rest: DType, writer: &mut Writer) -> Result<(), WriteError> {
-    let config = &checkpoint.config;
-    let mut meta = |key: &str, value: MetaValue| writer.meta(key, value);
+    let meta: &mut Meta<'_> = &mut |key: &str, value: MetaValue| writer.meta(key, value);
+    let network = match &checkpoint.model {
+        Model::LatentDiffusion(_) => "sd-unet",
+        Model::ControlNet(_) | Model::AutoencoderTiny(_) => checkpoint.model.system(),
+    };
     meta("general.architecture", "nijimi".into())?;
     meta("general.name", name.into())?;
     meta("general.file_type", rest.file_type().into())?;
     meta("general.quantization_version", QUANTIZATION_VERSION.into())?;
     meta("nijimi.format_version", 1u32.into())?;
-    meta("nijimi.system", "latent-diffusion".into())?;
-    meta("nijimi.network", "sd-unet".into())?;
-    meta("nijimi.family", config.family.name().into())?;
+    meta("nijimi.system", checkpoint.model.system().into())?;
+    meta("nijimi.network", network.into())?;
+    if let Some(config) = checkpoint.latent_diffusion() {
+        meta("nijimi.family", config.family.name().into())?;
+    }
     let format = match checkpoint.format {
         Format::Diffusers => "diffusers folder",
         Format::SingleFile => "single file",
@@ -38,29 +43,57 @@ pub(super) fn write(checkpoint: &Checkpoint, name: &str, rest: DType, writer: &m
     // Its name only: where it was is nobody's concern.
     let file = checkpoint.path.file_name().map(|file| file.to_string_lossy().into_owned());
     meta("nijimi.import.source", file.unwrap_or_default().into())?;
+    match &checkpoint.model {
+        Model::LatentDiffusion(config) => latent_diffusion(meta, config, checkpoint),
+        Model::ControlNet(config) => {
+            unet(meta, "nijimi.control", &config.unet, None)?;
+            meta("nijimi.control.picture_channels", n(config.picture_channels).into())?;
+            meta("nijimi.control.embedding", ns(&config.embedding).into())
+        }
+        Model::AutoencoderTiny(config) => {
+            if let Some(blocks) = &config.encoder_blocks {
+                meta("nijimi.tiny.in_channels", n(config.in_channels).into())?;
+                meta("nijimi.tiny.encoder_blocks", ns(blocks).into())?;
+            }
+            meta("nijimi.tiny.out_channels", n(config.out_channels).into())?;
+            meta("nijimi.tiny.latent_channels", n(config.latent_channels).into())?;
+            meta("nijimi.tiny.channels", n(config.channels).into())?;
+            meta("nijimi.tiny.decoder_blocks", ns(&config.decoder_blocks).into())
+        }
+    }
+}
 
-    let unet = &config.unet;
-    meta("nijimi.unet.in_channels", n(unet.in_channels).into())?;
-    meta("nijimi.unet.out_channels", n(unet.out_channels).into())?;
-    meta("nijimi.unet.channels", ns(&unet.channels).into())?;
-    meta("nijimi.unet.layers_per_block", n(unet.layers_per_block).into())?;
-    meta("nijimi.unet.heads", ns(&unet.heads).into())?;
-    meta("nijimi.unet.transformer_layers", ns(&unet.transformer_layers).into())?;
-    meta("nijimi.unet.mid_transformer_layers", n(unet.mid_transformer_layers).into())?;
-    meta("nijimi.unet.cross_attention_dim", n(unet.cross_attention_dim).into())?;
-    meta("nijimi.unet.linear_projection", unet.linear_projection.into())?;
-    meta("nijimi.unet.norm_groups", n(unet.norm_groups).into())?;
-    meta("nijimi.unet.norm_eps", unet.norm_eps.into())?;
-    meta("nijimi.unet.flip_sin_to_cos", unet.flip_sin_to_cos.into())?;
-    meta("nijimi.unet.freq_shift", unet.freq_shift.into())?;
+/// The sizes of a U-Net, or of a ControlNet, which has no `out_channels`.
+fn unet(meta: &mut Meta<'_>, prefix: &str, unet: &UNetConfig, out_channels: Option<usize>) -> Result<(), WriteError> {
+    let mut meta = |key: &str, value: MetaValue| meta(&format!("{prefix}.{key}"), value);
+    meta("in_channels", n(unet.in_channels).into())?;
+    if let Some(out_channels) = out_channels {
+        meta("out_channels", n(out_channels).into())?;
+    }
+    meta("channels", ns(&unet.channels).into())?;
+    meta("layers_per_block", n(unet.layers_per_block).into())?;
+    meta("heads", ns(&unet.heads).into())?;
+    meta("transformer_layers", ns(&unet.transformer_layers).into())?;
+    meta("mid_transformer_layers", n(unet.mid_transformer_layers).into())?;
+    meta("cross_attention_dim", n(unet.cross_attention_dim).into())?;
+    meta("linear_projection", unet.linear_projection.into())?;
+    meta("norm_groups", n(unet.norm_groups).into())?;
+    meta("norm_eps", unet.norm_eps.into())?;
+    meta("flip_sin_to_cos", unet.flip_sin_to_cos.into())?;
+    meta("freq_shift", unet.freq_shift.into())?;
     if let Some(addition) = unet.addition {
-        meta("nijimi.unet.addition_time_embed_dim", n(addition.time_embed_dim).into())?;
-        meta("nijimi.unet.addition_input_dim", n(addition.input_dim).into())?;
+        meta("addition_time_embed_dim", n(addition.time_embed_dim).into())?;
+        meta("addition_input_dim", n(addition.input_dim).into())?;
     }
-    if let Some(dim) = unet.time_cond_proj_dim {
-        meta("nijimi.unet.time_cond_proj_dim", n(dim).into())?;
+    match unet.time_cond_proj_dim {
+        Some(dim) => meta("time_cond_proj_dim", n(dim).into()),
+        None => Ok(()),
     }
-    meta("nijimi.unet.sample_size", n(unet.sample_size).into())?;
+}
+
+fn latent_diffusion(meta: &mut Meta<'_>, config: &Config, checkpoint: &Checkpoint) -> Result<(), WriteError> {
+    unet(meta, "nijimi.unet", &config.unet, Some(config.unet.out_channels))?;
+    meta("nijimi.unet.sample_size", n(config.unet.sample_size).into())?;
 
     let vae = &config.vae;
     meta("nijimi.autoencoder.in_channels", n(vae.in_channels).into())?;
@@ -83,9 +116,9 @@ pub(super) fn write(checkpoint: &Checkpoint, name: &str, rest: DType, writer: &m
     meta("nijimi.autoencoder.force_upcast", vae.force_upcast.into())?;
     meta("nijimi.autoencoder.sample_size", n(vae.sample_size).into())?;
 
-    text(&mut meta, "nijimi.text_encoder", &config.text)?;
+    text(meta, "nijimi.text_encoder", &config.text)?;
     if let Some(second) = &config.text_2 {
-        text(&mut meta, "nijimi.text_encoder_2", second)?;
+        text(meta, "nijimi.text_encoder_2", second)?;
     }
     // The pipelines of SDXL take the states before the last layer, and its final norm not at all.
     let hidden_state = if config.text_2.is_some() { "penultimate" } else { "final" };
@@ -111,10 +144,10 @@ pub(super) fn write(checkpoint: &Checkpoint, name: &str, rest: DType, writer: &m
     }
 
     if let Some(first) = &checkpoint.tokenizer {
-        tokenizer(&mut meta, "tokenizer.ggml", first, true)?;
+        tokenizer(meta, "tokenizer.ggml", first, true)?;
         if let Some(second) = &checkpoint.tokenizer_2 {
             let same = (&first.tokens, &first.merges) == (&second.tokens, &second.merges);
-            tokenizer(&mut meta, "tokenizer_2.ggml", second, !same)?;
+            tokenizer(meta, "tokenizer_2.ggml", second, !same)?;
         }
     }
     Ok(())

@@ -1,5 +1,6 @@
-//! Published checkpoints of Stable Diffusion 1.x, 2.x and SDXL, as diffusers folders or single `.safetensors` files:
-//! what they are, and their tensors under one set of names, to be written as one of our files.
+//! Published checkpoints of Stable Diffusion 1.x, 2.x and SDXL, of ControlNets and of the tiny autoencoder, as diffusers
+//! folders or single `.safetensors` files: what they are, and their tensors under one set of names, to be written as one
+//! of our files.
 //!
 //! [`Checkpoint::open`] reads headers and configurations, and finds every tensor or says what is wrong; [`Source::read`]
 //! streams numbers, a few rows at a time, in the layout of `docs/format.md`; [`convert`] writes the file. Python pickles
@@ -7,6 +8,7 @@
 
 mod checkpoint;
 mod config;
+mod control;
 mod convert;
 mod detect;
 mod error;
@@ -18,6 +20,7 @@ mod names;
 mod parse;
 mod safetensors;
 mod single;
+mod tiny;
 mod tokenizer;
 mod types;
 
@@ -25,10 +28,12 @@ mod types;
 mod tests;
 
 pub use checkpoint::{Checkpoint, Format, Options, Source, Tensor};
-pub use config::{Addition, Config, Family, SchedulerConfig, Setting, TextConfig, UNetConfig, VaeConfig};
+pub use config::{Addition, Config, Family, Model, SchedulerConfig, Setting, TextConfig, UNetConfig, VaeConfig};
+pub use control::ControlConfig;
 pub use convert::{Event, Summary, convert};
 pub use error::ImportError;
-pub use expect::{Expected, clip, parts, unet, vae};
+pub use expect::{Expected, clip, control, parts, tiny_decoder, tiny_encoder, unet, vae};
 pub use safetensors::{Entry, MAX_HEADER, Safetensors};
+pub use tiny::TinyConfig;
 pub use tokenizer::Tokenizer;
 pub use types::Types;

@@ -26,7 +26,7 @@ pub(super) struct Candidate {
     pub form: Form,
 }
 
-fn candidate(name: impl Into<String>, form: Form) -> Candidate {
+pub(super) fn candidate(name: impl Into<String>, form: Form) -> Candidate {
     Candidate { name: name.into(), form }
 }
 
@@ -116,7 +116,7 @@ fn parts<'a>(name: &'a str, blocks: &str) -> Option<(usize, &'a str, usize, &'a 
 }
 
 /// LDM's name of a U-Net's tensor.
-fn unet(name: &str, config: &UNetConfig) -> String {
+pub(super) fn unet(name: &str, config: &UNetConfig) -> String {
     let per_level = config.layers_per_block + 1;
     if let Some((level, kind, i, rest)) = parts(name, "down_blocks.") {
         // Block 0 is the first convolution; a level's last is the one that halves.
@@ -168,7 +168,7 @@ fn resnet(rest: &str) -> String {
     replace_start(rest, &pairs)
 }
 
-fn replace_start(name: &str, pairs: &[(&str, &str)]) -> String {
+pub(super) fn replace_start(name: &str, pairs: &[(&str, &str)]) -> String {
     let found = pairs.iter().find_map(|(new, old)| name.strip_prefix(new).map(|rest| format!("{old}{rest}")));
     found.unwrap_or_else(|| name.into())
 }

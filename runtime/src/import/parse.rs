@@ -14,6 +14,16 @@ const MAX_LAYERS: usize = 256;
 /// `unet/config.json`.
 pub(super) fn unet(json: &Json) -> Result<UNetConfig, ImportError> {
     json.only("_class_name", json!("UNet2DConditionModel"))?;
+    let config = trunk(json)?;
+    let up = block_types(json, "up_block_types", config.channels.len(), "CrossAttnUpBlock2D", "UpBlock2D")?;
+    if !up.into_iter().rev().eq(config.transformer_layers.iter().map(|&depth| depth > 0)) {
+        return Err(json.wrong("up_block_types", "down_block_types in reverse"));
+    }
+    Ok(config)
+}
+
+/// All of a U-Net but its way up, which is as its way down: a ControlNet has no other.
+pub(super) fn trunk(json: &Json) -> Result<UNetConfig, ImportError> {
     json.only("act_fn", json!("silu"))?;
     json.only("mid_block_type", json!("UNetMidBlock2DCrossAttn"))?;
     json.only("time_embedding_type", json!("positional"))?;
@@ -48,10 +58,6 @@ pub(super) fn unet(json: &Json) -> Result<UNetConfig, ImportError> {
     let channels = json.sizes("block_out_channels")?;
     let levels = channels.len();
     let attention = block_types(json, "down_block_types", levels, "CrossAttnDownBlock2D", "DownBlock2D")?;
-    let up = block_types(json, "up_block_types", levels, "CrossAttnUpBlock2D", "UpBlock2D")?;
-    if !up.iter().rev().eq(&attention) {
-        return Err(json.wrong("up_block_types", "down_block_types in reverse"));
-    }
     let depths = json.levels("transformer_layers_per_block", levels, Some(1))?;
     let per_level = json.levels("layers_per_block", levels, Some(2))?;
     if per_level.iter().any(|n| *n != per_level[0]) {

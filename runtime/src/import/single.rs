@@ -1,12 +1,13 @@
 //! Checkpoints of one file, with the names of the original code.
 
 use super::checkpoint::{Checkpoint, Format, Options, take};
-use super::config::Family;
+use super::config::{Family, Model};
 use super::detect::{Shapes, detect, is_aside};
 use super::error::ImportError;
 use super::safetensors::Safetensors;
 use super::tokenizer::Tokenizer;
-use super::{expect, names};
+use super::{control, expect, folder, names, tiny};
+use std::boxed::Box;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::string::{String, ToString};
@@ -20,6 +21,14 @@ const SDXL_PAD_2: &str = "!";
 pub(super) fn open(path: &Path, options: &Options) -> Result<Checkpoint, ImportError> {
     let file = Safetensors::open(path)?;
     let shapes: Shapes = file.tensors().iter().map(|(name, entry)| (name.clone(), entry.shape.clone())).collect();
+    if !shapes.keys().any(|name| name.starts_with("model.diffusion_model.")) {
+        if control::is(&shapes) {
+            return control::open_single(path, file, &shapes);
+        }
+        if tiny::is(&shapes) {
+            return tiny::open_single(path, file, &shapes);
+        }
+    }
     let mut config = detect(&shapes).map_err(|why| ImportError::NotAModel { path: path.into(), why })?;
     let mut notes = Vec::new();
     let stated = file.metadata().get("modelspec.prediction_type").or_else(|| file.metadata().get("prediction_type"));
@@ -35,17 +44,12 @@ pub(super) fn open(path: &Path, options: &Options) -> Result<Checkpoint, ImportE
     }
 
     let files = vec![file];
-    let (mut used, mut tensors, mut aside) = (BTreeSet::new(), Vec::new(), Vec::new());
+    let (mut used, mut tensors) = (BTreeSet::new(), Vec::new());
     for (part, expected) in expect::parts(&config) {
         let names = |name: &str| names::original(part, name, &config);
         take(path, part, &expected, &files, 0..1, names, &mut used, &mut tensors)?;
     }
-    for (name, found) in shapes.iter().filter(|(name, _)| !used.contains(name.as_str())) {
-        if !is_aside(name) {
-            return Err(ImportError::ExtraTensor { path: path.into(), name: name.clone(), found: found.clone() });
-        }
-        aside.push(name.clone());
-    }
+    let aside = folder::left_over(&files, &used, is_aside)?;
 
     let tokenizer = tokenizer(path, options)?;
     let tokenizer_2 = tokenizer.clone().filter(|_| config.text_2.is_some()).map(|mut second| {
@@ -57,7 +61,7 @@ pub(super) fn open(path: &Path, options: &Options) -> Result<Checkpoint, ImportE
     let checkpoint = Checkpoint {
         path: path.into(),
         format,
-        config,
+        model: Model::LatentDiffusion(Box::new(config)),
         tokenizer: Some(tokenizer).flatten(),
         tokenizer_2,
         files,

@@ -7,11 +7,14 @@ use std::format;
 use std::string::{String, ToString};
 use std::vec::Vec;
 
+/// Pictures and latents have fewer channels, all layers between them have more.
+const NARROW: usize = 32;
+
 /// A type for all, and exceptions by pattern.
 ///
 /// Where no pattern says otherwise: norms and biases, which are few and added to everything, are f32; tables of
 /// embeddings, and the first and last convolutions of each network, through which all passes, are f16 when the rest is
-/// smaller than f16; so are rows that are not whole blocks.
+/// smaller than f16; so are rows that are not whole blocks, and convolutions to a picture or to latents.
 #[derive(Debug, Clone)]
 pub struct Types {
     rest: DType,
@@ -63,7 +66,9 @@ impl Types {
             "embeddings.token_embedding.weight",
             "embeddings.position_embedding.weight",
         ];
-        if self.rest.block_len() > 1 && edges.iter().any(|edge| name.ends_with(edge)) {
+        // The tiny autoencoder's layers have numbers for names: its last convolutions are told by how few they lead to.
+        let narrow = matches!(shape, [out, _, _, _] if *out < NARROW);
+        if self.rest.block_len() > 1 && (narrow || edges.iter().any(|edge| name.ends_with(edge))) {
             return DType::F16;
         }
         fits(self.rest)

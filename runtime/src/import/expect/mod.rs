@@ -2,6 +2,8 @@
 //! them. What a checkpoint has is held against this list, so that nothing is missing, left over or of another shape.
 
 mod clip;
+mod control;
+mod tiny;
 mod unet;
 mod vae;
 
@@ -11,6 +13,8 @@ use std::vec::Vec;
 use std::{format, vec};
 
 pub use clip::clip;
+pub use control::control;
+pub use tiny::{tiny_decoder, tiny_encoder};
 pub use unet::unet;
 pub use vae::vae;
 

@@ -10,7 +10,33 @@ use std::vec::Vec;
 pub fn unet(config: &UNetConfig) -> Vec<Expected> {
     let mut list = List::default();
     let (channels, layers) = (&config.channels, config.layers_per_block);
-    let (first, last) = (channels[0], channels[channels.len() - 1]);
+    let first = channels[0];
+    let (mut c, time) = (channels[channels.len() - 1], Some(4 * first));
+    start(&mut list, config);
+    // What the way up takes from the way down, last in first out.
+    let mut skips = down(&mut list, config);
+    mid(&mut list, config);
+    for (i, (&out, &depth)) in channels.iter().zip(&config.transformer_layers).rev().enumerate() {
+        let block = format!("up_blocks.{i}");
+        for j in 0..=layers {
+            // As many as were pushed are popped: layers + 1 for each level.
+            let skip = skips.pop().unwrap_or_default();
+            list.resnet(&format!("{block}.resnets.{j}"), c + skip, out, time);
+            c = out;
+            transformer(&mut list, &format!("{block}.attentions.{j}"), c, depth, config);
+        }
+        if i + 1 < channels.len() {
+            list.conv(&format!("{block}.upsamplers.0.conv"), c, c, 3);
+        }
+    }
+    list.norm("conv_norm_out", first);
+    list.conv("conv_out", first, config.out_channels, 3);
+    list.0
+}
+
+/// What the latents and the conditions enter by.
+pub(super) fn start(list: &mut List, config: &UNetConfig) {
+    let first = config.channels[0];
     let time = 4 * first;
     list.conv("conv_in", config.in_channels, first, 3);
     list.linear("time_embedding.linear_1", first, time);
@@ -22,44 +48,35 @@ pub fn unet(config: &UNetConfig) -> Vec<Expected> {
         list.linear("add_embedding.linear_1", addition.input_dim, time);
         list.linear("add_embedding.linear_2", time, time);
     }
+}
 
-    // What the way up takes from the way down, last in first out.
-    let mut skips = std::vec![first];
-    let mut c = first;
+/// The way down; the channels of all that the way up reads of it.
+pub(super) fn down(list: &mut List, config: &UNetConfig) -> Vec<usize> {
+    let (channels, time) = (&config.channels, 4 * config.channels[0]);
+    let mut c = channels[0];
+    let mut skips = std::vec![c];
     for (level, &out) in channels.iter().enumerate() {
         let block = format!("down_blocks.{level}");
-        for i in 0..layers {
+        for i in 0..config.layers_per_block {
             list.resnet(&format!("{block}.resnets.{i}"), c, out, Some(time));
             c = out;
             skips.push(c);
-            transformer(&mut list, &format!("{block}.attentions.{i}"), c, config.transformer_layers[level], config);
+            transformer(list, &format!("{block}.attentions.{i}"), c, config.transformer_layers[level], config);
         }
         if level + 1 < channels.len() {
             list.conv(&format!("{block}.downsamplers.0.conv"), c, c, 3);
             skips.push(c);
         }
     }
+    skips
+}
 
-    list.resnet("mid_block.resnets.0", last, last, Some(time));
-    transformer(&mut list, "mid_block.attentions.0", last, config.mid_transformer_layers, config);
-    list.resnet("mid_block.resnets.1", last, last, Some(time));
-
-    for (i, (&out, &depth)) in channels.iter().zip(&config.transformer_layers).rev().enumerate() {
-        let block = format!("up_blocks.{i}");
-        for j in 0..=layers {
-            // As many as were pushed are popped: layers + 1 for each level.
-            let skip = skips.pop().unwrap_or_default();
-            list.resnet(&format!("{block}.resnets.{j}"), c + skip, out, Some(time));
-            c = out;
-            transformer(&mut list, &format!("{block}.attentions.{j}"), c, depth, config);
-        }
-        if i + 1 < channels.len() {
-            list.conv(&format!("{block}.upsamplers.0.conv"), c, c, 3);
-        }
-    }
-    list.norm("conv_norm_out", first);
-    list.conv("conv_out", first, config.out_channels, 3);
-    list.0
+/// The middle.
+pub(super) fn mid(list: &mut List, config: &UNetConfig) {
+    let (last, time) = (config.channels[config.channels.len() - 1], Some(4 * config.channels[0]));
+    list.resnet("mid_block.resnets.0", last, last, time);
+    transformer(list, "mid_block.attentions.0", last, config.mid_transformer_layers, config);
+    list.resnet("mid_block.resnets.1", last, last, time);
 }
 
 /// A spatial transformer of `depth` blocks; none for 0.

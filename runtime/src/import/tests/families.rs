@@ -1,6 +1,6 @@
 //! Every family converts, from a folder or from a single file, and what is written is what was stored.
 
-use super::support::{Folder, Stored, families, find, numbers, safetensors, stored, values};
+use super::support::{Folder, Stored, config, families, find, numbers, safetensors, stored, values};
 use crate::gguf::{File, MappedFile};
 use crate::import::names::{Form, original};
 use crate::import::{Checkpoint, Expected, Family, Format, Options, Source, Types, convert, expect};
@@ -57,8 +57,8 @@ fn what_is_written_can_be_read() {
             assert_eq!(file.str("nijimi.system").unwrap(), "latent-diffusion");
             // Of the types that docs/format.md says.
             assert_eq!(file.u32("nijimi.format_version"), Ok(1));
-            assert_eq!(file.f64("nijimi.schedule.beta_end").unwrap(), checkpoint.config.scheduler.beta_end);
-            let unet = &checkpoint.config.unet;
+            assert_eq!(file.f64("nijimi.schedule.beta_end").unwrap(), config(&checkpoint).scheduler.beta_end);
+            let unet = &config(&checkpoint).unet;
             assert_eq!(file.u32("nijimi.unet.in_channels").unwrap() as usize, unet.in_channels);
             assert_eq!(file.bool("nijimi.unet.linear_projection").unwrap(), unet.linear_projection);
             assert_eq!(file.u32s("nijimi.unet.heads").unwrap().len(), unet.channels.len());
@@ -89,12 +89,12 @@ fn a_published_single_file_is_the_folder() {
         let single = Checkpoint::open(&file, &Options { tokenizer, ..Options::default() }).unwrap();
         assert_eq!(single.format, Format::SingleFile);
         equal(&family, &folder, &single);
-        let mut config = single.config.clone();
+        let mut found = config(&single).clone();
         // What a file of tensors does not tell.
-        config.unet.sample_size = folder.config.unet.sample_size;
-        config.vae.sample_size = folder.config.vae.sample_size;
-        config.scheduler.settings = folder.config.scheduler.settings.clone();
-        assert_eq!(config, folder.config, "{family}");
+        found.unet.sample_size = config(&folder).unet.sample_size;
+        found.vae.sample_size = config(&folder).vae.sample_size;
+        found.scheduler.settings = config(&folder).scheduler.settings.clone();
+        assert_eq!(&found, config(&folder), "{family}");
         // The vocabulary is found in the folder beside it.
         let found = Checkpoint::open(&file, &Options::default()).unwrap();
         assert_eq!(found.tokenizer, folder.tokenizer);
@@ -114,10 +114,10 @@ fn a_rewritten_single_file_is_the_folder() {
         let single =
             Checkpoint::open(temporary.join("model.safetensors"), &Options { tokenizer, ..Options::default() });
         let single = single.unwrap_or_else(|e| panic!("{family}: {e}"));
-        assert_eq!(single.config.family, folder.config.family, "{family}");
+        assert_eq!(config(&single).family, config(&folder).family, "{family}");
         equal(&family, &folder, &single);
-        let guessed = single.config.family == Family::Sd2 && single.config.unet.in_channels == 4;
-        assert_eq!(single.config.scheduler.prediction_type == "v_prediction", guessed);
+        let guessed = config(&single).family == Family::Sd2 && config(&single).unet.in_channels == 4;
+        assert_eq!(config(&single).scheduler.prediction_type == "v_prediction", guessed);
     }
 }
 
@@ -141,15 +141,15 @@ fn rewritten(folder: &Checkpoint) -> BTreeMap<String, Stored> {
     }
     let mut out: BTreeMap<String, Stored> = BTreeMap::new();
     let f16 = || "F16".to_string();
-    for (part, expected) in expect::parts(&folder.config) {
+    for (part, expected) in expect::parts(config(folder)) {
         for Expected { name, shape } in expected {
             let full = format!("{part}.{name}");
             let tensor = folder.tensors().iter().find(|t| t.name == full).unwrap();
             let bytes = parts[part][&tensor.stored_name].2.clone();
-            let all = original(part, &name, &folder.config);
+            let all = original(part, &name, config(folder));
             // 2.x has both forms of candidates; its publishers used the second.
             let open_clip = all.iter().find(|c| c.name.contains("cond_stage_model.model."));
-            let candidate = open_clip.filter(|_| folder.config.family == Family::Sd2).unwrap_or(&all[0]);
+            let candidate = open_clip.filter(|_| config(folder).family == Family::Sd2).unwrap_or(&all[0]);
             match candidate.form {
                 Form::Same => {
                     out.insert(candidate.name.clone(), (f16(), shape, bytes));
@@ -184,7 +184,7 @@ fn rewritten(folder: &Checkpoint) -> BTreeMap<String, Stored> {
         "cond_stage_model.transformer.text_model.embeddings.position_ids".into(),
         ("I64".into(), [1, 2].into(), zeros(16)),
     );
-    if folder.config.family != Family::Sd1 {
+    if config(folder).family != Family::Sd1 {
         out.remove("cond_stage_model.transformer.text_model.embeddings.position_ids");
     }
     out

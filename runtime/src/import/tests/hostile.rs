@@ -81,7 +81,7 @@ fn other_files() {
 #[test]
 fn folders_that_lack_something() {
     let folder = Folder::new();
-    refuses(&folder.refused(), &["no model_index.json"]);
+    refuses(&folder.refused(), &["neither a model_index.json nor a config.json"]);
 
     let remove = |name: &str| {
         let folder = Folder::copy_of("sd1");

@@ -1,6 +1,6 @@
 //! Where the fixtures are, and `.safetensors` files made for a test.
 
-use crate::import::{Checkpoint, ImportError, Options, Safetensors, Source};
+use crate::import::{Checkpoint, Config, ImportError, Options, Safetensors, Source};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -139,6 +139,11 @@ pub fn edit_weights(path: &Path, edit: impl FnOnce(&mut BTreeMap<String, Stored>
     let mut tensors = stored(path);
     edit(&mut tensors);
     fs::write(path, safetensors(&tensors)).unwrap();
+}
+
+/// The configuration of a latent diffusion model.
+pub fn config(checkpoint: &Checkpoint) -> &Config {
+    checkpoint.latent_diffusion().expect("a latent diffusion model")
 }
 
 /// A whole tensor of a checkpoint, read in pieces of `rows`.
