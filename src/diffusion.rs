@@ -5,7 +5,7 @@ use crate::backend::{self, Loaded};
 use crate::cli::Cli;
 use crate::fault::Fault;
 use crate::grid::Size;
-use crate::parameters::{Parameters, Sampling};
+use crate::parameters::{Extras, Parameters, Sampling};
 use crate::progress::{Progress, tell};
 use crate::prompt;
 use crate::source::Source;
@@ -93,6 +93,7 @@ impl Artist for Diffusion {
             width,
             height,
             model: self.name(),
+            extras: Extras::default(),
         };
         Ok(Drawing { labels, words, sampler: Some(sampler), parameters })
     }

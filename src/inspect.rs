@@ -1,9 +1,10 @@
-//! `nijimi inspect`: what a weight file is, for people.
+//! `nijimi inspect`: what a weight file is, or what a picture was drawn with, for people.
 
 mod explain;
 mod latent;
+mod picture;
 
-use crate::cli::Inspect;
+use crate::cli::{Inspect, none_of};
 use crate::fault::Fault;
 use crate::source::Source;
 use nijimi_runtime::gguf::{Array, File, Tensor, Value};
@@ -16,6 +17,10 @@ const SHOWN: usize = 8;
 
 /// Explains the file.
 pub fn run(options: &Inspect) -> Result<(), Fault> {
+    if let Some(path) = options.file.as_deref().filter(|path| picture::is(path)) {
+        none_of(&[("--keys", options.keys), ("--tensors", options.tensors)], "weight files, not pictures: ")?;
+        return picture::run(path);
+    }
     let source = Source::open(options.file.as_deref())?;
     let file = source.file()?;
     let mut text = String::new();

@@ -5,7 +5,7 @@ use crate::backend::{self, Loaded};
 use crate::cli::Cli;
 use crate::fault::Fault;
 use crate::grid::Size;
-use crate::parameters::Parameters;
+use crate::parameters::{Extras, Parameters};
 use crate::progress::tell;
 use crate::source::Source;
 use nijimi_runtime::Error;
@@ -115,7 +115,8 @@ impl Artist for Latent {
         }
         let (width, height, _) = self.size();
         let (prompt, negative, batch, model) = (String::new(), String::new(), cli.batch, self.name());
-        let parameters = Parameters { prompt, negative, sampling: None, seed, batch, width, height, model };
+        let extras = Extras::default();
+        let parameters = Parameters { prompt, negative, sampling: None, seed, batch, width, height, model, extras };
         Ok(Drawing { labels: vec![None], words: Vec::new(), sampler: None, parameters })
     }
 

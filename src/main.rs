@@ -20,6 +20,7 @@ mod devices;
 mod diffusion;
 mod fault;
 mod grid;
+mod infotext;
 mod inspect;
 mod latent;
 mod numbers;

@@ -1,5 +1,7 @@
 //! What a picture was drawn with, in the text that picture browsers read.
 
+use crate::infotext::Infotext;
+
 /// One drawing's settings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Parameters {
@@ -15,6 +17,7 @@ pub struct Parameters {
     pub width: usize,
     pub height: usize,
     pub model: String,
+    pub extras: Extras,
 }
 
 /// How a picture came out of noise.
@@ -29,34 +32,103 @@ pub struct Sampling {
     pub classifier: Option<(String, f32)>,
 }
 
+/// What only models that read prompts have; the default is without any of it. Files go by their names, without folders.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Extras {
+    /// How the noise levels are spread, if not as the model has it.
+    pub schedule: Option<String>,
+    /// How far the contrast of strong guidance was brought back, 0 to 1.
+    pub guidance_rescale: f32,
+    /// The picture that it began with, and how much of that was given up.
+    pub init_image: Option<(String, f32)>,
+    /// The picture of what was drawn anew.
+    pub mask: Option<String>,
+    /// Name and strength of each LoRA.
+    pub loras: Vec<(String, f32)>,
+    /// The text encoder's layer, counted from the end.
+    pub clip_skip: Option<usize>,
+    /// Whose random numbers.
+    pub rng: Option<String>,
+    /// Name and strength of a ControlNet.
+    pub control_net: Option<(String, f32)>,
+    /// Whether a tiny autoencoder decoded it.
+    pub tiny_decoder: bool,
+    /// Whether it was decoded in tiles.
+    pub vae_tiling: bool,
+}
+
 impl Parameters {
-    /// As AUTOMATIC1111's web UI writes them into the PNG chunk `parameters`: the prompt, then a line of pairs.
+    /// As AUTOMATIC1111's web UI writes them into the PNG chunk `parameters`.
     pub fn text(&self) -> String {
-        let Self { prompt, negative, sampling, seed, batch, width, height, model } = self;
-        let mut text = if prompt.is_empty() { String::new() } else { format!("{prompt}\n") };
-        if !negative.is_empty() {
-            text += &format!("Negative prompt: {negative}\n");
-        }
+        let (prompt, negative) = (self.prompt.clone(), self.negative.clone());
+        Infotext { prompt, negative, pairs: self.pairs() }.to_string()
+    }
+
+    /// Keys and values, in the web UI's order and with its names where it has them.
+    fn pairs(&self) -> Vec<(String, String)> {
+        let Self { prompt: _, negative: _, sampling, seed, batch, width, height, model, extras } = self;
+        let mut pairs = Vec::new();
+        let mut put = |key: &str, value: String| pairs.push((key.to_owned(), value));
         if let Some(Sampling { steps, sampler, guidance_scale, .. }) = sampling {
-            text += &format!("Steps: {steps}, Sampler: {sampler}, CFG scale: {guidance_scale}, ");
+            put("Steps", steps.to_string());
+            put("Sampler", sampler.clone());
+            if let Some(name) = &extras.schedule {
+                put("Schedule type", name.clone());
+            }
+            put("CFG scale", guidance_scale.to_string());
         }
-        text += &format!("Seed: {seed}, Size: {width}x{height}, Model: {}, ", quoted(model));
+        put("Seed", seed.to_string());
+        put("Size", format!("{width}x{height}"));
+        put("Model", model.clone());
         if let Some(Sampling { eta, .. }) = sampling.as_ref().filter(|s| s.eta != 0.0) {
-            text += &format!("Eta: {eta}, ");
+            put("Eta", eta.to_string());
         }
         if let Some((name, scale)) = sampling.as_ref().and_then(|s| s.classifier.as_ref()) {
-            text += &format!("Classifier: {}, Classifier scale: {scale}, ", quoted(name));
+            put("Classifier", name.clone());
+            put("Classifier scale", scale.to_string());
         }
+        extras.pairs(&mut put);
         if *batch > 1 {
-            text += &format!("Batch size: {batch}, ");
+            put("Batch size", batch.to_string());
         }
-        text + concat!("Version: nijimi ", env!("CARGO_PKG_VERSION"))
+        put("Version", concat!("nijimi ", env!("CARGO_PKG_VERSION")).into());
+        pairs
     }
 }
 
-/// A value that would be taken for several pairs is put in quotes.
-fn quoted(value: &str) -> String {
-    if value.contains([',', ':', '\n', '"']) { format!("{value:?}") } else { value.into() }
+impl Extras {
+    fn pairs(&self, put: &mut impl FnMut(&str, String)) {
+        let Self { schedule: _, guidance_rescale, init_image, mask, loras, clip_skip, rng, .. } = self;
+        if *guidance_rescale != 0.0 {
+            put("CFG rescale", guidance_rescale.to_string());
+        }
+        if let Some((name, strength)) = init_image {
+            put("Denoising strength", strength.to_string());
+            put("Init image", name.clone());
+        }
+        if let Some(name) = mask {
+            put("Mask", name.clone());
+        }
+        if let Some(layer) = clip_skip {
+            put("Clip skip", layer.to_string());
+        }
+        if let Some(name) = rng {
+            put("RNG", name.clone());
+        }
+        if !loras.is_empty() {
+            let loras: Vec<String> = loras.iter().map(|(name, strength)| format!("{name}: {strength}")).collect();
+            put("Lora", loras.join(", "));
+        }
+        if let Some((name, strength)) = &self.control_net {
+            put("ControlNet 0", format!("Model: {name}, Weight: {strength}"));
+        }
+        if self.tiny_decoder {
+            put("VAE Decoder", "TAESD".into());
+        }
+        if self.vae_tiling {
+            put("VAE tiling", "True".into());
+        }
+    }
 }
 
 #[cfg(test)]
@@ -80,6 +152,7 @@ mod tests {
             width: 28,
             height: 28,
             model: "digits".into(),
+            extras: Extras::default(),
         };
         let version = concat!("Version: nijimi ", env!("CARGO_PKG_VERSION"));
         let pairs = "Steps: 50, Sampler: DDIM, CFG scale: 3, Seed: 5, Size: 28x28, Model: digits, ";
@@ -95,5 +168,59 @@ mod tests {
         (parameters.sampling, parameters.negative) = (None, String::new());
         let pairs = "Seed: 5, Size: 28x28, Model: \"a, b\", Batch size: 4, ";
         assert_eq!(parameters.text(), format!("{pairs}{version}"));
+    }
+
+    // Seen red: the LoRAs put apart by semicolons; a ControlNet of strength 1 whatever it was.
+    #[test]
+    fn extras_are_read_back_from_the_file() {
+        let sampler = "dpm++2m".to_owned();
+        let parameters = Parameters {
+            prompt: "a \"quoted\" horse, (astronaut:1.2): 宇宙飛行士\nБелая лошадь \\ é".into(),
+            negative: "blurry, \"text\"\n: 文字".into(),
+            sampling: Some(Sampling { steps: 20, sampler, eta: 0.0, guidance_scale: 7.5, classifier: None }),
+            seed: u64::MAX,
+            batch: 1,
+            width: 3,
+            height: 2,
+            model: "sd: \"1.5\", α".into(),
+            extras: Extras {
+                schedule: Some("karras".into()),
+                guidance_rescale: 0.7,
+                init_image: Some(("horse, grey.png".into(), 0.75)),
+                mask: Some("mask.png".into()),
+                loras: vec![("style".into(), 0.8), ("Größe \"1\"".into(), -1.0)],
+                clip_skip: Some(2),
+                rng: Some("cuda".into()),
+                control_net: Some(("canny".into(), 0.5)),
+                tiny_decoder: true,
+                vae_tiling: true,
+            },
+        };
+        let bytes = crate::picture::png(&crate::canvas::Canvas::new(3, 2, 3), parameters.text()).unwrap();
+        let read = crate::picture::Facts::read(std::io::Cursor::new(bytes)).unwrap();
+        let read = Infotext::parse(&read.parameters.unwrap());
+        assert_eq!((&read.prompt, &read.negative), (&parameters.prompt, &parameters.negative));
+        let want = [
+            ("Steps", "20"),
+            ("Sampler", "dpm++2m"),
+            ("Schedule type", "karras"),
+            ("CFG scale", "7.5"),
+            ("Seed", "18446744073709551615"),
+            ("Size", "3x2"),
+            ("Model", "sd: \"1.5\", α"),
+            ("CFG rescale", "0.7"),
+            ("Denoising strength", "0.75"),
+            ("Init image", "horse, grey.png"),
+            ("Mask", "mask.png"),
+            ("Clip skip", "2"),
+            ("RNG", "cuda"),
+            ("Lora", "style: 0.8, Größe \"1\": -1"),
+            ("ControlNet 0", "Model: canny, Weight: 0.5"),
+            ("VAE Decoder", "TAESD"),
+            ("VAE tiling", "True"),
+            ("Version", concat!("nijimi ", env!("CARGO_PKG_VERSION"))),
+        ];
+        let pairs: Vec<_> = read.pairs.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        assert_eq!(pairs, want);
     }
 }

@@ -5,7 +5,7 @@ use crate::backend::{self, Loaded};
 use crate::cli::{Cli, none_of};
 use crate::fault::Fault;
 use crate::grid::Size;
-use crate::parameters::{Parameters, Sampling};
+use crate::parameters::{Extras, Parameters, Sampling};
 use crate::progress::{Progress, tell};
 use crate::source::Source;
 use nijimi_runtime::Error;
@@ -98,6 +98,7 @@ impl Artist for TextToImage {
             width: self.size.0,
             height: self.size.1,
             model: self.name(),
+            extras: Extras::default(),
         };
         Ok(Drawing { labels: vec![None], words: Vec::new(), sampler: None, parameters })
     }

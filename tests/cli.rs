@@ -7,6 +7,8 @@ mod convert;
 mod gpu;
 #[path = "cli/numbers.rs"]
 mod numbers;
+#[path = "cli/pictures.rs"]
+mod pictures;
 
 use common::{Folder, SIDE};
 use png::ColorType;
