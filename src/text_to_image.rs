@@ -1,57 +1,136 @@
 //! Pictures from a latent diffusion model and a prompt.
 
+mod inputs;
+mod loading;
+mod preview;
+
 use crate::artist::{self, Artist, Done, Drawing, failed, internal, ms};
-use crate::backend::{self, Loaded};
+use crate::backend::Loaded;
 use crate::cli::{Cli, none_of};
 use crate::fault::Fault;
 use crate::grid::Size;
+use crate::latents;
 use crate::parameters::{Extras, Parameters, Sampling};
 use crate::progress::{Progress, tell};
 use crate::source::Source;
-use nijimi_runtime::Error;
-use nijimi_runtime::gpu::Gpu;
-use nijimi_runtime::model::{LatentDiffusion, LatentRequest, RequestError, SessionOptions};
-use nijimi_runtime::sampler::{Calls, Sigmas, Solver};
+use inputs::Inputs;
+use loading::{Extra, file_name};
+use nijimi_runtime::model::{
+    Choice, Control, Decoding, LatentConditions, LatentControl, LatentDiffusion, LatentRequest, LatentRun, ModelPart,
+    NoiseSource, RequestError, SessionOptions, TinyAutoencoder,
+};
+use nijimi_runtime::sampler::{Calls, Field, Sigmas, Solver, class_of};
+use nijimi_runtime::{Error, cpu};
+use preview::Preview;
 use std::time::{Duration, Instant};
 
 /// Steps and guidance if nothing is said.
-const STEPS: usize = 20;
-const GUIDANCE: f32 = 7.0;
+pub const STEPS: usize = 20;
+/// See [`STEPS`].
+pub const GUIDANCE: f32 = 7.0;
+/// How much of a picture to begin with is given up, if nothing is said.
+const STRENGTH: f64 = 0.75;
 
 /// A model, ready to draw.
 pub struct TextToImage {
     on: Loaded<LatentDiffusion>,
+    control: Option<Control>,
+    tiny: Option<TinyAutoencoder>,
     /// Where it came from.
     source: String,
     /// Width and height of the pictures.
     size: (usize, usize),
     /// All steps, worked out.
     calls: Calls,
+    inputs: Inputs,
+    /// Which parts of the model stay in memory, and whether pictures are decoded in tiles.
+    choice: Choice,
     started: Instant,
     loaded: Duration,
 }
 
 impl TextToImage {
-    /// Loads the weight file where the command line says.
+    /// Opens the weight file, and whatever goes with it, where the command line says. What a run takes is planned, and refused
+    /// if it is more than there is.
     pub fn load(source: &Source, cli: &Cli, started: Instant) -> Result<Self, Fault> {
-        let given =
-            [("--classifier", cli.classifier.is_some()), ("--eta", cli.eta.is_some()), ("--no-clip", cli.no_clip)];
+        let given = [("--classifier", cli.classifier.is_some()), ("--no-clip", cli.no_clip)];
         none_of(&given, "models of pixels: ")?;
-        let file = source.file()?;
-        let model = |gpu: Option<&Gpu>| match gpu {
-            Some(gpu) => LatentDiffusion::load_on(gpu, &file),
-            None => LatentDiffusion::load(&file),
-        };
-        let on = backend::load(cli.place(), cli.tune, model, |e| source.wrong(e))?;
-        let side = on.model.info().sample_size * on.model.factor();
-        let size = (cli.width.unwrap_or(side), cli.height.unwrap_or(side));
+        let extra = Extra::open(cli)?;
+        let size = loading::size(source, cli)?;
+        let (on, control, tiny) = loading::load(source, &extra, cli)?;
         let calls = calls(&on.model, cli)?;
-        Ok(Self { on, source: source.name.clone(), size, calls, started, loaded: started.elapsed() })
+        let choice = loading::choose(source, &extra, cli, size, &calls, on.gpu.as_ref())?;
+        on.model.latent_size([size.1, size.0]).map_err(|e| asked(e.into()))?;
+        let inputs = Inputs::read(&on.model, cli, [size.1, size.0])?;
+        let source = source.name.clone();
+        Ok(Self { on, control, tiny, source, size, calls, inputs, choice, started, loaded: started.elapsed() })
     }
 
     fn name(&self) -> String {
         let name = &self.on.model.info().name;
         if name.is_empty() { self.source.clone() } else { name.clone() }
+    }
+
+    fn decoding(&self) -> Decoding<'_> {
+        match (&self.tiny, self.choice.tiling) {
+            (Some(tiny), _) => Decoding::Tiny(tiny),
+            (None, Some(tiling)) => Decoding::Tiled(tiling),
+            (None, None) => Decoding::Whole,
+        }
+    }
+
+    fn request<'a>(&'a self, cli: &'a Cli, seed: u64) -> LatentRequest<'a> {
+        let control = self.control.as_ref().zip(self.inputs.control.as_deref());
+        let control = control.map(|(network, picture)| {
+            let strength = cli.control_strength.unwrap_or(1.0);
+            LatentControl { network, picture, strength }
+        });
+        LatentRequest {
+            negatives: vec![cli.negative_prompt.as_deref()],
+            clip_skip: cli.clip_skip.unwrap_or(0),
+            noise: cli.rng.and_then(|rng| NoiseSource::from_name(rng.name())).unwrap_or_default(),
+            guidance_scale: cli.cfg_scale.unwrap_or(GUIDANCE),
+            guidance_rescale: cli.cfg_rescale.unwrap_or(0.0),
+            latents: self.inputs.latents.as_deref(),
+            start: self.inputs.start.as_deref(),
+            mask: self.inputs.mask.as_deref(),
+            controls: control.into_iter().collect(),
+            decoding: self.decoding(),
+            options: SessionOptions { threads: cli.threads, ..SessionOptions::default() },
+            ..LatentRequest::new(cli.prompt(), seed, [self.size.1, self.size.0], &self.calls)
+        }
+    }
+
+    /// Takes a picture's steps.
+    fn steps(
+        &self,
+        model: &LatentDiffusion,
+        request: &LatentRequest<'_>,
+        cli: &Cli,
+        progress: &mut Progress,
+    ) -> Result<Vec<f32>, Fault> {
+        let mut run = model.run(request).map_err(asked)?;
+        let mut preview = Preview::new(cli, self.tiny.as_ref());
+        while let Some(step) = run.step().map_err(failed)? {
+            progress.step();
+            if let Some(preview) = &mut preview {
+                preview.show(model, &run, step)?;
+            }
+        }
+        if let Some(path) = &cli.save_latents {
+            save(path, &run)?;
+        }
+        Ok(run.latents().to_vec())
+    }
+
+    /// Decodes a picture, as bytes.
+    fn decode(&self, model: &LatentDiffusion, latents: &[f32], options: &SessionOptions) -> Result<Vec<u8>, Fault> {
+        let factor = model.factor();
+        let size = [self.size.1 / factor, self.size.0 / factor];
+        let picture = model.decode(latents, size, self.decoding(), options).map_err(failed)?;
+        let mut bytes = vec![0; picture.len()];
+        cpu::to_u8([0.0, 1.0], &picture, &mut bytes).map_err(|e| failed(e.into()))?;
+        Ok(bytes)
     }
 }
 
@@ -67,8 +146,26 @@ fn calls(model: &LatentDiffusion, cli: &Cli) -> Result<Calls, Fault> {
         .scheduler
         .as_deref()
         .map(|name| Sigmas::from_name(name).ok_or_else(|| unknown("--scheduler", name, Sigmas::NAMES)));
-    let calls = model.calls_by(solver.transpose()?, sigmas.transpose()?, cli.steps.unwrap_or(STEPS));
-    calls.map_err(|e| Fault::Usage(format!("{e} (--sampling-method, --scheduler, --steps)")))
+    let (solver, sigmas, steps) = (solver.transpose()?, sigmas.transpose()?, cli.steps.unwrap_or(STEPS));
+    let wrong = |e: Error| Fault::Usage(format!("{e} (--sampling-method, --scheduler, --steps, --strength, --eta)"));
+    let settings = match cli.eta {
+        None => model.settings_by(solver, sigmas, steps),
+        Some(eta) => {
+            // A class of diffusers whose steps take fresh noise by a share.
+            let class = solver.map_or(Some(model.info().scheduler.as_str()), |s| class_of(&s).map(|(class, _)| class));
+            let Some(class @ ("DDIMScheduler" | "TCDScheduler")) = class else {
+                return Err(Fault::Usage("--eta is for --sampling-method ddim and tcd: leave it out".into()));
+            };
+            model.settings(Some(class), &[("eta", Field::Number(eta))], steps)
+        }
+    };
+    let (schedule, mut settings) = settings.map_err(wrong)?;
+    if cli.init_img.is_some() {
+        // A model for inpainting sees what is kept beside the noise.
+        let repaints = model.info().unet.in_channels > model.info().autoencoder.latent_channels;
+        settings = settings.from_strength(cli.strength.unwrap_or(if repaints { 1.0 } else { STRENGTH }));
+    }
+    Calls::new(&schedule, &settings).map_err(|e| wrong(e.into()))
 }
 
 impl Artist for TextToImage {
@@ -77,17 +174,26 @@ impl Artist for TextToImage {
     }
 
     fn drawing(&self, cli: &Cli, seed: u64) -> Result<Drawing, Fault> {
-        let scheduler = &self.on.model.info().scheduler;
-        let mut sampler = cli.sampling_method.clone().unwrap_or_else(|| scheduler.clone());
-        if let Some(name) = &cli.scheduler {
-            sampler = format!("{sampler} {name}");
-        }
+        let info = self.on.model.info();
         let sampling = Sampling {
             steps: cli.steps.unwrap_or(STEPS),
-            sampler,
-            eta: 0.0,
+            sampler: cli.sampling_method.clone().unwrap_or_else(|| info.scheduler.clone()),
+            eta: cli.eta.unwrap_or(0.0),
             guidance_scale: cli.cfg_scale.unwrap_or(GUIDANCE),
             classifier: None,
+        };
+        let strength = cli.strength.unwrap_or(STRENGTH) as f32;
+        let extras = Extras {
+            schedule: cli.scheduler.clone(),
+            guidance_rescale: cli.cfg_rescale.unwrap_or(0.0),
+            init_image: cli.init_img.as_deref().map(|path| (file_name(path), strength)),
+            mask: cli.mask.as_deref().map(file_name),
+            loras: cli.lora.iter().map(|lora| (file_name(&lora.path), lora.strength)).collect(),
+            clip_skip: cli.clip_skip.filter(|&n| n > 0),
+            rng: cli.rng.map(|rng| rng.name().to_owned()),
+            control_net: cli.control_net.as_deref().map(|path| (file_name(path), cli.control_strength.unwrap_or(1.0))),
+            tiny_decoder: self.tiny.is_some(),
+            vae_tiling: self.tiny.is_none() && self.choice.tiling.is_some(),
         };
         let parameters = Parameters {
             prompt: cli.prompt().to_owned(),
@@ -98,45 +204,45 @@ impl Artist for TextToImage {
             width: self.size.0,
             height: self.size.1,
             model: self.name(),
-            extras: Extras::default(),
+            extras,
         };
         Ok(Drawing { labels: vec![None], words: Vec::new(), sampler: None, parameters })
     }
 
     fn draw(&self, drawing: &Drawing, cli: &Cli, done: Done<'_>) -> Result<(), Fault> {
         let total = drawing.pictures();
-        let mut progress = Progress::new(total * drawing.parameters.sampling.as_ref().map_or(0, |s| s.steps));
+        let steps = self.calls.calls().iter().map(|call| call.step).collect::<std::collections::BTreeSet<_>>().len();
+        // The prompts are the same for all.
+        let reading = Instant::now();
+        let model = &self.on.model;
+        let conditions: LatentConditions = model.read(&self.request(cli, 0)).map_err(asked)?;
+        if cli.verbose {
+            tell(&[format!("loaded in {}, prompt read in {}", ms(self.loaded), ms(reading.elapsed()))]);
+        }
+        let request = |index: usize| LatentRequest {
+            conditions: Some(&conditions),
+            ..self.request(cli, drawing.seed(index))
+        };
+        let options = self.request(cli, 0).options;
+        let mut progress = Progress::new(total * steps);
         // One at a time: a picture of usual size keeps all cores busy, and two need twice the memory.
-        for index in 0..total {
-            let request = LatentRequest {
-                negatives: vec![cli.negative_prompt.as_deref()],
-                guidance_scale: cli.cfg_scale.unwrap_or(GUIDANCE),
-                guidance_rescale: cli.cfg_rescale.unwrap_or(0.0),
-                options: SessionOptions { threads: cli.threads, ..SessionOptions::default() },
-                ..LatentRequest::new(cli.prompt(), drawing.seed(index), [self.size.1, self.size.0], &self.calls)
+        if total == 1 || self.choice.staged {
+            // The network that draws goes before the one that decodes comes.
+            let drawn = {
+                let held = if total > 1 { model.hold(&[ModelPart::UNet]).map_err(failed)? } else { model.clone() };
+                let each = (0..total).map(|index| self.steps(&held, &request(index), cli, &mut progress));
+                each.collect::<Result<Vec<_>, _>>()?
             };
-            let planning = Instant::now();
-            let mut run = self.on.model.run(&request).map_err(asked)?;
-            if cli.verbose && index == 0 {
-                tell(&[format!(
-                    "loaded in {}, prompt read and planned in {}",
-                    ms(self.loaded),
-                    ms(planning.elapsed())
-                )]);
+            let held = if total > 1 { self.hold_decoder(model)? } else { model.clone() };
+            for (index, latents) in drawn.iter().enumerate() {
+                self.finish(&held, latents, index, &options, (cli, &mut progress), done)?;
             }
-            while run.step().map_err(failed)?.is_some() {
-                progress.step();
-            }
-            let decoding = Instant::now();
-            let bytes = run.to_u8().map_err(failed)?;
-            if cli.verbose && index == 0 {
-                progress.clear();
-                tell(&[
-                    format!("{} a step, decoded in {}", ms(progress.step_time()), ms(decoding.elapsed())),
-                    format!("first picture after {}", ms(self.started.elapsed())),
-                ]);
-            }
-            done(index, &bytes)?;
+            return Ok(());
+        }
+        let held = self.hold_decoder(&model.hold(&[ModelPart::UNet]).map_err(failed)?)?;
+        for index in 0..total {
+            let latents = self.steps(&held, &request(index), cli, &mut progress)?;
+            self.finish(&held, &latents, index, &options, (cli, &mut progress), done)?;
         }
         Ok(())
     }
@@ -149,10 +255,46 @@ impl Artist for TextToImage {
     }
 }
 
+impl TextToImage {
+    fn hold_decoder(&self, model: &LatentDiffusion) -> Result<LatentDiffusion, Fault> {
+        if self.tiny.is_some() { Ok(model.clone()) } else { model.hold(&[ModelPart::Decoder]).map_err(failed) }
+    }
+
+    fn finish(
+        &self,
+        model: &LatentDiffusion,
+        latents: &[f32],
+        index: usize,
+        options: &SessionOptions,
+        (cli, progress): (&Cli, &mut Progress),
+        done: &mut dyn FnMut(usize, &[u8]) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let decoding = Instant::now();
+        let step = progress.step_time();
+        let bytes = self.decode(model, latents, options)?;
+        if cli.verbose && index == 0 {
+            progress.clear();
+            tell(&[
+                format!("{} a step, decoded in {}", ms(step), ms(decoding.elapsed())),
+                format!("first picture after {}", ms(self.started.elapsed())),
+            ]);
+        }
+        done(index, &bytes)
+    }
+}
+
+/// Writes the first noise and the last latents of a run.
+fn save(path: &std::path::Path, run: &LatentRun<'_>) -> Result<(), Fault> {
+    latents::write(path, run.latent_shape(), &[("noise", run.noise()), ("latents", run.latents())])
+}
+
 /// A size that cannot be is the user's.
 fn asked(e: Error) -> Fault {
     match e {
-        Error::Request(e @ RequestError::Range { .. }) => Fault::Usage(format!("{e} (-W, -H, --cfg-scale)")),
+        Error::Request(e @ RequestError::Range { .. }) => {
+            Fault::Usage(format!("{e} (-W, -H, --cfg-scale, -i, --mask, --clip-skip, --control-strength)"))
+        }
+        Error::Request(_) | Error::Model(_) | Error::Gguf(_) | Error::Quant(_) => Fault::Input(e.to_string()),
         e => internal(e),
     }
 }

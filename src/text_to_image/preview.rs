@@ -1,0 +1,53 @@
+//! `--preview`: a picture of how far it is, written again and again.
+
+use crate::artist::failed;
+use crate::canvas::Canvas;
+use crate::cli::{Cli, PreviewMethod};
+use crate::fault::Fault;
+use crate::picture::png;
+use nijimi_runtime::cpu::to_u8;
+use nijimi_runtime::gguf::write_atomic;
+use nijimi_runtime::model::{Decoding, LatentDiffusion, LatentRun, SessionOptions, StepInfo, TinyAutoencoder};
+use std::path::PathBuf;
+
+/// What is shown, and how.
+pub struct Preview<'a> {
+    path: PathBuf,
+    /// Steps from one to the next.
+    interval: usize,
+    method: PreviewMethod,
+    tiny: Option<&'a TinyAutoencoder>,
+    options: SessionOptions,
+}
+
+impl<'a> Preview<'a> {
+    /// What the command line asks for, if it does.
+    pub fn new(cli: &Cli, tiny: Option<&'a TinyAutoencoder>) -> Option<Self> {
+        let method = cli.preview_method.unwrap_or(PreviewMethod::Proj);
+        let options = SessionOptions { threads: cli.threads, ..SessionOptions::default() };
+        let interval = cli.preview_interval.unwrap_or(1);
+        cli.preview.clone().map(|path| Self { path, interval, method, tiny, options })
+    }
+
+    /// Writes the picture of the estimate, if it is its turn.
+    pub fn show(&mut self, model: &LatentDiffusion, run: &LatentRun<'_>, step: StepInfo) -> Result<(), Fault> {
+        if !(step.index + 1).is_multiple_of(self.interval) {
+            return Ok(());
+        }
+        let ([h, w, _], factor) = (run.latent_shape(), model.factor());
+        let decode = |how| model.decode(run.estimate(), [h, w], how, &self.options).map_err(failed);
+        let (values, width, scale) = match (self.method, self.tiny) {
+            (PreviewMethod::Taesd, Some(tiny)) => (decode(Decoding::Tiny(tiny))?, w * factor, 1),
+            (PreviewMethod::Vae, _) => (decode(Decoding::Whole)?, w * factor, 1),
+            _ => (model.project(run.estimate()), w, factor),
+        };
+        let mut bytes = vec![0; values.len()];
+        to_u8([0.0, 1.0], &values, &mut bytes).map_err(|e| failed(e.into()))?;
+        let channels = bytes.len() * scale * scale / (h * w * factor * factor);
+        let mut canvas = Canvas::new(w * factor, h * factor, channels);
+        canvas.put(0, 0, &bytes, width, scale);
+        let text = format!("step {} of {}", step.index + 1, step.total);
+        write_atomic(&self.path, &png(&canvas, text)?)
+            .map_err(|e| Fault::Input(format!("{e}: choose another place with --preview")))
+    }
+}
