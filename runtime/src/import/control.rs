@@ -136,7 +136,10 @@ fn original(name: &str, config: &ControlConfig) -> String {
     }
     match name.strip_prefix("controlnet_mid_block.") {
         Some(rest) => format!("middle_block_out.0.{rest}"),
-        None => unet(name, &config.unet),
+        None => {
+            // The way down alone.
+            unet(name, config.unet.layers_per_block, |_| true)
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a checkpoint can have against it.
 
+use super::lora::LoraError;
 use crate::gguf::{FileError, WriteError};
 use crate::quant::QuantError;
 use std::path::{Path, PathBuf};
@@ -57,6 +58,9 @@ pub enum ImportError {
     /// A pattern of `--tensor-type`.
     #[error("the tensor pattern {pattern:?}: {why}")]
     Pattern { pattern: String, why: String },
+    /// A LoRA that cannot be added.
+    #[error(transparent)]
+    Lora(#[from] LoraError),
     /// Something that our file cannot hold.
     #[error(transparent)]
     Write(#[from] WriteError),

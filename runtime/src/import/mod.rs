@@ -3,7 +3,8 @@
 //! of our files.
 //!
 //! [`Checkpoint::open`] reads headers and configurations, and finds every tensor or says what is wrong; [`Source::read`]
-//! streams numbers, a few rows at a time, in the layout of `docs/format.md`; [`convert`] writes the file. Python pickles
+//! streams numbers, a few rows at a time, in the layout of `docs/format.md`; [`convert`] writes the file. [`Lora::open`]
+//! reads what is added to one. Python pickles
 //! (`.ckpt`, `.bin`) can run any program when read, and are refused.
 
 mod checkpoint;
@@ -15,6 +16,7 @@ mod error;
 mod expect;
 mod folder;
 mod json;
+mod lora;
 mod metadata;
 mod names;
 mod parse;
@@ -33,6 +35,7 @@ pub use control::ControlConfig;
 pub use convert::{Event, Summary, convert};
 pub use error::ImportError;
 pub use expect::{Expected, clip, control, parts, tiny_decoder, tiny_encoder, unet, vae};
+pub use lora::{Lora, LoraError};
 pub use safetensors::{Entry, MAX_HEADER, Safetensors};
 pub use tiny::TinyConfig;
 pub use tokenizer::Tokenizer;

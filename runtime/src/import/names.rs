@@ -54,7 +54,12 @@ fn attention_form(name: &str) -> Form {
 pub(super) fn original(part: &str, name: &str, config: &Config) -> Vec<Candidate> {
     let sdxl = config.text_2.is_some();
     match part {
-        "unet" => vec![candidate(format!("model.diffusion_model.{}", unet(name, &config.unet)), Form::Same)],
+        "unet" => {
+            let UNetConfig { layers_per_block, transformer_layers, .. } = &config.unet;
+            let attends = |i| transformer_layers.iter().rev().nth(i).is_some_and(|&depth| depth > 0);
+            let name = unet(name, *layers_per_block, attends);
+            vec![candidate(format!("model.diffusion_model.{name}"), Form::Same)]
+        }
         "vae" => {
             let form = attention_form(name);
             vec![candidate(format!("first_stage_model.{}", vae(name, config.vae.channels.len())), form)]
@@ -110,14 +115,17 @@ fn open_clip(prefix: &str, name: &str) -> Vec<Candidate> {
 /// Splits `up_blocks.1.resnets.2.norm1.weight` at the numbers: `(1, "resnets", 2, "norm1.weight")`.
 fn parts<'a>(name: &'a str, blocks: &str) -> Option<(usize, &'a str, usize, &'a str)> {
     let mut words = name.strip_prefix(blocks)?.splitn(4, '.');
-    let level = words.next()?.parse().ok()?;
+    // Of a number that no model has, nothing can be counted.
+    let number = |word: &str| word.parse::<u16>().ok().map(usize::from);
+    let level = number(words.next()?)?;
     let kind = words.next()?;
-    Some((level, kind, words.next()?.parse().ok()?, words.next()?))
+    Some((level, kind, number(words.next()?)?, words.next()?))
 }
 
-/// LDM's name of a U-Net's tensor.
-pub(super) fn unet(name: &str, config: &UNetConfig) -> String {
-    let per_level = config.layers_per_block + 1;
+/// LDM's name of a U-Net's tensor; `attends` says of a level on the way up, the first being the coarsest, whether it has
+/// attention.
+pub(super) fn unet(name: &str, layers_per_block: usize, attends: impl Fn(usize) -> bool) -> String {
+    let per_level = layers_per_block + 1;
     if let Some((level, kind, i, rest)) = parts(name, "down_blocks.") {
         // Block 0 is the first convolution; a level's last is the one that halves.
         return match kind {
@@ -127,11 +135,10 @@ pub(super) fn unet(name: &str, config: &UNetConfig) -> String {
         };
     }
     if let Some((i, kind, j, rest)) = parts(name, "up_blocks.") {
-        let attention = config.transformer_layers.iter().rev().nth(i).is_some_and(|&depth| depth > 0);
         return match kind {
             "resnets" => format!("output_blocks.{}.0.{}", i * per_level + j, resnet(rest)),
             "attentions" => format!("output_blocks.{}.1.{rest}", i * per_level + j),
-            _ => format!("output_blocks.{}.{}.{rest}", i * per_level + per_level - 1, if attention { 2 } else { 1 }),
+            _ => format!("output_blocks.{}.{}.{rest}", i * per_level + per_level - 1, if attends(i) { 2 } else { 1 }),
         };
     }
     if let Some(rest) = name.strip_prefix("mid_block.resnets.0.") {

@@ -176,7 +176,8 @@ fn foreign(path: &Path, start: &[u8]) -> Result<(), ImportError> {
             "it is a GGUF file: if it is one of this program, use it as it is, with -m"
         }
         start if start.starts_with(b"version ") => "it is a pointer of Git LFS: run git lfs pull, or download the file",
-        start if start.starts_with(b"<") => "it is a web page: download the file itself",
+        // Text: the length of a header that can be read has zeros among its bytes.
+        start if start.starts_with(b"<") && !start.contains(&0) => "it is a web page: download the file itself",
         _ => return Ok(()),
     };
     Err(ImportError::NotAModel { path: path.into(), why: why.into() })

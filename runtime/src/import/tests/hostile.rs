@@ -50,7 +50,7 @@ fn headers_that_lie() {
     refuses(&single("a.safetensors", &raw("{}", &[])), &["no model", "model.diffusion_model"]);
 }
 
-/// Seen red with the pickle's magic bytes not looked at.
+/// Seen red with the pickle's magic bytes not looked at, and with every file that begins with `<` taken for a web page.
 #[test]
 fn other_files() {
     refuses(&single("a.safetensors", b""), &["/a.safetensors is empty", "download it again"]);
@@ -61,6 +61,8 @@ fn other_files() {
     refuses(&single("a.safetensors", b"GGUF\x03\0\0\0...."), &["GGUF"]);
     refuses(&single("a.safetensors", b"version https://git-lfs.github.com/spec/v1\n"), &["git lfs pull"]);
     refuses(&single("a.safetensors", b"<!DOCTYPE html>"), &["web page"]);
+    // A header of 60 bytes begins with "<", and is no web page for it.
+    refuses(&single("a.safetensors", &raw(&format!("{:60}", "{}"), &[])), &["no model", "model.diffusion_model"]);
     let none = Checkpoint::open("/no/such/file.safetensors", &Options::default()).unwrap_err().to_string();
     refuses(&none, &["cannot open /no/such/file.safetensors"]);
     for (name, what) in [

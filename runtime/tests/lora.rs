@@ -1,0 +1,160 @@
+//! LoRAs, merged into published pipelines. The families, pictures and strengths are those of the files found in
+//! `NIJIMI_FIXTURES` (default: the project's own copy); other LoRAs are made here.
+#![cfg(feature = "import")]
+
+#[path = "common/diffusers.rs"]
+mod common;
+#[path = "lora/made.rs"]
+mod made;
+#[path = "lora/names.rs"]
+mod names;
+#[path = "lora/refusals.rs"]
+mod refusals;
+
+use common::{Tensors, fixtures};
+use made::Made;
+use nijimi_runtime::gguf::File;
+use nijimi_runtime::import::{Checkpoint, Lora, Options, Types, convert};
+use nijimi_runtime::model::{LatentDiffusion, LatentRequest, Network, Patch, SessionOptions};
+use nijimi_runtime::nn::{ClipText, TextStates};
+use nijimi_runtime::quant::{self, DType};
+use serde_json::Value;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Of a picture in [0, 1], with f32 weights.
+const TOLERANCE: f32 = 2.0 / 255.0;
+
+/// A pipeline as one of our files.
+fn converted(folder: &Path, dtype: DType) -> Vec<u8> {
+    let checkpoint = Checkpoint::open(folder, &Options::default()).unwrap();
+    let out = Made::path();
+    convert(&checkpoint, &out.0, "test", &Types::new(dtype), |_| {}).unwrap();
+    std::fs::read(&out.0).unwrap()
+}
+
+/// A pipeline of the fixtures; `None`, and a line that says so, where they have none of that name.
+fn pipeline(family: &str, dtype: DType) -> Option<Vec<u8>> {
+    let folder = fixtures().join("pipelines").join(family);
+    if !folder.is_dir() {
+        println!("skipped: no {family} in {}", fixtures().display());
+        return None;
+    }
+    Some(converted(&folder, dtype))
+}
+
+/// The file with the patch applied to its tensors, each encoded again in its own type.
+fn patched(bytes: &[u8], patch: &dyn Patch) -> Vec<u8> {
+    let (mut out, file) = (bytes.to_vec(), File::new_checked(bytes).unwrap());
+    for tensor in file.tensors().filter(|tensor| patch.touches(tensor.name)) {
+        let mut values = tensor.to_f32();
+        patch.apply(tensor.name, &tensor.shape(), &mut values).unwrap();
+        let mut encoded = Vec::new();
+        quant::encode(tensor.dtype, &values, &mut encoded).unwrap();
+        let at = tensor.data.as_ptr().addr() - bytes.as_ptr().addr();
+        out[at..at + encoded.len()].copy_from_slice(&encoded);
+    }
+    out
+}
+
+/// Pictures called `image_ddim_cfg4_lora0.8`: guidance and strength.
+fn way(name: &str) -> Option<(f32, f32)> {
+    let (scale, strength) = name.strip_prefix("image_ddim_cfg")?.split_once("_lora")?;
+    Some((scale.parse().ok()?, strength.parse().ok()?))
+}
+
+/// Draws with every LoRA found, merged into weights of a type, and without. `judge` is told what the pictures are
+/// called and how far both are from diffusers', which has f32 weights: the greatest and the mean difference.
+fn compare(dtype: DType, judge: impl Fn(&str, [f32; 2], [f32; 2])) {
+    let mut drawn = 0;
+    for entry in std::fs::read_dir(fixtures().join("pipelines")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let Some(family) = name.strip_suffix(".lora.safetensors") else { continue };
+        let golden = path.with_file_name(format!("{family}.golden.safetensors"));
+        let (tensors, said) = (Tensors::read(&golden), common::metadata(&golden));
+        let bytes = converted(&path.with_file_name(family), dtype);
+        for name in tensors.names() {
+            let Some((guidance_scale, strength)) = way(name) else { continue };
+            let lora = Lora::open(&path, strength, &File::new_checked(&bytes).unwrap()).unwrap();
+            let far = |bytes: &[u8], name: &str| {
+                let want = tensors.get(name).channels_last();
+                let got = draw(bytes, &tensors, &said, name, guidance_scale);
+                let far: Vec<f32> = got.iter().zip(want).map(|(a, b)| (a - b).abs()).collect();
+                [far.iter().copied().fold(0.0, f32::max), far.iter().sum::<f32>() / far.len() as f32]
+            };
+            let [with, without] =
+                [far(&patched(&bytes, &lora), name), far(&bytes, name.split_once("_lora").unwrap().0)];
+            let figures = [with, without].map(|pair| pair.map(|v| v * 255.0));
+            println!("{family} {name} {dtype}: greatest and mean difference, and without, of 255: {figures:.3?}");
+            judge(&format!("{family} {name}"), with, without);
+            drawn += 1;
+        }
+    }
+    assert!(drawn > 0 || std::env::var_os("NIJIMI_FIXTURES").is_some(), "no pictures with a LoRA");
+}
+
+/// One picture, in the size of the golden one.
+fn draw(bytes: &[u8], golden: &Tensors, said: &Value, name: &str, guidance_scale: f32) -> Vec<f32> {
+    let said = |key: &str| said[key].as_str().unwrap_or_else(|| panic!("the golden file does not say its {key}"));
+    let model = LatentDiffusion::load(&File::new_checked(bytes).unwrap()).unwrap();
+    let latents = golden.get("latents").channels_last();
+    let shape = &golden.get(name).shape;
+    let calls = model.calls(None, &[], said("steps").parse().unwrap()).unwrap();
+    let request = LatentRequest {
+        negatives: vec![Some(said("negative_prompt"))],
+        guidance_scale,
+        latents: Some(&latents),
+        ..LatentRequest::new(said("prompt"), 0, [shape[2], shape[3]], &calls)
+    };
+    let mut run = model.run(&request).unwrap();
+    while run.step().unwrap().is_some() {}
+    run.pictures().unwrap()
+}
+
+#[test]
+fn pictures_are_the_reference_implementations() {
+    compare(DType::F32, |name, with, _| assert!(with[0] <= TOLERANCE, "{name}: {} / 255", with[0] * 255.0));
+}
+
+/// A LoRA costs a quantized model next to nothing more than quantization does.
+#[test]
+fn a_quantized_base_stays_as_near_as_it_was() {
+    compare(DType::Q8_0, |name, with, without| {
+        assert!(with[1] <= 1.5 * without[1], "{name}: {} / 255 in the mean", with[1] * 255.0);
+    });
+}
+
+/// What a text encoder of the file makes of a few tokens.
+fn states(bytes: &[u8], patches: &[Arc<dyn Patch>]) -> Vec<f32> {
+    let file = File::new_checked(bytes).unwrap();
+    let network = LatentDiffusion::load(&file).unwrap().info().texts[0].network;
+    let graph = || network.graph("text_encoder.", [1, 4], TextStates::LAST).unwrap();
+    let network = Network::load_part(&file, &["text_encoder."], graph(), patches).unwrap();
+    let mut evaluator = network.evaluator(vec![graph()], &SessionOptions::default()).unwrap();
+    evaluator.evaluate(0, &[], &[Some(1), Some(2), Some(3), Some(4)]).unwrap();
+    evaluator.output(ClipText::STATE).unwrap().to_vec()
+}
+
+/// Loading with a patch is loading a file whose tensors were changed: bit for bit, in every type; of two patches, both.
+#[test]
+fn patches_apply_while_a_network_is_loaded() {
+    for dtype in [DType::F32, DType::F16, DType::Q8_0] {
+        let Some(bytes) = pipeline("sd1", dtype) else { return };
+        let file = File::new_checked(&bytes).unwrap();
+        let made = ["self_attn_q_proj", "mlp_fc1"].map(|layer| {
+            let tensor = format!("text_encoder.text_model.encoder.layers.0.{}.weight", layer.replace("n_q", "n.q"));
+            let tensor = tensor.replace("mlp_", "mlp.");
+            let shape = file.tensor(&tensor).unwrap().shape();
+            let module = format!("lora_te_text_model_encoder_layers_0_{layer}");
+            Made::pair(&module, [".lora_down.weight", ".lora_up.weight"], &shape, 4)
+        });
+        let loras = made.each_ref().map(|made| Lora::open(made.path.0.clone(), 1.5, &file).unwrap());
+        let changed = loras.iter().fold(bytes.clone(), |bytes, lora| patched(&bytes, lora));
+        let patches = loras.map(|lora| Arc::new(lora) as Arc<dyn Patch>);
+        let with = states(&bytes, &patches);
+        assert_eq!(with, states(&changed, &[]), "{dtype}");
+        assert_ne!(with, states(&bytes, &patches[..1]), "{dtype}: the second");
+        assert_ne!(with, states(&bytes, &[]), "{dtype}: none");
+    }
+}
