@@ -219,10 +219,8 @@ impl Artist for TextToImage {
         if cli.verbose {
             tell(&[format!("loaded in {}, prompt read in {}", ms(self.loaded), ms(reading.elapsed()))]);
         }
-        let request = |index: usize| LatentRequest {
-            conditions: Some(&conditions),
-            ..self.request(cli, drawing.seed(index))
-        };
+        let request =
+            |index: usize| LatentRequest { conditions: Some(&conditions), ..self.request(cli, drawing.seed(index)) };
         let options = self.request(cli, 0).options;
         let mut progress = Progress::new(total * steps);
         // One at a time: a picture of usual size keeps all cores busy, and two need twice the memory.

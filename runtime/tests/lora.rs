@@ -15,8 +15,7 @@ use common::{Tensors, fixtures};
 use made::Made;
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::import::{Checkpoint, Lora, Options, Types, convert};
-use nijimi_runtime::model::{LatentDiffusion, LatentRequest, Network, Patch, SessionOptions};
-use nijimi_runtime::nn::{ClipText, TextStates};
+use nijimi_runtime::model::{LatentConditions, LatentDiffusion, LatentRequest, OpenOptions, Patch};
 use nijimi_runtime::quant::{self, DType};
 use serde_json::Value;
 use std::path::Path;
@@ -125,15 +124,12 @@ fn a_quantized_base_stays_as_near_as_it_was() {
     });
 }
 
-/// What a text encoder of the file makes of a few tokens.
-fn states(bytes: &[u8], patches: &[Arc<dyn Patch>]) -> Vec<f32> {
-    let file = File::new_checked(bytes).unwrap();
-    let network = LatentDiffusion::load(&file).unwrap().info().texts[0].network;
-    let graph = || network.graph("text_encoder.", [1, 4], TextStates::LAST).unwrap();
-    let network = Network::load_part(&file, &["text_encoder."], graph(), patches).unwrap();
-    let mut evaluator = network.evaluator(vec![graph()], &SessionOptions::default()).unwrap();
-    evaluator.evaluate(0, &[], &[Some(1), Some(2), Some(3), Some(4)]).unwrap();
-    evaluator.output(ClipText::STATE).unwrap().to_vec()
+/// What the text encoder makes of a few words.
+fn states(bytes: &[u8], patches: &[Arc<dyn Patch>]) -> LatentConditions {
+    let options = OpenOptions { patches: patches.to_vec(), ..OpenOptions::default() };
+    let model = LatentDiffusion::open(Arc::new(bytes.to_vec()), options).unwrap();
+    let calls = model.calls(None, &[], 1).unwrap();
+    model.read(&LatentRequest::new("a cat on the mat", 0, [64, 64], &calls)).unwrap()
 }
 
 /// Loading with a patch is loading a file whose tensors were changed: bit for bit, in every type; of two patches, both.

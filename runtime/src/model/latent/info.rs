@@ -61,7 +61,11 @@ const KEYS: [(&str, &str); 2] = [("nijimi.system", "latent-diffusion"), ("nijimi
 const SCHEDULER: &str = "nijimi.scheduler.";
 
 impl LatentInfo {
-    pub(super) fn read(file: &File<'_>) -> Result<Self, Error> {
+    /// Reads a file's metadata, and no tensor.
+    ///
+    /// # Errors
+    /// Metadata that is missing, of the wrong type, unknown to this version, or contradicts itself.
+    pub fn read(file: &File<'_>) -> Result<Self, Error> {
         kind(file, &KEYS)?;
         for key in ["nijimi.autoencoder.latents_mean", "nijimi.autoencoder.latents_std"] {
             if file.get(key).is_some() {

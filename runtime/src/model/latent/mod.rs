@@ -14,6 +14,7 @@
 //! }
 //! ```
 
+mod calls;
 mod conditions;
 mod controls;
 mod info;
@@ -38,7 +39,7 @@ use super::network::Place;
 use super::{Patch, Stored};
 use crate::Error;
 use crate::gguf::File;
-use crate::sampler::{Calls, Field, Settings, Sigmas, Solver, class_of, from_diffusers};
+use crate::sampler::{Calls, Field, Settings, Sigmas, Solver};
 use crate::schedule::Schedule;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -127,9 +128,7 @@ impl LatentDiffusion {
         self.parts.bytes()
     }
 
-    /// Schedule and settings of `steps` steps of another solver, or other noise levels, than the model's own scheduler has.
-    /// As with diffusers' `from_config`, what the file says stays, and the solver brings the rest: the spacing that
-    /// published pipelines use with it.
+    /// [`LatentInfo::settings_by`] of this model.
     ///
     /// # Errors
     /// Settings that do not fit each other.
@@ -139,26 +138,10 @@ impl LatentDiffusion {
         sigmas: Option<Sigmas>,
         steps: usize,
     ) -> Result<(Schedule, Settings), Error> {
-        let (schedule, mut settings) = match solver.map(|solver| (solver, class_of(&solver))) {
-            None => self.settings(None, &[], steps)?,
-            Some((_, Some((class, changed)))) => self.settings(Some(class), &changed, steps)?,
-            Some((solver, None)) => {
-                let (schedule, Settings { answer, .. }) = self.settings(None, &[], steps)?;
-                (schedule, Settings { answer, ..Settings::new(solver, steps) })
-            }
-        };
-        // Latents have no range; some classes clip where nothing is said.
-        if !self.info.settings.iter().any(|(name, _)| name == "clip_sample") {
-            settings.clip = None;
-        }
-        if let Some(sigmas) = sigmas {
-            settings.sigmas = sigmas;
-        }
-        Ok((schedule, settings))
+        self.info.settings_by(solver, sigmas, steps)
     }
 
-    /// Schedule and settings of `steps` steps of the model's own scheduler, or of another class of diffusers' with its
-    /// settings, of which `changed` take the place.
+    /// [`LatentInfo::settings`] of this model.
     ///
     /// # Errors
     /// A class or a setting that is not known, or does not fit.
@@ -168,31 +151,23 @@ impl LatentDiffusion {
         changed: &[(&str, Field)],
         steps: usize,
     ) -> Result<(Schedule, Settings), Error> {
-        Ok(from_diffusers(class.unwrap_or(&self.info.scheduler), &self.fields(changed), steps)?)
+        self.info.settings(class, changed, steps)
     }
 
-    /// The calls of [`Self::settings_by`].
+    /// [`LatentInfo::calls_by`] of this model.
     ///
     /// # Errors
     /// Settings that do not fit each other.
     pub fn calls_by(&self, solver: Option<Solver>, sigmas: Option<Sigmas>, steps: usize) -> Result<Calls, Error> {
-        let (schedule, settings) = self.settings_by(solver, sigmas, steps)?;
-        Ok(Calls::new(&schedule, &settings)?)
+        self.info.calls_by(solver, sigmas, steps)
     }
 
-    /// The calls of [`Self::settings`].
+    /// [`LatentInfo::calls`] of this model.
     ///
     /// # Errors
     /// A class or a setting that is not known, or does not fit.
     pub fn calls(&self, class: Option<&str>, changed: &[(&str, Field)], steps: usize) -> Result<Calls, Error> {
-        let (schedule, settings) = self.settings(class, changed, steps)?;
-        Ok(Calls::new(&schedule, &settings)?)
-    }
-
-    /// The scheduler's settings, `changed` in place of those of the same names.
-    fn fields<'a>(&'a self, changed: &[(&'a str, Field)]) -> Vec<(&'a str, Field)> {
-        let own = self.info.settings.iter().filter(|(name, _)| !changed.iter().any(|(other, _)| other == name));
-        own.map(|(name, field)| (name.as_str(), field.clone())).chain(changed.iter().cloned()).collect()
+        self.info.calls(class, changed, steps)
     }
 
     /// How many times a picture's side is that of its latents.

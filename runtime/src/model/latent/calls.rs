@@ -1,0 +1,77 @@
+//! How a model's own scheduler, or another, takes its steps.
+
+use super::LatentInfo;
+use crate::Error;
+use crate::sampler::{Calls, Field, Settings, Sigmas, Solver, class_of, from_diffusers};
+use crate::schedule::Schedule;
+use alloc::vec::Vec;
+
+impl LatentInfo {
+    /// Schedule and settings of `steps` steps of another solver, or other noise levels, than the model's own scheduler has.
+    /// As with diffusers' `from_config`, what the file says stays, and the solver brings the rest: the spacing that
+    /// published pipelines use with it.
+    ///
+    /// # Errors
+    /// Settings that do not fit each other.
+    pub fn settings_by(
+        &self,
+        solver: Option<Solver>,
+        sigmas: Option<Sigmas>,
+        steps: usize,
+    ) -> Result<(Schedule, Settings), Error> {
+        let (schedule, mut settings) = match solver.map(|solver| (solver, class_of(&solver))) {
+            None => self.settings(None, &[], steps)?,
+            Some((_, Some((class, changed)))) => self.settings(Some(class), &changed, steps)?,
+            Some((solver, None)) => {
+                let (schedule, Settings { answer, .. }) = self.settings(None, &[], steps)?;
+                (schedule, Settings { answer, ..Settings::new(solver, steps) })
+            }
+        };
+        // Latents have no range; some classes clip where nothing is said.
+        if !self.settings.iter().any(|(name, _)| name == "clip_sample") {
+            settings.clip = None;
+        }
+        if let Some(sigmas) = sigmas {
+            settings.sigmas = sigmas;
+        }
+        Ok((schedule, settings))
+    }
+
+    /// Schedule and settings of `steps` steps of the model's own scheduler, or of another class of diffusers' with its
+    /// settings, of which `changed` take the place.
+    ///
+    /// # Errors
+    /// A class or a setting that is not known, or does not fit.
+    pub fn settings(
+        &self,
+        class: Option<&str>,
+        changed: &[(&str, Field)],
+        steps: usize,
+    ) -> Result<(Schedule, Settings), Error> {
+        Ok(from_diffusers(class.unwrap_or(&self.scheduler), &self.fields(changed), steps)?)
+    }
+
+    /// The calls of [`Self::settings_by`].
+    ///
+    /// # Errors
+    /// Settings that do not fit each other.
+    pub fn calls_by(&self, solver: Option<Solver>, sigmas: Option<Sigmas>, steps: usize) -> Result<Calls, Error> {
+        let (schedule, settings) = self.settings_by(solver, sigmas, steps)?;
+        Ok(Calls::new(&schedule, &settings)?)
+    }
+
+    /// The calls of [`Self::settings`].
+    ///
+    /// # Errors
+    /// A class or a setting that is not known, or does not fit.
+    pub fn calls(&self, class: Option<&str>, changed: &[(&str, Field)], steps: usize) -> Result<Calls, Error> {
+        let (schedule, settings) = self.settings(class, changed, steps)?;
+        Ok(Calls::new(&schedule, &settings)?)
+    }
+
+    /// The scheduler's settings, `changed` in place of those of the same names.
+    fn fields<'a>(&'a self, changed: &[(&'a str, Field)]) -> Vec<(&'a str, Field)> {
+        let own = self.settings.iter().filter(|(name, _)| !changed.iter().any(|(other, _)| other == name));
+        own.map(|(name, field)| (name.as_str(), field.clone())).chain(changed.iter().cloned()).collect()
+    }
+}
