@@ -25,6 +25,7 @@ mod image_in;
 mod infotext;
 mod inspect;
 mod latent;
+mod memory;
 mod numbers;
 mod parameters;
 mod picture;

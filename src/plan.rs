@@ -1,10 +1,205 @@
-//! `nijimi plan`: what a run would take.
+//! `nijimi plan`: what a run would take, told from the header of a file.
 
-use crate::cli::Plan;
+use crate::backend;
+use crate::cli::{Place, Plan};
 use crate::fault::Fault;
+use crate::memory;
+use crate::source::Source;
+use nijimi_runtime::Error;
+use nijimi_runtime::cpu::Context;
+use nijimi_runtime::cpu::rates::Rates;
+use nijimi_runtime::gguf::File;
+use nijimi_runtime::gpu::{self, Choice as Adapter, Gpu, Storage};
+use nijimi_runtime::model::{Choice, LatentInfo, LatentPlan, PlanRequest, StagePlan};
+use nijimi_runtime::quant::DType;
+use nijimi_runtime::sampler::Solver;
+use std::fmt::Write as _;
+use std::io::{Write, stdout};
+
+/// Steps and guidance of a run of which nothing is said.
+const STEPS: usize = 20;
+const GUIDANCE: f32 = 7.0;
 
 /// Tells it.
 pub fn run(options: &Plan) -> Result<(), Fault> {
-    let (model, place) = (options.model.display(), options.place());
-    Err(Fault::Internal(format!("{model}: this build plans no runs on {place:?}")))
+    let source = Source::open(Some(&options.model))?;
+    let file = source.file()?;
+    let control = options.control_net.as_deref().map(|path| Source::open(Some(path))).transpose()?;
+    let tiny = options.taesd.as_deref().map(|path| Source::open(Some(path))).transpose()?;
+    let opened = |source: &Option<Source>| source.as_ref().map(|source| source.file().map(drop)).transpose().map(drop);
+    opened(&control)?;
+    opened(&tiny)?;
+    let control = control.as_ref().map(Source::file).transpose()?;
+    let tiny = tiny.as_ref().map(Source::file).transpose()?;
+    let info = LatentInfo::read(&file).map_err(|e| source.wrong(e))?;
+    let gpu = device(options.place())?;
+
+    let side = info.sample_size * info.autoencoder.factor();
+    let size = [options.height.unwrap_or(side), options.width.unwrap_or(side)];
+    let (steps, calls) = calls(&info, options)?;
+    let request = PlanRequest {
+        pictures: options.batch,
+        // Of a model into which guidance was distilled, the scale is an input.
+        guided: options.cfg_scale.unwrap_or(GUIDANCE) > 1.0 && info.unet.guidance_code == 0,
+        calls,
+        encodes: options.init_img.is_some(),
+        control: control.as_ref(),
+        tiny: tiny.as_ref(),
+        tile: options.vae_tiling.then_some(info.sample_size),
+        patched: !options.lora.is_empty(),
+        threads: options.threads,
+        gpu: gpu.as_ref().map(|gpu| (gpu, Storage::default())),
+        ..PlanRequest::new(size)
+    };
+    let plan = LatentPlan::new(&file, &request).map_err(|e| wrong(&source, e))?;
+    let rates = if gpu.is_none() { Some(rates(&file, options.threads)?) } else { None };
+
+    let mut text = String::new();
+    let name = if info.name.is_empty() { &source.name } else { &info.name };
+    let guided = if request.guided { "guided" } else { "without guidance" };
+    let pictures = if request.pictures == 1 { "1 picture".into() } else { format!("{} pictures", request.pictures) };
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "{name}: {pictures} of {}x{}, {steps} steps, {guided}", size[1], size[0]);
+    let _ = match &gpu {
+        Some(gpu) => writeln!(text, "on {}: how long it takes is not known before it runs", gpu.name()),
+        None => writeln!(text, "on the CPU, {} threads", Context::new(options.threads).pool.threads()),
+    };
+    let limit = options.memory_limit.map(|bytes| bytes.0);
+    // What is free is the machine's memory, of which a GPU takes little.
+    let allowed = limit.or_else(|| memory::free().filter(|_| gpu.is_none()));
+    let choice = allowed.map_or(Ok(plan.choices().next().unwrap_or_default()), |allowed| plan.fits(allowed));
+    let shown = choice.clone().unwrap_or_else(|_| plan.choices().last().unwrap_or_default());
+    text.push('\n');
+    table(&mut text, &plan, &shown, rates.as_ref());
+    if let Some(rates) = &rates {
+        times(&mut text, &plan, &shown, rates, (steps, calls));
+    }
+    text.push('\n');
+    peaks(&mut text, &plan, allowed, limit.is_some());
+    match choice {
+        Ok(choice) if allowed.is_some() => {
+            let _ = writeln!(text, "fits {}", way(&choice));
+        }
+        Ok(_) => text.push_str("how much memory is free is not known: name a limit with --memory-limit\n"),
+        Err(e) => {
+            let _ = writeln!(text, "does not fit: {e}");
+        }
+    }
+    // A reader that has seen enough, as `head`, is no error.
+    let _ = stdout().write_all(text.as_bytes());
+    Ok(())
+}
+
+/// The device that the run would be on; none is the CPU.
+fn device(place: Place) -> Result<Option<Gpu>, Fault> {
+    match place {
+        Place::Cpu => Ok(None),
+        Place::Auto if !gpu::may_be_there() => Ok(None),
+        Place::Auto => Ok(backend::open(Adapter::Hardware, false).ok()),
+        Place::Gpu(choice) => Ok(Some(backend::open(choice, false)?)),
+    }
+}
+
+/// Steps, and evaluations of the network.
+fn calls(info: &LatentInfo, options: &Plan) -> Result<(usize, usize), Fault> {
+    let steps = options.steps.unwrap_or(STEPS);
+    let unknown = |name: &str| Fault::Usage(format!("no --sampling-method {name:?}: there are {}", Solver::NAMES));
+    let solver = options.sampling_method.as_deref().map(|name| Solver::from_name(name).ok_or_else(|| unknown(name)));
+    let calls = info.calls_by(solver.transpose()?, None, steps);
+    let calls = calls.map_err(|e| Fault::Usage(format!("{e} (--sampling-method, --steps)")))?;
+    Ok((steps, calls.calls().len()))
+}
+
+/// Whose fault it is that there is no plan.
+fn wrong(source: &Source, e: Error) -> Fault {
+    match e {
+        Error::Network(_) | Error::Request(_) => Fault::Usage(format!("{e} (-W, -H, -b)")),
+        e => source.wrong(e),
+    }
+}
+
+/// How fast this machine is at the formats that the most weights have.
+fn rates(file: &File<'_>, threads: usize) -> Result<Rates, Fault> {
+    let bytes = |dtype| file.tensors().filter(|t| t.dtype == dtype).map(|t| t.data.len()).sum::<usize>();
+    let all = file.tensors().map(|tensor| tensor.data.len()).sum::<usize>();
+    let mut dtypes: Vec<DType> = DType::ALL.into_iter().filter(|&dtype| bytes(dtype) > all / 50).collect();
+    dtypes.sort_by_key(|&dtype| core::cmp::Reverse(bytes(dtype)));
+    Rates::measure(&Context::new(threads), &dtypes).map_err(|e| Fault::Internal(e.to_string()))
+}
+
+/// A line a stage.
+fn table(text: &mut String, plan: &LatentPlan, choice: &Choice, rates: Option<&Rates>) {
+    let heads = ["stage", "weights", "activations", "peak", "operations", "MACs", "times", "each"];
+    let mut rows = vec![heads.map(String::from)];
+    for stage in plan.stages(choice) {
+        rows.push([
+            stage.name.clone(),
+            size(stage.weights),
+            size(stage.arena + stage.buffers),
+            size(stage.peak()),
+            stage.operations.to_string(),
+            format!("{:.1} G", stage.work.macs() as f64 / 1e9),
+            stage.evaluations.to_string(),
+            rates.map_or_else(|| "?".into(), |rates| seconds(stage.work.seconds(rates))),
+        ]);
+    }
+    let widths: Vec<usize> =
+        (0..heads.len()).map(|i| rows.iter().map(|row| row[i].chars().count()).max().unwrap_or(0)).collect();
+    for row in &rows {
+        let _ = write!(text, "{:<width$}", row[0], width = widths[0]);
+        for (cell, width) in row.iter().zip(&widths).skip(1) {
+            let _ = write!(text, "  {cell:>width$}");
+        }
+        text.push('\n');
+    }
+}
+
+/// What a step takes, and the whole run.
+fn times(text: &mut String, plan: &LatentPlan, choice: &Choice, rates: &Rates, (steps, calls): (usize, usize)) {
+    let each = |stage: &StagePlan| stage.work.seconds(rates);
+    // What is evaluated once a call.
+    let call: f64 = plan.stages(choice).filter(|stage| stage.name == "U-Net" || stage.beside).map(each).sum();
+    let step = call * calls as f64 / steps.max(1) as f64;
+    let all: f64 = plan.stages(choice).map(|stage| each(stage) * stage.evaluations as f64).sum();
+    let _ = writeln!(text, "expected: {} a step, {} in all", seconds(step), seconds(all));
+}
+
+/// The peak of each way.
+fn peaks(text: &mut String, plan: &LatentPlan, allowed: Option<u64>, limited: bool) {
+    for choice in plan.choices() {
+        let _ = writeln!(text, "peak {}: {}", way(&choice), size(plan.peak(&choice)));
+    }
+    if let Some(own) = memory::own() {
+        let _ = writeln!(text, "the program itself: {}", size(own));
+    }
+    if let Some(allowed) = allowed {
+        let _ = writeln!(text, "{}: {}", if limited { "allowed" } else { "free" }, size(allowed));
+    }
+}
+
+/// A way of doing a run, in words.
+fn way(choice: &Choice) -> String {
+    let loaded =
+        if choice.staged { "with one part of the model in memory at a time" } else { "with the whole model in memory" };
+    match choice.tiling {
+        Some(tiling) => format!("{loaded}, decoding in tiles of {} pixels", tiling.tile * tiling.factor),
+        None => loaded.into(),
+    }
+}
+
+/// Bytes for people.
+fn size(bytes: u64) -> String {
+    if bytes < 10_000_000_000 {
+        format!("{:.0} MB", bytes as f64 / 1e6)
+    } else {
+        format!("{:.1} GB", bytes as f64 / 1e9)
+    }
+}
+
+fn seconds(seconds: f64) -> String {
+    match seconds {
+        s if s < 0.95 => format!("{:.0} ms", s * 1e3),
+        s if s < 100.0 => format!("{s:.1} s"),
+        s => format!("{:.0} min", s / 60.0),
+    }
 }

@@ -23,7 +23,9 @@ impl Source {
 
     /// The file, checked.
     pub fn file(&self) -> Result<File<'_>, Fault> {
-        File::new_checked(self.bytes()).map_err(|e| self.wrong(e))
+        // Of a mapped file, what was copied leaves this process's memory.
+        let file = self.mapped.as_ref().map_or_else(|| File::new_checked(default_model::BYTES), MappedFile::file);
+        file.map_err(|e| self.wrong(e))
     }
 
     /// The whole file.

@@ -1,6 +1,6 @@
 //! Executes plans with the CPU kernels, in one arena, allocating nothing.
 
-use super::{AttentionShape, Context, Conv2dShape, Epilogue, ImageShape, KernelError, PackedMatrix, Table};
+use super::{AttentionShape, Context, Conv2dShape, Epilogue, ImageShape, KernelError, PackedMatrix, Table, footprint};
 use crate::graph::{Graph, IdsId, Op, Shape, WeightId, WeightKind};
 use crate::plan::{ALIGN, Plan, PlanError, Slot, Step};
 use crate::quant::{DType, QuantError};
@@ -169,8 +169,9 @@ impl Executor {
         }
         let plans: Vec<Plan> = plans.into_iter().map(|(_, plan)| plan).collect();
         let len = plans.iter().map(Plan::arena_len).max().unwrap_or(0);
-        let scratch = plans.iter().map(|plan| scratch_bytes(&context, &weights, plan)).max().unwrap_or(0);
-        let own = (len as u64 + ALIGN as u64) * 4 + scratch as u64;
+        let dtype = |weight| weights.matrix(weight).dtype();
+        let scratch = plans.iter().map(|plan| footprint::scratch(&context, plan, dtype)).max().unwrap_or(0);
+        let own = footprint::arena(len) + scratch as u64;
         let needed = own.saturating_add(limit.reserved);
         if needed > limit.allowed {
             return Err(PlanError::Memory { needed, allowed: limit.allowed }.into());
@@ -237,32 +238,13 @@ impl Executor {
     }
 }
 
-/// The most scratch memory that a step needs.
-fn scratch_bytes(context: &Context, weights: &Weights, plan: &Plan) -> usize {
-    let need = |step: &Step| match step.op {
-        Op::Conv2d { weight, .. } => {
-            let dtype = weights.matrix(weight).dtype();
-            conv_shape(&step.op, step.output.shape).map_or(0, |s| super::conv2d_scratch(context, &s, dtype))
-        }
-        Op::Linear { x, weight, .. } => {
-            super::linear_scratch(context, rows(x.shape), x.shape.c, weights.matrix(weight).dtype())
-        }
-        Op::GroupNorm { x, groups, .. } => super::group_norm_scratch(image(x.shape), groups),
-        Op::Attention { q, k, heads, causal, .. } => {
-            super::attention_scratch(context, &attention_shape(q.shape, k.shape, heads, causal))
-        }
-        _ => 0,
-    };
-    plan.steps().iter().map(need).max().unwrap_or(0)
-}
-
-fn conv_shape(op: &Op<Slot>, y: Shape) -> Option<Conv2dShape> {
+pub(super) fn conv_shape(op: &Op<Slot>, y: Shape) -> Option<Conv2dShape> {
     let Op::Conv2d { x, upsample, kernel, stride, pad, pad_end, .. } = *op else { return None };
     let Shape { n, h, w, c } = x.shape;
     Some(Conv2dShape { n, h, w, upsample, c_in: c, c_out: y.c, kernel, stride, pad, pad_end })
 }
 
-const fn attention_shape(q: Shape, k: Shape, heads: usize, causal: bool) -> AttentionShape {
+pub(super) const fn attention_shape(q: Shape, k: Shape, heads: usize, causal: bool) -> AttentionShape {
     AttentionShape { n: q.n, queries: q.h * q.w, keys: k.h * k.w, c: q.c, heads, causal }
 }
 
@@ -272,11 +254,11 @@ fn ids_of<'a>(plan: &Plan, input: IdsId, ids: &'a [Option<u32>]) -> &'a [Option<
     &ids[skip..][..plan.ids()[input.index()].1]
 }
 
-const fn rows(s: Shape) -> usize {
+pub(super) const fn rows(s: Shape) -> usize {
     s.n * s.h * s.w
 }
 
-const fn image(s: Shape) -> ImageShape {
+pub(super) const fn image(s: Shape) -> ImageShape {
     ImageShape { n: s.n, h: s.h, w: s.w, c: s.c }
 }
 

@@ -19,6 +19,7 @@ mod embedding;
 mod epilogue;
 mod error;
 pub mod exec;
+pub mod footprint;
 mod group_norm;
 pub mod isa;
 mod layer_norm;
@@ -30,6 +31,8 @@ mod max_pool;
 mod max_pool_backward;
 pub mod pool;
 mod position_encoding;
+#[cfg(feature = "std")]
+pub mod rates;
 mod relu_backward;
 mod rows;
 mod select_token;

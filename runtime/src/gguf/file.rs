@@ -24,6 +24,9 @@ pub struct File<'a> {
     /// Positions in `metadata` and `tensors`, sorted by name.
     by_key: Vec<u32>,
     by_name: Vec<u32>,
+    /// Where the bytes come from, if it can take them back.
+    #[cfg(feature = "std")]
+    pub(super) map: Option<&'a super::MappedFile>,
 }
 
 impl<'a> File<'a> {
@@ -54,8 +57,15 @@ impl<'a> File<'a> {
             entries.push(Entry::read(&mut cursor)?);
         }
 
-        let mut file =
-            Self { alignment: DEFAULT_ALIGNMENT, metadata, by_key, tensors: Vec::new(), by_name: Vec::new() };
+        let mut file = Self {
+            alignment: DEFAULT_ALIGNMENT,
+            metadata,
+            by_key,
+            tensors: Vec::new(),
+            by_name: Vec::new(),
+            #[cfg(feature = "std")]
+            map: None,
+        };
         file.alignment = file.stated_alignment()?;
         let start = align_up(cursor.at() as u64, file.alignment);
         let data = match usize::try_from(start).ok().and_then(|start| bytes.get(start..)) {
@@ -82,6 +92,17 @@ impl<'a> File<'a> {
             }
             other => other,
         }
+    }
+
+    /// Says that `data`, some of the file's bytes, is not used for now: of a mapped file ([`super::MappedFile::file`]), it
+    /// then takes no memory of this process. Without this, loading a model would take its file's size beside the model's.
+    pub fn release(&self, data: &[u8]) {
+        #[cfg(feature = "std")]
+        if let Some(map) = self.map {
+            map.release(data);
+        }
+        #[cfg(not(feature = "std"))]
+        let _ = data;
     }
 
     /// Alignment of the data section, and of each tensor within it.

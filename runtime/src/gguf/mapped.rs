@@ -4,18 +4,12 @@
 //! `unsafe` is needed because the operating system cannot promise that a mapped file stays as it is.
 #![allow(unsafe_code)]
 
-use super::FileError;
 use super::atomic::file_error;
+use super::{File as Gguf, FileError, GgufError};
 use memmap2::Mmap;
-#[cfg(unix)]
-use memmap2::UncheckedAdvice;
 use std::fs::File;
 use std::io;
 use std::path::Path;
-
-/// A multiple of the pages of every system (16 KiB on Apple's, 64 KiB on some of ARM's).
-#[cfg(unix)]
-const PAGE: usize = 1 << 16;
 
 /// A file mapped into memory, read-only.
 ///
@@ -52,23 +46,34 @@ impl MappedFile {
         &self.map
     }
 
-    /// Gives the pages of `part` back, of those that lie wholly in it; they come from the disk again when they are used.
-    /// What is not of this file, and where the system has no such call, nothing happens.
+    /// The file, checked. Tensors that are copied to where they are used do not stay in this process's memory
+    /// ([`Gguf::release`]).
+    ///
+    /// # Errors
+    /// Those of [`Gguf::new_checked`].
+    pub fn file(&self) -> Result<Gguf<'_>, GgufError> {
+        let mut file = Gguf::new_checked(self.bytes())?;
+        file.map = Some(self);
+        Ok(file)
+    }
+
+    /// Takes the pages of `part`, and a few around it, out of this process's memory; where they are used again, they
+    /// come back. What is no part of the file is left alone.
     pub fn release(&self, part: &[u8]) {
-        let (whole, part) = (self.map.as_ptr_range(), part.as_ptr_range());
-        if part.start < whole.start || part.end > whole.end {
+        let Some(start) = part.as_ptr().addr().checked_sub(self.map.as_ptr().addr()) else { return };
+        let end = start.saturating_add(part.len());
+        if end > self.map.len() {
             return;
         }
+        // Whoever uses a page is given its neighbours, too: those that were released a moment ago among them.
+        const AROUND: usize = 1 << 20;
+        let start = start / AROUND * AROUND;
+        let len = end.next_multiple_of(AROUND).min(self.map.len()) - start;
+        // SAFETY: read-only pages of a file: what is there afterwards is what was there before. That the system does
+        // not want to is no error: then they stay.
         #[cfg(unix)]
-        {
-            let from = (part.start as usize - whole.start as usize).next_multiple_of(PAGE);
-            let to = (part.end as usize - whole.start as usize) / PAGE * PAGE;
-            if from < to {
-                // SAFETY: the pages of a read-only map of a file hold what the file holds, before and after: no reference
-                // sees other bytes (of a private map that was written to, the changes would be lost).
-                // A system that does not do it has lost nothing.
-                let _ = unsafe { self.map.unchecked_advise_range(UncheckedAdvice::DontNeed, from, to - from) };
-            }
-        }
+        let _ = unsafe { self.map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, len) };
+        #[cfg(not(unix))]
+        let _ = (start, len);
     }
 }

@@ -1,6 +1,7 @@
 //! Executes plans on a device, in one arena, allocating nothing.
 
 use super::bind::Binder;
+use super::footprint::Memory;
 use super::lower::{self, Variants};
 use super::pipeline::Pipeline;
 use super::weights::Weights;
@@ -60,7 +61,7 @@ fn head(step: &Step) -> Option<usize> {
 }
 
 /// Dispatches that others than the plans may bind: those of a sampler.
-const SPARE: usize = 8;
+pub(super) const SPARE: usize = 8;
 
 /// A dispatch, ready to be recorded.
 pub(super) struct Ready {
@@ -165,21 +166,16 @@ impl Executor {
             })
             .collect();
 
-        let arena = plans.iter().map(Plan::arena_len).max().unwrap_or(0) as u64;
-        let scratch = plans.iter().flat_map(Plan::steps).map(lower::scratch_bytes).max().unwrap_or(0);
-        let ids: usize = plans.iter().map(|plan| plan.ids().iter().map(|(_, n)| n).sum()).max().unwrap_or(0);
-        let ports = plans.iter().flat_map(|plan| plan.inputs().iter().chain(plan.outputs()));
-        let port = ports.map(|binding| binding.slot.len()).max().unwrap_or(0) as u64;
         let dispatches = lowered.iter().map(Vec::len).sum::<usize>() + SPARE;
-        let uniforms = dispatches as u64 * Binder::UNIFORM;
-        let own = arena * options.storage.bytes() + scratch + ids as u64 * 4 + port * 4 + uniforms;
+        let memory = Memory::of(&plans, dispatches);
+        let own = memory.bytes(options.storage);
         let needed = own.saturating_add(limit.reserved);
         if needed > limit.allowed {
             return Err(PlanError::Memory { needed, allowed: limit.allowed }.into());
         }
 
-        let mut binder = Binder::new(gpu, options.storage, arena, scratch, ids, uniforms)?;
-        let staging = gpu.buffer("staging", port * 4, BufferUsages::MAP_READ | BufferUsages::COPY_DST)?;
+        let mut binder = memory.binder(gpu, options.storage)?;
+        let staging = gpu.buffer("staging", memory.port * 4, BufferUsages::MAP_READ | BufferUsages::COPY_DST)?;
         let shaders: Vec<Shader> = lowered.iter().flatten().map(|(_, dispatch)| dispatch.shader.clone()).collect();
         let mut pipelines = gpu.pipelines(&shaders)?.into_iter();
         let mut ready = Vec::new();

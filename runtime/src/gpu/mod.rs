@@ -14,6 +14,7 @@ pub mod check;
 mod device;
 mod error;
 mod exec;
+pub mod footprint;
 mod lower;
 #[cfg(not(target_arch = "wasm32"))]
 mod measure;

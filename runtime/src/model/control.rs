@@ -29,10 +29,10 @@ pub struct ControlInfo {
 const KEYS: [(&str, &str); 2] = [("nijimi.system", "control-net"), ("nijimi.network", "control-net")];
 
 /// Of the tensors' names.
-const PREFIX: &str = "control.";
+pub(super) const PREFIX: &str = "control.";
 
 impl ControlInfo {
-    fn read(file: &File<'_>) -> Result<Self, Error> {
+    pub(super) fn read(file: &File<'_>) -> Result<Self, Error> {
         kind(file, &KEYS)?;
         let network = ControlNet {
             unet: unet(file, &CONTROL)?,

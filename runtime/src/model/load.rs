@@ -56,6 +56,7 @@ pub(super) fn part(
             e => e,
         })?;
         used[i] = true;
+        file.release(tensor.data);
     }
     let ours = |name: &str| prefixes.iter().any(|prefix| name.starts_with(prefix));
     match file.tensors().zip(used).find(|(tensor, used)| !used && ours(tensor.name)) {

@@ -50,8 +50,8 @@ pub use guided::{ClassifierGuided, GuidedRequest, GuidedRun};
 pub use hvae::{Hvae, HvaeSession};
 pub use info::{Defaults, Info};
 pub use latent::{
-    Blend, Decoding, LatentConditions, LatentControl, LatentDiffusion, LatentInfo, LatentRequest, LatentRun, ModelPart,
-    NoiseSource, OpenOptions, TextInfo, Tile, Tiling,
+    Blend, Choice, Decoding, LatentConditions, LatentControl, LatentDiffusion, LatentInfo, LatentPlan, LatentRequest,
+    LatentRun, ModelPart, NoiseSource, OpenOptions, PlanRequest, StagePlan, TextInfo, Tile, Tiling, Work,
 };
 pub use network::{Evaluator, Network};
 pub use numbers::{About, Law, Numbers, Regressor, Trace};

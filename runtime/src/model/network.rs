@@ -58,7 +58,7 @@ impl Network {
     /// Graphs that use one tensor with different shapes; tensors that are missing, too many, or of another shape than
     /// the graphs'.
     pub fn load(file: &File<'_>, graphs: Vec<Graph>) -> Result<Self, Error> {
-        Self::place(&Place::Cpu, file, &[""], graphs, &[], &|_| ())
+        Self::place(&Place::Cpu, file, &[""], graphs, &[])
     }
 
     /// As [`Self::load`], into a device's memory, quantized as in the file. Evaluators run there.
@@ -67,21 +67,19 @@ impl Network {
     /// As [`Self::load`], and what the device has against it.
     #[cfg(feature = "gpu")]
     pub fn load_on(gpu: &crate::gpu::Gpu, file: &File<'_>, graphs: Vec<Graph>) -> Result<Self, Error> {
-        Self::place(&Place::Gpu(gpu.clone()), file, &[""], graphs, &[], &|_| ())
+        Self::place(&Place::Gpu(gpu.clone()), file, &[""], graphs, &[])
     }
 
     /// As [`Self::load`], of one graph, for a file that holds other networks too: those of its tensors whose names begin
-    /// with one of `prefixes` are this one's. `patches` change tensors on the way, in their order; `read` is told of each
-    /// tensor's bytes when they are not needed any more.
+    /// with one of `prefixes` are this one's. `patches` change tensors on the way, in their order.
     pub(super) fn load_part(
         place: &Place,
         file: &File<'_>,
         prefixes: &[&str],
         graph: Graph,
         patches: &[Arc<dyn Patch>],
-        read: &dyn Fn(&[u8]),
     ) -> Result<Self, Error> {
-        Self::place(place, file, prefixes, vec![graph], patches, read)
+        Self::place(place, file, prefixes, vec![graph], patches)
     }
 
     /// As [`Self::load_part`], without loading anything: whether all tensors are there, and have the graph's shapes.
@@ -95,27 +93,18 @@ impl Network {
         prefixes: &[&str],
         graphs: Vec<Graph>,
         patches: &[Arc<dyn Patch>],
-        read: &dyn Fn(&[u8]),
     ) -> Result<Self, Error> {
         let weights = shared(graphs)?;
         let placed = match place {
             Place::Cpu => {
                 let mut packed = crate::cpu::exec::Weights::new();
-                load::part(file, prefixes, &weights, patches, |kind, dtype, data| {
-                    packed.push(kind, dtype, data)?;
-                    read(data);
-                    Ok(())
-                })?;
+                load::part(file, prefixes, &weights, patches, |kind, dtype, data| Ok(packed.push(kind, dtype, data)?))?;
                 Placed::Cpu(packed.into())
             }
             #[cfg(feature = "gpu")]
             Place::Gpu(gpu) => {
                 let mut packed = crate::gpu::Weights::new(gpu);
-                load::part(file, prefixes, &weights, patches, |kind, dtype, data| {
-                    packed.push(kind, dtype, data)?;
-                    read(data);
-                    Ok(())
-                })?;
+                load::part(file, prefixes, &weights, patches, |kind, dtype, data| packed.push(kind, dtype, data))?;
                 Placed::Gpu(packed.into())
             }
         };

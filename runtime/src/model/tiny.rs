@@ -31,10 +31,10 @@ pub struct TinyInfo {
 const KEYS: [(&str, &str); 2] = [("nijimi.system", "autoencoder-tiny"), ("nijimi.network", "autoencoder-tiny")];
 
 /// Of the tensors' names.
-const PREFIX: &str = "tiny.";
+pub(super) const PREFIX: &str = "tiny.";
 
 impl TinyInfo {
-    fn read(file: &File<'_>) -> Result<Self, Error> {
+    pub(super) fn read(file: &File<'_>) -> Result<Self, Error> {
         kind(file, &KEYS)?;
         let decoder_blocks = sizes(file, "nijimi.tiny.decoder_blocks")?;
         let key = "nijimi.tiny.encoder_blocks";
@@ -100,7 +100,7 @@ impl TinyAutoencoder {
 
     fn place(place: &Place, file: &File<'_>) -> Result<Self, Error> {
         let info = TinyInfo::read(file)?;
-        let load = |prefix: &str, graph: Graph| Network::load_part(place, file, &[prefix], graph, &[], &|_| ());
+        let load = |prefix: &str, graph: Graph| Network::load_part(place, file, &[prefix], graph, &[]);
         // Of any size: only the weights count here.
         let side = info.factor();
         let encoder = match info.has_encoder {

@@ -97,18 +97,22 @@ impl PackedMatrix {
         if !inp.is_multiple_of(block) {
             return Err(KernelError::PartialBlock { dtype: dtype.name(), block, inp });
         }
-        let format = Format::of(dtype);
         let row = dtype.row_bytes(inp).ok_or(too_large.clone())?;
         let expected = row.checked_mul(taps).and_then(|n| n.checked_mul(out)).ok_or(too_large.clone())?;
         if data.len() != expected {
             let got = data.len();
             return Err(KernelError::WeightBytes { dtype: dtype.name(), out, taps, inp, expected, got });
         }
-        let bytes = (inp / format.step() * format.step_bytes()).checked_mul(taps);
-        let bytes = bytes.and_then(|n| n.checked_mul(out.div_ceil(NR))).ok_or(too_large)?;
+        let bytes = Self::bytes_of(dtype, out, taps, inp).ok_or(too_large)?;
         let mut m = Self { dtype, out, taps, inp, lines: vec![Line([0; 64]); bytes / 64] };
         m.fill(data, row);
         Ok(m)
+    }
+
+    /// [`Self::bytes`] of a matrix of these sizes, which nobody needs to make for it; `None` where they overflow.
+    pub fn bytes_of(dtype: DType, out: usize, taps: usize, inp: usize) -> Option<usize> {
+        let format = Format::of(dtype);
+        (inp / format.step()).checked_mul(format.step_bytes())?.checked_mul(taps)?.checked_mul(out.div_ceil(NR))
     }
 
     /// Copies each stored row to its lane of each record.

@@ -53,8 +53,6 @@ pub struct LatentInfo {
     pub settings: Vec<(String, Field)>,
     /// Side of the latents that the model was trained on.
     pub sample_size: usize,
-    /// Side of the pictures that the autoencoder was trained on: that of a tile.
-    pub tile_size: usize,
 }
 
 const KEYS: [(&str, &str); 2] = [("nijimi.system", "latent-diffusion"), ("nijimi.network", "sd-unet")];
@@ -94,7 +92,6 @@ impl LatentInfo {
             scheduler: file.str("nijimi.scheduler.class")?.to_owned(),
             settings: settings(file)?,
             sample_size: file.u32("nijimi.unet.sample_size")? as usize,
-            tile_size: maybe(file, "nijimi.autoencoder.sample_size")?.unwrap_or(512),
         })
     }
 }

@@ -21,6 +21,7 @@ mod info;
 mod noise;
 mod parts;
 mod pictures;
+mod plan;
 mod preview;
 mod request;
 mod run;
@@ -31,6 +32,7 @@ pub use conditions::LatentConditions;
 pub use info::{LatentInfo, TextInfo};
 pub use noise::NoiseSource;
 pub use parts::ModelPart;
+pub use plan::{Choice, LatentPlan, PlanRequest, StagePlan, Work};
 pub use request::{Decoding, LatentControl, LatentRequest};
 pub use run::LatentRun;
 pub use tiling::{Blend, Tile, Tiling};
@@ -94,7 +96,7 @@ impl LatentDiffusion {
     /// # Errors
     /// As [`Self::load`].
     pub fn open(stored: Arc<dyn Stored>, options: OpenOptions) -> Result<Self, Error> {
-        let info = LatentInfo::read(&File::new_checked(stored.bytes())?)?;
+        let info = LatentInfo::read(&stored.file()?)?;
         #[cfg(feature = "gpu")]
         let place = options.gpu.map_or(Place::Cpu, Place::Gpu);
         #[cfg(not(feature = "gpu"))]

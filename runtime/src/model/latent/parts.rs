@@ -77,7 +77,7 @@ impl Parts {
     pub fn load(file: &File<'_>, info: &LatentInfo, place: &Place) -> Result<Self, Error> {
         let load = |part: ModelPart| {
             let (prefixes, graph) = (part.prefixes(info), part.graph(info)?);
-            Ok((part, Arc::new(Network::load_part(place, file, &prefixes, graph, &[], &|_| ())?)))
+            Ok((part, Arc::new(Network::load_part(place, file, &prefixes, graph, &[])?)))
         };
         Ok(Self { held: all(info).map(load).collect::<Result<_, Error>>()?, origin: None })
     }
@@ -89,7 +89,7 @@ impl Parts {
         place: Place,
         patches: Vec<Arc<dyn Patch>>,
     ) -> Result<Self, Error> {
-        let file = File::new_checked(stored.bytes())?;
+        let file = stored.file()?;
         for part in all(info) {
             Network::check_part(&file, &part.prefixes(info), part.graph(info)?)?;
         }
@@ -103,14 +103,13 @@ impl Parts {
             return Ok(network.clone());
         }
         let Some(origin) = &self.origin else { unreachable!("what has no origin holds all parts") };
-        let file = File::new_checked(origin.stored.bytes())?;
+        let file = origin.stored.file()?;
         let (prefixes, graph) = (part.prefixes(info), part.graph(info)?);
         let place = match part {
             ModelPart::Text(_) => &origin.place.for_tables(&graph),
             _ => &origin.place,
         };
-        let release = |data: &[u8]| origin.stored.release(data);
-        Ok(Network::load_part(place, &file, &prefixes, graph, &origin.patches, &release)?.into())
+        Ok(Network::load_part(place, &file, &prefixes, graph, &origin.patches)?.into())
     }
 
     /// As it is, with `parts` loaded and held.

@@ -4,7 +4,6 @@ use super::LatentDiffusion;
 use super::parts::ModelPart;
 use super::preview;
 use super::request::Decoding;
-use super::tiling::Tiling;
 use crate::Error;
 use crate::model::network::Evaluator;
 use crate::model::session::{check, in_range};
@@ -122,13 +121,6 @@ impl LatentDiffusion {
             pictures[from..].iter_mut().for_each(|v| *v = (*v / 2.0 + 0.5).clamp(0.0, 1.0));
         }
         Ok(pictures)
-    }
-
-    /// Tiles as large as the pictures that the autoencoder was trained on, a quarter of which overlap.
-    pub fn tiling(&self) -> Tiling {
-        let (factor, size) = (self.factor(), self.info().tile_size);
-        let tile = (size / factor).clamp(16, 1024);
-        Tiling { tile, overlap: tile - tile * 3 / 4, factor }
     }
 
     /// Whether the tiny autoencoder's latents are this model's.

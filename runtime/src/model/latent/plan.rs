@@ -1,0 +1,365 @@
+//! What a run would take, by stage: weights, activations, operations and time, from the file's header alone.
+
+mod choice;
+mod work;
+
+pub use choice::Choice;
+pub use work::Work;
+
+use super::Tiling;
+use super::info::LatentInfo;
+use crate::Error;
+use crate::cpu::{Context, footprint};
+use crate::gguf::File;
+use crate::graph::{Graph, Weight};
+use crate::model::ModelError;
+use crate::model::control::{self, ControlInfo};
+use crate::model::session::{MAX_BATCH, in_range};
+use crate::model::tiny::{self, TinyInfo};
+use crate::nn::{NetworkError, SdRequest};
+use crate::plan::{Plan, PlanOptions};
+use crate::quant::DType;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// The run that is planned.
+#[derive(Clone, Copy, Debug)]
+pub struct PlanRequest<'a> {
+    /// Height and width of the pictures.
+    pub size: [usize; 2],
+    /// How many at once.
+    pub pictures: usize,
+    /// Whether guidance evaluates the U-Net for twice as many.
+    pub guided: bool,
+    /// Windows of the longest prompt: 1 up to some 75 words.
+    pub windows: usize,
+    /// How often the U-Net is evaluated: [`crate::sampler::Calls::calls`].
+    pub calls: usize,
+    /// Whether the run begins with a picture that is encoded.
+    pub encodes: bool,
+    /// The file of a ControlNet.
+    pub control: Option<&'a File<'a>>,
+    /// The file of a tiny autoencoder that decodes in place of the model's own.
+    pub tiny: Option<&'a File<'a>>,
+    /// Side of the latents of tiles in which pictures are decoded: with it, no plan without tiles is made.
+    pub tile: Option<usize>,
+    /// Whether tensors are changed while they are loaded, by a LoRA for instance.
+    pub patched: bool,
+    /// Whether all parts of the model must stay in memory.
+    pub stays: bool,
+    /// Threads of the CPU; 0 for one for each core.
+    pub threads: usize,
+    /// The device that the run would be on, and how it would be used.
+    #[cfg(feature = "gpu")]
+    pub gpu: Option<(&'a crate::gpu::Gpu, crate::gpu::Storage)>,
+}
+
+impl PlanRequest<'_> {
+    /// One guided picture of a short prompt, in 20 calls, on the CPU.
+    pub const fn new(size: [usize; 2]) -> Self {
+        Self {
+            size,
+            pictures: 1,
+            guided: true,
+            windows: 1,
+            calls: 20,
+            encodes: false,
+            control: None,
+            tiny: None,
+            tile: None,
+            patched: false,
+            stays: false,
+            threads: 0,
+            #[cfg(feature = "gpu")]
+            gpu: None,
+        }
+    }
+}
+
+/// A network of a run.
+#[derive(Clone, PartialEq, Debug)]
+pub struct StagePlan {
+    /// What a person calls it.
+    pub name: String,
+    /// Whether it works by turns with the stage before it, so that both are in memory.
+    pub beside: bool,
+    /// Bytes of its weights, as the kernels read them.
+    pub weights: u64,
+    /// Bytes that a tensor takes at most while it is loaded, beside the weights.
+    pub largest: u64,
+    /// Bytes of activations and of the kernels' scratch memory.
+    pub arena: u64,
+    /// Bytes of what it is given and makes.
+    pub buffers: u64,
+    /// Operations of one evaluation; of a picture in tiles, those of all tiles.
+    pub operations: usize,
+    /// What one evaluation computes.
+    pub work: Work,
+    /// How often it is evaluated.
+    pub evaluations: usize,
+}
+
+impl StagePlan {
+    /// Bytes while it works, and nothing else is in memory.
+    pub fn peak(&self) -> u64 {
+        self.weights.saturating_add(self.largest.max(self.arena + self.buffers))
+    }
+}
+
+/// The autoencoder's stages, in one of the ways in which they can work.
+#[derive(Clone, PartialEq, Debug)]
+struct Coder {
+    tiling: Option<Tiling>,
+    encoder: Option<StagePlan>,
+    decoder: StagePlan,
+}
+
+/// What a run would take, in each of the ways in which it can be done.
+#[derive(Clone, PartialEq, Debug)]
+pub struct LatentPlan {
+    request: String,
+    stays: bool,
+    /// Whether a tiny autoencoder decodes.
+    tiny: bool,
+    /// The model's weights are of more than 8 bits.
+    wide: bool,
+    texts: Vec<StagePlan>,
+    /// Whole or in the tiles that are asked for, then in ever smaller ones.
+    coders: Vec<Coder>,
+    /// The U-Net, and what works beside it.
+    unet: Vec<StagePlan>,
+    /// Bytes of latents and conditions.
+    kept: u64,
+}
+
+/// Tiles that are smaller show their seams.
+const LEAST_TILE: usize = 32;
+
+impl LatentPlan {
+    /// Plans a run of the model in `file`, of which no tensor is read.
+    ///
+    /// # Errors
+    /// What loading the model would have against the file's metadata and tensors' shapes; a size that the networks cannot
+    /// have; activations that the device cannot bind at once.
+    pub fn new(file: &File<'_>, request: &PlanRequest<'_>) -> Result<Self, Error> {
+        let info = LatentInfo::read(file)?;
+        in_range("number of pictures", request.pictures, 1, MAX_BATCH)?;
+        in_range("windows of a prompt", request.windows, 1, 1 << 10)?;
+        in_range("height", request.size[0], 1, 1 << 17)?;
+        in_range("width", request.size[1], 1, 1 << 17)?;
+        let planner = Planner { context: Context::new(request.threads), request };
+        let (n, halves) = (request.pictures, if request.guided { 2 } else { 1 });
+        let mut texts = Vec::new();
+        for (i, text) in info.texts.iter().enumerate() {
+            let graph = text.network.graph(text.prefix, [1, text.network.positions], text.states)?;
+            let name = if i == 0 { "text encoder".into() } else { format!("text encoder {}", i + 1) };
+            texts.push(planner.stage(&name, file, &[(graph, 1)], n * halves * request.windows)?);
+        }
+        let factor = info.autoencoder.factor();
+        let size @ [height, width] = request.size.map(|side| side / factor);
+        if size.map(|side| side * factor) != request.size {
+            let (halvings, [height, width]) = (factor.ilog2() as usize, request.size);
+            return Err(NetworkError::Sides { height, width, halvings, multiple: factor }.into());
+        }
+        let tokens = request.windows * info.texts.first().map_or(1, |text| text.network.positions);
+        let controlled = request.control.is_some();
+        let sd = SdRequest { batch: n * halves, height, width, tokens, control: controlled };
+        let mut unet = vec![planner.stage("U-Net", file, &[(info.unet.graph("unet.", &sd)?, 1)], request.calls)?];
+        if let Some(file) = request.control {
+            let control = ControlInfo::read(file)?;
+            control.check(&info)?;
+            let graph = control.network.graph(control::PREFIX, &sd)?;
+            let stage = planner.stage("ControlNet", file, &[(graph, 1)], request.calls)?;
+            unet.push(StagePlan { beside: true, ..stage });
+        }
+        let coders = planner.coders(file, &info, size)?;
+        // Latents as the sampler and the network have them, with what the sampler keeps; states and pooled states.
+        let latents = (height * width * info.autoencoder.latent_channels) as u64;
+        let states = tokens * info.unet.text_width + info.unet.added.map_or(0, |added| added.width);
+        let kept = 4 * n as u64 * ((8 + 2 * halves as u64) * latents + (halves * states) as u64);
+        let main = file.tensors().max_by_key(|tensor| tensor.elements()).map(|tensor| tensor.dtype);
+        Ok(Self {
+            request: format!("{n} of {}x{} pixels", request.size[1], request.size[0]),
+            stays: request.stays,
+            tiny: request.tiny.is_some(),
+            wide: !matches!(main, Some(DType::Q8_0 | DType::Q4_0)),
+            texts,
+            coders,
+            unet,
+            kept,
+        })
+    }
+
+    /// The stages in their order, in one of the ways.
+    pub fn stages(&self, choice: &Choice) -> impl Iterator<Item = &StagePlan> {
+        let coder = self.coders.iter().find(|coder| coder.tiling == choice.tiling).or(self.coders.first());
+        let (encoder, decoder) = coder.map_or((None, None), |c| (c.encoder.as_ref(), Some(&c.decoder)));
+        self.texts.iter().chain(encoder).chain(&self.unet).chain(decoder)
+    }
+
+    /// Bytes of latents and conditions, which are there beside the stages.
+    pub const fn kept(&self) -> u64 {
+        self.kept
+    }
+}
+
+/// Makes stages of graphs.
+struct Planner<'a> {
+    context: Context,
+    request: &'a PlanRequest<'a>,
+}
+
+impl Planner<'_> {
+    fn options(&self) -> PlanOptions {
+        #[cfg(feature = "gpu")]
+        if let Some((gpu, storage)) = self.request.gpu {
+            return gpu.plan_options(storage);
+        }
+        PlanOptions::default()
+    }
+
+    fn weight(&self, weight: &Weight, dtype: DType) -> u64 {
+        #[cfg(feature = "gpu")]
+        if self.request.gpu.is_some() {
+            return crate::gpu::footprint::weight(weight.kind, dtype);
+        }
+        footprint::weight(weight.kind, dtype)
+    }
+
+    fn executor(&self, plan: &Plan, dtypes: &[DType]) -> u64 {
+        #[cfg(feature = "gpu")]
+        if let Some((_, storage)) = self.request.gpu {
+            return crate::gpu::footprint::executor(plan, storage);
+        }
+        footprint::executor(&self.context, plan, |weight| dtypes[weight.index()])
+    }
+
+    /// A network whose graphs, of the same weights, are evaluated as often as is said for one evaluation of the whole.
+    fn stage(
+        &self,
+        name: &str,
+        file: &File<'_>,
+        graphs: &[(Graph, usize)],
+        evaluations: usize,
+    ) -> Result<StagePlan, Error> {
+        let name = String::from(name);
+        let mut stage = StagePlan {
+            name,
+            beside: false,
+            weights: 0,
+            largest: 0,
+            arena: 0,
+            buffers: 0,
+            operations: 0,
+            work: Work::default(),
+            evaluations,
+        };
+        let mut dtypes = Vec::new();
+        for weight in graphs.first().map(|(graph, _)| graph.weights()).unwrap_or_default() {
+            let (name, expected) = (weight.name.clone(), weight.tensor().ne());
+            let Ok(tensor) = file.tensor(&name) else {
+                return Err(ModelError::MissingTensor { name, expected }.into());
+            };
+            if tensor.ne != expected {
+                return Err(ModelError::TensorShape { name, found: tensor.ne, expected }.into());
+            }
+            stage.weights = stage.weights.saturating_add(self.weight(weight, tensor.dtype));
+            // As it is in the file; and what is changed, as f32 and once more.
+            let (stored, values) = (tensor.data.len() as u64, 4 * tensor.elements() as u64);
+            stage.largest = stage.largest.max(if self.request.patched { 2 * stored + values } else { stored });
+            dtypes.push(tensor.dtype);
+        }
+        for (graph, times) in graphs {
+            let plan = Plan::new(graph, &self.options())?;
+            stage.arena = stage.arena.max(self.executor(&plan, &dtypes));
+            stage.operations += times * plan.steps().len();
+            stage.work.add(&Work::of(&plan, graph, &dtypes), *times as u64);
+        }
+        Ok(stage)
+    }
+
+    /// The autoencoder in the ways in which it can work; at least one.
+    fn coders(&self, file: &File<'_>, info: &LatentInfo, size: [usize; 2]) -> Result<Vec<Coder>, Error> {
+        let (first, factor) = (info.sample_size, info.autoencoder.factor());
+        let halves = (0..16).map(|i| first >> i).take_while(|&tile| tile >= LEAST_TILE || tile == first);
+        let smaller = halves.filter(|&tile| self.request.tile.is_none_or(|asked| tile < asked));
+        let tiles = self.request.tile.into_iter().chain(smaller);
+        let tilings = tiles.map(|tile| Tiling::new(tile, factor)).filter(|t| t.as_ref().map_or(true, |t| t.cuts(size)));
+        let mut tilings = tilings.map(|t| t.map(Some)).collect::<Result<Vec<_>, _>>()?;
+        if self.request.tile.is_none() || tilings.is_empty() {
+            tilings.insert(0, None);
+        }
+        let (mut coders, mut refused) = (Vec::new(), None);
+        for tiling in tilings {
+            match self.coder(file, info, size, tiling) {
+                Ok(coder) => coders.push(coder),
+                // What is too much at once may do in tiles.
+                Err(e @ (Error::Plan(_) | Error::Network(NetworkError::Graph(_)))) => refused = refused.or(Some(e)),
+                Err(e) => return Err(e),
+            }
+        }
+        match refused {
+            Some(e) if coders.is_empty() => Err(e),
+            _ => Ok(coders),
+        }
+    }
+
+    fn coder(
+        &self,
+        file: &File<'_>,
+        info: &LatentInfo,
+        size: [usize; 2],
+        tiling: Option<Tiling>,
+    ) -> Result<Coder, Error> {
+        let (network, n) = (&info.autoencoder, self.request.pictures);
+        let pixels = self.request.size.iter().product::<usize>() as u64;
+        let sizes: Vec<([usize; 2], usize)> = match tiling {
+            Some(tiling) => {
+                let times = |size: &[usize; 2]| tiling.tiles(self.latents(info)).filter(|t| t.size == *size).count();
+                tiling.sizes(size).into_iter().map(|size| (size, times(&size))).collect()
+            }
+            None => vec![(size, 1)],
+        };
+        let blend = |channels, tile: usize, scale: usize| {
+            tiling.map_or(0, |tiling| {
+                if scale == 1 { tiling.encoded(size, channels) } else { tiling.decoded(size, channels) }
+                    .bytes(tile * scale)
+            })
+        };
+        let tile = tiling.map_or(0, |tiling| tiling.tile);
+        let encoder = if self.request.encodes {
+            let graph = |(size, times): &([usize; 2], usize)| {
+                Ok((network.encoder("vae.", 1, size.map(|side| side * network.factor()))?, *times))
+            };
+            let graphs = sizes.iter().map(graph).collect::<Result<Vec<_>, Error>>()?;
+            let stage = self.stage("encoder", file, &graphs, 1)?;
+            // The picture, as it is read and as it is given.
+            let buffers = 2 * 4 * pixels * network.in_channels as u64 + blend(2 * network.latent_channels, tile, 1);
+            Some(StagePlan { buffers, ..stage })
+        } else {
+            None
+        };
+        let tiny = self.request.tiny.map(|file| TinyInfo::read(file).map(|tiny| (tiny, file))).transpose()?;
+        let graph = |(size, times): &([usize; 2], usize)| {
+            let graph = match &tiny {
+                Some((tiny, _)) => tiny.network.decoder(tiny::PREFIX, 1, *size)?,
+                None => network.decoder("vae.", 1, *size)?,
+            };
+            Ok((graph, *times))
+        };
+        let graphs = sizes.iter().map(graph).collect::<Result<Vec<_>, Error>>()?;
+        let name = if tiling.is_some() { "decoder in tiles" } else { "decoder" };
+        let name = if tiny.is_some() { format!("tiny {name}") } else { name.into() };
+        let decoder = self.stage(&name, tiny.map_or(file, |(_, file)| file), &graphs, n)?;
+        // The pictures, as numbers and as bytes.
+        let buffers = n as u64 * 5 * pixels * network.out_channels as u64;
+        let buffers = buffers + blend(network.out_channels, tile, network.factor());
+        Ok(Coder { tiling, encoder, decoder: StagePlan { buffers, ..decoder } })
+    }
+
+    fn latents(&self, info: &LatentInfo) -> [usize; 2] {
+        self.request.size.map(|side| side / info.autoencoder.factor())
+    }
+}

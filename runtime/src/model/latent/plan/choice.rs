@@ -1,0 +1,72 @@
+//! Ways of doing a run, from the one that takes the most memory to the one that takes the least.
+
+use super::{LatentPlan, StagePlan};
+use crate::model::RequestError;
+use crate::model::latent::Tiling;
+
+/// A way of doing a run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Choice {
+    /// Whether a part of the model is in memory only while it works.
+    pub staged: bool,
+    /// How pictures are cut to be encoded and decoded.
+    pub tiling: Option<Tiling>,
+}
+
+impl LatentPlan {
+    /// The ways, the best first: without tiles before with tiles, and the whole model in memory before its parts.
+    pub fn choices(&self) -> impl Iterator<Item = Choice> {
+        let staged = if self.stays { &[false][..] } else { &[false, true] };
+        self.coders.iter().flat_map(|coder| staged.iter().map(|&staged| Choice { staged, tiling: coder.tiling }))
+    }
+
+    /// The most bytes that a run takes at once in this way, the program itself not counted.
+    pub fn peak(&self, choice: &Choice) -> u64 {
+        let all: u64 = self.stages(choice).map(|stage| stage.weights).fold(0, u64::saturating_add);
+        let together = |stages: &[&StagePlan]| {
+            let weights: u64 = stages.iter().map(|stage| stage.weights).fold(0, u64::saturating_add);
+            let works: u64 = stages.iter().map(|stage| stage.arena + stage.buffers).sum();
+            let loads = stages.iter().map(|stage| stage.largest).max().unwrap_or(0);
+            if choice.staged { weights.saturating_add(works.max(loads)) } else { all.saturating_add(works) }
+        };
+        let stages: alloc::vec::Vec<&StagePlan> = self.stages(choice).collect();
+        let most = stages.chunk_by(|_, next| next.beside).map(together).max().unwrap_or(0);
+        self.kept.saturating_add(most)
+    }
+
+    /// The best way that takes no more than `allowed` bytes.
+    ///
+    /// # Errors
+    /// [`RequestError::TooLarge`] if there is none.
+    pub fn fits(&self, allowed: u64) -> Result<Choice, RequestError> {
+        if let Some(choice) = self.choices().find(|choice| self.peak(choice) <= allowed) {
+            return Ok(choice);
+        }
+        let first = self.choices().next().unwrap_or_default();
+        let staged = (!self.stays).then_some(Choice { staged: true, ..first });
+        let least = self.choices().min_by_key(|choice| self.peak(choice)).unwrap_or_default();
+        let tiled = (least.tiling != first.tiling).then_some(least);
+        let Some(stage) = self.stages(&least).max_by_key(|stage| stage.peak()) else { return Ok(least) };
+        let activations = stage.arena + stage.buffers;
+        let remedy = match (activations > stage.weights, self.wide) {
+            (true, _) if stage.name.contains("decoder") && !self.tiny => {
+                "a smaller size, fewer pictures at once, or a tiny autoencoder"
+            }
+            (true, _) => "a smaller size, or fewer pictures at once",
+            (false, true) => "a file of fewer bits a weight (q8_0 or q4_0), or more memory",
+            (false, false) => "a smaller model, or more memory",
+        };
+        let peak = |choice: Choice| self.peak(&choice);
+        Err(RequestError::TooLarge {
+            what: self.request.clone(),
+            resident: peak(first),
+            staged: staged.map(peak),
+            tiled: tiled.map(peak),
+            allowed,
+            stage: stage.name.clone(),
+            weights: stage.weights,
+            activations,
+            remedy,
+        })
+    }
+}
