@@ -14,7 +14,7 @@ use crate::parameters::{Extras, Parameters, Sampling};
 use crate::progress::{Progress, tell};
 use crate::source::Source;
 use inputs::Inputs;
-use loading::{Extra, file_name};
+use loading::{Beside, file_name};
 use nijimi_runtime::model::{
     Choice, Control, Decoding, LatentConditions, LatentControl, LatentDiffusion, LatentRequest, LatentRun, ModelPart,
     NoiseSource, RequestError, SessionOptions, TinyAutoencoder,
@@ -31,11 +31,16 @@ pub const GUIDANCE: f32 = 7.0;
 /// How much of a picture to begin with is given up, if nothing is said.
 const STRENGTH: f64 = 0.75;
 
-/// A model, ready to draw.
-pub struct TextToImage {
+/// The model, and what goes with it.
+struct Parts {
     on: Loaded<LatentDiffusion>,
     control: Option<Control>,
     tiny: Option<TinyAutoencoder>,
+}
+
+/// A model, ready to draw.
+pub struct TextToImage {
+    parts: Parts,
     /// Where it came from.
     source: String,
     /// Width and height of the pictures.
@@ -55,32 +60,36 @@ impl TextToImage {
     pub fn load(source: &Source, cli: &Cli, started: Instant) -> Result<Self, Fault> {
         let given = [("--classifier", cli.classifier.is_some()), ("--no-clip", cli.no_clip)];
         none_of(&given, "models of pixels: ")?;
-        let extra = Extra::open(cli)?;
+        let beside = Beside::open(cli)?;
         let size = loading::size(source, cli)?;
-        let (on, control, tiny) = loading::load(source, &extra, cli)?;
-        let calls = calls(&on.model, cli)?;
-        let choice = loading::choose(source, &extra, cli, size, &calls, on.gpu.as_ref())?;
-        on.model.latent_size([size.1, size.0]).map_err(|e| asked(e.into()))?;
-        let inputs = Inputs::read(&on.model, cli, [size.1, size.0])?;
+        let mut parts = loading::load(source, &beside, cli)?;
+        let model = &parts.on.model;
+        model.latent_size([size.1, size.0]).map_err(|e| asked(e.into()))?;
+        let calls = calls(model, cli)?;
+        let choice = loading::choose(source, &beside, cli, size, &calls, parts.on.gpu.as_ref())?;
+        let inputs = Inputs::read(model, cli, [size.1, size.0])?;
+        if cli.stay_resident {
+            parts.on.model = model.hold_all().map_err(|e| source.wrong(e))?;
+        }
         let source = source.name.clone();
-        Ok(Self { on, control, tiny, source, size, calls, inputs, choice, started, loaded: started.elapsed() })
+        Ok(Self { parts, source, size, calls, inputs, choice, started, loaded: started.elapsed() })
     }
 
     fn name(&self) -> String {
-        let name = &self.on.model.info().name;
+        let name = &self.parts.on.model.info().name;
         if name.is_empty() { self.source.clone() } else { name.clone() }
     }
 
     fn decoding(&self) -> Decoding<'_> {
-        match (&self.tiny, self.choice.tiling) {
+        match (&self.parts.tiny, self.choice.tiling) {
             (Some(tiny), _) => Decoding::Tiny(tiny),
             (None, Some(tiling)) => Decoding::Tiled(tiling),
             (None, None) => Decoding::Whole,
         }
     }
 
-    fn request<'a>(&'a self, cli: &'a Cli, seed: u64) -> LatentRequest<'a> {
-        let control = self.control.as_ref().zip(self.inputs.control.as_deref());
+    fn request<'a>(&'a self, cli: &'a Cli, index: usize, seed: u64) -> LatentRequest<'a> {
+        let control = self.parts.control.as_ref().zip(self.inputs.control.as_deref());
         let control = control.map(|(network, picture)| {
             let strength = cli.control_strength.unwrap_or(1.0);
             LatentControl { network, picture, strength }
@@ -91,7 +100,7 @@ impl TextToImage {
             noise: cli.rng.and_then(|rng| NoiseSource::from_name(rng.name())).unwrap_or_default(),
             guidance_scale: cli.cfg_scale.unwrap_or(GUIDANCE),
             guidance_rescale: cli.cfg_rescale.unwrap_or(0.0),
-            latents: self.inputs.latents.as_deref(),
+            latents: self.inputs.latents(index),
             start: self.inputs.start.as_deref(),
             mask: self.inputs.mask.as_deref(),
             controls: control.into_iter().collect(),
@@ -110,7 +119,7 @@ impl TextToImage {
         progress: &mut Progress,
     ) -> Result<Vec<f32>, Fault> {
         let mut run = model.run(request).map_err(asked)?;
-        let mut preview = Preview::new(cli, self.tiny.as_ref());
+        let mut preview = Preview::new(cli, self.parts.tiny.as_ref());
         while let Some(step) = run.step().map_err(failed)? {
             progress.step();
             if let Some(preview) = &mut preview {
@@ -170,11 +179,11 @@ fn calls(model: &LatentDiffusion, cli: &Cli) -> Result<Calls, Fault> {
 
 impl Artist for TextToImage {
     fn size(&self) -> Size {
-        (self.size.0, self.size.1, self.on.model.info().autoencoder.out_channels)
+        (self.size.0, self.size.1, self.parts.on.model.info().autoencoder.out_channels)
     }
 
     fn drawing(&self, cli: &Cli, seed: u64) -> Result<Drawing, Fault> {
-        let info = self.on.model.info();
+        let info = self.parts.on.model.info();
         let sampling = Sampling {
             steps: cli.steps.unwrap_or(STEPS),
             sampler: cli.sampling_method.clone().unwrap_or_else(|| info.scheduler.clone()),
@@ -192,8 +201,8 @@ impl Artist for TextToImage {
             clip_skip: cli.clip_skip.filter(|&n| n > 0),
             rng: cli.rng.map(|rng| rng.name().to_owned()),
             control_net: cli.control_net.as_deref().map(|path| (file_name(path), cli.control_strength.unwrap_or(1.0))),
-            tiny_decoder: self.tiny.is_some(),
-            vae_tiling: self.tiny.is_none() && self.choice.tiling.is_some(),
+            tiny_decoder: self.parts.tiny.is_some(),
+            vae_tiling: self.parts.tiny.is_none() && self.choice.tiling.is_some(),
         };
         let parameters = Parameters {
             prompt: cli.prompt().to_owned(),
@@ -214,14 +223,14 @@ impl Artist for TextToImage {
         let steps = self.calls.calls().iter().map(|call| call.step).collect::<std::collections::BTreeSet<_>>().len();
         // The prompts are the same for all.
         let reading = Instant::now();
-        let model = &self.on.model;
-        let conditions: LatentConditions = model.read(&self.request(cli, 0)).map_err(asked)?;
+        let model = &self.parts.on.model;
+        let conditions: LatentConditions = model.read(&self.request(cli, 0, 0)).map_err(asked)?;
         if cli.verbose {
             tell(&[format!("loaded in {}, prompt read in {}", ms(self.loaded), ms(reading.elapsed()))]);
         }
         let request =
-            |index: usize| LatentRequest { conditions: Some(&conditions), ..self.request(cli, drawing.seed(index)) };
-        let options = self.request(cli, 0).options;
+            |index: usize| LatentRequest { conditions: Some(&conditions), ..self.request(cli, index, drawing.seed(index)) };
+        let options = self.request(cli, 0, 0).options;
         let mut progress = Progress::new(total * steps);
         // One at a time: a picture of usual size keeps all cores busy, and two need twice the memory.
         if total == 1 || self.choice.staged {
@@ -246,16 +255,16 @@ impl Artist for TextToImage {
     }
 
     fn describe(&self, cli: &Cli) {
-        let info = self.on.model.info();
+        let info = self.parts.on.model.info();
         let family = format!(", {}", info.family);
-        artist::describe(&self.name(), &self.source, &info.license, self.size(), &family, self.on.model.weight_bytes());
-        self.on.describe(cli.threads);
+        artist::describe(&self.name(), &self.source, &info.license, self.size(), &family, self.parts.on.model.weight_bytes());
+        self.parts.on.describe(cli.threads);
     }
 }
 
 impl TextToImage {
     fn hold_decoder(&self, model: &LatentDiffusion) -> Result<LatentDiffusion, Fault> {
-        if self.tiny.is_some() { Ok(model.clone()) } else { model.hold(&[ModelPart::Decoder]).map_err(failed) }
+        if self.parts.tiny.is_some() { Ok(model.clone()) } else { model.hold(&[ModelPart::Decoder]).map_err(failed) }
     }
 
     fn finish(
@@ -283,7 +292,8 @@ impl TextToImage {
 
 /// Writes the first noise and the last latents of a run.
 fn save(path: &std::path::Path, run: &LatentRun<'_>) -> Result<(), Fault> {
-    latents::write(path, run.latent_shape(), &[("noise", run.noise()), ("latents", run.latents())])
+    let [h, w, channels] = run.latent_shape();
+    latents::write(path, [run.len(), channels, h, w], run.noise(), run.latents())
 }
 
 /// A size that cannot be is the user's.

@@ -1,1 +1,45 @@
+//! Pictures and noise that a run is given.
 
+use crate::cli::Cli;
+use crate::fault::Fault;
+use crate::{image_in, latents};
+use nijimi_runtime::model::LatentDiffusion;
+
+/// All that is read before anything is drawn.
+pub struct Inputs {
+    /// The picture to begin with, `(h, w, 3)` in [0, 1].
+    pub start: Option<Vec<f32>>,
+    /// What of it is painted anew, `(h, w)`.
+    pub mask: Option<Vec<f32>>,
+    /// What a ControlNet is shown, `(h, w, 3)` in [0, 1].
+    pub control: Option<Vec<f32>>,
+    /// Noise for each picture.
+    latents: Vec<Vec<f32>>,
+}
+
+impl Inputs {
+    /// Reads the files that the command line names; `size` is height and width of the pictures.
+    pub fn read(model: &LatentDiffusion, cli: &Cli, size: [usize; 2]) -> Result<Self, Fault> {
+        let picture = |path| image_in::picture(path, size);
+        let channels = model.info().autoencoder.latent_channels;
+        let [h, w] = size.map(|side| side / model.factor());
+        let latents = match &cli.latents {
+            Some(file) => {
+                let all = latents::read(file, [cli.batch, channels, h, w])?;
+                all.chunks_exact(channels * h * w).map(<[f32]>::to_vec).collect()
+            }
+            None => Vec::new(),
+        };
+        Ok(Self {
+            start: cli.init_img.as_deref().map(picture).transpose()?,
+            mask: cli.mask.as_deref().map(|path| image_in::mask(path, size)).transpose()?,
+            control: cli.control_image.as_deref().map(picture).transpose()?,
+            latents,
+        })
+    }
+
+    /// The noise of picture `index`, if it was given.
+    pub fn latents(&self, index: usize) -> Option<&[f32]> {
+        self.latents.get(index).map(Vec::as_slice)
+    }
+}
