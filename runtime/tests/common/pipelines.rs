@@ -6,7 +6,7 @@ use nijimi_runtime::gguf::File;
 use nijimi_runtime::import::{Checkpoint, Options, Types, convert};
 use nijimi_runtime::model::{Control, LatentControl, LatentDiffusion, LatentRequest, OpenOptions, Patch, Stored};
 use nijimi_runtime::quant::DType;
-use nijimi_runtime::sampler::{Calls, Field};
+use nijimi_runtime::sampler::{Calls, Sigmas, Solver};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,8 +21,8 @@ pub struct Family {
 
 /// How a picture was drawn.
 pub struct Way {
-    class: Option<&'static str>,
-    changed: Vec<(&'static str, Field)>,
+    solver: Solver,
+    sigmas: Option<Sigmas>,
     guidance_scale: f32,
     guidance_rescale: f32,
     /// Of a run that starts from a picture.
@@ -33,7 +33,8 @@ pub struct Way {
     pub lora: Option<f32>,
 }
 
-/// Reads `image_[wide_|pair_|img2img_]METHOD[_s0.6]_cfg5[_rescale0.7][_control0.7][_lora0.8]`.
+/// Reads `image_[wide_|pair_|img2img_]METHOD[_karras][_s0.6]_cfg5[_rescale0.7][_control0.7][_lora0.8]`, METHOD being a name of
+/// the command line's with `pp` for `++`.
 pub fn way(name: &str) -> Option<Way> {
     let rest = name.strip_prefix("image_")?;
     let rest = ["wide_", "pair_", "img2img_"].iter().find_map(|kind| rest.strip_prefix(kind)).unwrap_or(rest);
@@ -43,9 +44,14 @@ pub fn way(name: &str) -> Option<Way> {
         _ => (method, None),
     };
     let mut numbers = cfg.split('_');
+    let (method, sigmas) = match method.rsplit_once('_') {
+        Some((method, spread)) if Sigmas::from_name(spread).is_some() => (method, Sigmas::from_name(spread)),
+        _ => (method, None),
+    };
+    let solver = Solver::from_name(&method.replace("dpmpp", "dpm++"))?;
     let mut way = Way {
-        class: None,
-        changed: vec![],
+        solver,
+        sigmas,
         guidance_scale: numbers.next()?.parse().ok()?,
         guidance_rescale: 0.0,
         strength,
@@ -62,12 +68,6 @@ pub fn way(name: &str) -> Option<Way> {
             _ => return None,
         }
     }
-    (way.class, way.changed) = match method {
-        "ddim" => (None, vec![]),
-        "euler" => (Some("EulerDiscreteScheduler"), vec![]),
-        "dpmpp2m_karras" => (Some("DPMSolverMultistepScheduler"), vec![("use_karras_sigmas", Field::Flag(true))]),
-        _ => return None,
-    };
     Some(way)
 }
 
@@ -120,12 +120,12 @@ impl Family {
 
     /// Names of its pictures.
     pub fn pictures(&self) -> impl Iterator<Item = &str> {
-        self.tensors.names().map(String::as_str).filter(|name| way(name).is_some())
+        self.tensors.names().map(String::as_str).filter(|name| name.starts_with("image_"))
     }
 
     /// Draws the picture `name`, and gives the greatest difference from the reference's, of a picture in [0, 1].
     pub fn far(&self, model: &LatentDiffusion, control: Option<&Control>, name: &str) -> f32 {
-        let way = way(name).unwrap();
+        let way = way(name).unwrap_or_else(|| panic!("{} {name}: drawn in an unknown way", self.name));
         let (prompt, negative, steps) = (self.said("prompt"), self.said("negative_prompt"), self.said("steps"));
         let picture = self.tensors.get(name);
         let (shape, want) = (&picture.shape, picture.channels_last());
@@ -143,7 +143,7 @@ impl Family {
         };
         let start = if way.strength.is_some() { unit("img2img_init") } else { unit("init_image") };
         let mask = self.tensors.find("mask").map(|mask| mask.values.clone());
-        let (schedule, mut settings) = model.settings(way.class, &way.changed, steps.parse().unwrap()).unwrap();
+        let (schedule, mut settings) = model.settings_by(Some(way.solver), way.sigmas, steps.parse().unwrap()).unwrap();
         if let Some(strength) = way.strength {
             settings = settings.from_strength(strength);
         }
