@@ -11,7 +11,7 @@ use crate::numbers;
 use crate::picture::png;
 use crate::progress::tell;
 use crate::source::Source;
-use crate::target::Target;
+use crate::target::{Target, writable};
 use crate::text_to_image::TextToImage;
 use nijimi_runtime::gguf::write_atomic;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -44,6 +44,9 @@ pub fn run(cli: &Cli) -> Result<(), Fault> {
 fn pictures<A: Artist>(cli: &Cli, load: impl FnOnce() -> Result<A, Fault>) -> Result<(), Fault> {
     let target = Target::parse(cli.output.as_deref().unwrap_or(OUTPUT))?;
     target.check()?;
+    for path in [&cli.preview, &cli.save_latents].into_iter().flatten() {
+        writable(path)?;
+    }
     let model = load()?;
     let drawing = model.drawing(cli, cli.seed.unwrap_or_else(random_seed))?;
     let mut sheet = Sheet::new(&target, &drawing, model.size(), cli)?;

@@ -59,16 +59,20 @@ impl Target {
 
     /// Looks for the folder now: not after an hour of drawing.
     pub fn check(&self) -> Result<(), Fault> {
-        let path = self.path(0);
-        if path.is_dir() {
-            return Err(Fault::Input(format!("{} is a folder: name a file in it", path.display())));
+        writable(&self.path(0))
+    }
+}
+
+/// That a file can be written there, as far as that can be told: it is no folder, and is in one that exists.
+pub fn writable(path: &Path) -> Result<(), Fault> {
+    if path.is_dir() {
+        return Err(Fault::Input(format!("{} is a folder: name a file in it", path.display())));
+    }
+    match path.parent() {
+        Some(folder) if folder != Path::new("") && !folder.is_dir() => {
+            Err(Fault::Input(format!("there is no folder {}: create it first", folder.display())))
         }
-        match path.parent() {
-            Some(folder) if folder != Path::new("") && !folder.is_dir() => {
-                Err(Fault::Input(format!("there is no folder {}: create it first", folder.display())))
-            }
-            _ => Ok(()),
-        }
+        _ => Ok(()),
     }
 }
 

@@ -212,6 +212,8 @@ fn wrong_usage_exits_with_2() {
         (&["--sampling-method", "ddpm", "--eta", "1"], "--eta is for ddim"),
         (&["--eta", "-1"], "eta -1"),
         (&["--steps", "1001"], "1001 sampling steps asked"),
+        (&["--lora", "a.safetensors:0.5"], "--lora is for models that read prompts: leave it out"),
+        (&["--mask", "m.png"], "needs the picture to repaint: -i"),
         (&["-b", "1000000", "-o", "grid.png"], "a file each with -o out-%05d.png"),
     ] {
         let (code, message) = folder.fail(args);
