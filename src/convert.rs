@@ -41,7 +41,7 @@ pub fn run(asked: &Convert) -> Result<(), Fault> {
     tell(&lines);
 
     let name = asked.name.clone().unwrap_or_else(|| stem(&asked.source));
-    let mut line = Line { terminal: stderr().is_terminal(), shown: None, started };
+    let mut line = Line::new(started);
     let summary = import::convert(&checkpoint, &asked.output, &name, &types, |event| line.show(event));
     line.clear();
     let summary = summary.map_err(fault)?;
@@ -101,7 +101,7 @@ fn what(model: &Model) -> String {
 }
 
 /// What the model is called if nobody says: as its folder, or its file up to the extension.
-fn stem(path: &Path) -> String {
+pub fn stem(path: &Path) -> String {
     let name = if path.is_dir() { path.file_name() } else { path.file_stem() };
     // `.` and `..` have no name of their own.
     let whole = || path.canonicalize().ok().and_then(|path| path.file_name().map(ToOwned::to_owned));
@@ -118,14 +118,20 @@ fn size(bytes: u64) -> String {
 }
 
 /// The line on stderr that says how far it is, for people alone.
-struct Line {
+pub struct Line {
     terminal: bool,
     shown: Option<Instant>,
     started: Instant,
 }
 
 impl Line {
-    fn show(&mut self, event: Event<'_>) {
+    /// Of work that began then.
+    pub fn new(started: Instant) -> Self {
+        Self { terminal: stderr().is_terminal(), shown: None, started }
+    }
+
+    /// One tensor further.
+    pub fn show(&mut self, event: Event<'_>) {
         // A terminal is slow, and nobody reads faster.
         if self.terminal && self.shown.is_none_or(|at| at.elapsed() > Duration::from_millis(50)) {
             let _ = write!(stderr(), "\r{}\x1b[K", progress(event, self.started.elapsed().as_secs_f64()));
@@ -133,7 +139,8 @@ impl Line {
         }
     }
 
-    fn clear(&mut self) {
+    /// Makes way for another line.
+    pub fn clear(&mut self) {
         if self.shown.take().is_some() {
             let _ = write!(stderr(), "\r\x1b[K");
         }

@@ -1,5 +1,6 @@
 //! `nijimi inspect`: what a weight file is, or what a picture was drawn with, for people.
 
+mod beside;
 mod explain;
 mod latent;
 mod picture;
@@ -54,6 +55,8 @@ fn summary(source: &Source, file: &File<'_>) -> Result<Vec<Line>, Fault> {
     let (what, facts, example) = if latent::is(file) {
         let facts = latent::facts(file).map_err(|e| source.wrong(e))?;
         (latent::system(file), facts, format!("nijimi -m {} -p \"a prompt\" -o picture.png", source.name))
+    } else if let Some(told) = beside::tell(file).map_err(|e| source.wrong(e))? {
+        (told.what.into(), told.facts, format!("{} {}", told.option, source.name))
     } else {
         let system = System::load(file).map_err(|e| source.wrong(e))?;
         (explain::system(&system), explain::facts(&system), explain::example(&system, &source.name))

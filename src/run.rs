@@ -10,10 +10,11 @@ use crate::latent::Latent;
 use crate::numbers;
 use crate::picture::png;
 use crate::progress::tell;
-use crate::source::Source;
+use crate::source::{Conversion, Role, Source};
 use crate::target::{Target, writable};
 use crate::text_to_image::TextToImage;
 use nijimi_runtime::gguf::write_atomic;
+use nijimi_runtime::quant::DType;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Instant;
 
@@ -23,7 +24,8 @@ const OUTPUT: &str = "output.png";
 /// Draws what the command line asks for.
 pub fn run(cli: &Cli) -> Result<(), Fault> {
     let started = Instant::now();
-    let source = Source::open(cli.model.as_deref())?;
+    let how = Conversion { dtype: cli.kind.unwrap_or(DType::F16), tokenizer: cli.tokenizer.as_deref() };
+    let source = Source::open_or_convert(cli.model.as_deref(), Role::Model, how)?;
     // A file without the key is refused by what loads it, which says what is wrong.
     match source.file()?.str("nijimi.system").unwrap_or_default() {
         "vae" => pictures(cli, || Latent::vae(&source, cli, started)),

@@ -1,24 +1,116 @@
-//! Where a model comes from: a file, or the weights that are part of the program.
+//! Where a model comes from: a weight file, a checkpoint that is converted first, or the weights that are part of the
+//! program.
 
+mod temporary;
+
+use crate::convert::{self, Line, stem};
 use crate::default_model;
 use crate::fault::Fault;
+use crate::progress::tell;
 use nijimi_runtime::Error;
 use nijimi_runtime::gguf::{File, MappedFile};
+use nijimi_runtime::import::{self, Checkpoint, ImportError, Options, Types};
+use nijimi_runtime::model::Stored;
+use nijimi_runtime::quant::DType;
+use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+use temporary::Temporary;
 
-/// The bytes of a weight file, and what it is called.
+/// What a file is to be: there is an option for each.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// Any model that draws (`-m`).
+    Model,
+    /// `--control-net`.
+    ControlNet,
+    /// `--taesd`.
+    TinyAutoencoder,
+}
+
+/// How a checkpoint becomes a weight file.
+#[derive(Clone, Copy, Debug)]
+pub struct Conversion<'a> {
+    /// The type of its weights (`--type`).
+    pub dtype: DType,
+    /// Folder of the vocabulary (`--tokenizer`), of a model.
+    pub tokenizer: Option<&'a Path>,
+}
+
+impl Default for Conversion<'_> {
+    fn default() -> Self {
+        Self { dtype: DType::F16, tokenizer: None }
+    }
+}
+
+/// The bytes of a weight file, and what it is called. Shared by its clones.
+#[derive(Clone)]
 pub struct Source {
     /// Its path, or a word for the built-in weights.
     pub name: String,
-    mapped: Option<MappedFile>,
+    stored: Arc<dyn Stored>,
+    built_in: bool,
 }
 
 impl Source {
-    /// Opens the file that is named, or takes the built-in weights.
+    /// Opens the weight file that is named, or takes the built-in weights.
     pub fn open(path: Option<&Path>) -> Result<Self, Fault> {
-        let Some(path) = path else { return Ok(Self { name: default_model::NAME.into(), mapped: None }) };
+        let Some(path) = path else {
+            let (name, stored) = (default_model::NAME.into(), Arc::new(default_model::BYTES));
+            return Ok(Self { name, stored, built_in: true });
+        };
+        if is_checkpoint(path) {
+            let (path, stem) = (path.display(), stem(path));
+            let remedy = format!("nijimi convert {path} -o {stem}.gguf");
+            return Err(Fault::Input(format!(
+                "{path} is a checkpoint, not a weight file: make one of it first, {remedy}"
+            )));
+        }
         let mapped = MappedFile::open(path).map_err(|e| Fault::Input(e.to_string()))?;
-        Ok(Self { name: path.display().to_string(), mapped: Some(mapped) })
+        Ok(Self { name: path.display().to_string(), stored: Arc::new(mapped), built_in: false })
+    }
+
+    /// As [`Self::open`]; a checkpoint (a folder, or a `.safetensors` file) is converted into a temporary file, which is
+    /// gone when the program ends, however it does. What is not of this role is refused, and it is said where it belongs.
+    pub fn open_or_convert(path: Option<&Path>, role: Role, how: Conversion<'_>) -> Result<Self, Fault> {
+        let no_tokenizer = || Fault::Usage("--tokenizer is for checkpoints of Stable Diffusion: leave it out".into());
+        let Some(path) = path.filter(|path| is_checkpoint(path)) else {
+            let source = Self::open(path)?;
+            role.check(source.file()?.str("nijimi.system").unwrap_or_default(), &source.name)?;
+            return if how.tokenizer.is_some() { Err(no_tokenizer()) } else { Ok(source) };
+        };
+        let started = Instant::now();
+        let options = Options { tokenizer: how.tokenizer.map(Path::to_owned), ..Options::default() };
+        let input = |e: ImportError| Fault::Input(e.to_string());
+        let checkpoint = Checkpoint::open(path, &options).map_err(input)?;
+        let name = path.display().to_string();
+        role.check(checkpoint.model.system(), &name)?;
+        if how.tokenizer.is_some() && checkpoint.latent_diffusion().is_none() {
+            return Err(no_tokenizer());
+        }
+        let mut lines = vec![format!("{name}: {}", convert::about(&checkpoint))];
+        lines.extend(checkpoint.notes.iter().map(|note| format!("note: {note}")));
+        tell(&lines);
+
+        let temporary = Temporary::create()?;
+        let mut line = Line::new(started);
+        let types = Types::new(how.dtype);
+        let converted =
+            import::convert_into(&checkpoint, temporary.file(), temporary.path(), &stem(path), &types, |event| {
+                line.show(event)
+            });
+        line.clear();
+        converted.map_err(|e| match e {
+            ImportError::File(e) if e.path == temporary.path() => Fault::Input(format!(
+                "{e}: {name} is converted there: name a folder with more room in the environment variable {}",
+                temporary::VARIABLE
+            )),
+            e => input(e),
+        })?;
+        let seconds = started.elapsed().as_secs_f64();
+        tell(&[format!("converted to {} in {seconds:.1} s; nijimi convert does that once for all", how.dtype)]);
+        Ok(Self { name, stored: temporary.map()?, built_in: false })
     }
 
     /// The file, checked.
@@ -30,15 +122,62 @@ impl Source {
 
     /// The whole file.
     pub fn bytes(&self) -> &[u8] {
-        self.mapped.as_ref().map_or(default_model::BYTES, MappedFile::bytes)
+        self.stored.bytes()
+    }
+
+    /// The file as a model keeps it at hand.
+    pub fn stored(&self) -> Arc<dyn Stored> {
+        self.stored.clone()
     }
 
     /// The fault of a file that is not what it must be.
     pub fn wrong(&self, e: impl Into<Error>) -> Fault {
         let e = e.into();
-        match self.mapped {
-            Some(_) => Fault::Input(format!("{}: {e}", self.name)),
-            None => Fault::Internal(format!("the built-in weights are damaged: {e}; use others with -m")),
+        match self.built_in {
+            false => Fault::Input(format!("{}: {e}", self.name)),
+            true => Fault::Internal(format!("the built-in weights are damaged: {e}; use others with -m")),
         }
     }
+}
+
+impl Role {
+    /// That a file's system is one of this role.
+    fn check(self, system: &str, name: &str) -> Result<(), Fault> {
+        let (what, option) = match system {
+            "control-net" if self != Self::ControlNet => {
+                ("a ControlNet, which leads a model by a picture", "with --control-net FILE, beside the model")
+            }
+            "autoencoder-tiny" if self != Self::TinyAutoencoder => {
+                ("a tiny autoencoder, which decodes what a model draws", "with --taesd FILE, beside the model")
+            }
+            "control-net" | "autoencoder-tiny" => return Ok(()),
+            "classifier" if self != Self::Model => ("a classifier of noised pictures", "with --classifier FILE"),
+            // What is no model at all is refused by what loads it.
+            _ if self == Self::Model || system.is_empty() => return Ok(()),
+            _ => ("a model of its own", "with -m FILE"),
+        };
+        let wanted = match self {
+            Self::Model => String::new(),
+            Self::ControlNet => ", and --control-net takes a ControlNet".into(),
+            Self::TinyAutoencoder => ", and --taesd takes a tiny autoencoder".into(),
+        };
+        Err(Fault::Input(format!("{name} is {what}{wanted}: give it {option}")))
+    }
+}
+
+/// Whether it is, or is called as if it were, something to be imported: also what is refused then with a reason.
+fn is_checkpoint(path: &Path) -> bool {
+    if path.is_dir() {
+        return true;
+    }
+    let mut start = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(9).read_to_end(&mut start));
+    if read.is_err() || start.starts_with(b"GGUF") {
+        return false;
+    }
+    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
+    matches!(extension.as_str(), "safetensors" | "ckpt" | "bin" | "pt" | "pth" | "pkl")
+        // The header of a .safetensors file, the zip archive of a pickle.
+        || start.get(8) == Some(&b'{')
+        || start.starts_with(b"PK\x03\x04")
 }

@@ -58,3 +58,169 @@ fn what_cannot_be_converted_is_said() {
         assert!(found == code && problem.contains(part), "{args:?}: {found} {problem}");
     }
 }
+
+/// The arguments of a small picture of two steps, of a pipeline's own size.
+const DRAW: [&str; 8] = ["-p", "a cat", "-s", "3", "--steps", "2", "--backend", "cpu"];
+
+/// Draws with `-m model`; what is said, and the pixels.
+fn draw(folder: &Folder, model: &str, more: &[&str]) -> (String, Vec<u8>) {
+    let output = folder.nijimi(&[&DRAW[..], &["-m", model, "-o", "a.png"], more].concat());
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{model}: {told}");
+    (told, folder.picture("a.png").pixels)
+}
+
+/// Seen red with weights converted to q8_0 whatever is asked for.
+#[test]
+fn a_checkpoint_draws_as_its_weight_file_does() {
+    let Some(path) = pipeline("sd1") else { return };
+    let folder = Folder::new();
+    let source = path.to_str().unwrap();
+    for dtype in ["f16", "q8_0"] {
+        let output = folder.nijimi(&["convert", source, "-o", "sd.gguf", "--type", dtype]);
+        assert!(output.status.success(), "{}", String::from_utf8(output.stderr).unwrap());
+        let (_, expected) = draw(&folder, "sd.gguf", &[]);
+        // f16 is the default.
+        let more = ["--type", dtype];
+        let (told, found) = draw(&folder, source, if dtype == "f16" { &[] } else { &more });
+        assert!(told.contains("Stable Diffusion 1.x") && told.contains(&format!("converted to {dtype} in")), "{told}");
+        assert!(found == expected && found.iter().any(|&v| v != found[0]), "{dtype}");
+    }
+    assert_eq!(folder.files(), ["a.png"], "nothing is left beside it");
+}
+
+/// The published single file of a folder: the same picture, with the folder's vocabulary or with a named one.
+///
+/// Seen red with the vocabulary of another folder.
+#[test]
+fn a_single_file_draws_as_its_folder_does() {
+    let (Some(path), Some(file)) = (pipeline("sd1full"), pipeline("sd1full.checkpoint.safetensors")) else { return };
+    let folder = Folder::new();
+    std::fs::copy(&file, folder.path.join("one.safetensors")).unwrap();
+    let size = ["-W", "64", "-H", "64", "--sampling-method", "euler"];
+    let (code, problem) = folder.fail(&[&DRAW[..], &["-m", "one.safetensors"]].concat());
+    assert!(code == 3 && problem.contains("with --tokenizer"), "{problem}");
+    let tokenizer = path.join("tokenizer");
+    let (_, expected) = draw(&folder, path.to_str().unwrap(), &size);
+    let (told, found) =
+        draw(&folder, "one.safetensors", &[&size[..], &["--tokenizer", tokenizer.to_str().unwrap()]].concat());
+    assert!(told.contains("from a single file"), "{told}");
+    assert!(found == expected);
+}
+
+/// What a `-m` may be given and is none.
+#[test]
+fn what_is_no_model_is_refused() {
+    let (Some(control), Some(tiny), Some(sd1)) = (pipeline("sd1full_controlnet"), pipeline("tae"), pipeline("sd1"))
+    else {
+        return;
+    };
+    let folder = Folder::new();
+    let at = |name: &str| folder.path.join(name);
+    let weights = "diffusion_pytorch_model.safetensors";
+    let unet = std::fs::read(sd1.join("unet").join(weights)).unwrap();
+    let write = |name: &str, bytes: &[u8]| std::fs::write(at(name), bytes).unwrap();
+    for name in ["a.ckpt", "a.bin", "a.pth"] {
+        write(name, b"PK\x03\x04");
+    }
+    write("zipped.model", b"PK\x03\x04 as torch writes");
+    write("old.pt", b"\x80\x02}q");
+    write("empty.safetensors", b"");
+    write("empty.gguf", b"");
+    write("cut.safetensors", &unet[..unet.len() / 2]);
+    write("short.safetensors", &unet[..5]);
+    write("lies.safetensors", &[&u64::MAX.to_le_bytes()[..], b"{}"].concat());
+    write("unet.safetensors", &unet);
+    std::fs::create_dir(at("nothing")).unwrap();
+    std::fs::create_dir(at("part")).unwrap();
+    std::fs::copy(sd1.join("unet/config.json"), at("part/config.json")).unwrap();
+    for (name, source) in [("control.gguf", &control), ("tiny.gguf.tae", &tiny), ("sd.gguf", &sd1)] {
+        let output = folder.nijimi(&["convert", source.to_str().unwrap(), "-o", name]);
+        assert!(output.status.success(), "{}", String::from_utf8(output.stderr).unwrap());
+    }
+    let [control, tiny, sd1] = [&control, &tiny, &sd1].map(|path| path.to_str().unwrap());
+    let cases: &[(&[&str], i32, &[&str])] = &[
+        (&["-m", control], 3, &["sd1full_controlnet is a ControlNet", "--control-net FILE"]),
+        (&["-m", "control.gguf"], 3, &["control.gguf is a ControlNet", "--control-net FILE"]),
+        (&["-m", tiny], 3, &["tae is a tiny autoencoder", "--taesd FILE"]),
+        (&["-m", "tiny.gguf.tae"], 3, &["tiny.gguf.tae is a tiny autoencoder", "--taesd FILE"]),
+        (&["-m", "a.ckpt"], 3, &["a.ckpt is a Python pickle", "download the model as .safetensors"]),
+        (&["-m", "a.bin"], 3, &["a.bin is a Python pickle"]),
+        (&["-m", "a.pth"], 3, &["a.pth is a Python pickle"]),
+        (&["-m", "zipped.model"], 3, &["zipped.model is a Python pickle"]),
+        (&["-m", "old.pt"], 3, &["old.pt is a Python pickle"]),
+        (&["-m", "empty.safetensors"], 3, &["empty.safetensors is empty", "download it again"]),
+        (&["-m", "empty.gguf"], 3, &["empty.gguf"]),
+        (&["-m", "cut.safetensors"], 3, &["cut.safetensors", "truncated"]),
+        (&["-m", "short.safetensors"], 3, &["short.safetensors", "5 bytes"]),
+        (&["-m", "lies.safetensors"], 3, &["lies.safetensors", "18446744073709551615 bytes"]),
+        (&["-m", "unet.safetensors"], 3, &["unet.safetensors", "only whole checkpoints"]),
+        (&["-m", "nothing"], 3, &["neither a model_index.json nor a config.json"]),
+        (&["-m", "part"], 3, &["UNet2DConditionModel", "whole pipeline"]),
+        (&["-m", "none.safetensors"], 3, &["none.safetensors"]),
+        (&["-m", "sd.gguf", "--tokenizer", "."], 2, &["--tokenizer is for checkpoints"]),
+        (&["-m", "tiny.gguf", "--type", "f16"], 2, &["--type is for models that read prompts"]),
+        (&["inspect", sd1], 3, &["is a checkpoint, not a weight file", "nijimi convert"]),
+        (&["convert", control, "-o", "x.gguf", "--tokenizer", "."], 2, &["--tokenizer is for checkpoints"]),
+        (&["convert", control, "-o", "x.gguf", "--prediction-type", "epsilon"], 2, &["--prediction-type is for"]),
+    ];
+    let before = folder.files();
+    for (args, code, parts) in cases {
+        let (found, problem) = folder.fail(args);
+        assert!(found == *code && parts.iter().all(|part| problem.contains(part)), "{args:?}: {found} {problem}");
+    }
+    assert_eq!(folder.files(), before, "nothing is left");
+}
+
+/// Tensors of a pipeline that are missing, or of another shape.
+#[test]
+fn broken_pipelines_are_refused() {
+    let Some(path) = pipeline("sd1") else { return };
+    let folder = Folder::new();
+    let weights = "unet/diffusion_pytorch_model.safetensors";
+    copy(&path, &folder.path.join("sd"));
+    let bytes = std::fs::read(path.join(weights)).unwrap();
+    // The header as it is read, with other words of the same length.
+    let changed = |from: &str, to: &str| {
+        assert_eq!(from.len(), to.len());
+        let at = bytes.windows(from.len()).position(|window| window == from.as_bytes()).unwrap();
+        let mut bytes = bytes.clone();
+        bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
+        std::fs::write(folder.path.join("sd").join(weights), bytes).unwrap();
+        let (code, problem) = folder.fail(&["-m", "sd"]);
+        assert_eq!(code, 3, "{problem}");
+        problem
+    };
+    let problem = changed("mid_block.resnets.0.conv1.weight", "mid_block.resnets.0.convX.weight");
+    assert!(problem.contains("lacks the tensor mid_block.resnets.0.conv1.weight of shape [32, 32, 3, 3]"), "{problem}");
+    let problem = changed("[16,4,3,3]", "[16,3,4,3]");
+    assert!(problem.contains("conv_in.weight has the shape [16, 3, 4, 3], expected [16, 4, 3, 3]"), "{problem}");
+    assert_eq!(folder.files(), ["sd"]);
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let (path, to) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
+        // The fixtures may be read-only: their bytes are copied, not their permissions.
+        if path.is_dir() { copy(&path, &to) } else { std::fs::write(to, std::fs::read(&path).unwrap()).unwrap() }
+    }
+}
+
+#[test]
+fn what_goes_beside_a_model_is_explained() {
+    let folder = Folder::new();
+    for (name, parts) in [
+        (
+            "sd1full_controlnet",
+            ["control-net: a ControlNet", "U-Nets of [32, 32, 64, 64] channels", "--control-net x.gguf"],
+        ),
+        ("tae", ["autoencoder-tiny: a tiny autoencoder", "[2, 2, 1] blocks of 16 channels", "--taesd x.gguf"]),
+    ] {
+        let Some(path) = pipeline(name) else { continue };
+        let output = folder.nijimi(&["convert", path.to_str().unwrap(), "-o", "x.gguf"]);
+        assert!(output.status.success(), "{}", String::from_utf8(output.stderr).unwrap());
+        let text = String::from_utf8(folder.nijimi(&["inspect", "x.gguf"]).stdout).unwrap();
+        assert!(parts.iter().all(|part| text.contains(part)), "{text}");
+    }
+}

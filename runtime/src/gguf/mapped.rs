@@ -28,7 +28,15 @@ impl MappedFile {
     /// Names the path, if it cannot be opened or mapped, or is not a regular file.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, FileError> {
         let path = path.as_ref();
-        let file = File::open(path).map_err(file_error("open", path))?;
+        Self::of(&File::open(path).map_err(file_error("open", path))?, path)
+    }
+
+    /// Maps an open file, which may be closed then, and need no longer have a name. `path` is for errors.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn of(file: &File, path: impl AsRef<Path>) -> Result<Self, FileError> {
+        let path = path.as_ref();
         let metadata = file.metadata().map_err(file_error("open", path))?;
         if !metadata.is_file() {
             let source = io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
@@ -37,7 +45,7 @@ impl MappedFile {
         // SAFETY: the map is read-only and only this value hands it out. That nobody truncates or rewrites the file
         // while it is mapped cannot be enforced here; it is the documented duty of the user, as with every mapped
         // format.
-        let map = unsafe { Mmap::map(&file) }.map_err(file_error("map", path))?;
+        let map = unsafe { Mmap::map(file) }.map_err(file_error("map", path))?;
         Ok(Self { map })
     }
 

@@ -1,11 +1,13 @@
 //! A checkpoint becomes a file: streamed, a few megabytes at a time.
 
 use super::checkpoint::{Checkpoint, Source};
-use super::error::ImportError;
+use super::error::{ImportError, io};
 use super::metadata;
 use super::types::Types;
 use crate::gguf::{AtomicFile, Writer};
 use crate::quant::{self, DType, QuantError};
+use std::fs::File;
+use std::io::Write;
 use std::path::Path;
 use std::string::String;
 use std::vec::Vec;
@@ -46,6 +48,35 @@ pub fn convert(
     out: &Path,
     name: &str,
     types: &Types,
+    progress: impl FnMut(Event<'_>),
+) -> Result<Summary, ImportError> {
+    let mut file = AtomicFile::create(out)?;
+    let summary = write(checkpoint, |bytes| Ok(file.write(bytes)?), name, types, progress)?;
+    file.commit()?;
+    Ok(summary)
+}
+
+/// As [`convert`], into a file that is open already and may have no name. `path` is for errors.
+///
+/// # Errors
+/// As [`convert`]; what was written so far stays in the file.
+pub fn convert_into(
+    checkpoint: &Checkpoint,
+    mut file: &File,
+    path: &Path,
+    name: &str,
+    types: &Types,
+    progress: impl FnMut(Event<'_>),
+) -> Result<Summary, ImportError> {
+    write(checkpoint, |bytes| file.write_all(bytes).map_err(io("write", path)), name, types, progress)
+}
+
+/// Hands the file's bytes to `out`, in their order.
+fn write(
+    checkpoint: &Checkpoint,
+    mut out: impl FnMut(&[u8]) -> Result<(), ImportError>,
+    name: &str,
+    types: &Types,
     mut progress: impl FnMut(Event<'_>),
 ) -> Result<Summary, ImportError> {
     let mut writer = Writer::new();
@@ -66,8 +97,7 @@ pub fn convert(
         dtypes.push((dtype, bytes));
     }
     let header = writer.finish();
-    let mut file = AtomicFile::create(out)?;
-    file.write(&header)?;
+    out(&header)?;
     let mut total = header.len() as u64;
     let (mut values, mut encoded, mut written) = (Vec::new(), Vec::new(), 0);
     for (i, (tensor, (dtype, bytes))) in checkpoint.tensors().iter().zip(dtypes).enumerate() {
@@ -84,16 +114,15 @@ pub fn convert(
                 stored: String::from(&tensor.stored_type),
                 source: moved(source, start * row),
             })?;
-            file.write(&encoded)?;
+            out(&encoded)?;
         }
         let padding = [0; 32];
         let pad = bytes.next_multiple_of(32) - bytes;
-        file.write(&padding[..pad as usize])?;
+        out(&padding[..pad as usize])?;
         total += bytes + pad;
         written += bytes;
         progress(Event { name: &tensor.name, tensors: i + 1, bytes: written, of });
     }
-    file.commit()?;
     Ok(Summary { bytes: total, types: summary })
 }
 

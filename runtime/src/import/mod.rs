@@ -32,7 +32,7 @@ mod tests;
 pub use checkpoint::{Checkpoint, Format, Options, Source, Tensor};
 pub use config::{Addition, Config, Family, Model, SchedulerConfig, Setting, TextConfig, UNetConfig, VaeConfig};
 pub use control::ControlConfig;
-pub use convert::{Event, Summary, convert};
+pub use convert::{Event, Summary, convert, convert_into};
 pub use error::ImportError;
 pub use expect::{Expected, clip, control, parts, tiny_decoder, tiny_encoder, unet, vae};
 pub use lora::{Lora, LoraError};

@@ -1,0 +1,64 @@
+//! What goes beside a latent diffusion model, by its metadata: nothing of it needs to be loaded.
+
+use super::Line;
+use nijimi_runtime::gguf::{File, GgufError};
+
+/// What is told of a file: what it is, its numbers, how it is used.
+pub struct Told {
+    /// One sentence.
+    pub what: &'static str,
+    /// Its numbers.
+    pub facts: Vec<Line>,
+    /// A command line, up to the file's name.
+    pub option: &'static str,
+}
+
+/// Tells of a ControlNet or a tiny autoencoder; `None` of another file.
+///
+/// # Errors
+/// A key that such a file must have.
+pub fn tell(file: &File<'_>) -> Result<Option<Told>, GgufError> {
+    Ok(match file.str("nijimi.system") {
+        Ok("control-net") => Some(control(file)?),
+        Ok("autoencoder-tiny") => Some(tiny(file)?),
+        _ => None,
+    })
+}
+
+fn control(file: &File<'_>) -> Result<Told, GgufError> {
+    let channels = file.u32s("nijimi.control.channels")?;
+    let depths = file.u32s("nijimi.control.transformer_layers")?;
+    let (width, picture) =
+        (file.u32("nijimi.control.cross_attention_dim")?, file.u32("nijimi.control.picture_channels")?);
+    let halvings = file.u32s("nijimi.control.embedding")?.len().saturating_sub(1);
+    let mut facts = vec![
+        ("picture", format!("{picture} channels, halved {halvings} times to the latents' size")),
+        ("network", format!("for U-Nets of {channels:?} channels, {depths:?} transformer blocks by level")),
+        ("text", format!("states of {width}")),
+    ];
+    facts.extend(source(file));
+    let option = "nijimi -m model.gguf -p \"a prompt\" --control-image lines.png --control-net";
+    Ok(Told { what: "a ControlNet, which leads a latent diffusion model by a picture", facts, option })
+}
+
+fn tiny(file: &File<'_>) -> Result<Told, GgufError> {
+    let (channels, latent) = (file.u32("nijimi.tiny.channels")?, file.u32("nijimi.tiny.latent_channels")?);
+    let decoder = file.u32s("nijimi.tiny.decoder_blocks")?;
+    let mut facts = vec![
+        ("latents", format!("{latent} channels, halved {} times", decoder.len().saturating_sub(1))),
+        ("decoder", format!("{decoder:?} blocks of {channels} channels by level")),
+    ];
+    facts.push(match file.u32s("nijimi.tiny.encoder_blocks") {
+        Ok(blocks) => ("encoder", format!("{blocks:?} blocks of {channels} channels by level")),
+        Err(_) => ("encoder", "none".into()),
+    });
+    facts.extend(source(file));
+    let option = "nijimi -m model.gguf -p \"a prompt\" -o picture.png --taesd";
+    Ok(Told { what: "a tiny autoencoder, which decodes what a latent diffusion model draws", facts, option })
+}
+
+/// What it was made from.
+fn source(file: &File<'_>) -> Option<Line> {
+    let (format, source) = (file.str("nijimi.import.format").ok()?, file.str("nijimi.import.source").ok()?);
+    Some(("made from", format!("{source}, a {format}")))
+}
