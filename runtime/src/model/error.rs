@@ -1,5 +1,6 @@
 //! What can be wrong with a model's file, and with what is asked of the model.
 
+use super::latent::TooLarge;
 use crate::cpu::exec::ExecError;
 use crate::dist::DistError;
 use alloc::string::String;
@@ -178,33 +179,9 @@ pub enum RequestError {
     /// Something that only a device does.
     #[error("the session runs on the CPU, and has no device to draw on: load the model with Pipeline::load_on")]
     NoDevice,
-    /// A run that would take more memory than there is, however it is done.
-    #[error(
-        "{what} takes {} with the whole model in memory{}{}, of {} that may be used; most of it {stage}, with {} of weights \
-             and {} of activations: use {remedy}",
-        mb(*.resident), also(*.staged, "one part of it at a time"), also(*.tiled, "also decoding in tiles"),
-        mb(*.allowed), mb(*.weights), mb(*.activations)
-    )]
-    TooLarge {
-        /// The pictures.
-        what: String,
-        /// Bytes with the whole model in memory.
-        resident: u64,
-        /// Bytes with one part of the model at a time, if that may be.
-        staged: Option<u64>,
-        /// Bytes with small tiles beside, if the picture can be cut.
-        tiled: Option<u64>,
-        /// Bytes that may be used.
-        allowed: u64,
-        /// The part that takes the most, in the least of these.
-        stage: String,
-        /// Bytes of its weights.
-        weights: u64,
-        /// Bytes of its activations.
-        activations: u64,
-        /// What would help.
-        remedy: &'static str,
-    },
+    /// A run that takes more memory than it may, however it is done.
+    #[error(transparent)]
+    TooLarge(alloc::boxed::Box<TooLarge>),
     /// A NaN or an infinity: the weights are damaged, or the guidance is too strong.
     #[error("step {step} of {total}: {source}")]
     NotFinite {
@@ -231,13 +208,4 @@ fn listing(labels: &[String]) -> String {
         return "the model knows none, so draw without one".into();
     }
     alloc::format!("the model knows {}", labels.join(", "))
-}
-
-/// Bytes for people.
-fn mb(bytes: u64) -> String {
-    alloc::format!("{:.0} MB", bytes as f64 / 1e6)
-}
-
-fn also(bytes: Option<u64>, how: &str) -> String {
-    bytes.map_or_else(String::new, |bytes| alloc::format!(", {} with {how}", mb(bytes)))
 }

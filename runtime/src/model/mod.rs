@@ -51,7 +51,7 @@ pub use hvae::{Hvae, HvaeSession};
 pub use info::{Defaults, Info};
 pub use latent::{
     Blend, Choice, Decoding, LatentConditions, LatentControl, LatentDiffusion, LatentInfo, LatentPlan, LatentRequest,
-    LatentRun, ModelPart, NoiseSource, OpenOptions, PlanRequest, StagePlan, TextInfo, Tile, Tiling, Work,
+    LatentRun, ModelPart, NoiseSource, OpenOptions, PlanRequest, StagePlan, TextInfo, Tile, Tiling, TooLarge, Work,
 };
 pub use network::{Evaluator, Network};
 pub use numbers::{About, Law, Numbers, Regressor, Trace};

@@ -32,7 +32,7 @@ pub use conditions::LatentConditions;
 pub use info::{LatentInfo, TextInfo};
 pub use noise::NoiseSource;
 pub use parts::ModelPart;
-pub use plan::{Choice, LatentPlan, PlanRequest, StagePlan, Work};
+pub use plan::{Choice, LatentPlan, PlanRequest, StagePlan, TooLarge, Work};
 pub use request::{Decoding, LatentControl, LatentRequest};
 pub use run::LatentRun;
 pub use tiling::{Blend, Tile, Tiling};

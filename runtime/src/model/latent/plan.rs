@@ -3,7 +3,7 @@
 mod choice;
 mod work;
 
-pub use choice::Choice;
+pub use choice::{Choice, TooLarge};
 pub use work::Work;
 
 use super::Tiling;
@@ -179,12 +179,13 @@ impl LatentPlan {
         let latents = (height * width * info.autoencoder.latent_channels) as u64;
         let states = tokens * info.unet.text_width + info.unet.added.map_or(0, |added| added.width);
         let kept = 4 * n as u64 * ((8 + 2 * halves as u64) * latents + (halves * states) as u64);
-        let main = file.tensors().max_by_key(|tensor| tensor.elements()).map(|tensor| tensor.dtype);
+        let quantized = |dtype| matches!(dtype, DType::Q8_0 | DType::Q4_0);
+        let bytes = |of: bool| file.tensors().filter(|t| quantized(t.dtype) == of).map(|t| t.data.len()).sum::<usize>();
         Ok(Self {
-            request: format!("{n} of {}x{} pixels", request.size[1], request.size[0]),
+            request: format!("{n} picture{} of {}x{}", if n == 1 { "" } else { "s" }, request.size[1], request.size[0]),
             stays: request.stays,
             tiny: request.tiny.is_some(),
-            wide: !matches!(main, Some(DType::Q8_0 | DType::Q4_0)),
+            wide: bytes(false) > bytes(true),
             texts,
             coders,
             unet,

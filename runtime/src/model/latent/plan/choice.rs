@@ -3,6 +3,47 @@
 use super::{LatentPlan, StagePlan};
 use crate::model::RequestError;
 use crate::model::latent::Tiling;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// A run that takes more memory than it may: what it takes in each way, and what would help.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{what}: {} with the whole model in memory{}{}, of {} that may be used; the most is the {stage}'s, with {} of \
+         weights and {} of activations: use {remedy}",
+    mb(*.resident), also(*.staged, "one part of it at a time"), also(*.tiled, "also decoding in tiles"),
+    mb(*.allowed), mb(*.weights), mb(*.activations)
+)]
+pub struct TooLarge {
+    /// The pictures.
+    pub what: String,
+    /// Bytes with the whole model in memory.
+    pub resident: u64,
+    /// Bytes with one part of the model at a time, if that may be.
+    pub staged: Option<u64>,
+    /// Bytes with small tiles, too, if that is less.
+    pub tiled: Option<u64>,
+    /// Bytes that may be used.
+    pub allowed: u64,
+    /// The part that takes the most, in the least of these ways.
+    pub stage: String,
+    /// Bytes of its weights.
+    pub weights: u64,
+    /// Bytes of its activations.
+    pub activations: u64,
+    /// What would help.
+    pub remedy: &'static str,
+}
+
+/// Bytes for people.
+fn mb(bytes: u64) -> String {
+    format!("{:.0} MB", bytes as f64 / 1e6)
+}
+
+fn also(bytes: Option<u64>, how: &str) -> String {
+    bytes.map_or_else(String::new, |bytes| format!(", {} with {how}", mb(bytes)))
+}
 
 /// A way of doing a run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -29,7 +70,7 @@ impl LatentPlan {
             let loads = stages.iter().map(|stage| stage.largest).max().unwrap_or(0);
             if choice.staged { weights.saturating_add(works.max(loads)) } else { all.saturating_add(works) }
         };
-        let stages: alloc::vec::Vec<&StagePlan> = self.stages(choice).collect();
+        let stages: Vec<&StagePlan> = self.stages(choice).collect();
         let most = stages.chunk_by(|_, next| next.beside).map(together).max().unwrap_or(0);
         self.kept.saturating_add(most)
     }
@@ -45,7 +86,7 @@ impl LatentPlan {
         let first = self.choices().next().unwrap_or_default();
         let staged = (!self.stays).then_some(Choice { staged: true, ..first });
         let least = self.choices().min_by_key(|choice| self.peak(choice)).unwrap_or_default();
-        let tiled = (least.tiling != first.tiling).then_some(least);
+        let tiled = (self.peak(&least) < self.peak(&staged.unwrap_or(first))).then_some(least);
         let Some(stage) = self.stages(&least).max_by_key(|stage| stage.peak()) else { return Ok(least) };
         let activations = stage.arena + stage.buffers;
         let remedy = match (activations > stage.weights, self.wide) {
@@ -57,7 +98,7 @@ impl LatentPlan {
             (false, false) => "a smaller model, or more memory",
         };
         let peak = |choice: Choice| self.peak(&choice);
-        Err(RequestError::TooLarge {
+        let refused = TooLarge {
             what: self.request.clone(),
             resident: peak(first),
             staged: staged.map(peak),
@@ -67,6 +108,7 @@ impl LatentPlan {
             weights: stage.weights,
             activations,
             remedy,
-        })
+        };
+        Err(RequestError::TooLarge(refused.into()))
     }
 }

@@ -1,0 +1,221 @@
+//! Plans of whole runs, against what the networks take once they are loaded.
+#![cfg(feature = "import")]
+
+#[path = "common/diffusers.rs"]
+mod common;
+
+use nijimi_runtime::Error;
+use nijimi_runtime::cpu::Context;
+use nijimi_runtime::cpu::rates::Rates;
+use nijimi_runtime::gguf::{File, MappedFile};
+use nijimi_runtime::graph::Graph;
+use nijimi_runtime::import::{Checkpoint, Options, Types, convert};
+use nijimi_runtime::model::{
+    Choice, LatentInfo, LatentPlan, Network, PlanRequest, RequestError, SessionOptions, StagePlan, Tiling,
+};
+use nijimi_runtime::nn::SdRequest;
+use nijimi_runtime::quant::DType;
+use std::path::PathBuf;
+
+/// A pipeline of the fixtures, as a file.
+struct Converted {
+    path: PathBuf,
+    map: MappedFile,
+}
+
+impl Converted {
+    fn new(name: &str, dtype: DType) -> Self {
+        let folder = common::fixtures().join("pipelines").join(name);
+        let checkpoint = Checkpoint::open(&folder, &Options::default()).unwrap();
+        let thread = format!("{:?}", std::thread::current().id());
+        let path = std::env::temp_dir().join(format!("nijimi-plan-{}-{thread}-{name}-{dtype}", std::process::id()));
+        convert(&checkpoint, &path, "test", &Types::new(dtype), |_| {}).unwrap();
+        Self { map: MappedFile::open(&path).unwrap(), path }
+    }
+
+    fn file(&self) -> File<'_> {
+        self.map.file().unwrap()
+    }
+}
+
+impl Drop for Converted {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+const WHOLE: Choice = Choice { staged: false, tiling: None };
+const STAGED: Choice = Choice { staged: true, tiling: None };
+
+/// The stages of a guided run of two pictures that begins with one, and their graphs.
+fn stages(file: &File<'_>, size: [usize; 2]) -> Vec<(Vec<&'static str>, Graph)> {
+    let info = LatentInfo::read(file).unwrap();
+    let (factor, vae) = (info.autoencoder.factor(), &info.autoencoder);
+    let [height, width] = size.map(|side| side / factor);
+    let mut stages = Vec::new();
+    for text in &info.texts {
+        let graph = text.network.graph(text.prefix, [1, text.network.positions], text.states).unwrap();
+        stages.push((vec![text.prefix], graph));
+    }
+    stages.push((vec!["vae.encoder.", "vae.quant_conv."], vae.encoder("vae.", 1, size).unwrap()));
+    let request = SdRequest { batch: 4, height, width, tokens: 2 * info.texts[0].network.positions, control: false };
+    stages.push((vec!["unet."], info.unet.graph("unet.", &request).unwrap()));
+    stages.push((vec!["vae.decoder.", "vae.post_quant_conv."], vae.decoder("vae.", 1, [height, width]).unwrap()));
+    stages
+}
+
+fn compare(file: &File<'_>, request: &PlanRequest<'_>, near: f64, load: impl Fn(&[&str], Graph) -> Network) {
+    let plan = LatentPlan::new(file, request).unwrap();
+    let planned: Vec<&StagePlan> = plan.stages(&WHOLE).collect();
+    let graphs = stages(file, request.size);
+    assert_eq!(planned.len(), graphs.len());
+    let options = SessionOptions { threads: request.threads, ..Default::default() };
+    for (stage, (prefixes, graph)) in planned.into_iter().zip(graphs) {
+        let network = load(&prefixes, graph.clone());
+        let evaluator = network.evaluator(vec![graph], &options).unwrap();
+        for (said, is) in [(stage.weights, network.weight_bytes()), (stage.arena, evaluator.bytes())] {
+            assert!((said as f64 / is as f64 - 1.0).abs() <= near, "{}: {said} planned, {is} taken", stage.name);
+        }
+        let steps = evaluator.plans()[0].steps();
+        assert_eq!((stage.operations, stage.work.macs()), (steps.len(), evaluator.plans()[0].macs()));
+        let moved: u64 = steps.iter().filter(|step| step.macs == 0).map(|step| step.bytes()).sum();
+        assert_eq!(stage.work.moved, moved, "{}", stage.name);
+    }
+}
+
+/// Seen red with: f16 weights counted as f32; no scratch memory; the U-Net's batch without guidance.
+#[test]
+fn stages_take_what_was_planned() {
+    for (name, dtype) in [("sd1", DType::F32), ("sd1", DType::F16), ("sd2", DType::Q8_0), ("sdxl", DType::BF16)] {
+        let converted = Converted::new(name, dtype);
+        let file = converted.file();
+        for threads in [1, 3] {
+            let size = [64, 128];
+            let request = PlanRequest { pictures: 2, windows: 2, encodes: true, threads, ..PlanRequest::new(size) };
+            compare(&file, &request, 0.0, |prefixes, graph| Network::load_part(&file, prefixes, graph, &[]).unwrap());
+        }
+    }
+}
+
+/// On the software adapter, unless `NIJIMI_TEST_ADAPTER` is `any`.
+#[cfg(feature = "gpu")]
+#[test]
+fn stages_take_what_was_planned_of_a_device() {
+    use nijimi_runtime::gpu::{Choice, Gpu, GpuOptions, Storage};
+    let set = |name: &str, value: &str| std::env::var(name).is_ok_and(|v| v == value);
+    let choice = if set("NIJIMI_TEST_ADAPTER", "any") { Choice::Any } else { Choice::Software };
+    let gpu = match Gpu::open(&GpuOptions { choice, ..Default::default() }) {
+        Ok(gpu) => gpu,
+        Err(e) if set("NIJIMI_REQUIRE_GPU", "1") => panic!("{e}"),
+        Err(e) => return eprintln!("skipped: {e}"),
+    };
+    for dtype in [DType::F16, DType::Q8_0] {
+        let converted = Converted::new("sd1", dtype);
+        let file = converted.file();
+        let gpu = &gpu;
+        let request = PlanRequest {
+            pictures: 2,
+            windows: 2,
+            encodes: true,
+            gpu: Some((gpu, Storage::F32)),
+            ..PlanRequest::new([64, 128])
+        };
+        let load = |prefixes: &[&str], graph| Network::load_part_on(gpu, &file, prefixes, graph, &[]).unwrap();
+        compare(&file, &request, 0.01, load);
+    }
+}
+
+/// Seen red with: the weights of a stage that is over counted in its peak; the tile's plan for the whole picture.
+#[test]
+fn the_best_way_that_fits_is_taken() {
+    let converted = Converted::new("sd1", DType::F16);
+    let file = converted.file();
+    let request = PlanRequest { encodes: true, threads: 1, ..PlanRequest::new([1024, 512]) };
+    let plan = LatentPlan::new(&file, &request).unwrap();
+    let ways: Vec<Choice> = plan.choices().collect();
+    assert_eq!(ways[..2], [WHOLE, STAGED]);
+    assert!(ways[2..].iter().all(|way| way.tiling.is_some()));
+    let stages: Vec<&StagePlan> = plan.stages(&WHOLE).collect();
+    let weights: u64 = stages.iter().map(|stage| stage.weights).sum();
+    let works = stages.iter().map(|stage| stage.arena + stage.buffers).max().unwrap();
+    assert_eq!(plan.peak(&WHOLE), plan.kept() + weights + works);
+    assert_eq!(plan.peak(&STAGED), plan.kept() + stages.iter().map(|stage| stage.peak()).max().unwrap());
+    for way in &ways {
+        let fits = plan.fits(plan.peak(way)).unwrap();
+        let first = ways.iter().find(|other| plan.peak(other) <= plan.peak(way)).unwrap();
+        assert_eq!(fits, *first);
+    }
+    let least = ways.iter().map(|way| plan.peak(way)).min().unwrap();
+    assert!(least < plan.peak(&STAGED), "tiles save memory");
+    let Err(RequestError::TooLarge(refused)) = plan.fits(least - 1) else { panic!("it fits into less") };
+    assert_eq!((refused.resident, refused.staged), (plan.peak(&WHOLE), Some(plan.peak(&STAGED))));
+    assert_eq!((refused.tiled, refused.allowed), (Some(least), least - 1));
+    let text = refused.to_string();
+    let figure = |bytes: u64| format!("{:.0} MB", bytes as f64 / 1e6);
+    for part in ["1 picture of 512x1024 pixels", &figure(refused.resident), &figure(least), "use a "] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let plan = LatentPlan::new(&file, &PlanRequest { stays: true, ..request }).unwrap();
+    assert!(plan.choices().all(|way| !way.staged));
+    let Err(RequestError::TooLarge(refused)) = plan.fits(1) else { panic!("it fits into a byte") };
+    assert_eq!(refused.staged, None);
+}
+
+/// Seen red with tiles of one size alone.
+#[test]
+fn tiles_are_counted_and_worked_on() {
+    let converted = Converted::new("sd1", DType::F16);
+    let file = converted.file();
+    let info = LatentInfo::read(&file).unwrap();
+    let factor = info.autoencoder.factor();
+    let size = [40 * factor, 44 * factor];
+    let request = PlanRequest { tile: Some(16), encodes: true, threads: 1, ..PlanRequest::new(size) };
+    let plan = LatentPlan::new(&file, &request).unwrap();
+    let tiling = Tiling::new(16, factor).unwrap();
+    let choice = plan.choices().next().unwrap();
+    assert_eq!(choice, Choice { staged: false, tiling: Some(tiling) });
+    let (mut decoded, mut encoded) = (0, 0);
+    for tile in tiling.tiles([40, 44]) {
+        let macs = |graph: &Graph| nijimi_runtime::plan::Plan::new(graph, &Default::default()).unwrap().macs();
+        decoded += macs(&info.autoencoder.decoder("vae.", 1, tile.size).unwrap());
+        encoded += macs(&info.autoencoder.encoder("vae.", 1, tile.size.map(|side| side * factor)).unwrap());
+    }
+    let stage = |name: &str| plan.stages(&choice).find(|stage| stage.name.starts_with(name)).unwrap();
+    assert_eq!((stage("decoder").work.macs(), stage("encoder").work.macs()), (decoded, encoded));
+}
+
+#[test]
+fn what_cannot_be_planned_is_refused() {
+    let converted = Converted::new("sd1", DType::F16);
+    let file = converted.file();
+    let refused = |request: &PlanRequest<'_>| LatentPlan::new(&file, request).unwrap_err();
+    for size in [[0, 64], [64, 1 << 20], [64, usize::MAX]] {
+        assert!(matches!(refused(&PlanRequest::new(size)), Error::Request(RequestError::Range { .. })), "{size:?}");
+    }
+    assert!(matches!(refused(&PlanRequest::new([60, 65])), Error::Network(_)));
+    assert!(matches!(refused(&PlanRequest { pictures: 0, ..PlanRequest::new([64, 64]) }), Error::Request(_)));
+    assert!(matches!(refused(&PlanRequest { tile: Some(0), ..PlanRequest::new([64, 64]) }), Error::Network(_)));
+    // More than can be addressed, in one piece or in tiles.
+    assert!(matches!(refused(&PlanRequest::new([1 << 17, 1 << 17])), Error::Network(_)));
+    // No latent diffusion model.
+    let control = PlanRequest { control: Some(&file), ..PlanRequest::new([64, 64]) };
+    assert!(matches!(refused(&control), Error::Model(_)));
+}
+
+/// A second rate of each kind, and the time that follows.
+#[test]
+fn rates_make_times() {
+    let rates = Rates::measure(&Context::new(1), &[DType::Q8_0, DType::F32]).unwrap();
+    let (q8_0, f32) = (rates.of(DType::Q8_0), rates.of(DType::F32));
+    for rate in [q8_0.conv, q8_0.linear, f32.conv, f32.linear, rates.attention, rates.bytes] {
+        assert!(rate.is_finite() && rate > 1e6, "{rates:?}");
+    }
+    assert_eq!(rates.of(DType::F16), q8_0, "the first in place of what was not measured");
+    let converted = Converted::new("sd1", DType::Q8_0);
+    let file = converted.file();
+    let seconds = |side| {
+        let plan = LatentPlan::new(&file, &PlanRequest::new([side, side])).unwrap();
+        plan.stages(&WHOLE).map(|stage| stage.work.seconds(&rates)).sum::<f64>()
+    };
+    assert!(seconds(64) > 0.0 && seconds(256) > 4.0 * seconds(64));
+}
