@@ -7,7 +7,7 @@ pub mod value;
 
 pub use commands::{Convert, Density, Devices, Inspect, Plan, SelfTest};
 pub use draw::Cli;
-pub use value::Place;
+pub use value::{LoraFile, Place, PreviewMethod};
 
 use crate::fault::Fault;
 use argh::FromArgs;

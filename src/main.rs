@@ -20,14 +20,12 @@ mod devices;
 mod diffusion;
 mod fault;
 mod grid;
-#[cfg_attr(not(test), expect(dead_code, reason = "nothing begins with a picture yet"))]
 mod image_in;
 mod infotext;
 mod inspect;
 mod latent;
-mod memory;
-#[cfg_attr(not(test), expect(dead_code, reason = "no run takes or leaves latents yet"))]
 mod latents;
+mod memory;
 mod numbers;
 mod parameters;
 mod picture;

@@ -115,9 +115,7 @@ impl Source {
 
     /// The file, checked.
     pub fn file(&self) -> Result<File<'_>, Fault> {
-        // Of a mapped file, what was copied leaves this process's memory.
-        let file = self.mapped.as_ref().map_or_else(|| File::new_checked(default_model::BYTES), MappedFile::file);
-        file.map_err(|e| self.wrong(e))
+        self.stored.file().map_err(|e| self.wrong(e))
     }
 
     /// The whole file.

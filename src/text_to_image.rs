@@ -228,8 +228,10 @@ impl Artist for TextToImage {
         if cli.verbose {
             tell(&[format!("loaded in {}, prompt read in {}", ms(self.loaded), ms(reading.elapsed()))]);
         }
-        let request =
-            |index: usize| LatentRequest { conditions: Some(&conditions), ..self.request(cli, index, drawing.seed(index)) };
+        let request = |index: usize| LatentRequest {
+            conditions: Some(&conditions),
+            ..self.request(cli, index, drawing.seed(index))
+        };
         let options = self.request(cli, 0, 0).options;
         let mut progress = Progress::new(total * steps);
         // One at a time: a picture of usual size keeps all cores busy, and two need twice the memory.
@@ -257,7 +259,14 @@ impl Artist for TextToImage {
     fn describe(&self, cli: &Cli) {
         let info = self.parts.on.model.info();
         let family = format!(", {}", info.family);
-        artist::describe(&self.name(), &self.source, &info.license, self.size(), &family, self.parts.on.model.weight_bytes());
+        artist::describe(
+            &self.name(),
+            &self.source,
+            &info.license,
+            self.size(),
+            &family,
+            self.parts.on.model.weight_bytes(),
+        );
         self.parts.on.describe(cli.threads);
     }
 }

@@ -87,7 +87,7 @@ pub struct Cli {
     pub init_img: Option<PathBuf>,
     /// how much of that picture is given up, 0 to 1: 1 draws anew (default: 0.75)
     #[argh(option, arg_name = "x")]
-    pub strength: Option<f32>,
+    pub strength: Option<f64>,
     /// picture of what to draw anew of it: white is repainted, black stays
     #[argh(option, arg_name = "file")]
     pub mask: Option<PathBuf>,

@@ -2,7 +2,7 @@
 //! not know such files, it is removed when it is dropped.
 
 use crate::fault::Fault;
-use nijimi_runtime::gguf::MappedFile;
+use nijimi_runtime::gguf::{self, MappedFile};
 use nijimi_runtime::model::Stored;
 use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -78,7 +78,7 @@ impl Stored for Mapped {
         self.map.bytes()
     }
 
-    fn release(&self, part: &[u8]) {
-        self.map.release(part);
+    fn file(&self) -> Result<gguf::File<'_>, gguf::GgufError> {
+        self.map.file()
     }
 }

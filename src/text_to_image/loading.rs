@@ -2,7 +2,7 @@
 
 use super::{GUIDANCE, Parts};
 use crate::backend;
-use crate::cli::Cli;
+use crate::cli::{Cli, LoraFile};
 use crate::fault::Fault;
 use crate::source::{Conversion, Role, Source};
 use crate::{image_in, memory};
@@ -53,7 +53,7 @@ pub fn size(source: &Source, cli: &Cli) -> Result<(usize, usize), Fault> {
 /// Opens the model, whose parts are loaded when a run comes to them, and loads what goes with it.
 pub fn load(source: &Source, beside: &Beside, cli: &Cli) -> Result<Parts, Fault> {
     let file = source.file()?;
-    let lora = |lora: &crate::cli::LoraFile| -> Result<Arc<dyn Patch>, Fault> {
+    let lora = |lora: &LoraFile| -> Result<Arc<dyn Patch>, Fault> {
         let lora = Lora::open(&lora.path, lora.strength, &file).map_err(|e| Fault::Input(e.to_string()))?;
         Ok(Arc::new(lora))
     };
@@ -63,14 +63,14 @@ pub fn load(source: &Source, beside: &Beside, cli: &Cli) -> Result<Parts, Fault>
         LatentDiffusion::open(source.stored(), options)
     };
     let on = backend::load(cli.place(), cli.tune, open, |e| source.wrong(e))?;
-    let control = |source: &Source| {
+    let control = |source: &Source| -> Result<Control, Fault> {
         let file = source.file()?;
         let loaded = on.gpu.as_ref().map_or_else(|| Control::load(&file), |gpu| Control::load_on(gpu, &file));
         let loaded = loaded.map_err(|e| source.wrong(e))?;
         loaded.check(on.model.info()).map_err(|e| source.wrong(e))?;
         Ok(loaded)
     };
-    let tiny = |source: &Source| {
+    let tiny = |source: &Source| -> Result<TinyAutoencoder, Fault> {
         let file = source.file()?;
         let gpu = on.gpu.as_ref();
         let loaded = gpu.map_or_else(|| TinyAutoencoder::load(&file), |gpu| TinyAutoencoder::load_on(gpu, &file));
