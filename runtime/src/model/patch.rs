@@ -7,7 +7,6 @@ use crate::gguf::Tensor;
 use crate::quant;
 use alloc::borrow::ToOwned;
 use alloc::sync::Arc;
-use alloc::vec;
 use alloc::vec::Vec;
 
 /// Something that changes tensors while they are loaded. The file stays as it is.
@@ -23,24 +22,38 @@ pub trait Patch: Send + Sync {
     fn apply(&self, name: &str, shape: &[usize], values: &mut [f32]) -> Result<(), Error>;
 }
 
-/// The tensor's data with all patches that touch it applied, in their order: decoded once and encoded once, in the
-/// tensor's own type, quantized ones too. `None` if none touches it.
-///
-/// # Errors
-/// What a patch says; numbers that the type cannot hold, with the tensor's name.
-pub(super) fn patched(tensor: &Tensor<'_>, patches: &[Arc<dyn Patch>]) -> Result<Option<Vec<u8>>, Error> {
-    let mut touching = patches.iter().filter(|patch| patch.touches(tensor.name)).peekable();
-    if touching.peek().is_none() {
-        return Ok(None);
+/// The patches of one load, and the memory for the tensor at hand: fresh memory of the largest tensors' sizes takes longer
+/// to get than to use.
+pub(super) struct Patches<'a> {
+    patches: &'a [Arc<dyn Patch>],
+    values: Vec<f32>,
+    bytes: Vec<u8>,
+}
+
+impl<'a> Patches<'a> {
+    pub fn new(patches: &'a [Arc<dyn Patch>]) -> Self {
+        Self { patches, values: Vec::new(), bytes: Vec::new() }
     }
-    let named = |e| ModelError::Tensor { name: tensor.name.to_owned(), source: ExecError::Quant(e) };
-    let mut values = vec![0.0; tensor.elements()];
-    quant::decode(tensor.dtype, tensor.data, &mut values).map_err(named)?;
-    let shape = tensor.shape();
-    for patch in touching {
-        patch.apply(tensor.name, &shape, &mut values)?;
+
+    /// The tensor's data with all patches that touch it applied, in their order: decoded once and encoded once, in the
+    /// tensor's own type, quantized ones too. What is stored if none touches it.
+    ///
+    /// # Errors
+    /// What a patch says; numbers that the type cannot hold, with the tensor's name.
+    pub fn data<'s>(&'s mut self, tensor: &Tensor<'s>) -> Result<&'s [u8], Error> {
+        let mut touching = self.patches.iter().filter(|patch| patch.touches(tensor.name)).peekable();
+        if touching.peek().is_none() {
+            return Ok(tensor.data);
+        }
+        let named = |e| ModelError::Tensor { name: tensor.name.to_owned(), source: ExecError::Quant(e) };
+        self.values.resize(tensor.elements(), 0.0);
+        quant::decode(tensor.dtype, tensor.data, &mut self.values).map_err(named)?;
+        let shape = tensor.shape();
+        for patch in touching {
+            patch.apply(tensor.name, &shape, &mut self.values)?;
+        }
+        self.bytes.clear();
+        quant::encode(tensor.dtype, &self.values, &mut self.bytes).map_err(named)?;
+        Ok(&self.bytes)
     }
-    let mut bytes = Vec::with_capacity(tensor.data.len());
-    quant::encode(tensor.dtype, &values, &mut bytes).map_err(named)?;
-    Ok(Some(bytes))
 }

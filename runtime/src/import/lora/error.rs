@@ -41,9 +41,9 @@ pub enum LoraError {
         path.display()
     )]
     Shape { path: PathBuf, name: String, found: Vec<usize>, expected: Vec<usize> },
-    /// Two modules for one tensor.
-    #[error("{}: the modules {first} and {second} are both for {tensor}: it is damaged", path.display())]
-    Twice { path: PathBuf, first: String, second: String, tensor: String },
+    /// Two modules for one tensor of the model, or two tensors that are the same of one module.
+    #[error("{}: {first} and {second} are both for {of}, which can have one: it is damaged", path.display())]
+    Twice { path: PathBuf, first: String, second: String, of: String },
     /// NaN or infinity.
     #[error(
         "{}: number {at} (from 0) of the tensor {name} is {value}: damaged, or from a training that diverged",

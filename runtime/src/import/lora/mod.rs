@@ -115,7 +115,10 @@ fn pieces(file: &Safetensors) -> Result<BTreeMap<&str, Pieces>, ImportError> {
         if !is_read(&entry.dtype) {
             return Err(ImportError::DType { path: path(), name: name.clone(), found: entry.dtype.clone() });
         }
-        modules.entry(module).or_default().add(piece, name);
+        if let Some(first) = modules.entry(module).or_default().add(piece, name) {
+            let (second, of) = (name.clone(), module.to_owned());
+            return Err(LoraError::Twice { path: path(), first, second, of }.into());
+        }
     }
     let path = || file.path().into();
     match unknown {
@@ -154,7 +157,7 @@ fn places<'a>(
             Entry::Occupied(mut entry) if key::is_original(entry.get().0) => entry.get_mut().0 = module,
             Entry::Occupied(entry) => {
                 let (first, second) = (entry.get().0.to_owned(), module.to_owned());
-                return Err(LoraError::Twice { path: lora.path().into(), first, second, tensor: place.tensor.clone() });
+                return Err(LoraError::Twice { path: lora.path().into(), first, second, of: place.tensor.clone() });
             }
         }
     }

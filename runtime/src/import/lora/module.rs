@@ -18,15 +18,15 @@ pub(super) struct Pieces {
 }
 
 impl Pieces {
-    /// Notes a tensor.
-    pub fn add(&mut self, piece: Piece, name: &str) {
+    /// Notes a tensor; gives the one that was in its place.
+    pub fn add(&mut self, piece: Piece, name: &str) -> Option<String> {
         let place = match piece {
             Piece::Down => &mut self.down,
             Piece::Up => &mut self.up,
             Piece::Mid => &mut self.mid,
             Piece::Alpha => &mut self.alpha,
         };
-        *place = Some(name.to_string());
+        place.replace(name.to_string())
     }
 }
 
