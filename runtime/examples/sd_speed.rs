@@ -3,6 +3,9 @@
 //! ```text
 //! cargo run --release -p nijimi-runtime --example sd_speed -- [unet|decoder] [f32|f16|q8_0] [LATENT SIDE] [THREADS] [ROUNDS] [PROFILE]
 //! ```
+//!
+//! With `-` for ROUNDS, one call for each line of standard input, and everything said as JSON, a line each: so that another
+//! program can take turns with others (`benches/peers/stable_diffusion.py`).
 
 use nijimi_runtime::cpu::Context;
 use nijimi_runtime::cpu::exec::{Executor, MemoryLimit, Weights};
@@ -12,6 +15,7 @@ use nijimi_runtime::plan::{Plan, PlanOptions};
 use nijimi_runtime::quant::{self, DType};
 use nijimi_runtime::rng::normal_fill;
 use std::collections::BTreeMap;
+use std::io::BufRead;
 use std::time::Instant;
 
 fn unet(side: usize) -> Graph {
@@ -102,34 +106,51 @@ fn main() {
     let start = Instant::now();
     let weights = weights(&graph, dtype);
     let plan = Plan::new(&graph, &PlanOptions::default()).expect("a plan");
-    println!(
-        "{} {name}, {side}x{side} latents: {} operations, {:.1} G multiply-accumulates; weights {} MB, arena {} MB (made in {:.1} s)",
-        arg(0, "unet"),
-        plan.steps().len(),
-        plan.macs() as f64 / 1e9,
-        weights.bytes() >> 20,
-        (plan.arena_len() * 4) >> 20,
-        start.elapsed().as_secs_f64()
-    );
+    let (steps, gmacs) = (plan.steps().len(), plan.macs() as f64 / 1e9);
+    let (held, arena) = (weights.bytes() >> 20, (plan.arena_len() * 4) >> 20);
+    let made = start.elapsed().as_secs_f64();
     let context = Context::new(number(3, "2"));
     let mut exec = Executor::new(context, weights.into(), vec![(&graph, plan)], MemoryLimit::NONE).expect("memory");
-    let fill = |exec: &mut Executor| {
-        for input in exec.plans()[0].inputs().to_vec() {
-            normal_fill(3, 1, exec.slot_mut(input.slot));
+    let scratch = (exec.bytes() >> 20) - arena;
+    if arg(4, "3") == "-" {
+        println!(
+            "{{\"operations\": {steps}, \"gmacs\": {gmacs:.1}, \"weights_mb\": {held}, \"arena_mb\": {arena}, \"scratch_mb\": {scratch}}}"
+        );
+        for line in std::io::stdin().lock().lines() {
+            line.expect("a line");
+            let (wall, processor) = call(&mut exec);
+            println!("{{\"wall\": {wall:.4}, \"processor\": {processor:.2}, \"peak_mb\": {}}}", resident("VmHWM"));
         }
-    };
+        return;
+    }
+    println!(
+        "{} {name}, {side}x{side} latents: {steps} operations, {gmacs:.1} G multiply-accumulates; weights {held} MB, \
+         arena {arena} MB, scratch {scratch} MB (made in {made:.1} s)",
+        arg(0, "unet")
+    );
     for round in 0..number(4, "3") {
-        fill(&mut exec);
-        let (start, before) = (Instant::now(), processor());
-        exec.run(0, &[]);
-        let wall = start.elapsed().as_secs_f64();
-        println!("round {round}: {wall:.3} s, {:.2} s of the processor", processor() - before);
+        let (wall, processor) = call(&mut exec);
+        println!("round {round}: {wall:.3} s, {processor:.2} s of the processor");
     }
     println!("resident {} MB, at most {} MB", resident("VmRSS"), resident("VmHWM"));
     if args.get(5).is_some() {
         fill(&mut exec);
         profile(&mut exec);
     }
+}
+
+fn fill(exec: &mut Executor) {
+    for input in exec.plans()[0].inputs().to_vec() {
+        normal_fill(3, 1, exec.slot_mut(input.slot));
+    }
+}
+
+/// One execution: seconds, and the processor's.
+fn call(exec: &mut Executor) -> (f64, f64) {
+    fill(exec);
+    let (start, before) = (Instant::now(), processor());
+    exec.run(0, &[]);
+    (start.elapsed().as_secs_f64(), processor() - before)
 }
 
 /// Seconds by kind of operation, the slowest first.
