@@ -8,10 +8,10 @@
 //! program can take turns with others (`benches/peers/stable_diffusion.py`).
 
 use nijimi_runtime::cpu::Context;
-use nijimi_runtime::cpu::exec::{Executor, MemoryLimit, Weights};
+use nijimi_runtime::cpu::exec::{Executor, MemoryLimit, PLAN, Weights};
 use nijimi_runtime::graph::{Graph, WeightKind};
 use nijimi_runtime::nn::{AutoencoderKl, SdLevel, SdRequest, SdUnet, TimeCode};
-use nijimi_runtime::plan::{Plan, PlanOptions};
+use nijimi_runtime::plan::Plan;
 use nijimi_runtime::quant::{self, DType};
 use nijimi_runtime::rng::normal_fill;
 use std::collections::BTreeMap;
@@ -105,7 +105,7 @@ fn main() {
     let dtype = all.into_iter().find(|dtype| dtype.name() == name).expect("f32, f16, bf16, q8_0 or q4_0");
     let start = Instant::now();
     let weights = weights(&graph, dtype);
-    let plan = Plan::new(&graph, &PlanOptions::default()).expect("a plan");
+    let plan = Plan::new(&graph, &PLAN).expect("a plan");
     let (steps, gmacs) = (plan.steps().len(), plan.macs() as f64 / 1e9);
     let (held, arena) = (weights.bytes() >> 20, (plan.arena_len() * 4) >> 20);
     let made = start.elapsed().as_secs_f64();

@@ -59,7 +59,8 @@ impl Conv2dShape {
             out_w: self.out_w(),
             kernel: self.kernel,
             stride: self.stride,
-            pad: self.pad,
+            top: self.pad,
+            left: self.pad,
         }
     }
 }
@@ -87,6 +88,12 @@ pub fn conv2d(
     scratch: &mut [u8],
     y: &mut [f32],
 ) {
-    assert_eq!((w.out(), w.taps(), w.inp()), (s.c_out, s.kernel * s.kernel, s.c_in), "conv2d: weights' shape");
+    checked(s, w);
     matmul::run(ctx, &s.window(), x, w, e, scratch, y);
+}
+
+/// # Panics
+/// Where the weights are of another shape.
+pub(super) fn checked(s: &Conv2dShape, w: &PackedMatrix) {
+    assert_eq!((w.out(), w.taps(), w.inp()), (s.c_out, s.kernel * s.kernel, s.c_in), "conv2d: weights' shape");
 }

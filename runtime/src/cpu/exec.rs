@@ -2,7 +2,7 @@
 
 use super::{AttentionShape, Context, Conv2dShape, Epilogue, ImageShape, KernelError, PackedMatrix, Table, footprint};
 use crate::graph::{Graph, IdsId, Op, Shape, WeightId, WeightKind};
-use crate::plan::{ALIGN, Plan, PlanError, Slot, Step};
+use crate::plan::{ALIGN, Plan, PlanError, PlanOptions, Slot, Step};
 use crate::quant::{DType, QuantError};
 use alloc::borrow::ToOwned;
 use alloc::string::String;
@@ -17,6 +17,16 @@ enum Packed {
     Values(Vec<f32>),
     Table(Table),
 }
+
+/// How plans are made for these kernels: large convolutions take their operand's place.
+pub const PLAN: PlanOptions = PlanOptions {
+    fuse: true,
+    memory_limit: None,
+    align: ALIGN,
+    piece: None,
+    // 16 MB: below, the memory is not worth the copies.
+    convolve_in_place: Some(4 << 20),
+};
 
 /// A network's weights, packed for the kernels; immutable, shared by all executors.
 #[derive(Default)]
@@ -291,8 +301,11 @@ fn execute(
     arena: &mut [f32],
 ) {
     let (left, rest) = arena.split_at_mut(step.output.offset);
-    let (y, right) = rest.split_at_mut(step.output.len());
-    let operands = Operands { left, right, right_start: step.output.range().end };
+    // A convolution in place may replace a longer operand than its output is.
+    let replaced = step.op.in_place().filter(|_| step.is_in_place()).map_or(0, |x| x.len());
+    let len = replaced.max(step.output.len());
+    let (y, right) = rest.split_at_mut(len);
+    let operands = Operands { left, right, right_start: step.output.offset + len };
     let get = |slot| operands.get(slot);
     // An operand that the output replaces is in `y` already; any other is copied there.
     let replace = |x: Slot, y: &mut [f32]| {
@@ -308,8 +321,11 @@ fn execute(
     match step.op {
         Op::Conv2d { x, weight, bias, residual, activation, .. } => {
             if let Some(shape) = conv_shape(&step.op, step.output.shape) {
-                let e = epilogue(bias, residual, activation);
-                super::conv2d(ctx, &shape, get(x), weights.matrix(weight), &e, scratch, y);
+                let (w, e) = (weights.matrix(weight), epilogue(bias, residual, activation));
+                match step.is_in_place() {
+                    true => super::conv2d_in_place(ctx, &shape, w, &e, scratch, y),
+                    false => super::conv2d(ctx, &shape, get(x), w, &e, scratch, y),
+                }
             }
         }
         Op::Linear { x, weight, bias, residual, activation } => {

@@ -35,7 +35,10 @@ pub(super) fn scratch(context: &Context, plan: &Plan, dtype: impl Fn(WeightId) -
     let need = |step: &Step| match step.op {
         Op::Conv2d { weight, .. } => {
             let shape = conv_shape(&step.op, step.output.shape);
-            shape.map_or(0, |shape| super::conv2d_scratch(context, &shape, dtype(weight)))
+            shape.map_or(0, |shape| match step.is_in_place() {
+                true => super::conv2d_in_place_scratch(context, &shape, dtype(weight)),
+                false => super::conv2d_scratch(context, &shape, dtype(weight)),
+            })
         }
         Op::Linear { x, weight, .. } => super::linear_scratch(context, rows(x.shape), x.shape.c, dtype(weight)),
         Op::GroupNorm { x, groups, .. } => super::group_norm_scratch(image(x.shape), groups),

@@ -25,6 +25,6 @@ pub fn linear(
 ) {
     assert_eq!(w.taps(), 1, "linear: weights of a convolution");
     // One picture, one pixel high.
-    let window = Window { n: 1, h: 1, w: rows, shift: 0, out_h: 1, out_w: rows, kernel: 1, stride: 1, pad: 0 };
+    let window = Window { n: 1, h: 1, w: rows, shift: 0, out_h: 1, out_w: rows, kernel: 1, stride: 1, top: 0, left: 0 };
     matmul::run(ctx, &window, x, w, e, scratch, y);
 }

@@ -13,6 +13,7 @@ mod add;
 mod attention;
 mod concat;
 mod conv2d;
+mod conv2d_in_place;
 #[cfg(test)]
 pub(crate) mod definition;
 mod embedding;
@@ -46,6 +47,7 @@ pub use add::{add, add_channels};
 pub use attention::{AttentionShape, attention, attention_scratch};
 pub use concat::concat;
 pub use conv2d::{Conv2dShape, conv2d, conv2d_scratch};
+pub use conv2d_in_place::{conv2d_in_place, conv2d_in_place_scratch};
 pub use embedding::{Table, embedding_add};
 pub use epilogue::{Activation, Epilogue};
 pub use error::KernelError;

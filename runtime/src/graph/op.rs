@@ -311,13 +311,15 @@ impl<R: Copy> Op<R> {
 
     /// The operand whose memory the output may take over when nothing else needs it: the operation reads each of its
     /// elements no later than it writes the same element of the output. (A normalization reads all that a mean or a
-    /// variance is taken over before it writes any of it.)
+    /// variance is taken over before it writes any of it.) A convolution's is one that only some backends can replace, and
+    /// only where the output has the operand's sides and no more channels.
     pub fn in_place(&self) -> Option<R> {
         match *self {
             Self::Activate { x, .. }
             | Self::EmbeddingAdd { x, .. }
             | Self::GroupNorm { x, .. }
             | Self::LayerNorm { x, .. } => Some(x),
+            Self::Conv2d { x, upsample: false, stride: 1, .. } => Some(x),
             Self::Add { a, .. } | Self::ReluBackward { g: a, .. } => Some(a),
             _ => None,
         }

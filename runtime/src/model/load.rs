@@ -1,7 +1,7 @@
 //! A file's tensors, against what a network expects.
 
 use super::ModelError;
-use super::patch::{Patch, patched};
+use super::patch::{Patch, Patches};
 use crate::Error;
 use crate::cpu::exec::ExecError;
 use crate::gguf::File;
@@ -31,6 +31,7 @@ pub(super) fn part(
     patches: &[Arc<dyn Patch>],
     mut push: impl FnMut(WeightKind, DType, &[u8]) -> Result<(), Error>,
 ) -> Result<(), Error> {
+    let mut patches = Patches::new(patches);
     let mut used = vec![false; file.tensors().len()];
     for weight in weights {
         let expected = weight.tensor().ne();
@@ -42,8 +43,7 @@ pub(super) fn part(
         if tensor.ne != expected {
             return Err(ModelError::TensorShape { name: weight.name.clone(), found: tensor.ne, expected }.into());
         }
-        let changed = patched(&tensor, patches)?;
-        let data = changed.as_deref().unwrap_or(tensor.data);
+        let data = patches.data(&tensor)?;
         let pushed = match weight.derivation {
             Derivation::Stored => push(weight.kind, tensor.dtype, data),
             Derivation::Adjoint | Derivation::AdjointMatrix { .. } => {

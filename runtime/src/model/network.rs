@@ -10,7 +10,7 @@ use crate::cpu::Context;
 use crate::cpu::exec::{ExecError, Executor, MemoryLimit};
 use crate::gguf::File;
 use crate::graph::{Graph, Weight, share_weights};
-use crate::plan::{Binding, Plan, PlanOptions};
+use crate::plan::{Binding, Plan};
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::ToString;
@@ -130,7 +130,7 @@ impl Network {
         let limit = MemoryLimit { allowed: options.memory_limit.unwrap_or(u64::MAX), reserved: 0 };
         let engine = match &self.placed {
             Placed::Cpu(weights) => {
-                let plans = super::engine::plans(&graphs, &PlanOptions::default())?;
+                let plans = super::engine::plans(&graphs, &crate::cpu::exec::PLAN)?;
                 let exec = Executor::new(Context::new(options.threads), weights.clone(), plans, limit)?;
                 Engine::Cpu(Box::new(exec))
             }

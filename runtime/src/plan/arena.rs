@@ -1,7 +1,7 @@
 //! Lifetimes, and a place in the arena for every activation.
 
 use super::{PlanError, PlanOptions};
-use crate::graph::{Graph, Node, Op, ValueId};
+use crate::graph::{Graph, Node, Op, Shape, ValueId};
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -41,7 +41,8 @@ pub(super) fn allocate(nodes: &mut [Node], graph: &Graph, options: &PlanOptions)
     for (i, node) in nodes.iter_mut().enumerate() {
         let moment = i + 1;
         let output = node.output.index();
-        let replaced = replaceable(node, moment, &last, graph).and_then(|value| buffer_of[value.index()]);
+        let replaced = replaceable(node, moment, &last, graph, options.convolve_in_place)
+            .and_then(|value| buffer_of[value.index()]);
         if let Some(buffer) = replaced {
             buffers[buffer].last = last[output];
             buffer_of[output] = Some(buffer);
@@ -74,11 +75,26 @@ fn last_uses(nodes: &[Node], graph: &Graph) -> Vec<usize> {
 }
 
 /// The operand that the output may replace: the operation allows it, and this is its only and last reading.
-fn replaceable(node: &mut Node, moment: usize, last: &[usize], graph: &Graph) -> Option<ValueId> {
+fn replaceable(
+    node: &mut Node,
+    moment: usize,
+    last: &[usize],
+    graph: &Graph,
+    convolve: Option<usize>,
+) -> Option<ValueId> {
+    let output = graph.shape(node.output);
+    let suits = |x: Shape, op: &Op<ValueId>| match op {
+        Op::Conv2d { .. } => {
+            convolve.is_some_and(|least| output.elements() >= least)
+                && x.c >= output.c
+                && Shape { c: output.c, ..x } == output
+        }
+        _ => x == output,
+    };
     let free = |value: ValueId, op: &Op<ValueId>| {
         last[value.index()] == moment
             && op.reads().filter(|&read| read == value).count() == 1
-            && graph.shape(value) == graph.shape(node.output)
+            && suits(graph.shape(value), op)
     };
     if let Op::Add { a, b } = node.op
         && !free(a, &node.op)

@@ -57,8 +57,8 @@ impl Slot {
 pub struct Step {
     /// The graph's name of it; a fused step bears the name of its first part that has weights, or else of its first.
     pub name: String,
-    /// What to do, with fused operands. An output may lie exactly on [`Op::in_place`]'s operand, and on nothing else
-    /// that the step reads.
+    /// What to do, with fused operands. An output may lie exactly on [`Op::in_place`]'s operand (a convolution's on the
+    /// first elements of it), and on nothing else that the step reads.
     pub op: Op<Slot>,
     /// Where the result goes.
     pub output: Slot,
@@ -101,11 +101,14 @@ pub struct PlanOptions {
     /// The arena is cut into pieces of this many elements, a multiple of `align`, and no activation crosses from one
     /// into the next: devices bind, or allocate, only so much at once.
     pub piece: Option<usize>,
+    /// A convolution that keeps the sides, and adds no channels, may write over its operand where its output has at least
+    /// this many elements: for backends that can do so.
+    pub convolve_in_place: Option<usize>,
 }
 
 impl Default for PlanOptions {
     fn default() -> Self {
-        Self { fuse: true, memory_limit: None, align: ALIGN, piece: None }
+        Self { fuse: true, memory_limit: None, align: ALIGN, piece: None, convolve_in_place: None }
     }
 }
 

@@ -26,7 +26,8 @@ impl Plan {
             place(&mut intact, input.slot)?;
         }
         for step in &self.steps {
-            let mut replaced = step.op.in_place().filter(|x| x.range() == step.output.range());
+            let mut replaced =
+                step.op.in_place().filter(|x| x.offset == step.output.offset && x.len() >= step.output.len());
             for slot in step.op.reads() {
                 let value = slot.value.index();
                 if !intact.contains(&slot) {

@@ -148,7 +148,10 @@ pub(super) struct Window {
     pub out_w: usize,
     pub kernel: usize,
     pub stride: usize,
-    pub pad: usize,
+    /// Rows of zeros above the picture.
+    pub top: usize,
+    /// Columns of zeros left of it.
+    pub left: usize,
 }
 
 /// Input pixels in memory.
@@ -174,8 +177,8 @@ impl Window {
         let (mut y, mut image) = (rest % self.out_h, rest / self.out_h);
         for i in 0..count {
             // Wrapped below zero is outside, as is beyond the far edge.
-            let top = (y * self.stride).wrapping_sub(self.pad);
-            let left = (x * self.stride).wrapping_sub(self.pad);
+            let top = (y * self.stride).wrapping_sub(self.top);
+            let left = (x * self.stride).wrapping_sub(self.left);
             let (mut ky, mut kx) = (tap / self.kernel, tap % self.kernel);
             for t in table.iter_mut() {
                 let (iy, ix) = (top.wrapping_add(ky), left.wrapping_add(kx));

@@ -2,10 +2,10 @@
 
 use super::{At, Context, Executor, MemoryLimit, Ports, Sizes, Which, plans, ports};
 use crate::Error;
-use crate::cpu::exec::{ExecError, Weights};
+use crate::cpu::exec::{ExecError, PLAN, Weights};
 use crate::graph::Graph;
 use crate::guidance::{self, GuidanceError};
-use crate::plan::{Plan, PlanOptions};
+use crate::plan::Plan;
 use crate::rng::normal_fill;
 use crate::sampler::{self, SamplerError};
 use alloc::sync::Arc;
@@ -29,7 +29,7 @@ pub(in crate::model) struct CpuEngine {
 
 impl CpuEngine {
     pub fn new(weights: &Arc<Weights>, graphs: &[Graph], sizes: &Sizes) -> Result<Self, Error> {
-        let plans = plans(graphs, &PlanOptions::default())?;
+        let plans = plans(graphs, &PLAN)?;
         let ports = ports(&plans)?;
         let elements = sizes.batch * sizes.picture;
         let own = (3 * elements as u64 + sizes.picture as u64) * 4;
