@@ -22,8 +22,8 @@ pub struct SelfTest {
     pub large: bool,
 }
 
-/// Makes a weight file of a published checkpoint of Stable Diffusion 1.x, 2.x or SDXL: a diffusers folder, or a single
-/// .safetensors file.
+/// Makes a weight file of a published checkpoint of Stable Diffusion 1.x, 2.x or SDXL, of a ControlNet or of a tiny
+/// autoencoder (TAESD): a diffusers folder, or a single .safetensors file.
 #[derive(FromArgs, Debug, PartialEq)]
 #[argh(
     help_triggers("-h", "--help"),
@@ -33,7 +33,7 @@ pub struct SelfTest {
     error_code(3, "The checkpoint is not what it must be, or the file cannot be written.")
 )]
 pub struct Convert {
-    /// folder with a model_index.json, or .safetensors file
+    /// folder with a model_index.json (of a ControlNet or a tiny autoencoder: with a config.json), or .safetensors file
     #[argh(positional)]
     pub source: PathBuf,
     /// file to write
