@@ -1,4 +1,4 @@
-//! How much memory there is, where the system says so.
+//! How much memory there is, where the system says so; and that what is freed goes back to it.
 
 /// Bytes that the program may still take: what is free, or a container's limit if that is less; `None` where it is not
 /// known (only Linux is asked).
@@ -10,6 +10,20 @@ pub fn free() -> Option<u64> {
 /// Bytes that the program has in memory now, mapped files not counted.
 pub fn own() -> Option<u64> {
     field(&read("/proc/self/status")?, "RssAnon:")
+}
+
+/// Has large pieces of memory go back to the system when they are freed. glibc would by and by keep all that are smaller
+/// than 32 MB: a text encoder's weights would still be in memory, unused, when the picture is decoded.
+pub fn give_back() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        unsafe extern "C" {
+            fn mallopt(parameter: i32, value: i32) -> i32;
+        }
+        const M_MMAP_THRESHOLD: i32 = -3;
+        // SAFETY: declared as in malloc.h; it may be called at any time, and refuses what it does not know.
+        unsafe { mallopt(M_MMAP_THRESHOLD, 128 << 10) };
+    }
 }
 
 fn read(path: &str) -> Option<String> {

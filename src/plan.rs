@@ -38,7 +38,7 @@ pub fn run(options: &Plan) -> Result<(), Fault> {
     let size = [options.height.unwrap_or(side), options.width.unwrap_or(side)];
     let (steps, calls) = calls(&info, options)?;
     let request = PlanRequest {
-        pictures: options.batch,
+        runs: options.batch,
         // Of a model into which guidance was distilled, the scale is an input.
         guided: options.cfg_scale.unwrap_or(GUIDANCE) > 1.0 && info.unet.guidance_code == 0,
         calls,
@@ -57,7 +57,7 @@ pub fn run(options: &Plan) -> Result<(), Fault> {
     let mut text = String::new();
     let name = if info.name.is_empty() { &source.name } else { &info.name };
     let guided = if request.guided { "guided" } else { "without guidance" };
-    let pictures = if request.pictures == 1 { "1 picture".into() } else { format!("{} pictures", request.pictures) };
+    let pictures = if request.runs == 1 { "1 picture".into() } else { format!("{} pictures", request.runs) };
     // Writing to a string cannot fail.
     let _ = writeln!(text, "{name}: {pictures} of {}x{}, {steps} steps, {guided}", size[1], size[0]);
     let _ = match &gpu {
@@ -166,7 +166,9 @@ fn times(text: &mut String, plan: &LatentPlan, choice: &Choice, rates: &Rates, (
 
 /// The peak of each way.
 fn peaks(text: &mut String, plan: &LatentPlan, allowed: Option<u64>, limited: bool) {
-    for choice in plan.choices() {
+    let first = plan.choices().next().unwrap_or_default();
+    let _ = writeln!(text, "peak with the whole model in memory (--stay-resident): {}", size(plan.resident(&first)));
+    for choice in plan.choices().filter(|choice| plan.peak(choice) != plan.resident(choice)) {
         let _ = writeln!(text, "peak {}: {}", way(&choice), size(plan.peak(&choice)));
     }
     if let Some(own) = memory::own() {
@@ -180,7 +182,7 @@ fn peaks(text: &mut String, plan: &LatentPlan, allowed: Option<u64>, limited: bo
 /// A way of doing a run, in words.
 fn way(choice: &Choice) -> String {
     let loaded =
-        if choice.staged { "with one part of the model in memory at a time" } else { "with the whole model in memory" };
+        if choice.staged { "with one part of the model at a time" } else { "with what is used again in memory" };
     match choice.tiling {
         Some(tiling) => format!("{loaded}, decoding in tiles of {} pixels", tiling.tile * tiling.factor),
         None => loaded.into(),

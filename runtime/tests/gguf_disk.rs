@@ -81,3 +81,39 @@ fn errors_name_the_path() {
     fs::write(&empty, b"").unwrap();
     assert!(File::new_checked(MappedFile::open(&empty).unwrap().bytes()).is_err());
 }
+
+/// Bytes of mapped files that this process has in memory.
+#[cfg(target_os = "linux")]
+fn resident() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssFile:")).unwrap();
+    line.split_whitespace().next().unwrap().parse::<u64>().unwrap() * 1024
+}
+
+/// Seen red with nothing advised.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_is_released_is_not_in_memory() {
+    use nijimi_runtime::gguf::Writer;
+    use nijimi_runtime::quant::DType;
+    const VALUES: usize = 4 << 20;
+    let path = folder("released").join("a.gguf");
+    let mut writer = Writer::new();
+    let values: Vec<f32> = (0..VALUES).map(|i| i as f32).collect();
+    ["a", "b", "c", "d"].iter().for_each(|name| writer.tensor(name, &[VALUES], DType::F32, &values).unwrap());
+    write_atomic(&path, &writer.finish()).unwrap();
+    let mapped = MappedFile::open(&path).unwrap();
+    let file = mapped.file().unwrap();
+    let sum = |data: &[u8]| data.iter().map(|b| u64::from(*b)).sum::<u64>();
+    let before = resident();
+    let used: Vec<u64> = file.tensors().map(|tensor| sum(tensor.data)).collect();
+    let all = 16 * VALUES as u64;
+    assert!(resident() > before + all / 2, "a mapped file is in memory when it is used");
+    file.tensors().for_each(|tensor| file.release(tensor.data));
+    assert!(resident() < before + all / 8, "{} before, {} after", before, resident());
+    // What is used again comes back; what is no part of the file is not touched.
+    assert_eq!(file.tensors().map(|tensor| sum(tensor.data)).collect::<Vec<_>>(), used);
+    file.release(&[]);
+    file.release(bytemuck::cast_slice(&values));
+    assert!(values.iter().enumerate().all(|(i, v)| *v == i as f32));
+}

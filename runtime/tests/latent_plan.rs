@@ -130,15 +130,19 @@ fn stages_take_what_was_planned_of_a_device() {
 fn the_best_way_that_fits_is_taken() {
     let converted = Converted::new("sd1", DType::F16);
     let file = converted.file();
-    let request = PlanRequest { encodes: true, threads: 1, ..PlanRequest::new([1024, 512]) };
+    let request = PlanRequest { encodes: true, runs: 2, threads: 1, ..PlanRequest::new([1024, 512]) };
     let plan = LatentPlan::new(&file, &request).unwrap();
     let ways: Vec<Choice> = plan.choices().collect();
     assert_eq!(ways[..2], [WHOLE, STAGED]);
     assert!(ways[2..].iter().all(|way| way.tiling.is_some()));
     let stages: Vec<&StagePlan> = plan.stages(&WHOLE).collect();
-    let weights: u64 = stages.iter().map(|stage| stage.weights).sum();
-    let works = stages.iter().map(|stage| stage.arena + stage.buffers).max().unwrap();
-    assert_eq!(plan.peak(&WHOLE), plan.kept() + weights + works);
+    let weights = |stages: &[&StagePlan]| stages.iter().map(|stage| stage.weights).sum::<u64>();
+    let works = |stage: &StagePlan| stage.arena + stage.buffers;
+    let most = stages.iter().map(|stage| works(stage)).max().unwrap();
+    assert_eq!(plan.resident(&WHOLE), plan.kept() + weights(&stages) + most);
+    let [text, encoder, unet, decoder] = stages[..] else { panic!("{} stages", stages.len()) };
+    let drawn = [works(unet), works(decoder), text.peak(), encoder.peak()].into_iter().max().unwrap();
+    assert_eq!(plan.peak(&WHOLE), plan.kept() + weights(&[unet, decoder]) + drawn);
     assert_eq!(plan.peak(&STAGED), plan.kept() + stages.iter().map(|stage| stage.peak()).max().unwrap());
     for way in &ways {
         let fits = plan.fits(plan.peak(way)).unwrap();
@@ -148,14 +152,19 @@ fn the_best_way_that_fits_is_taken() {
     let least = ways.iter().map(|way| plan.peak(way)).min().unwrap();
     assert!(least < plan.peak(&STAGED), "tiles save memory");
     let Err(RequestError::TooLarge(refused)) = plan.fits(least - 1) else { panic!("it fits into less") };
-    assert_eq!((refused.resident, refused.staged), (plan.peak(&WHOLE), Some(plan.peak(&STAGED))));
+    assert_eq!((refused.resident, refused.staged), (plan.resident(&WHOLE), Some(plan.peak(&STAGED))));
     assert_eq!((refused.tiled, refused.allowed), (Some(least), least - 1));
     let text = refused.to_string();
     let figure = |bytes: u64| format!("{:.0} MB", bytes as f64 / 1e6);
     for part in ["1 picture of 512x1024 pixels", &figure(refused.resident), &figure(least), "use a "] {
         assert!(text.contains(part), "{part}: {text}");
     }
+    let once = LatentPlan::new(&file, &PlanRequest { encodes: false, runs: 1, ..request }).unwrap();
+    assert!(once.choices().all(|way| way.staged), "nothing is used again");
+    let idle = encoder.weights - (plan.resident(&WHOLE) - once.resident(&WHOLE));
+    assert_eq!(idle, encoder.weights, "the encoder is in memory, too");
     let plan = LatentPlan::new(&file, &PlanRequest { stays: true, ..request }).unwrap();
+    assert_eq!(plan.peak(&WHOLE), plan.resident(&WHOLE));
     assert!(plan.choices().all(|way| !way.staged));
     let Err(RequestError::TooLarge(refused)) = plan.fits(1) else { panic!("it fits into a byte") };
     assert_eq!(refused.staged, None);

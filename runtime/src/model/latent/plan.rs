@@ -16,7 +16,7 @@ use crate::model::ModelError;
 use crate::model::control::{self, ControlInfo};
 use crate::model::session::{MAX_BATCH, in_range};
 use crate::model::tiny::{self, TinyInfo};
-use crate::nn::{NetworkError, SdRequest};
+use crate::nn::{ControlNet, NetworkError, SdRequest};
 use crate::plan::{Plan, PlanOptions};
 use crate::quant::DType;
 use alloc::format;
@@ -47,6 +47,8 @@ pub struct PlanRequest<'a> {
     pub tile: Option<usize>,
     /// Whether tensors are changed while they are loaded, by a LoRA for instance.
     pub patched: bool,
+    /// How many such runs there are, one after the other, of the same prompts.
+    pub runs: usize,
     /// Whether all parts of the model must stay in memory.
     pub stays: bool,
     /// Threads of the CPU; 0 for one for each core.
@@ -70,6 +72,7 @@ impl PlanRequest<'_> {
             tiny: None,
             tile: None,
             patched: false,
+            runs: 1,
             stays: false,
             threads: 0,
             #[cfg(feature = "gpu")]
@@ -85,6 +88,10 @@ pub struct StagePlan {
     pub name: String,
     /// Whether it works by turns with the stage before it, so that both are in memory.
     pub beside: bool,
+    /// Whether every run uses it: the U-Net and the decoder.
+    pub drawn: bool,
+    /// Whether it is in memory from the first stage to the last, being loaded from a file of its own.
+    pub stays: bool,
     /// Bytes of its weights, as the kernels read them.
     pub weights: u64,
     /// Bytes that a tensor takes at most while it is loaded, beside the weights.
@@ -97,7 +104,7 @@ pub struct StagePlan {
     pub operations: usize,
     /// What one evaluation computes.
     pub work: Work,
-    /// How often it is evaluated.
+    /// How often it is evaluated, in all runs.
     pub evaluations: usize,
 }
 
@@ -121,6 +128,9 @@ struct Coder {
 pub struct LatentPlan {
     request: String,
     stays: bool,
+    runs: usize,
+    /// Bytes of the encoder's weights where nothing is encoded.
+    idle: u64,
     /// Whether a tiny autoencoder decodes.
     tiny: bool,
     /// The model's weights are of more than 8 bits.
@@ -166,15 +176,27 @@ impl LatentPlan {
         let tokens = request.windows * info.texts.first().map_or(1, |text| text.network.positions);
         let controlled = request.control.is_some();
         let sd = SdRequest { batch: n * halves, height, width, tokens, control: controlled };
-        let mut unet = vec![planner.stage("U-Net", file, &[(info.unet.graph("unet.", &sd)?, 1)], request.calls)?];
+        let (calls, runs) = (request.calls, request.runs.max(1));
+        let mut unet = vec![planner.stage("U-Net", file, &[(info.unet.graph("unet.", &sd)?, 1)], calls * runs)?];
+        unet[0].drawn = true;
         if let Some(file) = request.control {
             let control = ControlInfo::read(file)?;
             control.check(&info)?;
             let graph = control.network.graph(control::PREFIX, &sd)?;
-            let stage = planner.stage("ControlNet", file, &[(graph, 1)], request.calls)?;
-            unet.push(StagePlan { beside: true, ..stage });
+            let elements = |value| graph.shape(value).elements() as u64;
+            // Its picture for each text, and its residuals on their way to the U-Net.
+            let picture = graph.inputs().iter().filter(|port| port.name == ControlNet::PICTURE);
+            let buffers = 4 * picture.chain(graph.outputs()).map(|port| elements(port.value)).sum::<u64>();
+            let stage = planner.stage("ControlNet", file, &[(graph, 1)], calls * runs)?;
+            unet.push(StagePlan { beside: true, stays: true, buffers, ..stage });
         }
         let coders = planner.coders(file, &info, size)?;
+        let idle = if request.encodes {
+            0
+        } else {
+            let graph = info.autoencoder.encoder("vae.", 1, [factor; 2])?;
+            planner.stage("encoder", file, &[(graph, 1)], 0)?.weights
+        };
         // Latents as the sampler and the network have them, with what the sampler keeps; states and pooled states.
         let latents = (height * width * info.autoencoder.latent_channels) as u64;
         let states = tokens * info.unet.text_width + info.unet.added.map_or(0, |added| added.width);
@@ -184,6 +206,8 @@ impl LatentPlan {
         Ok(Self {
             request: format!("{n} picture{} of {}x{}", if n == 1 { "" } else { "s" }, request.size[1], request.size[0]),
             stays: request.stays,
+            runs,
+            idle,
             tiny: request.tiny.is_some(),
             wide: bytes(false) > bytes(true),
             texts,
@@ -249,6 +273,8 @@ impl Planner<'_> {
         let mut stage = StagePlan {
             name,
             beside: false,
+            drawn: false,
+            stays: false,
             weights: 0,
             largest: 0,
             arena: 0,
@@ -335,7 +361,7 @@ impl Planner<'_> {
                 Ok((network.encoder("vae.", 1, size.map(|side| side * network.factor()))?, *times))
             };
             let graphs = sizes.iter().map(graph).collect::<Result<Vec<_>, Error>>()?;
-            let stage = self.stage("encoder", file, &graphs, 1)?;
+            let stage = self.stage("encoder", file, &graphs, self.request.runs.max(1))?;
             // The picture, as it is read and as it is given.
             let buffers = 2 * 4 * pixels * network.in_channels as u64 + blend(2 * network.latent_channels, tile, 1);
             Some(StagePlan { buffers, ..stage })
@@ -353,11 +379,12 @@ impl Planner<'_> {
         let graphs = sizes.iter().map(graph).collect::<Result<Vec<_>, Error>>()?;
         let name = if tiling.is_some() { "decoder in tiles" } else { "decoder" };
         let name = if tiny.is_some() { format!("tiny {name}") } else { name.into() };
-        let decoder = self.stage(&name, tiny.map_or(file, |(_, file)| file), &graphs, n)?;
+        let stays = tiny.is_some();
+        let decoder = self.stage(&name, tiny.map_or(file, |(_, file)| file), &graphs, n * self.request.runs.max(1))?;
         // The pictures, as numbers and as bytes.
         let buffers = n as u64 * 5 * pixels * network.out_channels as u64;
         let buffers = buffers + blend(network.out_channels, tile, network.factor());
-        Ok(Coder { tiling, encoder, decoder: StagePlan { buffers, ..decoder } })
+        Ok(Coder { tiling, encoder, decoder: StagePlan { drawn: true, stays, buffers, ..decoder } })
     }
 
     fn latents(&self, info: &LatentInfo) -> [usize; 2] {

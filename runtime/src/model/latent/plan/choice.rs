@@ -48,31 +48,55 @@ fn also(bytes: Option<u64>, how: &str) -> String {
 /// A way of doing a run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Choice {
-    /// Whether a part of the model is in memory only while it works.
+    /// Whether a part of the model is in memory only while it works. If not, and [`PlanRequest::stays`] is not asked for
+    /// either, what several runs have in common stays: U-Net and decoder.
+    ///
+    /// [`PlanRequest::stays`]: super::PlanRequest::stays
     pub staged: bool,
     /// How pictures are cut to be encoded and decoded.
     pub tiling: Option<Tiling>,
 }
 
 impl LatentPlan {
-    /// The ways, the best first: without tiles before with tiles, and the whole model in memory before its parts.
+    /// The ways, the best first: without tiles before with tiles, and what is used again in memory before parts alone.
     pub fn choices(&self) -> impl Iterator<Item = Choice> {
-        let staged = if self.stays { &[false][..] } else { &[false, true] };
+        // A single run uses no part again.
+        let staged = match (self.stays, self.runs) {
+            (true, _) => &[false][..],
+            (false, 1) => &[true],
+            (false, _) => &[false, true],
+        };
         self.coders.iter().flat_map(|coder| staged.iter().map(|&staged| Choice { staged, tiling: coder.tiling }))
     }
 
-    /// The most bytes that a run takes at once in this way, the program itself not counted.
+    /// The most bytes that the runs take at once in this way, the program itself not counted.
     pub fn peak(&self, choice: &Choice) -> u64 {
-        let all: u64 = self.stages(choice).map(|stage| stage.weights).fold(0, u64::saturating_add);
-        let together = |stages: &[&StagePlan]| {
-            let weights: u64 = stages.iter().map(|stage| stage.weights).fold(0, u64::saturating_add);
-            let works: u64 = stages.iter().map(|stage| stage.arena + stage.buffers).sum();
-            let loads = stages.iter().map(|stage| stage.largest).max().unwrap_or(0);
-            if choice.staged { weights.saturating_add(works.max(loads)) } else { all.saturating_add(works) }
+        match (choice.staged, self.stays) {
+            (true, _) => self.most(choice, |stage| stage.stays),
+            (false, true) => self.resident(choice),
+            (false, false) => self.most(choice, |stage| stage.stays || stage.drawn),
+        }
+    }
+
+    /// [`Self::peak`] with all of the model in memory, whatever the request says.
+    pub fn resident(&self, choice: &Choice) -> u64 {
+        self.most(choice, |_| true).saturating_add(self.idle)
+    }
+
+    /// The peak if the weights of some stages are in memory all the time.
+    fn most(&self, choice: &Choice, stays: impl Fn(&StagePlan) -> bool) -> u64 {
+        let weights = |stages: &[&StagePlan], staying: bool| {
+            let stages = stages.iter().filter(|stage| stays(stage) == staying);
+            stages.map(|stage| stage.weights).fold(0, u64::saturating_add)
         };
         let stages: Vec<&StagePlan> = self.stages(choice).collect();
+        let together = |stages: &[&StagePlan]| {
+            let works: u64 = stages.iter().map(|stage| stage.arena + stage.buffers).sum();
+            let loads = stages.iter().filter(|stage| !stays(stage)).map(|stage| stage.largest).max().unwrap_or(0);
+            weights(stages, false).saturating_add(works.max(loads))
+        };
         let most = stages.chunk_by(|_, next| next.beside).map(together).max().unwrap_or(0);
-        self.kept.saturating_add(most)
+        self.kept.saturating_add(weights(&stages, true)).saturating_add(most)
     }
 
     /// The best way that takes no more than `allowed` bytes.
@@ -100,7 +124,7 @@ impl LatentPlan {
         let peak = |choice: Choice| self.peak(&choice);
         let refused = TooLarge {
             what: self.request.clone(),
-            resident: peak(first),
+            resident: self.resident(&first),
             staged: staged.map(peak),
             tiled: tiled.map(peak),
             allowed,
