@@ -4,7 +4,7 @@ use crate::backend;
 use crate::cli::{Place, Plan};
 use crate::fault::Fault;
 use crate::memory;
-use crate::source::Source;
+use crate::source::{Conversion, Role, Source};
 use nijimi_runtime::Error;
 use nijimi_runtime::cpu::Context;
 use nijimi_runtime::cpu::rates::Rates;
@@ -22,13 +22,12 @@ const GUIDANCE: f32 = 7.0;
 
 /// Tells it.
 pub fn run(options: &Plan) -> Result<(), Fault> {
-    let source = Source::open(Some(&options.model))?;
+    let dtype = options.kind.unwrap_or(DType::F16);
+    let open = |path, role, tokenizer| Source::open_or_convert(Some(path), role, Conversion { dtype, tokenizer });
+    let source = open(&options.model, Role::Model, options.tokenizer.as_deref())?;
     let file = source.file()?;
-    let control = options.control_net.as_deref().map(|path| Source::open(Some(path))).transpose()?;
-    let tiny = options.taesd.as_deref().map(|path| Source::open(Some(path))).transpose()?;
-    let opened = |source: &Option<Source>| source.as_ref().map(|source| source.file().map(drop)).transpose().map(drop);
-    opened(&control)?;
-    opened(&tiny)?;
+    let control = options.control_net.as_deref().map(|path| open(path, Role::ControlNet, None)).transpose()?;
+    let tiny = options.taesd.as_deref().map(|path| open(path, Role::TinyAutoencoder, None)).transpose()?;
     let control = control.as_ref().map(Source::file).transpose()?;
     let tiny = tiny.as_ref().map(Source::file).transpose()?;
     let info = LatentInfo::read(&file).map_err(|e| source.wrong(e))?;

@@ -15,12 +15,12 @@ use crate::progress::{Progress, tell};
 use crate::source::Source;
 use inputs::Inputs;
 use loading::{Beside, file_name};
+use nijimi_runtime::Error;
 use nijimi_runtime::model::{
     Choice, Control, Decoding, LatentConditions, LatentControl, LatentDiffusion, LatentRequest, LatentRun, ModelPart,
     NoiseSource, RequestError, SessionOptions, TinyAutoencoder,
 };
 use nijimi_runtime::sampler::{Calls, Field, Sigmas, Solver, class_of};
-use nijimi_runtime::{Error, cpu};
 use preview::Preview;
 use std::time::{Duration, Instant};
 
@@ -136,10 +136,7 @@ impl TextToImage {
     fn decode(&self, model: &LatentDiffusion, latents: &[f32], options: &SessionOptions) -> Result<Vec<u8>, Fault> {
         let factor = model.factor();
         let size = [self.size.1 / factor, self.size.0 / factor];
-        let picture = model.decode(latents, size, self.decoding(), options).map_err(failed)?;
-        let mut bytes = vec![0; picture.len()];
-        cpu::to_u8([0.0, 1.0], &picture, &mut bytes).map_err(|e| failed(e.into()))?;
-        Ok(bytes)
+        Ok(LatentDiffusion::to_u8(&model.decode(latents, size, self.decoding(), options).map_err(failed)?))
     }
 }
 

@@ -95,6 +95,7 @@ pub fn choose(
     let control = beside.control.as_ref().map(Source::file).transpose()?;
     let tiny = beside.tiny.as_ref().map(Source::file).transpose()?;
     let request = PlanRequest {
+        runs: cli.batch,
         guided: cli.cfg_scale.unwrap_or(GUIDANCE) > 1.0 && info.unet.guidance_code == 0,
         calls: calls.calls().len(),
         encodes: cli.init_img.is_some(),

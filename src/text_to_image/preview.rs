@@ -5,7 +5,6 @@ use crate::canvas::Canvas;
 use crate::cli::{Cli, PreviewMethod};
 use crate::fault::Fault;
 use crate::picture::png;
-use nijimi_runtime::cpu::to_u8;
 use nijimi_runtime::gguf::write_atomic;
 use nijimi_runtime::model::{Decoding, LatentDiffusion, LatentRun, SessionOptions, StepInfo, TinyAutoencoder};
 use std::path::PathBuf;
@@ -41,8 +40,7 @@ impl<'a> Preview<'a> {
             (PreviewMethod::Vae, _) => (decode(Decoding::Whole)?, w * factor, 1),
             _ => (model.project(run.estimate()), w, factor),
         };
-        let mut bytes = vec![0; values.len()];
-        to_u8([0.0, 1.0], &values, &mut bytes).map_err(|e| failed(e.into()))?;
+        let bytes = LatentDiffusion::to_u8(&values);
         let channels = bytes.len() * scale * scale / (h * w * factor * factor);
         let mut canvas = Canvas::new(w * factor, h * factor, channels);
         canvas.put(0, 0, &bytes, width, scale);

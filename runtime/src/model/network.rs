@@ -72,7 +72,35 @@ impl Network {
 
     /// As [`Self::load`], of one graph, for a file that holds other networks too: those of its tensors whose names begin
     /// with one of `prefixes` are this one's. `patches` change tensors on the way, in their order.
-    pub(super) fn load_part(
+    ///
+    /// # Errors
+    /// As [`Self::load`], and what a patch says.
+    pub fn load_part(
+        file: &File<'_>,
+        prefixes: &[&str],
+        graph: Graph,
+        patches: &[Arc<dyn Patch>],
+    ) -> Result<Self, Error> {
+        Self::place_part(&Place::Cpu, file, prefixes, graph, patches)
+    }
+
+    /// As [`Self::load_part`], into a device's memory.
+    ///
+    /// # Errors
+    /// As [`Self::load_on`], and what a patch says.
+    #[cfg(feature = "gpu")]
+    pub fn load_part_on(
+        gpu: &crate::gpu::Gpu,
+        file: &File<'_>,
+        prefixes: &[&str],
+        graph: Graph,
+        patches: &[Arc<dyn Patch>],
+    ) -> Result<Self, Error> {
+        Self::place_part(&Place::Gpu(gpu.clone()), file, prefixes, graph, patches)
+    }
+
+    /// As [`Self::load_part`], wherever.
+    pub(super) fn place_part(
         place: &Place,
         file: &File<'_>,
         prefixes: &[&str],

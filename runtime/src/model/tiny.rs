@@ -100,7 +100,7 @@ impl TinyAutoencoder {
 
     fn place(place: &Place, file: &File<'_>) -> Result<Self, Error> {
         let info = TinyInfo::read(file)?;
-        let load = |prefix: &str, graph: Graph| Network::load_part(place, file, &[prefix], graph, &[]);
+        let load = |prefix: &str, graph: Graph| Network::place_part(place, file, &[prefix], graph, &[]);
         // Of any size: only the weights count here.
         let side = info.factor();
         let encoder = match info.has_encoder {

@@ -77,7 +77,7 @@ impl Parts {
     pub fn load(file: &File<'_>, info: &LatentInfo, place: &Place) -> Result<Self, Error> {
         let load = |part: ModelPart| {
             let (prefixes, graph) = (part.prefixes(info), part.graph(info)?);
-            Ok((part, Arc::new(Network::load_part(place, file, &prefixes, graph, &[])?)))
+            Ok((part, Arc::new(Network::place_part(place, file, &prefixes, graph, &[])?)))
         };
         Ok(Self { held: all(info).map(load).collect::<Result<_, Error>>()?, origin: None })
     }
@@ -109,7 +109,7 @@ impl Parts {
             ModelPart::Text(_) => &origin.place.for_tables(&graph),
             _ => &origin.place,
         };
-        Ok(Network::load_part(place, &file, &prefixes, graph, &origin.patches)?.into())
+        Ok(Network::place_part(place, &file, &prefixes, graph, &origin.patches)?.into())
     }
 
     /// As it is, with `parts` loaded and held.

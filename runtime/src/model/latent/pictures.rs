@@ -131,6 +131,12 @@ impl LatentDiffusion {
         check(own == found, "the tiny autoencoder's kind of latents", found, own.as_str())
     }
 
+    /// Pictures in [0, 1] as bytes, each rounded to the nearest.
+    pub fn to_u8(pictures: &[f32]) -> Vec<u8> {
+        // As diffusers does it; numbers that are none never leave the decoder.
+        pictures.iter().map(|v| libm::rintf(v.clamp(0.0, 1.0) * 255.0) as u8).collect()
+    }
+
     /// A rough look at latents, a pixel each, without any network: `(n, h, w, 3)` in [0, 1].
     pub fn project(&self, latents: &[f32]) -> Vec<f32> {
         preview::project(latents, self.info().autoencoder.latent_channels, &self.info().family)

@@ -242,7 +242,7 @@ impl Planner<'_> {
         if let Some((gpu, storage)) = self.request.gpu {
             return gpu.plan_options(storage);
         }
-        PlanOptions::default()
+        crate::cpu::exec::PLAN
     }
 
     fn weight(&self, weight: &Weight, dtype: DType) -> u64 {

@@ -281,9 +281,6 @@ impl LatentRun<'_> {
     /// # Errors
     /// As [`Self::pictures`].
     pub fn to_u8(&mut self) -> Result<Vec<u8>, Error> {
-        let pictures = self.pictures()?;
-        let mut bytes = vec![0; pictures.len()];
-        crate::cpu::to_u8([0.0, 1.0], &pictures, &mut bytes)?;
-        Ok(bytes)
+        Ok(LatentDiffusion::to_u8(&self.pictures()?))
     }
 }
