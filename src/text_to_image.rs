@@ -65,6 +65,10 @@ impl TextToImage {
         let mut parts = loading::load(source, &beside, cli)?;
         let model = &parts.on.model;
         model.latent_size([size.1, size.0]).map_err(|e| asked(e.into()))?;
+        let layers = model.info().texts.iter().map(|text| text.network.layers).min().unwrap_or(0);
+        if let Some(n) = cli.clip_skip.filter(|&n| n > layers) {
+            return Err(Fault::Usage(format!("--clip-skip {n}: the text encoder has {layers} layers")));
+        }
         let calls = calls(model, cli)?;
         let choice = loading::choose(source, &beside, cli, size, &calls, parts.on.gpu.as_ref())?;
         let inputs = Inputs::read(model, cli, [size.1, size.0])?;
@@ -280,7 +284,7 @@ impl TextToImage {
         index: usize,
         options: &SessionOptions,
         (cli, progress): (&Cli, &mut Progress),
-        done: &mut dyn FnMut(usize, &[u8]) -> Result<(), Fault>,
+        done: Done<'_>,
     ) -> Result<(), Fault> {
         let decoding = Instant::now();
         let step = progress.step_time();

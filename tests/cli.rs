@@ -9,6 +9,8 @@ mod gpu;
 mod numbers;
 #[path = "cli/pictures.rs"]
 mod pictures;
+#[path = "cli/prompts.rs"]
+mod prompts;
 
 use common::{Folder, SIDE};
 use png::ColorType;
@@ -239,7 +241,7 @@ fn wrong_input_exits_with_3() {
         (&["-m", "empty.gguf"], "empty.gguf: "),
         (&["-m", "text.gguf"], "text.gguf: "),
         (&["-m", "short.gguf"], "short.gguf: "),
-        (&["-m", "folder.png"], "not a regular file"),
+        (&["-m", "folder.png"], "neither a model_index.json nor a config.json"),
         (&["-o", "nowhere/a.png"], "there is no folder nowhere: create it first"),
         (&["-o", "folder.png"], "folder.png is a folder"),
     ] {

@@ -4,7 +4,7 @@ use super::common::Folder;
 use std::path::{Path, PathBuf};
 
 /// A pipeline among the fixtures: `NIJIMI_FIXTURES`, or the project's own.
-fn pipeline(name: &str) -> Option<PathBuf> {
+pub fn pipeline(name: &str) -> Option<PathBuf> {
     let own = || Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     let path = std::env::var_os("NIJIMI_FIXTURES").map_or_else(own, PathBuf::from).join("pipelines").join(name);
     if !path.exists() {

@@ -2,6 +2,7 @@
 
 use super::channels_last;
 use crate::rng::{TorchCpu, TorchCuda, normal_fill};
+use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -32,7 +33,7 @@ impl NoiseSource {
     pub(super) fn generator(self, seed: u64) -> Generator {
         match self {
             Self::Nijimi => Generator::Nijimi(seed),
-            Self::TorchCpu => Generator::Cpu(TorchCpu::new(seed)),
+            Self::TorchCpu => Generator::Cpu(Box::new(TorchCpu::new(seed))),
             Self::TorchCuda => Generator::Cuda(TorchCuda::new(seed)),
         }
     }
@@ -41,7 +42,7 @@ impl NoiseSource {
 /// One picture's generator.
 pub(super) enum Generator {
     Nijimi(u64),
-    Cpu(TorchCpu),
+    Cpu(Box<TorchCpu>),
     Cuda(TorchCuda),
 }
 

@@ -1,0 +1,171 @@
+//! Models that read prompts, as a user runs them: whole pictures against the reference implementation's, from the same noise,
+//! and what the options do.
+
+use super::common::{Folder, Picture};
+use super::convert::pipeline;
+use nijimi_runtime::import::Safetensors;
+use std::path::Path;
+
+/// Of a byte: the picture to begin with is rounded to bytes, and so is the one that is drawn.
+const TOLERANCE: f32 = 2.0;
+
+/// A tensor of a safetensors file, with its shape.
+fn tensor(path: &Path, name: &str) -> (Vec<usize>, Vec<f32>) {
+    let file = Safetensors::open(path).unwrap();
+    let shape = file.tensors()[name].shape.clone();
+    let mut values = Vec::new();
+    file.read(name, 0..shape.iter().product(), &mut values).unwrap();
+    (shape, values)
+}
+
+/// The planes of one picture as pixels.
+fn pixels(shape: &[usize], planes: &[f32]) -> Vec<f32> {
+    let size = shape[2] * shape[3];
+    (0..size * shape[1]).map(|i| planes[i % shape[1] * size + i / shape[1]]).collect()
+}
+
+/// Writes a tensor, of values from `low` to 1, as a PNG.
+fn save(folder: &Folder, name: &str, (shape, planes): (Vec<usize>, Vec<f32>), low: f32) {
+    let color = if shape[1] == 1 { png::ColorType::Grayscale } else { png::ColorType::Rgb };
+    let file = std::fs::File::create(folder.path.join(name)).unwrap();
+    let mut encoder = png::Encoder::new(file, shape[3] as u32, shape[2] as u32);
+    encoder.set_color(color);
+    let bytes = pixels(&shape, &planes).into_iter().map(|v| ((v - low) / (1.0 - low) * 255.0).round() as u8);
+    encoder.write_header().unwrap().write_image_data(&bytes.collect::<Vec<_>>()).unwrap();
+}
+
+fn drawn(folder: &Folder, args: &[&str]) {
+    let output = folder.nijimi(args);
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Draws a picture of a family's golden file, with its prompts, steps and size, and compares it.
+fn compare(folder: &Folder, family: &str, model: &str, picture: &str, more: &[&str]) {
+    let golden = pipeline(&format!("{family}.golden.safetensors")).unwrap();
+    let (shape, want) = tensor(&golden, picture);
+    let file = Safetensors::open(&golden).unwrap();
+    let said = |key: &str| file.metadata()[key].clone();
+    let (width, height) = (shape[3].to_string(), shape[2].to_string());
+    let (prompt, negative, steps) = (said("prompt"), said("negative_prompt"), said("steps"));
+    let args = ["-m", model, "-p", &prompt, "-n", &negative, "--steps", &steps, "-W", &width, "-H", &height];
+    drawn(folder, &[&args[..], &["-o", "out.png", "-s", "1", "--backend", "cpu"], more].concat());
+    let picture_of = folder.picture("out.png");
+    let far = pixels(&shape, &want).into_iter().zip(&picture_of.pixels).map(|(a, b)| (a * 255.0 - f32::from(*b)).abs());
+    let far = far.fold(0.0, f32::max);
+    println!("{family} {picture}: {far:.3} / 255");
+    assert!(far <= TOLERANCE, "{family} {picture}: {far} / 255");
+}
+
+#[test]
+fn pictures_are_the_reference_implementations() {
+    let Some(model) = pipeline("sd1") else { return };
+    let (folder, model) = (Folder::new(), model.to_str().unwrap().to_owned());
+    let golden = pipeline("sd1.golden.safetensors").unwrap();
+    let noise = |name: &str| format!("{}:{name}", golden.display());
+    let latents = noise("latents");
+    let draw = |picture: &str, more: &[&str]| {
+        compare(&folder, "sd1", &model, picture, &[&["--latents", &latents], more].concat());
+    };
+    draw("image_ddim_cfg7.5", &["--cfg-scale", "7.5"]);
+    draw("image_ddim_cfg7.5_rescale0.7", &["--cfg-scale", "7.5", "--cfg-rescale", "0.7"]);
+    draw("image_euler_cfg5", &["--cfg-scale", "5", "--sampling-method", "euler"]);
+    let karras = ["--cfg-scale", "5", "--sampling-method", "dpm++2m", "--scheduler", "karras"];
+    draw("image_dpmpp2m_karras_cfg5", &karras);
+    save(&folder, "init.png", tensor(&golden, "img2img_init"), -1.0);
+    let (latents, strength) = (noise("img2img_noise"), ["--strength", "0.6", "--cfg-scale", "5"]);
+    let args = [&["--latents", &latents, "-i", "init.png"][..], &strength].concat();
+    compare(&folder, "sd1", &model, "image_img2img_ddim_s0.6_cfg5", &args);
+}
+
+#[test]
+fn inpainting_loras_and_controls() {
+    let Some(model) = pipeline("inpaint") else { return };
+    let folder = Folder::new();
+    let golden = pipeline("inpaint.golden.safetensors").unwrap();
+    save(&folder, "init.png", tensor(&golden, "init_image"), -1.0);
+    save(&folder, "mask.png", tensor(&golden, "mask"), 0.0);
+    let latents = format!("{}:latents", golden.display());
+    let args = ["-i", "init.png", "--mask", "mask.png", "--cfg-scale", "7.5", "--latents", &latents];
+    compare(&folder, "inpaint", model.to_str().unwrap(), "image_ddim_cfg7.5", &args);
+
+    let Some(model) = pipeline("sd1full") else { return };
+    let model = model.to_str().unwrap();
+    let golden = pipeline("sd1full.golden.safetensors").unwrap();
+    let latents = format!("{}:latents", golden.display());
+    let args = ["--cfg-scale", "4", "--latents", &latents];
+    compare(&folder, "sd1full", model, "image_ddim_cfg4", &args);
+    let lora = format!("{}:0.8", pipeline("sd1full.lora.safetensors").unwrap().display());
+    compare(&folder, "sd1full", model, "image_ddim_cfg4_lora0.8", &[&args[..], &["--lora", &lora]].concat());
+    save(&folder, "control.png", tensor(&golden, "control_image"), 0.0);
+    let control = pipeline("sd1full_controlnet").unwrap();
+    let shown = ["--control-net", control.to_str().unwrap(), "--control-image", "control.png"];
+    let args = [&args[..], &shown, &["--control-strength", "0.7"]].concat();
+    compare(&folder, "sd1full", model, "image_ddim_cfg4_control0.7", &args);
+}
+
+/// A small model as one of our files, and how it is asked for a picture.
+fn converted() -> Option<Folder> {
+    let (folder, model) = (Folder::new(), pipeline("sd1")?);
+    let done = folder.nijimi(&["convert", model.to_str().unwrap(), "-o", "sd1.gguf"]);
+    assert!(done.status.success());
+    Some(folder)
+}
+
+fn args<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    let own = ["-m", "sd1.gguf", "-p", "a red mat", "--steps", "3", "--backend", "cpu"];
+    [&own, more].concat()
+}
+
+#[test]
+fn batches_latents_and_previews() {
+    let Some(folder) = converted() else { return };
+    let draw = |more: &[&str]| drawn(&folder, &args(more));
+    draw(&["-s", "4", "-b", "3", "-o", "of-%d.png"]);
+    draw(&["-s", "5", "-o", "five.png", "--save-latents", "five.safetensors"]);
+    assert!(folder.picture("of-1.png").pixels == folder.picture("five.png").pixels);
+    assert_ne!(folder.picture("of-0.png").pixels, folder.picture("of-1.png").pixels);
+    // Parts in turn, or all in memory, and a limit: the same pictures.
+    draw(&["-s", "4", "-b", "2", "-o", "held-%d.png", "--stay-resident"]);
+    assert_eq!(folder.picture("held-1.png").pixels, folder.picture("five.png").pixels);
+    // The same noise with another seed.
+    draw(&["-s", "9", "-o", "again.png", "--latents", "five.safetensors"]);
+    assert_eq!(folder.picture("again.png").pixels, folder.picture("five.png").pixels);
+    draw(&["-s", "5", "-o", "torch.png", "--rng", "cpu"]);
+    assert_ne!(folder.picture("torch.png").pixels, folder.picture("five.png").pixels);
+    draw(&["-s", "5", "-o", "skip.png", "--clip-skip", "2"]);
+    assert_ne!(folder.picture("skip.png").pixels, folder.picture("five.png").pixels);
+    let last = |method: &str| -> Picture {
+        draw(&["-s", "5", "-o", "five.png", "--preview", "now.png", "--preview-method", method]);
+        folder.picture("now.png")
+    };
+    // The last step's estimate is the picture, but for the little noise that DDIM's settings leave.
+    let (shown, whole) = (last("vae").pixels, folder.picture("five.png").pixels);
+    let far = shown.iter().zip(&whole).map(|(a, b)| a.abs_diff(*b)).max();
+    assert!(shown.len() == whole.len() && far <= Some(8), "{far:?}");
+    let rough = last("proj");
+    assert_eq!((rough.width, rough.height, rough.parameters.as_str()), (32, 32, "step 3 of 3"));
+}
+
+#[test]
+fn a_plan_and_a_refusal_have_figures() {
+    let Some(folder) = converted() else { return };
+    let told = folder.nijimi(&["plan", "-m", "sd1.gguf", "-W", "64", "-H", "32"]);
+    let text = String::from_utf8(told.stdout).unwrap();
+    for part in ["64x32", "text encoder", "U-Net", "decoder", "operations", "peak"] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+    let (code, problem) = folder.fail(&args(&["--memory-limit", "10K", "-o", "x.png"]));
+    assert!(code == 3 && problem.contains("U-Net") | problem.contains("decoder"), "{code} {problem}");
+    for (more, code, part) in [
+        (&["-W", "33"][..], 2, "multiple of"),
+        (&["--sampling-method", "none"], 2, "there are ddpm"),
+        (&["--eta", "0.5", "--sampling-method", "euler"], 2, "--eta is for"),
+        (&["-i", "none.png"], 3, "none.png"),
+        (&["--clip-skip", "99"], 2, "layers"),
+        (&["--latents", "sd1.gguf"], 3, "sd1.gguf"),
+        (&["--no-clip"], 2, "models of pixels"),
+    ] {
+        let (found, problem) = folder.fail(&args(more));
+        assert!(found == code && problem.contains(part), "{more:?}: {found} {problem}");
+    }
+}
