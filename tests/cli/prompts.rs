@@ -162,7 +162,7 @@ fn a_plan_and_a_refusal_have_figures() {
         (&["--eta", "0.5", "--sampling-method", "euler"], 2, "--eta is for"),
         (&["-i", "none.png"], 3, "none.png"),
         (&["--clip-skip", "99"], 2, "layers"),
-        (&["--latents", "sd1.gguf"], 3, "sd1.gguf"),
+        (&["--latents", "sd1.gguf"], 2, "name a .safetensors file"),
         (&["--no-clip"], 2, "models of pixels"),
     ] {
         let (found, problem) = folder.fail(&args(more));
