@@ -70,7 +70,6 @@ fn draw(folder: &Folder, model: &str, more: &[&str]) -> (String, Vec<u8>) {
     (told, folder.picture("a.png").pixels)
 }
 
-/// Seen red with weights converted to q8_0 whatever is asked for.
 #[test]
 fn a_checkpoint_draws_as_its_weight_file_does() {
     let Some(path) = pipeline("sd1") else { return };
@@ -90,8 +89,6 @@ fn a_checkpoint_draws_as_its_weight_file_does() {
 }
 
 /// The published single file of a folder: the same picture, with the folder's vocabulary or with a named one.
-///
-/// Seen red with the vocabulary of another folder.
 #[test]
 fn a_single_file_draws_as_its_folder_does() {
     let (Some(path), Some(file)) = (pipeline("sd1full"), pipeline("sd1full.checkpoint.safetensors")) else { return };
