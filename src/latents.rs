@@ -6,6 +6,7 @@ use crate::cli::value::TensorFile;
 use crate::fault::Fault;
 use nijimi_runtime::gguf::write_atomic;
 use nijimi_runtime::import::{ImportError, Safetensors};
+use nijimi_runtime::layout::channels_last;
 use std::path::Path;
 
 /// Names of the tensors that are written.
@@ -34,7 +35,7 @@ pub fn read(file: &TensorFile, shape: Shape) -> Result<Vec<f32>, Fault> {
     if let Some(i) = planes.iter().position(|value| !value.is_finite()) {
         return Err(Fault::Input(format!("{place} has {} at element {i}: write it anew", planes[i])));
     }
-    Ok(channels_last(&planes, shape))
+    Ok(channels_last(&planes, shape[1], shape[2] * shape[3]))
 }
 
 /// Which tensor is meant.
@@ -70,19 +71,10 @@ pub fn write(path: &Path, shape: Shape, noise: &[f32], latents: &[f32]) -> Resul
     let mut file = (header.len() as u64).to_le_bytes().to_vec();
     file.extend(header.bytes());
     for values in [latents, noise] {
-        file.extend(channels_first(values, shape).into_iter().flat_map(f32::to_le_bytes));
+        // To planes again.
+        file.extend(channels_last(values, shape[2] * shape[3], shape[1]).into_iter().flat_map(f32::to_le_bytes));
     }
     write_atomic(path, &file).map_err(|e| Fault::Input(format!("{e}: choose another place with --save-latents")))
-}
-
-/// `(n, c, h, w)` to `(n, h, w, c)`.
-fn channels_last(planes: &[f32], [n, c, h, w]: Shape) -> Vec<f32> {
-    (0..n * h * w * c).map(|i| planes[(i / (h * w * c) * c + i % c) * h * w + i / c % (h * w)]).collect()
-}
-
-/// `(n, h, w, c)` to `(n, c, h, w)`.
-fn channels_first(pixels: &[f32], [n, c, h, w]: Shape) -> Vec<f32> {
-    (0..n * h * w * c).map(|i| pixels[(i / (h * w * c) * h * w + i % (h * w)) * c + i / (h * w) % c]).collect()
 }
 
 #[cfg(test)]

@@ -43,7 +43,6 @@ use cli::Command;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    memory::give_back();
     let asked = cli::parse(std::env::args_os().skip(1));
     let done = asked.and_then(|command| match command {
         Command::Draw(cli) => run::run(&cli),

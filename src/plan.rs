@@ -5,67 +5,55 @@ use crate::cli::{Place, Plan};
 use crate::fault::Fault;
 use crate::memory;
 use crate::source::{Conversion, Role, Source};
-use nijimi_runtime::Error;
+use crate::text_to_image::loading::Beside;
+use crate::text_to_image::planning::{self, Asked};
+use crate::text_to_image::{STEPS, solver};
 use nijimi_runtime::cpu::Context;
 use nijimi_runtime::cpu::rates::Rates;
 use nijimi_runtime::gguf::File;
-use nijimi_runtime::gpu::{self, Choice as Adapter, Gpu, Storage};
-use nijimi_runtime::model::{Choice, LatentInfo, LatentPlan, PlanRequest, StagePlan};
+use nijimi_runtime::gpu::{self, Choice as Adapter, Gpu};
+use nijimi_runtime::model::{Choice, LatentInfo, LatentPlan, StagePlan};
 use nijimi_runtime::quant::DType;
-use nijimi_runtime::sampler::Solver;
 use std::fmt::Write as _;
 use std::io::{Write, stdout};
-
-/// Steps and guidance of a run of which nothing is said.
-const STEPS: usize = 20;
-const GUIDANCE: f32 = 7.0;
 
 /// Tells it.
 pub fn run(options: &Plan) -> Result<(), Fault> {
     let dtype = options.kind.unwrap_or(DType::F16);
-    let open = |path, role, tokenizer| Source::open_or_convert(Some(path), role, Conversion { dtype, tokenizer });
-    let source = open(&options.model, Role::Model, options.tokenizer.as_deref())?;
+    let how = Conversion { dtype, tokenizer: options.tokenizer.as_deref() };
+    let source = Source::open_or_convert(Some(&options.model), Role::Model, how)?;
     let file = source.file()?;
-    let control = options.control_net.as_deref().map(|path| open(path, Role::ControlNet, None)).transpose()?;
-    let tiny = options.taesd.as_deref().map(|path| open(path, Role::TinyAutoencoder, None)).transpose()?;
-    let control = control.as_ref().map(Source::file).transpose()?;
-    let tiny = tiny.as_ref().map(Source::file).transpose()?;
+    let beside = Beside::open(options.control_net.as_deref(), options.taesd.as_deref(), dtype)?;
     let info = LatentInfo::read(&file).map_err(|e| source.wrong(e))?;
     let gpu = device(options.place())?;
 
-    let side = info.sample_size * info.autoencoder.factor();
-    let size = [options.height.unwrap_or(side), options.width.unwrap_or(side)];
+    let side = info.sample_size * info.factor();
     let (steps, calls) = calls(&info, options)?;
-    let request = PlanRequest {
+    let asked = Asked {
         runs: options.batch,
-        // Of a model into which guidance was distilled, the scale is an input.
-        guided: options.cfg_scale.unwrap_or(GUIDANCE) > 1.0 && info.unet.guidance_code == 0,
+        size: [options.height.unwrap_or(side), options.width.unwrap_or(side)],
         calls,
+        cfg_scale: options.cfg_scale,
         encodes: options.init_img.is_some(),
-        control: control.as_ref(),
-        tiny: tiny.as_ref(),
-        tile: options.vae_tiling.then_some(info.sample_size),
+        vae_tiling: options.vae_tiling,
         patched: !options.lora.is_empty(),
+        stay_resident: false,
         threads: options.threads,
-        gpu: gpu.as_ref().map(|gpu| (gpu, Storage::default())),
-        ..PlanRequest::new(size)
     };
-    let plan = LatentPlan::new(&file, &request).map_err(|e| wrong(&source, e))?;
+    let plan = planning::plan(&source, &info, &beside, &asked, gpu.as_ref())?;
     let rates = if gpu.is_none() { Some(rates(&file, options.threads)?) } else { None };
 
     let mut text = String::new();
     let name = if info.name.is_empty() { &source.name } else { &info.name };
-    let guided = if request.guided { "guided" } else { "without guidance" };
-    let pictures = if request.runs == 1 { "1 picture".into() } else { format!("{} pictures", request.runs) };
+    let guided = if planning::is_guided(&info, &asked) { "guided" } else { "without guidance" };
+    let pictures = if asked.runs == 1 { "1 picture".into() } else { format!("{} pictures", asked.runs) };
     // Writing to a string cannot fail.
-    let _ = writeln!(text, "{name}: {pictures} of {}x{}, {steps} steps, {guided}", size[1], size[0]);
+    let _ = writeln!(text, "{name}: {pictures} of {}x{}, {steps} steps, {guided}", asked.size[1], asked.size[0]);
     let _ = match &gpu {
         Some(gpu) => writeln!(text, "on {}: how long it takes is not known before it runs", gpu.name()),
         None => writeln!(text, "on the CPU, {} threads", Context::new(options.threads).pool.threads()),
     };
-    let limit = options.memory_limit.map(|bytes| bytes.0);
-    // What is free is the machine's memory, of which a GPU takes little.
-    let allowed = limit.or_else(|| memory::free().filter(|_| gpu.is_none()));
+    let allowed = planning::allowed(options.memory_limit, gpu.as_ref());
     let choice = allowed.map_or(Ok(plan.choices().next().unwrap_or_default()), |allowed| plan.fits(allowed));
     let shown = choice.clone().unwrap_or_else(|_| plan.choices().last().unwrap_or_default());
     text.push('\n');
@@ -74,7 +62,7 @@ pub fn run(options: &Plan) -> Result<(), Fault> {
         times(&mut text, &plan, &shown, rates, (steps, calls));
     }
     text.push('\n');
-    peaks(&mut text, &plan, allowed, limit.is_some());
+    peaks(&mut text, &plan, allowed, options.memory_limit.is_some());
     match choice {
         Ok(choice) if allowed.is_some() => {
             let _ = writeln!(text, "fits {}", way(&choice));
@@ -102,19 +90,9 @@ fn device(place: Place) -> Result<Option<Gpu>, Fault> {
 /// Steps, and evaluations of the network.
 fn calls(info: &LatentInfo, options: &Plan) -> Result<(usize, usize), Fault> {
     let steps = options.steps.unwrap_or(STEPS);
-    let unknown = |name: &str| Fault::Usage(format!("no --sampling-method {name:?}: there are {}", Solver::NAMES));
-    let solver = options.sampling_method.as_deref().map(|name| Solver::from_name(name).ok_or_else(|| unknown(name)));
-    let calls = info.calls_by(solver.transpose()?, None, steps);
+    let calls = info.calls_by(solver(options.sampling_method.as_deref())?, None, steps);
     let calls = calls.map_err(|e| Fault::Usage(format!("{e} (--sampling-method, --steps)")))?;
     Ok((steps, calls.calls().len()))
-}
-
-/// Whose fault it is that there is no plan.
-fn wrong(source: &Source, e: Error) -> Fault {
-    match e {
-        Error::Network(_) | Error::Request(_) => Fault::Usage(format!("{e} (-W, -H, -b)")),
-        e => source.wrong(e),
-    }
 }
 
 /// How fast this machine is at the formats that the most weights have.

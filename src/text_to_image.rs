@@ -1,7 +1,8 @@
 //! Pictures from a latent diffusion model and a prompt.
 
 mod inputs;
-mod loading;
+pub mod loading;
+pub mod planning;
 mod preview;
 
 use crate::artist::{self, Artist, Done, Drawing, failed, internal, ms};
@@ -10,6 +11,7 @@ use crate::cli::{Cli, none_of};
 use crate::fault::Fault;
 use crate::grid::Size;
 use crate::latents;
+use crate::memory;
 use crate::parameters::{Extras, Parameters, Sampling};
 use crate::progress::{Progress, tell};
 use crate::source::Source;
@@ -17,9 +19,10 @@ use inputs::Inputs;
 use loading::{Beside, file_name};
 use nijimi_runtime::Error;
 use nijimi_runtime::model::{
-    Choice, Control, Decoding, LatentConditions, LatentControl, LatentDiffusion, LatentRequest, LatentRun, ModelPart,
+    Choice, Control, Decoding, LatentControl, LatentDiffusion, LatentInfo, LatentRequest, LatentRun, ModelPart,
     NoiseSource, RequestError, SessionOptions, TinyAutoencoder,
 };
+use nijimi_runtime::quant::DType;
 use nijimi_runtime::sampler::{Calls, Field, Sigmas, Solver, class_of};
 use preview::Preview;
 use std::time::{Duration, Instant};
@@ -32,7 +35,7 @@ pub const GUIDANCE: f32 = 7.0;
 const STRENGTH: f64 = 0.75;
 
 /// The model, and what goes with it.
-struct Parts {
+pub struct Parts {
     on: Loaded<LatentDiffusion>,
     control: Option<Control>,
     tiny: Option<TinyAutoencoder>,
@@ -43,8 +46,8 @@ pub struct TextToImage {
     parts: Parts,
     /// Where it came from.
     source: String,
-    /// Width and height of the pictures.
-    size: (usize, usize),
+    /// Height and width of the pictures.
+    size: [usize; 2],
     /// All steps, worked out.
     calls: Calls,
     inputs: Inputs,
@@ -60,18 +63,38 @@ impl TextToImage {
     pub fn load(source: &Source, cli: &Cli, started: Instant) -> Result<Self, Fault> {
         let given = [("--classifier", cli.classifier.is_some()), ("--no-clip", cli.no_clip)];
         none_of(&given, "models of pixels: ")?;
-        let beside = Beside::open(cli)?;
-        let size = loading::size(source, cli)?;
-        let mut parts = loading::load(source, &beside, cli)?;
-        let model = &parts.on.model;
-        model.latent_size([size.1, size.0]).map_err(|e| asked(e.into()))?;
-        let layers = model.info().texts.iter().map(|text| text.network.layers).min().unwrap_or(0);
+        // What one part of the model gives back, the next one takes.
+        memory::give_back();
+        let dtype = cli.kind.unwrap_or(DType::F16);
+        let beside = Beside::open(cli.control_net.as_deref(), cli.taesd.as_deref(), dtype)?;
+        let on = loading::open(source, cli)?;
+        let info = on.model.info();
+        let size = loading::size(info, cli)?;
+        on.model.latent_size(size).map_err(|e| asked(e.into()))?;
+        let layers = info.texts.iter().map(|text| text.network.layers).min().unwrap_or(0);
         if let Some(n) = cli.clip_skip.filter(|&n| n > layers) {
             return Err(Fault::Usage(format!("--clip-skip {n}: the text encoder has {layers} layers")));
         }
-        let calls = calls(model, cli)?;
-        let choice = loading::choose(source, &beside, cli, size, &calls, parts.on.gpu.as_ref())?;
-        let inputs = Inputs::read(model, cli, [size.1, size.0])?;
+        let calls = calls(info, cli)?;
+        let asked = planning::Asked {
+            runs: cli.batch,
+            size,
+            calls: calls.calls().len(),
+            cfg_scale: cli.cfg_scale,
+            encodes: cli.init_img.is_some(),
+            vae_tiling: cli.vae_tiling,
+            patched: !cli.lora.is_empty(),
+            stay_resident: cli.stay_resident,
+            threads: cli.threads,
+        };
+        let plan = planning::plan(source, info, &beside, &asked, on.gpu.as_ref())?;
+        let choice = match planning::allowed(cli.memory_limit, on.gpu.as_ref()) {
+            Some(allowed) => plan.fits(allowed).map_err(|e| Fault::Input(e.to_string()))?,
+            None => plan.choices().next().unwrap_or_default(),
+        };
+        let mut parts = loading::load(on, &beside)?;
+        let model = &parts.on.model;
+        let inputs = Inputs::read(model, cli, size)?;
         if cli.stay_resident {
             parts.on.model = model.hold_all().map_err(|e| source.wrong(e))?;
         }
@@ -109,8 +132,8 @@ impl TextToImage {
             mask: self.inputs.mask.as_deref(),
             controls: control.into_iter().collect(),
             decoding: self.decoding(),
-            options: SessionOptions { threads: cli.threads, ..SessionOptions::default() },
-            ..LatentRequest::new(cli.prompt(), seed, [self.size.1, self.size.0], &self.calls)
+            options: options(cli),
+            ..LatentRequest::new(cli.prompt(), seed, self.size, &self.calls)
         }
     }
 
@@ -139,48 +162,59 @@ impl TextToImage {
     /// Decodes a picture, as bytes.
     fn decode(&self, model: &LatentDiffusion, latents: &[f32], options: &SessionOptions) -> Result<Vec<u8>, Fault> {
         let factor = model.factor();
-        let size = [self.size.1 / factor, self.size.0 / factor];
+        let size = self.size.map(|side| side / factor);
         Ok(LatentDiffusion::to_u8(&model.decode(latents, size, self.decoding(), options).map_err(failed)?))
     }
 }
 
+/// The solver of that name.
+pub fn solver(name: Option<&str>) -> Result<Option<Solver>, Fault> {
+    named("--sampling-method", name, Solver::from_name, Solver::NAMES)
+}
+
+/// What an option names, of those that there are.
+fn named<T>(
+    option: &str,
+    name: Option<&str>,
+    known: impl Fn(&str) -> Option<T>,
+    names: &str,
+) -> Result<Option<T>, Fault> {
+    let unknown = |name: &str| Fault::Usage(format!("no {option} {name:?}: there are {names}"));
+    name.map(|name| known(name).ok_or_else(|| unknown(name))).transpose()
+}
+
+/// How much of a picture to begin with is given up. A model for inpainting sees what is kept beside the noise.
+fn strength(info: &LatentInfo, cli: &Cli) -> f64 {
+    let repaints = info.unet.in_channels > info.autoencoder.latent_channels;
+    cli.strength.unwrap_or(if repaints { 1.0 } else { STRENGTH })
+}
+
 /// The way from noise to picture that is asked for, or the model's own.
-fn calls(model: &LatentDiffusion, cli: &Cli) -> Result<Calls, Fault> {
-    let unknown =
-        |option: &str, name: &str, names: &str| Fault::Usage(format!("no {option} {name:?}: there are {names}"));
-    let solver = cli
-        .sampling_method
-        .as_deref()
-        .map(|name| Solver::from_name(name).ok_or_else(|| unknown("--sampling-method", name, Solver::NAMES)));
-    let sigmas = cli
-        .scheduler
-        .as_deref()
-        .map(|name| Sigmas::from_name(name).ok_or_else(|| unknown("--scheduler", name, Sigmas::NAMES)));
-    let (solver, sigmas, steps) = (solver.transpose()?, sigmas.transpose()?, cli.steps.unwrap_or(STEPS));
+fn calls(info: &LatentInfo, cli: &Cli) -> Result<Calls, Fault> {
+    let sigmas = named("--scheduler", cli.scheduler.as_deref(), Sigmas::from_name, Sigmas::NAMES)?;
+    let (solver, steps) = (solver(cli.sampling_method.as_deref())?, cli.steps.unwrap_or(STEPS));
     let wrong = |e: Error| Fault::Usage(format!("{e} (--sampling-method, --scheduler, --steps, --strength, --eta)"));
     let settings = match cli.eta {
-        None => model.settings_by(solver, sigmas, steps),
+        None => info.settings_by(solver, sigmas, steps),
         Some(eta) => {
             // A class of diffusers whose steps take fresh noise by a share.
-            let class = solver.map_or(Some(model.info().scheduler.as_str()), |s| class_of(&s).map(|(class, _)| class));
+            let class = solver.map_or(Some(info.scheduler.as_str()), |s| class_of(&s).map(|(class, _)| class));
             let Some(class @ ("DDIMScheduler" | "TCDScheduler")) = class else {
                 return Err(Fault::Usage("--eta is for --sampling-method ddim and tcd: leave it out".into()));
             };
-            model.settings(Some(class), &[("eta", Field::Number(eta))], steps)
+            info.settings(Some(class), &[("eta", Field::Number(eta))], steps)
         }
     };
     let (schedule, mut settings) = settings.map_err(wrong)?;
     if cli.init_img.is_some() {
-        // A model for inpainting sees what is kept beside the noise.
-        let repaints = model.info().unet.in_channels > model.info().autoencoder.latent_channels;
-        settings = settings.from_strength(cli.strength.unwrap_or(if repaints { 1.0 } else { STRENGTH }));
+        settings = settings.from_strength(strength(info, cli));
     }
     Calls::new(&schedule, &settings).map_err(|e| wrong(e.into()))
 }
 
 impl Artist for TextToImage {
     fn size(&self) -> Size {
-        (self.size.0, self.size.1, self.parts.on.model.info().autoencoder.out_channels)
+        (self.size[1], self.size[0], self.parts.on.model.info().autoencoder.out_channels)
     }
 
     fn drawing(&self, cli: &Cli, seed: u64) -> Result<Drawing, Fault> {
@@ -192,7 +226,7 @@ impl Artist for TextToImage {
             guidance_scale: cli.cfg_scale.unwrap_or(GUIDANCE),
             classifier: None,
         };
-        let strength = cli.strength.unwrap_or(STRENGTH) as f32;
+        let strength = strength(info, cli) as f32;
         let extras = Extras {
             schedule: cli.scheduler.clone(),
             guidance_rescale: cli.cfg_rescale.unwrap_or(0.0),
@@ -211,8 +245,8 @@ impl Artist for TextToImage {
             sampling: Some(sampling),
             seed,
             batch: cli.batch,
-            width: self.size.0,
-            height: self.size.1,
+            width: self.size[1],
+            height: self.size[0],
             model: self.name(),
             extras,
         };
@@ -221,11 +255,10 @@ impl Artist for TextToImage {
 
     fn draw(&self, drawing: &Drawing, cli: &Cli, done: Done<'_>) -> Result<(), Fault> {
         let total = drawing.pictures();
-        let steps = self.calls.calls().iter().map(|call| call.step).collect::<std::collections::BTreeSet<_>>().len();
         // The prompts are the same for all.
         let reading = Instant::now();
         let model = &self.parts.on.model;
-        let conditions: LatentConditions = model.read(&self.request(cli, 0, 0)).map_err(asked)?;
+        let conditions = model.read(&self.request(cli, 0, 0)).map_err(asked)?;
         if cli.verbose {
             tell(&[format!("loaded in {}, prompt read in {}", ms(self.loaded), ms(reading.elapsed()))]);
         }
@@ -233,8 +266,7 @@ impl Artist for TextToImage {
             conditions: Some(&conditions),
             ..self.request(cli, index, drawing.seed(index))
         };
-        let options = self.request(cli, 0, 0).options;
-        let mut progress = Progress::new(total * steps);
+        let mut progress = Progress::new(total * self.calls.steps());
         // One at a time: a picture of usual size keeps all cores busy, and two need twice the memory.
         if total == 1 || self.choice.staged {
             // The network that draws goes before the one that decodes comes.
@@ -245,14 +277,14 @@ impl Artist for TextToImage {
             };
             let held = if total > 1 { self.hold_decoder(model)? } else { model.clone() };
             for (index, latents) in drawn.iter().enumerate() {
-                self.finish(&held, latents, index, &options, (cli, &mut progress), done)?;
+                self.finish(&held, latents, index, cli, &mut progress, done)?;
             }
             return Ok(());
         }
         let held = self.hold_decoder(&model.hold(&[ModelPart::UNet]).map_err(failed)?)?;
         for index in 0..total {
             let latents = self.steps(&held, &request(index), cli, &mut progress)?;
-            self.finish(&held, &latents, index, &options, (cli, &mut progress), done)?;
+            self.finish(&held, &latents, index, cli, &mut progress, done)?;
         }
         Ok(())
     }
@@ -282,13 +314,13 @@ impl TextToImage {
         model: &LatentDiffusion,
         latents: &[f32],
         index: usize,
-        options: &SessionOptions,
-        (cli, progress): (&Cli, &mut Progress),
+        cli: &Cli,
+        progress: &mut Progress,
         done: Done<'_>,
     ) -> Result<(), Fault> {
         let decoding = Instant::now();
         let step = progress.step_time();
-        let bytes = self.decode(model, latents, options)?;
+        let bytes = self.decode(model, latents, &options(cli))?;
         if cli.verbose && index == 0 {
             progress.clear();
             tell(&[
@@ -298,6 +330,10 @@ impl TextToImage {
         }
         done(index, &bytes)
     }
+}
+
+fn options(cli: &Cli) -> SessionOptions {
+    SessionOptions { threads: cli.threads, ..SessionOptions::default() }
 }
 
 /// Writes the first noise and the last latents of a run.

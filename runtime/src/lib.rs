@@ -23,6 +23,7 @@ pub mod graph;
 pub mod guidance;
 #[cfg(feature = "import")]
 pub mod import;
+pub mod layout;
 pub mod model;
 pub mod nn;
 pub mod plan;

@@ -2,6 +2,9 @@
 
 #[path = "common/autoencoder.rs"]
 mod common;
+#[cfg(feature = "gpu")]
+#[path = "common/device.rs"]
+mod device;
 
 use common::{HEIGHT, HIDDEN, LATENT, Made, PICTURE, WIDTH, meta, normals, write};
 use nijimi_runtime::Error;
@@ -127,14 +130,7 @@ fn a_hierarchical_vae_computes_what_it_should() {
 #[cfg(feature = "gpu")]
 #[test]
 fn a_device_computes_the_same() {
-    use nijimi_runtime::gpu::{Choice, Gpu, GpuOptions};
-    let set = |name: &str, value: &str| std::env::var(name).is_ok_and(|v| v == value);
-    let choice = if set("NIJIMI_TEST_ADAPTER", "any") { Choice::Any } else { Choice::Software };
-    let gpu = match Gpu::open(&GpuOptions { choice, ..Default::default() }) {
-        Ok(gpu) => gpu,
-        Err(e) if set("NIJIMI_REQUIRE_GPU", "1") => panic!("{e}"),
-        Err(e) => return eprintln!("skipped: {e}"),
-    };
+    let Some(gpu) = device::device() else { return };
     for dtype in [DType::F32, DType::F16, DType::Q8_0] {
         let made = vae_file(dtype);
         let vae = Vae::load_on(&gpu, &File::new_checked(&made.bytes).unwrap()).unwrap();

@@ -5,6 +5,9 @@
 mod autoencoder;
 #[path = "common/classifier.rs"]
 mod common;
+#[cfg(feature = "gpu")]
+#[path = "common/device.rs"]
+mod device;
 
 use autoencoder::{Made, normals};
 use common::{file, gradient, log_probabilities, network};
@@ -109,14 +112,8 @@ fn quantized_gradients_lead_the_same_way() {
 #[cfg(feature = "gpu")]
 #[test]
 fn a_device_has_the_same_gradients() {
-    use nijimi_runtime::gpu::{Choice, ExecOptions, Gpu, GpuOptions};
-    let set = |name: &str, value: &str| std::env::var(name).is_ok_and(|v| v == value);
-    let choice = if set("NIJIMI_TEST_ADAPTER", "any") { Choice::Any } else { Choice::Software };
-    let gpu = match Gpu::open(&GpuOptions { choice, ..Default::default() }) {
-        Ok(gpu) => gpu,
-        Err(e) if set("NIJIMI_REQUIRE_GPU", "1") => panic!("{e}"),
-        Err(e) => return eprintln!("skipped: {e}"),
-    };
+    use nijimi_runtime::gpu::ExecOptions;
+    let Some(gpu) = device::device() else { return };
     for dtype in [DType::F32, DType::F16, DType::Q8_0] {
         let made = file(dtype, &[]);
         let classifier = Classifier::load_on(&gpu, &File::new_checked(&made.bytes).unwrap()).unwrap();

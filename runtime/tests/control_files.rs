@@ -4,6 +4,9 @@
 
 #[path = "common/diffusers.rs"]
 mod common;
+#[cfg(feature = "gpu")]
+#[path = "common/device.rs"]
+mod device;
 
 use common::{Tensors, control_net, fixtures, gguf, json, shapes};
 use nijimi_runtime::Error;
@@ -536,18 +539,10 @@ fn broken_files_are_refused() {
     }
 }
 
-/// On the software adapter, unless `NIJIMI_TEST_ADAPTER` is `any`.
 #[cfg(feature = "gpu")]
 #[test]
 fn a_device_computes_the_same() {
-    use nijimi_runtime::gpu::{Choice, Gpu, GpuOptions};
-    let set = |name: &str, value: &str| std::env::var(name).is_ok_and(|v| v == value);
-    let choice = if set("NIJIMI_TEST_ADAPTER", "any") { Choice::Any } else { Choice::Software };
-    let gpu = match Gpu::open(&GpuOptions { choice, ..Default::default() }) {
-        Ok(gpu) => gpu,
-        Err(e) if set("NIJIMI_REQUIRE_GPU", "1") => panic!("{e}"),
-        Err(e) => return eprintln!("skipped: {e}"),
-    };
+    let Some(gpu) = device::device() else { return };
     for (folder, golden) in tiny() {
         let bytes = whole(&folder);
         let model = TinyAutoencoder::load_on(&gpu, &File::new_checked(&bytes).unwrap()).unwrap();

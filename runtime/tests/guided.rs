@@ -4,6 +4,9 @@
 mod autoencoder;
 #[path = "common/classifier.rs"]
 mod classifier;
+#[cfg(feature = "gpu")]
+#[path = "common/device.rs"]
+mod device;
 #[path = "common/model.rs"]
 mod model;
 
@@ -137,14 +140,7 @@ fn guidance_leads_to_the_label() {
 #[cfg(feature = "gpu")]
 #[test]
 fn a_device_draws_the_same() {
-    use nijimi_runtime::gpu::{Choice, Gpu, GpuOptions};
-    let set = |name: &str, value: &str| std::env::var(name).is_ok_and(|v| v == value);
-    let choice = if set("NIJIMI_TEST_ADAPTER", "any") { Choice::Any } else { Choice::Software };
-    let gpu = match Gpu::open(&GpuOptions { choice, ..Default::default() }) {
-        Ok(gpu) => gpu,
-        Err(e) if set("NIJIMI_REQUIRE_GPU", "1") => panic!("{e}"),
-        Err(e) => return eprintln!("skipped: {e}"),
-    };
+    let Some(gpu) = device::device() else { return };
     let bytes = Tiny::new(10).bytes();
     let made = classifier::file(DType::F32, &[]);
     let (file, other) = (File::new_checked(&bytes).unwrap(), File::new_checked(&made.bytes).unwrap());

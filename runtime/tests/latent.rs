@@ -2,6 +2,9 @@
 //! are those of the files found in `NIJIMI_FIXTURES` (default: the project's own copy).
 #![cfg(feature = "import")]
 
+#[cfg(feature = "gpu")]
+#[path = "common/device.rs"]
+mod device;
 mod common {
     pub mod diffusers;
     pub mod pipelines;
@@ -15,7 +18,10 @@ use nijimi_runtime::quant::DType;
 
 /// Of a picture in [0, 1].
 const TOLERANCE: f32 = 2.0 / 255.0;
-/// The same on a device.
+/// Of one that a ControlNet led: residuals of random weights are so large that norms leave but 2e-4 of a strength of 1 in
+/// place of 0.7. Seen red with that strength left out.
+const CONTROLLED: f32 = 5e-5;
+/// [`TOLERANCE`] on a device.
 #[cfg(feature = "gpu")]
 const DEVICE_TOLERANCE: f32 = 3.0 / 255.0;
 
@@ -34,6 +40,7 @@ fn compare(family: &Family, model: &LatentDiffusion, control: Option<&Control>, 
             continue;
         }
         let worst = family.far(model, control, name);
+        let tolerance = if name.contains("_control") { tolerance.min(CONTROLLED) } else { tolerance };
         assert!(worst <= tolerance, "{} {name}: {} / 255", family.name, worst * 255.0);
         drawn += 1;
     }
@@ -65,18 +72,10 @@ fn f16_weights_loaded_in_turn_draw_the_same() {
     assert_eq!(model.weight_bytes(), 0);
 }
 
-/// On the software adapter, unless `NIJIMI_TEST_ADAPTER` is `any`.
 #[cfg(feature = "gpu")]
 #[test]
 fn a_device_draws_the_same() {
-    use nijimi_runtime::gpu::{Choice, Gpu, GpuOptions};
-    let set = |name: &str, value: &str| std::env::var(name).is_ok_and(|v| v == value);
-    let choice = if set("NIJIMI_TEST_ADAPTER", "any") { Choice::Any } else { Choice::Software };
-    let gpu = match Gpu::open(&GpuOptions { choice, ..Default::default() }) {
-        Ok(gpu) => gpu,
-        Err(e) if set("NIJIMI_REQUIRE_GPU", "1") => panic!("{e}"),
-        Err(e) => return eprintln!("skipped: {e}"),
-    };
+    let Some(gpu) = device::device() else { return };
     for family in families() {
         let bytes = family.bytes(DType::F32);
         let model = LatentDiffusion::load_on(&gpu, &File::new_checked(&bytes).unwrap()).unwrap();

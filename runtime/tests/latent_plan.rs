@@ -3,6 +3,9 @@
 
 #[path = "common/diffusers.rs"]
 mod common;
+#[cfg(feature = "gpu")]
+#[path = "common/device.rs"]
+mod device;
 
 use nijimi_runtime::Error;
 use nijimi_runtime::cpu::Context;
@@ -64,8 +67,12 @@ fn stages(file: &File<'_>, size: [usize; 2]) -> Vec<(Vec<&'static str>, Graph)> 
     stages
 }
 
+fn planned_of(file: &File<'_>, request: &PlanRequest<'_>) -> Result<LatentPlan, Error> {
+    LatentPlan::new(file, &LatentInfo::read(file)?, request)
+}
+
 fn compare(file: &File<'_>, request: &PlanRequest<'_>, near: f64, load: impl Fn(&[&str], Graph) -> Network) {
-    let plan = LatentPlan::new(file, request).unwrap();
+    let plan = planned_of(file, request).unwrap();
     let planned: Vec<&StagePlan> = plan.stages(&WHOLE).collect();
     let graphs = stages(file, request.size);
     assert_eq!(planned.len(), graphs.len());
@@ -97,18 +104,11 @@ fn stages_take_what_was_planned() {
     }
 }
 
-/// On the software adapter, unless `NIJIMI_TEST_ADAPTER` is `any`.
 #[cfg(feature = "gpu")]
 #[test]
 fn stages_take_what_was_planned_of_a_device() {
-    use nijimi_runtime::gpu::{Choice, Gpu, GpuOptions, Storage};
-    let set = |name: &str, value: &str| std::env::var(name).is_ok_and(|v| v == value);
-    let choice = if set("NIJIMI_TEST_ADAPTER", "any") { Choice::Any } else { Choice::Software };
-    let gpu = match Gpu::open(&GpuOptions { choice, ..Default::default() }) {
-        Ok(gpu) => gpu,
-        Err(e) if set("NIJIMI_REQUIRE_GPU", "1") => panic!("{e}"),
-        Err(e) => return eprintln!("skipped: {e}"),
-    };
+    use nijimi_runtime::gpu::Storage;
+    let Some(gpu) = device::device() else { return };
     for dtype in [DType::F16, DType::Q8_0] {
         let converted = Converted::new("sd1", dtype);
         let file = converted.file();
@@ -133,7 +133,7 @@ fn the_best_way_that_fits_is_taken() {
     // Without guidance, so that the autoencoder takes the most.
     let (guided, encodes) = (false, true);
     let request = PlanRequest { guided, encodes, runs: 2, threads: 1, ..PlanRequest::new([1024, 512]) };
-    let plan = LatentPlan::new(&file, &request).unwrap();
+    let plan = planned_of(&file, &request).unwrap();
     let ways: Vec<Choice> = plan.choices().collect();
     assert_eq!(ways[..2], [WHOLE, STAGED]);
     assert!(ways[2..].iter().all(|way| way.tiling.is_some()));
@@ -161,11 +161,11 @@ fn the_best_way_that_fits_is_taken() {
     for part in ["1 picture of 512x1024:", &figure(refused.resident), &figure(least), "use a "] {
         assert!(text.contains(part), "{part}: {text}");
     }
-    let once = LatentPlan::new(&file, &PlanRequest { encodes: false, runs: 1, ..request }).unwrap();
+    let once = planned_of(&file, &PlanRequest { encodes: false, runs: 1, ..request }).unwrap();
     assert!(once.choices().all(|way| way.staged), "nothing is used again");
     let idle = encoder.weights - (plan.resident(&WHOLE) - once.resident(&WHOLE));
     assert_eq!(idle, encoder.weights, "the encoder is in memory, too");
-    let plan = LatentPlan::new(&file, &PlanRequest { stays: true, ..request }).unwrap();
+    let plan = planned_of(&file, &PlanRequest { stays: true, ..request }).unwrap();
     assert_eq!(plan.peak(&WHOLE), plan.resident(&WHOLE));
     assert!(plan.choices().all(|way| !way.staged));
     let Err(RequestError::TooLarge(refused)) = plan.fits(1) else { panic!("it fits into a byte") };
@@ -181,7 +181,7 @@ fn tiles_are_counted_and_worked_on() {
     let factor = info.autoencoder.factor();
     let size = [40 * factor, 44 * factor];
     let request = PlanRequest { tile: Some(16), encodes: true, threads: 1, ..PlanRequest::new(size) };
-    let plan = LatentPlan::new(&file, &request).unwrap();
+    let plan = planned_of(&file, &request).unwrap();
     let tiling = Tiling::new(16, factor).unwrap();
     let choice = plan.choices().next().unwrap();
     assert_eq!(choice, Choice { staged: true, tiling: Some(tiling) });
@@ -199,7 +199,7 @@ fn tiles_are_counted_and_worked_on() {
 fn what_cannot_be_planned_is_refused() {
     let converted = Converted::new("sd1", DType::F16);
     let file = converted.file();
-    let refused = |request: &PlanRequest<'_>| LatentPlan::new(&file, request).unwrap_err();
+    let refused = |request: &PlanRequest<'_>| planned_of(&file, request).unwrap_err();
     for size in [[0, 64], [64, 1 << 20], [64, usize::MAX]] {
         assert!(matches!(refused(&PlanRequest::new(size)), Error::Request(RequestError::Range { .. })), "{size:?}");
     }
@@ -225,7 +225,7 @@ fn rates_make_times() {
     let converted = Converted::new("sd1", DType::Q8_0);
     let file = converted.file();
     let seconds = |side| {
-        let plan = LatentPlan::new(&file, &PlanRequest::new([side, side])).unwrap();
+        let plan = planned_of(&file, &PlanRequest::new([side, side])).unwrap();
         plan.stages(&WHOLE).map(|stage| stage.work.seconds(&rates)).sum::<f64>()
     };
     assert!(seconds(64) > 0.0 && seconds(256) > 4.0 * seconds(64));

@@ -33,7 +33,7 @@ fn picture() -> Vec<f32> {
 }
 
 fn calls_from(model: &LatentDiffusion, strength: f64) -> Calls {
-    let (schedule, settings) = model.settings(None, &[], 4).unwrap();
+    let (schedule, settings) = model.info().settings(None, &[], 4).unwrap();
     Calls::new(&schedule, &settings.from_strength(strength)).unwrap()
 }
 
@@ -182,7 +182,7 @@ fn distilled_guidance_is_told_and_not_evaluated() {
     let silent = opened(distilled(&bytes, 0.0), vec![]);
     assert_eq!(draw(&silent, &request(&calls)), unguided);
     let told = opened(distilled(&bytes, 0.5), vec![]);
-    assert!(!told.is_guided(3.0) && plain.is_guided(3.0) && !plain.is_guided(1.0));
+    assert!(!told.info().is_guided(3.0) && plain.info().is_guided(3.0) && !plain.info().is_guided(1.0));
     let [three, eight] =
         [3.0, 8.0].map(|scale| draw(&told, &LatentRequest { guidance_scale: scale, ..request(&calls) }));
     assert_ne!(three, unguided);

@@ -3,34 +3,27 @@
 #![cfg(feature = "import")]
 
 #[path = "common/diffusers.rs"]
-mod common;
+mod diffusers;
 #[path = "lora/made.rs"]
 mod made;
 #[path = "lora/names.rs"]
 mod names;
+#[path = "common/pipelines.rs"]
+mod pipelines;
 #[path = "lora/refusals.rs"]
 mod refusals;
 
-use common::{Tensors, fixtures};
+use diffusers::fixtures;
 use made::{Made, factors};
 use nijimi_runtime::gguf::File;
-use nijimi_runtime::import::{Checkpoint, Lora, Options, Types, convert};
-use nijimi_runtime::model::{LatentConditions, LatentDiffusion, LatentRequest, OpenOptions, Patch};
+use nijimi_runtime::import::{Lora, Options};
+use nijimi_runtime::model::{LatentConditions, LatentRequest, Patch};
 use nijimi_runtime::quant::{self, DType};
-use serde_json::Value;
-use std::path::Path;
+use pipelines::{bytes, families, opened, way};
 use std::sync::Arc;
 
 /// Of a picture in [0, 1], with f32 weights.
 const TOLERANCE: f32 = 2.0 / 255.0;
-
-/// A pipeline as one of our files.
-fn converted(folder: &Path, dtype: DType) -> Vec<u8> {
-    let checkpoint = Checkpoint::open(folder, &Options::default()).unwrap();
-    let out = Made::path();
-    convert(&checkpoint, &out.0, "test", &Types::new(dtype), |_| {}).unwrap();
-    std::fs::read(&out.0).unwrap()
-}
 
 /// A pipeline of the fixtures; `None`, and a line that says so, where they have none of that name.
 fn pipeline(family: &str, dtype: DType) -> Option<Vec<u8>> {
@@ -39,7 +32,7 @@ fn pipeline(family: &str, dtype: DType) -> Option<Vec<u8>> {
         println!("skipped: no {family} in {}", fixtures().display());
         return None;
     }
-    Some(converted(&folder, dtype))
+    Some(bytes(&folder, &Options::default(), dtype))
 }
 
 /// The file with its tensors changed by the patches, in their order, and encoded again in their own types.
@@ -58,59 +51,32 @@ fn patched(bytes: &[u8], patches: &[Arc<dyn Patch>]) -> Vec<u8> {
     out
 }
 
-/// Pictures called `image_ddim_cfg4_lora0.8`: guidance and strength.
-fn way(name: &str) -> Option<(f32, f32)> {
-    let (scale, strength) = name.strip_prefix("image_ddim_cfg")?.split_once("_lora")?;
-    Some((scale.parse().ok()?, strength.parse().ok()?))
-}
-
 /// Draws with every LoRA found, merged into weights of a type, and without. `judge` is told what the pictures are
 /// called and how far both are from diffusers', which has f32 weights: the greatest and the mean difference.
 fn compare(dtype: DType, judge: impl Fn(&str, [f32; 2], [f32; 2])) {
     let mut drawn = 0;
-    for entry in std::fs::read_dir(fixtures().join("pipelines")).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let Some(family) = name.strip_suffix(".lora.safetensors") else { continue };
-        let golden = path.with_file_name(format!("{family}.golden.safetensors"));
-        let (tensors, said) = (Tensors::read(&golden), common::metadata(&golden));
-        let bytes = converted(&path.with_file_name(family), dtype);
-        for name in tensors.names() {
-            let Some((guidance_scale, strength)) = way(name) else { continue };
+    for family in families() {
+        let path = family.folder.with_file_name(format!("{}.lora.safetensors", family.name));
+        if !path.is_file() {
+            continue;
+        }
+        let bytes = family.bytes(dtype);
+        for name in family.pictures() {
+            let Some(strength) = way(name).and_then(|way| way.lora) else { continue };
             let lora = Lora::open(&path, strength, &File::new_checked(&bytes).unwrap()).unwrap();
-            let far = |bytes: &[u8], name: &str| {
-                let want = tensors.get(name).channels_last();
-                let got = draw(bytes, &tensors, &said, name, guidance_scale);
-                let far: Vec<f32> = got.iter().zip(want).map(|(a, b)| (a - b).abs()).collect();
+            let far = |patches: Vec<Arc<dyn Patch>>, name: &str| {
+                let far = family.differences(&opened(bytes.clone(), patches), None, name);
                 [far.iter().copied().fold(0.0, f32::max), far.iter().sum::<f32>() / far.len() as f32]
             };
-            let [with, without] =
-                [far(&patched(&bytes, &[Arc::new(lora)]), name), far(&bytes, name.split_once("_lora").unwrap().0)];
+            let [with, without] = [far(vec![Arc::new(lora)], name), far(vec![], name.split_once("_lora").unwrap().0)];
             let figures = [with, without].map(|pair| pair.map(|v| v * 255.0));
-            println!("{family} {name} {dtype}: greatest and mean difference, and without, of 255: {figures:.3?}");
-            judge(&format!("{family} {name}"), with, without);
+            let name = format!("{} {name}", family.name);
+            println!("{name} {dtype}: greatest and mean difference, and without, of 255: {figures:.3?}");
+            judge(&name, with, without);
             drawn += 1;
         }
     }
     assert!(drawn > 0 || std::env::var_os("NIJIMI_FIXTURES").is_some(), "no pictures with a LoRA");
-}
-
-/// One picture, in the size of the golden one.
-fn draw(bytes: &[u8], golden: &Tensors, said: &Value, name: &str, guidance_scale: f32) -> Vec<f32> {
-    let said = |key: &str| said[key].as_str().unwrap_or_else(|| panic!("the golden file does not say its {key}"));
-    let model = LatentDiffusion::load(&File::new_checked(bytes).unwrap()).unwrap();
-    let latents = golden.get("latents").channels_last();
-    let shape = &golden.get(name).shape;
-    let calls = model.calls(None, &[], said("steps").parse().unwrap()).unwrap();
-    let request = LatentRequest {
-        negatives: vec![Some(said("negative_prompt"))],
-        guidance_scale,
-        latents: Some(&latents),
-        ..LatentRequest::new(said("prompt"), 0, [shape[2], shape[3]], &calls)
-    };
-    let mut run = model.run(&request).unwrap();
-    while run.step().unwrap().is_some() {}
-    run.pictures().unwrap()
 }
 
 /// Seen red with the strength or alpha left out, and with products added to the first rows only.
@@ -129,8 +95,7 @@ fn a_quantized_base_stays_as_near_as_it_was() {
 
 /// What the text encoder makes of a few words.
 fn states(bytes: &[u8], patches: &[Arc<dyn Patch>]) -> LatentConditions {
-    let options = OpenOptions { patches: patches.to_vec(), ..OpenOptions::default() };
-    let model = LatentDiffusion::open(Arc::new(bytes.to_vec()), options).unwrap();
+    let model = opened(bytes.to_vec(), patches.to_vec());
     let calls = model.calls(None, &[], 1).unwrap();
     model.read(&LatentRequest::new("a cat on the mat", 0, [64, 64], &calls)).unwrap()
 }

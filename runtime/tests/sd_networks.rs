@@ -3,6 +3,9 @@
 
 #[path = "common/diffusers.rs"]
 mod common;
+#[cfg(feature = "gpu")]
+#[path = "common/device.rs"]
+mod device;
 
 use common::{Tensors, autoencoder_kl, autoencoder_tiny, control_net, fixtures, gguf, json, unet};
 use nijimi_runtime::gguf::File;
@@ -320,14 +323,7 @@ fn networks_that_are_none_are_refused() {
 #[cfg(feature = "gpu")]
 #[test]
 fn a_device_computes_the_references() {
-    use nijimi_runtime::gpu::{Choice, Gpu, GpuOptions};
-    let set = |name: &str, value: &str| std::env::var(name).is_ok_and(|v| v == value);
-    let choice = if set("NIJIMI_TEST_ADAPTER", "any") { Choice::Any } else { Choice::Software };
-    let gpu = match Gpu::open(&GpuOptions { choice, ..Default::default() }) {
-        Ok(gpu) => gpu,
-        Err(e) if set("NIJIMI_REQUIRE_GPU", "1") => panic!("{e}"),
-        Err(e) => return eprintln!("skipped: {e}"),
-    };
+    let Some(gpu) = device::device() else { return };
     let place = Place::Gpu(Box::new(gpu));
     unets(&place);
     autoencoders(&place);

@@ -23,7 +23,7 @@ impl<'a> Preview<'a> {
     /// What the command line asks for, if it does.
     pub fn new(cli: &Cli, tiny: Option<&'a TinyAutoencoder>) -> Option<Self> {
         let method = cli.preview_method.unwrap_or(PreviewMethod::Proj);
-        let options = SessionOptions { threads: cli.threads, ..SessionOptions::default() };
+        let options = super::options(cli);
         let interval = cli.preview_interval.unwrap_or(1);
         cli.preview.clone().map(|path| Self { path, interval, method, tiny, options })
     }

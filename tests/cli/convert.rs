@@ -70,6 +70,7 @@ fn draw(folder: &Folder, model: &str, more: &[&str]) -> (String, Vec<u8>) {
     (told, folder.picture("a.png").pixels)
 }
 
+/// Seen red with weights of f32 whatever is asked for.
 #[test]
 fn a_checkpoint_draws_as_its_weight_file_does() {
     let Some(path) = pipeline("sd1") else { return };
@@ -89,6 +90,7 @@ fn a_checkpoint_draws_as_its_weight_file_does() {
 }
 
 /// The published single file of a folder: the same picture, with the folder's vocabulary or with a named one.
+/// Seen red with the folder of the vocabulary not looked at.
 #[test]
 fn a_single_file_draws_as_its_folder_does() {
     let (Some(path), Some(file)) = (pipeline("sd1full"), pipeline("sd1full.checkpoint.safetensors")) else { return };
@@ -106,6 +108,7 @@ fn a_single_file_draws_as_its_folder_does() {
 }
 
 /// What a `-m` may be given and is none.
+/// Seen red with files of any role taken.
 #[test]
 fn what_is_no_model_is_refused() {
     let (Some(control), Some(tiny), Some(sd1)) = (pipeline("sd1full_controlnet"), pipeline("tae"), pipeline("sd1"))

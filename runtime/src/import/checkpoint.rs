@@ -7,6 +7,7 @@ use super::names::{Candidate, Form};
 use super::safetensors::{self, Safetensors};
 use super::tokenizer::Tokenizer;
 use super::{folder, single};
+use crate::layout::channels_last;
 use std::collections::BTreeSet;
 use std::format;
 use std::ops::Range;
@@ -176,13 +177,8 @@ impl Source for Checkpoint {
             && kh * kw > 1
             && inp > 1
         {
-            let mut turned = std::vec![0.0; row];
-            for row in out[start..].chunks_exact_mut(row) {
-                for (c, taps) in row.chunks_exact(kh * kw).enumerate() {
-                    taps.iter().enumerate().for_each(|(tap, &x)| turned[tap * inp + c] = x);
-                }
-                row.copy_from_slice(&turned);
-            }
+            let turned = channels_last(&out[start..], inp, kh * kw);
+            out[start..].copy_from_slice(&turned);
         }
         Ok(())
     }

@@ -79,6 +79,7 @@ pub use diffusers::{Field, from_diffusers};
 pub use error::SamplerError;
 pub use settings::{Answer, Dpm, FinalSigma, Settings, Sigmas, Solver};
 pub use solver::Calls;
+pub(crate) use solver::steps;
 
 /// What the network answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -200,12 +200,23 @@ impl Calls {
         &self.calls
     }
 
+    /// How many steps they make; a step may have several.
+    #[must_use]
+    pub fn steps(&self) -> usize {
+        steps(&self.calls)
+    }
+
     /// The run starts from standard normal noise times this; one that starts in the middle from
     /// `alpha * picture + sigma * noise` of its first call.
     #[must_use]
     pub fn init_noise_sigma(&self) -> f32 {
         self.init_noise_sigma
     }
+}
+
+/// How many steps the calls, of some run and in their order, make.
+pub(crate) fn steps(calls: &[Call]) -> usize {
+    calls.first().zip(calls.last()).map_or(0, |(first, last)| last.step + 1 - first.step)
 }
 
 impl<'a> Levels<'a> {

@@ -125,6 +125,13 @@ impl Family {
 
     /// Draws the picture `name`, and gives the greatest difference from the reference's, of a picture in [0, 1].
     pub fn far(&self, model: &LatentDiffusion, control: Option<&Control>, name: &str) -> f32 {
+        let worst = self.differences(model, control, name).into_iter().fold(0.0, f32::max);
+        println!("{} {name}: {:.4} / 255", self.name, worst * 255.0);
+        worst
+    }
+
+    /// Draws the picture `name`, and gives the difference of each of its values from the reference's.
+    pub fn differences(&self, model: &LatentDiffusion, control: Option<&Control>, name: &str) -> Vec<f32> {
         let way = way(name).unwrap_or_else(|| panic!("{} {name}: drawn in an unknown way", self.name));
         let (prompt, negative, steps) = (self.said("prompt"), self.said("negative_prompt"), self.said("steps"));
         let picture = self.tensors.get(name);
@@ -143,7 +150,8 @@ impl Family {
         };
         let start = if way.strength.is_some() { unit("img2img_init") } else { unit("init_image") };
         let mask = self.tensors.find("mask").map(|mask| mask.values.clone());
-        let (schedule, mut settings) = model.settings_by(Some(way.solver), way.sigmas, steps.parse().unwrap()).unwrap();
+        let (schedule, mut settings) =
+            model.info().settings_by(Some(way.solver), way.sigmas, steps.parse().unwrap()).unwrap();
         if let Some(strength) = way.strength {
             settings = settings.from_strength(strength);
         }
@@ -170,9 +178,7 @@ impl Family {
         while run.step().unwrap().is_some() {}
         let got = run.pictures().unwrap();
         assert_eq!(got.len(), want.len(), "{} {name}", self.name);
-        let worst = got.iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-        println!("{} {name}: {:.4} / 255", self.name, worst * 255.0);
-        worst
+        got.iter().zip(&want).map(|(a, b)| (a - b).abs()).collect()
     }
 }
 

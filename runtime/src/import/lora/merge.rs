@@ -1,8 +1,9 @@
 //! The product of a module's factors, added to a layer.
 
-use super::module::{Module, channels_last};
+use super::module::Module;
 use crate::cpu::{Context, Epilogue, KernelError, PackedMatrix, linear, linear_scratch};
 use crate::import::{ImportError, Safetensors};
+use crate::layout::channels_last;
 use crate::quant::DType;
 use std::string::String;
 use std::vec;
@@ -30,7 +31,7 @@ impl Factors {
         let inp = module.shape[module.shape.len() - 1];
         let taps = module.columns() / inp;
         let down = match &module.mid {
-            None => channels_last(&down, taps, inp),
+            None => channels_last(&down, inp, taps),
             Some(mid) => core(&read(mid)?, &down, rank, taps, inp),
         };
         Ok(Self { up, down })

@@ -5,7 +5,6 @@ use super::key::Piece;
 use super::places::Place;
 use crate::import::Safetensors;
 use std::string::{String, ToString};
-use std::vec;
 use std::vec::Vec;
 
 /// The names of a module's tensors in the file.
@@ -86,16 +85,4 @@ impl Module {
     pub fn columns(&self) -> usize {
         self.shape[1..].iter().product()
     }
-}
-
-/// `[n][c][taps]` to `[n][taps][c]`.
-pub(super) fn channels_last(values: &[f32], taps: usize, channels: usize) -> Vec<f32> {
-    let mut out = vec![0.0; values.len()];
-    let item = taps * channels;
-    for (out, values) in out.chunks_exact_mut(item).zip(values.chunks_exact(item)) {
-        for (i, value) in out.iter_mut().enumerate() {
-            *value = values[i % channels * taps + i / channels];
-        }
-    }
-    out
 }

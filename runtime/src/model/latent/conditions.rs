@@ -53,12 +53,6 @@ impl LatentConditions {
 }
 
 impl LatentDiffusion {
-    /// Whether a scale asks for guidance, which evaluates the network twice: above 1, of a network into which guidance was
-    /// not distilled.
-    pub fn is_guided(&self, guidance_scale: f32) -> bool {
-        guidance_scale > 1.0 && self.info().unet.guidance_code == 0
-    }
-
     /// Encodes the prompts of a request and, where it is guided, the negatives. The encoders' memory is given back.
     ///
     /// # Errors
@@ -69,7 +63,7 @@ impl LatentDiffusion {
         if request.negatives.len() != n {
             return Err(RequestError::Lengths { labels: n, seeds: request.negatives.len() }.into());
         }
-        let guided = self.is_guided(request.guidance_scale);
+        let guided = self.info().is_guided(request.guidance_scale);
         let zeros = self.info().zeros_for_empty;
         let negative = |text: &Option<_>| match *text {
             Some(text) => Text::Prompt(text),

@@ -94,6 +94,22 @@ impl LatentInfo {
             sample_size: file.u32("nijimi.unet.sample_size")? as usize,
         })
     }
+
+    /// How many times a picture's side is that of its latents.
+    pub fn factor(&self) -> usize {
+        self.autoencoder.factor()
+    }
+
+    /// What the sides of pictures must be multiples of: [`Self::factor`], and what the U-Net halves.
+    pub fn multiple(&self) -> usize {
+        self.factor() << (self.unet.levels.len() - 1).min(16)
+    }
+
+    /// Whether a scale asks for guidance, which evaluates the network twice: above 1, of a network into which guidance was
+    /// not distilled.
+    pub fn is_guided(&self, guidance_scale: f32) -> bool {
+        guidance_scale > 1.0 && self.unet.guidance_code == 0
+    }
 }
 
 fn positive(file: &File<'_>, key: &'static str) -> Result<f32, Error> {

@@ -41,11 +41,9 @@ use super::network::Place;
 use super::{Patch, Stored};
 use crate::Error;
 use crate::gguf::File;
-use crate::sampler::{Calls, Field, Settings, Sigmas, Solver};
-use crate::schedule::Schedule;
+use crate::sampler::{Calls, Field, Sigmas, Solver};
 use alloc::string::String;
 use alloc::sync::Arc;
-use alloc::vec;
 use alloc::vec::Vec;
 use parts::Parts;
 
@@ -130,32 +128,6 @@ impl LatentDiffusion {
         self.parts.bytes()
     }
 
-    /// [`LatentInfo::settings_by`] of this model.
-    ///
-    /// # Errors
-    /// Settings that do not fit each other.
-    pub fn settings_by(
-        &self,
-        solver: Option<Solver>,
-        sigmas: Option<Sigmas>,
-        steps: usize,
-    ) -> Result<(Schedule, Settings), Error> {
-        self.info.settings_by(solver, sigmas, steps)
-    }
-
-    /// [`LatentInfo::settings`] of this model.
-    ///
-    /// # Errors
-    /// A class or a setting that is not known, or does not fit.
-    pub fn settings(
-        &self,
-        class: Option<&str>,
-        changed: &[(&str, Field)],
-        steps: usize,
-    ) -> Result<(Schedule, Settings), Error> {
-        self.info.settings(class, changed, steps)
-    }
-
     /// [`LatentInfo::calls_by`] of this model.
     ///
     /// # Errors
@@ -177,11 +149,6 @@ impl LatentDiffusion {
         self.info.autoencoder.factor()
     }
 
-    /// What the sides of pictures must be multiples of: [`Self::factor`], and what the U-Net halves.
-    pub fn multiple(&self) -> usize {
-        self.factor() << (self.info.unet.levels.len() - 1).min(16)
-    }
-
     /// The name, for errors.
     pub(super) fn name(&self) -> String {
         self.info.name.clone()
@@ -192,16 +159,4 @@ impl core::fmt::Debug for LatentDiffusion {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("LatentDiffusion").field("info", self.info()).finish_non_exhaustive()
     }
-}
-
-/// `(n, c, h, w)` to `(n, h, w, c)`, `pixels` being `h * w`.
-fn channels_last(planes: &[f32], channels: usize, pixels: usize) -> Vec<f32> {
-    let mut out = vec![0.0; planes.len()];
-    let pictures = out.chunks_exact_mut(channels * pixels).zip(planes.chunks_exact(channels * pixels));
-    for (out, planes) in pictures {
-        for (i, value) in out.iter_mut().enumerate() {
-            *value = planes[i % channels * pixels + i / channels];
-        }
-    }
-    out
 }

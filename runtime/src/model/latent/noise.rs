@@ -1,6 +1,6 @@
 //! A picture's noise: ours, or what torch draws for the same seed.
 
-use super::channels_last;
+use crate::layout::channels_last;
 use crate::rng::{TorchCpu, TorchCuda, normal_fill};
 use alloc::boxed::Box;
 use alloc::vec;

@@ -35,6 +35,19 @@ impl ModelPart {
         }
     }
 
+    /// Loads it.
+    fn load(
+        self,
+        file: &File<'_>,
+        info: &LatentInfo,
+        place: &Place,
+        patches: &[Arc<dyn Patch>],
+    ) -> Result<Arc<Network>, Error> {
+        let (prefixes, graph) = (self.prefixes(info), self.graph(info)?);
+        let place = &place.for_tables(&graph);
+        Ok(Network::place_part(place, file, &prefixes, graph, patches)?.into())
+    }
+
     /// A graph of the smallest size: only the weights count here.
     fn graph(self, info: &LatentInfo) -> Result<Graph, Error> {
         Ok(match self {
@@ -75,10 +88,7 @@ fn all(info: &LatentInfo) -> impl Iterator<Item = ModelPart> {
 impl Parts {
     /// Loads all.
     pub fn load(file: &File<'_>, info: &LatentInfo, place: &Place) -> Result<Self, Error> {
-        let load = |part: ModelPart| {
-            let (prefixes, graph) = (part.prefixes(info), part.graph(info)?);
-            Ok((part, Arc::new(Network::place_part(place, file, &prefixes, graph, &[])?)))
-        };
+        let load = |part: ModelPart| Ok((part, part.load(file, info, place, &[])?));
         Ok(Self { held: all(info).map(load).collect::<Result<_, Error>>()?, origin: None })
     }
 
@@ -103,13 +113,7 @@ impl Parts {
             return Ok(network.clone());
         }
         let Some(origin) = &self.origin else { unreachable!("what has no origin holds all parts") };
-        let file = origin.stored.file()?;
-        let (prefixes, graph) = (part.prefixes(info), part.graph(info)?);
-        let place = match part {
-            ModelPart::Text(_) => &origin.place.for_tables(&graph),
-            _ => &origin.place,
-        };
-        Ok(Network::place_part(place, &file, &prefixes, graph, &origin.patches)?.into())
+        part.load(&origin.stored.file()?, info, &origin.place, &origin.patches)
     }
 
     /// As it is, with `parts` loaded and held.

@@ -4,6 +4,7 @@ use super::LatentDiffusion;
 use super::parts::ModelPart;
 use super::preview;
 use super::request::Decoding;
+use super::tiling::Tile;
 use crate::Error;
 use crate::model::network::Evaluator;
 use crate::model::session::{check, in_range};
@@ -60,8 +61,7 @@ impl LatentDiffusion {
                     let mut whole = vec![0.0; small[0] * small[1] * network.latent_channels];
                     for tile in tiling.tiles(small) {
                         let cut = tile.cut(picture, size[1], network.in_channels, factor);
-                        let graph = sizes.iter().position(|size| *size == tile.size).unwrap_or(0);
-                        blend.push(&mean(&cut, &mut evaluator, graph)?, &mut whole);
+                        blend.push(&mean(&cut, &mut evaluator, graph_of(&sizes, &tile))?, &mut whole);
                     }
                     whole
                 }
@@ -108,8 +108,11 @@ impl LatentDiffusion {
                     pictures.resize(from + size[0] * size[1] * factor * factor * channels, 0.0);
                     for tile in tiling.tiles(size) {
                         let cut = tile.cut(&z, size[1], network.latent_channels, 1);
-                        let graph = sizes.iter().position(|size| *size == tile.size).unwrap_or(0);
-                        evaluator.evaluate(graph, &[(AutoencoderKl::LATENTS, cut.as_slice())], &[])?;
+                        evaluator.evaluate(
+                            graph_of(&sizes, &tile),
+                            &[(AutoencoderKl::LATENTS, cut.as_slice())],
+                            &[],
+                        )?;
                         blend.push(evaluator.output(AutoencoderKl::PICTURE)?, &mut pictures[from..]);
                     }
                 }
@@ -146,6 +149,11 @@ impl LatentDiffusion {
 /// The sizes of latents that are decoded at once: one, or those of the tiles.
 fn tile_sizes(how: Decoding<'_>, size: [usize; 2]) -> Vec<[usize; 2]> {
     if let Decoding::Tiled(tiling) = how { tiling.sizes(size) } else { vec![size] }
+}
+
+/// The graph of a tile, of those for `sizes`.
+fn graph_of(sizes: &[[usize; 2]], tile: &Tile) -> usize {
+    sizes.iter().position(|size| *size == tile.size).unwrap_or(0)
 }
 
 /// A whole number of pictures, at least one.

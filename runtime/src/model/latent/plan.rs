@@ -148,13 +148,12 @@ pub struct LatentPlan {
 const LEAST_TILE: usize = 32;
 
 impl LatentPlan {
-    /// Plans a run of the model in `file`, of which no tensor is read.
+    /// Plans a run of the model in `file`, of which no tensor is read; `info` is what [`LatentInfo::read`] found there.
     ///
     /// # Errors
     /// What loading the model would have against the file's metadata and tensors' shapes; a size that the networks cannot
     /// have; activations that the device cannot bind at once.
-    pub fn new(file: &File<'_>, request: &PlanRequest<'_>) -> Result<Self, Error> {
-        let info = LatentInfo::read(file)?;
+    pub fn new(file: &File<'_>, info: &LatentInfo, request: &PlanRequest<'_>) -> Result<Self, Error> {
         in_range("number of pictures", request.pictures, 1, MAX_BATCH)?;
         in_range("windows of a prompt", request.windows, 1, 1 << 10)?;
         in_range("height", request.size[0], 1, 1 << 17)?;
@@ -181,7 +180,7 @@ impl LatentPlan {
         unet[0].drawn = true;
         if let Some(file) = request.control {
             let control = ControlInfo::read(file)?;
-            control.check(&info)?;
+            control.check(info)?;
             let graph = control.network.graph(control::PREFIX, &sd)?;
             let elements = |value| graph.shape(value).elements() as u64;
             // Its picture for each text, and its residuals on their way to the U-Net.
@@ -190,7 +189,7 @@ impl LatentPlan {
             let stage = planner.stage("ControlNet", file, &[(graph, 1)], calls * runs)?;
             unet.push(StagePlan { beside: true, stays: true, buffers, ..stage });
         }
-        let coders = planner.coders(file, &info, size)?;
+        let coders = planner.coders(file, info, size)?;
         let idle = if request.encodes {
             0
         } else {

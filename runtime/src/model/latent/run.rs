@@ -15,7 +15,7 @@ use crate::model::run::StepInfo;
 use crate::model::session::{MAX_BATCH, check, in_range};
 use crate::model::{RequestError, SessionOptions};
 use crate::nn::{SdRequest, SdUnet, timestep::write_guidance_code};
-use crate::sampler::{Call, SamplerState};
+use crate::sampler::{Call, SamplerState, steps};
 use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -72,7 +72,7 @@ impl LatentDiffusion {
             return Err(RequestError::Lengths { labels: pictures, seeds: n }.into());
         }
         check(
-            guided == self.is_guided(request.guidance_scale),
+            guided == info.is_guided(request.guidance_scale),
             "guidance_scale",
             request.guidance_scale,
             if guided {
@@ -135,7 +135,7 @@ impl LatentDiffusion {
     /// # Errors
     /// Sides that the autoencoder or the U-Net cannot halve.
     pub fn latent_size(&self, [height, width]: [usize; 2]) -> Result<[usize; 2], RequestError> {
-        let multiple = self.multiple();
+        let multiple = self.info().multiple();
         for (what, side) in [("height", height), ("width", width)] {
             check(side > 0 && side % multiple == 0, what, side, format!("a multiple of {multiple}"))?;
         }
@@ -165,12 +165,10 @@ impl LatentRun<'_> {
             self.unet = None;
             return Ok(None);
         };
-        let (from, total) = (self.calls[0].step, self.calls.last().map_or(0, |call| call.step + 1));
+        let (from, total) = (self.calls[0].step, steps(self.calls));
         while let Some(call) = self.calls.get(self.next).filter(|call| call.step == first.step) {
             self.call(call).map_err(|e| match e {
-                Error::Exec(source) => {
-                    RequestError::NotFinite { step: call.step - from + 1, total: total - from, source }.into()
-                }
+                Error::Exec(source) => RequestError::NotFinite { step: call.step - from + 1, total, source }.into(),
                 e => e,
             })?;
             self.next += 1;
@@ -182,7 +180,7 @@ impl LatentRun<'_> {
             self.unet = None;
             self.controls = Controls::default();
         }
-        Ok(Some(StepInfo { index: first.step - from, total: total - from, timestep: first.t as u32 }))
+        Ok(Some(StepInfo { index: first.step - from, total, timestep: first.t as u32 }))
     }
 
     fn call(&mut self, call: &Call) -> Result<(), Error> {

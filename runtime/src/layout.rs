@@ -1,0 +1,18 @@
+//! Orders of the same numbers.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// `(n, channels, points)`, as PyTorch has them, to `(n, points, channels)`, as the kernels do: pictures, whose points are
+/// pixels, and convolutions, whose points are taps. Exchanging the two numbers is the way back.
+#[must_use]
+pub fn channels_last(values: &[f32], channels: usize, points: usize) -> Vec<f32> {
+    let mut out = vec![0.0; values.len()];
+    let one = (channels * points).max(1);
+    for (out, values) in out.chunks_exact_mut(one).zip(values.chunks_exact(one)) {
+        for (i, value) in out.iter_mut().enumerate() {
+            *value = values[i % channels * points + i / channels];
+        }
+    }
+    out
+}

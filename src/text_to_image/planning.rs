@@ -1,0 +1,70 @@
+//! What a run would take, as it is asked for: told by `nijimi plan`, and looked at before anything is drawn.
+
+use super::GUIDANCE;
+use super::loading::Beside;
+use crate::cli::value::Bytes;
+use crate::fault::Fault;
+use crate::memory;
+use crate::source::Source;
+use nijimi_runtime::Error;
+use nijimi_runtime::gpu::{Gpu, Storage};
+use nijimi_runtime::model::{LatentInfo, LatentPlan, PlanRequest};
+
+/// What of the command line decides it.
+pub struct Asked {
+    /// Pictures, one after the other.
+    pub runs: usize,
+    /// Height and width of one.
+    pub size: [usize; 2],
+    /// Evaluations of the network for one.
+    pub calls: usize,
+    pub cfg_scale: Option<f32>,
+    /// A picture to begin with.
+    pub encodes: bool,
+    pub vae_tiling: bool,
+    /// LoRAs.
+    pub patched: bool,
+    pub stay_resident: bool,
+    pub threads: usize,
+}
+
+/// Whether guidance evaluates the network twice.
+pub fn is_guided(info: &LatentInfo, asked: &Asked) -> bool {
+    info.is_guided(asked.cfg_scale.unwrap_or(GUIDANCE))
+}
+
+/// Plans the run.
+pub fn plan(
+    source: &Source,
+    info: &LatentInfo,
+    beside: &Beside,
+    asked: &Asked,
+    gpu: Option<&Gpu>,
+) -> Result<LatentPlan, Fault> {
+    let control = beside.control.as_ref().map(Source::file).transpose()?;
+    let tiny = beside.tiny.as_ref().map(Source::file).transpose()?;
+    let request = PlanRequest {
+        runs: asked.runs,
+        guided: is_guided(info, asked),
+        calls: asked.calls,
+        encodes: asked.encodes,
+        control: control.as_ref(),
+        tiny: tiny.as_ref(),
+        tile: asked.vae_tiling.then_some(info.sample_size),
+        patched: asked.patched,
+        stays: asked.stay_resident,
+        threads: asked.threads,
+        gpu: gpu.map(|gpu| (gpu, Storage::default())),
+        ..PlanRequest::new(asked.size)
+    };
+    LatentPlan::new(&source.file()?, info, &request).map_err(|e| match e {
+        Error::Network(_) | Error::Request(_) => Fault::Usage(format!("{e} (-W, -H, -b)")),
+        e => source.wrong(e),
+    })
+}
+
+/// Bytes that a run may take, if that is said or known. What is free is the machine's memory, of which a GPU takes little;
+/// of its own, it says when it is too much.
+pub fn allowed(limit: Option<Bytes>, gpu: Option<&Gpu>) -> Option<u64> {
+    limit.map(|bytes| bytes.0).or_else(|| memory::free().filter(|_| gpu.is_none()))
+}
