@@ -44,8 +44,9 @@ pub struct Parts {
 /// A model, ready to draw.
 pub struct TextToImage {
     parts: Parts,
-    /// Where it came from.
+    /// Where it came from, and the bytes of its weights there: they are loaded in parts.
     source: String,
+    weights: usize,
     /// Height and width of the pictures.
     size: [usize; 2],
     /// All steps, worked out.
@@ -98,8 +99,9 @@ impl TextToImage {
         if cli.stay_resident {
             parts.on.model = model.hold_all().map_err(|e| source.wrong(e))?;
         }
+        let weights = source.file()?.tensors().map(|tensor| tensor.data.len()).sum();
         let source = source.name.clone();
-        Ok(Self { parts, source, size, calls, inputs, choice, started, loaded: started.elapsed() })
+        Ok(Self { parts, source, weights, size, calls, inputs, choice, started, loaded: started.elapsed() })
     }
 
     fn name(&self) -> String {
@@ -292,14 +294,7 @@ impl Artist for TextToImage {
     fn describe(&self, cli: &Cli) {
         let info = self.parts.on.model.info();
         let family = format!(", {}", info.family);
-        artist::describe(
-            &self.name(),
-            &self.source,
-            &info.license,
-            self.size(),
-            &family,
-            self.parts.on.model.weight_bytes(),
-        );
+        artist::describe(&self.name(), &self.source, &info.license, self.size(), &family, self.weights);
         self.parts.on.describe(cli.threads);
     }
 }
