@@ -1,5 +1,5 @@
-//! Linear, convolution and batch normalization layers, initialized as PyTorch does.
-use crate::ops::{BatchStats, Kit, Precision};
+//! Linear, convolution and normalization layers, initialized as PyTorch does.
+use crate::ops::{Activation, BatchStats, Kit, Precision};
 use crate::param::{Kind, Module, Visitor};
 use crate::tensor::{T1, T2, T4, Tp};
 use dfdx::prelude::*;
@@ -70,6 +70,20 @@ impl<D: Kit> Conv2d<D> {
             precision: Precision::F32,
         }
     }
+    /// The same layer whose products are computed in `precision`.
+    #[must_use]
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
+    }
+    /// The same layer with weights and biases of zero: the last of a branch beside a shortcut, which then begins as the
+    /// identity (Goyal et al. 2017, section 5.1).
+    #[must_use]
+    pub fn zeroed(mut self) -> Self {
+        let (w, b) = (*self.weight.shape(), *self.bias.shape());
+        self.weight = self.weight.device().zeros_like(&w);
+        self.bias = self.bias.device().zeros_like(&b);
+        self
+    }
     /// `(n, in, h, w)` to `(n, out, h, w)`.
     pub fn forward<T: Tp<D>>(&self, x: T4<D, T>) -> T4<D, T> {
         D::conv2d_in(x, &self.weight, &self.bias, self.precision)
@@ -77,6 +91,70 @@ impl<D: Kit> Conv2d<D> {
 }
 
 impl<D: Kit> Module<D> for Conv2d<D> {
+    fn visit(&mut self, prefix: &str, v: &mut impl Visitor<D>) {
+        v.visit(&format!("{prefix}.weight"), &mut self.weight, Kind::Weight);
+        v.visit(&format!("{prefix}.bias"), &mut self.bias, Kind::Weight);
+    }
+}
+
+/// Halves a picture: 3x3 convolution, stride 2, weights (out, in, 3, 3).
+#[derive(Clone)]
+pub struct Downsample<D: Kit> {
+    weight: T4<D>,
+    bias: T1<D>,
+    lead: usize,
+}
+
+impl<D: Kit> Downsample<D> {
+    /// A layer with random weights; `lead` lines of zeros above and left of the picture: 1, or 0 for one line below and
+    /// right only, as diffusers' encoder has it.
+    pub fn new(device: &D, seed: u64, name: &str, channels: usize, lead: usize) -> Self {
+        let Conv2d { weight, bias, .. } = Conv2d::new(device, seed, name, channels, channels, 3);
+        Self { weight, bias, lead }
+    }
+    /// `(n, c, h, w)` to `(n, c, h / 2, w / 2)`; the sides are even.
+    pub fn forward<T: Tp<D>>(&self, x: T4<D, T>) -> T4<D, T> {
+        D::conv2d_stride2(x, &self.weight, &self.bias, self.lead)
+    }
+}
+
+impl<D: Kit> Module<D> for Downsample<D> {
+    fn visit(&mut self, prefix: &str, v: &mut impl Visitor<D>) {
+        v.visit(&format!("{prefix}.weight"), &mut self.weight, Kind::Weight);
+        v.visit(&format!("{prefix}.bias"), &mut self.bias, Kind::Weight);
+    }
+}
+
+/// Ranges of channels of a group normalization, and what is added to their variance.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Norm {
+    /// Ranges of channels.
+    pub groups: usize,
+    /// Added to the variance.
+    pub eps: f32,
+}
+
+/// Group normalization.
+#[derive(Clone)]
+pub struct GroupNorm<D: Kit> {
+    weight: T1<D>,
+    bias: T1<D>,
+    norm: Norm,
+}
+
+impl<D: Kit> GroupNorm<D> {
+    /// Scale 1, shift 0.
+    pub fn new(device: &D, channels: usize, norm: Norm) -> Self {
+        let fill = |v: f32| device.tensor_from_vec(vec![v; channels], (channels,));
+        Self { weight: fill(1.0), bias: fill(0.0), norm }
+    }
+    /// Normalizes `(n, c, h, w)`, then applies `activation`.
+    pub fn forward<T: Tp<D>>(&self, x: T4<D, T>, activation: Activation) -> T4<D, T> {
+        D::group_norm(x, &self.weight, &self.bias, self.norm.groups, self.norm.eps, activation)
+    }
+}
+
+impl<D: Kit> Module<D> for GroupNorm<D> {
     fn visit(&mut self, prefix: &str, v: &mut impl Visitor<D>) {
         v.visit(&format!("{prefix}.weight"), &mut self.weight, Kind::Weight);
         v.visit(&format!("{prefix}.bias"), &mut self.bias, Kind::Weight);

@@ -1,8 +1,10 @@
 //! The networks; parameter names equal those of the runtime's builders.
+pub mod autoencoder_kl;
 pub mod book_unet;
 pub mod hvae;
 pub mod judge;
 pub mod layers;
 pub mod mlp;
 pub mod noisy_classifier;
+pub mod resnet;
 pub mod vae;
