@@ -25,6 +25,7 @@ enum Command {
     Mvn(crate::systems::mvn::MvnArgs),
     Mixture(crate::systems::mixture::cli::MixtureArgs),
     Ddpm(DdpmArgs),
+    Autoencoder(crate::systems::autoencoder_kl::command::AutoencoderArgs),
     Descent(crate::systems::descent::DescentArgs),
     Regression(crate::systems::regression::linear::RegressionArgs),
     Mlp(crate::systems::regression::mlp::MlpArgs),
@@ -145,7 +146,7 @@ pub struct QuantizeArgs {
 
 /// What a run computes on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Device {
+pub enum Device {
     Cpu,
     Cuda,
 }
@@ -171,6 +172,7 @@ pub fn main() -> i32 {
     let cli: Cli = argh::from_env();
     let result = match cli.command {
         Command::Ddpm(args) => ddpm(&args),
+        Command::Autoencoder(args) => crate::systems::autoencoder_kl::command::run(&args),
         Command::Descent(args) => crate::systems::descent::run(&args),
         Command::Regression(args) => crate::systems::regression::linear::run(&args),
         Command::Mlp(args) => crate::systems::regression::mlp::run(&args),

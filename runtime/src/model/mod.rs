@@ -50,7 +50,7 @@ pub use guided::{ClassifierGuided, GuidedRequest, GuidedRun};
 pub use hvae::{Hvae, HvaeSession};
 pub use info::{Defaults, Info};
 pub use latent::{
-    Blend, Choice, Decoding, LatentConditions, LatentControl, LatentDiffusion, LatentInfo, LatentPlan, LatentRequest,
+    Blend, Choice, Decoding, FirstStage, LatentConditions, LatentControl, LatentDiffusion, LatentInfo, LatentPlan, LatentRequest,
     LatentRun, ModelPart, NoiseSource, OpenOptions, PlanRequest, StagePlan, TextInfo, Tile, Tiling, TooLarge, Work,
 };
 pub use network::{Evaluator, Network};

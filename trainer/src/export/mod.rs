@@ -1,5 +1,6 @@
 //! From trained tensors to the weight file: batch norm folded away, weights laid out as the runtime reads them, quantized.
 pub mod autoencoder;
+pub mod autoencoder_kl;
 pub mod book_unet;
 pub mod classifier;
 pub mod numbers;

@@ -1,5 +1,6 @@
 //! One file a system.
 pub mod autoencoder;
+pub mod autoencoder_kl;
 pub mod book;
 pub mod classic;
 pub mod classifier;

@@ -112,12 +112,12 @@ impl LatentInfo {
     }
 }
 
-fn positive(file: &File<'_>, key: &'static str) -> Result<f32, Error> {
+pub(super) fn positive(file: &File<'_>, key: &'static str) -> Result<f32, Error> {
     let found = file.f32(key)?;
     if found > 0.0 && found.is_finite() { Ok(found) } else { Err(wrong(key, found, "a positive number")) }
 }
 
-fn autoencoder(file: &File<'_>) -> Result<AutoencoderKl, Error> {
+pub(super) fn autoencoder(file: &File<'_>) -> Result<AutoencoderKl, Error> {
     let network = AutoencoderKl {
         in_channels: size(file, "nijimi.autoencoder.in_channels")?,
         out_channels: size(file, "nijimi.autoencoder.out_channels")?,

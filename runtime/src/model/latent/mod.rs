@@ -17,6 +17,7 @@
 mod calls;
 mod conditions;
 mod controls;
+mod first_stage;
 mod info;
 mod noise;
 mod parts;
@@ -29,6 +30,7 @@ mod start;
 mod tiling;
 
 pub use conditions::LatentConditions;
+pub use first_stage::FirstStage;
 pub use info::{LatentInfo, TextInfo};
 pub use noise::NoiseSource;
 pub use parts::ModelPart;

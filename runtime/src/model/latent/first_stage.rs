@@ -1,0 +1,82 @@
+//! The autoencoder of a file, whether the file holds the rest of a model too or not.
+
+use super::super::info::wrong;
+use super::info::{autoencoder, positive};
+use crate::Error;
+use crate::gguf::{File, WriteError, Writer};
+use crate::model::Network;
+use crate::nn::AutoencoderKl;
+use alloc::vec::Vec;
+
+/// The first stage of latent diffusion: what makes latents of pictures and pictures of latents.
+#[derive(Clone, PartialEq, Debug)]
+pub struct FirstStage {
+    /// The network.
+    pub network: AutoencoderKl,
+    /// The U-Net's latents are `(z - shift_factor) * scaling_factor`.
+    pub scaling_factor: f32,
+    /// See [`Self::scaling_factor`].
+    pub shift_factor: f32,
+}
+
+impl FirstStage {
+    /// `nijimi.system` of a file that holds nothing else.
+    pub const SYSTEM: &'static str = "autoencoder-kl";
+    /// What its tensors' names begin with.
+    pub const PREFIX: &'static str = "vae.";
+
+    /// Reads a file's metadata, and no tensor.
+    ///
+    /// # Errors
+    /// Metadata that is missing, of the wrong type, or makes no sense.
+    pub fn read(file: &File<'_>) -> Result<Self, Error> {
+        let shift_factor = file.f32("nijimi.autoencoder.shift_factor")?;
+        if !shift_factor.is_finite() {
+            return Err(wrong("nijimi.autoencoder.shift_factor", shift_factor, "a finite number"));
+        }
+        Ok(Self {
+            network: autoencoder(file)?,
+            scaling_factor: positive(file, "nijimi.autoencoder.scaling_factor")?,
+            shift_factor,
+        })
+    }
+
+    /// Writes the keys that [`Self::read`] reads.
+    ///
+    /// # Errors
+    /// A key that is there already.
+    pub fn write(&self, w: &mut Writer) -> Result<(), WriteError> {
+        let AutoencoderKl { in_channels, out_channels, latent_channels, layers_per_block, norm_groups, .. } = self.network;
+        let sizes = [
+            ("nijimi.autoencoder.in_channels", in_channels),
+            ("nijimi.autoencoder.out_channels", out_channels),
+            ("nijimi.autoencoder.latent_channels", latent_channels),
+            ("nijimi.autoencoder.layers_per_block", layers_per_block),
+            ("nijimi.autoencoder.norm_groups", norm_groups),
+        ];
+        for (key, size) in sizes {
+            w.meta(key, size as u32)?;
+        }
+        let channels: Vec<u32> = self.network.channels.iter().map(|&c| c as u32).collect();
+        w.meta("nijimi.autoencoder.channels", channels)?;
+        w.meta("nijimi.autoencoder.mid_attention", self.network.mid_attention)?;
+        w.meta("nijimi.autoencoder.quant_conv", self.network.quant_conv)?;
+        w.meta("nijimi.autoencoder.post_quant_conv", self.network.post_quant_conv)?;
+        w.meta("nijimi.autoencoder.scaling_factor", self.scaling_factor)?;
+        w.meta("nijimi.autoencoder.shift_factor", self.shift_factor)
+    }
+
+    /// Encoder and decoder, loaded for the CPU.
+    ///
+    /// # Errors
+    /// Tensors that are missing or of another shape than the networks'; numbers that are damaged.
+    pub fn load(&self, file: &File<'_>) -> Result<[Network; 2], Error> {
+        let side = self.network.factor();
+        let encoder = self.network.encoder(Self::PREFIX, 1, [side, side])?;
+        let decoder = self.network.decoder(Self::PREFIX, 1, [1, 1])?;
+        Ok([
+            Network::load_part(file, &["vae.encoder.", "vae.quant_conv."], encoder, &[])?,
+            Network::load_part(file, &["vae.decoder.", "vae.post_quant_conv."], decoder, &[])?,
+        ])
+    }
+}
