@@ -1,4 +1,5 @@
 //! Reading training data.
+pub mod captioned;
 pub mod idx;
 pub mod loader;
 pub mod table;
