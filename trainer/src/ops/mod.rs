@@ -43,6 +43,15 @@ pub enum Activation {
     Silu,
 }
 
+/// An elementwise function.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Function {
+    /// `x Phi(x)` with the normal distribution's Phi, exact (not the form with tanh). Hendrycks and Gimpel 2016.
+    Gelu,
+    /// `x sigmoid(1.702 x)`, as in CLIP.
+    QuickGelu,
+}
+
 /// What is added to the scores of attention before the softmax.
 #[derive(Clone)]
 pub enum Mask<'a, D: Device<f32>> {
@@ -105,9 +114,14 @@ pub trait Kit: Device<f32> {
         composed::mse(x, target)
     }
 
-    /// Down-sampling convolution: stride 2, odd kernel, padding `k / 2`; `(h, w)` to `(ceil(h / 2), ceil(w / 2))`.
-    fn conv2d_stride2<T: Tp<Self>>(x: T4<Self, T>, w: &T4<Self>, b: &T1<Self>) -> T4<Self, T> {
-        composed::conv2d_stride2(x, w, b)
+    /// Down-sampling convolution: stride 2, odd kernel. With `lead` (lines of zeros above and left) `k / 2`, padded alike on all
+    /// sides, `(h, w)` to `(ceil(h / 2), ceil(w / 2))`; with `lead` 0 and a larger kernel, zeros below and right only (one line for
+    /// `k` 3, as the encoder of diffusers' `AutoencoderKL` pads), to `(floor(h / 2), floor(w / 2))`.
+    ///
+    /// # Panics
+    /// With another `lead`, or where not one window fits.
+    fn conv2d_stride2<T: Tp<Self>>(x: T4<Self, T>, w: &T4<Self>, b: &T1<Self>, lead: usize) -> T4<Self, T> {
+        composed::conv2d_stride2(x, w, b, lead)
     }
     /// Transposed convolution, weights `(in, out, k, k)`; `h` to `(h - 1) stride + k - 2 pad`. PyTorch's
     /// `ConvTranspose2d`.
@@ -161,6 +175,46 @@ pub trait Kit: Device<f32> {
         composed::embedding(table, ids, shape)
     }
 
+    /// `x w^T + b`, `w` (out, in): `(n, s, in)` to `(n, s, out)`, in a precision that [`Self::precision`] gave. PyTorch's
+    /// `Linear`.
+    fn linear<T: Tp<Self>>(x: T3<Self, T>, w: &T2<Self>, b: Option<&T1<Self>>, _: Precision) -> T3<Self, T> {
+        composed::linear(x, w, b)
+    }
+    /// An elementwise function.
+    fn activate<S: Shape, T: Tp<Self>>(x: Tensor<S, f32, Self, T>, f: Function) -> Tensor<S, f32, Self, T> {
+        composed::activate(x, f)
+    }
+    /// The first half of the features times [`Function::Gelu`] of the second half, `(n, s, 2c)` to `(n, s, c)`. Shazeer 2020.
+    fn geglu<T: Tp<Self>>(x: T3<Self, T>) -> T3<Self, T> {
+        composed::geglu(x)
+    }
+    /// [`Self::attention`] with `q` (n, queries, c), `k` and `v` (n, keys, c), each split into heads of `c / heads` consecutive
+    /// features, and the heads put back side by side: (n, queries, c).
+    ///
+    /// # Panics
+    /// If `heads` does not divide `c`, or keys and values do not fit the queries.
+    fn multi_head_attention<T: Tp<Self>>(
+        q: T3<Self, T>,
+        k: T3<Self, T>,
+        v: T3<Self, T>,
+        heads: usize,
+        mask: Mask<Self>,
+    ) -> T3<Self, T> {
+        composed::multi_head_attention(q, k, v, heads, mask)
+    }
+    /// Pictures `(n, c, h, w)` as sequences of pixels `(n, h w, c)`, row by row.
+    fn tokens<T: Tp<Self>>(x: T4<Self, T>) -> T3<Self, T> {
+        composed::tokens(x)
+    }
+    /// Sequences `(n, h w, c)` as pictures `(n, c, h, w)`: the inverse of [`Self::tokens`]. `hw` is (height, width).
+    fn pictures<T: Tp<Self>>(x: T3<Self, T>, hw: (usize, usize)) -> T4<Self, T> {
+        composed::pictures(x, hw)
+    }
+    /// `a + b`; both may carry a tape, and the two may be one tensor.
+    fn add<S: Shape, T: Tp<Self>>(a: Tensor<S, f32, Self, T>, b: Tensor<S, f32, Self, T>) -> Tensor<S, f32, Self, T> {
+        composed::add(a, b)
+    }
+
     /// The values of a raw buffer.
     fn download(&self, v: &Buffer<Self>) -> Vec<f32>;
     /// Overwrites a raw buffer; the lengths are equal.
@@ -210,8 +264,8 @@ impl Kit for Cpu {
     fn mse<T: Tp<Self>>(x: T4<Self, T>, target: &T4<Self>) -> (Tensor<Rank0, f32, Self, T>, f64) {
         cpu::mse::mse(x, target)
     }
-    fn conv2d_stride2<T: Tp<Self>>(x: T4<Self, T>, w: &T4<Self>, b: &T1<Self>) -> T4<Self, T> {
-        cpu::conv2d_stride2::conv2d_stride2(x, w, b)
+    fn conv2d_stride2<T: Tp<Self>>(x: T4<Self, T>, w: &T4<Self>, b: &T1<Self>, lead: usize) -> T4<Self, T> {
+        cpu::conv2d_stride2::conv2d_stride2(x, w, b, lead)
     }
     fn conv_transpose2d<T: Tp<Self>>(
         x: T4<Self, T>,

@@ -57,10 +57,13 @@ fn backward(x: &[f32], w: &[f32], go: &[f32], gx: &mut [f32], n: usize, o: usize
 }
 
 /// See [`crate::ops::Kit::conv2d_stride2`].
-pub fn conv2d_stride2<T: Tp<Cpu>>(x: T4<Cpu, T>, w: &T4<Cpu>, b: &T1<Cpu>) -> T4<Cpu, T> {
+pub fn conv2d_stride2<T: Tp<Cpu>>(x: T4<Cpu, T>, w: &T4<Cpu>, b: &T1<Cpu>, lead: usize) -> T4<Cpu, T> {
     let (n, c, h, wd) = *x.shape();
     let (o, _, k, _) = *w.shape();
-    let s = Windows { c, h, w: wd, k, stride: 2, pad: k / 2 };
+    assert!(lead == k / 2 || lead == 0, "lead is half the kernel ({}) or 0, not {lead}", k / 2);
+    let trail = if lead == k / 2 { lead } else { k - 2 };
+    assert!(h.min(wd) + lead + trail >= k, "no window of {k} fits a picture of {h}x{wd} with {lead} and {trail} zeros");
+    let s = Windows { c, h, w: wd, k, stride: 2, pad: lead, trail };
     let (oh, ow) = s.count();
     let (x, mut tape) = x.split_tape();
     let (w, b) = (w.clone(), b.clone());

@@ -64,7 +64,7 @@ pub fn conv_transpose2d<T: Tp<Cpu>>(x: T4<Cpu, T>, w: &T4<Cpu>, b: &T1<Cpu>, str
     let (n, c, h, wd) = *x.shape();
     let (_, o, k, _) = *w.shape();
     let out_side = |side: usize| (side - 1) * stride + k - 2 * pad;
-    let s = Windows { c: o, h: out_side(h), w: out_side(wd), k, stride, pad };
+    let s = Windows { c: o, h: out_side(h), w: out_side(wd), k, stride, pad, trail: pad };
     debug_assert_eq!(s.count(), (h, wd));
     let (x, mut tape) = x.split_tape();
     let (w, b) = (w.clone(), b.clone());

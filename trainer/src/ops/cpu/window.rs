@@ -5,7 +5,7 @@ use std::ops::Range;
 /// Pixels that a matrix product should at least span, so that packing the weights for it costs little.
 const PIXELS: usize = 784;
 
-/// Pictures `(c, h, w)` under windows of `k * k`, `stride` apart, with `pad` zeros around the picture.
+/// Pictures `(c, h, w)` under windows of `k * k`, `stride` apart, with zeros around the picture.
 #[derive(Clone, Copy)]
 pub struct Windows {
     /// Channels of a picture.
@@ -18,14 +18,16 @@ pub struct Windows {
     pub k: usize,
     /// Step from window to window.
     pub stride: usize,
-    /// Zeros on each side.
+    /// Zeros above and left.
     pub pad: usize,
+    /// Zeros below and right.
+    pub trail: usize,
 }
 
 impl Windows {
     /// Windows down and across.
     pub fn count(&self) -> (usize, usize) {
-        let along = |n: usize| (n + 2 * self.pad - self.k) / self.stride + 1;
+        let along = |n: usize| (n + self.pad + self.trail - self.k) / self.stride + 1;
         (along(self.h), along(self.w))
     }
     /// Windows in a picture.

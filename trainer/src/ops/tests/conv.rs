@@ -5,6 +5,11 @@ use dfdx::prelude::*;
 
 /// `(n, c, h, w)`, output channels, kernel, stride.
 fn strided(shape: (usize, usize, usize, usize), o: usize, k: usize, stride: usize) {
+    led(shape, o, k, stride, k / 2);
+}
+
+/// The same with `lead` lines of zeros above and left.
+fn led(shape: (usize, usize, usize, usize), o: usize, k: usize, stride: usize, lead: usize) {
     let (n, c, h, w) = shape;
     let inputs = [normal("x", n * c * h * w), normal("w", o * c * k * k), normal("b", o)];
     check(&inputs, 1e-2, |v, form| {
@@ -16,8 +21,8 @@ fn strided(shape: (usize, usize, usize, usize), o: usize, k: usize, stride: usiz
         let y = match (form, stride) {
             (Form::Fused, 1) => Cpu::conv2d(t, &w, &b),
             (Form::Composed, 1) => composed::conv2d(t, &w, &b),
-            (Form::Fused, _) => Cpu::conv2d_stride2(t, &w, &b),
-            (Form::Composed, _) => composed::conv2d_stride2(t, &w, &b),
+            (Form::Fused, _) => Cpu::conv2d_stride2(t, &w, &b, lead),
+            (Form::Composed, _) => composed::conv2d_stride2(t, &w, &b, lead),
         };
         finish(y, &[&x, &w, &b])
     });
@@ -45,6 +50,16 @@ fn conv2d_stride2() {
     strided((9, 2, 6, 9), 3, 5, 2);
     strided((2, 2, 1, 3), 3, 3, 2);
     strided((17, 1, 40, 41), 2, 3, 2);
+}
+
+/// Zeros below and right only. Seen red with zeros above and left all the same (`pad: 1`).
+#[test]
+fn conv2d_stride2_without_lead() {
+    led((1, 1, 4, 4), 1, 3, 2, 0);
+    led((11, 3, 7, 6), 5, 3, 2, 0);
+    led((2, 1, 2, 3), 4, 3, 2, 0);
+    led((9, 2, 6, 9), 3, 5, 2, 0);
+    led((17, 1, 40, 41), 2, 3, 2, 0);
 }
 
 /// `(n, c, h, w)`, output channels, kernel, stride, padding.
@@ -91,16 +106,20 @@ fn values_equal_the_definitions() {
     let k = 3;
     let ws = normal("w", o * c * k * k);
     let weight: T4<Cpu> = d.tensor_from_vec(ws.clone(), (o, c, k, k));
-    for stride in [1, 2] {
-        let y =
-            if stride == 1 { Cpu::conv2d(x.clone(), &weight, &b) } else { Cpu::conv2d_stride2(x.clone(), &weight, &b) };
+    for (stride, lead) in [(1, 1usize), (2, 1), (2, 0)] {
+        let y = match stride {
+            1 => Cpu::conv2d(x.clone(), &weight, &b),
+            _ => Cpu::conv2d_stride2(x.clone(), &weight, &b, lead),
+        };
         let (_, _, oh, ow) = *y.shape();
+        assert_eq!((oh, ow), if lead == 0 { (h / 2, w / 2) } else { (h.div_ceil(stride), w.div_ceil(stride)) });
         let mut expected = Vec::new();
         for i in 0..n * o * oh * ow {
             let (p, oi, oy, ox) = (i / (o * oh * ow), i / (oh * ow) % o, i / ow % oh, i % ow);
+            let lead = lead as isize;
             let taps = (0..c * k * k).map(|t| {
                 let (ci, ky, kx) = (t / (k * k), t / k % k, t % k);
-                let (sy, sx) = ((oy * stride + ky) as isize - 1, (ox * stride + kx) as isize - 1);
+                let (sy, sx) = ((oy * stride + ky) as isize - lead, (ox * stride + kx) as isize - lead);
                 at(p, ci, sy, sx) * f64::from(ws[oi * c * k * k + t])
             });
             expected.push(taps.sum::<f64>() + f64::from(bs[oi]));

@@ -12,6 +12,7 @@ mod norms;
 mod pools;
 mod silu;
 mod speed;
+mod transformer;
 
 use dfdx::prelude::*;
 use nijimi_runtime::rng::Stream;

@@ -48,8 +48,8 @@ fn speed() {
     compare("conv2d 16x64x32x32", || Cpu::conv2d(trace(), &w, &b), || composed::conv2d(trace(), &w, &b));
     compare(
         "conv2d_stride2 16x64x32x32",
-        || Cpu::conv2d_stride2(trace(), &w, &b),
-        || composed::conv2d_stride2(trace(), &w, &b),
+        || Cpu::conv2d_stride2(trace(), &w, &b, 1),
+        || composed::conv2d_stride2(trace(), &w, &b, 1),
     );
     let (small, up) = (t4("x", (16, 64, 16, 16)), t4("w", (64, 64, 2, 2)));
     compare(

@@ -4,6 +4,9 @@ use super::{Activation, BatchStats, Kit, Mask};
 use crate::tensor::{T1, T2, T3, T4, Tp};
 use dfdx::prelude::*;
 
+mod transformer;
+pub use transformer::{activate, add, geglu, linear, multi_head_attention, pictures, tokens};
+
 /// Zero padding of height and width by `p` (dfdx has no padding).
 fn pad<D: Kit, T: Tp<D>>(x: T4<D, T>, p: usize) -> T4<D, T> {
     if p == 0 {
@@ -128,13 +131,13 @@ fn windows(side: usize, count: usize, k: usize, stride: usize, pad: usize) -> Ve
 }
 
 /// See [`Kit::conv2d_stride2`]: windows picked by two products with matrices of zeros and ones, then times the weights.
-pub fn conv2d_stride2<D: Kit, T: Tp<D>>(x: T4<D, T>, w: &T4<D>, b: &T1<D>) -> T4<D, T> {
+pub fn conv2d_stride2<D: Kit, T: Tp<D>>(x: T4<D, T>, w: &T4<D>, b: &T1<D>, lead: usize) -> T4<D, T> {
     let device = x.device().clone();
     let (n, c, h, wd) = *x.shape();
     let (o, _, k, _) = *w.shape();
-    let (oh, ow) = (h.div_ceil(2), wd.div_ceil(2));
-    let down: T2<D> = device.tensor_from_vec(windows(h, oh, k, 2, k / 2), (k * oh, h));
-    let across: T2<D> = device.tensor_from_vec(windows(wd, ow, k, 2, k / 2), (k * ow, wd));
+    let (oh, ow) = if lead == k / 2 { (h.div_ceil(2), wd.div_ceil(2)) } else { (h / 2, wd / 2) };
+    let down: T2<D> = device.tensor_from_vec(windows(h, oh, k, 2, lead), (k * oh, h));
+    let across: T2<D> = device.tensor_from_vec(windows(wd, ow, k, 2, lead), (k * ow, wd));
     let x = x.reshape_like(&(n * c * h, wd)).matmul(across.permute::<_, Axes2<1, 0>>());
     let x = x.reshape_like(&(n * c, h, k * ow));
     let x = down.retaped::<T>().broadcast_like::<_, Axis<0>>(&(n * c, k * oh, h)).matmul(x);
