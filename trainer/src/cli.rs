@@ -147,7 +147,9 @@ pub struct QuantizeArgs {
 /// What a run computes on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Device {
+    /// This machine's processor.
     Cpu,
+    /// The first NVIDIA GPU.
     Cuda,
 }
 

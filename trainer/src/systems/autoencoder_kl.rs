@@ -12,6 +12,7 @@ use crate::nn::autoencoder_kl::{AutoencoderKl, Config};
 use crate::nn::vae::{Scalar, kl_standard};
 use crate::ops::{Kit, Precision};
 use crate::param;
+use crate::plot::Figure as _;
 use crate::tensor::{T4, Tp};
 use dfdx::prelude::*;
 use nijimi_runtime::model::FirstStage;
@@ -98,7 +99,8 @@ pub fn objective<D: Kit, T: Tp<D>>(
     eps: T4<D>,
     s: &Settings,
 ) -> (Scalar<D, T>, Terms) {
-    let target = x.clone().split_tape().0;
+    let (target, tape) = x.split_tape();
+    let x = target.clone().put_tape(tape);
     let values = target.shape().num_elements();
     let z = model.config().latent_channels;
     let (moments, tape) = model.encoder.forward(x).split_tape();

@@ -46,7 +46,8 @@ impl FirstStage {
     /// # Errors
     /// A key that is there already.
     pub fn write(&self, w: &mut Writer) -> Result<(), WriteError> {
-        let AutoencoderKl { in_channels, out_channels, latent_channels, layers_per_block, norm_groups, .. } = self.network;
+        let AutoencoderKl { in_channels, out_channels, latent_channels, layers_per_block, norm_groups, .. } =
+            self.network;
         let sizes = [
             ("nijimi.autoencoder.in_channels", in_channels),
             ("nijimi.autoencoder.out_channels", out_channels),
