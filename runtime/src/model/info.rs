@@ -48,7 +48,7 @@ pub struct Info {
 const KEYS: [(&str, &str); 2] = [("nijimi.system", "ddpm"), ("nijimi.network", "book-unet")];
 
 /// The version of our keys that is read.
-const FORMAT_VERSION: u32 = 1;
+pub(super) const FORMAT_VERSION: u32 = 1;
 
 /// The most noise levels that a schedule may have.
 const MAX_LEVELS: usize = 1 << 20;

@@ -50,9 +50,9 @@ pub use guided::{ClassifierGuided, GuidedRequest, GuidedRun};
 pub use hvae::{Hvae, HvaeSession};
 pub use info::{Defaults, Info};
 pub use latent::{
-    Blend, Choice, Decoding, FirstStage, LatentConditions, LatentControl, LatentDiffusion, LatentInfo, LatentPlan,
-    LatentRequest, LatentRun, ModelPart, NoiseSource, OpenOptions, PlanRequest, StagePlan, TextInfo, Tile, Tiling,
-    TooLarge, Work,
+    Blend, Choice, Decoding, FirstStage, LatentConditions, LatentControl, LatentDefaults, LatentDiffusion, LatentInfo,
+    LatentPlan, LatentRequest, LatentRun, ModelPart, NoiseSource, OpenOptions, PlanRequest, StagePlan, TextInfo, Tile,
+    Tiling, TooLarge, Work,
 };
 pub use network::{Evaluator, Network};
 pub use numbers::{About, Law, Numbers, Regressor, Trace};

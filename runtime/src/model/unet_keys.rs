@@ -9,22 +9,22 @@ use alloc::vec::Vec;
 
 /// The keys, which differ in their first words alone (`docs/format.md`).
 pub(super) struct Keys {
-    in_channels: &'static str,
-    out_channels: &'static str,
-    channels: &'static str,
-    layers_per_block: &'static str,
-    heads: &'static str,
-    transformer_layers: &'static str,
-    mid_transformer_layers: &'static str,
-    cross_attention_dim: &'static str,
-    linear_projection: &'static str,
-    norm_groups: &'static str,
-    norm_eps: &'static str,
-    flip_sin_to_cos: &'static str,
-    freq_shift: &'static str,
-    addition_time_embed_dim: &'static str,
-    addition_input_dim: &'static str,
-    time_cond_proj_dim: &'static str,
+    pub in_channels: &'static str,
+    pub out_channels: &'static str,
+    pub channels: &'static str,
+    pub layers_per_block: &'static str,
+    pub heads: &'static str,
+    pub transformer_layers: &'static str,
+    pub mid_transformer_layers: &'static str,
+    pub cross_attention_dim: &'static str,
+    pub linear_projection: &'static str,
+    pub norm_groups: &'static str,
+    pub norm_eps: &'static str,
+    pub flip_sin_to_cos: &'static str,
+    pub freq_shift: &'static str,
+    pub addition_time_embed_dim: &'static str,
+    pub addition_input_dim: &'static str,
+    pub time_cond_proj_dim: &'static str,
 }
 
 macro_rules! keys {

@@ -94,6 +94,12 @@ impl Sigmas {
         })
     }
 
+    /// The name by which [`from_name`](Self::from_name) knows it; none of those with numbers of their own.
+    #[must_use]
+    pub fn name(self) -> Option<&'static str> {
+        Self::NAMES.split(", ").find(|name| Self::from_name(name) == Some(self))
+    }
+
     /// Every name that [`from_name`](Self::from_name) knows, for messages.
     pub const NAMES: &str = "discrete, karras, exponential, simple, sgm_uniform, kl_optimal, beta, lu";
 }
@@ -241,6 +247,12 @@ impl Solver {
             "flow_heun" => Self::FlowHeun,
             _ => return None,
         })
+    }
+
+    /// The name by which [`from_name`](Self::from_name) knows it; none of those with other numbers than the named ones.
+    #[must_use]
+    pub fn name(&self) -> Option<&'static str> {
+        Self::NAMES.split(", ").find(|name| Self::from_name(name) == Some(*self))
     }
 
     /// Every name that [`from_name`](Self::from_name) knows, for messages.

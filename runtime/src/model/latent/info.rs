@@ -3,6 +3,7 @@
 use super::super::ModelError;
 use super::super::info::{kind, text, wrong};
 use super::super::unet_keys::{UNET, maybe, size, sizes, unet};
+use super::defaults::LatentDefaults;
 use crate::Error;
 use crate::gguf::{File, Value};
 use crate::nn::{AutoencoderKl, ClipText, SdUnet, TextStates};
@@ -33,7 +34,7 @@ pub struct LatentInfo {
     pub name: String,
     /// `general.license`, or empty.
     pub license: String,
-    /// `sd1`, `sd2` or `sdxl`, for people.
+    /// `sd1`, `sd2`, `sdxl`, or another word for what it is a form of, for people.
     pub family: String,
     /// The network that takes noise away.
     pub unet: SdUnet,
@@ -53,10 +54,12 @@ pub struct LatentInfo {
     pub settings: Vec<(String, Field)>,
     /// Side of the latents that the model was trained on.
     pub sample_size: usize,
+    /// How it is best sampled, where the file says so.
+    pub defaults: LatentDefaults,
 }
 
-const KEYS: [(&str, &str); 2] = [("nijimi.system", "latent-diffusion"), ("nijimi.network", "sd-unet")];
-const SCHEDULER: &str = "nijimi.scheduler.";
+pub(super) const KEYS: [(&str, &str); 2] = [("nijimi.system", "latent-diffusion"), ("nijimi.network", "sd-unet")];
+pub(super) const SCHEDULER: &str = "nijimi.scheduler.";
 
 impl LatentInfo {
     /// Reads a file's metadata, and no tensor.
@@ -92,6 +95,7 @@ impl LatentInfo {
             scheduler: file.str("nijimi.scheduler.class")?.to_owned(),
             settings: settings(file)?,
             sample_size: file.u32("nijimi.unet.sample_size")? as usize,
+            defaults: LatentDefaults::read(file)?,
         })
     }
 

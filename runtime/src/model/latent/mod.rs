@@ -17,6 +17,7 @@
 mod calls;
 mod conditions;
 mod controls;
+mod defaults;
 mod first_stage;
 mod info;
 mod noise;
@@ -28,8 +29,10 @@ mod request;
 mod run;
 mod start;
 mod tiling;
+mod write;
 
 pub use conditions::LatentConditions;
+pub use defaults::LatentDefaults;
 pub use first_stage::FirstStage;
 pub use info::{LatentInfo, TextInfo};
 pub use noise::NoiseSource;

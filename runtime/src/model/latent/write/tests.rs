@@ -1,0 +1,178 @@
+//! What is written is what is read.
+
+use super::*;
+use crate::gguf::File;
+use crate::graph::Activation;
+use crate::model::LatentDefaults;
+use crate::nn::{AutoencoderKl, ClipText, SdAdded, SdLevel, TimeCode};
+use crate::sampler::{Sigmas, Solver};
+use crate::text::Special;
+use alloc::string::String;
+use alloc::vec;
+
+fn vocabulary() -> Vocabulary {
+    let tokens = ["a", "b", "a</w>", "b</w>", "ab</w>", "<|startoftext|>", "<|endoftext|>"];
+    Vocabulary { tokens: tokens.map(String::from).into(), merges: vec!["a b</w>".into()] }
+}
+
+fn texts(networks: &[ClipText], states: TextStates) -> Vec<TextInfo> {
+    let text = |(i, network): (usize, &ClipText)| TextInfo {
+        prefix: ["text_encoder.", "text_encoder_2."][i],
+        network: *network,
+        states: TextStates { pooled: i > 0, ..states },
+        // The second pads otherwise.
+        tokenizer: Tokenizer::new(&vocabulary(), Special { start: 5, end: 6, pad: 6 - 6 * i as u32, length: 7 })
+            .unwrap(),
+    };
+    networks.iter().enumerate().map(text).collect()
+}
+
+/// No two of its numbers of one kind are equal, where they may differ.
+fn info() -> LatentInfo {
+    let text = ClipText {
+        vocabulary: 7,
+        positions: 7,
+        width: 12,
+        layers: 2,
+        heads: 3,
+        hidden: 20,
+        activation: Activation::QuickGelu,
+        eps: 1e-5,
+        projection: None,
+    };
+    let level = |channels, heads, layers, attends| SdLevel { channels, heads, layers, attends };
+    LatentInfo {
+        name: "small".into(),
+        license: "CC0-1.0".into(),
+        family: "own".into(),
+        unet: SdUnet {
+            in_channels: 5,
+            out_channels: 4,
+            levels: vec![level(8, 2, 0, false), level(24, 4, 3, true), level(16, 1, 2, false)],
+            layers_per_block: 3,
+            text_width: 12,
+            norm_groups: 2,
+            norm_eps: 3e-5,
+            linear_projection: true,
+            time_code: TimeCode { cosine_first: false, shift: 1.0 },
+            added: None,
+            guidance_code: 0,
+        },
+        autoencoder: AutoencoderKl {
+            in_channels: 3,
+            out_channels: 1,
+            latent_channels: 4,
+            channels: vec![6, 10, 14],
+            layers_per_block: 7,
+            norm_groups: 2,
+            mid_attention: false,
+            quant_conv: true,
+            post_quant_conv: false,
+        },
+        scaling_factor: 0.25,
+        shift_factor: -0.125,
+        texts: texts(&[text], TextStates::LAST),
+        zeros_for_empty: false,
+        scheduler: "DDIMScheduler".into(),
+        settings: vec![
+            ("beta_schedule".into(), Field::Text("scaled_linear".into())),
+            ("num_train_timesteps".into(), Field::Number(900.0)),
+            ("beta_start".into(), Field::Number(0.00085)),
+            ("beta_end".into(), Field::Number(0.012)),
+            ("prediction_type".into(), Field::Text("v_prediction".into())),
+            ("clip_sample".into(), Field::Flag(false)),
+            ("steps_offset".into(), Field::Number(1.0)),
+            ("timestep_spacing".into(), Field::Text("trailing".into())),
+        ],
+        sample_size: 9,
+        defaults: LatentDefaults::default(),
+    }
+}
+
+/// SDXL's form of it, with all that a file may say.
+fn second() -> LatentInfo {
+    let first = info();
+    let network = first.texts[0].network;
+    let other = ClipText { width: 20, heads: 5, activation: Activation::Gelu, projection: Some(9), ..network };
+    let mut unet =
+        SdUnet { text_width: 32, added: Some(SdAdded { code: 6, width: 45 }), guidance_code: 10, ..first.unet };
+    unet.levels[2].attends = true;
+    let sigmas = Some(Sigmas::Karras);
+    LatentInfo {
+        license: String::new(),
+        unet,
+        texts: texts(&[network, other], TextStates::PENULTIMATE),
+        zeros_for_empty: true,
+        defaults: LatentDefaults {
+            solver: Solver::from_name("dpm++2m"),
+            sigmas,
+            steps: Some(17),
+            guidance_scale: Some(4.5),
+        },
+        ..first
+    }
+}
+
+/// Everything of it, as text: the types compare no tokenizers, but print all that is in them.
+fn printed(info: &LatentInfo) -> String {
+    format!("{info:#?}")
+}
+
+fn written(info: &LatentInfo) -> Vec<u8> {
+    let mut writer = Writer::new();
+    info.write(&mut writer, &vocabulary(), DType::Q8_0).unwrap();
+    writer.finish()
+}
+
+/// Seen red with `PENULTIMATE` written as `final`, and with the last level's number of blocks written where it does not
+/// attend.
+#[test]
+fn what_is_written_is_read() {
+    for info in [info(), second()] {
+        let bytes = written(&info);
+        let file = File::new_checked(&bytes).unwrap();
+        assert_eq!(printed(&LatentInfo::read(&file).unwrap()), printed(&info));
+        assert_eq!(FirstStage::read(&file).unwrap(), info.first_stage());
+        assert_eq!(file.u32("general.file_type").unwrap(), DType::Q8_0.file_type());
+    }
+}
+
+/// Seen red with the vocabulary not looked at.
+#[test]
+fn what_could_not_be_read_is_not_written() {
+    let refused = |info: LatentInfo, vocabulary: &Vocabulary, what: &str| {
+        let error = info.write(&mut Writer::new(), vocabulary, DType::F32).unwrap_err().to_string();
+        assert!(error.contains(what), "{error}");
+    };
+    let all = vocabulary();
+    refused(LatentInfo { texts: vec![], ..info() }, &all, "cross_attention_dim");
+    refused(LatentInfo { settings: vec![], ..info() }, &all, "beta_schedule");
+    let mut other = info();
+    other.texts[0].states.skip = 1;
+    refused(other, &all, "hidden_state");
+    let mut other = info();
+    other.defaults.solver = Some(Solver::Deis { order: 3 });
+    refused(other, &all, "sampler.method");
+    refused(info(), &Vocabulary { tokens: all.tokens[..6].to_vec(), ..all.clone() }, "end");
+}
+
+/// Seen red without the check of the steps.
+#[test]
+fn defaults_that_make_no_sense_are_refused() {
+    let of = |key: &str, value: MetaValue| {
+        let mut writer = Writer::new();
+        info().write(&mut writer, &vocabulary(), DType::F32).unwrap();
+        writer.meta(key, value).unwrap();
+        let bytes = writer.finish();
+        LatentInfo::read(&File::new_checked(&bytes).unwrap()).unwrap_err().to_string()
+    };
+    for (key, value) in [
+        ("nijimi.sampler.method", MetaValue::from("sde")),
+        ("nijimi.sampler.scheduler", "steep".into()),
+        ("nijimi.sampler.steps", 901u32.into()),
+        ("nijimi.sampler.steps", 0u32.into()),
+    ] {
+        let error = of(key, value);
+        assert!(error.starts_with(key), "{error}");
+    }
+}
