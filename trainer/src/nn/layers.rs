@@ -6,7 +6,7 @@ use dfdx::prelude::*;
 use nijimi_runtime::rng::Stream;
 
 /// `n` draws from U(-1/sqrt(fan_in), 1/sqrt(fan_in)), keyed by seed and parameter name (PyTorch's default initialization).
-fn uniform(seed: u64, name: &str, n: usize, fan_in: usize) -> Vec<f32> {
+pub(super) fn uniform(seed: u64, name: &str, n: usize, fan_in: usize) -> Vec<f32> {
     let bound = 1.0 / (fan_in as f32).sqrt();
     let mut stream = Stream::new(seed, name, 0);
     (0..n).map(|_| (stream.uniform() * 2.0 - 1.0) * bound).collect()

@@ -1,0 +1,283 @@
+//! The U-Net of latent diffusion (diffusers' `UNet2DConditionModel`; Rombach et al. 2022, section 3.3): the twin of the
+//! runtime's `nn/sd_unet.rs`, under the same names.
+use super::layers::{Conv2d, Downsample, GroupNorm, Linear, Norm};
+use super::resnet::ResnetBlock;
+use super::transformer::{Sizes, Transformer};
+use crate::error::{Error, Result};
+use crate::ops::{Activation, Kit, Precision};
+use crate::param::{Module, Visitor};
+use crate::tensor::{T2, T3, T4, Tp};
+use dfdx::prelude::*;
+pub use nijimi_runtime::nn::SdUnet as Config;
+use nijimi_runtime::nn::{SdLevel, SdRequest};
+
+/// What every part is made with.
+struct Make<'a, D> {
+    device: &'a D,
+    seed: u64,
+    config: &'a Config,
+    precision: Precision,
+}
+
+impl<D: Kit> Make<'_, D> {
+    fn norm(&self) -> Norm {
+        Norm { groups: self.config.norm_groups, eps: self.config.norm_eps }
+    }
+
+    fn conv(&self, name: &str, input: usize, output: usize) -> Conv2d<D> {
+        Conv2d::new(self.device, self.seed, name, input, output, 3).with_precision(self.precision)
+    }
+
+    fn linear(&self, name: &str, input: usize, output: usize) -> Linear<D> {
+        Linear::new(self.device, self.seed, name, input, output)
+    }
+
+    fn resnet(&self, name: &str, sides: [usize; 2]) -> ResnetBlock<D> {
+        let time = Some(4 * self.config.time_width());
+        ResnetBlock::new(self.device, self.seed, name, sides, self.norm(), time, self.precision)
+    }
+
+    fn transformer(&self, name: &str, level: &SdLevel) -> Transformer<D> {
+        let sizes = Sizes {
+            channels: level.channels,
+            heads: level.heads,
+            layers: level.layers,
+            text_width: self.config.text_width,
+            groups: self.config.norm_groups,
+            linear_projection: self.config.linear_projection,
+        };
+        Transformer::new(self.device, self.seed, name, &sizes, self.precision)
+    }
+
+    /// A residual block and, where the level has them, its transformer.
+    fn pair(&self, name: &str, j: usize, input: usize, level: &SdLevel) -> Pair<D> {
+        Pair {
+            resnet: self.resnet(&format!("{name}.resnets.{j}"), [input, level.channels]),
+            transformer: level.attends.then(|| self.transformer(&format!("{name}.attentions.{j}"), level)),
+        }
+    }
+}
+
+/// A residual block and, where its level has them, a transformer.
+#[derive(Clone)]
+struct Pair<D: Kit> {
+    resnet: ResnetBlock<D>,
+    transformer: Option<Transformer<D>>,
+}
+
+/// The vector of the time, SiLU applied, and the states of the text; their tapes are part of the picture's.
+struct Conditions<D: Kit> {
+    time: T2<D>,
+    text: T3<D>,
+}
+
+impl<D: Kit> Pair<D> {
+    fn forward<T: Tp<D>>(&self, x: T4<D, T>, conditions: &Conditions<D>) -> T4<D, T> {
+        let x = self.resnet.forward(x, Some(&conditions.time));
+        match &self.transformer {
+            Some(transformer) => transformer.forward(x, &conditions.text),
+            None => x,
+        }
+    }
+}
+
+/// The pairs of one size of picture, and what changes the size behind them.
+#[derive(Clone)]
+struct Level<D: Kit, R> {
+    pairs: Vec<Pair<D>>,
+    resize: Option<R>,
+}
+
+impl<D: Kit, R: Module<D>> Level<D, R> {
+    fn visit(&mut self, prefix: &str, resize: &str, v: &mut impl Visitor<D>) {
+        for (j, pair) in self.pairs.iter_mut().enumerate() {
+            pair.resnet.visit(&format!("{prefix}.resnets.{j}"), v);
+            if let Some(transformer) = &mut pair.transformer {
+                transformer.visit(&format!("{prefix}.attentions.{j}"), v);
+            }
+        }
+        if let Some(conv) = &mut self.resize {
+            conv.visit(&format!("{prefix}.{resize}.0.conv"), v);
+        }
+    }
+}
+
+/// diffusers' `TimestepEmbedding`.
+#[derive(Clone)]
+struct TimeEmbedding<D: Kit> {
+    linear_1: Linear<D>,
+    linear_2: Linear<D>,
+}
+
+/// The network.
+#[derive(Clone)]
+pub struct SdUnet<D: Kit> {
+    config: Config,
+    time_embedding: TimeEmbedding<D>,
+    conv_in: Conv2d<D>,
+    down_blocks: Vec<Level<D, Downsample<D>>>,
+    mid_block: (Pair<D>, ResnetBlock<D>),
+    up_blocks: Vec<Level<D, Conv2d<D>>>,
+    conv_norm_out: GroupNorm<D>,
+    conv_out: Conv2d<D>,
+}
+
+impl<D: Kit> SdUnet<D> {
+    /// A network with random weights, keyed by seed and name. The last layer of each residual branch, and the network's
+    /// own, begin as zeros: its first answer is 0.
+    ///
+    /// # Errors
+    /// A configuration that the runtime refuses; or one with SDXL's second condition, or a distilled guidance scale, which
+    /// are not trained here.
+    pub fn new(device: &D, seed: u64, config: &Config, precision: Precision) -> Result<Self> {
+        check(config)?;
+        let make = &Make { device, seed, config, precision };
+        let (levels, time) = (&config.levels, config.time_width());
+        let last = levels[levels.len() - 1];
+        // Channels of what the way up reads, in the order in which the way down leaves it.
+        let (mut c, mut skips) = (levels[0].channels, vec![levels[0].channels]);
+        let mut down_blocks = Vec::new();
+        for (i, level) in levels.iter().enumerate() {
+            let name = format!("down_blocks.{i}");
+            let mut pairs = Vec::new();
+            for j in 0..config.layers_per_block {
+                pairs.push(make.pair(&name, j, c, level));
+                c = level.channels;
+                skips.push(c);
+            }
+            let resize = (i + 1 < levels.len()).then(|| {
+                skips.push(c);
+                Downsample::new(device, seed, &format!("{name}.downsamplers.0.conv"), c, 1)
+            });
+            down_blocks.push(Level { pairs, resize });
+        }
+        let mid_block = (
+            make.pair("mid_block", 0, c, &SdLevel { attends: true, ..last }),
+            make.resnet("mid_block.resnets.1", [last.channels; 2]),
+        );
+        let mut up_blocks = Vec::new();
+        for (i, level) in levels.iter().rev().enumerate() {
+            let name = format!("up_blocks.{i}");
+            let mut pairs = Vec::new();
+            for j in 0..=config.layers_per_block {
+                pairs.push(make.pair(&name, j, c + skips.pop().unwrap_or(0), level));
+                c = level.channels;
+            }
+            let resize = (i + 1 < levels.len()).then(|| make.conv(&format!("{name}.upsamplers.0.conv"), c, c));
+            up_blocks.push(Level { pairs, resize });
+        }
+        Ok(Self {
+            config: config.clone(),
+            time_embedding: TimeEmbedding {
+                linear_1: make.linear("time_embedding.linear_1", time, 4 * time),
+                linear_2: make.linear("time_embedding.linear_2", 4 * time, 4 * time),
+            },
+            conv_in: make.conv("conv_in", config.in_channels, time),
+            down_blocks,
+            mid_block,
+            up_blocks,
+            conv_norm_out: GroupNorm::new(device, c, make.norm()),
+            conv_out: make.conv("conv_out", c, config.out_channels).zeroed(),
+        })
+    }
+
+    /// The sizes.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The codes of timesteps, one a picture: (n, time_width).
+    pub fn time_codes(&self, device: &D, timesteps: &[f64]) -> T2<D> {
+        let width = self.config.time_width();
+        let mut codes = vec![0.0; timesteps.len() * width];
+        for (row, t) in codes.chunks_exact_mut(width).zip(timesteps) {
+            self.config.write_time(*t, row);
+        }
+        device.tensor_from_vec(codes, (timesteps.len(), width))
+    }
+
+    /// The answer (n, out_channels, h, w) to latents (n, in_channels, h, w), codes of time from [`Self::time_codes`], and
+    /// states of a text (n, tokens, text_width), whose tape is followed too. The sides of the latents are multiples of 2 to
+    /// the number of halvings.
+    pub fn forward<T: Tp<D>>(&self, x: T4<D, T>, time: &T2<D>, text: T3<D, T>) -> T4<D, T> {
+        let TimeEmbedding { linear_1, linear_2 } = &self.time_embedding;
+        let time = linear_2.forward(D::silu(linear_1.forward(time.retaped::<T>())));
+        // Every residual block applies SiLU to it first.
+        let (time, time_tape) = D::silu(time).split_tape();
+        let (text, text_tape) = text.split_tape();
+        let conditions = &Conditions { time, text };
+        let (x, tape) = x.split_tape();
+        let mut x = self.conv_in.forward(x.put_tape(tape.merge(time_tape).merge(text_tape)));
+        let mut skips = Vec::new();
+        let mut keep = |x: T4<D, T>| {
+            let (x, tape) = x.split_tape();
+            skips.push(x.clone());
+            x.put_tape(tape)
+        };
+        x = keep(x);
+        for level in &self.down_blocks {
+            for pair in &level.pairs {
+                x = keep(pair.forward(x, conditions));
+            }
+            if let Some(down) = &level.resize {
+                x = keep(down.forward(x));
+            }
+        }
+        let (pair, resnet) = &self.mid_block;
+        x = resnet.forward(pair.forward(x, conditions), Some(&conditions.time));
+        for level in &self.up_blocks {
+            for pair in &level.pairs {
+                if let Some(skip) = skips.pop() {
+                    x = D::concat(x, skip.retaped::<T>());
+                }
+                x = pair.forward(x, conditions);
+            }
+            if let Some(conv) = &level.resize {
+                x = conv.forward(D::upsample_nearest2(x));
+            }
+        }
+        self.conv_out.forward(self.conv_norm_out.forward(x, Activation::Silu))
+    }
+}
+
+/// Whether the runtime has such a network, and it can be trained.
+fn check(config: &Config) -> Result<()> {
+    let refuse = |what: String| Err(Error::Usage(format!("the U-Net: {what}")));
+    // Building it checks all sizes, and that heads and groups divide the channels.
+    let side = 1 << config.levels.len().min(16);
+    let request = SdRequest { batch: 1, height: side, width: side, tokens: 1, control: false };
+    if let Err(e) = config.graph("", &request) {
+        return refuse(e.to_string());
+    }
+    if config.added.is_some() {
+        return refuse("one with sizes as a condition (SDXL) can be run, but not trained: leave them out".into());
+    }
+    if config.guidance_code > 0 {
+        return refuse("one with guidance as a condition can be run, but not trained: set its code to 0".into());
+    }
+    Ok(())
+}
+
+impl<D: Kit> Module<D> for SdUnet<D> {
+    /// `prefix` is empty, or ends with a dot: `unet.`.
+    fn visit(&mut self, prefix: &str, v: &mut impl Visitor<D>) {
+        let at = |part: &str| format!("{prefix}{part}");
+        self.time_embedding.linear_1.visit(&at("time_embedding.linear_1"), v);
+        self.time_embedding.linear_2.visit(&at("time_embedding.linear_2"), v);
+        self.conv_in.visit(&at("conv_in"), v);
+        for (i, level) in self.down_blocks.iter_mut().enumerate() {
+            level.visit(&at(&format!("down_blocks.{i}")), "downsamplers", v);
+        }
+        let (pair, resnet) = &mut self.mid_block;
+        pair.resnet.visit(&at("mid_block.resnets.0"), v);
+        if let Some(transformer) = &mut pair.transformer {
+            transformer.visit(&at("mid_block.attentions.0"), v);
+        }
+        resnet.visit(&at("mid_block.resnets.1"), v);
+        for (i, level) in self.up_blocks.iter_mut().enumerate() {
+            level.visit(&at(&format!("up_blocks.{i}")), "upsamplers", v);
+        }
+        self.conv_norm_out.visit(&at("conv_norm_out"), v);
+        self.conv_out.visit(&at("conv_out"), v);
+    }
+}
