@@ -11,4 +11,5 @@ pub mod resnet;
 pub mod sd_unet;
 pub mod tokens;
 pub mod transformer;
+pub mod text2image;
 pub mod vae;

@@ -239,3 +239,6 @@ impl<D: Kit> Task<D> for Fitting<D> {
         evaluate::beside(&held_out, &found.pictures, self.data.side).save(path)
     }
 }
+
+#[cfg(test)]
+mod tests;
