@@ -23,3 +23,4 @@ pub mod report;
 pub mod stats;
 pub mod systems;
 pub mod tensor;
+pub mod text;

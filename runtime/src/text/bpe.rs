@@ -22,7 +22,7 @@ pub(super) struct Bpe {
 
 /// The character that stands for a byte: itself where it can be seen, the next free one from U+0100 on otherwise (GPT-2,
 /// `bytes_to_unicode`).
-fn visible(byte: u8) -> char {
+pub fn visible(byte: u8) -> char {
     let seen = |b: u8| matches!(b, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
     if seen(byte) {
         return char::from(byte);

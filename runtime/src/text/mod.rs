@@ -21,7 +21,10 @@ mod tokenizer;
 mod vocabulary;
 mod windows;
 
+pub use bpe::visible;
 pub use error::TextError;
+pub use normalize::normalize;
+pub use split::pieces;
 pub use tokenizer::{Special, Tokenizer};
 pub use vocabulary::Vocabulary;
 pub use windows::{Window, Windows, weigh};

@@ -6,7 +6,7 @@ use unicode_normalization::UnicodeNormalization;
 /// Composed (NFC), runs of white space as one blank, in lower case; what `CLIPTokenizer` of transformers does.
 ///
 /// Each character is lowered by itself: a capital sigma at a word's end becomes σ, as there, not ς.
-pub(super) fn normalize(text: &str) -> String {
+pub fn normalize(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut blank = false;
     for c in text.nfc() {

@@ -29,7 +29,7 @@ const MARKERS: [&str; 2] = ["<|startoftext|>", "<|endoftext|>"];
 
 /// The pieces of `<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+` (CLIP,
 /// `simple_tokenizer.py`), of which the first two are cut again, by the others.
-pub(super) fn pieces(text: &str) -> impl Iterator<Item = &str> {
+pub fn pieces(text: &str) -> impl Iterator<Item = &str> {
     cut(text, &MARKERS).flat_map(|piece| cut(piece, &[]))
 }
 

@@ -1,5 +1,6 @@
 //! Reading training data.
 pub mod captioned;
+pub mod captions;
 pub mod idx;
 pub mod loader;
 pub mod table;
