@@ -305,6 +305,31 @@ impl Kit for Cpu {
         cpu::embedding::embedding(table, ids, shape)
     }
 
+    fn activate<S: Shape, T: Tp<Self>>(x: Tensor<S, f32, Self, T>, f: Function) -> Tensor<S, f32, Self, T> {
+        cpu::activate::activate(x, f)
+    }
+    fn geglu<T: Tp<Self>>(x: T3<Self, T>) -> T3<Self, T> {
+        cpu::activate::geglu(x)
+    }
+    fn multi_head_attention<T: Tp<Self>>(
+        q: T3<Self, T>,
+        k: T3<Self, T>,
+        v: T3<Self, T>,
+        heads: usize,
+        mask: Mask<Self>,
+    ) -> T3<Self, T> {
+        cpu::attention::multi_head_attention(q, k, v, heads, mask)
+    }
+    fn tokens<T: Tp<Self>>(x: T4<Self, T>) -> T3<Self, T> {
+        cpu::tokens::tokens(x)
+    }
+    fn pictures<T: Tp<Self>>(x: T3<Self, T>, hw: (usize, usize)) -> T4<Self, T> {
+        cpu::tokens::pictures(x, hw)
+    }
+    fn add<S: Shape, T: Tp<Self>>(a: Tensor<S, f32, Self, T>, b: Tensor<S, f32, Self, T>) -> Tensor<S, f32, Self, T> {
+        cpu::add::add(a, b)
+    }
+
     fn download(&self, v: &Buffer<Self>) -> Vec<f32> {
         v.to_vec()
     }

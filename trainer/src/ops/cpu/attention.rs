@@ -1,11 +1,13 @@
 //! Softmax attention, a block of queries at a time. Of the scores nothing is kept: the backward pass computes them
-//! again from each row's log-sum-exp, so memory grows with the sequence, not with its square. Dao et al. 2022.
+//! again from each row's log-sum-exp, so memory grows with the sequence, not with its square. Dao et al. 2022. Heads are read
+//! where they lie, `d` features of each token's `c`; with heads split off already there is one of `d` features.
 use super::exp::exp;
-use super::storage::{Operand, as_uninit, data, gemm, take_gradient};
+use super::storage::{Operand, as_uninit, data, gemm, gemm_rows, take_gradient};
 use super::sum::{largest, sum_by, sum_by2};
+use super::wide;
 use super::window::add_all;
 use crate::ops::Mask;
-use crate::tensor::{T2, T4, Tp};
+use crate::tensor::{T2, T3, T4, Tp};
 use dfdx::prelude::*;
 use rayon::prelude::*;
 
@@ -18,12 +20,18 @@ struct Size {
     q: usize,
     /// Keys and values.
     k: usize,
-    /// Length of a vector.
+    /// Heads.
+    heads: usize,
+    /// Features of a head.
     d: usize,
     causal: bool,
 }
 
 impl Size {
+    /// Features of a token: those of all heads.
+    fn c(&self) -> usize {
+        self.heads * self.d
+    }
     fn scale(&self) -> f32 {
         1.0 / (self.d as f32).sqrt()
     }
@@ -31,22 +39,29 @@ impl Size {
     fn keys(&self, end: usize) -> usize {
         if self.causal { end.min(self.k) } else { self.k }
     }
+    /// Tokens of one head as rows: `values` begins with the first token's features of that head.
+    fn rows<'a>(&self, values: &'a [f32]) -> Operand<'a> {
+        Operand(values, self.c(), 1)
+    }
+    /// The transpose of [`Self::rows`].
+    fn columns<'a>(&self, values: &'a [f32]) -> Operand<'a> {
+        Operand(values, 1, self.c())
+    }
 }
 
-/// `scores = scale * q k^T + mask` of the queries from `first` on, against the keys that they can see; returns how
+/// `scores = scale * q k^T + mask` of `rows` queries from `first` on, against the keys that they can see; returns how
 /// many keys.
 fn scores<'s>(
     q: &[f32],
     k: &[f32],
     mask: Option<&[f32]>,
-    first: usize,
+    (first, rows): (usize, usize),
     s: Size,
     buffer: &'s mut [f32],
 ) -> &'s mut [f32] {
-    let rows = q.len() / s.d;
     let keys = s.keys(first + rows);
     let out = &mut buffer[..rows * keys];
-    gemm(rows, keys, s.d, Operand(q, s.d, 1), Operand(k, 1, s.d), as_uninit(out), false);
+    gemm(rows, keys, s.d, s.rows(q), s.columns(k), as_uninit(out), false);
     let scale = s.scale();
     for (r, row) in out.chunks_exact_mut(keys).enumerate() {
         match mask {
@@ -60,35 +75,37 @@ fn scores<'s>(
     out
 }
 
-/// One block of one head: `y` and each row's log-sum-exp.
+/// One block of queries of a sequence, all heads: `y` and the log-sum-exp of each (query, head). `q` begins at the block.
 fn forward(
-    q: &[f32],
-    k: &[f32],
-    v: &[f32],
+    (q, k, v): (&[f32], &[f32], &[f32]),
     mask: Option<&[f32]>,
     first: usize,
     s: Size,
-    out: (&mut [f32], &mut [f32]),
+    buffer: &mut [f32],
+    (y, lse): (&mut [f32], &mut [f32]),
 ) {
-    let (y, lse) = out;
-    let mut buffer = vec![0f32; ROWS.min(s.q) * s.k];
-    let p = scores(q, k, mask, first, s, &mut buffer);
-    let rows = lse.len();
-    let keys = p.len() / rows;
-    for (row, lse) in p.chunks_exact_mut(keys).zip(lse) {
-        let top = largest(row);
-        row.iter_mut().for_each(|x| *x = exp(*x - top));
-        let sum = sum_by(row, |x| x);
-        let inverse = (1.0 / sum) as f32;
-        row.iter_mut().for_each(|x| *x *= inverse);
-        *lse = top + libm::log(sum) as f32;
+    let rows = lse.len() / s.heads;
+    for head in 0..s.heads {
+        let at = head * s.d;
+        let p = scores(&q[at..], &k[at..], mask, (first, rows), s, buffer);
+        let keys = p.len() / rows;
+        wide(|| {
+            for (row, lse) in p.chunks_exact_mut(keys).zip(lse[head..].iter_mut().step_by(s.heads)) {
+                let top = largest(row);
+                row.iter_mut().for_each(|x| *x = exp(*x - top));
+                let sum = sum_by(row, |x| x);
+                let inverse = (1.0 / sum) as f32;
+                row.iter_mut().for_each(|x| *x *= inverse);
+                *lse = top + libm::log(sum) as f32;
+            }
+        });
+        gemm_rows(rows, s.d, keys, Operand(p, keys, 1), s.rows(&v[at..]), &mut y[at..], s.c(), false);
     }
-    gemm(rows, s.d, keys, Operand(p, keys, 1), Operand(v, s.d, 1), as_uninit(y), false);
 }
 
-/// The tensors of one head.
+/// The tensors of one sequence.
 #[derive(Clone, Copy)]
-struct Head<'a> {
+struct Sequence<'a> {
     q: &'a [f32],
     k: &'a [f32],
     v: &'a [f32],
@@ -98,73 +115,90 @@ struct Head<'a> {
 }
 
 /// One head: writes the gradient of the queries, adds to those of keys and values.
-fn backward(h: Head, mask: Option<&[f32]>, s: Size, gq: &mut [f32], gk: &mut [f32], gv: &mut [f32]) {
-    let block = ROWS.min(s.q);
-    let (mut p_buffer, mut g_buffer) = (vec![0f32; block * s.k], vec![0f32; block * s.k]);
-    for (i, gq) in gq.chunks_mut(block * s.d).enumerate() {
-        let (first, rows) = (i * block, gq.len() / s.d);
-        let at = first * s.d..(first + rows) * s.d;
-        let (q, y, go) = (&h.q[at.clone()], &h.y[at.clone()], &h.go[at]);
-        let p = scores(q, h.k, mask, first, s, &mut p_buffer);
+fn backward(
+    t: Sequence,
+    head: usize,
+    mask: Option<&[f32]>,
+    s: Size,
+    (p_buffer, g_buffer): (&mut [f32], &mut [f32]),
+    (gq, gk, gv): (&mut [f32], &mut [f32], &mut [f32]),
+) {
+    let (at, c) = (head * s.d, s.c());
+    let (k, v, gk, gv) = (&t.k[at..], &t.v[at..], &mut gk[at..], &mut gv[at..]);
+    for first in (0..s.q).step_by(ROWS) {
+        let rows = ROWS.min(s.q - first);
+        let from = first * c + at;
+        let (q, y, go) = (&t.q[from..], &t.y[from..], &t.go[from..]);
+        let p = scores(q, k, mask, (first, rows), s, p_buffer);
         let keys = p.len() / rows;
         let g = &mut g_buffer[..rows * keys];
-        gemm(rows, keys, s.d, Operand(go, s.d, 1), Operand(h.v, 1, s.d), as_uninit(g), false);
+        gemm(rows, keys, s.d, s.rows(go), s.columns(v), as_uninit(g), false);
         let scale = s.scale();
-        for (r, (p, g)) in p.chunks_exact_mut(keys).zip(g.chunks_exact_mut(keys)).enumerate() {
-            let lse = h.lse[first + r];
-            let delta = sum_by2(&go[r * s.d..][..s.d], &y[r * s.d..][..s.d], |a, b| a * b) as f32;
-            for (p, g) in p.iter_mut().zip(g) {
-                *p = exp(*p - lse);
-                *g = *p * (*g - delta) * scale;
+        wide(|| {
+            for (r, (p, g)) in p.chunks_exact_mut(keys).zip(g.chunks_exact_mut(keys)).enumerate() {
+                let lse = t.lse[(first + r) * s.heads + head];
+                let delta = sum_by2(&go[r * c..][..s.d], &y[r * c..][..s.d], |a, b| a * b) as f32;
+                for (p, g) in p.iter_mut().zip(g) {
+                    *p = exp(*p - lse);
+                    *g = *p * (*g - delta) * scale;
+                }
             }
-        }
-        gemm(rows, s.d, keys, Operand(g, keys, 1), Operand(h.k, s.d, 1), as_uninit(gq), false);
-        gemm(keys, s.d, rows, Operand(g, 1, keys), Operand(q, s.d, 1), as_uninit(gk), true);
-        gemm(keys, s.d, rows, Operand(p, 1, keys), Operand(go, s.d, 1), as_uninit(gv), true);
+        });
+        gemm_rows(rows, s.d, keys, Operand(g, keys, 1), s.rows(k), &mut gq[from..], c, false);
+        gemm_rows(keys, s.d, rows, Operand(g, 1, keys), s.rows(q), gk, c, true);
+        gemm_rows(keys, s.d, rows, Operand(p, 1, keys), s.rows(go), gv, c, true);
     }
 }
 
-/// See [`crate::ops::Kit::attention`].
-pub fn attention<T: Tp<Cpu>>(q: T4<Cpu, T>, k: T4<Cpu, T>, v: T4<Cpu, T>, mask: Mask<Cpu>) -> T4<Cpu, T> {
-    let (b, heads, sq, d) = *q.shape();
-    let sk = k.shape().2;
-    assert_eq!((k.shape(), k.shape()), (v.shape(), &(b, heads, sk, d)), "keys and values fit the queries");
+/// Attention of tensors whose values are (n, tokens, heads, d).
+fn attend<S: Shape, T: Tp<Cpu>>(
+    q: Tensor<S, f32, Cpu, T>,
+    k: Tensor<S, f32, Cpu, T>,
+    v: Tensor<S, f32, Cpu, T>,
+    mask: Mask<Cpu>,
+    (n, sq, sk, heads, d): (usize, usize, usize, usize, usize),
+) -> Tensor<S, f32, Cpu, T> {
     let causal = matches!(mask, Mask::Causal);
     assert!(!causal || sq == sk, "a causal mask needs as many queries ({sq}) as keys ({sk})");
     let mask: Option<T2<Cpu>> = if let Mask::Add(m) = mask { Some(m.clone()) } else { None };
     assert!(mask.as_ref().is_none_or(|m| *m.shape() == (sq, sk)), "the mask is (queries, keys)");
-    let s = Size { q: sq, k: sk, d, causal };
-    // Heads split off by a permutation are views: those are copied, all else is not.
-    let (q, tape) = q.contiguous().split_tape();
-    let (k, k_tape) = k.contiguous().split_tape();
-    let (v, v_tape) = v.contiguous().split_tape();
+    let s = Size { q: sq, k: sk, heads, d, causal };
+    let (q, tape) = q.split_tape();
+    let (k, k_tape) = k.split_tape();
+    let (v, v_tape) = v.split_tape();
     let mut tape = tape.merge(k_tape).merge(v_tape);
-    let (mut y, mut lse) = (vec![0f32; b * heads * sq * d], vec![0f32; b * heads * sq]);
+    let (of_q, of_k, block) = (sq * s.c(), sk * s.c(), ROWS.min(sq));
+    let (mut y, mut lse) = (vec![0f32; n * of_q], vec![0f32; n * sq * heads]);
     let (qs, ks, vs, ms) = (data(&q), data(&k), data(&v), mask.as_ref().map(data));
-    y.par_chunks_mut(sq * d).zip(lse.par_chunks_mut(sq)).enumerate().for_each(|(i, (y, lse))| {
-        let (q, k, v) = (&qs[i * sq * d..][..sq * d], &ks[i * sk * d..][..sk * d], &vs[i * sk * d..][..sk * d]);
-        let blocks = y.par_chunks_mut(ROWS * d).zip(lse.par_chunks_mut(ROWS)).zip(q.par_chunks(ROWS * d)).enumerate();
-        blocks.for_each(|(j, ((y, lse), q))| forward(q, k, v, ms, j * ROWS, s, (y, lse)));
+    y.par_chunks_mut(of_q).zip(lse.par_chunks_mut(sq * heads)).enumerate().for_each(|(i, (y, lse))| {
+        let (q, k, v) = (&qs[i * of_q..][..of_q], &ks[i * of_k..][..of_k], &vs[i * of_k..][..of_k]);
+        let blocks = y.par_chunks_mut(ROWS * s.c()).zip(lse.par_chunks_mut(ROWS * heads)).enumerate();
+        blocks.for_each_init(
+            || vec![0f32; block * sk],
+            |buffer, (j, out)| forward((&q[j * ROWS * s.c()..], k, v), ms, j * ROWS, s, buffer, out),
+        );
     });
-    let out = q.device().tensor_from_vec(y, (b, heads, sq, d));
+    let out = q.device().tensor_from_vec(y, *q.shape());
     let (og, kept) = (out.ghost(), out.clone());
     tape.add_backward_op(move |g| {
         let go = take_gradient!(g, og);
         let (qs, ks, vs, ys, ms) = (data(&q), data(&k), data(&v), data(&kept), mask.as_ref().map(data));
         let (mut gq, mut gk, mut gv) = (vec![0f32; qs.len()], vec![0f32; ks.len()], vec![0f32; vs.len()]);
-        let per_head =
-            gq.par_chunks_mut(sq * d).zip(gk.par_chunks_mut(sk * d)).zip(gv.par_chunks_mut(sk * d)).enumerate();
-        per_head.for_each(|(i, ((gq, gk), gv))| {
-            let (mine, theirs) = (i * sq * d..(i + 1) * sq * d, i * sk * d..(i + 1) * sk * d);
-            let head = Head {
+        let sequences = gq.par_chunks_mut(of_q).zip(gk.par_chunks_mut(of_k)).zip(gv.par_chunks_mut(of_k)).enumerate();
+        let buffers = || (vec![0f32; block * sk], vec![0f32; block * sk]);
+        sequences.for_each_init(buffers, |(p, g), (i, ((gq, gk), gv))| {
+            let (mine, theirs) = (i * of_q..(i + 1) * of_q, i * of_k..(i + 1) * of_k);
+            let sequence = Sequence {
                 q: &qs[mine.clone()],
                 k: &ks[theirs.clone()],
                 v: &vs[theirs],
                 y: &ys[mine.clone()],
                 go: &go[mine],
-                lse: &lse[i * sq..(i + 1) * sq],
+                lse: &lse[i * sq * heads..][..sq * heads],
             };
-            backward(head, ms, s, gq, gk, gv);
+            for head in 0..heads {
+                backward(sequence, head, ms, s, (p, g), (gq, gk, gv));
+            }
         });
         // Into fresh buffers first: queries, keys and values may be one tensor.
         add_all(g.get_or_alloc_mut(&q)?, &gq);
@@ -173,4 +207,28 @@ pub fn attention<T: Tp<Cpu>>(q: T4<Cpu, T>, k: T4<Cpu, T>, v: T4<Cpu, T>, mask: 
         Ok(())
     });
     out.put_tape(tape)
+}
+
+/// See [`crate::ops::Kit::attention`].
+pub fn attention<T: Tp<Cpu>>(q: T4<Cpu, T>, k: T4<Cpu, T>, v: T4<Cpu, T>, mask: Mask<Cpu>) -> T4<Cpu, T> {
+    let (b, heads, sq, d) = *q.shape();
+    let sk = k.shape().2;
+    assert_eq!((k.shape(), k.shape()), (v.shape(), &(b, heads, sk, d)), "keys and values fit the queries");
+    // Heads split off by a permutation are views: those are copied, all else is not.
+    attend(q.contiguous(), k.contiguous(), v.contiguous(), mask, (b * heads, sq, sk, 1, d))
+}
+
+/// See [`crate::ops::Kit::multi_head_attention`].
+pub fn multi_head_attention<T: Tp<Cpu>>(
+    q: T3<Cpu, T>,
+    k: T3<Cpu, T>,
+    v: T3<Cpu, T>,
+    heads: usize,
+    mask: Mask<Cpu>,
+) -> T3<Cpu, T> {
+    let (n, sq, c) = *q.shape();
+    let sk = k.shape().1;
+    assert_eq!((k.shape(), k.shape()), (v.shape(), &(n, sk, c)), "keys and values fit the queries");
+    assert!(heads > 0 && c % heads == 0, "{c} features do not divide into {heads} heads");
+    attend(q, k, v, mask, (n, sq, sk, heads, c / heads))
 }

@@ -2,6 +2,7 @@
 use super::exp::{silu, silu_slope};
 use super::storage::{data, take_gradient, written};
 use super::sum::{sum_by, sum_by2};
+use super::wide;
 use crate::ops::Activation;
 use crate::tensor::{T1, T4, Tp};
 use dfdx::prelude::*;
@@ -56,7 +57,7 @@ pub fn group_norm<T: Tp<Cpu>>(
                 let pairs = y.iter_mut().zip(&xs[i * hw..][..hw]);
                 match activation {
                     Activation::None => pairs.for_each(|(y, x)| _ = y.write(x * scale + shift)),
-                    Activation::Silu => pairs.for_each(|(y, x)| _ = y.write(silu(x * scale + shift))),
+                    Activation::Silu => wide(|| pairs.for_each(|(y, x)| _ = y.write(silu(x * scale + shift)))),
                 }
             },
         )
@@ -74,7 +75,7 @@ pub fn group_norm<T: Tp<Cpu>>(
                 let (x, group) = (&xs[i * hw..][..hw], &stats[i / per]);
                 if activation == Activation::Silu {
                     let (scale, shift) = affine(&stats, gammas, betas, i);
-                    go.iter_mut().zip(x).for_each(|(g, x)| *g *= silu_slope(x * scale + shift));
+                    wide(|| go.iter_mut().zip(x).for_each(|(g, x)| *g *= silu_slope(x * scale + shift)));
                 }
                 let slope = sum_by2(go, x, |g, x| g * (x - group.mean));
                 (sum_by(go, |g| g), slope * f64::from(group.inverse))

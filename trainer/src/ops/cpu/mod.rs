@@ -1,5 +1,7 @@
 //! Fused CPU forms. Work is split into a fixed number of parts whatever the number of threads, so that sums, and with
 //! them a whole training run, come out the same bit for bit on one thread or many.
+pub mod activate;
+pub mod add;
 pub mod add_channels;
 pub mod attention;
 pub mod avg_pool;
@@ -18,9 +20,17 @@ pub mod mse;
 pub mod silu;
 pub(crate) mod storage;
 pub(crate) mod sum;
+pub mod tokens;
 pub mod upsample;
 pub mod upsample_nearest;
 pub(crate) mod window;
+
+/// Runs a loop compiled for the widest vectors of this CPU. The same bits as without: lanes are independent, and nothing is
+/// contracted.
+#[inline(always)]
+pub(crate) fn wide<R>(f: impl FnOnce() -> R) -> R {
+    pulp::Arch::new().dispatch(f)
+}
 
 /// Parts that a batch is split into where partial sums are combined.
 pub(crate) const PARTS: usize = 8;

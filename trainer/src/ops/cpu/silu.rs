@@ -1,6 +1,7 @@
 //! SiLU: `x sigmoid(x)`. Elfwing et al. 2017.
 use super::exp::{silu as value, silu_slope};
 use super::storage::{data, take_gradient, written};
+use super::wide;
 use crate::tensor::Tp;
 use dfdx::prelude::*;
 use rayon::prelude::*;
@@ -20,7 +21,7 @@ pub fn silu<S: Shape, T: Tp<Cpu>>(x: Tensor<S, f32, Cpu, T>) -> Tensor<S, f32, C
             CHUNK,
             || (),
             |(), i, y| {
-                y.iter_mut().zip(&xs[i * CHUNK..]).for_each(|(y, x)| _ = y.write(value(*x)));
+                wide(|| y.iter_mut().zip(&xs[i * CHUNK..]).for_each(|(y, x)| _ = y.write(value(*x))));
             },
         )
     };
@@ -31,9 +32,7 @@ pub fn silu<S: Shape, T: Tp<Cpu>>(x: Tensor<S, f32, Cpu, T>) -> Tensor<S, f32, C
         let gx = g.get_or_alloc_mut(&x)?;
         let chunks = gx.par_chunks_mut(CHUNK).zip(go.par_chunks(CHUNK)).zip(data(&x).par_chunks(CHUNK));
         chunks.for_each(|((d, g), x)| {
-            for ((d, g), x) in d.iter_mut().zip(g).zip(x) {
-                *d += g * silu_slope(*x);
-            }
+            wide(|| d.iter_mut().zip(g).zip(x).for_each(|((d, g), x)| *d += g * silu_slope(*x)));
         });
         Ok(())
     });

@@ -61,7 +61,26 @@ fn covers(len: usize, rows: usize, cols: usize, rs: usize, cs: usize) -> bool {
 /// # Panics
 /// If an operand is shorter than its shape and strides say.
 pub fn gemm(m: usize, n: usize, k: usize, a: Operand, b: Operand, c: &mut [MaybeUninit<f32>], accumulate: bool) {
-    assert!(covers(a.0.len(), m, k, a.1, a.2) && covers(b.0.len(), k, n, b.1, b.2) && c.len() >= m * n);
+    strided(m, n, k, a, b, c, n, accumulate);
+}
+
+/// As [`gemm`] with rows of `c` `stride` apart; what lies between them is left as it is.
+pub fn gemm_rows(m: usize, n: usize, k: usize, a: Operand, b: Operand, c: &mut [f32], stride: usize, accumulate: bool) {
+    strided(m, n, k, a, b, as_uninit(c), stride, accumulate);
+}
+
+fn strided(
+    m: usize,
+    n: usize,
+    k: usize,
+    a: Operand,
+    b: Operand,
+    c: &mut [MaybeUninit<f32>],
+    stride: usize,
+    accumulate: bool,
+) {
+    assert!(covers(a.0.len(), m, k, a.1, a.2) && covers(b.0.len(), k, n, b.1, b.2));
+    assert!(stride >= n && covers(c.len(), m, n, stride, 1));
     let (ars, acs, brs, bcs) = (a.1 as isize, a.2 as isize, b.1 as isize, b.2 as isize);
     let alpha = if accumulate { 1.0f32 } else { 0.0 };
     // SAFETY: the shapes and strides lie inside the slices (asserted above), and `c` does not alias `a` or `b` (exclusive
@@ -73,7 +92,7 @@ pub fn gemm(m: usize, n: usize, k: usize, a: Operand, b: Operand, c: &mut [Maybe
             k,
             c.as_mut_ptr().cast::<f32>(),
             1,
-            n as isize,
+            stride as isize,
             accumulate,
             a.0.as_ptr(),
             acs,

@@ -10,6 +10,7 @@ mod embedding;
 mod mse;
 mod norms;
 mod pools;
+mod rates;
 mod silu;
 mod speed;
 mod transformer;

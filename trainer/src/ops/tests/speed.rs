@@ -7,8 +7,8 @@ use std::time::Instant;
 
 type Recorded = OwnedTape<f32, Cpu>;
 
-/// Best of three, forward and backward, in milliseconds.
-fn time<S: Shape>(run: impl Fn() -> Tensor<S, f32, Cpu, Recorded>) -> f64 {
+/// Best of five, forward and backward, in milliseconds.
+pub(super) fn time<S: Shape>(run: impl Fn() -> Tensor<S, f32, Cpu, Recorded>) -> f64 {
     let once = || {
         let begun = Instant::now();
         let (y, mut tape) = run().split_tape();
@@ -21,7 +21,7 @@ fn time<S: Shape>(run: impl Fn() -> Tensor<S, f32, Cpu, Recorded>) -> f64 {
         _ = end.put_tape(tape).backward();
         begun.elapsed().as_secs_f64() * 1e3
     };
-    (0..3).map(|_| once()).fold(f64::INFINITY, f64::min)
+    (0..5).map(|_| once()).fold(f64::INFINITY, f64::min)
 }
 
 fn compare<S: Shape>(
