@@ -1,18 +1,86 @@
 //! From the weight file back to trained tensors: the inverse of [`crate::export`], for tests and for training on.
 use crate::error::{Error, Result};
 use crate::export::transpose_each;
+use crate::nn::autoencoder_kl::AutoencoderKl;
 use crate::nn::book_unet::{BookUnet, Config};
+use crate::nn::clip_text::ClipText;
 use crate::nn::layers::BATCH_NORM_EPS;
-use crate::ops::Kit;
-use crate::param::{self, State, Values};
-use nijimi_runtime::gguf::File;
-use nijimi_runtime::model::Pipeline;
+use crate::nn::sd_unet::SdUnet;
+use crate::ops::{Kit, Precision};
+use crate::param::{self, Module, State, Values};
+use nijimi_runtime::gguf::{File, Tensor};
+use nijimi_runtime::model::{FirstStage, LatentInfo, Pipeline};
+use nijimi_runtime::text::Vocabulary;
 
 /// `(out, k, k, in)` to `(out, in, k, k)`.
 fn channels_first(v: &Values) -> Values {
     let (o, k, i) = (v.shape[0], v.shape[1], v.shape[3]);
     let data = transpose_each(&v.data, k * k, i);
     Values { shape: vec![o, i, k, k], data }
+}
+
+/// The tensors of a file whose names begin with `prefix` (all with an empty one), in PyTorch's layouts, dequantized.
+///
+/// # Errors
+/// If there is none.
+pub fn tensors(file: &File, prefix: &str) -> Result<State> {
+    let ours = file.tensors().filter(|t| t.name.starts_with(prefix));
+    let state: State = ours.map(|t| (t.name.to_owned(), values(&t))).collect();
+    if state.is_empty() {
+        return Err(Error::Usage(format!("the file has no tensors {prefix}*: it holds another model")));
+    }
+    Ok(state)
+}
+
+fn values(t: &Tensor) -> Values {
+    let v = Values { shape: t.shape(), data: t.to_f32() };
+    if v.shape.len() == 4 { channels_first(&v) } else { v }
+}
+
+/// Overwrites a network's tensors, which have `prefix` before their names, with those of a file.
+fn load<D: Kit, M: Module<D>>(mut model: M, prefix: &str, file: &File) -> Result<M> {
+    param::load(&mut model, prefix, &tensors(file, prefix)?)
+        .map_err(|what| Error::Usage(format!("the file does not fit its own network: {what}")))?;
+    Ok(model)
+}
+
+/// The autoencoder of a file, which holds it alone or in a latent diffusion model, and what its latents are scaled by.
+///
+/// # Errors
+/// A file of another kind, of a network that is not trained here, or without one of its tensors.
+pub fn autoencoder_kl<D: Kit>(device: &D, file: &File, precision: Precision) -> Result<(AutoencoderKl<D>, FirstStage)> {
+    let stage = FirstStage::read(file)?;
+    let model = AutoencoderKl::new(device, 0, &stage.network, precision)?;
+    Ok((load(model, FirstStage::PREFIX, file)?, stage))
+}
+
+/// The networks of a latent diffusion model that are trained with it, and its description.
+///
+/// # Errors
+/// As [`autoencoder_kl`].
+pub fn text_to_image<D: Kit>(
+    device: &D,
+    file: &File,
+    precision: Precision,
+) -> Result<(SdUnet<D>, ClipText<D>, LatentInfo)> {
+    let info = LatentInfo::read(file)?;
+    let [text] = &info.texts[..] else {
+        let found = info.texts.len();
+        return Err(Error::Usage(format!("a model with {found} text encoders can be run, but not trained: use one")));
+    };
+    let unet = load(SdUnet::new(device, 0, &info.unet, precision)?, "unet.", file)?;
+    let text = load(ClipText::new(device, 0, &text.network, precision)?, text.prefix, file)?;
+    Ok((unet, text, info))
+}
+
+/// The vocabulary of a file's tokenizer.
+///
+/// # Errors
+/// If it has none.
+pub fn vocabulary(file: &File) -> Result<Vocabulary> {
+    let list = |key| file.strs(key).map_err(nijimi_runtime::Error::from);
+    let owned = |list: Vec<&str>| list.into_iter().map(str::to_owned).collect();
+    Ok(Vocabulary { tokens: owned(list("tokenizer.ggml.tokens")?), merges: owned(list("tokenizer.ggml.merges")?) })
 }
 
 /// The network of a file. Batch norm was folded away, so the norms of this one do nothing (mean 0, variance 1 - eps).
@@ -36,9 +104,7 @@ pub fn book_unet<D: Kit>(device: &D, file: &File) -> Result<BookUnet<D>> {
         }
     }
     for t in file.tensors() {
-        let v = Values { shape: t.shape(), data: t.to_f32() };
-        let v = if v.shape.len() == 4 { channels_first(&v) } else { v };
-        state.insert(t.name.to_owned(), v);
+        state.insert(t.name.to_owned(), values(&t));
     }
     param::load(&mut model, "", &state)
         .map_err(|what| Error::Usage(format!("the file does not fit its own network: {what}")))?;

@@ -3,6 +3,8 @@ use crate::checkpoint::write_atomic;
 use crate::error::{Error, Result};
 use crate::export::weight_type;
 use nijimi_runtime::gguf::{File, MappedFile, MetaValue, Value, ValueType, Writer};
+use nijimi_runtime::import::Types;
+use nijimi_runtime::model::FirstStage;
 use nijimi_runtime::quant::DType;
 use std::path::Path;
 
@@ -54,9 +56,16 @@ pub fn quantize(input: &Path, output: &Path, dtype: DType) -> Result<()> {
             w.meta(key, owned(key, &value)?)?;
         }
     }
+    // Large networks of many layers have rules of their own.
+    let latent = ["latent-diffusion", FirstStage::SYSTEM].iter().any(|system| file.str("nijimi.system") == Ok(system));
+    let types = Types::new(dtype);
     for t in file.tensors() {
         let shape = t.shape();
-        let dtype = if is_weight(t.name) { weight_type(&shape, dtype) } else { DType::F32 };
+        let dtype = match (latent, is_weight(t.name)) {
+            (true, _) => types.of(t.name, &shape),
+            (false, true) => weight_type(&shape, dtype),
+            (false, false) => DType::F32,
+        };
         w.tensor(t.name, &shape, dtype, &t.to_f32())?;
     }
     write_atomic(output, &w.finish())

@@ -1,9 +1,11 @@
 //! The autoencoder of latent diffusion as a weight file of its own, and as a part of one.
-use super::{begin, channels_last, record, weight_type};
+use super::latent::tensors;
+use super::{begin, record};
 use crate::error::Result;
 use crate::fit::Record;
 use crate::param::State;
 use nijimi_runtime::gguf::Writer;
+use nijimi_runtime::import::Types;
 use nijimi_runtime::model::FirstStage;
 use nijimi_runtime::quant::DType;
 
@@ -25,10 +27,6 @@ pub fn autoencoder_kl(
     stage.write(&mut w)?;
     w.meta("nijimi.autoencoder.sample_size", sample_size as u32)?;
     record(&mut w, about)?;
-    for (name, v) in state {
-        let v = if v.shape.len() == 4 { channels_last(v) } else { v.clone() };
-        let dtype = if v.shape.len() == 1 { DType::F32 } else { weight_type(&v.shape, dtype) };
-        w.tensor(&format!("{}{name}", FirstStage::PREFIX), &v.shape, dtype, &v.data)?;
-    }
+    tensors(&mut w, state, FirstStage::PREFIX, &Types::new(dtype))?;
     Ok(w.finish())
 }

@@ -3,6 +3,7 @@ pub mod autoencoder;
 pub mod autoencoder_kl;
 pub mod book_unet;
 pub mod classifier;
+pub mod latent;
 pub mod numbers;
 
 pub use book_unet::{Description, book_unet};
