@@ -305,6 +305,9 @@ impl Kit for Cpu {
         cpu::embedding::embedding(table, ids, shape)
     }
 
+    fn linear<T: Tp<Self>>(x: T3<Self, T>, w: &T2<Self>, b: Option<&T1<Self>>, precision: Precision) -> T3<Self, T> {
+        cpu::linear::linear(x, w, b, precision)
+    }
     fn activate<S: Shape, T: Tp<Self>>(x: Tensor<S, f32, Self, T>, f: Function) -> Tensor<S, f32, Self, T> {
         cpu::activate::activate(x, f)
     }

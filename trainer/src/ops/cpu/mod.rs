@@ -15,6 +15,7 @@ pub mod embedding;
 pub(crate) mod exp;
 pub mod group_norm;
 pub mod layer_norm;
+pub mod linear;
 pub mod max_pool;
 pub mod mse;
 pub mod silu;

@@ -116,6 +116,13 @@ pub fn as_uninit(v: &mut [f32]) -> &mut [MaybeUninit<f32>] {
     unsafe { std::slice::from_raw_parts_mut(v.as_mut_ptr().cast(), v.len()) }
 }
 
+/// Fills an output buffer with `value(index)`, and gives it back as written.
+pub fn filled(v: &mut [MaybeUninit<f32>], value: impl Fn(usize) -> f32) -> &mut [f32] {
+    v.iter_mut().enumerate().for_each(|(i, v)| _ = v.write(value(i)));
+    // SAFETY: every element was just written; same layout.
+    unsafe { std::slice::from_raw_parts_mut(v.as_mut_ptr().cast(), v.len()) }
+}
+
 /// Takes the finished gradient of an output (a ghost or tensor) out of the store: nothing is copied, and its memory is free
 /// when it drops. A macro because dfdx's bound for "has an id and a shape" cannot be named outside of it.
 macro_rules! take_gradient {

@@ -65,9 +65,14 @@ const BEFORE: f32 = 0.125;
 
 /// Runs the backward pass from the output `y` and collects the gradients of `leaves`.
 fn finish<S: Shape>(y: Traced<S>, leaves: &[&dyn Leaf]) -> Outcome {
+    finish_with(y, leaves, |r| r.to_vec())
+}
+
+/// As [`finish`] with another `r`, made from the random one.
+fn finish_with<S: Shape>(y: Traced<S>, leaves: &[&dyn Leaf], r: impl Fn(&[f32]) -> Vec<f32>) -> Outcome {
     let (y, mut tape) = y.split_tape();
     let values = y.as_vec();
-    let (ghost, r) = (y.ghost(), normal("r", values.len()));
+    let (ghost, r) = (y.ghost(), r(&normal("r", values.len())));
     let copies: Vec<Box<dyn Leaf>> = leaves.iter().map(|l| l.duplicate()).collect();
     tape.add_backward_op(move |g| {
         for leaf in copies {

@@ -8,7 +8,11 @@ use dfdx::prelude::*;
 const N: usize = 32;
 
 fn t<S: Shape>(shape: S) -> Tensor<S, f32, Cpu> {
-    Cpu::default().tensor_from_vec(normal("x", shape.num_elements()), shape)
+    named("x", shape)
+}
+
+fn named<S: Shape>(name: &str, shape: S) -> Tensor<S, f32, Cpu> {
+    Cpu::default().tensor_from_vec(normal(name, shape.num_elements()), shape)
 }
 
 /// `flops` of the forward pass; the backward pass has twice as many.
@@ -44,8 +48,8 @@ fn rates() {
         let (s, heads) = (side * side, c / 32);
         let (x, picture, g): (T3<Cpu>, T4<Cpu>, T1<Cpu>) = (t((N, s, c)), t((N, c, side, side)), t((c,)));
         let (q, k, v, text): (T3<Cpu>, T3<Cpu>, T3<Cpu>, T3<Cpu>) =
-            (t((N, s, c)), t((N, s, c)), t((N, s, c)), t((N, 32, c)));
-        let text_v: T3<Cpu> = t((N, 32, c));
+            (t((N, s, c)), named("k", (N, s, c)), named("v", (N, s, c)), named("k", (N, 32, c)));
+        let text_v: T3<Cpu> = named("v", (N, 32, c));
         let show = |name: &str, ms: f64| println!("{name:20} {c:4} channels {side:2}x{side:2} {ms:8.2} ms");
         let attend = |k: &T3<Cpu>, v: &T3<Cpu>| {
             time(|| Cpu::multi_head_attention(q.leaky_trace(), k.retaped(), v.retaped(), heads, Mask::None))

@@ -30,6 +30,43 @@ fn linear() {
     }
 }
 
+fn round(v: &[f32]) -> Vec<f32> {
+    v.iter().map(|v| half::bf16::from_f32(*v).to_f32()).collect()
+}
+
+/// In bf16: the values and gradients of the composed form with rounded operands, and the same on any number of threads.
+#[test]
+fn linear_in_bf16() {
+    let Ok(precision) = Cpu::precision("bf16") else {
+        eprintln!("skipped: this CPU has no AVX-512 BF16");
+        return;
+    };
+    // Odd sizes, whole tiles, several passes over what is summed, fewer rows than parts.
+    for (n, s, i, o) in [(1, 1, 16, 16), (3, 7, 17, 21), (2, 600, 48, 64), (5, 9, 1030, 40), (1, 33, 64, 130)] {
+        let (x, w, b) = (normal("x", n * s * i), normal("w", o * i), normal("b", o));
+        let run = |form: Form, x: &[f32], w: &[f32]| {
+            let d = Cpu::default();
+            let (x, w): (_, T2<Cpu>) = (sequences(x, (n, s, i)), d.tensor_from_vec(w.to_vec(), (o, i)));
+            let b: T1<Cpu> = d.tensor_from_vec(b.clone(), (o,));
+            let y = match form {
+                Form::Fused => Cpu::linear(x.leaky_trace(), &w, Some(&b), precision),
+                Form::Composed => composed::linear(x.leaky_trace(), &w, Some(&b)),
+            };
+            super::finish_with(y, &[&x, &w, &b], round)
+        };
+        let (fused, expected) = (run(Form::Fused, &x, &w), run(Form::Composed, &round(&x), &round(&w)));
+        super::assert_close(&fused.y, &expected.y, 1e-5, "output");
+        for (i, (f, e)) in fused.gradients.iter().zip(&expected.gradients).enumerate() {
+            super::assert_close(&super::wide(f), &super::wide(e), 1e-5, &format!("gradient {i}"));
+        }
+        for threads in [1, 2] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+            let other = pool.install(|| run(Form::Fused, &x, &w));
+            assert!(other.y == fused.y && other.gradients == fused.gradients, "other values with {threads} threads");
+        }
+    }
+}
+
 #[test]
 fn activations() {
     for f in [Function::Gelu, Function::QuickGelu] {

@@ -40,3 +40,15 @@ pub fn tiles(_: &Plane) -> impl Iterator<Item = std::ops::Range<usize>> {
 pub fn outer(_: Bf16, _: &Plane, _: usize, _: usize, _: &[u32], _: usize, _: &[u32], _: &mut [f32]) {
     unreachable!("{NEVER}")
 }
+/// As for x86.
+pub const PANEL: usize = 16;
+/// As for x86.
+pub type Place = (usize, usize);
+/// As for x86.
+pub fn pack_panel(_: Bf16, _: &[f32], _: usize, _: usize, _: (usize, usize), _: &mut [u32]) {
+    unreachable!("{NEVER}")
+}
+/// As for x86.
+pub fn add_product(_: Bf16, _: (&[u32], usize, usize), _: &[&[u32]], _: &[Place], _: &mut [f32], _: usize) {
+    unreachable!("{NEVER}")
+}

@@ -227,3 +227,153 @@ unsafe fn grad(plane: &Plane, pairs: usize, x: *const u32, pair_stride: usize, m
         unsafe { _mm512_storeu_ps(tile.add(i * 16), *acc) };
     }
 }
+
+/// Rows of a panel: see [`pack_panel`].
+pub const PANEL: usize = 16;
+
+/// Packs up to [`PANEL`] rows of a matrix as pairs of bf16 of neighbouring columns, `[pair][row]`; what is missing is zero.
+/// `strides` are from row to row and from column to column; one of them is 1.
+pub fn pack_panel(_: Bf16, x: &[f32], rows: usize, columns: usize, strides: (usize, usize), out: &mut [u32]) {
+    assert!((1..=PANEL).contains(&rows) && columns > 0 && out.len() >= columns.div_ceil(2) * PANEL);
+    assert!((rows - 1) * strides.0 + (columns - 1) * strides.1 < x.len());
+    let (x, out) = (x.as_ptr(), out.as_mut_ptr());
+    // SAFETY: `Bf16` proves the instructions; all that is read lies inside `x`, all that is written inside `out`.
+    unsafe {
+        match strides {
+            (row, 1) => transposed(x, rows, columns, row, out),
+            (1, column) => interleaved(x, rows, columns, column, out),
+            _ => panic!("a panel's rows or columns are contiguous"),
+        }
+    }
+}
+
+/// Rows are neighbours in memory: two columns interleave to a vector.
+#[target_feature(enable = "avx512f,avx512bf16")]
+unsafe fn interleaved(x: *const f32, rows: usize, columns: usize, stride: usize, out: *mut u32) {
+    let m = mask(rows);
+    for k in (0..columns).step_by(2) {
+        // SAFETY: see `pack_panel`.
+        unsafe {
+            let even = x.add(k * stride);
+            let pairs = pair(m, even, (k + 1 < columns).then(|| even.add(stride)));
+            _mm512_storeu_si512(out.add(k / 2 * PANEL).cast(), pairs);
+        }
+    }
+}
+
+/// Columns are neighbours in memory: the pairs of each row lie side by side, and 16 by 16 of them are transposed.
+#[target_feature(enable = "avx512f,avx512bf16")]
+unsafe fn transposed(x: *const f32, rows: usize, columns: usize, stride: usize, out: *mut u32) {
+    for k in (0..columns).step_by(32) {
+        let (low, high) = (mask(columns - k), mask((columns - k).saturating_sub(16)));
+        let mut r = [_mm512_setzero_si512(); PANEL];
+        for (row, r) in r.iter_mut().enumerate().take(rows) {
+            // SAFETY: masked to the columns that are left; nothing is formed beyond one past the row's end.
+            unsafe {
+                let from = x.add(row * stride + k);
+                let second = if high == 0 { _mm512_setzero_ps() } else { _mm512_maskz_loadu_ps(high, from.add(16)) };
+                let both = _mm512_cvtne2ps_pbh(second, _mm512_maskz_loadu_ps(low, from));
+                *r = std::mem::transmute::<__m512bh, __m512i>(both);
+            }
+        }
+        let mut t = r;
+        for i in (0..PANEL).step_by(2) {
+            t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+            t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+        }
+        for i in (0..PANEL).step_by(4) {
+            r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
+            r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
+            r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
+            r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+        }
+        for j in 0..4 {
+            // Quarter L of these four holds pair 4 L + j of four rows each.
+            let even =
+                (_mm512_shuffle_i32x4::<0x88>(r[j], r[4 + j]), _mm512_shuffle_i32x4::<0x88>(r[8 + j], r[12 + j]));
+            let odd = (_mm512_shuffle_i32x4::<0xdd>(r[j], r[4 + j]), _mm512_shuffle_i32x4::<0xdd>(r[8 + j], r[12 + j]));
+            t[j] = _mm512_shuffle_i32x4::<0x88>(even.0, even.1);
+            t[8 + j] = _mm512_shuffle_i32x4::<0xdd>(even.0, even.1);
+            t[4 + j] = _mm512_shuffle_i32x4::<0x88>(odd.0, odd.1);
+            t[12 + j] = _mm512_shuffle_i32x4::<0xdd>(odd.0, odd.1);
+        }
+        for (i, t) in t.iter().enumerate().take((columns - k).div_ceil(2)) {
+            // SAFETY: pair `k / 2 + i` is one of the panel's.
+            unsafe { _mm512_storeu_si512(out.add((k / 2 + i) * PANEL).cast(), *t) };
+        }
+    }
+}
+
+/// Where the columns of a product's panel go: offset in the output, and how many there are.
+pub type Place = (usize, usize);
+
+/// Adds `a b^T` to `out`: `rows` rows of the panel `a` from `first` on, and one to three panels `b`, whose rows are the
+/// columns of the product. Rows of `out` are `stride` apart; `places` says where each panel's columns begin.
+pub fn add_product(
+    _: Bf16,
+    (a, first, rows): (&[u32], usize, usize),
+    b: &[&[u32]],
+    places: &[Place],
+    out: &mut [f32],
+    stride: usize,
+) {
+    let pairs = a.len() / PANEL;
+    assert!(first + rows <= PANEL && b.len() == places.len() && b.iter().all(|b| b.len() == a.len()));
+    let inside = |(at, n): &Place| rows == 0 || *n <= PANEL && at + (rows - 1) * stride + n <= out.len();
+    assert!(places.iter().all(inside));
+    let (mut row, a) = (0, a.as_ptr());
+    while row < rows {
+        // SAFETY: `Bf16` proves the instructions; what is read and written was asserted above to lie inside.
+        unsafe {
+            let (a, out) = (a.add(first + row), out.as_mut_ptr().add(row * stride));
+            row += match (rows - row, b.len()) {
+                (8.., 3) => panels::<8, 3>(pairs, a, b, places, out, stride),
+                (8.., 2) => panels::<8, 2>(pairs, a, b, places, out, stride),
+                (8.., 1) => panels::<8, 1>(pairs, a, b, places, out, stride),
+                (4.., 3) => panels::<4, 3>(pairs, a, b, places, out, stride),
+                (4.., 2) => panels::<4, 2>(pairs, a, b, places, out, stride),
+                (4.., 1) => panels::<4, 1>(pairs, a, b, places, out, stride),
+                (_, 3) => panels::<1, 3>(pairs, a, b, places, out, stride),
+                (_, 2) => panels::<1, 2>(pairs, a, b, places, out, stride),
+                (_, 1) => panels::<1, 1>(pairs, a, b, places, out, stride),
+                (_, n) => panic!("a product takes 1 to 3 panels, not {n}"),
+            };
+        }
+    }
+}
+
+/// Returns `R`.
+#[target_feature(enable = "avx512f,avx512bf16")]
+unsafe fn panels<const R: usize, const V: usize>(
+    pairs: usize,
+    a: *const u32,
+    b: &[&[u32]],
+    places: &[Place],
+    out: *mut f32,
+    stride: usize,
+) -> usize {
+    let from: [*const u32; V] = std::array::from_fn(|v| b[v].as_ptr());
+    let mut acc = [[_mm512_setzero_ps(); V]; R];
+    for p in 0..pairs {
+        // SAFETY: see `add_product`.
+        unsafe {
+            let x: [__m512bh; V] = std::array::from_fn(|v| load(from[v].add(p * PANEL).cast()));
+            for (r, acc) in acc.iter_mut().enumerate() {
+                let w = broadcast(*a.add(p * PANEL + r));
+                for (acc, x) in acc.iter_mut().zip(x) {
+                    *acc = _mm512_dpbf16_ps(*acc, w, x);
+                }
+            }
+        }
+    }
+    for (r, acc) in acc.iter().enumerate() {
+        for (acc, (at, n)) in acc.iter().zip(places) {
+            // SAFETY: masked to the panel's columns; see `add_product`.
+            unsafe {
+                let (to, m) = (out.add(r * stride + at), mask(*n));
+                _mm512_mask_storeu_ps(to, m, _mm512_add_ps(*acc, _mm512_maskz_loadu_ps(m, to)));
+            }
+        }
+    }
+    R
+}

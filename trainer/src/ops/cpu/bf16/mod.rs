@@ -14,6 +14,7 @@ mod kernels;
 #[cfg(not(target_arch = "x86_64"))]
 #[path = "elsewhere.rs"]
 mod kernels;
+pub mod panels;
 #[cfg(test)]
 mod tests;
 
