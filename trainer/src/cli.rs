@@ -25,6 +25,7 @@ enum Command {
     Mvn(crate::systems::mvn::MvnArgs),
     Mixture(crate::systems::mixture::cli::MixtureArgs),
     Ddpm(DdpmArgs),
+    Text2image(crate::systems::text2image::command::TextToImageArgs),
     Autoencoder(crate::systems::autoencoder_kl::command::AutoencoderArgs),
     Descent(crate::systems::descent::DescentArgs),
     Regression(crate::systems::regression::linear::RegressionArgs),
@@ -174,6 +175,7 @@ pub fn main() -> i32 {
     let cli: Cli = argh::from_env();
     let result = match cli.command {
         Command::Ddpm(args) => ddpm(&args),
+        Command::Text2image(args) => crate::systems::text2image::command::run(&args),
         Command::Autoencoder(args) => crate::systems::autoencoder_kl::command::run(&args),
         Command::Descent(args) => crate::systems::descent::run(&args),
         Command::Regression(args) => crate::systems::regression::linear::run(&args),

@@ -12,4 +12,5 @@ pub mod mixture;
 pub mod mvn;
 pub mod normal;
 pub mod regression;
+pub mod text2image;
 pub mod vae;

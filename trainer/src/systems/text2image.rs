@@ -1,0 +1,207 @@
+//! The second stage of latent diffusion: a U-Net on latents and the text encoder that conditions it, trained on captions
+//! with a share of them dropped, for classifier-free guidance. Rombach et al. 2022; Ho and Salimans 2022; book step 10.5.
+pub mod command;
+pub mod latents;
+pub mod network;
+
+use crate::data::captioned::Captioned;
+use crate::data::captions;
+use crate::data::loader::Loader;
+use crate::error::Result;
+use crate::export::latent::latent_diffusion;
+use crate::fit::{At, Record, StepResult, Task};
+use crate::nn::text2image::TextToImage;
+use crate::ops::{Kit, Precision};
+use crate::param::{self, State};
+use crate::tensor::{T1, T4, Tp};
+use dfdx::prelude::*;
+use latents::Latents;
+use nijimi_runtime::import::Types;
+use nijimi_runtime::model::LatentInfo;
+use nijimi_runtime::quant::DType;
+use nijimi_runtime::rng::Stream;
+use nijimi_runtime::schedule::Schedule;
+use nijimi_runtime::text::Vocabulary;
+use std::path::Path;
+
+/// Times that a subject is drawn in an epoch.
+const REPEATS: usize = 8;
+
+/// Settings of the training.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Pictures in a batch.
+    pub batch: usize,
+    /// Probability that a caption is dropped.
+    pub caption_drop: f32,
+    /// Whether each loss is weighted by `min(snr, gamma) / (snr + 1)`, and gamma. Hang et al. 2023.
+    pub min_snr: Option<f64>,
+    /// The share of the run, at its end, over which the learning rate falls to 0.
+    pub decay: f64,
+    /// Keys everything random.
+    pub seed: u64,
+    /// Precision of the products.
+    pub precision: Precision,
+}
+
+/// What is trained with, beside the pictures: what the file says of itself, and what it holds that is not trained.
+pub struct Given {
+    /// The whole model's description.
+    pub info: LatentInfo,
+    /// The tokenizer's lists.
+    pub vocabulary: Vocabulary,
+    /// The autoencoder's tensors as in the file: `vae.*`.
+    pub autoencoder: State,
+}
+
+/// The system being fitted.
+pub struct Fitting<D: Kit> {
+    device: D,
+    settings: Settings,
+    given: Given,
+    data: Captioned,
+    latents: Latents,
+    /// The pictures of each subject that has a caption.
+    subjects: Vec<Vec<u32>>,
+    model: TextToImage<D>,
+    /// `alpha_bar` at t = 0..T.
+    alpha_bars: Vec<f64>,
+    loader: Loader,
+    total: u64,
+}
+
+/// An example as it is drawn.
+struct Example {
+    ids: Vec<u32>,
+    /// Index into `alpha_bars`.
+    level: usize,
+}
+
+impl<D: Kit> Fitting<D> {
+    /// A task that trains `model` on the captioned pictures of `data`.
+    ///
+    /// # Errors
+    /// No picture with a caption.
+    pub fn new(
+        device: D,
+        settings: Settings,
+        given: Given,
+        data: Captioned,
+        latents: Latents,
+        model: TextToImage<D>,
+        epochs: u64,
+    ) -> Result<Self> {
+        let mut subjects = vec![Vec::new(); data.subjects()];
+        for (picture, i) in data.pictures.iter().zip(0..) {
+            if !picture.name.is_empty() {
+                subjects[picture.subject as usize].push(i);
+            }
+        }
+        subjects.retain(|of: &Vec<u32>| !of.is_empty());
+        if subjects.is_empty() {
+            return Err(crate::error::Error::Usage("--data: no picture has a caption".into()));
+        }
+        let schedule = Schedule::cosine(LEVELS).map_err(nijimi_runtime::Error::from)?;
+        let loader = Loader::new(subjects.len() * REPEATS, settings.batch, settings.seed);
+        let total = epochs * loader.batches();
+        let alpha_bars = schedule.alpha_bars()[1..].to_vec();
+        Ok(Self { device, settings, given, data, latents, subjects, model, alpha_bars, loader, total })
+    }
+
+    /// Example `i` of a step: which subject's, from there its picture, caption, level and noise; `x` and `target` are
+    /// written.
+    fn example(&self, subject: u32, at: At, i: usize, x: &mut [f32], target: &mut [f32]) -> Example {
+        let s = &self.settings;
+        let mut draw = Stream::new(s.seed, "example", at.step * s.batch as u64 + i as u64);
+        let pictures = &self.subjects[subject as usize % self.subjects.len()];
+        let row = pictures[draw.below(pictures.len() as u64) as usize] as usize;
+        let picture = &self.data.pictures[row];
+        let caption = captions::caption(picture, &mut draw);
+        let dropped = draw.uniform() < s.caption_drop;
+        let mirrored = draw.uniform() < 0.5 && captions::may_flip(picture);
+        let level = draw.below(self.alpha_bars.len() as u64) as usize;
+        let a = self.alpha_bars[level];
+        let (signal, sigma) = (a.sqrt() as f32, (1.0 - a).sqrt() as f32);
+        // v prediction: Salimans and Ho 2022, section 4.
+        for ((x, v), z) in x.iter_mut().zip(target).zip(self.latents.of(row, mirrored)) {
+            let noise = draw.normal();
+            *x = signal * z + sigma * noise;
+            *v = signal * noise - sigma * z;
+        }
+        let ids = self.given.info.texts[0].tokenizer.window(if dropped { "" } else { &caption });
+        Example { ids, level }
+    }
+
+    /// The root of a loss's weight.
+    fn root_weight(&self, level: usize) -> f32 {
+        let a = self.alpha_bars[level];
+        self.settings.min_snr.map_or(1.0, |gamma| ((a / (1.0 - a)).min(gamma) * (1.0 - a)).sqrt() as f32)
+    }
+}
+
+/// Noise levels.
+pub const LEVELS: usize = 1000;
+
+/// `x` (n, c, h, w) with picture `i` times `factors[i]`.
+fn times<D: Kit, T: Tp<D>>(x: T4<D, T>, factors: T1<D>) -> T4<D, T> {
+    let shape = *x.shape();
+    x * factors.broadcast_like::<_, Axes3<1, 2, 3>>(&shape)
+}
+
+impl<D: Kit> Task<D> for Fitting<D> {
+    type Model = TextToImage<D>;
+
+    fn model(&mut self) -> &mut TextToImage<D> {
+        &mut self.model
+    }
+
+    fn steps_per_epoch(&self) -> u64 {
+        self.loader.batches()
+    }
+
+    /// Constant, and falling to 0 at the end (Hägele et al. 2024), so that a run can be made longer.
+    fn lr_factor(&self, at: At) -> f64 {
+        let left = 1.0 - at.step as f64 / self.total.max(1) as f64;
+        if self.settings.decay > 0.0 { (left / self.settings.decay).clamp(0.0, 1.0) } else { 1.0 }
+    }
+
+    fn step(&mut self, at: At, gradients: Gradients<f32, D>) -> Result<StepResult<D>> {
+        let rows = self.loader.rows(at.epoch, at.index).to_vec();
+        let (n, len) = (rows.len(), self.latents.len());
+        let (mut x, mut target) = (vec![0f32; n * len], vec![0f32; n * len]);
+        let parts = x.chunks_exact_mut(len).zip(target.chunks_exact_mut(len)).zip(&rows).enumerate();
+        let examples: Vec<Example> =
+            parts.map(|(i, ((x, target), subject))| self.example(*subject, at, i, x, target)).collect();
+        let ids: Vec<u32> = examples.iter().flat_map(|e| e.ids.iter().copied()).collect();
+        let timesteps: Vec<f64> = examples.iter().map(|e| e.level as f64).collect();
+        let shape = (n, self.latents.channels, self.latents.side, self.latents.side);
+        let x: T4<D> = self.device.tensor_from_vec(x, shape);
+        let time = self.model.unet.time_codes(&self.device, &timesteps);
+        let mut predicted = self.model.forward(x.traced(gradients), &time, &ids, ids.len() / n)?;
+        if self.settings.min_snr.is_some() {
+            let roots: Vec<f32> = examples.iter().map(|e| self.root_weight(e.level)).collect();
+            for (target, root) in target.chunks_exact_mut(len).zip(&roots) {
+                target.iter_mut().for_each(|v| *v *= root);
+            }
+            predicted = times::<D, _>(predicted, self.device.tensor_from_vec(roots, (n,)));
+        }
+        let (loss, value) = D::mse(predicted, &self.device.tensor_from_vec(target, shape));
+        Ok(StepResult { loss: value, gradients: loss.backward(), skip: None })
+    }
+
+    fn export(&self, model: &mut TextToImage<D>, record: &Record, dtype: DType) -> Result<Vec<u8>> {
+        let mut state = param::state(model, "");
+        state.extend(self.given.autoencoder.iter().map(|(name, v)| (name.clone(), v.clone())));
+        latent_diffusion(&state, &self.given.info, &self.given.vocabulary, record, &Types::new(dtype))
+    }
+
+    fn preview(&self, file: &[u8], path: &Path) -> Result<()> {
+        let every = (self.subjects.len() / PREVIEW).max(1);
+        let prompts = self.subjects.iter().step_by(every).take(PREVIEW);
+        let prompts: Vec<String> = prompts.map(|of| captions::name(&self.data.pictures[of[0] as usize])).collect();
+        crate::preview::prompts(file, &prompts, path)
+    }
+}
+
+/// Pictures of a preview.
+const PREVIEW: usize = 24;

@@ -1,0 +1,249 @@
+//! `nijimi-train text2image`.
+use super::latents::Latents;
+use super::network::{Sizes, describe};
+use super::{Fitting, Given, Settings};
+use crate::cli::Device;
+use crate::data::captioned::Captioned;
+use crate::data::captions;
+use crate::error::{Error, Result};
+use crate::fit::{Ended, FitOptions, fit};
+use crate::nn::text2image::TextToImage;
+use crate::ops::Kit;
+use crate::optim::AdamW;
+use crate::param::{self, State};
+use crate::{import, launch, text};
+use argh::FromArgs;
+use nijimi_runtime::gguf::{File, MappedFile};
+use nijimi_runtime::model::{FirstStage, LatentInfo};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Train a text-to-image latent diffusion model on captioned pictures (book step 10.5).
+#[derive(FromArgs)]
+#[argh(subcommand, name = "text2image")]
+pub struct TextToImageArgs {
+    /// folder with captions.tsv and its pictures, or PNG and JPEG files with a .txt each
+    #[argh(option)]
+    data: PathBuf,
+    /// the weight file of the first stage, from nijimi-train autoencoder
+    #[argh(option)]
+    autoencoder: Option<PathBuf>,
+    /// a model's weight file to go on from: its networks, vocabulary and autoencoder, in place of --autoencoder and sizes
+    #[argh(option)]
+    init: Option<PathBuf>,
+    /// the weight file to write
+    #[argh(option)]
+    out: PathBuf,
+    /// folder for log, curve, previews, latents and checkpoint (default: the weight file's name without its extension, with -report)
+    #[argh(option)]
+    report: Option<PathBuf>,
+    /// side of the pictures in pixels (default 64)
+    #[argh(option, default = "64")]
+    size: usize,
+    /// channels of the U-Net's levels, the largest latents first (default 64,128,256)
+    #[argh(option, default = "String::from(\"64,128,256\")")]
+    channels: String,
+    /// transformer blocks of each level, 0 for none; the middle has the last level's (default 0,1,1)
+    #[argh(option, default = "String::from(\"0,1,1\")")]
+    transformers: String,
+    /// residual blocks of a level on the way down; one more on the way up (default 1)
+    #[argh(option, default = "1")]
+    layers: usize,
+    /// channels of an attention head (default 32)
+    #[argh(option, default = "32")]
+    head: usize,
+    /// ranges of channels of the normalizations (default 8)
+    #[argh(option, default = "8")]
+    groups: usize,
+    /// width of the text's states (default 192)
+    #[argh(option, default = "192")]
+    text_width: usize,
+    /// layers of the text encoder (default 2)
+    #[argh(option, default = "2")]
+    text_layers: usize,
+    /// ids of a window of text, with its start and end (default 24)
+    #[argh(option, default = "24")]
+    tokens: usize,
+    /// tokens of the vocabulary that is made of the captions (default 4096)
+    #[argh(option, default = "4096")]
+    vocabulary: usize,
+    /// epochs; in each, every subject is drawn eight times (default 100)
+    #[argh(option, default = "100")]
+    epochs: u64,
+    /// pictures in a batch (default 32)
+    #[argh(option, default = "32")]
+    batch: usize,
+    /// learning rate (default 5e-4)
+    #[argh(option, default = "5e-4")]
+    lr: f64,
+    /// share of the run, at its end, over which the learning rate falls to 0 (default 0.2)
+    #[argh(option, default = "0.2")]
+    decay: f64,
+    /// steps over which the learning rate rises from 0 (default 200)
+    #[argh(option, default = "200")]
+    warmup: u64,
+    /// largest norm of the gradients; longer ones are scaled down (default 1)
+    #[argh(option, default = "1.0")]
+    clip: f64,
+    /// decoupled weight decay (default 0.01)
+    #[argh(option, default = "0.01")]
+    weight_decay: f64,
+    /// decay of the averaged weights that are exported; 0 exports the raw ones (default 0.999)
+    #[argh(option, default = "0.999")]
+    ema: f64,
+    /// probability that a caption is dropped, for classifier-free guidance (default 0.1)
+    #[argh(option, default = "0.1")]
+    caption_drop: f32,
+    /// weight losses by min(snr, this) / (snr + 1); 0 for none (default 0)
+    #[argh(option, default = "0.0")]
+    min_snr: f64,
+    /// type of the exported weights: f32, f16, q8_0 or q4_0 (default q8_0)
+    #[argh(option, long = "type", default = "String::from(\"q8_0\")")]
+    dtype: String,
+    /// name of the model in the file (default: the data folder's)
+    #[argh(option)]
+    name: Option<String>,
+    /// keys everything random (default 0)
+    #[argh(option, default = "0")]
+    seed: u64,
+    /// precision of the products: f32, or bf16 on CPUs that have it (default f32)
+    #[argh(option, default = "String::from(\"f32\")")]
+    precision: String,
+    /// go on from the checkpoint in the report folder
+    #[argh(switch)]
+    resume: bool,
+    /// minutes between checkpoints (default 5)
+    #[argh(option, default = "5.0")]
+    checkpoint_minutes: f64,
+    /// stop after this many steps
+    #[argh(option)]
+    max_steps: Option<u64>,
+    /// what to train on: cpu, or cuda in a build for it (default cpu)
+    #[argh(option, default = "Device::Cpu")]
+    device: Device,
+    /// threads (default: all cores)
+    #[argh(option, short = 't')]
+    threads: Option<usize>,
+}
+
+/// Trains, and writes the file.
+///
+/// # Errors
+/// Data or files that cannot be read, settings that make no sense, a loss that is lost.
+pub fn run(a: &TextToImageArgs) -> Result<Ended> {
+    match a.device {
+        Device::Cpu => on(dfdx::prelude::Cpu::default(), a),
+        #[cfg(feature = "cuda")]
+        Device::Cuda => {
+            let device = dfdx::prelude::Cuda::try_build(0, 0);
+            on(device.map_err(|e| Error::Device(format!("CUDA device 0: {e}")))?, a)
+        }
+        #[cfg(not(feature = "cuda"))]
+        Device::Cuda => unreachable!("refused where the command line is read"),
+    }
+}
+
+/// What training starts from, and the trained tensors of the file that it goes on from.
+fn given(a: &TextToImageArgs, data: &Captioned, file: &File<'_>) -> Result<(Given, Option<State>)> {
+    let autoencoder = import::tensors(file, FirstStage::PREFIX)?;
+    if a.init.is_some() {
+        let mut info = LatentInfo::read(file)?;
+        if let Some(name) = &a.name {
+            info.name.clone_from(name);
+        }
+        let mut trained = import::tensors(file, "unet.")?;
+        trained.extend(import::tensors(file, "text_encoder.")?);
+        return Ok((Given { info, vocabulary: import::vocabulary(file)?, autoencoder }, Some(trained)));
+    }
+    let sizes = Sizes {
+        channels: launch::channels(&a.channels, 1)?,
+        transformers: counts("--transformers", &a.transformers)?,
+        layers: a.layers,
+        head: a.head,
+        groups: a.groups,
+        text_width: a.text_width,
+        text_layers: a.text_layers,
+        tokens: a.tokens,
+    };
+    if sizes.head == 0 || sizes.groups == 0 {
+        return Err(Error::Usage("--head and --groups must be at least 1".into()));
+    }
+    let stage = FirstStage::read(file)?;
+    let vocabulary = text::train(captions::texts(&data.pictures), a.vocabulary)?;
+    let name = launch::model_name(a.name.as_ref(), &a.data, "text2image");
+    let special = text::special(&vocabulary, a.tokens);
+    let info = describe(&name, &sizes, &stage, a.size / stage.network.factor(), &vocabulary, special)?;
+    Ok((Given { info, vocabulary, autoencoder }, None))
+}
+
+fn on<D: Kit>(device: D, a: &TextToImageArgs) -> Result<Ended> {
+    if a.batch == 0 || a.epochs == 0 || a.size == 0 {
+        return Err(Error::Usage("--batch, --epochs and --size must be at least 1".into()));
+    }
+    launch::threads(a.threads)?;
+    let path: &Path = match (&a.init, &a.autoencoder) {
+        (Some(path), None) | (None, Some(path)) => path,
+        (Some(_), Some(_)) => {
+            return Err(Error::Usage("--init brings an autoencoder of its own: leave --autoencoder out".into()));
+        }
+        (None, None) => {
+            let what = "give the first stage with --autoencoder FILE (nijimi-train autoencoder makes one), or a whole \
+                        model to go on from with --init FILE";
+            return Err(Error::Usage(what.into()));
+        }
+    };
+    let refused = |e: &dyn std::fmt::Display| Error::data(path, e.to_string());
+    let mapped = MappedFile::open(path).map_err(|e| refused(&e))?;
+    let file = File::new_checked(mapped.bytes()).map_err(|e| refused(&e))?;
+    let data = Captioned::load(&a.data, a.size)?;
+    for (path, why) in &data.skipped {
+        eprintln!("skipped {}: {why}", path.display());
+    }
+    let (given, trained) = given(a, &data, &file).map_err(|e| match e {
+        Error::Usage(_) => e,
+        e => refused(&e),
+    })?;
+    let settings = Settings {
+        batch: a.batch,
+        caption_drop: a.caption_drop,
+        min_snr: Some(a.min_snr).filter(|g| *g > 0.0),
+        decay: a.decay,
+        seed: a.seed,
+        precision: D::precision(&a.precision).map_err(|e| Error::Usage(format!("--precision {e}")))?,
+    };
+    let (unet, encoder) = (given.info.unet.clone(), given.info.texts[0].network);
+    let mut model = TextToImage::new(&device, a.seed, &unet, &encoder, settings.precision)?;
+    if let Some(trained) = &trained {
+        param::load(&mut model, "", trained).map_err(|what| refused(&what))?;
+    }
+    let report = launch::report_folder(a.report.as_ref(), &a.out);
+    std::fs::create_dir_all(&report).map_err(Error::io(&report))?;
+    let latents = Latents::compute(mapped.bytes(), &data, &report)?;
+    let adam = AdamW { lr: a.lr, weight_decay: a.weight_decay, warmup: a.warmup, clip: Some(a.clip) };
+    let ema = Some(a.ema).filter(|e| *e > 0.0);
+    let shaping = (settings, &unet, &encoder, &adam, ema, data.pictures.len(), a.size);
+    let options = FitOptions {
+        out: a.out.clone(),
+        dtype: launch::dtype(&a.dtype)?,
+        report,
+        epochs: a.epochs,
+        max_steps: a.max_steps,
+        // `epochs` may grow from one run to the next; all else shapes the result.
+        fingerprint: format!("text2image {shaping:?}"),
+        adam: adam.clone(),
+        ema,
+        checkpoint_every: Duration::from_secs_f64(a.checkpoint_minutes.max(0.0) * 60.0),
+        resume: a.resume,
+        command: launch::command_line(),
+    };
+    let parameters = param::count(&mut model);
+    let mut task = Fitting::new(device, settings, given, data, latents, model, a.epochs)?;
+    eprintln!("{:.2} million parameters", parameters as f64 / 1e6);
+    fit(&mut task, &options, &launch::interruptible()?)
+}
+
+/// Numbers with commas, of which some may be 0.
+fn counts(option: &str, text: &str) -> Result<Vec<usize>> {
+    let list: Option<Vec<usize>> = text.split(',').map(|c| c.trim().parse().ok()).collect();
+    list.ok_or_else(|| Error::Usage(format!("{option} {text}: expected numbers with commas, as in 0,1,1")))
+}

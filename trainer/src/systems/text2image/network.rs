@@ -1,0 +1,123 @@
+//! Which networks are trained: as the command line says, or as the file has them that training goes on from.
+use super::LEVELS;
+use crate::error::{Error, Result};
+use nijimi_runtime::model::{FirstStage, LatentDefaults, LatentInfo, TextInfo};
+use nijimi_runtime::nn::{ClipText, SdLevel, SdUnet, TextStates, TimeCode};
+use nijimi_runtime::graph::Activation;
+use nijimi_runtime::sampler::Field;
+use nijimi_runtime::text::{Special, Tokenizer, Vocabulary};
+
+/// Sizes as the command line has them.
+#[derive(Clone, Debug)]
+pub struct Sizes {
+    /// Channels of the U-Net's levels, the largest first.
+    pub channels: Vec<usize>,
+    /// Transformer blocks of each level; 0: none.
+    pub transformers: Vec<usize>,
+    /// Residual blocks of a level on the way down.
+    pub layers: usize,
+    /// Channels of an attention head.
+    pub head: usize,
+    /// Ranges of channels of the normalizations.
+    pub groups: usize,
+    /// Width of the text's states.
+    pub text_width: usize,
+    /// Layers of the text encoder.
+    pub text_layers: usize,
+    /// Ids of a window.
+    pub tokens: usize,
+}
+
+/// Steps, and strength of guidance, that a file states as its defaults.
+const STEPS: usize = 20;
+const GUIDANCE: f32 = 3.0;
+
+/// The description of a model of these sizes on an autoencoder's latents, of `side` squared.
+///
+/// # Errors
+/// Sizes that do not fit each other.
+pub fn describe(
+    name: &str,
+    sizes: &Sizes,
+    stage: &FirstStage,
+    side: usize,
+    vocabulary: &Vocabulary,
+    special: Special,
+) -> Result<LatentInfo> {
+    let usage = |what: String| Err(Error::Usage(what));
+    if sizes.transformers.len() != sizes.channels.len() {
+        let (n, of) = (sizes.channels.len(), sizes.transformers.len());
+        return usage(format!("--transformers says {of} numbers for {n} levels: give one for each of --channels"));
+    }
+    let fits = |c: usize| c.is_multiple_of(sizes.head) && c.is_multiple_of(sizes.groups);
+    if let Some(c) = sizes.channels.iter().find(|c| !fits(**c)) {
+        let (head, groups) = (sizes.head, sizes.groups);
+        return usage(format!("--channels: {c} is not a multiple of --head {head} and --groups {groups}"));
+    }
+    if !sizes.text_width.is_multiple_of(sizes.head) {
+        return usage(format!("--text-width {} is not a multiple of --head {}", sizes.text_width, sizes.head));
+    }
+    let halvings = sizes.channels.len() - 1;
+    if !side.is_multiple_of(1 << halvings) {
+        return usage(format!("latents of {side}x{side} cannot be halved {halvings} times: give fewer --channels"));
+    }
+    let level = |(&channels, &layers): (&usize, &usize)| SdLevel {
+        channels,
+        heads: channels / sizes.head,
+        layers: layers.max(1),
+        attends: layers > 0,
+    };
+    let z = stage.network.latent_channels;
+    let unet = SdUnet {
+        in_channels: z,
+        out_channels: z,
+        levels: sizes.channels.iter().zip(&sizes.transformers).map(level).collect(),
+        layers_per_block: sizes.layers,
+        text_width: sizes.text_width,
+        norm_groups: sizes.groups,
+        norm_eps: 1e-5,
+        linear_projection: true,
+        time_code: TimeCode::default(),
+        added: None,
+        guidance_code: 0,
+    };
+    let network = ClipText {
+        vocabulary: vocabulary.tokens.len(),
+        positions: sizes.tokens,
+        width: sizes.text_width,
+        layers: sizes.text_layers,
+        heads: sizes.text_width / sizes.head,
+        hidden: 4 * sizes.text_width,
+        activation: Activation::QuickGelu,
+        eps: 1e-5,
+        projection: None,
+    };
+    let tokenizer = Tokenizer::new(vocabulary, special).map_err(nijimi_runtime::Error::from)?;
+    let settings = [
+        ("beta_schedule", Field::Text("squaredcos_cap_v2".into())),
+        ("num_train_timesteps", Field::Number(LEVELS as f64)),
+        // What the cosine makes of them; diffusers' defaults, which it does not look at.
+        ("beta_start", Field::Number(1e-4)),
+        ("beta_end", Field::Number(0.02)),
+        ("prediction_type", Field::Text("v_prediction".into())),
+        // The last level is all noise: sampling begins there (Lin et al. 2023).
+        ("timestep_spacing", Field::Text("trailing".into())),
+        ("clip_sample", Field::Flag(false)),
+        ("set_alpha_to_one", Field::Flag(true)),
+    ];
+    Ok(LatentInfo {
+        name: name.into(),
+        license: String::new(),
+        family: "nijimi".into(),
+        unet,
+        autoencoder: stage.network.clone(),
+        scaling_factor: stage.scaling_factor,
+        shift_factor: stage.shift_factor,
+        texts: vec![TextInfo { prefix: "text_encoder.", network, states: TextStates::LAST, tokenizer }],
+        zeros_for_empty: false,
+        scheduler: "DDIMScheduler".into(),
+        settings: settings.into_iter().map(|(name, field)| (name.into(), field)).collect(),
+        sample_size: side,
+        defaults: LatentDefaults { steps: Some(STEPS), guidance_scale: Some(GUIDANCE), ..LatentDefaults::default() },
+    })
+}
