@@ -63,7 +63,7 @@ fn the_gradients_are_those_of_the_loss() {
     assert!((f64::from(scalar.array()) - constant - terms.loss(&SETTINGS)).abs() < 1e-5, "{terms:?}");
     let mut slope = Slope(scalar.backward(), 0.0);
     model.visit("", &mut slope);
-    let step = 1e-3;
+    let step = 2e-4;
     let (mut up, mut down) = (model.clone(), model.clone());
     up.visit("", &mut Move("direction", step));
     down.visit("", &mut Move("direction", -step));
