@@ -178,12 +178,13 @@ pub fn conv2d<T: Tp<Cpu>>(x: T4<Cpu, T>, w: &T4<Cpu>, b: &T1<Cpu>, precision: Pr
     let (x, mut tape) = x.split_tape();
     let (w, b) = (w.clone(), b.clone());
     let mixed = match precision {
-        Precision::Bf16(cpu) if k == 3 && c.min(o) >= BF16_CHANNELS && n * h * wd > 0 => {
+        Precision::Bf16(cpu) if (k == 3 || k == 1) && c.min(o) >= BF16_CHANNELS && n * h * wd > 0 => {
             Some((cpu, bf16::Size { n, c, h, w: wd, o }))
         }
         _ => None,
     };
     let y = match mixed {
+        Some((cpu, size)) if k == 1 => bf16::pointwise::forward(cpu, data(&x), data(&w), data(&b), size),
         Some((cpu, size)) => bf16::forward(cpu, data(&x), data(&w), data(&b), size),
         None => forward(data(&x), data(&w), data(&b), size),
     };
@@ -193,6 +194,7 @@ pub fn conv2d<T: Tp<Cpu>>(x: T4<Cpu, T>, w: &T4<Cpu>, b: &T1<Cpu>, precision: Pr
         let go = take_gradient!(g, og);
         let gx = g.get_or_alloc_mut(&x)?;
         let gw = match mixed {
+            Some((cpu, size)) if k == 1 => bf16::pointwise::backward(cpu, data(&x), data(&w), &go, gx, size),
             Some((cpu, size)) => bf16::backward(cpu, data(&x), data(&w), &go, gx, size),
             None => backward(data(&x), data(&w), &go, gx, size),
         };

@@ -4,10 +4,11 @@
 //! nothing is unfolded. One column of zeros serves as the right border of a row and the left border of the next: of each row
 //! of `w + 1` results the last is thrown away.
 use super::storage::written;
-use super::{PARTS, split_parts};
+use super::{PARTS, parts, split_parts};
 use half::bf16;
 use rayon::prelude::*;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 #[cfg(target_arch = "x86_64")]
 mod kernels;
@@ -15,11 +16,17 @@ mod kernels;
 #[path = "elsewhere.rs"]
 mod kernels;
 pub mod panels;
+pub mod pointwise;
+mod small;
 #[cfg(test)]
 mod tests;
 
 use kernels::{GRAD_CHANNELS, GRAD_OUTPUTS, GRAD_TILE, TILE_ROWS};
 
+/// Panels of pixels in one tile of a product.
+const TILE: usize = 3;
+/// Small pictures that share tiles.
+const GROUP: usize = 3;
 /// Taps of the kernel.
 const TAPS: usize = 9;
 /// Pixels that the sums of one tile of the weight's gradient should span: below this, loading and storing the tile shows.
@@ -156,6 +163,9 @@ impl<'a> Convolver<'a> {
 
 /// The convolution of `x` (n, c, h, w) with `w` (o, c, 3, 3), plus `b`.
 pub fn forward(cpu: Bf16, x: &[f32], w: &[f32], b: &[f32], s: Size) -> Vec<f32> {
+    if small::serves(s.h, s.w) {
+        return small::forward(cpu, x, w, b, s);
+    }
     let (hw, plane) = (s.h * s.w, Plane::new(s.h, s.w));
     let weights = pack_weights(s.o, s.c, |o, c, tap| w[(o * s.c + c) * TAPS + tap]);
     let init = || Convolver::new(cpu, &plane, s.c, s.o, &weights);
@@ -178,23 +188,30 @@ pub fn forward(cpu: Bf16, x: &[f32], w: &[f32], b: &[f32], s: Size) -> Vec<f32> 
 /// Adds the gradient of the input to `gx` and returns that of the weight.
 pub fn backward(cpu: Bf16, x: &[f32], w: &[f32], go: &[f32], gx: &mut [f32], s: Size) -> Vec<f32> {
     let (hw, plane) = (s.h * s.w, Plane::new(s.h, s.w));
-    // The input's gradient is a convolution of the output's with the flipped kernel.
-    let flipped = pack_weights(s.c, s.o, |c, o, tap| w[(o * s.c + c) * TAPS + TAPS - 1 - tap]);
-    let partial: Vec<Vec<f32>> = split_parts(gx, s.n, s.c * hw)
-        .into_par_iter()
-        .map(|(range, gx)| {
-            let (x, go) =
-                (&x[range.start * s.c * hw..range.end * s.c * hw], &go[range.start * s.o * hw..range.end * s.o * hw]);
+    if small::serves(s.h, s.w) {
+        small::input_gradient(cpu, w, go, gx, s);
+    } else {
+        // The input's gradient is a convolution of the output's with the flipped kernel.
+        let flipped = pack_weights(s.c, s.o, |c, o, tap| w[(o * s.c + c) * TAPS + TAPS - 1 - tap]);
+        split_parts(gx, s.n, s.c * hw).into_par_iter().for_each(|(range, gx)| {
+            let go = &go[range.start * s.o * hw..range.end * s.o * hw];
             let mut convolver = Convolver::new(cpu, &plane, s.o, s.c, &flipped);
             for (go, gx) in go.chunks_exact(s.o * hw).zip(gx.chunks_exact_mut(s.c * hw)) {
                 convolver.run(go, &[], |c, y, line| {
                     gx[c * hw + y * s.w..][..s.w].iter_mut().zip(line).for_each(|(d, v)| *d += v);
                 });
             }
-            drop(convolver);
-            weight_gradient(cpu, &plane, x, go, s)
-        })
-        .collect();
+        });
+    }
+    if small::fits(&plane, s) {
+        return gather(&[small::weight_gradient(cpu, &plane, x, go, s)], s);
+    }
+    let part = |range: Range<usize>| {
+        let (x, go) =
+            (&x[range.start * s.c * hw..range.end * s.c * hw], &go[range.start * s.o * hw..range.end * s.o * hw]);
+        weight_gradient(cpu, &plane, x, go, s)
+    };
+    let partial: Vec<Vec<f32>> = parts(s.n).into_par_iter().map(part).collect();
     gather(&partial, s)
 }
 
@@ -238,11 +255,13 @@ fn gather(partial: &[Vec<f32>], s: Size) -> Vec<f32> {
     let blocks_c = s.c.div_ceil(GRAD_CHANNELS);
     let mut gw = vec![0f32; s.o * s.c * TAPS];
     gw.par_chunks_mut(s.c * TAPS).enumerate().for_each(|(o, gw)| {
-        for (i, gw) in gw.iter_mut().enumerate() {
-            let (c, dy, dx) = (i / TAPS, i / 3 % 3, i % 3);
-            let tile = (o / GRAD_OUTPUTS * blocks_c + c / GRAD_CHANNELS) * 3 + dy;
-            let at = tile * GRAD_TILE + (c % GRAD_CHANNELS * 3 + dx) * GRAD_OUTPUTS + o % GRAD_OUTPUTS;
-            *gw = partial.iter().map(|p| p[at]).sum();
+        let row = o / GRAD_OUTPUTS * blocks_c;
+        for (c, gw) in gw.chunks_exact_mut(TAPS).enumerate() {
+            let (tile, channel) = ((row + c / GRAD_CHANNELS) * 3, c % GRAD_CHANNELS * 3);
+            for (tap, gw) in gw.iter_mut().enumerate() {
+                let at = (tile + tap / 3) * GRAD_TILE + (channel + tap % 3) * GRAD_OUTPUTS + o % GRAD_OUTPUTS;
+                *gw = partial.iter().map(|p| p[at]).sum();
+            }
         }
     });
     gw

@@ -1,14 +1,12 @@
 //! Matrix products in mixed precision. Both operands are packed in panels of 16 rows as pairs along what is summed over; the
 //! product of two packed matrices is `a b^T`.
-use super::Bf16;
 use super::kernels::{PANEL, Place, add_product, pack_panel};
+use super::{Bf16, TILE};
 use rayon::prelude::*;
 use std::ops::Range;
 
 /// Pairs in one pass: panels of both operands stay in the caches.
 const PASS: usize = 256;
-/// Panels of the right operand in one tile.
-const TILE: usize = 3;
 
 /// Where the values of a matrix lie: `(row, column)` strides, one of them 1.
 pub type Strides = (usize, usize);

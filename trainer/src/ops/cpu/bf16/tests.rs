@@ -1,6 +1,6 @@
 //! Against sums in f64 over the rounded operands. Seen red: one tap's offset one off; the kernel not flipped; the odd channel
 //! of a pair left out; the vectors of a tile all the first; rows of taps mirrored in the weight's gradient; cut instead of rounded.
-use super::{Bf16, Size, backward, forward};
+use super::{Bf16, Size, backward, forward, pointwise};
 use half::bf16;
 
 /// Values that look random, the same everywhere: multiples of 1/8 in [-4, 4) if `exact` (bf16 holds them), else any.
@@ -26,7 +26,8 @@ struct Oracle {
     gw: Vec<(f64, f64)>,
 }
 
-fn oracle(x: &[f64], w: &[f64], b: &[f32], go: &[f64], s: Size) -> Oracle {
+/// Of a kernel with `taps` taps, 1 or 9.
+fn oracle(x: &[f64], w: &[f64], b: &[f32], go: &[f64], s: Size, taps: usize) -> Oracle {
     let hw = s.h * s.w;
     let mut y: Vec<(f64, f64)> =
         (0..s.n * s.o * hw).map(|i| f64::from(b[i / hw % s.o])).map(|b| (b, b.abs())).collect();
@@ -35,10 +36,11 @@ fn oracle(x: &[f64], w: &[f64], b: &[f32], go: &[f64], s: Size) -> Oracle {
     for i in 0..y.len() {
         let (n, o, py, px) = (i / hw / s.o, i / hw % s.o, i % hw / s.w, i % s.w);
         for c in 0..s.c {
-            for tap in 0..9 {
-                let (qy, qx) = ((py + tap / 3).wrapping_sub(1), (px + tap % 3).wrapping_sub(1));
+            for tap in 0..taps {
+                let (dy, dx) = if taps == 9 { (tap / 3, tap % 3) } else { (1, 1) };
+                let (qy, qx) = ((py + dy).wrapping_sub(1), (px + dx).wrapping_sub(1));
                 if qy < s.h && qx < s.w {
-                    let (xi, wi) = ((n * s.c + c) * hw + qy * s.w + qx, (o * s.c + c) * 9 + tap);
+                    let (xi, wi) = ((n * s.c + c) * hw + qy * s.w + qx, (o * s.c + c) * taps + tap);
                     add(&mut y[i], x[xi] * w[wi]);
                     add(&mut gx[xi], go[i] * w[wi]);
                     add(&mut gw[wi], go[i] * x[xi]);
@@ -49,26 +51,36 @@ fn oracle(x: &[f64], w: &[f64], b: &[f32], go: &[f64], s: Size) -> Oracle {
     Oracle { y, gx, gw }
 }
 
+type Forward = fn(Bf16, &[f32], &[f32], &[f32], Size) -> Vec<f32>;
+type Backward = fn(Bf16, &[f32], &[f32], &[f32], &mut [f32], Size) -> Vec<f32>;
+
 /// Odd channel counts, rows that fill no tile, widths below, at and above a vector, more pictures than parts.
-const SIZES: [Size; 6] = [
+const SIZES: [Size; 10] = [
     Size { n: 1, c: 1, h: 1, w: 1, o: 1 },
     Size { n: 3, c: 5, h: 7, w: 7, o: 9 },
     Size { n: 2, c: 6, h: 4, w: 16, o: 8 },
     Size { n: 2, c: 3, h: 5, w: 33, o: 17 },
     Size { n: 19, c: 4, h: 3, w: 2, o: 4 },
     Size { n: 9, c: 16, h: 28, w: 28, o: 16 },
+    // Small pictures that are unfolded, and so many that the weight's gradient goes by parts.
+    Size { n: 5, c: 6, h: 4, w: 4, o: 19 },
+    Size { n: 7, c: 5, h: 8, w: 8, o: 33 },
+    Size { n: 4, c: 33, h: 2, w: 8, o: 5 },
+    Size { n: 60, c: 44, h: 40, w: 40, o: 2 },
 ];
 
-fn check(exact: bool) {
+fn check(exact: bool, taps: usize) {
     let Some(cpu) = Bf16::detect() else {
         eprintln!("skipped: this CPU has no AVX-512 BF16");
         return;
     };
+    let (forward, backward): (Forward, Backward) =
+        if taps == 9 { (forward, backward) } else { (pointwise::forward, pointwise::backward) };
     for s in SIZES {
         let hw = s.h * s.w;
-        let (x, w) = (values(s.n * s.c * hw, 1, exact), values(s.o * s.c * 9, 2, exact));
+        let (x, w) = (values(s.n * s.c * hw, 1, exact), values(s.o * s.c * taps, 2, exact));
         let (go, b) = (values(s.n * s.o * hw, 3, exact), values(s.o, 4, exact));
-        let want = oracle(&rounded(&x), &rounded(&w), &b, &rounded(&go), s);
+        let want = oracle(&rounded(&x), &rounded(&w), &b, &rounded(&go), s, taps);
         let y = forward(cpu, &x, &w, &b, s);
         let mut gx = vec![1.0; x.len()];
         let gw = backward(cpu, &x, &w, &go, &mut gx, s);
@@ -89,12 +101,14 @@ fn check(exact: bool) {
 
 #[test]
 fn exact_where_bf16_is_exact() {
-    check(true);
+    check(true, 9);
+    check(true, 1);
 }
 
 #[test]
 fn near_f64_sums_of_rounded_operands() {
-    check(false);
+    check(false, 9);
+    check(false, 1);
 }
 
 /// Rounding to bf16 moves what a layer learns from by less than 1 %: against f64 with nothing rounded.
@@ -108,7 +122,7 @@ fn gradients_near_those_of_full_precision() {
     let (x, w) = (values(s.n * s.c * 196, 1, false), values(s.o * s.c * 9, 2, false));
     let (go, b) = (values(s.n * s.o * 196, 3, false), values(s.o, 4, false));
     let wide = |v: &[f32]| v.iter().map(|v| f64::from(*v)).collect::<Vec<_>>();
-    let want = oracle(&wide(&x), &wide(&w), &b, &wide(&go), s);
+    let want = oracle(&wide(&x), &wide(&w), &b, &wide(&go), s, 9);
     let y = forward(cpu, &x, &w, &b, s);
     let mut gx = vec![0.0; x.len()];
     let gw = backward(cpu, &x, &w, &go, &mut gx, s);
