@@ -7,7 +7,7 @@ use crate::memory;
 use crate::source::{Conversion, Role, Source};
 use crate::text_to_image::loading::Beside;
 use crate::text_to_image::planning::{self, Asked};
-use crate::text_to_image::{STEPS, solver};
+use crate::text_to_image::{self, solver};
 use nijimi_runtime::cpu::Context;
 use nijimi_runtime::cpu::rates::Rates;
 use nijimi_runtime::gguf::File;
@@ -89,8 +89,9 @@ fn device(place: Place) -> Result<Option<Gpu>, Fault> {
 
 /// Steps, and evaluations of the network.
 fn calls(info: &LatentInfo, options: &Plan) -> Result<(usize, usize), Fault> {
-    let steps = options.steps.unwrap_or(STEPS);
-    let calls = info.calls_by(solver(options.sampling_method.as_deref())?, None, steps);
+    let steps = text_to_image::steps(info, options.steps);
+    let solver = solver(options.sampling_method.as_deref())?.or(info.defaults.solver);
+    let calls = info.calls_by(solver, info.defaults.sigmas, steps);
     let calls = calls.map_err(|e| Fault::Usage(format!("{e} (--sampling-method, --steps)")))?;
     Ok((steps, calls.calls().len()))
 }

@@ -27,10 +27,10 @@ use nijimi_runtime::sampler::{Calls, Field, Sigmas, Solver, class_of};
 use preview::Preview;
 use std::time::{Duration, Instant};
 
-/// Steps and guidance if nothing is said.
-pub const STEPS: usize = 20;
+/// Steps and guidance if neither the command line nor the file says anything.
+const STEPS: usize = 20;
 /// See [`STEPS`].
-pub const GUIDANCE: f32 = 7.0;
+const GUIDANCE: f32 = 7.0;
 /// How much of a picture to begin with is given up, if nothing is said.
 const STRENGTH: f64 = 0.75;
 
@@ -127,7 +127,7 @@ impl TextToImage {
             negatives: vec![cli.negative_prompt.as_deref()],
             clip_skip: cli.clip_skip.unwrap_or(0),
             noise: cli.rng.and_then(|rng| NoiseSource::from_name(rng.name())).unwrap_or_default(),
-            guidance_scale: cli.cfg_scale.unwrap_or(GUIDANCE),
+            guidance_scale: guidance_scale(self.parts.on.model.info(), cli.cfg_scale),
             guidance_rescale: cli.cfg_rescale.unwrap_or(0.0),
             latents: self.inputs.latents(index),
             start: self.inputs.start.as_deref(),
@@ -185,6 +185,22 @@ fn named<T>(
     name.map(|name| known(name).ok_or_else(|| unknown(name))).transpose()
 }
 
+/// Number of steps: as asked for, or as the file has it.
+pub fn steps(info: &LatentInfo, asked: Option<usize>) -> usize {
+    asked.or(info.defaults.steps).unwrap_or(STEPS)
+}
+
+/// Strength of guidance: as asked for, or as the file has it.
+pub fn guidance_scale(info: &LatentInfo, asked: Option<f32>) -> f32 {
+    asked.or(info.defaults.guidance_scale).unwrap_or(GUIDANCE)
+}
+
+/// What the way is called: as asked for, or as the file has it.
+fn method(info: &LatentInfo, asked: Option<&str>) -> String {
+    let own = || info.defaults.solver.and_then(|solver| solver.name()).unwrap_or(&info.scheduler);
+    asked.unwrap_or_else(own).to_owned()
+}
+
 /// How much of a picture to begin with is given up. A model for inpainting sees what is kept beside the noise.
 fn strength(info: &LatentInfo, cli: &Cli) -> f64 {
     let repaints = info.unet.in_channels > info.autoencoder.latent_channels;
@@ -194,7 +210,9 @@ fn strength(info: &LatentInfo, cli: &Cli) -> f64 {
 /// The way from noise to picture that is asked for, or the model's own.
 fn calls(info: &LatentInfo, cli: &Cli) -> Result<Calls, Fault> {
     let sigmas = named("--scheduler", cli.scheduler.as_deref(), Sigmas::from_name, Sigmas::NAMES)?;
-    let (solver, steps) = (solver(cli.sampling_method.as_deref())?, cli.steps.unwrap_or(STEPS));
+    let sigmas = sigmas.or(info.defaults.sigmas);
+    let solver = solver(cli.sampling_method.as_deref())?.or(info.defaults.solver);
+    let steps = steps(info, cli.steps);
     let wrong = |e: Error| Fault::Usage(format!("{e} (--sampling-method, --scheduler, --steps, --strength, --eta)"));
     let settings = match cli.eta {
         None => info.settings_by(solver, sigmas, steps),
@@ -222,10 +240,10 @@ impl Artist for TextToImage {
     fn drawing(&self, cli: &Cli, seed: u64) -> Result<Drawing, Fault> {
         let info = self.parts.on.model.info();
         let sampling = Sampling {
-            steps: cli.steps.unwrap_or(STEPS),
-            sampler: cli.sampling_method.clone().unwrap_or_else(|| info.scheduler.clone()),
+            steps: steps(info, cli.steps),
+            sampler: method(info, cli.sampling_method.as_deref()),
             eta: cli.eta.unwrap_or(0.0),
-            guidance_scale: cli.cfg_scale.unwrap_or(GUIDANCE),
+            guidance_scale: guidance_scale(info, cli.cfg_scale),
             classifier: None,
         };
         let strength = strength(info, cli) as f32;

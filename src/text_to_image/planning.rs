@@ -1,6 +1,6 @@
 //! What a run would take, as it is asked for: told by `nijimi plan`, and looked at before anything is drawn.
 
-use super::GUIDANCE;
+use super::guidance_scale;
 use super::loading::Beside;
 use crate::cli::value::Bytes;
 use crate::fault::Fault;
@@ -30,7 +30,7 @@ pub struct Asked {
 
 /// Whether guidance evaluates the network twice.
 pub fn is_guided(info: &LatentInfo, asked: &Asked) -> bool {
-    info.is_guided(asked.cfg_scale.unwrap_or(GUIDANCE))
+    info.is_guided(guidance_scale(info, asked.cfg_scale))
 }
 
 /// Plans the run.
