@@ -1,14 +1,16 @@
 //! The command line of `nijimi-train`.
 use crate::data::idx::{LabelledPictures, Split};
 use crate::error::{Error, Result};
-use crate::fit::{Ended, FitOptions, fit};
+use crate::fit::{Ended, FitOptions, fit_in};
 use crate::launch;
 use crate::nn::book_unet::Config;
 use crate::ops::Kit;
 use crate::optim::AdamW;
 use crate::systems::ddpm::{Ddpm, Naming, Settings};
+use crate::world::{self, World};
 use argh::FromArgs;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// Trains the models that nijimi samples.
@@ -122,6 +124,9 @@ pub struct DdpmArgs {
     /// stop after this many steps
     #[argh(option)]
     max_steps: Option<u64>,
+    /// train together with the other processes that mpirun has started, each its share of every batch (see docs/world.md)
+    #[argh(switch)]
+    world: bool,
     /// what to train on: cpu, or cuda in a build for it (default cpu)
     #[argh(option, default = "Device::Cpu")]
     device: Device,
@@ -173,10 +178,25 @@ impl std::str::FromStr for Device {
 /// Parses the command line, runs, and returns the exit code: 0 done, 1 an error, 130 interrupted.
 pub fn main() -> i32 {
     let cli: Cli = argh::from_env();
-    let result = match cli.command {
-        Command::Ddpm(args) => ddpm(&args),
-        Command::Text2image(args) => crate::systems::text2image::command::run(&args),
-        Command::Autoencoder(args) => crate::systems::autoencoder_kl::command::run(&args),
+    let together = match &cli.command {
+        Command::Ddpm(args) => args.world,
+        Command::Autoencoder(args) => args.world,
+        Command::Text2image(args) => args.world,
+        _ => false,
+    };
+    let world = match world::join(together) {
+        Ok(world) => world,
+        Err(e) => return code(Err(e)),
+    };
+    // The code comes after the message: a job ends when the first of its processes does.
+    code(world::close(&*world, run(cli.command, &world)))
+}
+
+fn run(command: Command, world: &Rc<dyn World>) -> Result<Ended> {
+    match command {
+        Command::Ddpm(args) => ddpm(&args, world),
+        Command::Text2image(args) => crate::systems::text2image::command::run(&args, world),
+        Command::Autoencoder(args) => crate::systems::autoencoder_kl::command::run(&args, world),
         Command::Descent(args) => crate::systems::descent::run(&args),
         Command::Regression(args) => crate::systems::regression::linear::run(&args),
         Command::Mlp(args) => crate::systems::regression::mlp::run(&args),
@@ -193,7 +213,11 @@ pub fn main() -> i32 {
         Command::Quantize(a) => launch::dtype(&a.dtype)
             .and_then(|t| crate::quantize::quantize(&a.model, &a.out, t))
             .map(|()| Ended::Finished),
-    };
+    }
+}
+
+/// The exit code, after a message to stderr if it is an error.
+fn code(result: Result<Ended>) -> i32 {
     match result {
         Ok(Ended::Finished) => 0,
         Ok(Ended::Interrupted) => 130,
@@ -204,7 +228,7 @@ pub fn main() -> i32 {
     }
 }
 
-fn ddpm(a: &DdpmArgs) -> Result<Ended> {
+fn ddpm(a: &DdpmArgs, world: &Rc<dyn World>) -> Result<Ended> {
     let config = |label_count| -> Result<Config> {
         Ok(Config { in_channels: 1, channels: launch::channels(&a.channels, 2)?, time_dim: a.time_dim, label_count })
     };
@@ -258,13 +282,16 @@ fn ddpm(a: &DdpmArgs) -> Result<Ended> {
     let stop = launch::interruptible()?;
     match a.device {
         Device::Cpu => {
-            fit(&mut Ddpm::new(dfdx::prelude::Cpu::default(), settings, naming, config, data)?, &options, &stop)
+            let device = dfdx::prelude::Cpu::default();
+            let task = Ddpm::new(device, settings, naming, config, data)?;
+            fit_in(&**world, &mut task.within(world.clone()), &options, &stop)
         }
         #[cfg(feature = "cuda")]
         Device::Cuda => {
             let device =
                 dfdx::prelude::Cuda::try_build(0, 0).map_err(|e| Error::Device(format!("CUDA device 0: {e}")))?;
-            fit(&mut Ddpm::new(device, settings, naming, config, data)?, &options, &stop)
+            let task = Ddpm::new(device, settings, naming, config, data)?;
+            fit_in(&**world, &mut task.within(world.clone()), &options, &stop)
         }
         #[cfg(not(feature = "cuda"))]
         Device::Cuda => unreachable!("refused where the command line is read"),

@@ -59,6 +59,15 @@ pub enum Error {
     /// A setting makes no sense.
     #[error("{0}")]
     Usage(String),
+    /// Processes that train together do not fit, or cannot be joined.
+    #[error("{0}")]
+    World(String),
+    /// Another of the processes that train together has failed.
+    #[error("process {rank} has failed, and says why; this one ends with it")]
+    Elsewhere {
+        /// Which one, counted from 0.
+        rank: usize,
+    },
     /// The device failed.
     #[error("device: {0}")]
     Device(String),

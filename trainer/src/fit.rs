@@ -6,9 +6,11 @@ use crate::ops::Kit;
 use crate::optim::{AdamW, Optimizer};
 use crate::param::{self, Module};
 use crate::progress::Progress;
+use crate::world::{self, Alone, Share, World};
 use dfdx::prelude::*;
 use nijimi_runtime::quant::DType;
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,13 +25,15 @@ pub struct At {
     pub epoch: u64,
     /// Steps made before this one in this epoch.
     pub index: u64,
+    /// Which rows of the batch are this process's. What is random for a row is keyed by the row's index in the whole batch.
+    pub share: Share,
 }
 
 impl At {
     /// Where the step after `step` others stands.
-    fn new(step: u64, per_epoch: u64) -> Self {
+    fn new(step: u64, per_epoch: u64, share: Share) -> Self {
         let per_epoch = per_epoch.max(1);
-        Self { step, epoch: step / per_epoch, index: step % per_epoch }
+        Self { step, epoch: step / per_epoch, index: step % per_epoch, share }
     }
 }
 
@@ -72,7 +76,12 @@ pub trait Task<D: Kit> {
     fn lr_factor(&self, _: At) -> f64 {
         1.0
     }
-    /// Draws a batch, computes loss and gradients into `gradients`.
+    /// Rows of the whole batch at a step, for a system that computes only those of [`At::share`]; `None` for one that
+    /// knows no shares, and so trains in one process only.
+    fn batch(&self, _: At) -> Option<usize> {
+        None
+    }
+    /// Draws a batch, computes loss and gradients (means over the share's rows) into `gradients`.
     fn step(&mut self, at: At, gradients: Gradients<f32, D>) -> Result<StepResult<D>>;
     /// The bytes of the weight file for `model`, with weights of type `dtype`.
     fn export(&self, model: &mut Self::Model, record: &Record, dtype: DType) -> Result<Vec<u8>>;
@@ -132,8 +141,27 @@ struct Run<D: Kit, M> {
 /// # Errors
 /// A loss that is not finite stops the run; the last checkpoint stays as it is.
 pub fn fit<D: Kit, K: Task<D>>(task: &mut K, options: &FitOptions, stop: &Arc<AtomicBool>) -> Result<Ended> {
-    std::fs::create_dir_all(&options.report).map_err(Error::io(&options.report))?;
+    fit_in(&Alone, task, options, stop)
+}
+
+/// [`fit`] together with the other processes of `world`, all with the same settings and data. Process 0 writes all
+/// files; to resume, every one reads the checkpoint. `stop` set in one stops all, after the same step. With one process
+/// this is `fit`, bit for bit.
+///
+/// # Errors
+/// As [`fit`]; also if processes differ, or another one fails. The caller goes to [`crate::world::close`] either way.
+pub fn fit_in<D: Kit, K: Task<D>>(
+    world: &dyn World,
+    task: &mut K,
+    options: &FitOptions,
+    stop: &Arc<AtomicBool>,
+) -> Result<Ended> {
+    let share = world.share();
+    let first = share.rank == 0;
     let path = options.report.join(CHECKPOINT);
+    if first {
+        std::fs::create_dir_all(&options.report).map_err(Error::io(&options.report))?;
+    }
     let mut run = Run {
         optimizer: Optimizer::new(options.adam.clone()),
         ema: options.ema.map(|_| task.model().clone()),
@@ -141,7 +169,7 @@ pub fn fit<D: Kit, K: Task<D>>(task: &mut K, options: &FitOptions, stop: &Arc<At
         epoch_sum: 0.0,
         record: Record { command: options.command.clone(), ema_decay: options.ema, ..Record::default() },
     };
-    if path.exists() && !options.resume {
+    if first && path.exists() && !options.resume {
         let what =
             "a run is here already: --resume goes on with it; remove it, or choose another --report, to start anew";
         return Err(Error::Checkpoint { path, what: what.into() });
@@ -151,21 +179,28 @@ pub fn fit<D: Kit, K: Task<D>>(task: &mut K, options: &FitOptions, stop: &Arc<At
     }
     let per_epoch = task.steps_per_epoch();
     let total = (options.epochs * per_epoch).min(options.max_steps.unwrap_or(u64::MAX));
-    let mut log = Log::open(&options.report.join("log.jsonl"), run.step)?;
-    let mut progress = Progress::new(run.step, total, per_epoch, options.epochs);
+    if share.size > 1 {
+        let mut hash = DefaultHasher::new();
+        options.fingerprint.hash(&mut hash);
+        world::same(world, "settings or data", [(hash.finish() >> 11) as f64, total as f64])?;
+        world::same(world, "weights or another checkpoint", [param::checksum(task.model()), run.step as f64])?;
+    }
+    let mut log = if first { Log::open(&options.report.join("log.jsonl"), run.step)? } else { Log::nowhere() };
+    let mut progress = Progress::new(run.step, total, per_epoch, options.epochs).silent(!first);
     let (begun, before) = (Instant::now(), run.record.seconds);
     let mut saved = Instant::now();
     while run.step < total {
-        if stop.load(Ordering::Relaxed) {
+        let asked = f64::from(u8::from(stop.load(Ordering::Relaxed)));
+        let ((), asked) = world::agree(world, Ok(()), [asked, 0.0])?;
+        if asked.iter().any(|a| a[0] != 0.0) {
             log.flush()?;
-            save(&mut run, task.model(), &path, per_epoch, options)?;
+            save(&mut run, task.model(), &path, per_epoch, options, share)?;
             progress.note(&format!("stopped at step {}; go on with --resume", run.step));
             return Ok(Ended::Interrupted);
         }
-        let at = At::new(run.step, per_epoch);
-        let gradients = param::zero_gradients(task.model());
-        let result = task.step(at, gradients)?;
-        finite("the loss", result.loss, at, &path)?;
+        let at = At::new(run.step, per_epoch, share);
+        let (result, loss) = step(world, task, at)?;
+        finite("the loss", loss, at, &path)?;
         run.optimizer.set_lr(options.adam.lr * task.lr_factor(at));
         let lr = run.optimizer.lr();
         let norm = run.optimizer.update(task.model(), result.gradients, result.skip);
@@ -176,11 +211,11 @@ pub fn fit<D: Kit, K: Task<D>>(task: &mut K, options: &FitOptions, stop: &Arc<At
             let decay = decay.min((1.0 + run.step as f64) / (10.0 + run.step as f64));
             param::average(average, task.model(), decay);
         }
-        run.epoch_sum += result.loss;
+        run.epoch_sum += loss;
         run.record.steps = run.step;
         run.record.seconds = before + begun.elapsed().as_secs_f64();
-        log.step(run.step, at.epoch + 1, result.loss, lr, norm, run.record.seconds)?;
-        progress.step(run.step, result.loss);
+        log.step(run.step, at.epoch + 1, loss, lr, norm, run.record.seconds)?;
+        progress.step(run.step, loss);
         if run.step.is_multiple_of(per_epoch) {
             let mean = run.epoch_sum / per_epoch as f64;
             run.epoch_sum = 0.0;
@@ -188,24 +223,48 @@ pub fn fit<D: Kit, K: Task<D>>(task: &mut K, options: &FitOptions, stop: &Arc<At
             run.record.epoch_losses.push(mean);
             log.epoch(run.step, run.record.epochs, mean, run.record.seconds)?;
             progress.note(&format!("epoch {}: loss {mean:.6}, {:.0} s", run.record.epochs, run.record.seconds));
-            save(&mut run, task.model(), &path, per_epoch, options)?;
+            if share.size > 1 {
+                world::same(world, "weights", [param::checksum(task.model()), run.step as f64])?;
+            }
+            save(&mut run, task.model(), &path, per_epoch, options, share)?;
             saved = Instant::now();
             // A report that fails is no reason to lose the training.
-            if let Err(e) = report(task, &mut run, options) {
+            if first && let Err(e) = report(task, &mut run, options) {
                 progress.note(&format!("no report for epoch {}: {e}", run.record.epochs));
             }
         } else if saved.elapsed() >= options.checkpoint_every {
             log.flush()?;
-            save(&mut run, task.model(), &path, per_epoch, options)?;
+            save(&mut run, task.model(), &path, per_epoch, options, share)?;
             saved = Instant::now();
         }
     }
     log.flush()?;
-    save(&mut run, task.model(), &path, per_epoch, options)?;
-    let file = export(task, &mut run, options.dtype)?;
-    write_atomic(&options.out, &file)?;
-    progress.note(&format!("wrote {}", options.out.display()));
+    save(&mut run, task.model(), &path, per_epoch, options, share)?;
+    if first {
+        let file = export(task, &mut run, options.dtype)?;
+        write_atomic(&options.out, &file)?;
+        progress.note(&format!("wrote {}", options.out.display()));
+    }
     Ok(Ended::Finished)
+}
+
+/// One step of `task`, all processes together: gradients and loss are means over the whole batch.
+fn step<D: Kit, K: Task<D>>(world: &dyn World, task: &mut K, at: At) -> Result<(StepResult<D>, f64)> {
+    if at.share.size == 1 {
+        let gradients = param::zero_gradients(task.model());
+        let result = task.step(at, gradients)?;
+        let loss = result.loss;
+        return Ok((result, loss));
+    }
+    let rows = task.batch(at).ok_or_else(|| Error::World("--world: this system trains in one process only".into()))?;
+    let weight = at.share.weight(rows);
+    let gradients = param::zero_gradients(task.model());
+    let result = task.step(at, gradients);
+    let own = result.as_ref().map_or(0.0, |r| r.loss * weight);
+    let (mut result, losses) = world::agree(world, result, [own, weight])?;
+    param::average_over(world, task.model(), &mut result.gradients, weight);
+    let loss = losses.iter().map(|l| l[0]).sum();
+    Ok((result, loss))
 }
 
 /// An error that names `what` unless `value` is finite.
@@ -236,11 +295,15 @@ fn save<D: Kit, M: Module<D>>(
     path: &Path,
     per_epoch: u64,
     options: &FitOptions,
+    share: Share,
 ) -> Result<()> {
+    if share.rank != 0 {
+        return Ok(());
+    }
     let mut tensors = param::state(model, "model.");
     // The step that ruins the weights has a finite loss: what is saved must be looked at itself.
     let lost = tensors.values().flat_map(|v| &v.data).find(|v| !v.is_finite());
-    let at = At::new(run.step.saturating_sub(1), per_epoch);
+    let at = At::new(run.step.saturating_sub(1), per_epoch, share);
     finite("a weight", f64::from(*lost.unwrap_or(&0.0)), at, path)?;
     if let Some(average) = &mut run.ema {
         tensors.extend(param::state(average, "ema."));

@@ -24,3 +24,4 @@ pub mod stats;
 pub mod systems;
 pub mod tensor;
 pub mod text;
+pub mod world;

@@ -1,10 +1,12 @@
 //! Parameters of run-time shape behind a visitor: optimizer, EMA, clipping, checkpoint and export are visitors.
 use crate::ops::Kit;
 use crate::tensor::Buffer;
+use crate::world::World;
 use dfdx::optim::UnusedTensors;
 use dfdx::prelude::*;
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hasher};
 
 /// What a tensor of a module is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -122,6 +124,62 @@ pub fn gradient_norm<D: Kit, M: Module<D>>(module: &mut M, gradients: &mut Gradi
     let mut n = Norm(gradients, 0.0);
     module.visit("", &mut n);
     n.1.sqrt()
+}
+
+/// Of all processes' gradients the mean, weighted by `weight` (over all they sum to 1); also of buffers, such as running
+/// averages. The same bits on all of them.
+pub fn average_over<D: Kit, M: Module<D>>(
+    world: &dyn World,
+    module: &mut M,
+    gradients: &mut Gradients<f32, D>,
+    weight: f64,
+) {
+    struct Read<'a, D: Kit>(&'a mut Gradients<f32, D>, Vec<f32>);
+    impl<D: Kit> Visitor<D> for Read<'_, D> {
+        fn visit<S: Shape>(&mut self, _: &str, t: &mut Tensor<S, f32, D>, kind: Kind) {
+            match kind {
+                Kind::Weight => {
+                    let g = self.0.get_or_alloc_mut(&*t).expect("allocation of a gradient");
+                    self.1.extend(t.device().download(g));
+                }
+                Kind::Buffer => self.1.extend(t.as_vec()),
+            }
+        }
+    }
+    struct Write<'a, D: Kit>(&'a mut Gradients<f32, D>, &'a [f32]);
+    impl<D: Kit> Visitor<D> for Write<'_, D> {
+        fn visit<S: Shape>(&mut self, _: &str, t: &mut Tensor<S, f32, D>, kind: Kind) {
+            let (values, rest) = self.1.split_at(t.shape().num_elements());
+            self.1 = rest;
+            match kind {
+                Kind::Weight => {
+                    let g = self.0.get_or_alloc_mut(&*t).expect("allocation of a gradient");
+                    t.device().upload(g, values);
+                }
+                Kind::Buffer => t.copy_from(values),
+            }
+        }
+    }
+    let mut read = Read(gradients, Vec::new());
+    module.visit("", &mut read);
+    let Read(gradients, mut values) = read;
+    values.iter_mut().for_each(|v| *v *= weight as f32);
+    world.sum(&mut values);
+    module.visit("", &mut Write(gradients, &values));
+}
+
+/// A number that tells the bits of all tensors from other ones.
+pub fn checksum<D: Kit, M: Module<D>>(module: &mut M) -> f64 {
+    struct Sum(DefaultHasher);
+    impl<D: Kit> Visitor<D> for Sum {
+        fn visit<S: Shape>(&mut self, _: &str, t: &mut Tensor<S, f32, D>, _: Kind) {
+            self.0.write(bytemuck::cast_slice(&t.as_vec()));
+        }
+    }
+    let mut s = Sum(DefaultHasher::new());
+    module.visit("", &mut s);
+    // As many bits as an f64 holds.
+    (s.0.finish() >> 11) as f64
 }
 
 /// `average = decay * average + (1 - decay) * model`, buffers included.

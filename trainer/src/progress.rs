@@ -5,6 +5,7 @@ use std::time::Instant;
 /// A line that is drawn over and over on a terminal.
 pub struct Progress {
     terminal: bool,
+    silent: bool,
     begun: Instant,
     first: u64,
     total: u64,
@@ -22,7 +23,13 @@ impl Progress {
     /// A run that stands at step `first` of `total`.
     pub fn new(first: u64, total: u64, per_epoch: u64, epochs: u64) -> Self {
         let terminal = std::io::stderr().is_terminal();
-        Self { terminal, begun: Instant::now(), first, total, per_epoch, epochs, loss: None }
+        Self { terminal, silent: false, begun: Instant::now(), first, total, per_epoch, epochs, loss: None }
+    }
+
+    /// The same, but it says nothing if `silent`: of several processes one speaks.
+    #[must_use]
+    pub fn silent(self, silent: bool) -> Self {
+        Self { silent, terminal: self.terminal && !silent, ..self }
     }
 
     /// Draws the line after `step` steps. The loss shown is a running average over about 50 steps.
@@ -47,6 +54,9 @@ impl Progress {
 
     /// A line of its own, on a terminal or not.
     pub fn note(&self, text: &str) {
+        if self.silent {
+            return;
+        }
         eprintln!("{}{text}", if self.terminal { "\r\x1b[K" } else { "" });
     }
 }

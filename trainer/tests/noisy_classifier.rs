@@ -18,6 +18,7 @@ use nijimi_trainer::param;
 use nijimi_trainer::systems::classifier::evaluate::accuracy_by_t;
 use nijimi_trainer::systems::classifier::{Classifier, Settings};
 use nijimi_trainer::tensor::{T2, T4};
+use nijimi_trainer::world::Share;
 
 const SIDE: usize = 8;
 const TIME: usize = 12;
@@ -36,7 +37,7 @@ fn trained(task: &mut Classifier<Cpu>) -> Vec<f64> {
     let mut optimizer = Optimizer::new(AdamW { lr: 3e-3, weight_decay: 0.0, warmup: 0, clip: None });
     let per_epoch = task.steps_per_epoch();
     let step = |step: u64| {
-        let at = At { step, epoch: step / per_epoch, index: step % per_epoch };
+        let at = At { step, epoch: step / per_epoch, index: step % per_epoch, share: Share::WHOLE };
         let gradients = param::zero_gradients(task.model());
         let result = task.step(at, gradients).expect("a step");
         optimizer.update(task.model(), result.gradients, None);

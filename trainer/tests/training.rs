@@ -1,23 +1,22 @@
 //! Training from end to end on a tiny data set: it learns, it resumes bit for bit, it stops where the loss is lost.
+#[path = "common/bars.rs"]
+mod bars;
 mod common;
 
+use bars::{checkpoint, options};
 use common::{Folder, write_data};
 use dfdx::prelude::{Cpu, Gradients, Shape, Tensor};
 use nijimi_runtime::quant::DType;
-use nijimi_trainer::checkpoint::Checkpoint;
-use nijimi_trainer::data::idx::{LabelledPictures, Split};
 use nijimi_trainer::error::{Error, Result};
 use nijimi_trainer::fit::{At, CHECKPOINT, Ended, FitOptions, Record, StepResult, Task, fit};
 use nijimi_trainer::nn::book_unet::{BookUnet, Config, LABEL_EMB};
-use nijimi_trainer::ops::Precision;
 use nijimi_trainer::optim::AdamW;
 use nijimi_trainer::param::{self, Kind, Module, Visitor};
-use nijimi_trainer::systems::ddpm::{Ddpm, Naming, Settings};
+use nijimi_trainer::systems::ddpm::Ddpm;
 use serde_json::Value;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 const PICTURES: usize = 42;
 /// Six batches, the last of 2 pictures only.
@@ -25,36 +24,7 @@ const BATCH: usize = 8;
 const STEPS: u64 = 6;
 
 fn task(data: &Path) -> Ddpm<Cpu> {
-    let data = LabelledPictures::load(data, Split::Train).expect("the data set");
-    let settings = Settings {
-        batch: BATCH,
-        label_drop: 0.1,
-        as_in_book: false,
-        steps: 100,
-        beta_start: 1e-4,
-        beta_end: 0.1,
-        seed: 3,
-        precision: Precision::F32,
-    };
-    let naming = Naming { name: "bars".into(), labels: (0..3).map(|i| i.to_string()).collect() };
-    let config = Config { in_channels: 1, channels: vec![8, 16, 32], time_dim: 12, label_count: 3 };
-    Ddpm::new(Cpu::default(), settings, naming, config, data).expect("a task")
-}
-
-fn options(folder: &Folder, epochs: u64) -> FitOptions {
-    FitOptions {
-        out: folder.join("model.gguf"),
-        dtype: DType::F32,
-        report: folder.join("report"),
-        epochs,
-        max_steps: None,
-        adam: AdamW { lr: 2e-3, weight_decay: 0.01, warmup: 3, clip: Some(1.0) },
-        ema: Some(0.99),
-        checkpoint_every: Duration::from_secs(3600),
-        resume: false,
-        fingerprint: "test".into(),
-        command: "test".into(),
-    }
+    bars::task(data, BATCH)
 }
 
 fn run(task: &mut impl Task<Cpu>, options: &FitOptions, stop: &Arc<AtomicBool>) -> Result<Ended> {
@@ -63,10 +33,6 @@ fn run(task: &mut impl Task<Cpu>, options: &FitOptions, stop: &Arc<AtomicBool>) 
 
 fn never() -> Arc<AtomicBool> {
     Arc::default()
-}
-
-fn checkpoint(options: &FitOptions) -> Checkpoint {
-    Checkpoint::load(&options.report.join(CHECKPOINT)).expect("the checkpoint")
 }
 
 /// The log without the clock.

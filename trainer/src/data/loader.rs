@@ -26,6 +26,11 @@ impl Loader {
         self.len.div_ceil(self.batch) as u64
     }
 
+    /// Rows of batch `index` of any epoch.
+    pub fn rows_in(&self, index: u64) -> usize {
+        self.len.saturating_sub(index as usize * self.batch).min(self.batch)
+    }
+
     /// The rows of batch `index` of `epoch`, both counted from 0.
     ///
     /// # Panics

@@ -3,8 +3,10 @@ use super::layers::{BatchNormRelu, Conv2d, Linear};
 use crate::ops::{Kit, Precision};
 use crate::param::{Kind, Module, Visitor};
 use crate::tensor::{T2, T4, Tp};
+use crate::world::Across;
 use dfdx::prelude::*;
 use nijimi_runtime::rng::Stream;
+use std::rc::Rc;
 
 /// Sizes of the network.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,12 +107,25 @@ impl<D: Kit> BookUnet<D> {
     /// The same network with the products of its convolutions in another precision.
     #[must_use]
     pub fn with_precision(mut self, precision: Precision) -> Self {
-        let blocks = self.down.iter_mut().chain([&mut self.bot]).chain(&mut self.up);
-        for (conv, _) in blocks.flat_map(|b| &mut b.convs) {
+        for (conv, _) in self.pairs() {
             conv.precision = precision;
         }
         self.out.precision = precision;
         self
+    }
+
+    /// The same network, whose training passes take batch statistics over all processes' rows.
+    #[must_use]
+    pub fn across(mut self, across: &Rc<Across>) -> Self {
+        for (_, norm) in self.pairs() {
+            norm.across = Some(across.clone());
+        }
+        self
+    }
+
+    fn pairs(&mut self) -> impl Iterator<Item = &mut (Conv2d<D>, BatchNormRelu<D>)> {
+        let blocks = self.down.iter_mut().chain([&mut self.bot]).chain(&mut self.up);
+        blocks.flat_map(|b| &mut b.convs)
     }
 
     /// The sizes.

@@ -2,8 +2,10 @@
 use crate::ops::{Activation, BatchStats, Kit, Precision};
 use crate::param::{Kind, Module, Visitor};
 use crate::tensor::{T1, T2, T4, Tp};
+use crate::world::Across;
 use dfdx::prelude::*;
 use nijimi_runtime::rng::Stream;
+use std::rc::Rc;
 
 /// `n` draws from U(-1/sqrt(fan_in), 1/sqrt(fan_in)), keyed by seed and parameter name (PyTorch's default initialization).
 pub(super) fn uniform(seed: u64, name: &str, n: usize, fan_in: usize) -> Vec<f32> {
@@ -168,6 +170,8 @@ pub struct BatchNormRelu<D: Kit> {
     bias: T1<D>,
     running_mean: T1<D>,
     running_var: T1<D>,
+    /// Those with whom a training pass shares its statistics.
+    pub across: Option<Rc<Across>>,
 }
 
 /// Added to the variance before its root is taken.
@@ -178,11 +182,12 @@ impl<D: Kit> BatchNormRelu<D> {
     /// Scale 1, shift 0, running mean 0, running variance 1.
     pub fn new(device: &D, channels: usize) -> Self {
         let fill = |v: f32| device.tensor_from_vec(vec![v; channels], (channels,));
-        Self { weight: fill(1.0), bias: fill(0.0), running_mean: fill(0.0), running_var: fill(1.0) }
+        Self { weight: fill(1.0), bias: fill(0.0), running_mean: fill(0.0), running_var: fill(1.0), across: None }
     }
     /// Normalizes with the batch's own statistics and folds them into the running ones.
     pub fn forward_train<T: Tp<D>>(&mut self, x: T4<D, T>) -> T4<D, T> {
-        let (y, BatchStats { mean, var }) = D::batch_norm_relu(x, &self.weight, &self.bias, BATCH_NORM_EPS);
+        let (y, BatchStats { mean, var }) =
+            D::batch_norm_relu(x, &self.weight, &self.bias, BATCH_NORM_EPS, self.across.as_ref());
         for (running, new) in [(&mut self.running_mean, mean), (&mut self.running_var, var)] {
             let mixed: Vec<f32> =
                 running.as_vec().iter().zip(&new).map(|(r, n)| (1.0 - MOMENTUM) * r + MOMENTUM * n).collect();

@@ -12,9 +12,11 @@ pub mod cuda;
 mod tests;
 
 use crate::tensor::{Buffer, T1, T2, T3, T4, Tp};
+use crate::world::Across;
 pub use cpu::bf16::Bf16;
 use dfdx::prelude::*;
 use rayon::prelude::*;
+use std::rc::Rc;
 
 /// Batch statistics that a training pass has computed, for the caller to fold into its running averages.
 pub struct BatchStats {
@@ -84,12 +86,14 @@ pub trait Kit: Device<f32> {
     fn conv2d_in<T: Tp<Self>>(x: T4<Self, T>, w: &T4<Self>, b: &T1<Self>, _: Precision) -> T4<Self, T> {
         Self::conv2d(x, w, b)
     }
-    /// Batch normalization over `(n, h, w)` with batch statistics, then ReLU. Ioffe and Szegedy 2015.
+    /// Batch normalization over `(n, h, w)` with batch statistics, then ReLU. Ioffe and Szegedy 2015. With `across`, the
+    /// statistics are those of all processes' rows (the composed form takes those of its own).
     fn batch_norm_relu<T: Tp<Self>>(
         x: T4<Self, T>,
         gamma: &T1<Self>,
         beta: &T1<Self>,
         eps: f32,
+        _: Option<&Rc<Across>>,
     ) -> (T4<Self, T>, BatchStats) {
         composed::batch_norm_relu(x, gamma, beta, eps)
     }
@@ -246,8 +250,9 @@ impl Kit for Cpu {
         gamma: &T1<Self>,
         beta: &T1<Self>,
         eps: f32,
+        across: Option<&Rc<Across>>,
     ) -> (T4<Self, T>, BatchStats) {
-        cpu::batch_norm::batch_norm_relu(x, gamma, beta, eps)
+        cpu::batch_norm::batch_norm_relu(x, gamma, beta, eps, across)
     }
     fn add_channels<T: Tp<Self>>(x: T4<Self, T>, v: T2<Self, T>) -> T4<Self, T> {
         cpu::add_channels::add_channels(x, v)

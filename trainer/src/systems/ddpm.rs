@@ -9,6 +9,7 @@ use crate::nn::book_unet::{BookUnet, Config, LABEL_EMB};
 use crate::ops::{Kit, Precision};
 use crate::param;
 use crate::tensor::{T2, T4};
+use crate::world::{Across, World};
 use dfdx::prelude::*;
 use nijimi_runtime::cpu::position_encoding;
 use nijimi_runtime::quant::DType;
@@ -16,6 +17,7 @@ use nijimi_runtime::rng::Stream;
 use nijimi_runtime::schedule::Schedule;
 use rayon::prelude::*;
 use std::path::Path;
+use std::rc::Rc;
 
 /// Settings of the diffusion model.
 #[derive(Clone, Debug)]
@@ -59,6 +61,8 @@ pub struct Ddpm<D: Kit> {
     /// Position encodings for t = 1..=T, row-major.
     times: Vec<f32>,
     loader: Loader,
+    /// With whom batch statistics are shared.
+    across: Option<Rc<Across>>,
 }
 
 impl<D: Kit> Ddpm<D> {
@@ -75,7 +79,17 @@ impl<D: Kit> Ddpm<D> {
         }
         let model = BookUnet::new(&device, settings.seed, config).with_precision(settings.precision);
         let loader = Loader::new(data.len(), settings.batch, settings.seed);
-        Ok(Self { device, settings, naming, data, model, alpha_bars, times, loader })
+        Ok(Self { device, settings, naming, data, model, alpha_bars, times, loader, across: None })
+    }
+
+    /// The same system, trained together with the other processes of `world`.
+    #[must_use]
+    pub fn within(mut self, world: Rc<dyn World>) -> Self {
+        self.across = Across::new(world);
+        if let Some(across) = &self.across {
+            self.model = self.model.across(across);
+        }
+        self
     }
 }
 
@@ -90,21 +104,31 @@ impl<D: Kit> Task<D> for Ddpm<D> {
         self.loader.batches()
     }
 
+    fn batch(&self, at: At) -> Option<usize> {
+        Some(self.loader.rows_in(at.index))
+    }
+
     fn step(&mut self, at: At, gradients: Gradients<f32, D>) -> Result<StepResult<D>> {
         let picked = self.loader.rows(at.epoch, at.index);
-        let (s, n) = (&self.settings, picked.len());
+        if let Some(across) = &self.across {
+            across.begin(picked.len());
+        }
+        // All that is random is drawn for the whole batch, or keyed by the row in it.
+        let own = at.share.rows(picked.len());
+        let (s, n, from) = (&self.settings, own.len(), own.start);
         let (height, width, dim) = (self.data.height, self.data.width, self.model.config().time_dim);
         let labels = self.model.config().label_count;
         let size = height * width;
         let mut draw = Stream::new(s.seed, "timestep", at.step);
-        let levels: Vec<usize> = (0..n).map(|_| draw.below(s.steps as u64) as usize).collect();
+        let levels: Vec<usize> = picked.iter().map(|_| draw.below(s.steps as u64) as usize).collect();
+        let levels = &levels[own.clone()];
         let (mut x, mut eps) = (vec![0f32; n * size], vec![0f32; n * size]);
         let pictures = x.par_chunks_mut(size).zip(eps.par_chunks_mut(size)).enumerate();
         pictures.for_each(|(i, (x, eps))| {
-            let mut noise = Stream::new(s.seed, "noise", at.step * s.batch as u64 + i as u64);
+            let mut noise = Stream::new(s.seed, "noise", at.step * s.batch as u64 + (from + i) as u64);
             let a = self.alpha_bars[levels[i]];
             let (signal, sigma) = (a.sqrt() as f32, (1.0 - a).sqrt() as f32);
-            let picture = self.data.picture(picked[i] as usize);
+            let picture = self.data.picture(picked[from + i] as usize);
             for ((x, e), p) in x.iter_mut().zip(eps).zip(picture) {
                 *e = noise.normal();
                 *x = signal * (f32::from(*p) / 255.0) + sigma * *e;
@@ -119,8 +143,8 @@ impl<D: Kit> Task<D> for Ddpm<D> {
             let mut v = vec![0f32; n * labels];
             for (i, p) in picked.iter().enumerate() {
                 let dropped = if s.as_in_book { whole } else { drop.uniform() < s.label_drop };
-                if !dropped {
-                    v[i * labels + usize::from(self.data.labels[*p as usize])] = 1.0;
+                if !dropped && own.contains(&i) {
+                    v[(i - from) * labels + usize::from(self.data.labels[*p as usize])] = 1.0;
                 }
             }
             v

@@ -3,8 +3,10 @@ use super::storage::{data, take_gradient, written};
 use super::sum::{sum_by, sum_by2};
 use crate::ops::BatchStats;
 use crate::tensor::{T1, T4, Tp};
+use crate::world::Across;
 use dfdx::prelude::*;
 use rayon::prelude::*;
+use std::rc::Rc;
 
 struct Channel {
     mean: f32,
@@ -19,6 +21,7 @@ pub fn batch_norm_relu<T: Tp<Cpu>>(
     gamma: &T1<Cpu>,
     beta: &T1<Cpu>,
     eps: f32,
+    across: Option<&Rc<Across>>,
 ) -> (T4<Cpu, T>, BatchStats) {
     let (n, c, h, w) = *x.shape();
     let hw = h * w;
@@ -26,16 +29,21 @@ pub fn batch_norm_relu<T: Tp<Cpu>>(
     let (x, mut tape) = x.split_tape();
     let (gamma, beta) = (gamma.clone(), beta.clone());
     let xs = data(&x);
-    let channels: Vec<Channel> = (0..c)
-        .into_par_iter()
-        .map(|ci| {
-            let planes = || (0..n).map(move |i| &xs[(i * c + ci) * hw..][..hw]);
-            let mean = planes().map(|p| sum_by(p, |x| x)).sum::<f64>() / m;
-            let mu = mean as f32;
-            let var = planes().map(|p| sum_by(p, |x| (x - mu) * (x - mu))).sum::<f64>() / m;
-            Channel { mean: mu, inverse: (1.0 / (var + f64::from(eps)).sqrt()) as f32, var }
-        })
-        .collect();
+    let planes = |ci: usize| (0..n).map(move |i| &xs[(i * c + ci) * hw..][..hw]);
+    let mean = |ci| (planes(ci).map(|p| sum_by(p, |x| x)).sum::<f64>() / m) as f32;
+    let variance = |ci, mu: f32| planes(ci).map(|p| sum_by(p, |x| (x - mu) * (x - mu))).sum::<f64>() / m;
+    let channel = |mean, var: f64| Channel { mean, inverse: (1.0 / (var + f64::from(eps)).sqrt()) as f32, var };
+    let each = (0..c).into_par_iter();
+    let channels: Vec<Channel> = match across {
+        None => each.map(|ci| (mean(ci), ci)).map(|(mu, ci)| channel(mu, variance(ci, mu))).collect(),
+        Some(across) => {
+            let mut means: Vec<f32> = each.clone().map(mean).collect();
+            across.mean(&mut means);
+            let mut vars: Vec<f32> = each.map(|ci| variance(ci, means[ci]) as f32).collect();
+            across.mean(&mut vars);
+            means.iter().zip(vars).map(|(mean, var)| channel(*mean, f64::from(var))).collect()
+        }
+    };
     let scale_shift: Vec<(f32, f32)> = channels
         .iter()
         .zip(data(&gamma).iter().zip(data(&beta)))
@@ -56,13 +64,14 @@ pub fn batch_norm_relu<T: Tp<Cpu>>(
             },
         )
     };
-    let unbiased = m / (m - 1.0).max(1.0);
+    let count = across.map_or(m, |a| a.count(n * hw));
+    let unbiased = count / (count - 1.0).max(1.0);
     let stats = BatchStats {
         mean: channels.iter().map(|s| s.mean).collect(),
         var: channels.iter().map(|s| (s.var * unbiased) as f32).collect(),
     };
     let out = x.device().tensor_from_vec(y, (n, c, h, w));
-    let (og, kept) = (out.ghost(), out.clone());
+    let (og, kept, across) = (out.ghost(), out.clone(), across.cloned());
     tape.add_backward_op(move |g| {
         let mut go = take_gradient!(g, og);
         let (xs, ys) = (data(&x), data(&kept));
@@ -83,10 +92,17 @@ pub fn batch_norm_relu<T: Tp<Cpu>>(
             totals[i % c].0 += sg;
             totals[i % c].1 += sgx * f64::from(channels[i % c].inverse);
         }
+        // Each process's sums are of its own loss, to which its weight in the batch's is yet to come: so are these.
+        let mut batch = totals.clone();
+        if let Some(across) = &across {
+            let mut sums: Vec<f32> = totals.iter().flat_map(|t| [t.0 as f32, t.1 as f32]).collect();
+            across.mean(&mut sums);
+            batch = sums.as_chunks().0.iter().map(|[a, b]| (f64::from(*a), f64::from(*b))).collect();
+        }
         let gx = g.get_or_alloc_mut(&x)?;
         let gammas = data(&gamma);
         gx.par_chunks_mut(hw.max(1)).enumerate().for_each(|(i, gx)| {
-            let (s, (sg, sgx)) = (&channels[i % c], totals[i % c]);
+            let (s, (sg, sgx)) = (&channels[i % c], batch[i % c]);
             let scale = gammas[i % c] * s.inverse;
             let (mean_g, slope) = ((sg / m) as f32, (sgx / m) as f32 * s.inverse);
             for ((d, g), x) in gx.iter_mut().zip(&go[i * hw..][..hw]).zip(&xs[i * hw..][..hw]) {

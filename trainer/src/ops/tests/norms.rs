@@ -20,7 +20,7 @@ fn batch_norm_relu() {
             let gamma: T1<Cpu> = d.tensor_from_vec(v[1].clone(), (c,));
             let beta: T1<Cpu> = d.tensor_from_vec(v[2].clone(), (c,));
             let (y, _) = match form {
-                Form::Fused => Cpu::batch_norm_relu(x.leaky_trace(), &gamma, &beta, 1e-5),
+                Form::Fused => Cpu::batch_norm_relu(x.leaky_trace(), &gamma, &beta, 1e-5, None),
                 Form::Composed => composed::batch_norm_relu(x.leaky_trace(), &gamma, &beta, 1e-5),
             };
             finish(y, &[&x, &gamma, &beta])
@@ -36,7 +36,7 @@ fn batch_norm_statistics() {
     let xs = normal("x", n * c * h * w);
     let x: T4<Cpu> = d.tensor_from_vec(xs.clone(), (n, c, h, w));
     let ones: T1<Cpu> = d.tensor_from_vec(vec![1.0; c], (c,));
-    let (_, fused) = Cpu::batch_norm_relu(x.clone(), &ones, &ones, 1e-5);
+    let (_, fused) = Cpu::batch_norm_relu(x.clone(), &ones, &ones, 1e-5, None);
     let (_, composed) = composed::batch_norm_relu(x, &ones, &ones, 1e-5);
     for ci in 0..c {
         let channel: Vec<f64> =
