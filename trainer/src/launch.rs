@@ -70,7 +70,13 @@ pub fn interruptible() -> Result<Arc<AtomicBool>> {
                 std::process::exit(130);
             }
         };
-        ctrlc::set_handler(handler).map(|()| stop).map_err(|e| e.to_string())
+        ctrlc::set_handler(handler).map_err(|e| e.to_string())?;
+        // What `mpirun` hands on to all processes, and what schedulers send before they kill.
+        #[cfg(all(feature = "mpi", unix))]
+        for signal in [signal_hook::consts::SIGUSR1, signal_hook::consts::SIGTERM] {
+            signal_hook::flag::register(signal, stop.clone()).map_err(|e| e.to_string())?;
+        }
+        Ok(stop)
     });
     stop.clone().map_err(|e| Error::Usage(format!("Ctrl-C cannot be caught: {e}")))
 }

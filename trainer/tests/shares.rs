@@ -43,8 +43,8 @@ fn close_to(a: &[f64], b: &[f64], tolerance: f64) {
     }
 }
 
-/// Equal shares, unequal ones, and a batch of fewer rows than processes. Seen red with equal weights for all shares, with
-/// the noise keyed by the row's index in the share, and without the averaging of gradients.
+/// Equal shares, unequal ones, and a batch of fewer rows than processes. Seen red with equal weights for all shares, and
+/// without the averaging of gradients.
 #[test]
 fn shares_are_trained_as_the_whole() {
     let folder = Folder::new("whole");
@@ -66,8 +66,8 @@ fn shares_are_trained_as_the_whole() {
 
 /// Batch statistics are those of the whole batch. After the first step the moments are the gradients; later ones are
 /// compared by their losses, for Adam makes steps of full length of the rounding that is the gradient of a bias before a
-/// batch normalization. Seen red with the statistics of each share forward, and backward, and with the noise levels and
-/// the dropped labels drawn for the share alone.
+/// batch normalization. Seen red with the statistics of each share forward, and backward; with the noise keyed by the row
+/// in the share; with the noise levels, and the dropped labels, drawn for the share alone.
 #[test]
 fn batch_normalization_sees_the_whole_batch() {
     let folder = Folder::new("bars");
@@ -136,7 +136,7 @@ impl Task<Cpu> for Interrupted {
 }
 
 /// Stopped in the process that writes nothing; all resume, and end as if never stopped. Seen red with `stop` looked at by
-/// each for itself (the threads wait for ever), and with the checkpoint read by process 0 alone.
+/// each for itself, and with the checkpoint read by process 0 alone.
 #[test]
 fn one_stops_all_and_all_resume() {
     let whole = Folder::new("unstopped");
@@ -159,8 +159,8 @@ fn one_stops_all_and_all_resume() {
     assert_eq!(losses(&options), losses(&expected));
 }
 
-/// Wherever one fails, all end, and say which. Seen red with errors of a step returned before the agreement and without
-/// [`close`] (the threads wait for ever).
+/// Wherever one fails, all end, and say which. Seen red without [`close`] (the threads wait for ever), and with settings
+/// not compared.
 #[test]
 fn a_failure_anywhere_ends_all() {
     let ends = |options: &FitOptions, early: bool, at: Option<u64>, resume: bool, fingerprint: [&str; 2]| {
