@@ -126,7 +126,7 @@ pub struct DdpmArgs {
     max_steps: Option<u64>,
     /// train together with the other processes that mpirun has started, each its share of every batch (see docs/world.md)
     #[argh(switch)]
-    world: bool,
+    pub world: bool,
     /// what to train on: cpu, or cuda in a build for it (default cpu)
     #[argh(option, default = "Device::Cpu")]
     device: Device,

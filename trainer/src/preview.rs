@@ -1,8 +1,8 @@
 //! Pictures for the report, drawn by the runtime from the exported bytes: what is judged is what is shipped.
 use crate::error::Result;
 use crate::eval::picture::save;
-use nijimi_runtime::gguf::File;
 use crate::plot::{Figure as _, Pictures};
+use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::{LatentDiffusion, LatentRequest, Pipeline, Request, SessionOptions, batch_seeds};
 use std::path::Path;
 

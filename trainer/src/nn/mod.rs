@@ -9,7 +9,7 @@ pub mod mlp;
 pub mod noisy_classifier;
 pub mod resnet;
 pub mod sd_unet;
+pub mod text2image;
 pub mod tokens;
 pub mod transformer;
-pub mod text2image;
 pub mod vae;

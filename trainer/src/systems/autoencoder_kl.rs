@@ -199,20 +199,31 @@ impl<D: Kit> Task<D> for Fitting<D> {
         LAST_LR + (1.0 - LAST_LR) * 0.5 * (1.0 + (std::f64::consts::PI * done).cos())
     }
 
+    fn batch(&self, at: At) -> Option<usize> {
+        Some(self.loader.rows_in(at.index))
+    }
+
     fn step(&mut self, at: At, gradients: Gradients<f32, D>) -> Result<StepResult<D>> {
         let rows = self.loader.rows(at.epoch, at.index);
-        let (s, side, n) = (self.settings, self.data.side, rows.len());
+        let own = at.share.rows(rows.len());
+        let (s, side, n) = (self.settings, self.data.side, own.len());
+        // What is random for a picture is keyed by its place in the whole batch.
+        let key = |i: usize| at.step * s.batch as u64 + (own.start + i) as u64;
         let mut x = vec![0f32; n * 3 * side * side];
-        x.par_chunks_exact_mut(3 * side * side).zip(rows).enumerate().for_each(|(i, (x, row))| {
-            let mut draw = Stream::new(s.seed, "augmentation", at.step * s.batch as u64 + i as u64);
+        x.par_chunks_exact_mut(3 * side * side).zip(&rows[own.clone()]).enumerate().for_each(|(i, (x, row))| {
+            let mut draw = Stream::new(s.seed, "augmentation", key(i));
             let mut shift = || draw.below(2 * s.shift as u64 + 1) as isize - s.shift as isize;
             let moved = (shift(), shift());
             let flip = draw.uniform() < 0.5;
             planes(&self.data.pictures[self.train[*row as usize] as usize].pixels, side, flip, moved, x);
         });
         let (config, small) = (self.model.config(), side / self.model.config().factor());
-        let mut noise = Stream::new(s.seed, "latent", at.step);
-        let eps: Vec<f32> = (0..n * config.latent_channels * small * small).map(|_| noise.normal()).collect();
+        let each = config.latent_channels * small * small;
+        let noise = |i| {
+            let mut stream = Stream::new(s.seed, "latent", key(i));
+            (0..each).map(move |_| stream.normal())
+        };
+        let eps: Vec<f32> = (0..n).flat_map(noise).collect();
         let eps = self.device.tensor_from_vec(eps, (n, config.latent_channels, small, small));
         let x: T4<D> = self.device.tensor_from_vec(x, (n, 3, side, side));
         let (loss, terms) = objective(&self.model, x.traced(gradients), eps, &s);

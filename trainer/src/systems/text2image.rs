@@ -108,7 +108,7 @@ impl<D: Kit> Fitting<D> {
         Ok(Self { device, settings, given, data, latents, subjects, model, alpha_bars, loader, total })
     }
 
-    /// Example `i` of a step: which subject's, from there its picture, caption, level and noise; `x` and `target` are
+    /// Example `i` of a step's whole batch: which subject's, from there its picture, caption, level and noise; `x` and `target` are
     /// written.
     fn example(&self, subject: u32, at: At, i: usize, x: &mut [f32], target: &mut [f32]) -> Example {
         let s = &self.settings;
@@ -165,13 +165,19 @@ impl<D: Kit> Task<D> for Fitting<D> {
         if self.settings.decay > 0.0 { (left / self.settings.decay).clamp(0.0, 1.0) } else { 1.0 }
     }
 
+    fn batch(&self, at: At) -> Option<usize> {
+        Some(self.loader.rows_in(at.index))
+    }
+
     fn step(&mut self, at: At, gradients: Gradients<f32, D>) -> Result<StepResult<D>> {
-        let rows = self.loader.rows(at.epoch, at.index).to_vec();
+        let rows = self.loader.rows(at.epoch, at.index);
+        let own = at.share.rows(rows.len());
+        let rows = rows[own.clone()].to_vec();
         let (n, len) = (rows.len(), self.latents.len());
         let (mut x, mut target) = (vec![0f32; n * len], vec![0f32; n * len]);
         let parts = x.chunks_exact_mut(len).zip(target.chunks_exact_mut(len)).zip(&rows).enumerate();
         let examples: Vec<Example> =
-            parts.map(|(i, ((x, target), subject))| self.example(*subject, at, i, x, target)).collect();
+            parts.map(|(i, ((x, target), subject))| self.example(*subject, at, own.start + i, x, target)).collect();
         let ids: Vec<u32> = examples.iter().flat_map(|e| e.ids.iter().copied()).collect();
         let timesteps: Vec<f64> = examples.iter().map(|e| e.level as f64).collect();
         let shape = (n, self.latents.channels, self.latents.side, self.latents.side);

@@ -3,13 +3,15 @@ use super::{Fitting, Settings};
 use crate::cli::Device;
 use crate::data::captioned::Captioned;
 use crate::error::{Error, Result};
-use crate::fit::{Ended, FitOptions, fit};
+use crate::fit::{Ended, FitOptions, fit_in};
 use crate::launch;
 use crate::nn::autoencoder_kl::Config;
 use crate::ops::Kit;
 use crate::optim::AdamW;
+use crate::world::World;
 use argh::FromArgs;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// Train the autoencoder of latent diffusion on pictures: the first stage of text2image.
@@ -91,6 +93,9 @@ pub struct AutoencoderArgs {
     /// stop after this many steps
     #[argh(option)]
     max_steps: Option<u64>,
+    /// train together with the other processes that mpirun has started, each its share of every batch (see docs/world.md)
+    #[argh(switch)]
+    pub world: bool,
     /// what to train on: cpu, or cuda in a build for it (default cpu)
     #[argh(option, default = "Device::Cpu")]
     device: Device,
@@ -103,20 +108,20 @@ pub struct AutoencoderArgs {
 ///
 /// # Errors
 /// Data that cannot be read, settings that make no sense, a loss that is lost.
-pub fn run(a: &AutoencoderArgs) -> Result<Ended> {
+pub fn run(a: &AutoencoderArgs, world: &Rc<dyn World>) -> Result<Ended> {
     match a.device {
-        Device::Cpu => on(dfdx::prelude::Cpu::default(), a),
+        Device::Cpu => on(dfdx::prelude::Cpu::default(), a, world),
         #[cfg(feature = "cuda")]
         Device::Cuda => {
             let device = dfdx::prelude::Cuda::try_build(0, 0);
-            on(device.map_err(|e| Error::Device(format!("CUDA device 0: {e}")))?, a)
+            on(device.map_err(|e| Error::Device(format!("CUDA device 0: {e}")))?, a, world)
         }
         #[cfg(not(feature = "cuda"))]
         Device::Cuda => unreachable!("refused where the command line is read"),
     }
 }
 
-fn on<D: Kit>(device: D, a: &AutoencoderArgs) -> Result<Ended> {
+fn on<D: Kit>(device: D, a: &AutoencoderArgs, world: &Rc<dyn World>) -> Result<Ended> {
     if a.batch == 0 || a.epochs == 0 || a.size == 0 {
         return Err(Error::Usage("--batch, --epochs and --size must be at least 1".into()));
     }
@@ -163,5 +168,5 @@ fn on<D: Kit>(device: D, a: &AutoencoderArgs) -> Result<Ended> {
     };
     let name = launch::model_name(a.name.as_ref(), &a.data, "autoencoder");
     let mut task = Fitting::new(device, settings, name, &config, data, a.hold_out, a.epochs)?;
-    fit(&mut task, &options, &launch::interruptible()?)
+    fit_in(&**world, &mut task, &options, &launch::interruptible()?)
 }

@@ -6,16 +6,18 @@ use crate::cli::Device;
 use crate::data::captioned::Captioned;
 use crate::data::captions;
 use crate::error::{Error, Result};
-use crate::fit::{Ended, FitOptions, fit};
+use crate::fit::{Ended, FitOptions, fit_in};
 use crate::nn::text2image::TextToImage;
 use crate::ops::Kit;
 use crate::optim::AdamW;
 use crate::param::{self, State};
+use crate::world::World;
 use crate::{import, launch, text};
 use argh::FromArgs;
 use nijimi_runtime::gguf::{File, MappedFile};
 use nijimi_runtime::model::{FirstStage, LatentInfo};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Duration;
 
 /// Train a text-to-image latent diffusion model on captioned pictures (book step 10.5).
@@ -118,6 +120,9 @@ pub struct TextToImageArgs {
     /// stop after this many steps
     #[argh(option)]
     max_steps: Option<u64>,
+    /// train together with the other processes that mpirun has started, each its share of every batch (see docs/world.md)
+    #[argh(switch)]
+    pub world: bool,
     /// what to train on: cpu, or cuda in a build for it (default cpu)
     #[argh(option, default = "Device::Cpu")]
     device: Device,
@@ -130,13 +135,13 @@ pub struct TextToImageArgs {
 ///
 /// # Errors
 /// Data or files that cannot be read, settings that make no sense, a loss that is lost.
-pub fn run(a: &TextToImageArgs) -> Result<Ended> {
+pub fn run(a: &TextToImageArgs, world: &Rc<dyn World>) -> Result<Ended> {
     match a.device {
-        Device::Cpu => on(dfdx::prelude::Cpu::default(), a),
+        Device::Cpu => on(dfdx::prelude::Cpu::default(), a, world),
         #[cfg(feature = "cuda")]
         Device::Cuda => {
             let device = dfdx::prelude::Cuda::try_build(0, 0);
-            on(device.map_err(|e| Error::Device(format!("CUDA device 0: {e}")))?, a)
+            on(device.map_err(|e| Error::Device(format!("CUDA device 0: {e}")))?, a, world)
         }
         #[cfg(not(feature = "cuda"))]
         Device::Cuda => unreachable!("refused where the command line is read"),
@@ -176,7 +181,7 @@ fn given(a: &TextToImageArgs, data: &Captioned, file: &File<'_>) -> Result<(Give
     Ok((Given { info, vocabulary, autoencoder }, None))
 }
 
-fn on<D: Kit>(device: D, a: &TextToImageArgs) -> Result<Ended> {
+fn on<D: Kit>(device: D, a: &TextToImageArgs, world: &Rc<dyn World>) -> Result<Ended> {
     if a.batch == 0 || a.epochs == 0 || a.size == 0 {
         return Err(Error::Usage("--batch, --epochs and --size must be at least 1".into()));
     }
@@ -239,7 +244,7 @@ fn on<D: Kit>(device: D, a: &TextToImageArgs) -> Result<Ended> {
     let parameters = param::count(&mut model);
     let mut task = Fitting::new(device, settings, given, data, latents, model, a.epochs)?;
     eprintln!("{:.2} million parameters", parameters as f64 / 1e6);
-    fit(&mut task, &options, &launch::interruptible()?)
+    fit_in(&**world, &mut task, &options, &launch::interruptible()?)
 }
 
 /// Numbers with commas, of which some may be 0.

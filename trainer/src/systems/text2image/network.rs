@@ -1,9 +1,9 @@
 //! Which networks are trained: as the command line says, or as the file has them that training goes on from.
 use super::LEVELS;
 use crate::error::{Error, Result};
+use nijimi_runtime::graph::Activation;
 use nijimi_runtime::model::{FirstStage, LatentDefaults, LatentInfo, TextInfo};
 use nijimi_runtime::nn::{ClipText, SdLevel, SdUnet, TextStates, TimeCode};
-use nijimi_runtime::graph::Activation;
 use nijimi_runtime::sampler::Field;
 use nijimi_runtime::text::{Special, Tokenizer, Vocabulary};
 
