@@ -1,15 +1,12 @@
 //! From the weight file back to trained tensors: the inverse of [`crate::export`], for tests and for training on.
 use crate::error::{Error, Result};
 use crate::export::transpose_each;
-use crate::nn::autoencoder_kl::AutoencoderKl;
 use crate::nn::book_unet::{BookUnet, Config};
-use crate::nn::clip_text::ClipText;
 use crate::nn::layers::BATCH_NORM_EPS;
-use crate::nn::sd_unet::SdUnet;
-use crate::ops::{Kit, Precision};
+use crate::ops::Kit;
 use crate::param::{self, Module, State, Values};
 use nijimi_runtime::gguf::{File, Tensor};
-use nijimi_runtime::model::{FirstStage, LatentInfo, Pipeline};
+use nijimi_runtime::model::Pipeline;
 use nijimi_runtime::text::Vocabulary;
 
 /// `(out, k, k, in)` to `(out, in, k, k)`.
@@ -37,40 +34,15 @@ fn values(t: &Tensor) -> Values {
     if v.shape.len() == 4 { channels_first(&v) } else { v }
 }
 
-/// Overwrites a network's tensors, which have `prefix` before their names, with those of a file.
-fn load<D: Kit, M: Module<D>>(mut model: M, prefix: &str, file: &File) -> Result<M> {
+/// The network with its tensors overwritten by those of a file, where `prefix` comes before their names: `vae.`, `unet.`,
+/// `text_encoder.`.
+///
+/// # Errors
+/// If the file lacks a tensor, or has one of another shape.
+pub fn load<D: Kit, M: Module<D>>(mut model: M, prefix: &str, file: &File) -> Result<M> {
     param::load(&mut model, prefix, &tensors(file, prefix)?)
         .map_err(|what| Error::Usage(format!("the file does not fit its own network: {what}")))?;
     Ok(model)
-}
-
-/// The autoencoder of a file, which holds it alone or in a latent diffusion model, and what its latents are scaled by.
-///
-/// # Errors
-/// A file of another kind, of a network that is not trained here, or without one of its tensors.
-pub fn autoencoder_kl<D: Kit>(device: &D, file: &File, precision: Precision) -> Result<(AutoencoderKl<D>, FirstStage)> {
-    let stage = FirstStage::read(file)?;
-    let model = AutoencoderKl::new(device, 0, &stage.network, precision)?;
-    Ok((load(model, FirstStage::PREFIX, file)?, stage))
-}
-
-/// The networks of a latent diffusion model that are trained with it, and its description.
-///
-/// # Errors
-/// As [`autoencoder_kl`].
-pub fn text_to_image<D: Kit>(
-    device: &D,
-    file: &File,
-    precision: Precision,
-) -> Result<(SdUnet<D>, ClipText<D>, LatentInfo)> {
-    let info = LatentInfo::read(file)?;
-    let [text] = &info.texts[..] else {
-        let found = info.texts.len();
-        return Err(Error::Usage(format!("a model with {found} text encoders can be run, but not trained: use one")));
-    };
-    let unet = load(SdUnet::new(device, 0, &info.unet, precision)?, "unet.", file)?;
-    let text = load(ClipText::new(device, 0, &text.network, precision)?, text.prefix, file)?;
-    Ok((unet, text, info))
 }
 
 /// The vocabulary of a file's tokenizer.

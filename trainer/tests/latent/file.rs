@@ -74,17 +74,29 @@ fn model() -> (LatentInfo, State) {
             ..LatentDefaults::default()
         },
     };
-    let device = Cpu::default();
-    let mut unet = SdUnet::new(&device, 0, &info.unet, Precision::F32).unwrap();
-    let mut text = ClipText::new(&device, 0, &info.texts[0].network, Precision::F32).unwrap();
-    let mut autoencoder = AutoencoderKl::new(&device, 0, &info.autoencoder, Precision::F32).unwrap();
+    let (mut unet, mut text, mut autoencoder) = networks(&info);
     random(&mut unet);
     random(&mut text);
     random(&mut autoencoder);
-    let mut state = param::state(&mut unet, "unet.");
-    state.extend(param::state(&mut text, "text_encoder."));
-    state.extend(param::state(&mut autoencoder, "vae."));
-    (info, state)
+    (info, state(&mut unet, &mut text, &mut autoencoder))
+}
+
+/// The networks as they begin.
+fn networks(info: &LatentInfo) -> (SdUnet<Cpu>, ClipText<Cpu>, AutoencoderKl<Cpu>) {
+    let device = Cpu::default();
+    (
+        SdUnet::new(&device, 0, &info.unet, Precision::F32).unwrap(),
+        ClipText::new(&device, 0, &info.texts[0].network, Precision::F32).unwrap(),
+        AutoencoderKl::new(&device, 0, &info.autoencoder, Precision::F32).unwrap(),
+    )
+}
+
+/// All tensors by the names of a whole model.
+fn state(unet: &mut SdUnet<Cpu>, text: &mut ClipText<Cpu>, autoencoder: &mut AutoencoderKl<Cpu>) -> State {
+    let mut state = param::state(unet, "unet.");
+    state.extend(param::state(text, "text_encoder."));
+    state.extend(param::state(autoencoder, FirstStage::PREFIX));
+    state
 }
 
 fn written(dtype: DType) -> (LatentInfo, State, Vec<u8>) {
@@ -120,31 +132,27 @@ fn the_file_draws() {
 /// Seen red with convolutions left channels last when they are read.
 #[test]
 fn what_was_trained_is_read_back() {
-    let device = Cpu::default();
-    let (info, state, bytes) = written(DType::F32);
+    let (info, trained, bytes) = written(DType::F32);
     let file = File::new_checked(&bytes).unwrap();
-    assert_eq!(import::tensors(&file, "").unwrap(), state);
-    let (mut unet, mut text, read) = import::text_to_image(&device, &file, Precision::F32).unwrap();
-    let (mut autoencoder, stage) = import::autoencoder_kl(&device, &file, Precision::F32).unwrap();
-    let mut again = param::state(&mut unet, "unet.");
-    again.extend(param::state(&mut text, "text_encoder."));
-    again.extend(param::state(&mut autoencoder, "vae."));
-    assert_eq!(again, state);
+    assert_eq!(import::tensors(&file, "").unwrap(), trained);
+    let read = LatentInfo::read(&file).unwrap();
     assert_eq!(format!("{read:?}"), format!("{info:?}"));
     assert_eq!(import::vocabulary(&file).unwrap(), vocabulary());
+    let (unet, text, autoencoder) = networks(&read);
+    let mut unet = import::load(unet, "unet.", &file).unwrap();
+    let mut text = import::load(text, read.texts[0].prefix, &file).unwrap();
+    let mut autoencoder = import::load(autoencoder, FirstStage::PREFIX, &file).unwrap();
+    assert_eq!(state(&mut unet, &mut text, &mut autoencoder), trained);
 
     // The autoencoder alone.
-    let bytes =
-        autoencoder_kl(&param::state(&mut autoencoder, ""), &stage, ("alone", 16), &Record::default(), DType::F32);
-    let bytes = bytes.unwrap();
+    let (alone, stage) = (param::state(&mut autoencoder, ""), info.first_stage());
+    let bytes = autoencoder_kl(&alone, &stage, ("alone", 16), &Record::default(), DType::F32).unwrap();
     let file = File::new_checked(&bytes).unwrap();
-    let (mut alone, again) = import::autoencoder_kl(&device, &file, Precision::F32).unwrap();
-    assert_eq!(again, stage);
-    assert_eq!(param::state(&mut alone, "vae."), import::tensors(&file, FirstStage::PREFIX).unwrap());
-    assert_eq!(param::state(&mut alone, ""), param::state(&mut autoencoder, ""));
-    let none = import::text_to_image(&device, &file, Precision::F32).err().unwrap().to_string();
-    assert!(none.contains("latent-diffusion"), "{none}");
-    assert!(import::tensors(&file, "unet.").unwrap_err().to_string().contains("unet."));
+    assert_eq!(FirstStage::read(&file).unwrap(), stage);
+    let mut autoencoder = import::load(networks(&info).2, FirstStage::PREFIX, &file).unwrap();
+    assert_eq!(param::state(&mut autoencoder, ""), alone);
+    let none = import::load(unet, "unet.", &file).err().unwrap().to_string();
+    assert!(none.contains("unet."), "{none}");
 }
 
 /// A file that is quantized later is the one that would have been written at once.
