@@ -88,11 +88,16 @@ fn unet_is_the_runtimes(name: &str, config: &UnetConfig, (height, width): (usize
         device.tensor_from_vec(normal("states", n * tokens * config.text_width), (n, tokens, config.text_width));
     // One time a picture.
     let time: T2<Cpu> = model.time_codes(&device, &[3.0, 700.0]);
-    let ours = channels_last(&model.forward(x.clone(), &time, states.clone()));
+    let pooled: Option<T2<Cpu>> =
+        config.added.map(|added| device.tensor_from_vec(normal("pooled", n * added.width), (n, added.width)));
+    let ours = channels_last(&model.forward(x.clone(), &time, states.clone(), pooled.clone()));
     let request = SdRequest { batch: n, height, width, tokens, control: false };
     let mut runtime = evaluator(&mut model, config.graph("", &request).unwrap(), &[""]);
     let (latents, time, states) = (channels_last(&x), time.as_vec(), states.as_vec());
-    let inputs = [(UnetConfig::LATENTS, &latents[..]), (UnetConfig::TIME, &time[..]), (UnetConfig::TEXT, &states[..])];
+    let mut inputs =
+        vec![(UnetConfig::LATENTS, &latents[..]), (UnetConfig::TIME, &time[..]), (UnetConfig::TEXT, &states[..])];
+    let pooled = pooled.map(|pooled| pooled.as_vec());
+    inputs.extend(pooled.iter().map(|pooled| (UnetConfig::ADDED, &pooled[..])));
     runtime.evaluate(0, &inputs, &[]).unwrap();
     close(name, &ours, runtime.output(UnetConfig::OUTPUT).unwrap());
 }

@@ -91,9 +91,10 @@ pub(super) fn unet(file: &File<'_>, keys: &Keys) -> Result<SdUnet, Error> {
         let expected = format!("{mid}, as in the middle");
         return Err(wrong(keys.transformer_layers, format!("{layers:?} at the last level"), expected));
     }
-    let added = match maybe(file, keys.addition_time_embed_dim)? {
-        Some(code) => Some(SdAdded { code, width: size(file, keys.addition_input_dim)? }),
-        None => None,
+    let added = match (maybe(file, keys.addition_time_embed_dim)?, maybe(file, keys.addition_input_dim)?) {
+        (Some(code), _) => Some(SdAdded { code, width: size(file, keys.addition_input_dim)? }),
+        (None, Some(width)) => Some(SdAdded { code: 0, width }),
+        (None, None) => None,
     };
     let in_channels = size(file, keys.in_channels)?;
     let network = SdUnet {

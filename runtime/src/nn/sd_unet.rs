@@ -23,10 +23,11 @@ pub struct SdLevel {
     pub attends: bool,
 }
 
-/// SDXL's second condition: the text's pooled state, and sizes (`addition_embed_type` `text_time`).
+/// SDXL's second condition: the text's pooled state, and sizes (`addition_embed_type` `text_time`); or the pooled state
+/// alone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SdAdded {
-    /// Length of the code of each size (`addition_time_embed_dim`).
+    /// Length of the code of each size (`addition_time_embed_dim`); 0 for no sizes.
     pub code: usize,
     /// Length of the pooled state and of all the sizes' codes (`projection_class_embeddings_input_dim`).
     pub width: usize,
@@ -144,7 +145,7 @@ impl SdUnet {
         range("guidance_code", self.guidance_code, 0, 16384)?;
         if let Some(added) = self.added {
             range("width of the added condition", added.width, 1, 65536)?;
-            range("code of the added condition", added.code, 1, 16384)?;
+            range("code of the added condition", added.code, 0, 16384)?;
         }
         Ok(())
     }

@@ -14,7 +14,8 @@ use nijimi_runtime::rng::Stream;
 /// Standard deviation of the embeddings to begin with, as in CLIP's own training.
 const EMBEDDING_STD: f32 = 0.02;
 
-/// One transformer layer; norms come first. It begins as the identity.
+/// One transformer layer; norms come first. Its branches do not begin at zero: so from the first step on, the states behind a
+/// text tell of it.
 #[derive(Clone)]
 struct Layer<D: Kit> {
     layer_norm1: LayerNorm<D>,
@@ -33,12 +34,11 @@ impl<D: Kit> Layer<D> {
         let (names, attention) = (AttentionNames::CLIP, format!("{name}.self_attn"));
         Self {
             layer_norm1: LayerNorm::new(device, width, config.eps),
-            self_attn: Attention::new((device, seed, &attention), names, [width, width], config.heads, precision)
-                .zeroed(),
+            self_attn: Attention::new((device, seed, &attention), names, [width, width], config.heads, precision),
             layer_norm2: LayerNorm::new(device, width, config.eps),
             fc1: linear("mlp.fc1", [width, hidden]),
             function,
-            fc2: linear("mlp.fc2", [hidden, width]).zeroed(),
+            fc2: linear("mlp.fc2", [hidden, width]),
         }
     }
 

@@ -28,6 +28,10 @@ impl<D: Kit> Make<'_, D> {
         Conv2d::new(self.device, self.seed, name, input, output, 3).with_precision(self.precision)
     }
 
+    fn embedding(&self, name: &str, input: usize, width: usize) -> Embedding<D> {
+        let linear = |part: &str, from| self.linear(&format!("{name}.{part}"), from, width);
+        Embedding { linear_1: linear("linear_1", input), linear_2: linear("linear_2", width) }
+    }
     fn linear(&self, name: &str, input: usize, output: usize) -> Linear<D> {
         Linear::new(self.device, self.seed, name, input, output)
     }
@@ -104,16 +108,27 @@ impl<D: Kit, R: Module<D>> Level<D, R> {
 
 /// diffusers' `TimestepEmbedding`.
 #[derive(Clone)]
-struct TimeEmbedding<D: Kit> {
+struct Embedding<D: Kit> {
     linear_1: Linear<D>,
     linear_2: Linear<D>,
+}
+
+impl<D: Kit> Embedding<D> {
+    fn forward<T: Tp<D>>(&self, x: T2<D, T>) -> T2<D, T> {
+        self.linear_2.forward(D::silu(self.linear_1.forward(x)))
+    }
+    fn visit(&mut self, prefix: &str, v: &mut impl Visitor<D>) {
+        self.linear_1.visit(&format!("{prefix}.linear_1"), v);
+        self.linear_2.visit(&format!("{prefix}.linear_2"), v);
+    }
 }
 
 /// The network.
 #[derive(Clone)]
 pub struct SdUnet<D: Kit> {
     config: Config,
-    time_embedding: TimeEmbedding<D>,
+    time_embedding: Embedding<D>,
+    add_embedding: Option<Embedding<D>>,
     conv_in: Conv2d<D>,
     down_blocks: Vec<Level<D, Downsample<D>>>,
     mid_block: (Pair<D>, ResnetBlock<D>),
@@ -168,10 +183,8 @@ impl<D: Kit> SdUnet<D> {
         }
         Ok(Self {
             config: config.clone(),
-            time_embedding: TimeEmbedding {
-                linear_1: make.linear("time_embedding.linear_1", time, 4 * time),
-                linear_2: make.linear("time_embedding.linear_2", 4 * time, 4 * time),
-            },
+            time_embedding: make.embedding("time_embedding", time, 4 * time),
+            add_embedding: config.added.map(|added| make.embedding("add_embedding", added.width, 4 * time)),
             conv_in: make.conv("conv_in", config.in_channels, time),
             down_blocks,
             mid_block,
@@ -197,11 +210,13 @@ impl<D: Kit> SdUnet<D> {
     }
 
     /// The answer (n, out_channels, h, w) to latents (n, in_channels, h, w), codes of time from [`Self::time_codes`], and
-    /// states of a text (n, tokens, text_width), whose tape is followed too. The sides of the latents are multiples of 2 to
-    /// the number of halvings.
-    pub fn forward<T: Tp<D>>(&self, x: T4<D, T>, time: &T2<D>, text: T3<D, T>) -> T4<D, T> {
-        let TimeEmbedding { linear_1, linear_2 } = &self.time_embedding;
-        let time = linear_2.forward(D::silu(linear_1.forward(time.retaped::<T>())));
+    /// states of a text (n, tokens, text_width), whose tape is followed too, as is that of `pooled`, its pooled states (n,
+    /// width), if the network is told them. The sides of the latents are multiples of 2 to the number of halvings.
+    pub fn forward<T: Tp<D>>(&self, x: T4<D, T>, time: &T2<D>, text: T3<D, T>, pooled: Option<T2<D, T>>) -> T4<D, T> {
+        let mut time = self.time_embedding.forward(time.retaped::<T>());
+        if let (Some(embedding), Some(pooled)) = (&self.add_embedding, pooled) {
+            time = D::add(embedding.forward(pooled), time);
+        }
         // Every residual block applies SiLU to it first.
         let (time, time_tape) = D::silu(time).split_tape();
         let (text, text_tape) = text.split_tape();
@@ -249,7 +264,7 @@ fn check(config: &Config) -> Result<()> {
     if let Err(e) = config.graph("", &request) {
         return refuse(e.to_string());
     }
-    if config.added.is_some() {
+    if config.added.is_some_and(|added| added.code > 0) {
         return refuse("one with sizes as a condition (SDXL) can be run, but not trained: leave them out".into());
     }
     if config.guidance_code > 0 {
@@ -262,8 +277,10 @@ impl<D: Kit> Module<D> for SdUnet<D> {
     /// `prefix` is empty, or ends with a dot: `unet.`.
     fn visit(&mut self, prefix: &str, v: &mut impl Visitor<D>) {
         let at = |part: &str| format!("{prefix}{part}");
-        self.time_embedding.linear_1.visit(&at("time_embedding.linear_1"), v);
-        self.time_embedding.linear_2.visit(&at("time_embedding.linear_2"), v);
+        self.time_embedding.visit(&at("time_embedding"), v);
+        if let Some(embedding) = &mut self.add_embedding {
+            embedding.visit(&at("add_embedding"), v);
+        }
         self.conv_in.visit(&at("conv_in"), v);
         for (i, level) in self.down_blocks.iter_mut().enumerate() {
             level.visit(&at(&format!("down_blocks.{i}")), "downsamplers", v);

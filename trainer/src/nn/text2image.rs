@@ -4,7 +4,8 @@ use super::sd_unet::{Config as UnetConfig, SdUnet};
 use crate::error::Result;
 use crate::ops::{Kit, Precision};
 use crate::param::{Module, Visitor};
-use crate::tensor::{T2, T4, Tp};
+use crate::tensor::{T2, T3, T4, Tp};
+use dfdx::prelude::*;
 use nijimi_runtime::nn::TextStates;
 
 /// The networks of a latent diffusion model that are trained with it; the autoencoder is trained before.
@@ -14,15 +15,24 @@ pub struct TextToImage<D: Kit> {
     pub unet: SdUnet<D>,
     /// What reads the caption.
     pub text: ClipText<D>,
+    /// The id at which a text's state is pooled, if the U-Net is told it.
+    pub end: u32,
 }
 
 impl<D: Kit> TextToImage<D> {
-    /// Networks with random weights, keyed by seed and name.
+    /// Networks with random weights, keyed by seed and name; `end` is the id that ends a text.
     ///
     /// # Errors
     /// Configurations that are none, or of forms that are not trained here.
-    pub fn new(device: &D, seed: u64, unet: &UnetConfig, text: &TextConfig, precision: Precision) -> Result<Self> {
+    pub fn new(
+        device: &D,
+        seed: u64,
+        unet: &UnetConfig,
+        (text, end): (&TextConfig, u32),
+        precision: Precision,
+    ) -> Result<Self> {
         Ok(Self {
+            end,
             unet: SdUnet::new(device, seed, unet, precision)?,
             text: ClipText::new(device, seed, text, precision)?,
         })
@@ -34,8 +44,21 @@ impl<D: Kit> TextToImage<D> {
     /// # Errors
     /// Ids that the encoder has no rows for.
     pub fn forward<T: Tp<D>>(&self, x: T4<D, T>, time: &T2<D>, ids: &[u32], tokens: usize) -> Result<T4<D, T>> {
-        let text = self.text.forward(ids, tokens, TextStates::LAST)?;
-        Ok(self.unet.forward(x, time, text))
+        let text: T3<D, T> = self.text.forward(ids, tokens, TextStates::LAST)?;
+        if self.unet.config().added.is_none() {
+            return Ok(self.unet.forward(x, time, text, None));
+        }
+        // Where the text ends: the state there has seen all of it.
+        let ends: Vec<usize> = ids
+            .chunks(tokens)
+            .enumerate()
+            .map(|(i, window)| i * tokens + TextConfig::end(window, self.end) as usize)
+            .collect();
+        let (text, tape) = text.split_tape();
+        let (n, _, width) = *text.shape();
+        let rows = text.retaped::<T>().reshape_like(&(n * tokens, width));
+        let pooled = D::embedding(rows, &ends, (n, 1)).reshape_like(&(n, width));
+        Ok(self.unet.forward(x, time, text.put_tape(tape), Some(pooled)))
     }
 }
 

@@ -134,12 +134,6 @@ impl<D: Kit> Attention<D> {
         }
     }
 
-    /// The same layer, whose answer is zero to begin with.
-    #[must_use]
-    pub fn zeroed(self) -> Self {
-        Self { out: self.out.zeroed(), ..self }
-    }
-
     /// Every token of `x` (n, tokens, width) sees those of `seen` (n, keys, seen), whose tape is part of `x`'s, or, with
     /// none, those of `x` itself, as `mask` lets it.
     pub fn forward<T: Tp<D>>(&self, x: T3<D, T>, seen: Option<&T3<D>>, mask: Mask<'_, D>) -> T3<D, T> {

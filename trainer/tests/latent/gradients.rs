@@ -1,34 +1,22 @@
 //! Gradients of text encoder and U-Net together.
 use crate::networks::{ids, normal, random, text, unets};
 use dfdx::prelude::*;
-use nijimi_runtime::nn::TextStates;
-use nijimi_trainer::nn::clip_text::ClipText;
-use nijimi_trainer::nn::sd_unet::SdUnet;
+use nijimi_trainer::nn::text2image::TextToImage;
 use nijimi_trainer::ops::{Kit, Precision};
 use nijimi_trainer::param::{self, Kind, Module, Visitor};
 use nijimi_trainer::tensor::{T4, Tp};
 
-#[derive(Clone)]
-struct Both(ClipText<Cpu>, SdUnet<Cpu>);
+/// The id that ends a text: among the random ids, so that texts end in different places.
+const END: u32 = 5;
 
-impl Module<Cpu> for Both {
-    fn visit(&mut self, prefix: &str, v: &mut impl Visitor<Cpu>) {
-        self.0.visit(&format!("{prefix}text_encoder."), v);
-        self.1.visit(&format!("{prefix}unet."), v);
-    }
-}
-
-impl Both {
-    /// The loss, differentiable, and in f64. Shorter windows than there are positions.
-    fn loss<T: Tp<Cpu>>(&self, x: T4<Cpu, T>) -> (Tensor<Rank0, f32, Cpu, T>, f64) {
-        let device = Cpu::default();
-        let (n, _, h, w) = *x.shape();
-        let states = self.0.forward(&ids(self.0.config(), n * 6), 6, TextStates::LAST).unwrap();
-        let time = self.1.time_codes(&device, &(0..n).map(|i| 20.0 + 300.0 * i as f64).collect::<Vec<f64>>());
-        let shape = (n, self.1.config().out_channels, h, w);
-        let target = device.tensor_from_vec(normal("target", shape.0 * shape.1 * h * w), shape);
-        Cpu::mse(self.1.forward(x, &time, states), &target)
-    }
+/// The loss, differentiable, and in f64. Shorter windows than there are positions.
+fn loss<T: Tp<Cpu>>(model: &TextToImage<Cpu>, x: T4<Cpu, T>) -> (Tensor<Rank0, f32, Cpu, T>, f64) {
+    let device = Cpu::default();
+    let (n, _, h, w) = *x.shape();
+    let time = model.unet.time_codes(&device, &(0..n).map(|i| 20.0 + 300.0 * i as f64).collect::<Vec<f64>>());
+    let shape = (n, model.unet.config().out_channels, h, w);
+    let target = device.tensor_from_vec(normal("target", shape.0 * shape.1 * h * w), shape);
+    Cpu::mse(model.forward(x, &time, &ids(model.text.config(), n * 6), 6).unwrap(), &target)
 }
 
 /// Moves every weight along a random direction.
@@ -55,7 +43,7 @@ impl Visitor<Cpu> for Slope {
 
 /// Every weight of both networks gets a gradient, and together they are the slope of the loss.
 /// Seen red with: the text's tape not merged into the picture's; the time's tape not merged; a skip without its gradient;
-/// a transformer's shortcut without its gradient.
+/// a transformer's shortcut without its gradient; the pooled state without its tape.
 #[test]
 fn gradients_reach_every_weight_and_are_the_slope() {
     let device = Cpu::default();
@@ -64,20 +52,19 @@ fn gradients_reach_every_weight_and_are_the_slope() {
             // Its middle's transformer has no blocks, and reads no text.
             continue;
         }
-        let text = ClipText::new(&device, 0, &text(), Precision::F32).unwrap();
-        let mut model = Both(text, SdUnet::new(&device, 0, &config, Precision::F32).unwrap());
+        let mut model = TextToImage::new(&device, 0, &config, (&text(), END), Precision::F32).unwrap();
         random(&mut model);
         let shape = (2, config.in_channels, 8, 4);
         let x: T4<Cpu> = device.tensor_from_vec(normal("x", shape.0 * shape.1 * 32), shape);
         let gradients = param::zero_gradients(&mut model);
-        let (loss, _) = model.loss(x.clone().traced(gradients));
-        let mut slope = Slope(loss.backward(), 0.0);
+        let (scalar, _) = loss(&model, x.clone().traced(gradients));
+        let mut slope = Slope(scalar.backward(), 0.0);
         model.visit("", &mut slope);
         let step = 2e-4;
         let (mut up, mut down) = (model.clone(), model.clone());
         up.visit("", &mut Move(step));
         down.visit("", &mut Move(-step));
-        let difference = (up.loss(x.clone()).1 - down.loss(x).1) / (2.0 * f64::from(step));
+        let difference = (loss(&up, x.clone()).1 - loss(&down, x).1) / (2.0 * f64::from(step));
         println!("{name}: {} and {difference}", slope.1);
         assert!((difference - slope.1).abs() < 1e-2 * slope.1.abs().max(1.0), "{name}: {difference} and {}", slope.1);
     }

@@ -1,7 +1,7 @@
 //! Small networks with random weights.
 use dfdx::prelude::*;
 use nijimi_runtime::graph::Activation;
-use nijimi_runtime::nn::{SdLevel, TimeCode};
+use nijimi_runtime::nn::{SdAdded, SdLevel, TimeCode};
 use nijimi_runtime::rng::Stream;
 use nijimi_trainer::nn::clip_text::Config as TextConfig;
 use nijimi_trainer::nn::sd_unet::Config as UnetConfig;
@@ -72,7 +72,7 @@ pub fn unet() -> UnetConfig {
 }
 
 /// U-Nets of all forms.
-pub fn unets() -> [(&'static str, UnetConfig); 5] {
+pub fn unets() -> [(&'static str, UnetConfig); 6] {
     let base = unet();
     let alone = UnetConfig { levels: vec![level(16, 4, 1, true)], layers_per_block: 2, ..base.clone() };
     let middle = vec![level(8, 1, 1, false), level(16, 2, 1, true), level(12, 3, 2, false)];
@@ -82,6 +82,7 @@ pub fn unets() -> [(&'static str, UnetConfig); 5] {
         ("convolutional projections", UnetConfig { linear_projection: false, in_channels: 9, ..base.clone() }),
         ("one level, two blocks", alone),
         ("the middle of three levels attends", UnetConfig { levels: middle, out_channels: 8, ..base.clone() }),
+        ("told the pooled state", UnetConfig { added: Some(SdAdded { code: 0, width: 24 }), ..base.clone() }),
         ("none attends", UnetConfig { levels: none, norm_groups: 2, ..base }),
     ]
 }

@@ -148,6 +148,8 @@ fn texts(file: &File<'_>) -> Result<Vec<TextInfo>, Error> {
         }
     };
     let states = if penultimate { TextStates::PENULTIMATE } else { TextStates::LAST };
+    // The U-Net is told the pooled state of SDXL's second encoder, or of the only one.
+    let pools = file.get(UNET.addition_input_dim).is_some() && file.get("nijimi.text_encoder_2.width").is_none();
     let mut texts = Vec::new();
     for (i, (key, prefix)) in
         [("nijimi.text_encoder", "text_encoder."), ("nijimi.text_encoder_2", "text_encoder_2.")].into_iter().enumerate()
@@ -174,8 +176,7 @@ fn texts(file: &File<'_>) -> Result<Vec<TextInfo>, Error> {
             projection: maybe(file, &at("projection_dim"))?,
         };
         network.validate()?;
-        // SDXL's U-Net is told the second one's pooled state.
-        let states = TextStates { pooled: i > 0, ..states };
+        let states = TextStates { pooled: i > 0 || pools, ..states };
         texts.push(TextInfo { prefix, network, states, tokenizer: tokenizer(file, i, network.positions)? });
     }
     Ok(texts)

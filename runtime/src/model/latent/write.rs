@@ -141,7 +141,9 @@ fn unet(w: &mut Writer, unet: &SdUnet) -> Result<(), WriteError> {
     w.meta(UNET.flip_sin_to_cos, unet.time_code.cosine_first)?;
     w.meta(UNET.freq_shift, unet.time_code.shift as f32)?;
     if let Some(added) = unet.added {
-        w.meta(UNET.addition_time_embed_dim, n(added.code))?;
+        if added.code > 0 {
+            w.meta(UNET.addition_time_embed_dim, n(added.code))?;
+        }
         w.meta(UNET.addition_input_dim, n(added.width))?;
     }
     if unet.guidance_code > 0 {

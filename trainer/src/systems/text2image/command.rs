@@ -217,7 +217,8 @@ fn on<D: Kit>(device: D, a: &TextToImageArgs, world: &Rc<dyn World>) -> Result<E
         precision: D::precision(&a.precision).map_err(|e| Error::Usage(format!("--precision {e}")))?,
     };
     let (unet, encoder) = (given.info.unet.clone(), given.info.texts[0].network);
-    let mut model = TextToImage::new(&device, a.seed, &unet, &encoder, settings.precision)?;
+    let end = given.info.texts[0].tokenizer.special().end;
+    let mut model = TextToImage::new(&device, a.seed, &unet, (&encoder, end), settings.precision)?;
     if let Some(trained) = &trained {
         param::load(&mut model, "", trained).map_err(|what| refused(&what))?;
     }

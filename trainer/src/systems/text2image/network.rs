@@ -3,7 +3,7 @@ use super::LEVELS;
 use crate::error::{Error, Result};
 use nijimi_runtime::graph::Activation;
 use nijimi_runtime::model::{FirstStage, LatentDefaults, LatentInfo, TextInfo};
-use nijimi_runtime::nn::{ClipText, SdLevel, SdUnet, TextStates, TimeCode};
+use nijimi_runtime::nn::{ClipText, SdAdded, SdLevel, SdUnet, TextStates, TimeCode};
 use nijimi_runtime::sampler::Field;
 use nijimi_runtime::text::{Special, Tokenizer, Vocabulary};
 
@@ -78,7 +78,8 @@ pub fn describe(
         norm_eps: 1e-5,
         linear_projection: true,
         time_code: TimeCode::default(),
-        added: None,
+        // Beside the states that it attends to: by these alone, few steps do not teach it to follow a text.
+        added: Some(SdAdded { code: 0, width: sizes.text_width }),
         guidance_code: 0,
     };
     let network = ClipText {
@@ -113,7 +114,12 @@ pub fn describe(
         autoencoder: stage.network.clone(),
         scaling_factor: stage.scaling_factor,
         shift_factor: stage.shift_factor,
-        texts: vec![TextInfo { prefix: "text_encoder.", network, states: TextStates::LAST, tokenizer }],
+        texts: vec![TextInfo {
+            prefix: "text_encoder.",
+            network,
+            states: TextStates { pooled: true, ..TextStates::LAST },
+            tokenizer,
+        }],
         zeros_for_empty: false,
         scheduler: "DDIMScheduler".into(),
         settings: settings.into_iter().map(|(name, field)| (name.into(), field)).collect(),

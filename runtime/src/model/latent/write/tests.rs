@@ -113,6 +113,14 @@ fn second() -> LatentInfo {
     }
 }
 
+/// The first, whose U-Net is told its only encoder's pooled state.
+fn pooling() -> LatentInfo {
+    let mut info = info();
+    info.unet.added = Some(SdAdded { code: 0, width: info.unet.text_width });
+    info.texts[0].states.pooled = true;
+    info
+}
+
 /// Everything of it, as text: the types compare no tokenizers, but print all that is in them.
 fn printed(info: &LatentInfo) -> String {
     format!("{info:#?}")
@@ -125,10 +133,10 @@ fn written(info: &LatentInfo) -> Vec<u8> {
 }
 
 /// Seen red with `PENULTIMATE` written as `final`, and with the last level's number of blocks written where it does not
-/// attend.
+/// attend; the pooled one with the pooled state of a second encoder only.
 #[test]
 fn what_is_written_is_read() {
-    for info in [info(), second()] {
+    for info in [info(), second(), pooling()] {
         let bytes = written(&info);
         let file = File::new_checked(&bytes).unwrap();
         assert_eq!(printed(&LatentInfo::read(&file).unwrap()), printed(&info));
