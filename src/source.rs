@@ -10,7 +10,7 @@ use crate::progress::tell;
 use nijimi_runtime::Error;
 use nijimi_runtime::gguf::{File, MappedFile};
 use nijimi_runtime::import::{self, Checkpoint, ImportError, Options, Types};
-use nijimi_runtime::model::Stored;
+use nijimi_runtime::model::{FirstStage, Stored};
 use nijimi_runtime::quant::DType;
 use std::io::Read;
 use std::path::Path;
@@ -149,6 +149,9 @@ impl Role {
                 ("a tiny autoencoder, which decodes what a model draws", "with --taesd FILE, beside the model")
             }
             "control-net" | "autoencoder-tiny" => return Ok(()),
+            FirstStage::SYSTEM => {
+                ("an autoencoder, which draws nothing by itself", "to nijimi-train text2image with --autoencoder FILE")
+            }
             "classifier" if self != Self::Model => ("a classifier of noised pictures", "with --classifier FILE"),
             // What is no model at all is refused by what loads it.
             _ if self == Self::Model || system.is_empty() => return Ok(()),

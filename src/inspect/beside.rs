@@ -1,7 +1,8 @@
-//! What goes beside a latent diffusion model, by its metadata: nothing of it needs to be loaded.
+//! What goes beside a latent diffusion model, or into one, by its metadata: nothing of it needs to be loaded.
 
 use super::Line;
 use nijimi_runtime::gguf::{File, GgufError};
+use nijimi_runtime::model::FirstStage;
 
 /// What is told of a file: what it is, its numbers, how it is used.
 pub struct Told {
@@ -13,7 +14,7 @@ pub struct Told {
     pub option: &'static str,
 }
 
-/// Tells of a ControlNet or a tiny autoencoder; `None` of another file.
+/// Tells of a ControlNet, a tiny autoencoder, or the autoencoder of a model in training; `None` of another file.
 ///
 /// # Errors
 /// A key that such a file must have.
@@ -21,6 +22,7 @@ pub fn tell(file: &File<'_>) -> Result<Option<Told>, GgufError> {
     Ok(match file.str("nijimi.system") {
         Ok("control-net") => Some(control(file)?),
         Ok("autoencoder-tiny") => Some(tiny(file)?),
+        Ok(FirstStage::SYSTEM) => Some(first_stage(file)?),
         _ => None,
     })
 }
@@ -55,6 +57,21 @@ fn tiny(file: &File<'_>) -> Result<Told, GgufError> {
     facts.extend(source(file));
     let option = "nijimi -m model.gguf -p \"a prompt\" -o picture.png --taesd";
     Ok(Told { what: "a tiny autoencoder, which decodes what a latent diffusion model draws", facts, option })
+}
+
+fn first_stage(file: &File<'_>) -> Result<Told, GgufError> {
+    let (channels, latent) =
+        (file.u32s("nijimi.autoencoder.channels")?, file.u32("nijimi.autoencoder.latent_channels")?);
+    let (scale, shift) = (file.f32("nijimi.autoencoder.scaling_factor")?, file.f32("nijimi.autoencoder.shift_factor")?);
+    let facts = vec![
+        (
+            "latents",
+            format!("{latent} channels, halved {} times; (z - {shift}) {scale}", channels.len().saturating_sub(1)),
+        ),
+        ("network", format!("autoencoder of {channels:?} channels")),
+    ];
+    let option = "nijimi-train text2image --data DIR --out model.gguf --autoencoder";
+    Ok(Told { what: "the autoencoder of a latent diffusion model that is yet to be trained", facts, option })
 }
 
 /// What it was made from.

@@ -50,8 +50,22 @@ pub fn facts(file: &File<'_>) -> Result<Vec<Line>, GgufError> {
     let (first, last) = (file.f64("nijimi.schedule.beta_start")?, file.f64("nijimi.schedule.beta_end")?);
     lines.push(("noise", format!("{levels} levels, {kind}, beta from {first} to {last}")));
     lines.push(("predicts", file.str("nijimi.prediction_type")?.into()));
+    lines.extend(sampling(file));
     if let (Ok(format), Ok(source)) = (file.str("nijimi.import.format"), file.str("nijimi.import.source")) {
         lines.push(("made from", format!("{source}, a {format}")));
     }
     Ok(lines)
+}
+
+/// How it is best sampled, where the file says so.
+fn sampling(file: &File<'_>) -> Option<Line> {
+    let text = |key: &str| file.str(key).ok().map(str::to_owned);
+    let parts = [
+        text("nijimi.sampler.method"),
+        text("nijimi.sampler.scheduler"),
+        file.u32("nijimi.sampler.steps").ok().map(|steps| format!("{steps} steps")),
+        file.f32("nijimi.sampler.guidance_scale").ok().map(|scale| format!("guidance {scale}")),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| ("sampling", format!("{} unless told otherwise", parts.join(", "))))
 }

@@ -1,6 +1,9 @@
 //! Published checkpoints on the command line.
 
 use super::common::Folder;
+use nijimi_runtime::gguf::Writer;
+use nijimi_runtime::model::FirstStage;
+use nijimi_runtime::nn::AutoencoderKl;
 use std::path::{Path, PathBuf};
 
 /// A pipeline among the fixtures: `NIJIMI_FIXTURES`, or the project's own.
@@ -223,4 +226,32 @@ fn what_goes_beside_a_model_is_explained() {
         let text = String::from_utf8(folder.nijimi(&["inspect", "x.gguf"]).stdout).unwrap();
         assert!(parts.iter().all(|part| text.contains(part)), "{text}");
     }
+}
+
+/// What is trained before the rest of a model.
+#[test]
+fn an_autoencoder_alone_is_explained_and_not_drawn_with() {
+    let folder = Folder::new();
+    let network = AutoencoderKl {
+        in_channels: 3,
+        out_channels: 3,
+        latent_channels: 4,
+        channels: vec![8, 16, 24],
+        layers_per_block: 1,
+        norm_groups: 4,
+        mid_attention: false,
+        quant_conv: false,
+        post_quant_conv: false,
+    };
+    let mut writer = Writer::new();
+    writer.meta("general.architecture", "nijimi").unwrap();
+    writer.meta("nijimi.format_version", 1u32).unwrap();
+    writer.meta("nijimi.system", FirstStage::SYSTEM).unwrap();
+    FirstStage { network, scaling_factor: 0.5, shift_factor: 0.25 }.write(&mut writer).unwrap();
+    std::fs::write(folder.path.join("ae.gguf"), writer.finish()).unwrap();
+    let text = String::from_utf8(folder.nijimi(&["inspect", "ae.gguf"]).stdout).unwrap();
+    let parts = ["halved 2 times; (z - 0.25) 0.5", "autoencoder of [8, 16, 24] channels", "--autoencoder ae.gguf"];
+    assert!(parts.iter().all(|part| text.contains(part)), "{text}");
+    let (code, problem) = folder.fail(&["-m", "ae.gguf", "a cat"]);
+    assert!(code == 3 && problem.contains("draws nothing by itself"), "{code}: {problem}");
 }
