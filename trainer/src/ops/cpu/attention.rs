@@ -2,7 +2,7 @@
 //! again from each row's log-sum-exp, so memory grows with the sequence, not with its square. Dao et al. 2022. Heads are read
 //! where they lie, `d` features of each token's `c`; with heads split off already there is one of `d` features.
 use super::exp::exp;
-use super::storage::{Operand, as_uninit, data, gemm, gemm_rows, take_gradient};
+use super::storage::{Operand, as_uninit, data, gemm, gemm_rows, gemm_scaled, take_gradient};
 use super::sum::{largest, sum_by, sum_by2};
 use super::wide;
 use super::window::add_all;
@@ -61,12 +61,10 @@ fn scores<'s>(
 ) -> &'s mut [f32] {
     let keys = s.keys(first + rows);
     let out = &mut buffer[..rows * keys];
-    gemm(rows, keys, s.d, s.rows(q), s.columns(k), as_uninit(out), false);
-    let scale = s.scale();
+    gemm_scaled(rows, keys, s.d, s.rows(q), s.columns(k), out, s.scale());
     for (r, row) in out.chunks_exact_mut(keys).enumerate() {
-        match mask {
-            Some(m) => row.iter_mut().zip(&m[(first + r) * s.k..][..keys]).for_each(|(x, m)| *x = *x * scale + m),
-            None => row.iter_mut().for_each(|x| *x *= scale),
+        if let Some(m) = mask {
+            row.iter_mut().zip(&m[(first + r) * s.k..]).for_each(|(x, m)| *x += m);
         }
         if s.causal {
             row[(first + r + 1).min(keys)..].fill(f32::NEG_INFINITY);
@@ -89,17 +87,22 @@ fn forward(
         let at = head * s.d;
         let p = scores(&q[at..], &k[at..], mask, (first, rows), s, buffer);
         let keys = p.len() / rows;
+        // The sums divide the result, which is shorter than the rows.
+        let mut inverse = [0f32; ROWS];
         wide(|| {
-            for (row, lse) in p.chunks_exact_mut(keys).zip(lse[head..].iter_mut().step_by(s.heads)) {
+            let outputs = inverse.iter_mut().zip(lse[head..].iter_mut().step_by(s.heads));
+            for (row, (inverse, lse)) in p.chunks_exact_mut(keys).zip(outputs) {
                 let top = largest(row);
                 row.iter_mut().for_each(|x| *x = exp(*x - top));
                 let sum = sum_by(row, |x| x);
-                let inverse = (1.0 / sum) as f32;
-                row.iter_mut().for_each(|x| *x *= inverse);
+                *inverse = (1.0 / sum) as f32;
                 *lse = top + libm::log(sum) as f32;
             }
         });
         gemm_rows(rows, s.d, keys, Operand(p, keys, 1), s.rows(&v[at..]), &mut y[at..], s.c(), false);
+        for (y, inverse) in y[at..].chunks_mut(s.c()).zip(inverse) {
+            y[..s.d].iter_mut().for_each(|y| *y *= inverse);
+        }
     }
 }
 

@@ -1,16 +1,16 @@
 //! Linear layers: products of all rows of a batch with the weights, a part of the rows at a time.
-use super::PARTS;
 use super::bf16::Bf16;
 use super::bf16::panels::{Panels, add_rows};
 use super::storage::{Operand, as_uninit, data, filled, gemm, gemm_rows, take_gradient, written};
 use super::window::add_all;
+use super::{PARTS, parts};
 use crate::ops::Precision;
 use crate::tensor::{T1, T2, T3, Tp};
 use dfdx::prelude::*;
 use rayon::prelude::*;
 use std::mem::MaybeUninit;
 
-/// Rows that a product should at least have: for fewer, packing the weights anew would cost as much as the product.
+/// Rows of one product: fewer would not pay for packing the weights, more would not stay in the cache.
 const ROWS: usize = 128;
 /// Output features whose weights' gradient is one piece of work.
 const FEATURES: usize = 32;
@@ -26,17 +26,16 @@ struct Size {
 }
 
 impl Size {
-    /// Rows in one piece of work, the same on any number of threads.
-    fn part(&self) -> usize {
-        self.rows.div_ceil(PARTS).max(ROWS.min(self.rows)).max(1)
+    /// Whether partial sums of the weights' gradient are small beside what they are computed from.
+    fn sums_by_parts(&self) -> bool {
+        self.i * self.o * PARTS <= self.rows * (self.i + self.o)
     }
 }
 
 fn forward(x: &[f32], w: &[f32], b: Option<&[f32]>, s: Size, bf16: Option<Bf16>) -> Vec<f32> {
-    let part = s.part();
     let weights = bf16.map(|cpu| (cpu, Panels::pack(cpu, w, s.o, s.i, (s.i, 1))));
     let work = |(): &mut (), at: usize, y: &mut [MaybeUninit<f32>]| {
-        let (x, rows) = (&x[at * part * s.i..], y.len() / s.o);
+        let (x, rows) = (&x[at * ROWS * s.i..], y.len() / s.o);
         let y = filled(y, |i| b.map_or(0.0, |b| b[i % s.o]));
         match &weights {
             Some((cpu, w)) => {
@@ -49,15 +48,14 @@ fn forward(x: &[f32], w: &[f32], b: Option<&[f32]>, s: Size, bf16: Option<Bf16>)
     // SAFETY: `filled` writes every element.
     #[allow(unsafe_code)]
     unsafe {
-        written(s.rows * s.o, part * s.o, || (), work)
+        written(s.rows * s.o, ROWS * s.o, || (), work)
     }
 }
 
 /// Adds the gradient of the input to `gx`.
 fn input_gradient(w: &[f32], go: &[f32], gx: &mut [f32], s: Size, bf16: Option<Bf16>) {
-    let part = s.part();
     let weights = bf16.map(|cpu| (cpu, Panels::pack(cpu, w, s.i, s.o, (1, s.i))));
-    gx.par_chunks_mut(part * s.i).zip(go.par_chunks(part * s.o)).for_each(|(gx, go)| {
+    gx.par_chunks_mut(ROWS * s.i).zip(go.par_chunks(ROWS * s.o)).for_each(|(gx, go)| {
         let rows = go.len() / s.o;
         match &weights {
             Some((cpu, w)) => {
@@ -69,8 +67,32 @@ fn input_gradient(w: &[f32], go: &[f32], gx: &mut [f32], s: Size, bf16: Option<B
     });
 }
 
-/// Adds the gradient of the weights to `gw`: each piece of work owns some output features, and sums over all rows.
+/// The gradient of the weights over a part of the rows.
+fn part_gradient(x: &[f32], go: &[f32], s: Size, bf16: Option<Bf16>) -> Vec<f32> {
+    let mut gw = vec![0f32; s.o * s.i];
+    for (x, go) in x.chunks(ROWS * s.i).zip(go.chunks(ROWS * s.o)) {
+        let rows = x.len() / s.i;
+        match bf16 {
+            Some(cpu) => {
+                let (x, go) = (Panels::pack(cpu, x, s.i, rows, (1, s.i)), Panels::pack(cpu, go, s.o, rows, (1, s.o)));
+                add_rows(cpu, &go, 0..s.o, &x, &mut gw, s.i);
+            }
+            None => gemm(s.o, s.i, rows, Operand(go, 1, s.o), Operand(x, s.i, 1), as_uninit(&mut gw), true),
+        }
+    }
+    gw
+}
+
+/// Adds the gradient of the weights to `gw`: by parts of the rows, or, where many weights meet few rows, by output features.
 fn weight_gradient(x: &[f32], go: &[f32], gw: &mut [f32], s: Size, bf16: Option<Bf16>) {
+    if s.sums_by_parts() {
+        let part = |r: std::ops::Range<usize>| {
+            part_gradient(&x[r.start * s.i..r.end * s.i], &go[r.start * s.o..r.end * s.o], s, bf16)
+        };
+        let partial: Vec<_> = parts(s.rows).into_par_iter().map(part).collect();
+        partial.iter().for_each(|p| add_all(gw, p));
+        return;
+    }
     let packed = bf16
         .map(|cpu| (cpu, Panels::pack(cpu, x, s.i, s.rows, (1, s.i)), Panels::pack(cpu, go, s.o, s.rows, (1, s.o))));
     gw.par_chunks_mut(FEATURES * s.i).enumerate().for_each(|(at, gw)| {
@@ -89,7 +111,7 @@ fn bias_gradient(go: &[f32], s: Size) -> Vec<f32> {
         go.chunks_exact(s.o).for_each(|go| add_all(&mut sum, go));
         sum
     };
-    let partial: Vec<_> = go.par_chunks(s.part() * s.o).map(sum).collect();
+    let partial: Vec<_> = go.par_chunks(ROWS * s.o).map(sum).collect();
     let mut total = vec![0f32; s.o];
     partial.iter().for_each(|p| add_all(&mut total, p));
     total

@@ -61,12 +61,17 @@ fn covers(len: usize, rows: usize, cols: usize, rs: usize, cs: usize) -> bool {
 /// # Panics
 /// If an operand is shorter than its shape and strides say.
 pub fn gemm(m: usize, n: usize, k: usize, a: Operand, b: Operand, c: &mut [MaybeUninit<f32>], accumulate: bool) {
-    strided(m, n, k, a, b, c, n, accumulate);
+    strided(m, n, k, a, b, c, n, accumulate, 1.0);
+}
+
+/// `c = factor a b`, as [`gemm`].
+pub fn gemm_scaled(m: usize, n: usize, k: usize, a: Operand, b: Operand, c: &mut [f32], factor: f32) {
+    strided(m, n, k, a, b, as_uninit(c), n, false, factor);
 }
 
 /// As [`gemm`] with rows of `c` `stride` apart; what lies between them is left as it is.
 pub fn gemm_rows(m: usize, n: usize, k: usize, a: Operand, b: Operand, c: &mut [f32], stride: usize, accumulate: bool) {
-    strided(m, n, k, a, b, as_uninit(c), stride, accumulate);
+    strided(m, n, k, a, b, as_uninit(c), stride, accumulate, 1.0);
 }
 
 fn strided(
@@ -78,6 +83,7 @@ fn strided(
     c: &mut [MaybeUninit<f32>],
     stride: usize,
     accumulate: bool,
+    factor: f32,
 ) {
     assert!(covers(a.0.len(), m, k, a.1, a.2) && covers(b.0.len(), k, n, b.1, b.2));
     assert!(stride >= n && covers(c.len(), m, n, stride, 1));
@@ -101,7 +107,7 @@ fn strided(
             bcs,
             brs,
             alpha,
-            1.0f32,
+            factor,
             false,
             false,
             false,

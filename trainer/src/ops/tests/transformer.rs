@@ -9,7 +9,7 @@ fn sequences(v: &[f32], shape: (usize, usize, usize)) -> T3<Cpu> {
 
 #[test]
 fn linear() {
-    for (n, s, i, o) in [(1, 1, 1, 1), (3, 7, 5, 4), (2, 41, 19, 33)] {
+    for (n, s, i, o) in [(1, 1, 1, 1), (3, 7, 5, 4), (2, 41, 19, 33), (1, 300, 6, 9)] {
         for bias in [true, false] {
             let mut inputs = vec![normal("x", n * s * i), normal("w", o * i)];
             inputs.extend(bias.then(|| normal("b", o)));
