@@ -7,6 +7,7 @@ fn sequences(v: &[f32], shape: (usize, usize, usize)) -> T3<Cpu> {
     Cpu::default().tensor_from_vec(v.to_vec(), shape)
 }
 
+/// Seen red with the weights' gradient of all output features taken from the first ones (`go[0..]`).
 #[test]
 fn linear() {
     for (n, s, i, o) in [(1, 1, 1, 1), (3, 7, 5, 4), (2, 41, 19, 33), (1, 300, 6, 9)] {
@@ -35,6 +36,7 @@ fn round(v: &[f32]) -> Vec<f32> {
 }
 
 /// In bf16: the values and gradients of the composed form with rounded operands, and the same on any number of threads.
+/// Seen red with one pass only over what is summed (`panels`), and with no more than nine rows of a panel packed.
 #[test]
 fn linear_in_bf16() {
     let Ok(precision) = Cpu::precision("bf16") else {
@@ -67,6 +69,7 @@ fn linear_in_bf16() {
     }
 }
 
+/// Seen red with the density's term left out of GELU's derivative.
 #[test]
 fn activations() {
     for f in [Function::Gelu, Function::QuickGelu] {
@@ -101,6 +104,7 @@ fn activations_equal_the_definitions() {
     }
 }
 
+/// Seen red with the value left out of the gate's gradient.
 #[test]
 fn geglu() {
     for (n, s, c) in [(1, 1, 1), (3, 7, 5), (2, 33, 37)] {
@@ -148,6 +152,7 @@ fn attend((n, sq, sk, heads, d): (usize, usize, usize, usize, usize), which: Whi
     });
 }
 
+/// Seen red with every head's log-sum-exp that of the first in the backward pass.
 #[test]
 fn multi_head_attention() {
     attend((1, 3, 2, 1, 5), Which::None);
@@ -155,6 +160,7 @@ fn multi_head_attention() {
     attend((1, 70, 33, 2, 6), Which::None);
 }
 
+/// Seen red as [`multi_head_attention`].
 #[test]
 fn multi_head_attention_masked() {
     attend((2, 7, 7, 3, 5), Which::Causal);
@@ -165,6 +171,7 @@ fn multi_head_attention_masked() {
 
 const SHAPES: [(usize, usize, usize, usize); 3] = [(1, 2, 1, 3), (3, 5, 7, 4), (11, 34, 3, 18)];
 
+/// Seen red with rows and columns exchanged in the backward pass.
 #[test]
 fn tokens() {
     for shape in SHAPES {
@@ -176,6 +183,7 @@ fn tokens() {
     }
 }
 
+/// Seen red with rows and columns exchanged in the backward pass.
 #[test]
 fn pictures() {
     for (n, c, h, w) in SHAPES {
@@ -198,6 +206,7 @@ fn tokens_are_pixels_row_by_row() {
     }
 }
 
+/// Seen red without the gradient of `b`.
 #[test]
 fn add() {
     for shape in [(1, 1, 1), (3, 7, 5), (3, 101, 67)] {
@@ -210,7 +219,7 @@ fn add() {
     }
 }
 
-/// One tensor's two uses: each adds its gradient.
+/// One tensor's two uses: each adds its gradient. Seen red with the gradient of one use.
 #[test]
 fn add_to_itself() {
     check(&[normal("a", 105)], 1e-2, |v, form| {

@@ -1,5 +1,6 @@
 //! Against sums in f64 over the rounded operands. Seen red: one tap's offset one off; the kernel not flipped; the odd channel
-//! of a pair left out; the vectors of a tile all the first; rows of taps mirrored in the weight's gradient; cut instead of rounded.
+//! of a pair left out; the vectors of a tile all the first; rows of taps mirrored in the weight's gradient; cut instead of rounded;
+//! the taps of small pictures not flipped.
 use super::{Bf16, Size, backward, forward, pointwise};
 use half::bf16;
 
@@ -109,7 +110,7 @@ fn near_f64_sums_of_rounded_operands() {
     check(false, 9);
 }
 
-/// Seen red with one pass only over what is summed (`panels`), and with the rows of a panel exchanged.
+/// Both seen red with one pass only over what is summed (`panels`), and with no more than nine rows of a panel packed.
 #[test]
 fn pointwise_is_exact_where_bf16_is_exact() {
     check(true, 1);
