@@ -2,7 +2,7 @@
 //! on one and on two threads. Above each test stands the mutation of the fused backward pass that it was seen red
 //! with by the comparison of the forms. With that comparison taken out, the finite differences were seen red too, with
 //! the same mutation (`attention_causal` and `attention_masked` with that of `attention`, `group_norm_silu` with that
-//! of `group_norm`).
+//! of `group_norm`); those of `transformer` and `conv2d_stride2_without_lead` by the comparison of the forms alone.
 mod attention;
 mod concat;
 mod conv;

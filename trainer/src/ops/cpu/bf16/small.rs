@@ -12,7 +12,7 @@ const PACKED: usize = 8 << 20;
 
 /// Whether pictures of this size are unfolded.
 pub fn serves(h: usize, w: usize) -> bool {
-    (w == 4 || w == 8) && h * w % PANEL == 0 && h * w <= 64
+    (w == 4 || w == 8) && (h * w).is_multiple_of(PANEL) && h * w <= 64
 }
 
 /// Weights (`rows`, inputs, 3, 3), with strides from row to row and from input to input, as panels over (pair of inputs, tap).
