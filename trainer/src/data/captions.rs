@@ -47,6 +47,12 @@ fn split_tone(name: &str) -> (&str, &str) {
     name.split_at(end)
 }
 
+/// A picture's name as it is typed, without the skin tone that tells it from other pictures of its subject.
+#[must_use]
+pub fn subject(picture: &Picture) -> String {
+    split_tone(&name(picture)).0.to_owned()
+}
+
 /// One wording of a picture's caption: the name alone half the time, with an article or with one to three tags a fifth
 /// each, a tag or the category alone a tenth. Empty for a picture without name, category and tags.
 #[must_use]

@@ -2,6 +2,7 @@
 //! and what quantization costs.
 pub mod cli;
 pub mod eigen;
+pub mod evaluate;
 pub mod frechet;
 pub mod guided;
 pub mod loss;

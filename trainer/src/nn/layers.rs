@@ -90,6 +90,11 @@ impl<D: Kit> Conv2d<D> {
     pub fn forward<T: Tp<D>>(&self, x: T4<D, T>) -> T4<D, T> {
         D::conv2d_in(x, &self.weight, &self.bias, self.precision)
     }
+    /// With stride 2: `(n, in, h, w)` to `(n, out, ceil(h / 2), ceil(w / 2))`.
+    pub fn forward_stride2<T: Tp<D>>(&self, x: T4<D, T>) -> T4<D, T> {
+        let lead = self.weight.shape().2 / 2;
+        D::conv2d_stride2(x, &self.weight, &self.bias, lead)
+    }
 }
 
 impl<D: Kit> Module<D> for Conv2d<D> {

@@ -5,6 +5,7 @@ pub mod clip_text;
 pub mod hvae;
 pub mod judge;
 pub mod layers;
+pub mod matcher;
 pub mod mlp;
 pub mod noisy_classifier;
 pub mod resnet;

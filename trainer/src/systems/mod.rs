@@ -8,6 +8,7 @@ pub mod ddpm;
 pub mod descent;
 pub mod hvae;
 pub mod judge;
+pub mod matcher;
 pub mod mixture;
 pub mod mvn;
 pub mod normal;

@@ -1,0 +1,109 @@
+//! Pictures of a text-to-image file, drawn by the runtime: what is judged is what users get.
+use crate::error::{Error, Result};
+use nijimi_runtime::gguf::{File, MappedFile};
+use nijimi_runtime::model::{LatentDiffusion, LatentRequest, SessionOptions};
+use nijimi_runtime::sampler::{Calls, Solver};
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// How pictures are drawn; what is not said is the file's own, or else 20 steps and a guidance of 7.
+#[derive(Clone, Debug)]
+pub struct Drawing {
+    /// The solver, by its name.
+    pub method: Option<String>,
+    /// Steps of it.
+    pub steps: Option<usize>,
+    /// Strength of classifier-free guidance.
+    pub guidance_scale: Option<f32>,
+    /// Pictures at once; no picture depends on it.
+    pub batch: usize,
+    /// Threads; 0 for all cores.
+    pub threads: usize,
+}
+
+const STEPS: usize = 20;
+const GUIDANCE: f32 = 7.0;
+
+/// A text-to-image model, loaded, and how it is asked.
+pub struct Artist {
+    model: LatentDiffusion,
+    calls: Calls,
+    /// Width and height of its pictures.
+    pub side: usize,
+    /// The file.
+    pub path: PathBuf,
+    /// Its length.
+    pub bytes: u64,
+    /// Steps and guidance that are used.
+    pub steps: usize,
+    /// See [`Self::steps`].
+    pub guidance_scale: f32,
+    /// The solver's name, or the scheduler's class.
+    pub method: String,
+    batch: usize,
+    threads: usize,
+}
+
+impl Artist {
+    /// Loads a file.
+    ///
+    /// # Errors
+    /// A file that is no text-to-image model, a solver that there is not, settings that do not fit.
+    pub fn open(path: &Path, how: &Drawing) -> Result<Self> {
+        let refused = |e: &dyn std::fmt::Display| Error::data(path, e.to_string());
+        let mapped = MappedFile::open(path).map_err(|e| refused(&e))?;
+        let file = File::new_checked(mapped.bytes()).map_err(|e| refused(&e))?;
+        let model = LatentDiffusion::load(&file).map_err(|e| refused(&e))?;
+        let info = model.info();
+        let named = |name: &String| {
+            let unknown = || Error::Usage(format!("--sampling-method {name}: there are {}", Solver::NAMES));
+            Solver::from_name(name).ok_or_else(unknown)
+        };
+        let solver = how.method.as_ref().map(named).transpose()?.or(info.defaults.solver);
+        let steps = how.steps.or(info.defaults.steps).unwrap_or(STEPS);
+        let guidance_scale = how.guidance_scale.or(info.defaults.guidance_scale).unwrap_or(GUIDANCE);
+        let calls = model.calls_by(solver, info.defaults.sigmas, steps)?;
+        let method = solver.and_then(|s| s.name()).map_or_else(|| info.scheduler.clone(), str::to_owned);
+        let side = info.sample_size * model.factor();
+        let (path, bytes) = (path.to_owned(), mapped.bytes().len() as u64);
+        let (batch, threads) = (how.batch.max(1), how.threads);
+        Ok(Self { model, calls, side, path, bytes, steps, guidance_scale, method, batch, threads })
+    }
+
+    /// Draws a picture of each prompt with its seed, `(n, side, side, 3)`, 0 to 1, and says how many seconds it took.
+    ///
+    /// # Errors
+    /// Settings that the model refuses, or a picture that is not finite.
+    pub fn draw<S: AsRef<str>>(&self, prompts: &[(S, u64)]) -> Result<(Vec<f32>, f64)> {
+        let (begun, terminal) = (Instant::now(), std::io::stderr().is_terminal());
+        let mut pictures = Vec::with_capacity(prompts.len() * self.side * self.side * 3);
+        for (i, part) in prompts.chunks(self.batch).enumerate() {
+            let request = LatentRequest {
+                prompts: part.iter().map(|(prompt, _)| prompt.as_ref()).collect(),
+                negatives: vec![None; part.len()],
+                seeds: part.iter().map(|(_, seed)| *seed).collect(),
+                guidance_scale: self.guidance_scale,
+                options: SessionOptions { threads: self.threads, ..SessionOptions::default() },
+                ..LatentRequest::new("", 0, [self.side; 2], &self.calls)
+            };
+            let mut run = self.model.run(&request)?;
+            while run.step()?.is_some() {}
+            pictures.extend(run.pictures()?.iter().map(|v| v.clamp(0.0, 1.0)));
+            if terminal {
+                let done = i * self.batch + part.len();
+                eprint!("\r\x1b[K{done} of {} pictures, {:.0} s", prompts.len(), begun.elapsed().as_secs_f64());
+                _ = std::io::stderr().flush();
+            }
+        }
+        if terminal {
+            eprint!("\r\x1b[K");
+        }
+        Ok((pictures, begun.elapsed().as_secs_f64()))
+    }
+}
+
+/// Pictures as bytes, rounded to the nearest.
+pub fn bytes(pictures: &[f32]) -> Vec<u8> {
+    LatentDiffusion::to_u8(pictures)
+}
