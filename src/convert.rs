@@ -1,5 +1,6 @@
 //! `nijimi convert`: a published checkpoint becomes a weight file.
 
+use crate::bytes::human;
 use crate::cli::{Convert, none_of};
 use crate::fault::Fault;
 use crate::progress::tell;
@@ -47,11 +48,11 @@ pub fn run(asked: &Convert) -> Result<(), Fault> {
     let summary = summary.map_err(fault)?;
 
     let kinds = summary.types.iter();
-    let kinds = kinds.map(|(dtype, tensors, _, bytes)| format!("{tensors} {dtype} ({})", size(*bytes)));
+    let kinds = kinds.map(|(dtype, tensors, _, bytes)| format!("{tensors} {dtype} ({})", human(*bytes)));
     let seconds = started.elapsed().as_secs_f64();
     tell(&[
         format!("tensors: {}", kinds.collect::<Vec<_>>().join(", ")),
-        format!("wrote {}, {} in {seconds:.1} s", asked.output.display(), size(summary.bytes)),
+        format!("wrote {}, {} in {seconds:.1} s", asked.output.display(), human(summary.bytes)),
     ]);
     Ok(())
 }
@@ -108,15 +109,6 @@ pub fn stem(path: &Path) -> String {
     name.map(ToOwned::to_owned).or_else(whole).map_or_else(|| "model".into(), |n| n.to_string_lossy().into_owned())
 }
 
-/// Bytes for people.
-fn size(bytes: u64) -> String {
-    match bytes {
-        0..=999_999 => format!("{bytes} bytes"),
-        1_000_000..=999_999_999 => format!("{:.1} MB", bytes as f64 / 1e6),
-        _ => format!("{:.2} GB", bytes as f64 / 1e9),
-    }
-}
-
 /// The line on stderr that says how far it is, for people alone.
 pub struct Line {
     terminal: bool,
@@ -149,7 +141,7 @@ impl Line {
 
 fn progress(event: Event<'_>, seconds: f64) -> String {
     let left = (event.of - event.bytes) as f64 * seconds / event.bytes.max(1) as f64;
-    format!("{} of {}, {left:.0} s left", size(event.bytes), size(event.of))
+    format!("{} of {}, {left:.0} s left", human(event.bytes), human(event.of))
 }
 
 #[cfg(test)]
@@ -157,10 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_and_progress() {
-        assert_eq!(size(12), "12 bytes");
-        assert_eq!(size(1_250_000), "1.2 MB");
-        assert_eq!(size(2_130_000_000), "2.13 GB");
+    fn progress_tells_what_is_left() {
         let event = Event { name: "a", tensors: 1, bytes: 1_000_000, of: 4_000_000 };
         assert_eq!(progress(event, 2.0), "1.0 MB of 4.0 MB, 6 s left");
     }

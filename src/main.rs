@@ -11,6 +11,7 @@
 
 mod artist;
 mod backend;
+mod bytes;
 mod canvas;
 mod cli;
 mod convert;

@@ -1,6 +1,7 @@
 //! `nijimi plan`: what a run would take, told from the header of a file.
 
 use crate::backend;
+use crate::bytes::human;
 use crate::cli::{Place, Plan};
 use crate::fault::Fault;
 use crate::memory;
@@ -37,7 +38,7 @@ pub fn run(options: &Plan) -> Result<(), Fault> {
         encodes: options.init_img.is_some(),
         vae_tiling: options.vae_tiling,
         patched: !options.lora.is_empty(),
-        stay_resident: false,
+        stay_resident: options.stay_resident,
         threads: options.threads,
     };
     let plan = planning::plan(&source, &info, &beside, &asked, gpu.as_ref())?;
@@ -62,19 +63,17 @@ pub fn run(options: &Plan) -> Result<(), Fault> {
         times(&mut text, &plan, &shown, rates, (steps, calls));
     }
     text.push('\n');
-    peaks(&mut text, &plan, allowed, options.memory_limit.is_some());
-    match choice {
+    peaks(&mut text, &plan, allowed, options);
+    match &choice {
         Ok(choice) if allowed.is_some() => {
-            let _ = writeln!(text, "fits {}", way(&choice));
+            let _ = writeln!(text, "fits {}", way(choice, options.stay_resident));
         }
         Ok(_) => text.push_str("how much memory is free is not known: name a limit with --memory-limit\n"),
-        Err(e) => {
-            let _ = writeln!(text, "does not fit: {e}");
-        }
+        Err(_) => text.push_str("does not fit\n"),
     }
     // A reader that has seen enough, as `head`, is no error.
     let _ = stdout().write_all(text.as_bytes());
-    Ok(())
+    choice.map(|_| ()).map_err(|e| Fault::Input(e.to_string()))
 }
 
 /// The device that the run would be on; none is the CPU.
@@ -112,9 +111,9 @@ fn table(text: &mut String, plan: &LatentPlan, choice: &Choice, rates: Option<&R
     for stage in plan.stages(choice) {
         rows.push([
             stage.name.clone(),
-            size(stage.weights),
-            size(stage.arena + stage.buffers),
-            size(stage.peak()),
+            human(stage.weights),
+            human(stage.arena + stage.buffers),
+            human(stage.peak()),
             stage.operations.to_string(),
             format!("{:.1} G", stage.work.macs() as f64 / 1e9),
             stage.evaluations.to_string(),
@@ -143,36 +142,31 @@ fn times(text: &mut String, plan: &LatentPlan, choice: &Choice, rates: &Rates, (
 }
 
 /// The peak of each way.
-fn peaks(text: &mut String, plan: &LatentPlan, allowed: Option<u64>, limited: bool) {
+fn peaks(text: &mut String, plan: &LatentPlan, allowed: Option<u64>, options: &Plan) {
     let first = plan.choices().next().unwrap_or_default();
-    let _ = writeln!(text, "peak with the whole model in memory (--stay-resident): {}", size(plan.resident(&first)));
-    for choice in plan.choices().filter(|choice| plan.peak(choice) != plan.resident(choice)) {
-        let _ = writeln!(text, "peak {}: {}", way(&choice), size(plan.peak(&choice)));
+    let _ = writeln!(text, "peak with all of this in memory (--stay-resident): {}", human(plan.resident(&first)));
+    for choice in plan.choices().filter(|choice| plan.peak(choice) != plan.resident(&first)) {
+        let _ = writeln!(text, "peak {}: {}", way(&choice, options.stay_resident), human(plan.peak(&choice)));
     }
     if let Some(own) = memory::own() {
-        let _ = writeln!(text, "the program itself: {}", size(own));
+        let _ = writeln!(text, "the program itself: {}", human(own));
     }
     if let Some(allowed) = allowed {
-        let _ = writeln!(text, "{}: {}", if limited { "allowed" } else { "free" }, size(allowed));
+        let _ =
+            writeln!(text, "{}: {}", if options.memory_limit.is_some() { "allowed" } else { "free" }, human(allowed));
     }
 }
 
 /// A way of doing a run, in words.
-fn way(choice: &Choice) -> String {
-    let loaded =
-        if choice.staged { "with one part of the model at a time" } else { "with what is used again in memory" };
+fn way(choice: &Choice, stays: bool) -> String {
+    let loaded = match (choice.staged, stays) {
+        (true, _) => "with one part of the model at a time",
+        (false, true) => "with all of this in memory",
+        (false, false) => "with what is used again in memory",
+    };
     match choice.tiling {
         Some(tiling) => format!("{loaded}, decoding in tiles of {} pixels", tiling.tile * tiling.factor),
         None => loaded.into(),
-    }
-}
-
-/// Bytes for people.
-fn size(bytes: u64) -> String {
-    if bytes < 10_000_000_000 {
-        format!("{:.0} MB", bytes as f64 / 1e6)
-    } else {
-        format!("{:.1} GB", bytes as f64 / 1e9)
     }
 }
 

@@ -97,7 +97,8 @@ impl TextToImage {
         let model = &parts.on.model;
         let inputs = Inputs::read(model, cli, size)?;
         if cli.stay_resident {
-            parts.on.model = model.hold_all().map_err(|e| source.wrong(e))?;
+            let used = model.used(inputs.start.is_some(), parts.tiny.as_ref());
+            parts.on.model = model.hold(&used).map_err(|e| source.wrong(e))?;
         }
         let weights = source.file()?.tensors().map(|tensor| tensor.data.len()).sum();
         let source = source.name.clone();
@@ -275,15 +276,17 @@ impl Artist for TextToImage {
 
     fn draw(&self, drawing: &Drawing, cli: &Cli, done: Done<'_>) -> Result<(), Fault> {
         let total = drawing.pictures();
-        // The prompts are the same for all.
+        // The prompts are the same for all, and so is the picture to begin with.
         let reading = Instant::now();
         let model = &self.parts.on.model;
         let conditions = model.read(&self.request(cli, 0, 0)).map_err(asked)?;
+        let begun = model.begin(&self.request(cli, 0, 0)).map_err(asked)?;
         if cli.verbose {
             tell(&[format!("loaded in {}, prompt read in {}", ms(self.loaded), ms(reading.elapsed()))]);
         }
         let request = |index: usize| LatentRequest {
             conditions: Some(&conditions),
+            begun: begun.as_ref(),
             ..self.request(cli, index, drawing.seed(index))
         };
         let mut progress = Progress::new(total * self.calls.steps());

@@ -7,10 +7,14 @@ mod common {
 }
 
 use common::pipelines::{Family, families, opened};
+use nijimi_runtime::Error;
 use nijimi_runtime::gguf::{File, Value, Writer};
-use nijimi_runtime::model::{Decoding, LatentDiffusion, LatentRequest, ModelPart, NoiseSource, SessionOptions, Tiling};
+use nijimi_runtime::model::{
+    Decoding, LatentDiffusion, LatentRequest, ModelPart, NoiseSource, Patch, SessionOptions, Tiling,
+};
 use nijimi_runtime::quant::{self, DType};
 use nijimi_runtime::sampler::{Calls, Field, Sigmas, Solver};
+use std::sync::{Arc, Mutex};
 
 const SIDE: usize = 32;
 
@@ -120,6 +124,71 @@ fn read_prompts_and_held_parts_change_nothing() {
         LatentRequest { prompts: vec!["a red mat"; 2], negatives: vec![None; 2], seeds: vec![3, 7], ..request(&calls) };
     let pair = draw(&model, &pair);
     assert!(pair[pair.len() / 2..].iter().zip(&plain).all(|(a, b)| (a - b).abs() < 1e-4));
+}
+
+/// What is loaded, in its order.
+#[derive(Default)]
+struct Loads(Mutex<Vec<String>>);
+
+impl Patch for Loads {
+    fn touches(&self, name: &str) -> bool {
+        self.0.lock().unwrap().push(name.to_owned());
+        false
+    }
+    fn apply(&self, _: &str, _: &[usize], _: &mut [f32]) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// Two pictures from one, of an ordinary model and of one for inpainting: encoded once, before the U-Net is loaded, they
+/// are those of two runs that encode for themselves. Seen red with what was begun left unused, and with the picture of an
+/// inpainting run that starts in the middle not encoded.
+#[test]
+fn a_picture_to_begin_with_is_encoded_once_and_first() {
+    let (start, half) = (picture(), (0..SIDE * SIDE).map(|i| (i % SIDE < SIDE / 2) as u8 as f32).collect::<Vec<_>>());
+    for (name, strength, mask) in
+        [("sd1", 0.5, None), ("sd1", 1.0, Some(&half)), ("inpaint", 1.0, Some(&half)), ("inpaint", 0.5, Some(&half))]
+    {
+        let loads = Arc::new(Loads::default());
+        let model = opened(family(name).bytes(DType::F16), vec![loads.clone()]);
+        let calls = calls_from(&model, strength);
+        let asked = |seed| {
+            let plain = LatentRequest::new("a red mat", seed, [SIDE, SIDE], &calls);
+            LatentRequest { start: Some(&start), mask: mask.map(Vec::as_slice), ..plain }
+        };
+        let plain = [3, 4].map(|seed| draw(&model, &asked(seed)));
+        assert_ne!(plain[0], plain[1]);
+        loads.0.lock().unwrap().clear();
+        let begun = model.begin(&asked(3)).unwrap();
+        assert!(begun.is_some());
+        let held = model.hold(&[ModelPart::UNet]).unwrap();
+        let both = [3, 4]
+            .map(|seed| draw(&held, &LatentRequest { begun: begun.as_ref(), start: None, mask: None, ..asked(seed) }));
+        assert_eq!(both, plain, "{name} from {strength}");
+        let loads = loads.0.lock().unwrap().clone();
+        let at = |prefix: &str| loads.iter().position(|name| name.starts_with(prefix)).unwrap();
+        let last = loads.iter().rposition(|name| name.starts_with("vae.encoder.")).unwrap();
+        assert!(last < at("unet."), "{name}: the encoder is loaded beside the U-Net");
+        let other = LatentRequest { begun: begun.as_ref(), ..LatentRequest::new("", 1, [SIDE * 2, SIDE], &calls) };
+        let refused = model.run(&other).err().unwrap().to_string();
+        assert!(refused.contains("starting pictures") && refused.contains("16x32"), "{refused}");
+    }
+    let model = family("sd1").model(DType::F16);
+    let calls = calls_from(&model, 1.0);
+    assert_eq!(model.begin(&request(&calls)).unwrap(), None);
+}
+
+/// Without a starting picture no run uses the encoder. Seen red with the encoder always used.
+#[test]
+fn what_runs_use_is_held() {
+    let model = opened(family("sd1").bytes(DType::F16), vec![]);
+    let used = |encodes| model.used(encodes, None);
+    assert!(used(true).contains(&ModelPart::Encoder) && !used(false).contains(&ModelPart::Encoder));
+    let (with, without) = (model.hold(&used(true)).unwrap(), model.hold(&used(false)).unwrap());
+    assert_eq!(with.weight_bytes(), model.hold_all().unwrap().weight_bytes());
+    let calls = model.calls(None, &[], 2).unwrap();
+    assert!(without.weight_bytes() < with.weight_bytes());
+    assert_eq!(draw(&without, &request(&calls)), draw(&with, &request(&calls)));
 }
 
 /// A name of the command line is the class of diffusers with the model's settings. Seen red with the solver's own spacing.

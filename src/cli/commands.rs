@@ -67,7 +67,7 @@ pub struct Convert {
     help_triggers("-h", "--help"),
     example = "{command_name} -m sd15-q8_0.gguf -W 768 -H 512 --steps 20",
     error_code(2, "The command line is wrong."),
-    error_code(3, "A file is not what it must be."),
+    error_code(3, "A file is not what it must be, or the run does not fit into memory."),
     error_code(4, "A GPU is missing, or did not do what it was asked.")
 )]
 pub struct Plan {
@@ -125,6 +125,9 @@ pub struct Plan {
     /// memory that may be used, as 4G or 800M (default: what is free)
     #[argh(option, arg_name = "size")]
     pub memory_limit: Option<Bytes>,
+    /// keep all parts of the model that the run uses in memory
+    #[argh(switch)]
+    pub stay_resident: bool,
 }
 
 impl Plan {

@@ -144,7 +144,7 @@ pub struct Cli {
     /// and pictures decoded in tiles, if all would not fit at once
     #[argh(option, arg_name = "size")]
     pub memory_limit: Option<Bytes>,
-    /// keep all parts of the model in memory from picture to picture
+    /// keep all parts of the model that the run uses in memory from picture to picture
     #[argh(switch)]
     pub stay_resident: bool,
     /// auto, cpu or gpu (default: auto, a GPU if there is one, or else the CPU). With gpu, a driver that runs shaders on

@@ -131,6 +131,11 @@ fn batches_latents_and_previews() {
     // Parts in turn, or all in memory, and a limit: the same pictures.
     draw(&["-s", "4", "-b", "2", "-o", "held-%d.png", "--stay-resident"]);
     assert_eq!(folder.picture("held-1.png").pixels, folder.picture("five.png").pixels);
+    // From a picture, which is encoded once for both.
+    draw(&["-s", "4", "-b", "2", "-o", "from-%d.png", "-i", "of-2.png"]);
+    draw(&["-s", "5", "-o", "from.png", "-i", "of-2.png", "--stay-resident"]);
+    assert_eq!(folder.picture("from-1.png").pixels, folder.picture("from.png").pixels);
+    assert_ne!(folder.picture("from.png").pixels, folder.picture("five.png").pixels);
     // The same noise with another seed.
     draw(&["-s", "9", "-o", "again.png", "--latents", "five.safetensors"]);
     assert_eq!(folder.picture("again.png").pixels, folder.picture("five.png").pixels);
@@ -150,7 +155,7 @@ fn batches_latents_and_previews() {
     assert_eq!((rough.width, rough.height, rough.parameters.as_str()), (32, 32, "step 3 of 3"));
 }
 
-/// Seen red with a limit that is not looked at.
+/// Seen red with a limit that is not looked at, and with a plan that does not fit ended as one that does.
 #[test]
 fn a_plan_and_a_refusal_have_figures() {
     let Some(folder) = converted() else { return };
@@ -159,6 +164,15 @@ fn a_plan_and_a_refusal_have_figures() {
     for part in ["64x32", "text encoder", "U-Net", "decoder", "operations", "peak"] {
         assert!(text.contains(part), "{part} is not in {text}");
     }
+    // What does not fit is told in the table, and by the code.
+    let plan = |more: &[&str]| folder.nijimi(&[&["plan", "-m", "sd1.gguf", "-W", "64", "-H", "32"], more].concat());
+    let small = plan(&["--memory-limit", "10K"]);
+    assert_eq!(small.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&small.stdout).contains("does not fit"));
+    assert!(String::from_utf8_lossy(&small.stderr).contains("of 0 MB that may be used"));
+    let stays = plan(&["--memory-limit", "1G", "--stay-resident"]);
+    let text = String::from_utf8_lossy(&stays.stdout).into_owned();
+    assert!(stays.status.success() && !text.contains("one part of the model at a time"), "{text}");
     let (code, problem) = folder.fail(&args(&["--memory-limit", "10K", "-o", "x.png"]));
     assert!(code == 3 && problem.contains("U-Net") | problem.contains("decoder"), "{code} {problem}");
     for (more, code, part) in [

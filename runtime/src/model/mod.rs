@@ -51,8 +51,8 @@ pub use hvae::{Hvae, HvaeSession};
 pub use info::{Defaults, Info};
 pub use latent::{
     Blend, Choice, Decoding, FirstStage, LatentConditions, LatentControl, LatentDefaults, LatentDiffusion, LatentInfo,
-    LatentPlan, LatentRequest, LatentRun, ModelPart, NoiseSource, OpenOptions, PlanRequest, StagePlan, TextInfo, Tile,
-    Tiling, TooLarge, Work,
+    LatentPlan, LatentRequest, LatentRun, LatentStart, ModelPart, NoiseSource, OpenOptions, PlanRequest, StagePlan,
+    TextInfo, Tile, Tiling, TooLarge, Work,
 };
 pub use network::{Evaluator, Network};
 pub use numbers::{About, Law, Numbers, Regressor, Trace};

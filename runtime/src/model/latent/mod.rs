@@ -40,10 +40,11 @@ pub use parts::ModelPart;
 pub use plan::{Choice, LatentPlan, PlanRequest, StagePlan, TooLarge, Work};
 pub use request::{Decoding, LatentControl, LatentRequest};
 pub use run::LatentRun;
+pub use start::LatentStart;
 pub use tiling::{Blend, Tile, Tiling};
 
 use super::network::Place;
-use super::{Patch, Stored};
+use super::{Patch, Stored, TinyAutoencoder};
 use crate::Error;
 use crate::gguf::File;
 use crate::sampler::{Calls, Field, Sigmas, Solver};
@@ -113,6 +114,14 @@ impl LatentDiffusion {
     /// Numbers that are damaged, what a patch says, what a device has to say.
     pub fn hold(&self, parts: &[ModelPart]) -> Result<Self, Error> {
         Ok(Self { info: self.info.clone(), parts: self.parts.hold(&self.info, parts.iter().copied())? })
+    }
+
+    /// The networks that runs use: without a starting picture not the encoder, and not what `tiny` does in its place.
+    pub fn used(&self, encodes: bool, tiny: Option<&TinyAutoencoder>) -> Vec<ModelPart> {
+        let encoder = encodes && tiny.is_none_or(|tiny| !tiny.info().has_encoder);
+        let texts = (0..self.info.texts.len()).map(ModelPart::Text).chain([ModelPart::UNet]);
+        let decoder = tiny.is_none().then_some(ModelPart::Decoder);
+        texts.chain(encoder.then_some(ModelPart::Encoder)).chain(decoder).collect()
     }
 
     /// [`Self::hold`], of all.

@@ -41,7 +41,7 @@ pub struct PlanRequest<'a> {
     pub encodes: bool,
     /// The file of a ControlNet.
     pub control: Option<&'a File<'a>>,
-    /// The file of a tiny autoencoder that decodes in place of the model's own.
+    /// The file of a tiny autoencoder that decodes in place of the model's own, and encodes if it can.
     pub tiny: Option<&'a File<'a>>,
     /// Side of the latents of tiles in which pictures are decoded: with it, no plan without tiles is made.
     pub tile: Option<usize>,
@@ -129,8 +129,6 @@ pub struct LatentPlan {
     request: String,
     stays: bool,
     runs: usize,
-    /// Bytes of the encoder's weights where nothing is encoded.
-    idle: u64,
     /// Whether a tiny autoencoder decodes.
     tiny: bool,
     /// The model's weights are of more than 8 bits.
@@ -190,12 +188,6 @@ impl LatentPlan {
             unet.push(StagePlan { beside: true, stays: true, buffers, ..stage });
         }
         let coders = planner.coders(file, info, size)?;
-        let idle = if request.encodes {
-            0
-        } else {
-            let graph = info.autoencoder.encoder("vae.", 1, [factor; 2])?;
-            planner.stage("encoder", file, &[(graph, 1)], 0)?.weights
-        };
         // Latents as the sampler and the network have them, with what the sampler keeps; states and pooled states.
         let latents = (height * width * info.autoencoder.latent_channels) as u64;
         let states = tokens * info.unet.text_width + info.unet.added.map_or(0, |added| added.width);
@@ -206,7 +198,6 @@ impl LatentPlan {
             request: format!("{n} picture{} of {}x{}", if n == 1 { "" } else { "s" }, request.size[1], request.size[0]),
             stays: request.stays,
             runs,
-            idle,
             tiny: request.tiny.is_some(),
             wide: bytes(false) > bytes(true),
             texts,
@@ -308,6 +299,10 @@ impl Planner<'_> {
 
     /// The autoencoder in the ways in which it can work; at least one.
     fn coders(&self, file: &File<'_>, info: &LatentInfo, size: [usize; 2]) -> Result<Vec<Coder>, Error> {
+        if self.request.tiny.is_some() {
+            // So small that it never works in tiles.
+            return Ok(vec![self.coder(file, info, size, None)?]);
+        }
         let (first, factor) = (info.sample_size, info.autoencoder.factor());
         let halves = (0..16).map(|i| first >> i).take_while(|&tile| tile >= LEAST_TILE || tile == first);
         let smaller = halves.filter(|&tile| self.request.tile.is_none_or(|asked| tile < asked));
@@ -355,19 +350,26 @@ impl Planner<'_> {
             })
         };
         let tile = tiling.map_or(0, |tiling| tiling.tile);
-        let encoder = if self.request.encodes {
-            let graph = |(size, times): &([usize; 2], usize)| {
-                Ok((network.encoder("vae.", 1, size.map(|side| side * network.factor()))?, *times))
-            };
-            let graphs = sizes.iter().map(graph).collect::<Result<Vec<_>, Error>>()?;
-            let stage = self.stage("encoder", file, &graphs, self.request.runs.max(1))?;
-            // The picture, as it is read and as it is given.
-            let buffers = 2 * 4 * pixels * network.in_channels as u64 + blend(2 * network.latent_channels, tile, 1);
-            Some(StagePlan { buffers, ..stage })
-        } else {
-            None
-        };
         let tiny = self.request.tiny.map(|file| TinyInfo::read(file).map(|tiny| (tiny, file))).transpose()?;
+        // The picture, as it is read and as it is given.
+        let picture = 2 * 4 * pixels * network.in_channels as u64;
+        let encoder = match &tiny {
+            _ if !self.request.encodes => None,
+            Some((tiny, file)) if tiny.has_encoder => {
+                let graph = tiny.network.encoder(tiny::PREFIX, 1, self.request.size)?;
+                let stage = self.stage("tiny encoder", file, &[(graph, 1)], 1)?;
+                Some(StagePlan { stays: true, buffers: picture, ..stage })
+            }
+            _ => {
+                let graph = |(size, times): &([usize; 2], usize)| {
+                    Ok((network.encoder("vae.", 1, size.map(|side| side * network.factor()))?, *times))
+                };
+                let graphs = sizes.iter().map(graph).collect::<Result<Vec<_>, Error>>()?;
+                // Once for all runs.
+                let stage = self.stage("encoder", file, &graphs, 1)?;
+                Some(StagePlan { buffers: picture + blend(2 * network.latent_channels, tile, 1), ..stage })
+            }
+        };
         let graph = |(size, times): &([usize; 2], usize)| {
             let graph = match &tiny {
                 Some((tiny, _)) => tiny.network.decoder(tiny::PREFIX, 1, *size)?,

@@ -2,6 +2,7 @@
 
 use super::conditions::LatentConditions;
 use super::noise::NoiseSource;
+use super::start::LatentStart;
 use super::tiling::Tiling;
 use crate::model::{Control, SessionOptions, TinyAutoencoder};
 use crate::sampler::Calls;
@@ -41,6 +42,9 @@ pub struct LatentRequest<'a> {
     /// Pictures to start from, in [0, 1], `(n, height, width, 3)`, or one for all: the run begins at its first call's
     /// noise level (Meng et al. 2022, SDEdit), which [`Settings::start`](crate::sampler::Settings::start) chooses.
     pub start: Option<&'a [f32]>,
+    /// What [`LatentDiffusion::begin`](super::LatentDiffusion::begin) made of `start` and `mask`, which are then not looked
+    /// at: for many runs from the same pictures, or to have the encoder out of memory before the U-Net comes.
+    pub begun: Option<&'a LatentStart>,
     /// What of the starting pictures is painted anew, `(n, height, width)`, or one for all: from 0.5 on a pixel is.
     /// Inpainting models need it and `start`; with others, what is kept is put back after every step (Lugmayr et al. 2022,
     /// eq. 8).
@@ -93,6 +97,7 @@ impl<'a> LatentRequest<'a> {
             guidance_rescale: 0.0,
             latents: None,
             start: None,
+            begun: None,
             mask: None,
             controls: Vec::new(),
             decoding: Decoding::default(),

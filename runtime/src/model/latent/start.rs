@@ -10,6 +10,19 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+/// Starting pictures and masks as a run needs them, encoded: for many runs.
+#[derive(Clone, PartialEq, Debug)]
+pub struct LatentStart {
+    /// Pictures, height and width of their latents, and the first call's step.
+    made: ([usize; 3], usize),
+    /// The pictures' latents, `(n, h, w, c)`; empty if all is painted anew.
+    latents: Vec<f32>,
+    /// For an inpainting U-Net, latents of the pictures with gray where they are painted anew, `(n, h, w, c)`; else empty.
+    known: Vec<f32>,
+    /// 1 where a latent is painted anew, 0 where it is kept, `(n, h, w)`, if there was a mask.
+    mask: Option<Vec<f32>>,
+}
+
 /// A run's first latents, and what it needs of the starting pictures later.
 #[derive(Default)]
 pub(super) struct Start {
@@ -48,10 +61,16 @@ impl Kept {
 }
 
 impl LatentDiffusion {
-    /// Works out a run's beginning; `noise` is standard normal.
-    pub(super) fn start(&self, request: &LatentRequest<'_>, noise: Vec<f32>) -> Result<Start, Error> {
+    /// Encodes the pictures that a request starts from, for [`LatentRequest::begun`] of that request and of others that
+    /// differ in prompts, seeds and guidance; `None` if it starts from noise alone. Of the request's calls only where they
+    /// begin counts.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn begin(&self, request: &LatentRequest<'_>) -> Result<Option<LatentStart>, Error> {
         let (n, size @ [height, width], info) = (request.seeds.len(), request.size, self.info());
         let (channels, pixels) = (info.autoencoder.latent_channels, height * width);
+        let [h, w] = self.latent_size(size)?;
         let repaints = info.unet.in_channels == 2 * channels + 1;
         check(
             repaints || info.unet.in_channels == channels,
@@ -61,8 +80,7 @@ impl LatentDiffusion {
                 "one that reads noisy latents ({channels} channels), for inpainting with mask and picture beside them"
             ),
         )?;
-        let Some(first) = request.calls.calls().first() else { return Ok(Start::default()) };
-        let scaled = |noise: &[f32]| noise.iter().map(|v| v * request.calls.init_noise_sigma()).collect();
+        let Some(first) = request.calls.calls().first() else { return Ok(None) };
         let Some(pictures) = request.start else {
             if repaints || request.mask.is_some() || first.step > 0 {
                 let why =
@@ -72,36 +90,57 @@ impl LatentDiffusion {
                     RequestError::Range { what: "the starting picture", found: "missing".into(), expected }.into()
                 );
             }
-            return Ok(Start { x: scaled(&noise), ..Start::default() });
+            return Ok(None);
         };
         let pictures = each(pictures, n, pixels * info.autoencoder.in_channels, "values of the starting pictures")?;
         let mask = request.mask.map(|mask| each(mask, n, pixels, "values of the mask")).transpose()?;
         let encode = |pictures: &[f32]| self.encode(pictures, size, request.decoding, &request.options);
-        let Some(mask) = mask else {
-            if repaints {
+        let mut known = Vec::new();
+        if repaints {
+            let Some(mask) = &mask else {
                 let expected = String::from("given: the model paints a part of a picture anew");
                 return Err(RequestError::Range { what: "the mask", found: "missing".into(), expected }.into());
-            }
-            let latents = encode(&pictures)?;
-            return Ok(Start { x: noised(&latents, &noise, first), ..Start::default() });
-        };
-        let small = self.shrink(&mask, size);
-        // All is noise at the first step of all; what is kept comes in beside it, or after the step.
-        let whole = first.step == 0;
-        if repaints {
+            };
             let mut blank = pictures.clone();
             let (of_pixel, gray) = (info.autoencoder.in_channels, 0.5);
-            blank.chunks_exact_mut(of_pixel).zip(&mask).filter(|(_, m)| **m >= 0.5).for_each(|(p, _)| p.fill(gray));
-            let known = encode(&blank)?;
-            let beside = small.iter().zip(known.chunks_exact(channels));
-            let beside =
-                beside.flat_map(|(mask, known)| core::iter::once(*mask).chain(known.iter().copied())).collect();
-            let x = if whole { scaled(&noise) } else { noised(&encode(&pictures)?, &noise, first) };
-            return Ok(Start { x, beside, kept: None });
+            blank.chunks_exact_mut(of_pixel).zip(mask).filter(|(_, m)| **m >= 0.5).for_each(|(p, _)| p.fill(gray));
+            known = encode(&blank)?;
         }
-        let latents = encode(&pictures)?;
-        let x = if whole { scaled(&noise) } else { noised(&latents, &noise, first) };
-        Ok(Start { x, beside: Vec::new(), kept: Some(Kept { latents, noise, mask: small }) })
+        // From noise alone, an inpainting model sees nothing of the pictures but what is kept.
+        let latents = if repaints && first.step == 0 { Vec::new() } else { encode(&pictures)? };
+        let mask = mask.map(|mask| self.shrink(&mask, size));
+        Ok(Some(LatentStart { made: ([n, h, w], first.step), latents, known, mask }))
+    }
+
+    /// Works out a run's beginning; `noise` is standard normal.
+    pub(super) fn start(&self, request: &LatentRequest<'_>, noise: Vec<f32>) -> Result<Start, Error> {
+        let made;
+        let begun = match request.begun {
+            Some(begun) => Some(begun),
+            None => {
+                made = self.begin(request)?;
+                made.as_ref()
+            }
+        };
+        let Some(first) = request.calls.calls().first() else { return Ok(Start::default()) };
+        let scaled = |noise: &[f32]| noise.iter().map(|v| v * request.calls.init_noise_sigma()).collect();
+        let Some(begun) = begun else { return Ok(Start { x: scaled(&noise), ..Start::default() }) };
+        let [h, w] = self.latent_size(request.size)?;
+        let here = ([request.seeds.len(), h, w], first.step);
+        let words = |([n, h, w], step): ([usize; 3], usize)| format!("{n} of {w}x{h} latents from step {step}");
+        check(begun.made == here, "starting pictures", words(begun.made), words(here))?;
+        // All is noise at the first step of all; what is kept comes in beside it, or after the step.
+        let whole = first.step == 0 && begun.mask.is_some();
+        let x = if whole { scaled(&noise) } else { noised(&begun.latents, &noise, first) };
+        let channels = self.info().autoencoder.latent_channels;
+        let Some(mask) = &begun.mask else { return Ok(Start { x, ..Start::default() }) };
+        if begun.known.is_empty() {
+            let kept = Kept { latents: begun.latents.clone(), noise, mask: mask.clone() };
+            return Ok(Start { x, beside: Vec::new(), kept: Some(kept) });
+        }
+        let beside = mask.iter().zip(begun.known.chunks_exact(channels));
+        let beside = beside.flat_map(|(mask, known)| core::iter::once(*mask).chain(known.iter().copied())).collect();
+        Ok(Start { x, beside, kept: None })
     }
 
     /// The mask at the latents' size, 0 or 1: of each square of pixels the first, as diffusers does.

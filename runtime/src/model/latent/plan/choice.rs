@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 /// A run that takes more memory than it may: what it takes in each way, and what would help.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{what}: {} with the whole model in memory{}{}, of {} that may be used; the most is the {stage}'s, with {} of \
+    "{what}: {} with all that it uses in memory{}{}, of {} that may be used; the most is the {stage}'s, with {} of \
          weights and {} of activations: use {remedy}",
     mb(*.resident), also(*.staged, "one part of it at a time"), also(*.tiled, "also decoding in tiles"),
     mb(*.allowed), mb(*.weights), mb(*.activations)
@@ -18,7 +18,7 @@ use alloc::vec::Vec;
 pub struct TooLarge {
     /// The pictures.
     pub what: String,
-    /// Bytes with the whole model in memory.
+    /// Bytes with all that the run uses in memory.
     pub resident: u64,
     /// Bytes with one part of the model at a time, if that may be.
     pub staged: Option<u64>,
@@ -72,19 +72,24 @@ impl LatentPlan {
     /// The most bytes that the runs take at once in this way, the program itself not counted.
     pub fn peak(&self, choice: &Choice) -> u64 {
         match (choice.staged, self.stays) {
-            (true, _) => self.most(choice, |stage| stage.stays),
+            (true, _) => self.most(choice, |_| true, |stage| stage.stays),
             (false, true) => self.resident(choice),
-            (false, false) => self.most(choice, |stage| stage.stays || stage.drawn),
+            (false, false) => {
+                // Prompts and pictures have been read before what draws is loaded.
+                let draws = |stage: &StagePlan| stage.drawn || stage.beside;
+                let reading = self.most(choice, |stage| !draws(stage), |stage| stage.stays);
+                reading.max(self.most(choice, draws, |stage| stage.stays || stage.drawn))
+            }
         }
     }
 
-    /// [`Self::peak`] with all of the model in memory, whatever the request says.
+    /// [`Self::peak`] with all that the runs use in memory, whatever the request says.
     pub fn resident(&self, choice: &Choice) -> u64 {
-        self.most(choice, |_| true).saturating_add(self.idle)
+        self.most(choice, |_| true, |_| true)
     }
 
-    /// The peak if the weights of some stages are in memory all the time.
-    fn most(&self, choice: &Choice, stays: impl Fn(&StagePlan) -> bool) -> u64 {
+    /// The peak while some stages work, if the weights of some are in memory all the time.
+    fn most(&self, choice: &Choice, works: impl Fn(&StagePlan) -> bool, stays: impl Fn(&StagePlan) -> bool) -> u64 {
         let weights = |stages: &[&StagePlan], staying: bool| {
             let stages = stages.iter().filter(|stage| stays(stage) == staying);
             stages.map(|stage| stage.weights).fold(0, u64::saturating_add)
@@ -95,7 +100,8 @@ impl LatentPlan {
             let loads = stages.iter().filter(|stage| !stays(stage)).map(|stage| stage.largest).max().unwrap_or(0);
             weights(stages, false).saturating_add(works.max(loads))
         };
-        let most = stages.chunk_by(|_, next| next.beside).map(together).max().unwrap_or(0);
+        let working: Vec<&StagePlan> = stages.iter().copied().filter(|stage| works(stage)).collect();
+        let most = working.chunk_by(|_, next| next.beside).map(together).max().unwrap_or(0);
         self.kept.saturating_add(weights(&stages, true)).saturating_add(most)
     }
 

@@ -1,0 +1,87 @@
+//! Weights that are no numbers, anywhere between a prompt and its picture: the error names the operation that met them.
+#![cfg(feature = "import")]
+
+mod common {
+    pub mod diffusers;
+    pub mod pipelines;
+}
+
+use common::pipelines::{Family, families, opened};
+use nijimi_runtime::Error;
+use nijimi_runtime::gguf::File;
+use nijimi_runtime::model::{LatentDiffusion, LatentRequest};
+use nijimi_runtime::quant::DType;
+use nijimi_runtime::sampler::Calls;
+
+const SIDE: usize = 32;
+
+fn family() -> Family {
+    families().into_iter().find(|family| family.name == "sd1").expect("the family sd1")
+}
+
+/// The file with all values of some tensors, stored as f32, NaN.
+fn spoiled(bytes: &[u8], which: impl Fn(&str) -> bool) -> Vec<u8> {
+    let file = File::new_checked(bytes).unwrap();
+    let (mut out, mut found) = (bytes.to_vec(), 0);
+    for tensor in file.tensors().filter(|tensor| which(tensor.name)) {
+        assert_eq!(tensor.dtype, DType::F32, "{}", tensor.name);
+        let from = tensor.data.as_ptr() as usize - bytes.as_ptr() as usize;
+        for value in out[from..from + tensor.data.len()].chunks_exact_mut(4) {
+            value.copy_from_slice(&f32::NAN.to_le_bytes());
+        }
+        found += 1;
+    }
+    assert!(found > 0, "no such tensor");
+    out
+}
+
+/// From a prompt and a picture to a picture; all a run has to say.
+fn draw(model: &LatentDiffusion) -> Result<Vec<f32>, Error> {
+    let start: Vec<f32> = (0..SIDE * SIDE * 3).map(|i| (i * 37 % 101) as f32 / 100.0).collect();
+    let (schedule, settings) = model.info().settings(None, &[], 4)?;
+    let calls = Calls::new(&schedule, &settings.from_strength(0.5))?;
+    let request = LatentRequest { start: Some(&start), ..LatentRequest::new("a red mat", 7, [SIDE; 2], &calls) };
+    let mut run = model.run(&request)?;
+    while run.step()?.is_some() {}
+    run.pictures()
+}
+
+/// One layer of each network at a time, then each network as a whole, then all. Seen red with the numbers not looked at.
+#[test]
+fn an_error_names_the_operation() {
+    let bytes = family().bytes(DType::F32);
+    assert!(draw(&opened(bytes.clone(), vec![])).is_ok());
+    let said = |which: &dyn Fn(&str) -> bool| {
+        let e = draw(&opened(spoiled(&bytes, which), vec![])).expect_err("NaN");
+        println!("{e}");
+        e.to_string()
+    };
+    for layer in LAYERS {
+        let name = |tensor: &str| tensor.strip_suffix(".weight") == Some(layer);
+        let e = said(&name);
+        assert!(e.contains(layer) && e.contains("made NaN"), "{layer}: {e}");
+        assert_eq!(e.contains("step 1 of 2"), layer.starts_with("unet."), "{layer}: {e}");
+    }
+    for (prefix, first) in FIRST {
+        let e = said(&|tensor: &str| tensor.starts_with(prefix));
+        assert!(e.contains(first) && e.contains("made NaN"), "{prefix}: {e}");
+    }
+    let e = said(&|_: &str| true);
+    assert!(e.contains(FIRST[0].1), "{e}");
+}
+
+/// A layer of each network.
+const LAYERS: [&str; 4] = [
+    "text_encoder.text_model.encoder.layers.1.mlp.fc1",
+    "vae.encoder.mid_block.resnets.0.conv2",
+    "unet.up_blocks.1.attentions.0.proj_in",
+    "vae.decoder.up_blocks.1.resnets.0.conv2",
+];
+
+/// The beginnings of each network's names, and its first operation.
+const FIRST: [(&str, &str); 4] = [
+    ("text_encoder.", "text_encoder.text_model.embeddings"),
+    ("vae.encoder.", "vae.encoder.conv_in"),
+    ("unet.", "unet."),
+    ("vae.decoder.", "vae.decoder.conv_in"),
+];
