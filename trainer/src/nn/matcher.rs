@@ -120,8 +120,8 @@ impl<D: Kit> Matcher<D> {
         ((by_picture + by_caption) * 0.5, (a + b) / 2.0)
     }
 
-    /// The loss of rows that look for theirs among `others`. The other way is not the transposed product of this one: the
-    /// gradient of a permuted tensor that is used elsewhere too comes out wrong in dfdx 0.13.
+    /// The loss of rows that look for theirs among `others`. The other way is a product of its own, not this one permuted:
+    /// that one's gradient comes out wrong in dfdx 0.13.
     fn one_way<T: Tp<D>>(&self, rows: T2<D, T>, others: &T2<D>) -> (Tensor<Rank0, f32, D, T>, f64) {
         let cosines = rows.matmul(others.clone().permute::<_, Axes2<1, 0>>());
         let shape = *cosines.shape();
