@@ -14,7 +14,6 @@ pub fn human(count: u64) -> String {
 mod tests {
     use super::human;
 
-    /// Seen red with bounds that do not round: "100.0 MB".
     #[test]
     fn three_digits_at_least() {
         for (count, text) in [

@@ -174,7 +174,7 @@ pub fn close<T>(world: &dyn World, result: Result<T>) -> Result<T> {
 mod tests {
     use super::*;
 
-    /// Seen red with the last row given to a process that has others.
+    /// Seen red with shares that overlap.
     #[test]
     fn shares_are_the_batch_once() {
         for (len, size) in [(8, 2), (7, 2), (1, 2), (5, 3), (2, 5), (128, 7)] {

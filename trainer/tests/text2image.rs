@@ -1,31 +1,16 @@
 //! Both stages of latent diffusion from a folder of captioned pictures to a file that draws, through the program.
+#[path = "common/colours.rs"]
+mod colours;
 #[allow(dead_code, reason = "shared by tests that each use a part")]
 mod common;
 
+use colours::{COLOURS, write_pictures};
 use common::Folder;
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::{FirstStage, LatentDiffusion, LatentInfo, LatentRequest};
-use std::path::Path;
 use std::process::{Command, Output};
 
-/// Pictures of one colour each.
-const COLOURS: [(&str, [u8; 3]); 4] =
-    [("red", [230, 20, 20]), ("green", [20, 200, 40]), ("blue", [30, 40, 220]), ("yellow", [240, 220, 30])];
 const SIDE: usize = 16;
-
-/// Two pictures of each colour, with captions in text files, and one that is no picture.
-fn write_pictures(folder: &Path) {
-    std::fs::create_dir_all(folder).expect("a folder");
-    for (name, colour) in COLOURS {
-        for (i, side) in [16, 24].into_iter().enumerate() {
-            let picture = image::RgbImage::from_pixel(side, side, image::Rgb(colour));
-            picture.save(folder.join(format!("{name}{i}.png"))).expect("a picture");
-            std::fs::write(folder.join(format!("{name}{i}.txt")), format!("{name} tile")).expect("a caption");
-        }
-    }
-    std::fs::write(folder.join("broken.png"), b"no picture").expect("a broken one");
-    std::fs::write(folder.join("broken.txt"), b"broken").expect("its caption");
-}
 
 fn train(folder: &Folder, system: &str, options: &str) -> Output {
     let (data, common) = (folder.join("pictures"), "--size 16 --groups 2 --batch 8 -t 2");
@@ -74,7 +59,7 @@ fn drawn(bytes: &[u8], prompt: &str) -> [f32; 3] {
 }
 
 /// The prompt leads: each colour that is asked for is drawn, and no other. Seen red with the captions of all examples
-/// dropped, and with the latents not scaled.
+/// dropped.
 #[test]
 fn pictures_follow_their_prompts() {
     let folder = Folder::new("text2image");

@@ -3,6 +3,7 @@
 pub mod command;
 pub mod evaluate;
 
+use crate::checkpoint::write_atomic;
 use crate::data::captioned::Captioned;
 use crate::data::loader::Loader;
 use crate::error::{Error, Result};
@@ -19,6 +20,7 @@ use nijimi_runtime::model::FirstStage;
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::rng::Stream;
 use rayon::prelude::*;
+use serde_json::json;
 use std::path::Path;
 
 /// Settings of the training.
@@ -246,7 +248,10 @@ impl<D: Kit> Task<D> for Fitting<D> {
             return Ok(());
         }
         let found = evaluate::evaluate(file, &held_out, self.data.side)?;
-        eprintln!("held-out PSNR {:.2} dB (least {:.2})", found.psnr.mean, found.psnr.min);
+        let (n, psnr) = (held_out.len(), found.psnr);
+        eprintln!("PSNR of {n} pictures held out: mean {:.2} dB, least {:.2}", psnr.mean, psnr.min);
+        let figures = json!({ "pictures": n, "mean": psnr.mean, "least": psnr.min, "overall": psnr.overall });
+        write_atomic(&path.with_extension("json"), format!("{figures:#}\n").as_bytes())?;
         evaluate::beside(&held_out, &found.pictures, self.data.side).save(path)
     }
 }

@@ -107,3 +107,6 @@ fn fingerprint(autoencoder: &[u8], data: &Captioned) -> String {
     }
     format!("{:016x}", hasher.finish())
 }
+
+#[cfg(test)]
+mod tests;
