@@ -1,7 +1,25 @@
 //! The weights that are part of the program, so that it works from anywhere.
 
-/// Handwritten digits; `weights/` has the card.
-pub const BYTES: &[u8] = include_bytes!("../weights/digits-q8_0.gguf");
+use std::path::Path;
 
-/// What they are called where a file would be named.
-pub const NAME: &str = "digits-q8_0 (built in)";
+/// A model whose file is part of the program; `weights/` has the card.
+pub struct BuiltIn {
+    /// What `-m` calls it, where no file is called so.
+    pub name: &'static str,
+    /// The weight file.
+    pub bytes: &'static [u8],
+}
+
+/// Handwritten digits.
+pub const DIGITS: BuiltIn = BuiltIn { name: "digits", bytes: include_bytes!("../weights/digits-q8_0.gguf") };
+
+/// What is drawn with if nothing is named.
+pub const DEFAULT: BuiltIn = DIGITS;
+
+impl BuiltIn {
+    /// The one that is named, unless there is a file of that name.
+    pub fn named(path: &Path) -> Option<Self> {
+        let known = [DIGITS].into_iter().find(|model| path.as_os_str() == model.name);
+        known.filter(|_| !path.exists())
+    }
+}

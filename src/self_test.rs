@@ -2,7 +2,7 @@
 
 use crate::backend;
 use crate::cli::SelfTest;
-use crate::default_model;
+use crate::default_model::DIGITS;
 use crate::fault::Fault;
 use nijimi_runtime::cpu::Isa;
 use nijimi_runtime::gpu::{self, Choice, KernelRow, ModelRow, Row, SelfTestOptions};
@@ -23,7 +23,7 @@ pub fn run(options: &SelfTest) -> Result<(), Fault> {
     ));
     let (mut rows, mut failed) = (0, 0);
     let test = SelfTestOptions { large: Some(large) };
-    gpu::self_test(&gpu, &test, default_model::BYTES, |row| {
+    gpu::self_test(&gpu, &test, DIGITS.bytes, |row| {
         rows += 1;
         failed += usize::from(!row.passed());
         say(&line(row));

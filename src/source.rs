@@ -4,7 +4,7 @@
 mod temporary;
 
 use crate::convert::{self, Line, stem};
-use crate::default_model;
+use crate::default_model::{BuiltIn, DEFAULT};
 use crate::fault::Fault;
 use crate::progress::tell;
 use nijimi_runtime::Error;
@@ -56,10 +56,13 @@ pub struct Source {
 impl Source {
     /// Opens the weight file that is named, or takes the built-in weights.
     pub fn open(path: Option<&Path>) -> Result<Self, Fault> {
-        let Some(path) = path else {
-            let (name, stored) = (default_model::NAME.into(), Arc::new(default_model::BYTES));
-            return Ok(Self { name, stored, built_in: true });
+        let built_in = |BuiltIn { name, bytes }| {
+            Ok(Self { name: format!("{name} (built in)"), stored: Arc::new(bytes), built_in: true })
         };
+        let Some(path) = path else { return built_in(DEFAULT) };
+        if let Some(model) = BuiltIn::named(path) {
+            return built_in(model);
+        }
         if is_checkpoint(path) {
             let (path, stem) = (path.display(), stem(path));
             let remedy = format!("nijimi convert {path} -o {stem}.gguf");

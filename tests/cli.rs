@@ -180,10 +180,16 @@ fn verbose_tells_what_ran() {
 #[test]
 fn the_weights_built_in_draw_digits() {
     let folder = Folder::new();
-    let output = folder.nijimi(&["7", "-s", "1", "--steps", "2", "-o", "seven.png"]);
-    assert!(output.status.success(), "{output:?}");
-    let picture = folder.picture("seven.png");
-    assert_eq!((picture.width, picture.height, picture.color), (28, 28, ColorType::Grayscale));
+    for model in [&[][..], &["-m", "digits"]] {
+        let output = folder.nijimi(&[&["7", "-s", "1", "--steps", "2", "-o", "seven.png"], model].concat());
+        assert!(output.status.success(), "{output:?}");
+        let picture = folder.picture("seven.png");
+        assert_eq!((picture.width, picture.height, picture.color), (28, 28, ColorType::Grayscale));
+    }
+    // A file of that name is meant where there is one.
+    fs::write(folder.path.join("digits"), b"no weights").unwrap();
+    let output = folder.nijimi(&["7", "-m", "digits", "-o", "seven.png"]);
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
 }
 
 #[test]

@@ -30,7 +30,7 @@ pub struct Cli {
     #[argh(option, short = 'n', arg_name = "prompt")]
     pub negative_prompt: Option<String>,
     /// weight file, or a checkpoint of Stable Diffusion: a folder or a .safetensors file, converted on the fly (default:
-    /// handwritten digits, part of the program)
+    /// digits, handwritten ones, which is part of the program)
     #[argh(option, short = 'm', arg_name = "file")]
     pub model: Option<PathBuf>,
     /// PNG file, in a folder that exists (default: output.png). Several pictures make a labelled grid; with a number
