@@ -40,7 +40,8 @@ pub struct Convert {
     #[argh(option, short = 'o', arg_name = "file")]
     pub output: PathBuf,
     /// number format of the weights: f32, f16, bf16, q8_0 or q4_0 (default: f16). Norms and biases are f32; with q8_0 and
-    /// q4_0, tables of embeddings, first and last convolutions, and rows that are no multiple of 32, are f16
+    /// q4_0, first and last convolutions, tables of positions, and rows that are no multiple of 32, are f16, and tables of
+    /// tokens q8_0
     #[argh(option, long = "type", arg_name = "name", default = "String::from(\"f16\")")]
     pub kind: String,
     /// exception, as in "unet.*attn2=f16": a regular expression to be found in the names of tensors, and their format.

@@ -13,8 +13,9 @@ const NARROW: usize = 32;
 /// A type for all, and exceptions by pattern.
 ///
 /// Where no pattern says otherwise: norms and biases, which are few and added to everything, are f32; tables of
-/// embeddings, and the first and last convolutions of each network, through which all passes, are f16 when the rest is
-/// smaller than f16; so are rows that are not whole blocks, and convolutions to a picture or to latents.
+/// positions, and the first and last convolutions of each network, through which all passes, are f16 when the rest is
+/// smaller than f16; so are rows that are not whole blocks, and convolutions to a picture or to latents. The table of
+/// tokens, which is large, is q8_0 then.
 #[derive(Debug, Clone)]
 pub struct Types {
     rest: DType,
@@ -60,12 +61,10 @@ impl Types {
         if shape.len() == 1 {
             return DType::F32;
         }
-        let edges = [
-            "conv_in.weight",
-            "conv_out.weight",
-            "embeddings.token_embedding.weight",
-            "embeddings.position_embedding.weight",
-        ];
+        if self.rest.block_len() > 1 && name.ends_with("embeddings.token_embedding.weight") {
+            return fits(DType::Q8_0);
+        }
+        let edges = ["conv_in.weight", "conv_out.weight", "embeddings.position_embedding.weight"];
         // The tiny autoencoder's layers have numbers for names: its last convolutions are told by how few they lead to.
         let narrow = matches!(shape, [out, _, _, _] if *out < NARROW);
         if self.rest.block_len() > 1 && (narrow || edges.iter().any(|edge| name.ends_with(edge))) {

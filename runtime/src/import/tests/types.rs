@@ -8,14 +8,16 @@ use std::string::ToString;
 #[test]
 fn defaults_and_exceptions() {
     let mut types = Types::new(DType::Q8_0);
-    let cases: [(&str, &[usize], DType); 7] = [
+    let cases: [(&str, &[usize], DType); 9] = [
         ("unet.mid_block.resnets.0.conv1.weight", &[64, 3, 3, 64], DType::Q8_0),
         ("unet.mid_block.resnets.0.conv1.bias", &[64], DType::F32),
         ("unet.conv_norm_out.weight", &[64], DType::F32),
         ("unet.conv_in.weight", &[64, 3, 3, 4], DType::F16),
         ("vae.decoder.conv_out.weight", &[3, 3, 3, 64], DType::F16),
         ("vae.post_quant_conv.weight", &[4, 1, 1, 4], DType::F16),
-        ("text_encoder.text_model.embeddings.token_embedding.weight", &[674, 64], DType::F16),
+        ("text_encoder.text_model.embeddings.token_embedding.weight", &[674, 64], DType::Q8_0),
+        ("text_encoder.text_model.embeddings.token_embedding.weight", &[674, 60], DType::F16),
+        ("text_encoder.text_model.embeddings.position_embedding.weight", &[77, 64], DType::F16),
     ];
     for (name, shape, dtype) in cases {
         assert_eq!(types.of(name, shape), dtype, "{name}");
@@ -37,6 +39,9 @@ fn defaults_and_exceptions() {
     assert!(refused("vae").contains("PATTERN=TYPE"));
     assert!(refused("vae=f8").contains("there is no type \"f8\""));
     assert!(refused("(=f16").contains("tensor pattern \"(=f16\""));
+    let tokens = "text_encoder.text_model.embeddings.token_embedding.weight";
+    assert_eq!(Types::new(DType::Q4_0).of(tokens, &[674, 64]), DType::Q8_0);
+    assert_eq!(Types::new(DType::F16).of(tokens, &[674, 64]), DType::F16);
     // As long as all are floats, nothing needs an exception.
     assert_eq!(Types::new(DType::F32).of("unet.conv_in.weight", &[64, 3, 3, 4]), DType::F32);
 }

@@ -53,7 +53,7 @@ fn quick_gelu_slope(x: f32) -> f32 {
 
 /// `value` of each element, and the gradient through `slope`.
 #[inline(always)]
-fn elementwise<S: Shape, T: Tp<Cpu>>(
+pub(super) fn elementwise<S: Shape, T: Tp<Cpu>>(
     x: Tensor<S, f32, Cpu, T>,
     value: impl Fn(f32) -> f32 + Sync + Send,
     slope: impl Fn(f32) -> f32 + Sync + Send + 'static,
