@@ -1,9 +1,10 @@
 //! Pictures for the report, drawn by the runtime from the exported bytes: what is judged is what is shipped.
 use crate::error::Result;
+use crate::eval::evaluate::draw::{Artist, Drawing};
 use crate::eval::picture::save;
 use crate::plot::{Figure as _, Pictures};
 use nijimi_runtime::gguf::File;
-use nijimi_runtime::model::{LatentDiffusion, LatentRequest, Pipeline, Request, SessionOptions, batch_seeds};
+use nijimi_runtime::model::{Pipeline, Request, SessionOptions, batch_seeds};
 use std::path::Path;
 
 /// Pictures per label.
@@ -49,25 +50,12 @@ pub fn grid(file: &[u8], path: &Path) -> Result<()> {
 /// # Errors
 /// If the runtime refuses the bytes, or the file cannot be written.
 pub fn prompts(file: &[u8], prompts: &[String], path: &Path) -> Result<()> {
-    let file = File::new_checked(file).map_err(nijimi_runtime::Error::from)?;
-    let model = LatentDiffusion::load(&file)?;
-    let info = model.info();
-    let side = info.sample_size * info.factor();
-    let defaults = &info.defaults;
-    let calls = model.calls_by(defaults.solver, defaults.sigmas, defaults.steps.unwrap_or(20))?;
+    // Where the report keeps the same bytes.
+    let artist = Artist::of(&path.with_file_name("latest.gguf"), file, &Drawing::default())?;
+    let prompts: Vec<(&String, u64)> = prompts.iter().map(|prompt| (prompt, 0)).collect();
     let mut pictures = Vec::new();
-    for prompts in prompts.chunks(8) {
-        let first = prompts.first().map_or("", String::as_str);
-        let request = LatentRequest {
-            prompts: prompts.iter().map(String::as_str).collect(),
-            negatives: vec![None; prompts.len()],
-            seeds: vec![0; prompts.len()],
-            guidance_scale: defaults.guidance_scale.unwrap_or(3.0),
-            ..LatentRequest::new(first, 0, [side, side], &calls)
-        };
-        let mut run = model.run(&request)?;
-        while run.step()?.is_some() {}
-        pictures.extend(run.pictures()?);
+    for part in prompts.chunks(8) {
+        pictures.extend(artist.at_once(part)?);
     }
-    Pictures::new(side, side, 3, pictures).columns(8).save(path)
+    Pictures::new(artist.side, artist.side, 3, pictures).columns(8).save(path)
 }

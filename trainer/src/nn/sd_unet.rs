@@ -32,6 +32,7 @@ impl<D: Kit> Make<'_, D> {
         let linear = |part: &str, from| self.linear(&format!("{name}.{part}"), from, width);
         Embedding { linear_1: linear("linear_1", input), linear_2: linear("linear_2", width) }
     }
+
     fn linear(&self, name: &str, input: usize, output: usize) -> Linear<D> {
         Linear::new(self.device, self.seed, name, input, output)
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// How pictures are drawn; what is not said is the file's own, or else 20 steps and a guidance of 7.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Drawing {
     /// The solver, by its name.
     pub method: Option<String>,
@@ -53,7 +53,16 @@ impl Artist {
     pub fn open(path: &Path, how: &Drawing) -> Result<Self> {
         let refused = |e: &dyn std::fmt::Display| Error::data(path, e.to_string());
         let mapped = MappedFile::open(path).map_err(|e| refused(&e))?;
-        let file = File::new_checked(mapped.bytes()).map_err(|e| refused(&e))?;
+        Self::of(path, mapped.bytes(), how)
+    }
+
+    /// Of a file's bytes; `path` is what the file is called.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn of(path: &Path, bytes: &[u8], how: &Drawing) -> Result<Self> {
+        let refused = |e: &dyn std::fmt::Display| Error::data(path, e.to_string());
+        let file = File::new_checked(bytes).map_err(|e| refused(&e))?;
         let model = LatentDiffusion::load(&file).map_err(|e| refused(&e))?;
         let info = model.info();
         let named = |name: &String| {
@@ -66,7 +75,7 @@ impl Artist {
         let calls = model.calls_by(solver, info.defaults.sigmas, steps)?;
         let method = solver.and_then(|s| s.name()).map_or_else(|| info.scheduler.clone(), str::to_owned);
         let side = info.sample_size * model.factor();
-        let (path, bytes) = (path.to_owned(), mapped.bytes().len() as u64);
+        let (path, bytes) = (path.to_owned(), bytes.len() as u64);
         let (batch, threads) = (how.batch.max(1), how.threads);
         Ok(Self { model, calls, side, path, bytes, steps, guidance_scale, method, batch, threads })
     }
@@ -79,17 +88,7 @@ impl Artist {
         let (begun, terminal) = (Instant::now(), std::io::stderr().is_terminal());
         let mut pictures = Vec::with_capacity(prompts.len() * self.side * self.side * 3);
         for (i, part) in prompts.chunks(self.batch).enumerate() {
-            let request = LatentRequest {
-                prompts: part.iter().map(|(prompt, _)| prompt.as_ref()).collect(),
-                negatives: vec![None; part.len()],
-                seeds: part.iter().map(|(_, seed)| *seed).collect(),
-                guidance_scale: self.guidance_scale,
-                options: SessionOptions { threads: self.threads, ..SessionOptions::default() },
-                ..LatentRequest::new("", 0, [self.side; 2], &self.calls)
-            };
-            let mut run = self.model.run(&request)?;
-            while run.step()?.is_some() {}
-            pictures.extend(run.pictures()?.iter().map(|v| v.clamp(0.0, 1.0)));
+            pictures.extend(self.at_once(part)?.iter().map(|v| v.clamp(0.0, 1.0)));
             if terminal {
                 let done = i * self.batch + part.len();
                 eprint!("\r\x1b[K{done} of {} pictures, {:.0} s", prompts.len(), begun.elapsed().as_secs_f64());
@@ -100,6 +99,24 @@ impl Artist {
             eprint!("\r\x1b[K");
         }
         Ok((pictures, begun.elapsed().as_secs_f64()))
+    }
+
+    /// Draws a picture of each prompt with its seed in one run, and says nothing.
+    ///
+    /// # Errors
+    /// As [`Self::draw`].
+    pub fn at_once<S: AsRef<str>>(&self, prompts: &[(S, u64)]) -> Result<Vec<f32>> {
+        let request = LatentRequest {
+            prompts: prompts.iter().map(|(prompt, _)| prompt.as_ref()).collect(),
+            negatives: vec![None; prompts.len()],
+            seeds: prompts.iter().map(|(_, seed)| *seed).collect(),
+            guidance_scale: self.guidance_scale,
+            options: SessionOptions { threads: self.threads, ..SessionOptions::default() },
+            ..LatentRequest::new("", 0, [self.side; 2], &self.calls)
+        };
+        let mut run = self.model.run(&request)?;
+        while run.step()?.is_some() {}
+        Ok(run.pictures()?)
     }
 }
 
