@@ -3,6 +3,7 @@
 use std::path::Path;
 
 /// A model whose file is part of the program; `weights/` has the card.
+#[derive(Clone, Copy)]
 pub struct BuiltIn {
     /// What `-m` calls it, where no file is called so.
     pub name: &'static str,
@@ -10,16 +11,21 @@ pub struct BuiltIn {
     pub bytes: &'static [u8],
 }
 
+// Statics: of a constant, the program may hold a copy for each use.
+
 /// Handwritten digits.
-pub const DIGITS: BuiltIn = BuiltIn { name: "digits", bytes: include_bytes!("../weights/digits-q8_0.gguf") };
+pub static DIGITS: BuiltIn = BuiltIn { name: "digits", bytes: include_bytes!("../weights/digits-q8_0.gguf") };
+
+/// Emoji, from prompts.
+pub static EMOJI: BuiltIn = BuiltIn { name: "emoji", bytes: include_bytes!("../weights/emoji-q8_0.gguf") };
 
 /// What is drawn with if nothing is named.
-pub const DEFAULT: BuiltIn = DIGITS;
+pub static DEFAULT: &BuiltIn = &EMOJI;
 
 impl BuiltIn {
     /// The one that is named, unless there is a file of that name.
     pub fn named(path: &Path) -> Option<Self> {
-        let known = [DIGITS].into_iter().find(|model| path.as_os_str() == model.name);
-        known.filter(|_| !path.exists())
+        let known = [&EMOJI, &DIGITS].into_iter().find(|model| path.as_os_str() == model.name);
+        known.filter(|_| !path.exists()).copied()
     }
 }

@@ -1,8 +1,8 @@
 //! `nijimi`: draws from one weight file: pictures, or numbers.
 //!
 //! ```sh
-//! nijimi 7 -o seven.png
-//! nijimi "0 1 2 3 4 5 6 7 8 9" -b 4 -s 1 -o grid.png
+//! nijimi "a red apple" -o apple.png
+//! nijimi "0 1 2 3 4 5 6 7 8 9" -m digits -b 4 -s 1 -o grid.png
 //! ```
 //!
 //! What touches the runtime's models is in [`diffusion`], [`latent`], [`text_to_image`], [`numbers`], [`density`], [`inspect`], [`convert`],

@@ -59,7 +59,7 @@ impl Source {
         let built_in = |BuiltIn { name, bytes }| {
             Ok(Self { name: format!("{name} (built in)"), stored: Arc::new(bytes), built_in: true })
         };
-        let Some(path) = path else { return built_in(DEFAULT) };
+        let Some(path) = path else { return built_in(*DEFAULT) };
         if let Some(model) = BuiltIn::named(path) {
             return built_in(model);
         }

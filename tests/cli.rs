@@ -178,18 +178,34 @@ fn verbose_tells_what_ran() {
 }
 
 #[test]
-fn the_weights_built_in_draw_digits() {
+fn the_weights_built_in_draw_emoji_and_digits() {
     let folder = Folder::new();
-    for model in [&[][..], &["-m", "digits"]] {
-        let output = folder.nijimi(&[&["7", "-s", "1", "--steps", "2", "-o", "seven.png"], model].concat());
+    let (emoji, digits) = (("a red apple", 64, ColorType::Rgb), ("7", 28, ColorType::Grayscale));
+    for (model, (prompt, side, color)) in [(&[][..], emoji), (&["-m", "emoji"], emoji), (&["-m", "digits"], digits)] {
+        let output = folder.nijimi(&[&[prompt, "-s", "1", "--steps", "2", "-o", "a.png"], model].concat());
         assert!(output.status.success(), "{output:?}");
-        let picture = folder.picture("seven.png");
-        assert_eq!((picture.width, picture.height, picture.color), (28, 28, ColorType::Grayscale));
+        let picture = folder.picture("a.png");
+        assert_eq!((picture.width, picture.height, picture.color), (side, side, color));
     }
     // A file of that name is meant where there is one.
     fs::write(folder.path.join("digits"), b"no weights").unwrap();
     let output = folder.nijimi(&["7", "-m", "digits", "-o", "seven.png"]);
     assert_eq!(output.status.code(), Some(3), "{output:?}");
+}
+
+// What is not white has the colour that the prompt's thing has. Seen red with an empty prompt for each.
+#[test]
+fn the_default_model_draws_what_it_is_told() {
+    let folder = Folder::new();
+    for (prompt, channel) in [("a red apple", 0), ("a frog", 1), ("blue square", 2)] {
+        let output = folder.nijimi(&[prompt, "-s", "1", "-o", "a.png"]);
+        assert!(output.status.success(), "{output:?}");
+        let picture = folder.picture("a.png");
+        let drawn: Vec<_> = picture.pixels.chunks(3).filter(|p| p.iter().any(|v| *v < 200)).collect();
+        assert!(drawn.len() > 64 * 64 / 5, "{prompt}: {} pixels", drawn.len());
+        let mean = [0, 1, 2].map(|c| drawn.iter().map(|p| f32::from(p[c])).sum::<f32>() / drawn.len() as f32);
+        assert!((0..3).all(|c| c == channel || mean[c] + 20.0 < mean[channel]), "{prompt}: {mean:?}");
+    }
 }
 
 #[test]
@@ -224,7 +240,8 @@ fn wrong_usage_exits_with_2() {
         (&["--mask", "m.png"], "needs the picture to repaint: -i"),
         (&["-b", "1000000", "-o", "grid.png"], "a file each with -o out-%05d.png"),
     ] {
-        let (code, message) = folder.fail(args);
+        // The model that is not about labels allows more.
+        let (code, message) = folder.fail(&[args, &["-m", "digits"]].concat());
         assert_eq!(code, 2, "{args:?}: {message}");
         assert!(message.contains(part), "{args:?}: {message}");
     }

@@ -9,9 +9,10 @@ use std::path::PathBuf;
 #[derive(FromArgs, Debug, PartialEq)]
 #[argh(
     help_triggers("-h", "--help"),
-    example = "{command_name} 7 -o seven.png",
-    example = "{command_name} \"0 1 2 3 4 5 6 7 8 9\" -b 4 -s 1 -o grid.png",
-    example = "{command_name} \"3 5\" -b 100 -o digit-%03d.png",
+    example = "{command_name} \"a red apple\" -o apple.png",
+    example = "{command_name} \"a cat\" -b 16 -s 1 -o cats.png",
+    example = "{command_name} \"0 1 2 3 4 5 6 7 8 9\" -m digits -b 4 -s 1 -o grid.png",
+    example = "{command_name} \"3 5\" -m digits -b 100 -o digit-%03d.png",
     example = "{command_name} -m heights.gguf -b 1000 -o heights.csv",
     note = "As the first word, six are commands, not prompts:\n  nijimi convert      makes a weight file of a Stable Diffusion checkpoint\n  nijimi plan         tells what a run will take: memory, operations, time\n  nijimi inspect      tells what a weight file is, or what a picture was drawn with\n  nijimi density      evaluates a model's log density for rows of numbers\n  nijimi devices      lists the GPUs and what they can do\n  nijimi self-test    compares a GPU with the CPU: put what it prints into bug reports",
     error_code(1, "Internal error."),
@@ -20,7 +21,8 @@ use std::path::PathBuf;
     error_code(4, "A GPU is missing, or did not do what it was asked.")
 )]
 pub struct Cli {
-    /// names of what to draw, separated by spaces or commas; nothing: whatever comes
+    /// what to draw, in words; of models that know labels, their names, separated by spaces or commas; nothing: whatever
+    /// comes
     #[argh(positional, arg_name = "prompt")]
     pub(super) positional: Option<String>,
     /// the same, as an option
@@ -30,7 +32,7 @@ pub struct Cli {
     #[argh(option, short = 'n', arg_name = "prompt")]
     pub negative_prompt: Option<String>,
     /// weight file, or a checkpoint of Stable Diffusion: a folder or a .safetensors file, converted on the fly (default:
-    /// digits, handwritten ones, which is part of the program)
+    /// emoji; it and digits, handwritten ones, are part of the program)
     #[argh(option, short = 'm', arg_name = "file")]
     pub model: Option<PathBuf>,
     /// PNG file, in a folder that exists (default: output.png). Several pictures make a labelled grid; with a number

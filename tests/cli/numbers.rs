@@ -105,6 +105,8 @@ fn what_a_file_is() {
         assert!(text.contains(part), "{part} in\n{text}");
     }
     let (text, _) = said(&folder, &["inspect"]);
+    assert!(text.contains("emoji") && text.contains("licence    Apache-2.0"), "the default model: {text}");
+    let (text, _) = said(&folder, &["inspect", "digits"]);
     assert!(text.contains("digits") && text.contains("0, 1, 2, 3, 4, 5, 6, 7, 8, 9"), "{text}");
 }
 

@@ -95,6 +95,8 @@ fn text_to_image(data: &Path, first: &[u8], folder: &Path) -> text2image::Fittin
         batch: 5,
         caption_drop: 0.3,
         min_snr: Some(5.0),
+        mirror: 0.5,
+        shift: 3.0,
         decay: 0.2,
         seed: 3,
         precision: Precision::F32,

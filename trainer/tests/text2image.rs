@@ -72,12 +72,14 @@ fn pictures_follow_their_prompts() {
 
     let said = done(text2image(
         &folder,
-        &format!("{SIZES} --autoencoder first.gguf --out model.gguf --epochs 60 --lr 3e-3 --ema 0.98 --type q8_0"),
+        &format!(
+            "{SIZES} --autoencoder first.gguf --out model.gguf --epochs 60 --lr 3e-3 --ema 0.98 --type q8_0 --license CC0-1.0"
+        ),
     ));
     assert!(said.contains("million parameters"), "{said}");
     let bytes = std::fs::read(folder.join("model.gguf")).expect("the model");
     let info = LatentInfo::read(&File::new_checked(&bytes).expect("a file")).expect("a description");
-    assert_eq!((info.sample_size, info.texts[0].network.positions), (8, 8));
+    assert_eq!((info.sample_size, info.texts[0].network.positions, &*info.license), (8, 8, "CC0-1.0"));
     for (name, asked) in COLOURS {
         let found = drawn(&bytes, &format!("{name} tile"));
         let apart = |c: [u8; 3]| (0..3).map(|i| (found[i] - f32::from(c[i])).powi(2)).sum::<f32>().sqrt();
@@ -86,6 +88,33 @@ fn pictures_follow_their_prompts() {
             assert!(other == name || apart(asked) < 0.5 * apart(colour), "{name} was drawn as {found:?}");
         }
     }
+    judged(&folder);
+}
+
+/// `evaluate` says of the model that draws the right colours that they are, in its figures and its pictures.
+fn judged(folder: &Folder) {
+    let run = |options: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_nijimi-train"));
+        command.current_dir(&folder.0).args(options.split_whitespace()).output().expect("nijimi-train")
+    };
+    done(run("matcher --data pictures --size 16 --hold-out 0 --epochs 60 --batch 4 --out matcher.safetensors -t 2"));
+    let judge = "evaluate model.gguf --data pictures --matcher matcher.safetensors -t 2";
+    done(run(&format!("{judge} --report judged --captions 4 --seeds 2 --compare 4 --against model.gguf")));
+    let json = std::fs::read(folder.join("judged/figures.json")).expect("the figures");
+    let figures: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
+    let found = &figures["retrieval"]["samples"];
+    assert_eq!((&found["pictures"], &found["captions"]), (&8.into(), &4.into()), "{figures:#}");
+    assert!(found["first"].as_f64().expect("a share") > 0.9, "chance is a quarter: {figures:#}");
+    let against = &figures["against"][0];
+    assert_eq!((&against["pictures"], &against["psnr"]["equal"]), (&4.into(), &4.into()), "the same file: {figures:#}");
+    for (name, [width, height]) in [("grid.png", [8 * 16, 8 * 16]), ("novel.png", [0, 0]), ("nearest.png", [0, 0])] {
+        let picture = image::open(folder.join("judged").join(name)).expect(name).to_rgb8();
+        assert!(picture.width() > width && picture.height() > height, "{name}: {:?}", picture.dimensions());
+    }
+    // A file that draws other sizes is not compared.
+    done(run("text2image --data pictures --init model.gguf --out same.gguf --size 32 --max-steps 0 --type f32"));
+    let said = refused(run(&format!("{judge} --report other --captions 4 --against same.gguf")));
+    assert!(said.contains("same.gguf") && said.contains("draws 32x32, the model 16x16"), "{said}");
 }
 
 /// Stopped and resumed is uninterrupted, to the bit; so is starting from a file, which brings all that it was made with.

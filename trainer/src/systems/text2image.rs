@@ -24,6 +24,12 @@ use nijimi_runtime::schedule::Schedule;
 use nijimi_runtime::text::Vocabulary;
 use std::path::Path;
 
+/// A time in [0, 1] of the cosine schedule, uniform before, as [`Settings::shift`] says: there sigma over signal is the tangent.
+fn shifted(time: f64, shift: f64) -> f64 {
+    use std::f64::consts::FRAC_PI_2;
+    (shift * (time * FRAC_PI_2).tan()).atan() / FRAC_PI_2
+}
+
 /// Times that a subject is drawn in an epoch.
 const REPEATS: usize = 8;
 
@@ -36,6 +42,11 @@ pub struct Settings {
     pub caption_drop: f32,
     /// Whether each loss is weighted by `min(snr, gamma) / (snr + 1)`, and gamma. Hang et al. 2023.
     pub min_snr: Option<f64>,
+    /// Probability that a picture is mirrored, of those whose caption allows it.
+    pub mirror: f32,
+    /// How far noise levels are drawn towards noise: by this, noise is stronger beside the signal than in uniform times of
+    /// the cosine schedule; 1: uniform. Hoogeboom et al. 2023 (simple diffusion), section 3.1; Esser et al. 2024, section 5.3.2.
+    pub shift: f64,
     /// The share of the run, at its end, over which the learning rate falls to 0.
     pub decay: f64,
     /// Keys everything random.
@@ -118,8 +129,9 @@ impl<D: Kit> Fitting<D> {
         let picture = &self.data.pictures[row];
         let caption = captions::caption(picture, &mut draw);
         let dropped = draw.uniform() < s.caption_drop;
-        let mirrored = draw.uniform() < 0.5 && captions::may_flip(picture);
-        let level = draw.below(self.alpha_bars.len() as u64) as usize;
+        let mirrored = draw.uniform() < s.mirror && captions::may_flip(picture);
+        let level = (shifted(f64::from(draw.uniform()), s.shift) * self.alpha_bars.len() as f64) as usize;
+        let level = level.min(self.alpha_bars.len() - 1);
         let a = self.alpha_bars[level];
         let (signal, sigma) = (a.sqrt() as f32, (1.0 - a).sqrt() as f32);
         // v prediction: Salimans and Ho 2022, section 4.
@@ -211,3 +223,27 @@ impl<D: Kit> Task<D> for Fitting<D> {
 
 /// Pictures of a preview.
 const PREVIEW: usize = 24;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Noise over signal, at the levels that are drawn, is the shift times that of uniform ones.
+    #[test]
+    fn levels_are_shifted_towards_noise() {
+        let alpha_bars = Schedule::cosine(LEVELS).expect("the schedule").alpha_bars()[1..].to_vec();
+        let over = |time: f64| {
+            let a = alpha_bars[(time * LEVELS as f64) as usize];
+            ((1.0 - a) / a).sqrt()
+        };
+        for time in [0.1, 0.3, 0.5, 0.7, 0.9] {
+            assert_eq!((shifted(time, 1.0) * 1e9).round(), time * 1e9);
+            for shift in [0.5, 3.0] {
+                // The levels are steps, and the cosine begins a little late.
+                let ratio = over(shifted(time, shift)) / over(time) / shift;
+                assert!((ratio - 1.0).abs() < 0.05, "time {time}, shift {shift}: {ratio}");
+            }
+        }
+        assert!(shifted(0.0, 3.0) == 0.0 && shifted(0.999_999, 3.0) < 1.0);
+    }
+}

@@ -1,6 +1,6 @@
 //! `nijimi-train text2image`.
 use super::latents::Latents;
-use super::network::{Sizes, describe};
+use super::network::{Sizes, describe, halvings};
 use super::{Fitting, Given, Settings};
 use crate::cli::Device;
 use crate::data::captioned::Captioned;
@@ -39,9 +39,9 @@ pub struct TextToImageArgs {
     /// folder for log, curve, previews, latents and checkpoint (default: the weight file's name without its extension, with -report)
     #[argh(option)]
     report: Option<PathBuf>,
-    /// side of the pictures in pixels (default 64)
-    #[argh(option, default = "64")]
-    size: usize,
+    /// side of the pictures in pixels (default: that of --init's pictures, or 64)
+    #[argh(option)]
+    size: Option<usize>,
     /// channels of the U-Net's levels, the largest latents first (default 64,128,256)
     #[argh(option, default = "String::from(\"64,128,256\")")]
     channels: String,
@@ -96,15 +96,26 @@ pub struct TextToImageArgs {
     /// probability that a caption is dropped, for classifier-free guidance (default 0.1)
     #[argh(option, default = "0.1")]
     caption_drop: f32,
+    /// probability that a picture is mirrored, where its caption allows it; 0 where what is learned is by heart, which takes
+    /// longer for two of each (default 0.5)
+    #[argh(option, default = "0.5")]
+    mirror: f32,
     /// weight losses by min(snr, this) / (snr + 1); 0 for none (default 0)
     #[argh(option, default = "0.0")]
     min_snr: f64,
+    /// how far noise levels are drawn towards noise, where the caption matters: noise over signal is so many times that of
+    /// uniform times; 1 for uniform (default 3)
+    #[argh(option, default = "3.0")]
+    shift: f64,
     /// type of the exported weights: f32, f16, q8_0 or q4_0 (default q8_0)
     #[argh(option, long = "type", default = "String::from(\"q8_0\")")]
     dtype: String,
     /// name of the model in the file (default: the data folder's)
     #[argh(option)]
     name: Option<String>,
+    /// licence that the file states (default: that of --init, or none)
+    #[argh(option)]
+    license: Option<String>,
     /// keys everything random (default 0)
     #[argh(option, default = "0")]
     seed: u64,
@@ -131,6 +142,9 @@ pub struct TextToImageArgs {
     threads: Option<usize>,
 }
 
+/// Side of the pictures, unless it is told or stands in the file that training goes on from.
+const SIZE: usize = 64;
+
 /// Trains, and writes the file.
 ///
 /// # Errors
@@ -149,13 +163,15 @@ pub fn run(a: &TextToImageArgs, world: &Rc<dyn World>) -> Result<Ended> {
 }
 
 /// What training starts from, and the trained tensors of the file that it goes on from.
-fn given(a: &TextToImageArgs, data: &Captioned, file: &File<'_>) -> Result<(Given, Option<State>)> {
+fn given(a: &TextToImageArgs, size: usize, data: &Captioned, file: &File<'_>) -> Result<(Given, Option<State>)> {
     let autoencoder = import::tensors(file, FirstStage::PREFIX)?;
     if a.init.is_some() {
         let mut info = LatentInfo::read(file)?;
         if let Some(name) = &a.name {
             info.name.clone_from(name);
         }
+        info.sample_size = size / info.autoencoder.factor();
+        halvings(info.sample_size, info.unet.levels.len())?;
         let mut trained = import::tensors(file, "unet.")?;
         trained.extend(import::tensors(file, "text_encoder.")?);
         return Ok((Given { info, vocabulary: import::vocabulary(file)?, autoencoder }, Some(trained)));
@@ -177,13 +193,16 @@ fn given(a: &TextToImageArgs, data: &Captioned, file: &File<'_>) -> Result<(Give
     let vocabulary = text::train(captions::texts(&data.pictures), a.vocabulary)?;
     let name = launch::model_name(a.name.as_ref(), &a.data, "text2image");
     let special = text::special(&vocabulary, a.tokens);
-    let info = describe(&name, &sizes, &stage, a.size / stage.network.factor(), &vocabulary, special)?;
+    let info = describe(&name, &sizes, &stage, size / stage.network.factor(), &vocabulary, special)?;
     Ok((Given { info, vocabulary, autoencoder }, None))
 }
 
 fn on<D: Kit>(device: D, a: &TextToImageArgs, world: &Rc<dyn World>) -> Result<Ended> {
-    if a.batch == 0 || a.epochs == 0 || a.size == 0 {
+    if a.batch == 0 || a.epochs == 0 || a.size == Some(0) {
         return Err(Error::Usage("--batch, --epochs and --size must be at least 1".into()));
+    }
+    if !(a.shift.is_finite() && a.shift > 0.0) {
+        return Err(Error::Usage(format!("--shift {}: expected a number above 0, as 3", a.shift)));
     }
     launch::threads(a.threads)?;
     let path: &Path = match (&a.init, &a.autoencoder) {
@@ -200,18 +219,31 @@ fn on<D: Kit>(device: D, a: &TextToImageArgs, world: &Rc<dyn World>) -> Result<E
     let refused = |e: &dyn std::fmt::Display| Error::data(path, e.to_string());
     let mapped = MappedFile::open(path).map_err(|e| refused(&e))?;
     let file = File::new_checked(mapped.bytes()).map_err(|e| refused(&e))?;
-    let data = Captioned::load(&a.data, a.size)?;
+    let size = match (a.size, &a.init) {
+        (Some(size), _) => size,
+        (None, None) => SIZE,
+        (None, Some(_)) => {
+            let info = LatentInfo::read(&file).map_err(|e| refused(&e))?;
+            info.sample_size * info.autoencoder.factor()
+        }
+    };
+    let data = Captioned::load(&a.data, size)?;
     for (path, why) in &data.skipped {
         eprintln!("skipped {}: {why}", path.display());
     }
-    let (given, trained) = given(a, &data, &file).map_err(|e| match e {
+    let (mut given, trained) = given(a, size, &data, &file).map_err(|e| match e {
         Error::Usage(_) => e,
         e => refused(&e),
     })?;
+    if let Some(license) = &a.license {
+        given.info.license.clone_from(license);
+    }
     let settings = Settings {
         batch: a.batch,
         caption_drop: a.caption_drop,
         min_snr: Some(a.min_snr).filter(|g| *g > 0.0),
+        mirror: a.mirror,
+        shift: a.shift,
         decay: a.decay,
         seed: a.seed,
         precision: D::precision(&a.precision).map_err(|e| Error::Usage(format!("--precision {e}")))?,
@@ -227,7 +259,7 @@ fn on<D: Kit>(device: D, a: &TextToImageArgs, world: &Rc<dyn World>) -> Result<E
     let latents = Latents::compute(mapped.bytes(), &data, &report)?;
     let adam = AdamW { lr: a.lr, weight_decay: a.weight_decay, warmup: a.warmup, clip: Some(a.clip) };
     let ema = Some(a.ema).filter(|e| *e > 0.0);
-    let shaping = (settings, &unet, &encoder, &adam, ema, data.pictures.len(), a.size);
+    let shaping = (settings, &unet, &encoder, &adam, ema, data.pictures.len(), size);
     let options = FitOptions {
         out: a.out.clone(),
         dtype: launch::dtype(&a.dtype)?,

@@ -32,6 +32,19 @@ pub struct Sizes {
 const STEPS: usize = 20;
 const GUIDANCE: f32 = 3.0;
 
+/// Whether latents of `side` squared can be halved from level to level.
+///
+/// # Errors
+/// Says the sides that are left.
+pub fn halvings(side: usize, levels: usize) -> Result<()> {
+    let halvings = levels.saturating_sub(1);
+    if side > 0 && side.is_multiple_of(1 << halvings) {
+        return Ok(());
+    }
+    let what = format!("latents of {side}x{side} cannot be halved {halvings} times: give fewer --channels");
+    Err(Error::Usage(what + ", or another --size"))
+}
+
 /// The description of a model of these sizes on an autoencoder's latents, of `side` squared.
 ///
 /// # Errors
@@ -57,10 +70,7 @@ pub fn describe(
     if !sizes.text_width.is_multiple_of(sizes.head) {
         return usage(format!("--text-width {} is not a multiple of --head {}", sizes.text_width, sizes.head));
     }
-    let halvings = sizes.channels.len() - 1;
-    if !side.is_multiple_of(1 << halvings) {
-        return usage(format!("latents of {side}x{side} cannot be halved {halvings} times: give fewer --channels"));
-    }
+    halvings(side, sizes.channels.len())?;
     let level = |(&channels, &layers): (&usize, &usize)| SdLevel {
         channels,
         heads: channels / sizes.head,
