@@ -197,7 +197,7 @@ fn the_weights_built_in_draw_emoji_and_digits() {
 #[test]
 fn the_default_model_draws_what_it_is_told() {
     let folder = Folder::new();
-    for (prompt, channel) in [("a red apple", 0), ("a frog", 1), ("blue square", 2)] {
+    for (prompt, channel) in [("a red apple", 0), ("evergreen tree", 1), ("blue square", 2)] {
         let output = folder.nijimi(&[prompt, "-s", "1", "-o", "a.png"]);
         assert!(output.status.success(), "{output:?}");
         let picture = folder.picture("a.png");

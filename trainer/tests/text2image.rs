@@ -91,7 +91,8 @@ fn pictures_follow_their_prompts() {
     judged(&folder);
 }
 
-/// `evaluate` says of the model that draws the right colours that they are, in its figures and its pictures.
+/// `evaluate` says of the model that draws the right colours that they are, in its figures and its pictures. Seen red with
+/// the captions of the samples in another order, and with the size of `--init` kept whatever `--size` says.
 fn judged(folder: &Folder) {
     let run = |options: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_nijimi-train"));

@@ -228,7 +228,7 @@ const PREVIEW: usize = 24;
 mod tests {
     use super::*;
 
-    /// Noise over signal, at the levels that are drawn, is the shift times that of uniform ones.
+    /// Noise over signal, at the levels that are drawn, is the shift times that of uniform ones. Seen red with the shift left out.
     #[test]
     fn levels_are_shifted_towards_noise() {
         let alpha_bars = Schedule::cosine(LEVELS).expect("the schedule").alpha_bars()[1..].to_vec();
@@ -241,7 +241,7 @@ mod tests {
             for shift in [0.5, 3.0] {
                 // The levels are steps, and the cosine begins a little late.
                 let ratio = over(shifted(time, shift)) / over(time) / shift;
-                assert!((ratio - 1.0).abs() < 0.05, "time {time}, shift {shift}: {ratio}");
+                assert!((ratio - 1.0).abs() < 0.1, "time {time}, shift {shift}: {ratio}");
             }
         }
         assert!(shifted(0.0, 3.0) == 0.0 && shifted(0.999_999, 3.0) < 1.0);
