@@ -116,6 +116,11 @@ fn judged(folder: &Folder) {
     done(run("text2image --data pictures --init model.gguf --out same.gguf --size 32 --max-steps 0 --type f32"));
     let said = refused(run(&format!("{judge} --report other --captions 4 --against same.gguf")));
     assert!(said.contains("same.gguf") && said.contains("draws 32x32, the model 16x16"), "{said}");
+    // Left out, it is that of the file. Seen red with 64 in its place.
+    done(run("text2image --data pictures --init model.gguf --out same.gguf --report left-out --max-steps 0"));
+    let bytes = std::fs::read(folder.join("same.gguf")).expect("the model");
+    let info = LatentInfo::read(&File::new_checked(&bytes).expect("a file")).expect("a description");
+    assert_eq!((info.sample_size, &*info.license), (8, "CC0-1.0"));
 }
 
 /// Stopped and resumed is uninterrupted, to the bit; so is starting from a file, which brings all that it was made with.

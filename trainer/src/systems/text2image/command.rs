@@ -162,11 +162,16 @@ pub fn run(a: &TextToImageArgs, world: &Rc<dyn World>) -> Result<Ended> {
     }
 }
 
-/// What training starts from, and the trained tensors of the file that it goes on from.
-fn given(a: &TextToImageArgs, size: usize, data: &Captioned, file: &File<'_>) -> Result<(Given, Option<State>)> {
+/// What training starts from, and the trained tensors of the file that it goes on from, whose description is `init`.
+fn given(
+    a: &TextToImageArgs,
+    init: Option<LatentInfo>,
+    size: usize,
+    data: &Captioned,
+    file: &File<'_>,
+) -> Result<(Given, Option<State>)> {
     let autoencoder = import::tensors(file, FirstStage::PREFIX)?;
-    if a.init.is_some() {
-        let mut info = LatentInfo::read(file)?;
+    if let Some(mut info) = init {
         if let Some(name) = &a.name {
             info.name.clone_from(name);
         }
@@ -219,19 +224,14 @@ fn on<D: Kit>(device: D, a: &TextToImageArgs, world: &Rc<dyn World>) -> Result<E
     let refused = |e: &dyn std::fmt::Display| Error::data(path, e.to_string());
     let mapped = MappedFile::open(path).map_err(|e| refused(&e))?;
     let file = File::new_checked(mapped.bytes()).map_err(|e| refused(&e))?;
-    let size = match (a.size, &a.init) {
-        (Some(size), _) => size,
-        (None, None) => SIZE,
-        (None, Some(_)) => {
-            let info = LatentInfo::read(&file).map_err(|e| refused(&e))?;
-            info.sample_size * info.autoencoder.factor()
-        }
-    };
+    let init = a.init.as_ref().map(|_| LatentInfo::read(&file)).transpose().map_err(|e| refused(&e))?;
+    let own = init.as_ref().map(|info| info.sample_size * info.autoencoder.factor());
+    let size = a.size.or(own).unwrap_or(SIZE);
     let data = Captioned::load(&a.data, size)?;
     for (path, why) in &data.skipped {
         eprintln!("skipped {}: {why}", path.display());
     }
-    let (mut given, trained) = given(a, size, &data, &file).map_err(|e| match e {
+    let (mut given, trained) = given(a, init, size, &data, &file).map_err(|e| match e {
         Error::Usage(_) => e,
         e => refused(&e),
     })?;
