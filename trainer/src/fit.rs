@@ -189,6 +189,7 @@ pub fn fit_in<D: Kit, K: Task<D>>(
     let mut progress = Progress::new(run.step, total, per_epoch, options.epochs).silent(!first);
     let (begun, before) = (Instant::now(), run.record.seconds);
     let mut saved = Instant::now();
+    let mut gradients = param::zero_gradients(task.model());
     while run.step < total {
         let asked = f64::from(u8::from(stop.load(Ordering::Relaxed)));
         let ((), asked) = world::agree(world, Ok(()), [asked, 0.0])?;
@@ -199,11 +200,12 @@ pub fn fit_in<D: Kit, K: Task<D>>(
             return Ok(Ended::Interrupted);
         }
         let at = At::new(run.step, per_epoch, share);
-        let (result, loss) = step(world, task, at)?;
+        let (mut result, loss) = step(world, task, at, gradients)?;
         finite("the loss", loss, at, &path)?;
         run.optimizer.set_lr(options.adam.lr * task.lr_factor(at));
         let lr = run.optimizer.lr();
-        let norm = run.optimizer.update(task.model(), result.gradients, result.skip);
+        let norm = run.optimizer.update(task.model(), &mut result.gradients, result.skip);
+        gradients = result.gradients;
         finite("the gradients' norm", norm, at, &path)?;
         run.step += 1;
         if let (Some(average), Some(decay)) = (&mut run.ema, options.ema) {
@@ -248,17 +250,20 @@ pub fn fit_in<D: Kit, K: Task<D>>(
     Ok(Ended::Finished)
 }
 
-/// One step of `task`, all processes together: gradients and loss are means over the whole batch.
-fn step<D: Kit, K: Task<D>>(world: &dyn World, task: &mut K, at: At) -> Result<(StepResult<D>, f64)> {
+/// One step of `task`, all processes together, into `gradients` of zero: gradients and loss are means over the whole batch.
+fn step<D: Kit, K: Task<D>>(
+    world: &dyn World,
+    task: &mut K,
+    at: At,
+    gradients: Gradients<f32, D>,
+) -> Result<(StepResult<D>, f64)> {
     if at.share.size == 1 {
-        let gradients = param::zero_gradients(task.model());
         let result = task.step(at, gradients)?;
         let loss = result.loss;
         return Ok((result, loss));
     }
     let rows = task.batch(at).ok_or_else(|| Error::World("--world: this system trains in one process only".into()))?;
     let weight = at.share.weight(rows);
-    let gradients = param::zero_gradients(task.model());
     let result = task.step(at, gradients);
     let own = result.as_ref().map_or(0.0, |r| r.loss * weight);
     let (mut result, losses) = world::agree(world, result, [own, weight])?;

@@ -1,7 +1,6 @@
 //! AdamW on dfdx's fused kernel with a state of our own, so that it can be saved and resumed.
 use crate::ops::Kit;
 use crate::param::{Kind, Module, State, Values, Visitor};
-use crate::tensor::Buffer;
 use dfdx::optim::{AdamConfig, WeightDecay};
 use dfdx::prelude::*;
 
@@ -45,9 +44,16 @@ impl<D: Kit> Optimizer<D> {
     }
 
     /// One update; `skip` names parameters that had no part in this step's loss, and so keep value and moments (as PyTorch
-    /// does where a gradient is `None`). Returns the norm of the gradients before clipping.
-    pub fn update<M: Module<D>>(&mut self, model: &mut M, mut gradients: Gradients<f32, D>, skip: Option<&str>) -> f64 {
-        let norm = crate::param::gradient_norm(model, &mut gradients);
+    /// does where a gradient is `None`). The gradients are zero afterwards, ready for the next step. Returns their norm before
+    /// clipping.
+    pub fn update<M: Module<D>>(
+        &mut self,
+        model: &mut M,
+        gradients: &mut Gradients<f32, D>,
+        skip: Option<&str>,
+    ) -> f64 {
+        gradients.drop_non_leafs();
+        let norm = crate::param::gradient_norm(model, gradients);
         let scale = self.settings.clip.map_or(1.0, |c| (c / (norm + 1e-6)).min(1.0));
         let config = AdamConfig {
             lr: self.lr(),
@@ -76,7 +82,7 @@ impl<D: Kit> Optimizer<D> {
 
 struct Update<'a, D: Kit> {
     optimizer: &'a mut Optimizer<D>,
-    gradients: Gradients<f32, D>,
+    gradients: &'a mut Gradients<f32, D>,
     config: AdamConfig,
     scale: f32,
     skip: Option<&'a str>,
@@ -86,18 +92,12 @@ impl<D: Kit> Visitor<D> for Update<'_, D> {
         if kind != Kind::Weight || self.skip == Some(name) {
             return;
         }
-        let ghost = t.ghost();
-        let device = t.device().clone();
-        let allocated = "allocation of an optimizer buffer";
-        let empty: Buffer<D> = Storage::<f32>::try_alloc_len(&device, 0).expect(allocated);
-        let mut g = std::mem::replace(self.gradients.get_or_alloc_mut(&ghost).expect(allocated), empty);
-        if self.scale != 1.0 {
-            device.scale(&mut g, self.scale);
-        }
+        let (ghost, allocated) = (t.ghost(), "allocation of an optimizer buffer");
+        let g = self.gradients.get_or_alloc_mut(&ghost).expect(allocated);
         let o = &mut *self.optimizer;
         let (m, v) =
             (o.first.get_or_alloc_mut(&ghost).expect(allocated), o.second.get_or_alloc_mut(&ghost).expect(allocated));
-        self.config.try_update(o.updates as i32, t, m, v, &g).expect("the Adam kernel");
+        D::adam(&self.config, o.updates as i32, self.scale, t, [m, v], g);
     }
 }
 

@@ -195,7 +195,7 @@ pub fn average<D: Kit, M: Module<D>>(average: &mut M, model: &mut M, decay: f64)
     impl<D: Kit> Visitor<D> for Mix {
         fn visit<S: Shape>(&mut self, _: &str, t: &mut Tensor<S, f32, D>, _: Kind) {
             let new = self.0.next().and_then(|v| v.downcast::<Tensor<S, f32, D>>().ok());
-            t.axpy(self.1, &*new.expect("both models have the same tensors"), 1.0 - self.1);
+            D::average(t, &new.expect("both models have the same tensors"), self.1);
         }
     }
     let mut r = Read(Vec::new());

@@ -40,7 +40,7 @@ fn trained(task: &mut Classifier<Cpu>) -> Vec<f64> {
         let at = At { step, epoch: step / per_epoch, index: step % per_epoch, share: Share::WHOLE };
         let gradients = param::zero_gradients(task.model());
         let result = task.step(at, gradients).expect("a step");
-        optimizer.update(task.model(), result.gradients, None);
+        optimizer.update(task.model(), &mut result.gradients, None);
         result.loss
     };
     (0..STEPS).map(step).collect()

@@ -10,6 +10,7 @@ use nijimi_runtime::quant::DType;
 use nijimi_trainer::error::{Error, Result};
 use nijimi_trainer::fit::{At, CHECKPOINT, Ended, FitOptions, Record, StepResult, Task, fit};
 use nijimi_trainer::nn::book_unet::{BookUnet, Config, LABEL_EMB};
+use nijimi_trainer::ops::cpu::parallel::with_threads;
 use nijimi_trainer::optim::AdamW;
 use nijimi_trainer::param::{self, Kind, Module, Visitor};
 use nijimi_trainer::systems::ddpm::Ddpm;
@@ -139,8 +140,7 @@ fn threads_do_not_change_the_result() {
         let folder = Folder::new(&format!("threads-{threads}"));
         write_data(&folder.0, PICTURES);
         let options = options(&folder, 1);
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
-        pool.install(|| run(&mut task(&folder.0), &options, &never())).expect("training");
+        with_threads(threads, || run(&mut task(&folder.0), &options, &never())).expect("training");
         (folder, options)
     });
     assert_same_run(&runs[0].1, &runs[1].1);

@@ -1,8 +1,9 @@
-//! Operations on an NVIDIA GPU: every one composed of dfdx's own kernels. `sum_squares` and `scale` go through the
+//! Operations on an NVIDIA GPU: every one composed of dfdx's own kernels. `sum_squares` and the scale of a clipped gradient go through the
 //! host, which costs a copy each way and is right first; kernels of our own come when they have been run.
 use super::Kit;
 use crate::tensor::Buffer;
 use cudarc::driver::CudaSlice;
+use dfdx::optim::AdamConfig;
 use dfdx::prelude::*;
 
 const DRIVER: &str = "the CUDA driver copies";
@@ -19,9 +20,24 @@ impl Kit for Cuda {
     fn sum_squares(&self, v: &Buffer<Self>) -> f64 {
         self.download(v).iter().map(|x| f64::from(*x) * f64::from(*x)).sum()
     }
-    fn scale(&self, v: &mut Buffer<Self>, factor: f32) {
-        let mut values = self.download(v);
-        values.iter_mut().for_each(|x| *x *= factor);
-        self.upload(v, &values);
+    fn adam<S: Shape>(
+        config: &AdamConfig,
+        step: i32,
+        scale: f32,
+        parameter: &mut Tensor<S, f32, Self>,
+        [first, second]: [&mut Buffer<Self>; 2],
+        gradient: &mut Buffer<Self>,
+    ) {
+        let device = parameter.device().clone();
+        if scale != 1.0 {
+            let mut values = device.download(gradient);
+            values.iter_mut().for_each(|x| *x *= scale);
+            device.upload(gradient, &values);
+        }
+        config.try_update(step, parameter, first, second, gradient).expect("the Adam kernel");
+        device.try_fill_with_zeros(gradient).expect("a gradient of zero");
+    }
+    fn average<S: Shape>(average: &mut Tensor<S, f32, Self>, new: &Tensor<S, f32, Self>, decay: f64) {
+        average.axpy(decay, new, 1.0 - decay);
     }
 }

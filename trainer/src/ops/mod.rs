@@ -14,8 +14,9 @@ mod tests;
 use crate::tensor::{Buffer, T1, T2, T3, T4, Tp};
 use crate::world::Across;
 pub use cpu::bf16::Bf16;
+use cpu::parallel::prelude::*;
+use dfdx::optim::AdamConfig;
 use dfdx::prelude::*;
-use rayon::prelude::*;
 use std::rc::Rc;
 
 /// Batch statistics that a training pass has computed, for the caller to fold into its running averages.
@@ -225,8 +226,18 @@ pub trait Kit: Device<f32> {
     fn upload(&self, v: &mut Buffer<Self>, values: &[f32]);
     /// Sum of squares in f64.
     fn sum_squares(&self, v: &Buffer<Self>) -> f64;
-    /// Multiplies in place.
-    fn scale(&self, v: &mut Buffer<Self>, factor: f32);
+    /// One update of a parameter by Adam (dfdx's kernel) with `scale` times its gradient, which is set to zero; `moments` are
+    /// the first and the second, `step` is counted from 1.
+    fn adam<S: Shape>(
+        config: &AdamConfig,
+        step: i32,
+        scale: f32,
+        parameter: &mut Tensor<S, f32, Self>,
+        moments: [&mut Buffer<Self>; 2],
+        gradient: &mut Buffer<Self>,
+    );
+    /// `average = decay * average + (1 - decay) * new`.
+    fn average<S: Shape>(average: &mut Tensor<S, f32, Self>, new: &Tensor<S, f32, Self>, decay: f64);
 }
 
 impl Kit for Cpu {
@@ -346,10 +357,19 @@ impl Kit for Cpu {
     }
     fn sum_squares(&self, v: &Buffer<Self>) -> f64 {
         // Chunks of fixed size, added in order: the same on any number of threads.
-        let chunk = |c: &[f32]| c.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>();
-        v.par_chunks(1 << 14).map(chunk).collect::<Vec<_>>().iter().sum()
+        v.par_chunks(1 << 14).map(cpu::sum::sum_squares).collect().iter().sum()
     }
-    fn scale(&self, v: &mut Buffer<Self>, factor: f32) {
-        v.iter_mut().for_each(|x| *x *= factor);
+    fn adam<S: Shape>(
+        config: &AdamConfig,
+        step: i32,
+        scale: f32,
+        parameter: &mut Tensor<S, f32, Self>,
+        [first, second]: [&mut Buffer<Self>; 2],
+        gradient: &mut Buffer<Self>,
+    ) {
+        cpu::update::adam(config, step, scale, cpu::storage::data_mut(parameter), [first, second], gradient);
+    }
+    fn average<S: Shape>(average: &mut Tensor<S, f32, Self>, new: &Tensor<S, f32, Self>, decay: f64) {
+        cpu::update::average(cpu::storage::data_mut(average), cpu::storage::data(new), decay);
     }
 }

@@ -97,7 +97,7 @@ impl<D: Kit> TrainedJudge<D> {
                 let checkpoint = "none: the judge is trained anew".to_owned();
                 return Err(Error::Diverged { what: "the loss", value, step: step + 1, epoch: epoch + 1, checkpoint });
             }
-            optimizer.update(&mut network, loss.backward(), None);
+            optimizer.update(&mut network, &mut loss.backward(), None);
             epoch_sum += value;
             progress.step(step + 1, value);
             if index + 1 == per_epoch as usize {

@@ -67,9 +67,9 @@ pub fn train<D: Kit>(device: &D, model: &mut Mlp<D>, x: &[f32], y: &[f32], n: us
             return Err(Error::Usage(what));
         }
         losses.push(value);
-        let gradients = loss.backward();
+        let mut gradients = loss.backward();
         match &mut optimizer {
-            Some(o) => _ = o.update(model, gradients, None),
+            Some(o) => _ = o.update(model, &mut gradients, None),
             None => descend(model, gradients, s.lr),
         }
     }

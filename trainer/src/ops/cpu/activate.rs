@@ -1,11 +1,11 @@
 //! Elementwise functions, and the gate of a transformer's feed-forward layer.
 use super::exp::{exp, sigmoid};
+use super::parallel::prelude::*;
 use super::storage::{data, take_gradient, written};
 use super::wide;
 use crate::ops::Function;
 use crate::tensor::{T3, Tp};
 use dfdx::prelude::*;
-use rayon::prelude::*;
 
 /// Values in one piece of work.
 const CHUNK: usize = 1 << 13;

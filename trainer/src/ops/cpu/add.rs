@@ -1,8 +1,8 @@
 //! The sum of two tensors of one shape.
+use super::parallel::prelude::*;
 use super::storage::{data, take_gradient, written};
 use crate::tensor::Tp;
 use dfdx::prelude::*;
-use rayon::prelude::*;
 
 /// Values in one piece of work.
 const CHUNK: usize = 1 << 15;

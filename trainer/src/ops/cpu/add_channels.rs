@@ -1,8 +1,8 @@
 //! Pictures plus one value per picture and channel.
+use super::parallel::prelude::*;
 use super::storage::{data, take_gradient, written};
 use crate::tensor::{T2, T4, Tp};
 use dfdx::prelude::*;
-use rayon::prelude::*;
 
 /// See [`crate::ops::Kit::add_channels`].
 pub fn add_channels<T: Tp<Cpu>>(x: T4<Cpu, T>, v: T2<Cpu, T>) -> T4<Cpu, T> {
@@ -31,7 +31,7 @@ pub fn add_channels<T: Tp<Cpu>>(x: T4<Cpu, T>, v: T2<Cpu, T>) -> T4<Cpu, T> {
     tape.add_backward_op(move |g| {
         let go = take_gradient!(g, og);
         let gv = g.get_or_alloc_mut(&vg)?;
-        gv.par_iter_mut().zip(go.par_chunks(hw.max(1))).for_each(|(d, plane)| *d += plane.iter().sum::<f32>());
+        gv.par_chunks_mut(1).zip(go.par_chunks(hw.max(1))).for_each(|(d, plane)| d[0] += plane.iter().sum::<f32>());
         let gx = g.get_or_alloc_mut(&xg)?;
         gx.par_chunks_mut(1 << 16).zip(go.par_chunks(1 << 16)).for_each(|(d, g)| {
             d.iter_mut().zip(g).for_each(|(d, g)| *d += g);

@@ -2,6 +2,7 @@
 //! again from each row's log-sum-exp, so memory grows with the sequence, not with its square. Dao et al. 2022. Heads are read
 //! where they lie, `d` features of each token's `c`; with heads split off already there is one of `d` features.
 use super::exp::exp;
+use super::parallel::prelude::*;
 use super::storage::{Operand, as_uninit, data, gemm, gemm_rows, gemm_scaled, take_gradient};
 use super::sum::{largest, sum_by, sum_by2};
 use super::wide;
@@ -9,7 +10,6 @@ use super::window::add_all;
 use crate::ops::Mask;
 use crate::tensor::{T2, T3, T4, Tp};
 use dfdx::prelude::*;
-use rayon::prelude::*;
 
 /// Queries in a block: its scores stay in the cache.
 const ROWS: usize = 64;

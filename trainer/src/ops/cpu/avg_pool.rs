@@ -1,8 +1,8 @@
 //! Mean over 2x2 windows.
+use super::parallel::prelude::*;
 use super::storage::{data, take_gradient};
 use crate::tensor::{T4, Tp};
 use dfdx::prelude::*;
-use rayon::prelude::*;
 
 /// See [`crate::ops::Kit::avg_pool2`].
 pub fn avg_pool2<T: Tp<Cpu>>(x: T4<Cpu, T>) -> T4<Cpu, T> {

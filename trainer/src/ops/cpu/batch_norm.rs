@@ -1,11 +1,11 @@
 //! Batch normalization with batch statistics and ReLU in one operation: three passes over memory forward, two backward.
+use super::parallel::prelude::*;
 use super::storage::{data, take_gradient, written};
 use super::sum::{sum_by, sum_by2};
 use crate::ops::BatchStats;
 use crate::tensor::{T1, T4, Tp};
 use crate::world::Across;
 use dfdx::prelude::*;
-use rayon::prelude::*;
 use std::rc::Rc;
 
 struct Channel {

@@ -1,8 +1,8 @@
 //! Concatenation along channels.
+use super::parallel::prelude::*;
 use super::storage::{data, take_gradient, written};
 use crate::tensor::{T4, Tp};
 use dfdx::prelude::*;
-use rayon::prelude::*;
 
 /// See [`crate::ops::Kit::concat`].
 pub fn concat<T: Tp<Cpu>>(a: T4<Cpu, T>, b: T4<Cpu, T>) -> T4<Cpu, T> {

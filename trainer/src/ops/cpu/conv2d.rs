@@ -1,10 +1,11 @@
 //! Convolution as matrix products over unfolded pictures, a group of pictures at a time so that small ones fill the product.
+use super::parallel::prelude::*;
 use super::storage::{Operand, as_uninit, data, gemm, take_gradient, written};
+use super::window::add_all;
 use super::{PARTS, bf16, split_parts};
 use crate::ops::Precision;
 use crate::tensor::{T1, T4, Tp};
 use dfdx::prelude::*;
-use rayon::prelude::*;
 use std::mem::MaybeUninit;
 
 /// Pixels that a product should at least span: below this, packing the weights anew for each product costs as much as the
@@ -192,15 +193,21 @@ pub fn conv2d<T: Tp<Cpu>>(x: T4<Cpu, T>, w: &T4<Cpu>, b: &T1<Cpu>, precision: Pr
     let og = out.ghost();
     tape.add_backward_op(move |g| {
         let go = take_gradient!(g, og);
-        let gx = g.get_or_alloc_mut(&x)?;
-        let gw = match mixed {
-            Some((cpu, size)) if k == 1 => bf16::pointwise::backward(cpu, data(&x), data(&w), &go, gx, size),
-            Some((cpu, size)) => bf16::backward(cpu, data(&x), data(&w), &go, gx, size),
-            None => backward(data(&x), data(&w), &go, gx, size),
-        };
-        let gb = bias_gradient(&go, size);
-        g.get_or_alloc_mut(&w)?.iter_mut().zip(&gw).for_each(|(a, b)| *a += b);
-        g.get_or_alloc_mut(&b)?.iter_mut().zip(&gb).for_each(|(a, b)| *a += b);
+        match mixed {
+            Some((cpu, size)) if k == 1 => {
+                bf16::pointwise::input_gradient(cpu, data(&w), &go, g.get_or_alloc_mut(&x)?, size);
+                bf16::pointwise::weight_gradient(cpu, data(&x), &go, g.get_or_alloc_mut(&w)?, size);
+            }
+            Some((cpu, size)) => {
+                bf16::input_gradient(cpu, data(&w), &go, g.get_or_alloc_mut(&x)?, size);
+                bf16::weight_gradient(cpu, data(&x), &go, g.get_or_alloc_mut(&w)?, size);
+            }
+            None => {
+                let gw = backward(data(&x), data(&w), &go, g.get_or_alloc_mut(&x)?, size);
+                add_all(g.get_or_alloc_mut(&w)?, &gw);
+            }
+        }
+        add_all(g.get_or_alloc_mut(&b)?, &bias_gradient(&go, size));
         Ok(())
     });
     out.put_tape(tape)

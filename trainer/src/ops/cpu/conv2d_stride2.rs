@@ -1,9 +1,9 @@
 //! Down-sampling convolution: unfold every second window, then one matrix product a group of pictures.
+use super::parallel::prelude::*;
 use super::storage::{Operand, as_uninit, data, gemm, take_gradient};
 use super::window::{Windows, add_all, gather, owned_parts, scatter_add};
 use crate::tensor::{T1, T4, Tp};
 use dfdx::prelude::*;
-use rayon::prelude::*;
 
 fn forward(x: &[f32], w: &[f32], b: &[f32], n: usize, o: usize, s: Windows) -> Vec<f32> {
     let (pixels, depth, group) = (s.total(), s.depth(), s.group(n));

@@ -1,9 +1,9 @@
 //! Transposed convolution: one matrix product a group of pictures, whose columns are then folded into the output.
+use super::parallel::prelude::*;
 use super::storage::{Operand, as_uninit, data, gemm, take_gradient};
 use super::window::{Windows, add_all, gather, owned_parts, scatter_add};
 use crate::tensor::{T1, T4, Tp};
 use dfdx::prelude::*;
-use rayon::prelude::*;
 
 /// `s` are the windows over the *output*: as many as the input has pixels. `c` are the input's channels.
 fn forward(x: &[f32], w: &[f32], b: &[f32], n: usize, c: usize, s: Windows) -> Vec<f32> {

@@ -1,8 +1,8 @@
 //! Rows of a table by number.
+use super::parallel::prelude::*;
 use super::storage::{data, take_gradient, written};
 use crate::tensor::{T2, T3, Tp};
 use dfdx::prelude::*;
-use rayon::prelude::*;
 
 /// See [`crate::ops::Kit::embedding`].
 pub fn embedding<T: Tp<Cpu>>(table: T2<Cpu, T>, ids: &[usize], shape: (usize, usize)) -> T3<Cpu, T> {
@@ -46,7 +46,7 @@ pub fn embedding<T: Tp<Cpu>>(table: T2<Cpu, T>, ids: &[usize], shape: (usize, us
             (rest, passed) = (after, id + 1);
             work.push((row, positions));
         }
-        work.into_par_iter().with_min_len(16).for_each(|(row, positions)| {
+        work.into_par_iter().for_each(|(row, positions)| {
             for p in positions {
                 row.iter_mut().zip(&go[p * e..][..e]).for_each(|(d, g)| *d += g);
             }

@@ -1,12 +1,12 @@
 //! Group normalization, with SiLU in the same pass where asked for: only mean and deviation of each group are kept.
 use super::exp::{silu, silu_slope};
+use super::parallel::prelude::*;
 use super::storage::{data, take_gradient, written};
 use super::sum::{sum_by, sum_by2};
 use super::wide;
 use crate::ops::Activation;
 use crate::tensor::{T1, T4, Tp};
 use dfdx::prelude::*;
-use rayon::prelude::*;
 
 /// Mean of a group, and 1 / sqrt(var + eps).
 struct Group {

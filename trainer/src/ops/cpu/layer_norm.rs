@@ -1,10 +1,10 @@
 //! Layer normalization over the last axis: only mean and deviation of each row are kept.
+use super::parallel::prelude::*;
 use super::storage::{data, take_gradient, written};
 use super::sum::{sum_by, sum_by2};
 use super::window::{add_all, owned_parts};
 use crate::tensor::{T1, T3, Tp};
 use dfdx::prelude::*;
-use rayon::prelude::*;
 
 /// Rows in one piece of work.
 const ROWS: usize = 16;
@@ -19,7 +19,6 @@ pub fn layer_norm<T: Tp<Cpu>>(x: T3<Cpu, T>, gamma: &T1<Cpu>, beta: &T1<Cpu>, ep
     // (mean, 1 / sqrt(var + eps)) of each row.
     let stats: Vec<(f32, f32)> = xs
         .par_chunks(e.max(1))
-        .with_min_len(ROWS)
         .map(|x| {
             let mean = (sum_by(x, |x| x) / e as f64) as f32;
             let var = sum_by(x, |x| (x - mean) * (x - mean)) / e as f64;

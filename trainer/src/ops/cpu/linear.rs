@@ -1,13 +1,13 @@
 //! Linear layers: products of all rows of a batch with the weights, a part of the rows at a time.
 use super::bf16::Bf16;
 use super::bf16::panels::{Panels, add_rows};
-use super::storage::{Operand, as_uninit, data, filled, gemm, gemm_rows, take_gradient, written};
+use super::parallel::prelude::*;
+use super::storage::{Operand, as_uninit, data, filled_with_rows, gemm, gemm_rows, take_gradient, written};
 use super::window::add_all;
 use super::{PARTS, parts};
 use crate::ops::Precision;
 use crate::tensor::{T1, T2, T3, Tp};
 use dfdx::prelude::*;
-use rayon::prelude::*;
 use std::mem::MaybeUninit;
 
 /// Rows of one product: fewer would not pay for packing the weights, more would not stay in the cache.
@@ -36,7 +36,7 @@ fn forward(x: &[f32], w: &[f32], b: Option<&[f32]>, s: Size, bf16: Option<Bf16>)
     let weights = bf16.map(|cpu| (cpu, Panels::pack(cpu, w, s.o, s.i, (s.i, 1))));
     let work = |(): &mut (), at: usize, y: &mut [MaybeUninit<f32>]| {
         let (x, rows) = (&x[at * ROWS * s.i..], y.len() / s.o);
-        let y = filled(y, |i| b.map_or(0.0, |b| b[i % s.o]));
+        let y = filled_with_rows(y, b);
         match &weights {
             Some((cpu, w)) => {
                 let x = Panels::pack(*cpu, x, rows, s.i, (s.i, 1));
@@ -45,7 +45,7 @@ fn forward(x: &[f32], w: &[f32], b: Option<&[f32]>, s: Size, bf16: Option<Bf16>)
             None => gemm(rows, s.o, s.i, Operand(x, s.i, 1), Operand(w, 1, s.i), as_uninit(y), true),
         }
     };
-    // SAFETY: `filled` writes every element.
+    // SAFETY: `filled_with_rows` writes every element.
     #[allow(unsafe_code)]
     unsafe {
         written(s.rows * s.o, ROWS * s.o, || (), work)

@@ -1,8 +1,8 @@
 //! Maximum over 2x2 windows; the gradient goes to the first maximum, as in PyTorch.
+use super::parallel::prelude::*;
 use super::storage::{data, take_gradient};
 use crate::tensor::{T4, Tp};
 use dfdx::prelude::*;
-use rayon::prelude::*;
 
 /// See [`crate::ops::Kit::max_pool2`].
 pub fn max_pool2<T: Tp<Cpu>>(x: T4<Cpu, T>) -> T4<Cpu, T> {

@@ -1,8 +1,8 @@
 //! Mean squared error with an f64 sum: dfdx's own reduction is one running f32 sum.
+use super::parallel::prelude::*;
 use super::storage::data;
 use crate::tensor::{T4, Tp};
 use dfdx::prelude::*;
-use rayon::prelude::*;
 
 /// See [`crate::ops::Kit::mse`].
 pub fn mse<T: Tp<Cpu>>(x: T4<Cpu, T>, target: &T4<Cpu>) -> (Tensor<Rank0, f32, Cpu, T>, f64) {
@@ -13,7 +13,7 @@ pub fn mse<T: Tp<Cpu>>(x: T4<Cpu, T>, target: &T4<Cpu>) -> (Tensor<Rank0, f32, C
     let chunk =
         |(x, y): (&[f32], &[f32])| x.iter().zip(y).map(|(x, y)| f64::from(x - y) * f64::from(x - y)).sum::<f64>();
     let chunks = data(&x).par_chunks(1 << 12).zip(data(&target).par_chunks(1 << 12));
-    let sum: f64 = chunks.map(chunk).collect::<Vec<_>>().iter().sum();
+    let sum: f64 = chunks.map(chunk).collect().iter().sum();
     let value = sum / n as f64;
     let out = x.device().tensor_from_vec(vec![value as f32], ());
     let og = out.ghost();

@@ -1,7 +1,7 @@
 //! Reaching the storage of dfdx tensors, and output buffers that are written once.
 #![allow(unsafe_code)] // dfdx shows single elements only; copying each operand instead costs 14 % of a training step.
+use super::parallel::prelude::*;
 use dfdx::prelude::*;
-use rayon::prelude::*;
 use std::mem::MaybeUninit;
 
 /// The row-major values of a contiguous CPU tensor.
@@ -27,6 +27,20 @@ pub fn data<S: Shape, T>(t: &Tensor<S, f32, Cpu, T>) -> &[f32] {
     // SAFETY: dfdx keeps a tensor's elements in one Vec; the strides just checked are those of a row-major tensor, so all n
     // elements lie after the first, and the borrow of `t` keeps the Vec alive and unchanged.
     unsafe { std::slice::from_raw_parts(first, n) }
+}
+
+/// As [`data`], to be written. Values that another tensor shares are copied first.
+///
+/// # Panics
+/// As [`data`].
+pub fn data_mut<S: Shape>(t: &mut Tensor<S, f32, Cpu>) -> &mut [f32] {
+    let n = data(t).len();
+    if n == 0 {
+        return &mut [];
+    }
+    let first = std::ptr::from_mut(&mut t[S::Concrete::default()]);
+    // SAFETY: as in `data`; the values belong to `t` alone since the line above, and `t` is borrowed for as long.
+    unsafe { std::slice::from_raw_parts_mut(first, n) }
 }
 
 /// A new buffer of `n` values, written in chunks of `chunk` (the last may be shorter) by `write(scratch, index, chunk)` in
@@ -122,9 +136,29 @@ pub fn as_uninit(v: &mut [f32]) -> &mut [MaybeUninit<f32>] {
     unsafe { std::slice::from_raw_parts_mut(v.as_mut_ptr().cast(), v.len()) }
 }
 
-/// Fills an output buffer with `value(index)`, and gives it back as written.
-pub fn filled(v: &mut [MaybeUninit<f32>], value: impl Fn(usize) -> f32) -> &mut [f32] {
-    v.iter_mut().enumerate().for_each(|(i, v)| _ = v.write(value(i)));
+/// Fills an output buffer with whole copies of `row`, or with zeros, and gives it back as written.
+///
+/// # Panics
+/// If the buffer is not a multiple of the row.
+pub fn filled_with_rows<'a>(v: &'a mut [MaybeUninit<f32>], row: Option<&[f32]>) -> &'a mut [f32] {
+    match row {
+        Some(row) => {
+            assert!(v.len().is_multiple_of(row.len()), "whole rows");
+            v.chunks_exact_mut(row.len()).for_each(|v| _ = v.write_copy_of_slice(row));
+        }
+        None => v.fill(MaybeUninit::new(0.0)),
+    }
+    // SAFETY: every element was just written; same layout.
+    unsafe { std::slice::from_raw_parts_mut(v.as_mut_ptr().cast(), v.len()) }
+}
+
+/// Fills an output buffer of pictures (channels, pixels) with one value a channel, and gives it back as written.
+///
+/// # Panics
+/// If the buffer is not a multiple of `pixels`.
+pub fn filled_with_planes<'a>(v: &'a mut [MaybeUninit<f32>], values: &[f32], pixels: usize) -> &'a mut [f32] {
+    assert!(v.len().is_multiple_of(pixels), "whole planes");
+    v.chunks_exact_mut(pixels).zip(values.iter().cycle()).for_each(|(v, b)| v.fill(MaybeUninit::new(*b)));
     // SAFETY: every element was just written; same layout.
     unsafe { std::slice::from_raw_parts_mut(v.as_mut_ptr().cast(), v.len()) }
 }

@@ -37,6 +37,17 @@ pub fn sum_by2(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f64 {
     total
 }
 
+/// The sum of squares, all of it in f64.
+pub fn sum_squares(x: &[f32]) -> f64 {
+    super::wide(|| {
+        let (mut lanes, (chunks, rest)) = ([0f64; 32], x.as_chunks::<32>());
+        for c in chunks {
+            lanes.iter_mut().zip(c).for_each(|(l, x)| *l += f64::from(*x) * f64::from(*x));
+        }
+        lanes.iter().sum::<f64>() + rest.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>()
+    })
+}
+
 /// The largest value; `-inf` of none. NaN is passed over.
 pub fn largest(x: &[f32]) -> f32 {
     let pick = |a: f32, b: f32| if b > a { b } else { a };

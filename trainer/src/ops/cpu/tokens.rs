@@ -1,8 +1,8 @@
 //! Pictures as sequences of pixels and back: each picture is a matrix (channels, pixels), and its transpose a sequence.
+use super::parallel::prelude::*;
 use super::storage::{data, take_gradient, written};
 use crate::tensor::{T3, T4, Tp};
 use dfdx::prelude::*;
-use rayon::prelude::*;
 use std::mem::MaybeUninit;
 
 /// Rows and columns of a block: its lines on both sides stay in the cache.

@@ -1,8 +1,8 @@
 //! Bilinear upsampling by two, half-pixel centres: dfdx's own puts corners on corners, which the book's network does not.
+use super::parallel::prelude::*;
 use super::storage::{data, take_gradient};
 use crate::tensor::{T4, Tp};
 use dfdx::prelude::*;
-use rayon::prelude::*;
 
 /// For each of `2n` outputs the two inputs that it lies between and the weight of the second.
 fn taps(n: usize) -> Vec<(usize, usize, f32)> {

@@ -1,8 +1,8 @@
 //! Nearest-neighbour upsampling by two: each pixel becomes a 2x2 square.
+use super::parallel::prelude::*;
 use super::storage::{data, take_gradient};
 use crate::tensor::{T4, Tp};
 use dfdx::prelude::*;
-use rayon::prelude::*;
 
 /// See [`crate::ops::Kit::upsample_nearest2`].
 pub fn upsample_nearest2<T: Tp<Cpu>>(x: T4<Cpu, T>) -> T4<Cpu, T> {

@@ -1,5 +1,6 @@
 //! Sliding windows over pictures: a strided convolution reads them (unfold), a transposed one writes them (fold).
 use super::PARTS;
+use super::parallel::prelude::*;
 use std::ops::Range;
 
 /// Pixels that a matrix product should at least span, so that packing the weights for it costs little.
@@ -142,7 +143,14 @@ pub fn owned_parts(mut v: &mut [f32], n: usize, size: usize) -> Vec<(Range<usize
     out
 }
 
+/// Values from which a sum is shared by the threads.
+const SHARED: usize = 1 << 14;
+
 /// Adds a part's sums to the total, in order.
 pub fn add_all(total: &mut [f32], part: &[f32]) {
-    total.iter_mut().zip(part).for_each(|(a, b)| *a += b);
+    let add = |(total, part): (&mut [f32], &[f32])| total.iter_mut().zip(part).for_each(|(a, b)| *a += b);
+    if total.len() < SHARED {
+        return add((total, part));
+    }
+    total.par_chunks_mut(SHARED / 4).zip(part.par_chunks(SHARED / 4)).for_each(add);
 }

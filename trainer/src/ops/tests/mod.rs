@@ -111,8 +111,7 @@ fn check(inputs: &[Vec<f32>], step: f32, run: impl Fn(&[Vec<f32>], Form) -> Outc
         assert_close(&wide(f), &wide(c), 1e-5, &format!("gradient {i}: fused against composed"));
     }
     for threads in [1, 2] {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
-        let other = pool.install(|| run(inputs, Form::Fused));
+        let other = crate::ops::cpu::parallel::with_threads(threads, || run(inputs, Form::Fused));
         assert!(other.y == fused.y, "the output changes with {threads} threads");
         assert!(other.gradients == fused.gradients, "the gradients change with {threads} threads");
     }

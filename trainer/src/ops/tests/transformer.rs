@@ -62,8 +62,7 @@ fn linear_in_bf16() {
             super::assert_close(&super::wide(f), &super::wide(e), 1e-5, &format!("gradient {i}"));
         }
         for threads in [1, 2] {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
-            let other = pool.install(|| run(Form::Fused, &x, &w));
+            let other = crate::ops::cpu::parallel::with_threads(threads, || run(Form::Fused, &x, &w));
             assert!(other.y == fused.y && other.gradients == fused.gradients, "other values with {threads} threads");
         }
     }

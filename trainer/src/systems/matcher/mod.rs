@@ -149,7 +149,7 @@ impl<D: Kit> TrainedMatcher<D> {
                 let checkpoint = "none: the matcher is trained anew".to_owned();
                 return Err(Error::Diverged { what: "the loss", value, step: step + 1, epoch: epoch + 1, checkpoint });
             }
-            optimizer.update(&mut new.network, loss.backward(), None);
+            optimizer.update(&mut new.network, &mut loss.backward(), None);
             epoch_sum += value;
             progress.step(step + 1, value);
             if index + 1 == per_epoch as usize {

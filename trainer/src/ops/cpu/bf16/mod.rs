@@ -5,8 +5,8 @@
 //! of `w + 1` results the last is thrown away.
 use super::storage::written;
 use super::{PARTS, parts, split_parts};
+use crate::ops::cpu::parallel::prelude::*;
 use half::bf16;
-use rayon::prelude::*;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
@@ -185,40 +185,43 @@ pub fn forward(cpu: Bf16, x: &[f32], w: &[f32], b: &[f32], s: Size) -> Vec<f32> 
     }
 }
 
-/// Adds the gradient of the input to `gx` and returns that of the weight.
-pub fn backward(cpu: Bf16, x: &[f32], w: &[f32], go: &[f32], gx: &mut [f32], s: Size) -> Vec<f32> {
-    let (hw, plane) = (s.h * s.w, Plane::new(s.h, s.w));
+/// Adds the gradient of the input to `gx`: a convolution of the output's with the flipped kernel.
+pub fn input_gradient(cpu: Bf16, w: &[f32], go: &[f32], gx: &mut [f32], s: Size) {
     if small::serves(s.h, s.w) {
-        small::input_gradient(cpu, w, go, gx, s);
-    } else {
-        // The input's gradient is a convolution of the output's with the flipped kernel.
-        let flipped = pack_weights(s.c, s.o, |c, o, tap| w[(o * s.c + c) * TAPS + TAPS - 1 - tap]);
-        split_parts(gx, s.n, s.c * hw).into_par_iter().for_each(|(range, gx)| {
-            let go = &go[range.start * s.o * hw..range.end * s.o * hw];
-            let mut convolver = Convolver::new(cpu, &plane, s.o, s.c, &flipped);
-            for (go, gx) in go.chunks_exact(s.o * hw).zip(gx.chunks_exact_mut(s.c * hw)) {
-                convolver.run(go, &[], |c, y, line| {
-                    gx[c * hw + y * s.w..][..s.w].iter_mut().zip(line).for_each(|(d, v)| *d += v);
-                });
-            }
-        });
+        return small::input_gradient(cpu, w, go, gx, s);
     }
+    let (hw, plane) = (s.h * s.w, Plane::new(s.h, s.w));
+    let flipped = pack_weights(s.c, s.o, |c, o, tap| w[(o * s.c + c) * TAPS + TAPS - 1 - tap]);
+    split_parts(gx, s.n, s.c * hw).into_par_iter().for_each(|(range, gx)| {
+        let go = &go[range.start * s.o * hw..range.end * s.o * hw];
+        let mut convolver = Convolver::new(cpu, &plane, s.o, s.c, &flipped);
+        for (go, gx) in go.chunks_exact(s.o * hw).zip(gx.chunks_exact_mut(s.c * hw)) {
+            convolver.run(go, &[], |c, y, line| {
+                gx[c * hw + y * s.w..][..s.w].iter_mut().zip(line).for_each(|(d, v)| *d += v);
+            });
+        }
+    });
+}
+
+/// Adds the gradient of the weight to `gw`.
+pub fn weight_gradient(cpu: Bf16, x: &[f32], go: &[f32], gw: &mut [f32], s: Size) {
+    let (hw, plane) = (s.h * s.w, Plane::new(s.h, s.w));
     if small::fits(&plane, s) {
-        return gather(&[small::weight_gradient(cpu, &plane, x, go, s)], s);
+        return gather(&[small::weight_gradient(cpu, &plane, x, go, s)], gw, s);
     }
     let part = |range: Range<usize>| {
         let (x, go) =
             (&x[range.start * s.c * hw..range.end * s.c * hw], &go[range.start * s.o * hw..range.end * s.o * hw]);
-        weight_gradient(cpu, &plane, x, go, s)
+        part_gradient(cpu, &plane, x, go, s)
     };
     let partial: Vec<Vec<f32>> = parts(s.n).into_par_iter().map(part).collect();
-    gather(&partial, s)
+    gather(&partial, gw, s);
 }
 
 /// The gradient of the weight over some pictures, in tiles: `[block of outputs][block of inputs][dy][tile]`.
 ///
 /// Two pictures are a pair of bf16, so that a pair is the same whichever tap shifts it.
-fn weight_gradient(cpu: Bf16, plane: &Plane, x: &[f32], go: &[f32], s: Size) -> Vec<f32> {
+fn part_gradient(cpu: Bf16, plane: &Plane, x: &[f32], go: &[f32], s: Size) -> Vec<f32> {
     let hw = s.h * s.w;
     let pictures = x.len() / (s.c * hw);
     let group = (PASS / hw).clamp(1, pictures.div_ceil(2).max(1));
@@ -250,19 +253,17 @@ fn weight_gradient(cpu: Bf16, plane: &Plane, x: &[f32], go: &[f32], s: Size) -> 
     gw
 }
 
-/// Adds up the parts' gradients, in order, and puts them in the weight's own order.
-fn gather(partial: &[Vec<f32>], s: Size) -> Vec<f32> {
+/// Adds up the parts' gradients, in order, and adds them to `gw` in the weight's own order.
+fn gather(partial: &[Vec<f32>], gw: &mut [f32], s: Size) {
     let blocks_c = s.c.div_ceil(GRAD_CHANNELS);
-    let mut gw = vec![0f32; s.o * s.c * TAPS];
     gw.par_chunks_mut(s.c * TAPS).enumerate().for_each(|(o, gw)| {
         let row = o / GRAD_OUTPUTS * blocks_c;
         for (c, gw) in gw.chunks_exact_mut(TAPS).enumerate() {
             let (tile, channel) = ((row + c / GRAD_CHANNELS) * 3, c % GRAD_CHANNELS * 3);
             for (tap, gw) in gw.iter_mut().enumerate() {
                 let at = (tile + tap / 3) * GRAD_TILE + (channel + tap % 3) * GRAD_OUTPUTS + o % GRAD_OUTPUTS;
-                *gw = partial.iter().map(|p| p[at]).sum();
+                *gw += partial.iter().map(|p| p[at]).sum::<f32>();
             }
         }
     });
-    gw
 }

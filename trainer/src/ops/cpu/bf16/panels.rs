@@ -2,7 +2,7 @@
 //! product of two packed matrices is `a b^T`.
 use super::kernels::{PANEL, Place, add_product, pack_panel};
 use super::{Bf16, TILE};
-use rayon::prelude::*;
+use crate::ops::cpu::parallel::prelude::*;
 use std::ops::Range;
 
 /// Pairs in one pass: panels of both operands stay in the caches.

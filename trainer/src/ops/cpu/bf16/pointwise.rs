@@ -2,8 +2,8 @@
 use super::kernels::{PANEL, pack_panel};
 use super::panels::{Panels, add_rows, add_to};
 use super::{Bf16, GROUP, Size, TILE};
-use crate::ops::cpu::storage::{filled, written};
-use rayon::prelude::*;
+use crate::ops::cpu::parallel::prelude::*;
+use crate::ops::cpu::storage::{filled_with_planes, written};
 use std::mem::MaybeUninit;
 
 /// Outputs whose weights' gradient is one piece of work.
@@ -39,29 +39,31 @@ pub fn forward(cpu: Bf16, x: &[f32], w: &[f32], b: &[f32], s: Size) -> Vec<f32> 
     let hw = s.h * s.w;
     let (weights, each) = (Panels::pack(cpu, w, s.o, s.c, (s.c, 1)), group(hw));
     let work = |(): &mut (), i: usize, out: &mut [MaybeUninit<f32>]| {
-        let out = filled(out, |i| b[i / hw % s.o]);
+        let out = filled_with_planes(out, b, hw);
         convolve(cpu, &weights, &x[i * each * s.c * hw..], s.c, hw, out);
     };
-    // SAFETY: `filled` writes every element.
+    // SAFETY: `filled_with_planes` writes every element.
     #[allow(unsafe_code)]
     unsafe {
         written(s.n * s.o * hw, each * s.o * hw, || (), work)
     }
 }
 
-/// Adds the gradient of the input to `gx` and returns that of the weight.
-pub fn backward(cpu: Bf16, x: &[f32], w: &[f32], go: &[f32], gx: &mut [f32], s: Size) -> Vec<f32> {
+/// Adds the gradient of the input to `gx`.
+pub fn input_gradient(cpu: Bf16, w: &[f32], go: &[f32], gx: &mut [f32], s: Size) {
     let hw = s.h * s.w;
     let (weights, each) = (Panels::pack(cpu, w, s.c, s.o, (1, s.c)), group(hw));
     let pictures = gx.par_chunks_mut(each * s.c * hw).zip(go.par_chunks(each * s.o * hw));
     pictures.for_each(|(gx, go)| convolve(cpu, &weights, go, s.o, hw, gx));
-    // The weight's gradient sums over the pixels of all pictures.
+}
+
+/// Adds the gradient of the weight to `gw`: it sums over the pixels of all pictures.
+pub fn weight_gradient(cpu: Bf16, x: &[f32], go: &[f32], gw: &mut [f32], s: Size) {
+    let hw = s.h * s.w;
     let x = Panels::join(cpu, x, s.c, hw, (hw, 1), s.n, s.c * hw);
     let go = Panels::join(cpu, go, s.o, hw, (hw, 1), s.n, s.o * hw);
-    let mut gw = vec![0f32; s.o * s.c];
     gw.par_chunks_mut(OUTPUTS * s.c).enumerate().for_each(|(i, gw)| {
         let first = i * OUTPUTS;
         add_rows(cpu, &go, first..first + gw.len() / s.c, &x, gw, s.c);
     });
-    gw
 }

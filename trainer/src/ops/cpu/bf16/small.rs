@@ -3,8 +3,8 @@
 use super::kernels::{self, GRAD_CHANNELS, GRAD_OUTPUTS, GRAD_TILE, PANEL};
 use super::panels::{Panels, add_to};
 use super::{Bf16, GROUP, Plane, Size, TAPS, TILE};
-use crate::ops::cpu::storage::{filled, written};
-use rayon::prelude::*;
+use crate::ops::cpu::parallel::prelude::*;
+use crate::ops::cpu::storage::{filled_with_planes, written};
 use std::mem::MaybeUninit;
 
 /// Bytes up to which all pictures are packed before the weight's gradient begins.
@@ -93,11 +93,11 @@ pub fn forward(cpu: Bf16, x: &[f32], w: &[f32], b: &[f32], s: Size) -> Vec<f32> 
     let weights = pack_weights(cpu, w, s.o, s.c, (s.c * TAPS, TAPS));
     let init = || vec![0u32; GROUP * s.c.div_ceil(2) * plane.len];
     let work = |planes: &mut Vec<u32>, i: usize, out: &mut [MaybeUninit<f32>]| {
-        let out = filled(out, |i| b[i / hw % s.o]);
+        let out = filled_with_planes(out, b, hw);
         let x = &x[i * GROUP * s.c * hw..][..out.len() / s.o * s.c];
         convolve(cpu, &weights, x, s.c, &plane, false, planes, out);
     };
-    // SAFETY: `filled` writes every element.
+    // SAFETY: `filled_with_planes` writes every element.
     #[allow(unsafe_code)]
     unsafe {
         written(s.n * s.o * hw, GROUP * s.o * hw, init, work)
@@ -118,7 +118,7 @@ pub fn fits(plane: &Plane, s: Size) -> bool {
     s.n.div_ceil(2) * (s.c * plane.len + s.o * s.h * s.w) * size_of::<u32>() <= PACKED
 }
 
-/// The gradient of the weight over all pictures, in the tiles of [`super::weight_gradient`]: all are packed first, and then each
+/// The gradient of the weight over all pictures, in the tiles of [`super::part_gradient`]: all are packed first, and then each
 /// tile is one piece of work, so that no partial sums are made.
 pub fn weight_gradient(cpu: Bf16, plane: &Plane, x: &[f32], go: &[f32], s: Size) -> Vec<f32> {
     let (hw, pairs) = (s.h * s.w, s.n.div_ceil(2));
@@ -142,7 +142,7 @@ pub fn weight_gradient(cpu: Bf16, plane: &Plane, x: &[f32], go: &[f32], s: Size)
         }
     });
     let mut gw = vec![0f32; blocks_o * blocks_c * 3 * GRAD_TILE];
-    gw.par_chunks_exact_mut(GRAD_TILE).enumerate().for_each(|(i, tile)| {
+    gw.par_chunks_mut(GRAD_TILE).enumerate().for_each(|(i, tile)| {
         let (o, c, dy) = (i / (3 * blocks_c), i / 3 % blocks_c, i % 3);
         let (x, go) = (&xs[c * GRAD_CHANNELS * plane.len..], &gs[o * block..]);
         kernels::outer(cpu, plane, pairs, dy, x, pair_stride, go, tile);

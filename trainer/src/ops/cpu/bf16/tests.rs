@@ -1,7 +1,7 @@
 //! Against sums in f64 over the rounded operands. Seen red: one tap's offset one off; the kernel not flipped; the odd channel
 //! of a pair left out; the vectors of a tile all the first; rows of taps mirrored in the weight's gradient; cut instead of rounded;
 //! the taps of small pictures not flipped.
-use super::{Bf16, Size, backward, forward, pointwise};
+use super::{Bf16, Size, forward, input_gradient, pointwise, weight_gradient};
 use half::bf16;
 
 /// Values that look random, the same everywhere: multiples of 1/8 in [-4, 4) if `exact` (bf16 holds them), else any.
@@ -53,7 +53,8 @@ fn oracle(x: &[f64], w: &[f64], b: &[f32], go: &[f64], s: Size, taps: usize) -> 
 }
 
 type Forward = fn(Bf16, &[f32], &[f32], &[f32], Size) -> Vec<f32>;
-type Backward = fn(Bf16, &[f32], &[f32], &[f32], &mut [f32], Size) -> Vec<f32>;
+/// Adds the gradient of the input or the weight, from the other and the output's.
+type Backward = fn(Bf16, &[f32], &[f32], &mut [f32], Size);
 
 /// Odd channel counts, rows that fill no tile, widths below, at and above a vector, more pictures than parts.
 const SIZES: [Size; 10] = [
@@ -75,17 +76,21 @@ fn check(exact: bool, taps: usize) {
         eprintln!("skipped: this CPU has no AVX-512 BF16");
         return;
     };
-    let (forward, backward): (Forward, Backward) =
-        if taps == 9 { (forward, backward) } else { (pointwise::forward, pointwise::backward) };
+    let (forward, input, weight): (Forward, Backward, Backward) = if taps == 9 {
+        (forward, input_gradient, weight_gradient)
+    } else {
+        (pointwise::forward, pointwise::input_gradient, pointwise::weight_gradient)
+    };
     for s in SIZES {
         let hw = s.h * s.w;
         let (x, w) = (values(s.n * s.c * hw, 1, exact), values(s.o * s.c * taps, 2, exact));
         let (go, b) = (values(s.n * s.o * hw, 3, exact), values(s.o, 4, exact));
         let want = oracle(&rounded(&x), &rounded(&w), &b, &rounded(&go), s, taps);
         let y = forward(cpu, &x, &w, &b, s);
-        let mut gx = vec![1.0; x.len()];
-        let gw = backward(cpu, &x, &w, &go, &mut gx, s);
-        gx.iter_mut().for_each(|g| *g -= 1.0);
+        let (mut gx, mut gw) = (vec![1.0; x.len()], vec![1.0; w.len()]);
+        input(cpu, &w, &go, &mut gx, s);
+        weight(cpu, &x, &go, &mut gw, s);
+        gx.iter_mut().chain(&mut gw).for_each(|g| *g -= 1.0);
         for (name, got, want) in [("y", &y, &want.y), ("gx", &gx, &want.gx), ("gw", &gw, &want.gw)] {
             assert_eq!(got.len(), want.len());
             for (i, (got, (sum, of_absolutes))) in got.iter().zip(want).enumerate() {
@@ -134,8 +139,9 @@ fn gradients_near_those_of_full_precision() {
     let wide = |v: &[f32]| v.iter().map(|v| f64::from(*v)).collect::<Vec<_>>();
     let want = oracle(&wide(&x), &wide(&w), &b, &wide(&go), s, 9);
     let y = forward(cpu, &x, &w, &b, s);
-    let mut gx = vec![0.0; x.len()];
-    let gw = backward(cpu, &x, &w, &go, &mut gx, s);
+    let (mut gx, mut gw) = (vec![0.0; x.len()], vec![0.0; w.len()]);
+    input_gradient(cpu, &w, &go, &mut gx, s);
+    weight_gradient(cpu, &x, &go, &mut gw, s);
     for (name, got, want) in [("y", &y, &want.y), ("gx", &gx, &want.gx), ("gw", &gw, &want.gw)] {
         let error: f64 = got.iter().zip(want).map(|(g, w)| (f64::from(*g) - w.0).powi(2)).sum();
         let size: f64 = want.iter().map(|w| w.0.powi(2)).sum();

@@ -1,0 +1,48 @@
+//! What is done to every weight after a step, in pieces on all threads.
+use super::parallel::prelude::*;
+use super::wide;
+use dfdx::optim::{AdamConfig, WeightDecay};
+
+/// Values in one piece of work: those of five buffers stay in the first-level cache.
+const CHUNK: usize = 1 << 12;
+
+/// dfdx's Adam, value for value, of gradients times `scale`; sets the gradients to zero. `step` is counted from 1.
+pub fn adam(
+    config: &AdamConfig,
+    step: i32,
+    scale: f32,
+    weights: &mut [f32],
+    [first, second]: [&mut [f32]; 2],
+    gradients: &mut [f32],
+) {
+    let [b1, b2] = config.betas.map(|b| b as f32);
+    let (eps, lr) = (config.eps as f32, config.lr as f32);
+    let (l2, decoupled) = match config.weight_decay {
+        Some(WeightDecay::L2(w)) => (w as f32, 0.0),
+        Some(WeightDecay::Decoupled(w)) => (0.0, (w * config.lr) as f32),
+        None => (0.0, 0.0),
+    };
+    let (unbias1, unbias2) = ((1.0 - b1.powi(step)).recip(), (1.0 - b2.powi(step)).recip());
+    let moments = first.par_chunks_mut(CHUNK).zip(second.par_chunks_mut(CHUNK));
+    let all = weights.par_chunks_mut(CHUNK).zip(gradients.par_chunks_mut(CHUNK)).zip(moments);
+    all.for_each(|((w, g), (m, v))| {
+        wide(|| {
+            for (((w, g), m), v) in w.iter_mut().zip(g).zip(m).zip(v) {
+                let slope = *g * scale + l2 * *w;
+                *g = 0.0;
+                *m = *m * b1 + slope * (1.0 - b1);
+                *v = *v * b2 + slope * slope * (1.0 - b2);
+                let by = lr * (*m * unbias1) / ((*v * unbias2).sqrt() + eps);
+                *w -= by + decoupled * *w;
+            }
+        });
+    });
+}
+
+/// `average = decay * average + (1 - decay) * new`.
+pub fn average(average: &mut [f32], new: &[f32], decay: f64) {
+    let (keep, take) = (decay as f32, (1.0 - decay) as f32);
+    average.par_chunks_mut(CHUNK).zip(new.par_chunks(CHUNK)).for_each(|(a, n)| {
+        a.iter_mut().zip(n).for_each(|(a, n)| *a = *a * keep + *n * take);
+    });
+}
