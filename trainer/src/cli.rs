@@ -268,7 +268,7 @@ fn ddpm(a: &DdpmArgs, world: &Rc<dyn World>) -> Result<Ended> {
     let naming = Naming { name: launch::model_name(a.name.as_ref(), &a.data, "ddpm"), labels };
     let report = launch::report_folder(a.report.as_ref(), &a.out);
     let ema = Some(a.ema).filter(|e| *e > 0.0 && !a.as_in_book);
-    let adam = AdamW { lr: a.lr, weight_decay: a.weight_decay, warmup: a.warmup, clip: a.clip };
+    let adam = AdamW { lr: a.lr, weight_decay: a.weight_decay, warmup: a.warmup, clip: a.clip, muon: None };
     let options = FitOptions {
         out: a.out.clone(),
         dtype: launch::dtype(&a.dtype)?,
@@ -280,6 +280,7 @@ fn ddpm(a: &DdpmArgs, world: &Rc<dyn World>) -> Result<Ended> {
         adam,
         ema,
         checkpoint_every: Duration::from_secs_f64(a.checkpoint_minutes.max(0.0) * 60.0),
+        keep: 0,
         resume: a.resume,
         command: launch::command_line(),
     };

@@ -85,6 +85,10 @@ pub trait Task<D: Kit> {
     fn step(&mut self, at: At, gradients: Gradients<f32, D>) -> Result<StepResult<D>>;
     /// The bytes of the weight file for `model`, with weights of type `dtype`.
     fn export(&self, model: &mut Self::Model, record: &Record, dtype: DType) -> Result<Vec<u8>>;
+    /// The loss on examples that are not trained on, of the weights that would be exported, if there are any such.
+    fn held_out_loss(&self, _: &Self::Model) -> Result<Option<f64>> {
+        Ok(None)
+    }
     /// Draws a picture from exported bytes with the runtime, for the report.
     fn preview(&self, file: &[u8], path: &Path) -> Result<()>;
 }
@@ -108,6 +112,8 @@ pub struct FitOptions {
     pub ema: Option<f64>,
     /// Time between checkpoints; one is also written after each epoch.
     pub checkpoint_every: Duration,
+    /// How many of the epochs' checkpoints are kept, as `checkpoint-0007.safetensors`, beside the one that `resume` goes on from.
+    pub keep: usize,
     /// Go on from the checkpoint in the report folder.
     pub resume: bool,
     /// All that must be equal for a checkpoint to be resumed.
@@ -223,13 +229,25 @@ pub fn fit_in<D: Kit, K: Task<D>>(
             run.epoch_sum = 0.0;
             run.record.epochs += 1;
             run.record.epoch_losses.push(mean);
-            log.epoch(run.step, run.record.epochs, mean, run.record.seconds)?;
-            progress.note(&format!("epoch {}: loss {mean:.6}, {:.0} s", run.record.epochs, run.record.seconds));
+            let held_out = match &run.ema {
+                Some(average) => task.held_out_loss(average)?,
+                None => {
+                    let model = task.model().clone();
+                    task.held_out_loss(&model)?
+                }
+            };
+            log.epoch(run.step, run.record.epochs, mean, held_out, run.record.seconds)?;
+            let beside = held_out.map_or_else(String::new, |loss| format!(" ({loss:.6} on what is held out)"));
+            let (epochs, seconds) = (run.record.epochs, run.record.seconds);
+            progress.note(&format!("epoch {epochs}: loss {mean:.6}{beside}, {seconds:.0} s"));
             if share.size > 1 {
                 world::same(world, "weights", [param::checksum(task.model()), run.step as f64])?;
             }
             save(&mut run, task.model(), &path, per_epoch, options, share)?;
             saved = Instant::now();
+            if first {
+                keep(&path, run.record.epochs, options.keep)?;
+            }
             // A report that fails is no reason to lose the training.
             if first && let Err(e) = report(task, &mut run, options) {
                 progress.note(&format!("no report for epoch {}: {e}", run.record.epochs));
@@ -325,6 +343,22 @@ fn save<D: Kit, M: Module<D>>(
         ("epoch_losses".to_owned(), losses.join(" ")),
     ]);
     Checkpoint { tensors, facts }.save(path)
+}
+
+/// Keeps the checkpoint of an epoch under a name of its own, and removes the one that `count` later ones have taken the place of.
+fn keep(path: &Path, epoch: u64, count: usize) -> Result<()> {
+    let name = |epoch: u64| path.with_file_name(format!("checkpoint-{epoch:04}.safetensors"));
+    if count == 0 {
+        return Ok(());
+    }
+    let to = name(epoch);
+    _ = std::fs::remove_file(&to);
+    // A new checkpoint is a new file, so a second name for this one is as good as a copy; not all file systems have them.
+    std::fs::hard_link(path, &to).or_else(|_| std::fs::copy(path, &to).map(|_| ())).map_err(Error::io(&to))?;
+    if let Some(old) = epoch.checked_sub(count as u64) {
+        _ = std::fs::remove_file(name(old));
+    }
+    Ok(())
 }
 
 fn restore<D: Kit, M: Module<D>>(

@@ -43,9 +43,13 @@ impl Log {
         self.flush()
     }
 
-    /// A completed epoch, counted from 1, and the mean of its batches' losses.
-    pub fn epoch(&mut self, step: u64, epoch: u64, mean_loss: f64, seconds: f64) -> Result<()> {
-        self.line(&json!({"step": step, "epoch": epoch, "mean_loss": mean_loss, "seconds": seconds}))?;
+    /// A completed epoch, counted from 1, the mean of its batches' losses, and the loss on what is held out, if anything is.
+    pub fn epoch(&mut self, step: u64, epoch: u64, mean_loss: f64, held_out: Option<f64>, seconds: f64) -> Result<()> {
+        let mut line = json!({"step": step, "epoch": epoch, "mean_loss": mean_loss, "seconds": seconds});
+        if let Some(loss) = held_out {
+            line["held_out_loss"] = json!(loss);
+        }
+        self.line(&line)?;
         self.flush()
     }
 

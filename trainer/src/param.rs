@@ -13,8 +13,18 @@ use std::hash::{DefaultHasher, Hasher};
 pub enum Kind {
     /// Trained by the optimizer.
     Weight,
+    /// Rows that are looked up by number: trained too, but no matrix that vectors are multiplied with.
+    Table,
     /// State that a forward pass keeps, such as running averages.
     Buffer,
+}
+
+impl Kind {
+    /// Whether the optimizer trains it.
+    #[must_use]
+    pub fn trained(self) -> bool {
+        self != Self::Buffer
+    }
 }
 
 /// Is shown every tensor of a module, by name.
@@ -34,7 +44,7 @@ pub fn count<D: Kit, M: Module<D>>(module: &mut M) -> usize {
     struct Count(usize);
     impl<D: Kit> Visitor<D> for Count {
         fn visit<S: Shape>(&mut self, _: &str, t: &mut Tensor<S, f32, D>, kind: Kind) {
-            if kind == Kind::Weight {
+            if kind.trained() {
                 self.0 += t.shape().num_elements();
             }
         }
@@ -98,7 +108,7 @@ pub fn zero_gradients<D: Kit, M: Module<D>>(module: &mut M) -> Gradients<f32, D>
     struct Zero<D: Kit>(Gradients<f32, D>, UnusedTensors);
     impl<D: Kit> Visitor<D> for Zero<D> {
         fn visit<S: Shape>(&mut self, _: &str, t: &mut Tensor<S, f32, D>, kind: Kind) {
-            if kind == Kind::Weight {
+            if kind.trained() {
                 self.0.try_alloc_for(&*t).expect("allocation of a gradient");
                 self.1.add(&*t);
             }
@@ -115,7 +125,7 @@ pub fn gradient_norm<D: Kit, M: Module<D>>(module: &mut M, gradients: &mut Gradi
     struct Norm<'a, D: Kit>(&'a mut Gradients<f32, D>, f64);
     impl<D: Kit> Visitor<D> for Norm<'_, D> {
         fn visit<S: Shape>(&mut self, _: &str, t: &mut Tensor<S, f32, D>, kind: Kind) {
-            if kind == Kind::Weight {
+            if kind.trained() {
                 let g: &mut Buffer<D> = self.0.get_or_alloc_mut(&*t).expect("allocation of a gradient");
                 self.1 += t.device().sum_squares(g);
             }
@@ -138,7 +148,7 @@ pub fn average_over<D: Kit, M: Module<D>>(
     impl<D: Kit> Visitor<D> for Read<'_, D> {
         fn visit<S: Shape>(&mut self, _: &str, t: &mut Tensor<S, f32, D>, kind: Kind) {
             match kind {
-                Kind::Weight => {
+                Kind::Weight | Kind::Table => {
                     let g = self.0.get_or_alloc_mut(&*t).expect("allocation of a gradient");
                     self.1.extend(t.device().download(g));
                 }
@@ -152,7 +162,7 @@ pub fn average_over<D: Kit, M: Module<D>>(
             let (values, rest) = self.1.split_at(t.shape().num_elements());
             self.1 = rest;
             match kind {
-                Kind::Weight => {
+                Kind::Weight | Kind::Table => {
                     let g = self.0.get_or_alloc_mut(&*t).expect("allocation of a gradient");
                     t.device().upload(g, values);
                 }

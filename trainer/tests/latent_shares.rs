@@ -40,9 +40,10 @@ fn options(folder: &Path, steps: u64) -> FitOptions {
         report: folder.join("report"),
         epochs: 100,
         max_steps: Some(steps),
-        adam: AdamW { lr: 1e-3, weight_decay: 0.0, warmup: 0, clip: Some(1.0) },
+        adam: AdamW { lr: 1e-3, weight_decay: 0.0, warmup: 0, clip: Some(1.0), muon: None },
         ema: None,
         checkpoint_every: Duration::from_secs(3600),
+        keep: 0,
         resume: false,
         fingerprint: "test".into(),
         command: "test".into(),
@@ -99,6 +100,7 @@ fn text_to_image(data: &Path, first: &[u8], folder: &Path) -> text2image::Fittin
         shift: 3.0,
         decay: 0.2,
         seed: 3,
+        hold_out: 0,
         precision: Precision::F32,
     };
     let (device, encoder) = (Cpu::default(), info.texts[0].network);

@@ -34,12 +34,12 @@ fn task(folder: &Folder) -> Classifier<Cpu> {
 
 /// Trains for some steps, so that the norms' running statistics are not those of a new network.
 fn trained(task: &mut Classifier<Cpu>) -> Vec<f64> {
-    let mut optimizer = Optimizer::new(AdamW { lr: 3e-3, weight_decay: 0.0, warmup: 0, clip: None });
+    let mut optimizer = Optimizer::new(AdamW { lr: 3e-3, weight_decay: 0.0, warmup: 0, clip: None, muon: None });
     let per_epoch = task.steps_per_epoch();
     let step = |step: u64| {
         let at = At { step, epoch: step / per_epoch, index: step % per_epoch, share: Share::WHOLE };
         let gradients = param::zero_gradients(task.model());
-        let result = task.step(at, gradients).expect("a step");
+        let mut result = task.step(at, gradients).expect("a step");
         optimizer.update(task.model(), &mut result.gradients, None);
         result.loss
     };

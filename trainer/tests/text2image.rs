@@ -8,6 +8,7 @@ use colours::{COLOURS, write_pictures};
 use common::Folder;
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::{FirstStage, LatentDiffusion, LatentInfo, LatentRequest};
+use nijimi_trainer::checkpoint::Checkpoint;
 use std::process::{Command, Output};
 
 const SIDE: usize = 16;
@@ -103,9 +104,13 @@ fn judged(folder: &Folder) {
     done(run(&format!("{judge} --report judged --captions 4 --seeds 2 --compare 4 --against model.gguf")));
     let json = std::fs::read(folder.join("judged/figures.json")).expect("the figures");
     let figures: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
-    let found = &figures["retrieval"]["samples"];
+    let found = &figures["matched"]["retrieval"]["samples"];
     assert_eq!((&found["pictures"], &found["captions"]), (&8.into(), &4.into()), "{figures:#}");
     assert!(found["first"].as_f64().expect("a share") > 0.9, "chance is a quarter: {figures:#}");
+    let likeness = &figures["likeness"];
+    let right = likeness["nearest_is_of_the_subject"].as_f64().expect("a share");
+    assert!(right > 0.9 && likeness["pictures"] == 8, "chance is a quarter: {figures:#}");
+    assert!(likeness["median_distance_to_the_subject"].as_f64().expect("a distance") < 4.0, "{figures:#}");
     let against = &figures["against"][0];
     assert_eq!((&against["pictures"], &against["psnr"]["equal"]), (&4.into(), &4.into()), "the same file: {figures:#}");
     for (name, [width, height]) in [("grid.png", [8 * 16, 8 * 16]), ("novel.png", [0, 0]), ("nearest.png", [0, 0])] {
@@ -130,18 +135,51 @@ fn training_goes_on_where_it_was() {
     let folder = Folder::new("text2image-resume");
     write_pictures(&folder.join("pictures"));
     done(autoencoder(&folder, "--out first.gguf --hold-out 2 --epochs 2"));
-    let common = format!("{SIZES} --autoencoder first.gguf --epochs 2 --type f32");
-    done(text2image(&folder, &format!("{common} --out once.gguf")));
-    done(text2image(&folder, &format!("{common} --out twice.gguf --max-steps 3")));
-    done(text2image(&folder, &format!("{common} --out twice.gguf --resume")));
     let tensors = |name: &str| {
         let bytes = std::fs::read(folder.join(name)).expect("a file");
         let file = File::new_checked(&bytes).expect("a checked file");
         file.tensors().map(|t| (t.name.to_owned(), t.to_f32())).collect::<Vec<_>>()
     };
-    assert_eq!(tensors("once.gguf"), tensors("twice.gguf"));
+    for optimizer in ["muon", "adamw"] {
+        let common = format!("{SIZES} --autoencoder first.gguf --epochs 2 --type f32 --optimizer {optimizer}");
+        for (name, options) in [("once", ""), ("twice", "--max-steps 3"), ("twice", "--resume")] {
+            let report = format!("{name}-{optimizer}");
+            done(text2image(&folder, &format!("{common} --out {name}.gguf --report {report} {options}")));
+        }
+        assert_eq!(tensors("once.gguf"), tensors("twice.gguf"), "{optimizer}");
+    }
     done(text2image(&folder, "--init once.gguf --out again.gguf --max-steps 0 --type f32"));
     assert_eq!(tensors("once.gguf"), tensors("again.gguf"));
+}
+
+/// What is held out is measured and not trained on, prompts of one's own are pictured, checkpoints are kept. Seen red with the
+/// held-out pictures trained on too.
+#[test]
+fn a_run_is_watched() {
+    let folder = Folder::new("text2image-watched");
+    write_pictures(&folder.join("pictures"));
+    done(autoencoder(&folder, "--out first.gguf --hold-out 2 --epochs 2"));
+    std::fs::write(folder.join("prompts.txt"), "a red tile\n\n".repeat(9)).expect("prompts");
+    let common = format!("{SIZES} --autoencoder first.gguf --hold-out 2 --prompts prompts.txt --type f32");
+    let said = done(text2image(&folder, &format!("{common} --out model.gguf --epochs 3 --keep 2")));
+    assert!(said.contains("on what is held out"), "{said}");
+    let log = std::fs::read_to_string(folder.join("model-report/log.jsonl")).expect("the log");
+    let lines = || log.lines().map(|l| serde_json::from_str::<serde_json::Value>(l).expect("JSON"));
+    let held_out: Vec<f64> = lines().filter_map(|l| l["held_out_loss"].as_f64()).collect();
+    assert!(held_out.len() == 3 && held_out.iter().all(|l| l.is_finite() && *l > 0.0), "{held_out:?}");
+    // Three subjects, eight times each, in batches of eight.
+    assert_eq!(lines().filter(|l| l["gradient_norm"].is_f64()).count(), 9);
+    let preview = image::open(folder.join("model-report/epoch-003.png")).expect("a preview");
+    // Nine of them are two rows of eight; three captions would be one.
+    let (width, height) = preview.to_rgb8().dimensions();
+    assert!(2 * width > 7 * height && 2 * width < 9 * height, "{width}x{height}");
+    let kept = |name: &str| Checkpoint::load(&folder.join("model-report").join(name)).map(|c| c.tensors);
+    let [first, second, third] = [1, 2, 3].map(|epoch| kept(&format!("checkpoint-000{epoch}.safetensors")));
+    assert!(first.is_err() && second.is_ok(), "two are kept");
+    assert!(third.expect("the last") == kept("checkpoint.safetensors").expect("the newest"), "another checkpoint");
+    std::fs::write(folder.join("prompts.txt"), "\n").expect("prompts");
+    let said = refused(text2image(&folder, &format!("{common} --out other.gguf --epochs 1")));
+    assert!(said.contains("prompts.txt") && said.contains("one a line"), "{said}");
 }
 
 /// Each says what to do.
@@ -158,6 +196,8 @@ fn what_makes_no_sense_is_refused() {
         ("--autoencoder first.gguf --channels 8,16 --transformers 0,1 --head 5", "--head 5"),
         ("--autoencoder first.gguf --channels 8,8,8,8,8 --transformers 0,0,0,0,0 --head 8", "fewer --channels"),
         ("--autoencoder first.gguf --vocabulary 10", "vocabulary"),
+        ("--autoencoder first.gguf --channels 8,8 --transformers 0,0 --head 8 --optimizer sgd", "adamw or muon"),
+        ("--autoencoder first.gguf --channels 8,8 --transformers 0,0 --head 8 --hold-out 9", "--hold-out 9"),
         ("--autoencoder pictures/red0.png", "red0.png"),
     ];
     for (options, expected) in cases {

@@ -184,7 +184,7 @@ fn ruined_weights_are_not_saved() {
     let folder = Folder::new("ruined");
     write_data(&folder.0, PICTURES);
     let mut options = options(&folder, 1);
-    options.adam = AdamW { lr: f64::INFINITY, weight_decay: 0.0, warmup: 0, clip: None };
+    options.adam = AdamW { lr: f64::INFINITY, weight_decay: 0.0, warmup: 0, clip: None, muon: None };
     options.max_steps = Some(1);
     let e = run(&mut task(&folder.0), &options, &never()).expect_err("ruined weights");
     assert!(matches!(e, Error::Diverged { step: 1, what: "a weight", .. }), "{e}");
@@ -215,7 +215,7 @@ struct WithoutTime(usize);
 impl Visitor<Cpu> for WithoutTime {
     fn visit<S: Shape>(&mut self, name: &str, tensor: &mut Tensor<S, f32, Cpu>, kind: Kind) {
         use dfdx::prelude::HasShape;
-        if kind == Kind::Weight && !name.contains(".mlp.") && name != LABEL_EMB {
+        if kind.trained() && !name.contains(".mlp.") && name != LABEL_EMB {
             self.0 += tensor.shape().num_elements();
         }
     }

@@ -15,18 +15,31 @@ pub struct Neighbour {
 /// Pictures of the set in one matrix product: 512 x 784 values stay in the second-level cache.
 const BLOCK: usize = 512;
 
-/// For each of `pictures` (n, size), 0 to 1, the nearest of `set` (m, size), bytes. Of equally near ones the first, up
-/// to rounding: candidates are compared by `|s|^2 - 2 p.s` in f32, and the distance of the chosen one is then computed
-/// in f64.
+/// For each of `pictures` (n, size), 0 to 1, the nearest of `set` (m, size), bytes; see [`nearest_few`].
 ///
 /// # Panics
 /// If a length is not a multiple of `size`, or the set is empty.
 pub fn nearest(pictures: &[f32], set: &[u8], size: usize) -> Vec<Neighbour> {
+    nearest_few(pictures, set, size, 1).into_iter().map(|of| of[0]).collect()
+}
+
+/// For each of `pictures` (n, size), 0 to 1, the `few` nearest of `set` (m, size), bytes, the nearest first; all if there are
+/// fewer. Of equally near ones the first, up to rounding: candidates are compared by `|s|^2 - 2 p.s` in f32, and the distance
+/// of the chosen ones is then computed in f64.
+///
+/// # Panics
+/// If a length is not a multiple of `size`, or the set is empty.
+pub fn nearest_few(pictures: &[f32], set: &[u8], size: usize, few: usize) -> Vec<Vec<Neighbour>> {
     assert!(
         pictures.len().is_multiple_of(size) && set.len().is_multiple_of(size) && !set.is_empty(),
         "whole pictures, at least one in the set"
     );
     let n = pictures.len() / size;
+    // The lower index wins a tie, so the answer does not depend on the order in which blocks are done.
+    let keep = |candidates: &mut Vec<(f32, usize)>| {
+        candidates.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        candidates.truncate(few);
+    };
     let best = set.par_chunks(BLOCK * size).enumerate().map(|(block, bytes)| {
         let values: Vec<f32> = bytes.iter().map(|b| f32::from(*b) / 255.0).collect();
         let rows = values.len() / size;
@@ -34,21 +47,36 @@ pub fn nearest(pictures: &[f32], set: &[u8], size: usize) -> Vec<Neighbour> {
         let mut products = vec![0f32; n * rows];
         gemm(n, rows, size, Operand(pictures, size, 1), Operand(&values, 1, size), as_uninit(&mut products), false);
         let row_best = |row: &[f32]| {
-            let scores = row.iter().zip(&squares).map(|(p, s)| s - 2.0 * p).enumerate();
-            scores.fold((f32::INFINITY, 0), |a, (i, s)| if s < a.0 { (s, block * BLOCK + i) } else { a })
+            let scores = row.iter().zip(&squares).map(|(p, s)| s - 2.0 * p).zip(block * BLOCK..);
+            let mut scores: Vec<(f32, usize)> = scores.collect();
+            keep(&mut scores);
+            scores
         };
         products.chunks_exact(rows).map(row_best).collect::<Vec<_>>()
     });
-    // The lower index wins a tie, so the answer does not depend on the order in which blocks are done.
-    let nearer = |a: (f32, usize), b: (f32, usize)| if (b.0, b.1) < (a.0, a.1) { b } else { a };
-    let merge = |a: Vec<_>, b: Vec<_>| a.into_iter().zip(b).map(|(a, b)| nearer(a, b)).collect();
-    let best: Vec<(f32, usize)> = best.reduce(|| vec![(f32::INFINITY, usize::MAX); n], merge);
-    let exact = |(picture, (_, index)): (&[f32], (f32, usize))| {
-        let other = &set[index * size..(index + 1) * size];
-        let sum: f64 = picture.iter().zip(other).map(|(a, b)| (f64::from(*a) - f64::from(*b) / 255.0).powi(2)).sum();
-        Neighbour { index, distance: sum.sqrt() }
+    let merge = |a: Vec<Vec<_>>, b: Vec<Vec<_>>| {
+        let one = |(mut a, b): (Vec<_>, Vec<_>)| {
+            a.extend(b);
+            keep(&mut a);
+            a
+        };
+        a.into_iter().zip(b).map(one).collect()
+    };
+    let best: Vec<Vec<(f32, usize)>> = best.reduce(|| vec![Vec::new(); n], merge);
+    let exact = |(picture, of): (&[f32], Vec<(f32, usize)>)| {
+        let one = |(_, index): (f32, usize)| Neighbour {
+            index,
+            distance: distance(picture, &set[index * size..(index + 1) * size]),
+        };
+        of.into_iter().map(one).collect()
     };
     pictures.chunks_exact(size).zip(best).map(exact).collect()
+}
+
+/// The Euclidean distance of a picture, 0 to 1, to one in bytes.
+pub fn distance(picture: &[f32], other: &[u8]) -> f64 {
+    let squares = picture.iter().zip(other).map(|(a, b)| (f64::from(*a) - f64::from(*b) / 255.0).powi(2));
+    squares.sum::<f64>().sqrt()
 }
 
 fn dot(a: &[f32], b: &[f32]) -> f64 {
@@ -117,6 +145,16 @@ mod tests {
             assert_eq!(a.index, b.index);
             assert!((a.distance - b.distance).abs() < 1e-12);
         }
+    }
+
+    /// Seen red with the nearest alone kept of each block.
+    #[test]
+    fn the_few_nearest_come_in_order() {
+        let (size, set) = (1, [200u8, 10, 0, 60, 0, 100]);
+        let found = nearest_few(&[0.0, 1.0], &set, size, 4);
+        let indices = |of: &[Neighbour]| of.iter().map(|n| n.index).collect::<Vec<_>>();
+        assert_eq!(found.iter().map(|of| indices(of)).collect::<Vec<_>>(), [[2, 4, 1, 3], [0, 5, 3, 1]]);
+        assert_eq!(nearest_few(&[0.0], &set, size, 9)[0].len(), 6);
     }
 
     /// Seen red: the lower neighbour in place of the interpolation.

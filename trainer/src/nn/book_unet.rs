@@ -181,7 +181,7 @@ impl<D: Kit> BookUnet<D> {
 impl<D: Kit> Module<D> for BookUnet<D> {
     fn visit(&mut self, prefix: &str, v: &mut impl Visitor<D>) {
         if let Some(table) = &mut self.label_emb {
-            v.visit(&format!("{prefix}{LABEL_EMB}"), table, Kind::Weight);
+            v.visit(&format!("{prefix}{LABEL_EMB}"), table, Kind::Table);
         }
         for (i, block) in self.down.iter_mut().enumerate() {
             block.visit(&format!("{prefix}down{}", i + 1), v);

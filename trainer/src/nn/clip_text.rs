@@ -146,8 +146,8 @@ impl<D: Kit> Module<D> for ClipText<D> {
     /// `prefix` is empty, or ends with a dot: `text_encoder.`.
     fn visit(&mut self, prefix: &str, v: &mut impl Visitor<D>) {
         let at = |part: &str| format!("{prefix}text_model.{part}");
-        v.visit(&at("embeddings.token_embedding.weight"), &mut self.token_embedding, Kind::Weight);
-        v.visit(&at("embeddings.position_embedding.weight"), &mut self.position_embedding, Kind::Weight);
+        v.visit(&at("embeddings.token_embedding.weight"), &mut self.token_embedding, Kind::Table);
+        v.visit(&at("embeddings.position_embedding.weight"), &mut self.position_embedding, Kind::Table);
         for (i, layer) in self.layers.iter_mut().enumerate() {
             layer.visit(&at(&format!("encoder.layers.{i}")), v);
         }

@@ -208,7 +208,7 @@ mod tests {
         struct Read(Gradients<f32, Cpu>, param::State);
         impl Visitor<Cpu> for Read {
             fn visit<S: Shape>(&mut self, name: &str, t: &mut Tensor<S, f32, Cpu>, kind: Kind) {
-                if kind == Kind::Weight {
+                if kind.trained() {
                     let data = self.0.get_or_alloc_mut(&*t).expect("a gradient").to_vec();
                     self.1.insert(name.into(), param::Values { shape: Vec::new(), data });
                 }

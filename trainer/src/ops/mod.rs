@@ -236,6 +236,21 @@ pub trait Kit: Device<f32> {
         moments: [&mut Buffer<Self>; 2],
         gradient: &mut Buffer<Self>,
     );
+    /// `momentum = decay * momentum + scale * gradient`; gives `scale * gradient + decay * momentum` (Nesterov's form), and sets the
+    /// gradient to zero.
+    fn nesterov(&self, momentum: &mut Buffer<Self>, gradient: &mut Buffer<Self>, decay: f32, scale: f32) -> Vec<f32> {
+        let (mut m, mut g) = (self.download(momentum), self.download(gradient));
+        let ahead = cpu::update::nesterov(&mut m, &mut g, decay, scale);
+        self.upload(momentum, &m);
+        self.upload(gradient, &g);
+        ahead
+    }
+    /// `parameter -= by * direction + decay * parameter`.
+    fn walk<S: Shape>(parameter: &mut Tensor<S, f32, Self>, direction: &[f32], by: f32, decay: f32) {
+        let mut values = parameter.as_vec();
+        cpu::update::walk(&mut values, direction, by, decay);
+        parameter.copy_from(&values);
+    }
     /// `average = decay * average + (1 - decay) * new`.
     fn average<S: Shape>(average: &mut Tensor<S, f32, Self>, new: &Tensor<S, f32, Self>, decay: f64);
 }
@@ -368,6 +383,12 @@ impl Kit for Cpu {
         gradient: &mut Buffer<Self>,
     ) {
         cpu::update::adam(config, step, scale, cpu::storage::data_mut(parameter), [first, second], gradient);
+    }
+    fn nesterov(&self, momentum: &mut Buffer<Self>, gradient: &mut Buffer<Self>, decay: f32, scale: f32) -> Vec<f32> {
+        cpu::update::nesterov(momentum, gradient, decay, scale)
+    }
+    fn walk<S: Shape>(parameter: &mut Tensor<S, f32, Self>, direction: &[f32], by: f32, decay: f32) {
+        cpu::update::walk(cpu::storage::data_mut(parameter), direction, by, decay);
     }
     fn average<S: Shape>(average: &mut Tensor<S, f32, Self>, new: &Tensor<S, f32, Self>, decay: f64) {
         cpu::update::average(cpu::storage::data_mut(average), cpu::storage::data(new), decay);

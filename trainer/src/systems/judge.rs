@@ -178,7 +178,7 @@ fn most_likely(logits: &[f32]) -> u8 {
 }
 
 fn adam(lr: f64) -> AdamW {
-    AdamW { lr, weight_decay: 0.0, warmup: 0, clip: None }
+    AdamW { lr, weight_decay: 0.0, warmup: 0, clip: None, muon: None }
 }
 
 /// The picked pictures, 0 to 1, each shifted by up to [`SHIFT`] pixels, with black moving in.

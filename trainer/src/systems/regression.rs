@@ -43,7 +43,7 @@ pub struct Settings {
 /// If the loss is not finite.
 pub fn train<D: Kit>(device: &D, model: &mut Mlp<D>, x: &[f32], y: &[f32], n: usize, s: &Settings) -> Result<Vec<f64>> {
     let (inputs, outputs) = (x.len() / n, y.len() / n);
-    let adam = AdamW { lr: f64::from(s.lr), weight_decay: 0.0, warmup: 0, clip: None };
+    let adam = AdamW { lr: f64::from(s.lr), weight_decay: 0.0, warmup: 0, clip: None, muon: None };
     let mut optimizer = s.adam.then(|| Optimizer::new(adam));
     let mut loader = s.batch.filter(|b| *b < n).map(|b| Loader::new(n, b, s.seed));
     let mut losses = Vec::new();

@@ -51,6 +51,8 @@ pub struct Settings {
     pub decay: f64,
     /// Keys everything random.
     pub seed: u64,
+    /// Pictures, of whole subjects, that are not trained on: the loss on them is measured after each epoch.
+    pub hold_out: usize,
     /// Precision of the products.
     pub precision: Precision,
 }
@@ -72,8 +74,12 @@ pub struct Fitting<D: Kit> {
     given: Given,
     data: Captioned,
     latents: Latents,
-    /// The pictures of each subject that has a caption.
+    /// The pictures of each subject that is trained on.
     subjects: Vec<Vec<u32>>,
+    /// Pictures that are not, on which the loss is measured.
+    held_out: Vec<u32>,
+    /// What a preview shows.
+    prompts: Vec<String>,
     model: TextToImage<D>,
     /// `alpha_bar` at t = 0..T.
     alpha_bars: Vec<f64>,
@@ -102,21 +108,48 @@ impl<D: Kit> Fitting<D> {
         model: TextToImage<D>,
         epochs: u64,
     ) -> Result<Self> {
+        let (trained, mut held_out) = data.hold_out(settings.hold_out, settings.seed);
+        let named = |i: &u32| !data.pictures[*i as usize].name.is_empty();
         let mut subjects = vec![Vec::new(); data.subjects()];
-        for (picture, i) in data.pictures.iter().zip(0..) {
-            if !picture.name.is_empty() {
-                subjects[picture.subject as usize].push(i);
-            }
-        }
+        trained.into_iter().filter(named).for_each(|i| subjects[data.pictures[i as usize].subject as usize].push(i));
         subjects.retain(|of: &Vec<u32>| !of.is_empty());
+        held_out.retain(named);
         if subjects.is_empty() {
-            return Err(crate::error::Error::Usage("--data: no picture has a caption".into()));
+            let what = match settings.hold_out {
+                0 => "--data: no picture has a caption".into(),
+                n => format!(
+                    "--hold-out {n}: no picture with a caption is left to train on; give a smaller number, as 0"
+                ),
+            };
+            return Err(crate::error::Error::Usage(what));
         }
+        let every = (subjects.len() / PREVIEW).max(1);
+        let shown = subjects.iter().step_by(every).take(PREVIEW);
+        let prompts = shown.map(|of| captions::name(&data.pictures[of[0] as usize])).collect();
         let schedule = Schedule::cosine(LEVELS).map_err(nijimi_runtime::Error::from)?;
         let loader = Loader::new(subjects.len() * REPEATS, settings.batch, settings.seed);
         let total = epochs * loader.batches();
         let alpha_bars = schedule.alpha_bars()[1..].to_vec();
-        Ok(Self { device, settings, given, data, latents, subjects, model, alpha_bars, loader, total })
+        Ok(Self {
+            device,
+            settings,
+            given,
+            data,
+            latents,
+            subjects,
+            held_out,
+            prompts,
+            model,
+            alpha_bars,
+            loader,
+            total,
+        })
+    }
+
+    /// The same task with previews of `prompts`.
+    #[must_use]
+    pub fn with_prompts(self, prompts: Vec<String>) -> Self {
+        Self { prompts, ..self }
     }
 
     /// Example `i` of a step's whole batch: which subject's, from there its picture, caption, level and noise; `x` and `target` are
@@ -130,18 +163,33 @@ impl<D: Kit> Fitting<D> {
         let caption = captions::caption(picture, &mut draw);
         let dropped = draw.uniform() < s.caption_drop;
         let mirrored = draw.uniform() < s.mirror && captions::may_flip(picture);
-        let level = (shifted(f64::from(draw.uniform()), s.shift) * self.alpha_bars.len() as f64) as usize;
+        let time = f64::from(draw.uniform());
+        let level = self.noise(self.latents.of(row, mirrored), time, &mut draw, x, target);
+        let ids = self.given.info.texts[0].tokenizer.window(if dropped { "" } else { &caption });
+        Example { ids, level }
+    }
+
+    /// Noises latents `z` to the level of a time in [0, 1), before the shift; writes them and what is to be answered.
+    fn noise(&self, z: &[f32], time: f64, draw: &mut Stream, x: &mut [f32], target: &mut [f32]) -> usize {
+        let level = (shifted(time, self.settings.shift) * self.alpha_bars.len() as f64) as usize;
         let level = level.min(self.alpha_bars.len() - 1);
         let a = self.alpha_bars[level];
         let (signal, sigma) = (a.sqrt() as f32, (1.0 - a).sqrt() as f32);
         // v prediction: Salimans and Ho 2022, section 4.
-        for ((x, v), z) in x.iter_mut().zip(target).zip(self.latents.of(row, mirrored)) {
+        for ((x, v), z) in x.iter_mut().zip(target).zip(z) {
             let noise = draw.normal();
             *x = signal * z + sigma * noise;
             *v = signal * noise - sigma * z;
         }
-        let ids = self.given.info.texts[0].tokenizer.window(if dropped { "" } else { &caption });
-        Example { ids, level }
+        level
+    }
+
+    /// What the network answers to noised latents `x` of a batch.
+    fn answer<T: Tp<D>>(&self, model: &TextToImage<D>, x: T4<D, T>, examples: &[Example]) -> Result<T4<D, T>> {
+        let ids: Vec<u32> = examples.iter().flat_map(|e| e.ids.iter().copied()).collect();
+        let timesteps: Vec<f64> = examples.iter().map(|e| e.level as f64).collect();
+        let time = model.unet.time_codes(&self.device, &timesteps);
+        model.forward(x, &time, &ids, ids.len() / examples.len())
     }
 
     /// The root of a loss's weight.
@@ -190,12 +238,9 @@ impl<D: Kit> Task<D> for Fitting<D> {
         let parts = x.chunks_exact_mut(len).zip(target.chunks_exact_mut(len)).zip(&rows).enumerate();
         let examples: Vec<Example> =
             parts.map(|(i, ((x, target), subject))| self.example(*subject, at, own.start + i, x, target)).collect();
-        let ids: Vec<u32> = examples.iter().flat_map(|e| e.ids.iter().copied()).collect();
-        let timesteps: Vec<f64> = examples.iter().map(|e| e.level as f64).collect();
         let shape = (n, self.latents.channels, self.latents.side, self.latents.side);
         let x: T4<D> = self.device.tensor_from_vec(x, shape);
-        let time = self.model.unet.time_codes(&self.device, &timesteps);
-        let mut predicted = self.model.forward(x.traced(gradients), &time, &ids, ids.len() / n)?;
+        let mut predicted = self.answer(&self.model, x.traced(gradients), &examples)?;
         if self.settings.min_snr.is_some() {
             let roots: Vec<f32> = examples.iter().map(|e| self.root_weight(e.level)).collect();
             for (target, root) in target.chunks_exact_mut(len).zip(&roots) {
@@ -214,14 +259,35 @@ impl<D: Kit> Task<D> for Fitting<D> {
     }
 
     fn preview(&self, file: &[u8], path: &Path) -> Result<()> {
-        let every = (self.subjects.len() / PREVIEW).max(1);
-        let prompts = self.subjects.iter().step_by(every).take(PREVIEW);
-        let prompts: Vec<String> = prompts.map(|of| captions::name(&self.data.pictures[of[0] as usize])).collect();
-        crate::preview::prompts(file, &prompts, path)
+        crate::preview::prompts(file, &self.prompts, path)
+    }
+
+    /// The same noise and times, evenly spread, after every epoch, by the pictures' names; not weighted.
+    fn held_out_loss(&self, model: &TextToImage<D>) -> Result<Option<f64>> {
+        let (mut sum, len) = (0.0, self.latents.len());
+        for (part, first) in self.held_out.chunks(self.settings.batch).zip((0..).step_by(self.settings.batch)) {
+            let (mut x, mut target) = (vec![0f32; part.len() * len], vec![0f32; part.len() * len]);
+            let places = x.chunks_exact_mut(len).zip(target.chunks_exact_mut(len));
+            let examples: Vec<Example> = places
+                .zip(part.iter().zip(first..))
+                .map(|((x, target), (row, i))| {
+                    let mut draw = Stream::new(self.settings.seed, "held-out example", i as u64);
+                    let time = (i as f64 + 0.5) / self.held_out.len() as f64;
+                    let level = self.noise(self.latents.of(*row as usize, false), time, &mut draw, x, target);
+                    let name = captions::name(&self.data.pictures[*row as usize]);
+                    Example { ids: self.given.info.texts[0].tokenizer.window(&name), level }
+                })
+                .collect();
+            let shape = (part.len(), self.latents.channels, self.latents.side, self.latents.side);
+            let x: T4<D> = self.device.tensor_from_vec(x, shape);
+            let (_, loss) = D::mse(self.answer(model, x, &examples)?, &self.device.tensor_from_vec(target, shape));
+            sum += loss * part.len() as f64;
+        }
+        Ok((!self.held_out.is_empty()).then(|| sum / self.held_out.len() as f64))
     }
 }
 
-/// Pictures of a preview.
+/// Pictures of a preview, unless prompts are given for one.
 const PREVIEW: usize = 24;
 
 #[cfg(test)]

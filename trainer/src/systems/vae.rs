@@ -138,7 +138,7 @@ impl From<&VaeArgs> for Asked {
             settings: Settings { batch: a.batch, beta: a.beta, seed: a.seed },
             hidden: a.hidden,
             latent: a.latent,
-            adam: AdamW { lr: a.lr, weight_decay: 0.0, warmup: 0, clip: a.clip },
+            adam: AdamW { lr: a.lr, weight_decay: 0.0, warmup: 0, clip: a.clip, muon: None },
             ema: Some(a.ema).filter(|e| *e > 0.0),
             dtype: a.dtype.clone(),
             name: a.name.clone(),

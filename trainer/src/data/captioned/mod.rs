@@ -9,7 +9,7 @@ mod entries;
 mod picture;
 mod subject;
 #[cfg(test)]
-pub(in crate::data) mod tests;
+pub(crate) mod tests;
 
 use crate::error::{Error, Result};
 use nijimi_runtime::rng::Stream;

@@ -37,7 +37,7 @@ impl Drop for Folder {
 }
 
 /// The emoji, if the data are on this machine (`NIJIMI_DATA`, or `../shared/data` beside the project).
-pub(in crate::data) fn emoji() -> Option<PathBuf> {
+pub(crate) fn emoji() -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
     let dir = std::env::var_os("NIJIMI_DATA").map_or(beside, PathBuf::from).join("emoji");
     if !dir.is_dir() {

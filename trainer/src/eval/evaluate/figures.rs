@@ -1,4 +1,5 @@
 //! The figures of a text-to-image model, as a table to read and as JSON to keep.
+use super::likeness::Likeness;
 use crate::eval::neighbour::Distribution;
 use crate::eval::psnr::Psnr;
 use crate::systems::matcher::command::MatcherFigures;
@@ -12,20 +13,14 @@ pub struct Figures {
     pub command: String,
     /// Settings that the figures depend on.
     pub settings: Value,
-    /// The matcher's file, and how well it does.
-    pub matcher: (String, MatcherFigures),
-    /// The captions, and what the matcher finds of the real pictures of them.
+    /// Captions that were drawn.
     pub captions: usize,
-    /// See [`Self::captions`].
-    pub real: Retrieval,
-    /// Samples for which the matcher finds their caption.
-    pub samples: Retrieval,
-    /// Frechet distance of the samples to the real set.
-    pub frechet: f64,
-    /// Of one half of the real set to the other.
-    pub floor: f64,
-    /// Of the real pictures of the captions to the real set.
-    pub chosen: f64,
+    /// What a matcher says, if there is one.
+    pub matched: Option<Matched>,
+    /// The samples beside the pictures of their subjects.
+    pub likeness: Likeness,
+    /// The same of [`super::prompts::ASKED`], if the set has such subjects.
+    pub asked: Option<Likeness>,
     /// How far each sample is from its nearest picture of the set.
     pub neighbours: Distribution,
     /// The model's file, its length, and seconds a picture.
@@ -34,6 +29,22 @@ pub struct Figures {
     pub against: Vec<(String, u64, f64, Psnr)>,
     /// Pictures compared with those files.
     pub compared: usize,
+}
+
+/// What a matcher finds.
+pub struct Matched {
+    /// Its file, and how well it does.
+    pub matcher: (String, MatcherFigures),
+    /// Real pictures of the captions for which it finds their caption.
+    pub real: Retrieval,
+    /// Samples for which it does.
+    pub samples: Retrieval,
+    /// Frechet distance of the samples to the real set.
+    pub frechet: f64,
+    /// Of one half of the real set to the other.
+    pub floor: f64,
+    /// Of the real pictures of the captions to the real set.
+    pub chosen: f64,
 }
 
 /// JSON has no infinity: `null` is the PSNR of equal pictures.
@@ -45,8 +56,20 @@ impl Figures {
     /// All figures, with command and settings.
     pub fn json(&self) -> Value {
         let share = |r: &Option<Retrieval>| r.as_ref().map_or(Value::Null, Retrieval::json);
-        let (file, m) = &self.matcher;
         let n = &self.neighbours;
+        let matched = self.matched.as_ref().map(|found| {
+            let (file, m) = &found.matcher;
+            json!({
+                "matcher": {
+                    "file": file, "known_subjects_changed": share(&m.known), "held_out_variants": share(&m.variants),
+                    "held_out_subjects": share(&m.unknown),
+                },
+                "retrieval": {"samples": found.samples.json(), "real_pictures": found.real.json()},
+                "frechet_distance": {
+                    "samples": found.frechet, "halves_of_the_real_set": found.floor, "real_pictures_of_the_captions": found.chosen,
+                },
+            })
+        });
         let against = self.against.iter().map(|(file, bytes, seconds, p)| {
             json!({
                 "file": file, "bytes": bytes, "seconds_a_picture": seconds, "pictures": self.compared,
@@ -56,16 +79,11 @@ impl Figures {
         json!({
             "command": self.command,
             "settings": self.settings,
-            "matcher": {
-                "file": file, "known_subjects_changed": share(&m.known), "held_out_variants": share(&m.variants),
-                "held_out_subjects": share(&m.unknown),
-            },
+            "matched": matched,
+            "likeness": self.likeness.json(),
+            "likeness_in_other_words": self.asked.as_ref().map(Likeness::json),
             "model": {"file": self.model.0, "bytes": self.model.1, "seconds_a_picture": self.model.2},
             "captions": self.captions,
-            "retrieval": {"samples": self.samples.json(), "real_pictures": self.real.json()},
-            "frechet_distance": {
-                "samples": self.frechet, "halves_of_the_real_set": self.floor, "real_pictures_of_the_captions": self.chosen,
-            },
             "nearest_picture_of_the_set": {"min": n.min, "percent5": n.percent5, "median": n.median},
             "against": against.collect::<Vec<_>>(),
         })
@@ -76,19 +94,26 @@ impl Figures {
         let mut out = String::new();
         let mut line = |text: String| _ = writeln!(out, "{text}");
         let told = |r: &Option<Retrieval>| r.as_ref().map_or("none".into(), ToString::to_string);
-        let (file, m) = &self.matcher;
-        line(format!("matcher {file}"));
-        line(format!("  pictures of training, changed anew: {}", told(&m.known)));
-        line(format!("  variants of known subjects that were held out: {}", told(&m.variants)));
-        line(format!("  subjects that were held out: {}", told(&m.unknown)));
+        if let Some(Matched { matcher: (file, m), .. }) = &self.matched {
+            line(format!("matcher {file}"));
+            line(format!("  pictures of training, changed anew: {}", told(&m.known)));
+            line(format!("  variants of known subjects that were held out: {}", told(&m.variants)));
+            line(format!("  subjects that were held out: {}", told(&m.unknown)));
+        }
         let (file, bytes, seconds) = &self.model;
         line(format!("model {file}, {bytes} bytes, {seconds:.2} s a picture"));
-        line(format!("  samples of {} captions: {}", self.captions, self.samples));
-        line(format!("  real pictures of them: {}", self.real));
-        line(format!(
-            "  Frechet distance to the real set: {:.4}; of its halves {:.4}; of the captions' real pictures {:.4}",
-            self.frechet, self.floor, self.chosen
-        ));
+        line(format!("  {} captions: {}", self.captions, self.likeness));
+        if let Some(asked) = &self.asked {
+            line(format!("  in other words: {asked}"));
+        }
+        if let Some(m) = &self.matched {
+            line(format!("  the matcher: {}", m.samples));
+            line(format!("  of the real pictures: {}", m.real));
+            line(format!(
+                "  Frechet distance to the real set: {:.4}; of its halves {:.4}; of the captions' real pictures {:.4}",
+                m.frechet, m.floor, m.chosen
+            ));
+        }
         let n = &self.neighbours;
         let near = format!("min {:.3}, 5 % {:.3}, median {:.3}", n.min, n.percent5, n.median);
         line(format!("  nearest picture of the set (L2 of values 0 to 1): {near}"));
@@ -117,30 +142,38 @@ mod tests {
         let f = Figures {
             command: "nijimi-train evaluate".into(),
             settings: json!({"seeds": 4}),
-            matcher: (
-                "m.safetensors".into(),
-                MatcherFigures { known: Some(retrieval(7)), variants: None, unknown: None },
-            ),
             captions: 2,
-            real: retrieval(8),
-            samples: retrieval(6),
-            frechet: 0.25,
-            floor: 0.0625,
-            chosen: 0.125,
+            matched: Some(Matched {
+                matcher: (
+                    "m.safetensors".into(),
+                    MatcherFigures { known: Some(retrieval(7)), variants: None, unknown: None },
+                ),
+                real: retrieval(8),
+                samples: retrieval(6),
+                frechet: 0.25,
+                floor: 0.0625,
+                chosen: 0.125,
+            }),
+            likeness: Likeness { asked: 3, first: 2, three: 3, median: 9.125, energy: [0.03, 0.04] },
+            asked: None,
             neighbours: Distribution { min: 1.5, percent5: 2.5, median: 3.5 },
             model: ("f32.gguf".into(), 1000, 0.5),
             against: vec![("q8.gguf".into(), 250, 0.75, psnr)],
             compared: 4,
         };
         let table = f.table();
-        for part in ["87.5 %", "75.0 %", "0.2500", "0.0625", "0.1250", "41.50", "inf", "q8.gguf", "2.500", "0.75"] {
+        for part in [
+            "87.5 %", "75.0 %", "0.2500", "0.0625", "0.1250", "41.50", "inf", "q8.gguf", "2.500", "0.75", "66.7 %",
+            "9.12",
+        ] {
             assert!(table.contains(part), "{part} in\n{table}");
         }
         let json = f.json();
-        assert_eq!(json["retrieval"]["samples"]["first"], 0.75);
-        assert_eq!(json["frechet_distance"]["halves_of_the_real_set"], 0.0625);
+        assert_eq!(json["matched"]["retrieval"]["samples"]["first"], 0.75);
+        assert_eq!(json["matched"]["frechet_distance"]["halves_of_the_real_set"], 0.0625);
+        assert_eq!(json["likeness"]["median_distance_to_the_subject"], 9.125);
         assert_eq!(json["against"][0]["psnr"]["mean"], Value::Null);
         assert_eq!(json["against"][0]["psnr"]["overall"], 41.5);
-        assert_eq!(json["matcher"]["held_out_variants"], Value::Null);
+        assert_eq!(json["matched"]["matcher"]["held_out_variants"], Value::Null);
     }
 }

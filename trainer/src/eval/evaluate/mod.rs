@@ -1,6 +1,7 @@
 //! `nijimi-train evaluate`: judging a text-to-image model.
 pub mod draw;
 pub mod figures;
+pub mod likeness;
 pub mod prompts;
 
 use super::frechet::{Gaussian, frechet_distance};
@@ -18,13 +19,14 @@ use crate::systems::matcher::{Parts, TrainedMatcher, WIDTH};
 use argh::FromArgs;
 use dfdx::prelude::Cpu;
 use draw::{Artist, Drawing, bytes};
-use figures::Figures;
+use figures::{Figures, Matched};
+use likeness::{Likeness, subjects_named};
 use nijimi_runtime::rng::Stream;
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// Judge a text-to-image model: whether a matcher finds the captions of its pictures, Frechet distance, nearest pictures of
-/// the set, what quantization costs; and pictures to look at.
+/// Judge a text-to-image model: whether its pictures are nearest to the set's of what was asked for, in the captions' words and in
+/// others; whether a matcher finds their captions, Frechet distance; what quantization costs; and pictures to look at.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "evaluate")]
 pub struct EvaluateArgs {
@@ -34,9 +36,9 @@ pub struct EvaluateArgs {
     /// folder with the pictures and captions that model and matcher were trained on
     #[argh(option)]
     data: PathBuf,
-    /// the matcher's weights, from `nijimi-train matcher`
+    /// a matcher's weights, from `nijimi-train matcher`, to judge by too
     #[argh(option)]
-    matcher: PathBuf,
+    matcher: Option<PathBuf>,
     /// folder for the figures and pictures
     #[argh(option)]
     report: PathBuf,
@@ -100,25 +102,35 @@ pub fn run(a: &EvaluateArgs) -> Result<()> {
         let what = format!("draws {0}x{0}, the model {1}x{1}: not of one model", other.side, artist.side);
         return Err(Error::data(&other.path, what));
     }
-    let matcher = TrainedMatcher::load(Cpu::default(), &a.matcher)?;
-    if matcher.side() != artist.side {
-        let what =
-            format!("judges {0}x{0}, the model draws {1}x{1}: train one of that --size", matcher.side(), artist.side);
-        return Err(Error::data(&a.matcher, what));
-    }
+    let matcher = a.matcher.as_ref().map(|path| matcher(path, artist.side)).transpose()?;
     let set = Captioned::load(&a.data, artist.side)?;
     std::fs::create_dir_all(&a.report).map_err(Error::io(&a.report))?;
-    let known = subjects(&set, &Parts::new(&set, matcher.held_out.0, matcher.held_out.1));
-    let figures = Bench { a, artist: &artist, matcher: &matcher, set: &set, known: &known }.run(&others)?;
+    let parts = matcher.as_ref().map(|m| Parts::new(&set, m.held_out.0, m.held_out.1));
+    let known = subjects(&set, parts.as_ref());
+    if known.len() < 2 {
+        return Err(Error::data(&a.data, "fewer than two subjects have captions: there is nothing to tell apart"));
+    }
+    let figures = Bench { a, artist: &artist, matcher: matcher.as_ref(), set: &set, known: &known }.run(&others)?;
     print!("{}", figures.table());
     println!("pictures are in {}", a.report.display());
     write_atomic(&a.report.join("figures.json"), format!("{:#}\n", figures.json()).as_bytes())
 }
 
-/// A picture of each subject that the matcher knows: that of the shortest caption, which tells no skin tone where there is
+/// A matcher of pictures of a size.
+fn matcher(path: &Path, side: usize) -> Result<TrainedMatcher<Cpu>> {
+    let matcher = TrainedMatcher::load(Cpu::default(), path)?;
+    if matcher.side() != side {
+        let what = format!("judges {0}x{0}, the model draws {side}x{side}: train one of that --size", matcher.side());
+        return Err(Error::data(path, what));
+    }
+    Ok(matcher)
+}
+
+/// A picture of each subject, of those that a matcher knows where there is one: that of the shortest caption, which tells no skin tone where there is
 /// such a one. All of them had a part in the matcher's training, but for those that stood for variants there.
-fn subjects<'a>(set: &'a Captioned, parts: &Parts) -> Vec<&'a Picture> {
-    let named = set.pictures.iter().filter(|p| !p.name.is_empty() && parts.train.contains_key(&p.subject));
+fn subjects<'a>(set: &'a Captioned, parts: Option<&Parts>) -> Vec<&'a Picture> {
+    let known = |p: &Picture| parts.is_none_or(|parts| parts.train.contains_key(&p.subject));
+    let named = set.pictures.iter().filter(|p| !p.name.is_empty() && known(p));
     let mut of = std::collections::BTreeMap::<u32, &Picture>::new();
     for picture in named {
         let best = of.entry(picture.subject).or_insert(picture);
@@ -132,7 +144,7 @@ fn subjects<'a>(set: &'a Captioned, parts: &Parts) -> Vec<&'a Picture> {
 struct Bench<'a> {
     a: &'a EvaluateArgs,
     artist: &'a Artist,
-    matcher: &'a TrainedMatcher<Cpu>,
+    matcher: Option<&'a TrainedMatcher<Cpu>>,
     set: &'a Captioned,
     known: &'a [&'a Picture],
 }
@@ -152,21 +164,6 @@ impl Bench<'_> {
         eprintln!("drawing {} pictures with {}", prompts.len(), artist.path.display());
         let (samples, seconds) = artist.draw(&prompts)?;
         let own: Vec<usize> = (0..a.seeds).flat_map(|_| chosen.iter().copied()).collect();
-
-        let matcher = self.matcher;
-        let captions = matcher.captions(&names);
-        let features = matcher.pictures(&bytes(&samples));
-        let real = matcher.pictures(&self.known.iter().flat_map(|p| p.pixels.iter().copied()).collect::<Vec<u8>>());
-        let row = |i: &usize| &real[i * WIDTH..(i + 1) * WIDTH];
-        let chosen_real: Vec<f32> = chosen.iter().flat_map(row).copied().collect();
-        let fit = |features: &[f32]| Gaussian::fit(features, WIDTH);
-        let mut order: Vec<usize> = (0..self.known.len()).collect();
-        Stream::new(a.seed, "halves of the real set", 0).shuffle(&mut order);
-        let [left, right] = [0, 1].map(|half| {
-            let rows = order.iter().skip(half).step_by(2).flat_map(row).copied();
-            fit(&rows.collect::<Vec<f32>>())
-        });
-        let whole = fit(&real);
 
         let pixels: Vec<u8> = self.set.pictures.iter().flat_map(|p| p.pixels.iter().copied()).collect();
         let near = nearest(&samples, &pixels, size);
@@ -189,7 +186,7 @@ impl Bench<'_> {
             let psnr = Psnr::of_pairs(&samples[..n * size], &drawn, size);
             Ok((other.path.display().to_string(), other.bytes, seconds / n.max(1) as f64, psnr))
         });
-        let ask = |pictures: &[f32], own: &[usize]| retrieval(pictures, &captions, own, WIDTH, AMONG, a.seed);
+        let right: Vec<Vec<u32>> = own.iter().map(|i| vec![self.known[*i].subject]).collect();
         Ok(Figures {
             command: launch::command_line(),
             settings: json!({
@@ -197,18 +194,63 @@ impl Bench<'_> {
                 "sampling_method": artist.method, "guidance_scale": artist.guidance_scale,
                 "known_subjects": self.known.len(),
             }),
-            matcher: (a.matcher.display().to_string(), matcher_figures(matcher, self.set)?),
             captions: chosen.len(),
-            real: ask(&chosen_real, &chosen),
-            samples: ask(&features, &own),
-            frechet: frechet_distance(&fit(&features), &whole),
-            floor: frechet_distance(&left, &right),
-            chosen: frechet_distance(&fit(&chosen_real), &whole),
+            matched: self.matcher.map(|m| self.matched(m, &names, &chosen, (&samples, &own))).transpose()?,
+            likeness: Likeness::of(&samples, &right, self.set),
+            asked: self.asked()?,
             neighbours: Distribution::of(&near),
             model: (artist.path.display().to_string(), artist.bytes, seconds / prompts.len() as f64),
             against: against.collect::<Result<Vec<_>>>()?,
             compared: n,
         })
+    }
+
+    /// What a matcher says of samples, each of which shows one of the `known`.
+    fn matched(
+        &self,
+        matcher: &TrainedMatcher<Cpu>,
+        names: &[String],
+        chosen: &[usize],
+        (samples, own): (&[f32], &[usize]),
+    ) -> Result<Matched> {
+        let captions = matcher.captions(names);
+        let features = matcher.pictures(&bytes(samples));
+        let real = matcher.pictures(&self.known.iter().flat_map(|p| p.pixels.iter().copied()).collect::<Vec<u8>>());
+        let row = |i: &usize| &real[i * WIDTH..(i + 1) * WIDTH];
+        let chosen_real: Vec<f32> = chosen.iter().flat_map(row).copied().collect();
+        let fit = |features: &[f32]| Gaussian::fit(features, WIDTH);
+        let mut order: Vec<usize> = (0..self.known.len()).collect();
+        Stream::new(self.a.seed, "halves of the real set", 0).shuffle(&mut order);
+        let [left, right] = [0, 1].map(|half| {
+            let rows = order.iter().skip(half).step_by(2).flat_map(row).copied();
+            fit(&rows.collect::<Vec<f32>>())
+        });
+        let whole = fit(&real);
+        let ask = |pictures: &[f32], own: &[usize]| retrieval(pictures, &captions, own, WIDTH, AMONG, self.a.seed);
+        let file = self.a.matcher.as_ref().map_or_else(String::new, |path| path.display().to_string());
+        Ok(Matched {
+            matcher: (file, matcher_figures(matcher, self.set)?),
+            real: ask(&chosen_real, chosen),
+            samples: ask(&features, own),
+            frechet: frechet_distance(&fit(&features), &whole),
+            floor: frechet_distance(&left, &right),
+            chosen: frechet_distance(&fit(&chosen_real), &whole),
+        })
+    }
+
+    /// Prompts in other words than the captions', as far as the set has what they ask for.
+    fn asked(&self) -> Result<Option<Likeness>> {
+        let asked = prompts::ASKED.iter().map(|(prompt, names)| (*prompt, subjects_named(names, self.set)));
+        let (prompts, right): (Vec<&str>, Vec<Vec<u32>>) = asked.filter(|(_, right)| !right.is_empty()).unzip();
+        if prompts.is_empty() {
+            return Ok(None);
+        }
+        let seeded: Vec<(&str, u64)> = prompts.iter().map(|p| (*p, self.a.seed)).collect();
+        let (pictures, _) = self.artist.draw(&seeded)?;
+        let side = self.artist.side;
+        let sheet = Pictures::new(side, side, 3, pictures.clone()).on_white().zoom(3).labels(prompts.iter().copied());
+        sheet.save(&self.a.report.join("other-words.png"))?;
+        Ok(Some(Likeness::of(&pictures, &right, self.set)))
     }
 
     /// The grid of known subjects and the prompts of things that are not in the set, all at the first seed.

@@ -19,7 +19,7 @@ fn set() -> Captioned {
 fn the_picture_of_a_subject_is_that_without_a_tone() {
     let set = set();
     let parts = Parts::new(&set, 8, 3);
-    let known = subjects(&set, &parts);
+    let known = subjects(&set, Some(&parts));
     assert_eq!(known.len(), 6, "two of eight subjects are held out");
     assert!(known.iter().all(|p| p.name == "x" && parts.train.contains_key(&p.subject)));
     assert_eq!(captions::subject(&set.pictures[0]), "x");

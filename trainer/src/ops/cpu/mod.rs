@@ -18,6 +18,7 @@ pub mod layer_norm;
 pub mod linear;
 pub mod max_pool;
 pub mod mse;
+pub mod muon;
 pub mod parallel;
 pub mod silu;
 pub(crate) mod storage;

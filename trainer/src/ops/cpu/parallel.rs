@@ -96,6 +96,12 @@ pub unsafe trait Items: Sync + Sized {
             });
         });
     }
+    /// As [`Self::for_each`] where items take long and not equally long: each is fetched alone. Put the longest first.
+    fn for_each_alone(self, f: impl Fn(Self::Item) + Sync) {
+        let n = self.len();
+        // SAFETY: `run` hands out each number once.
+        on_threads(|pool| pool.run(n, &|i| f(unsafe { self.item(i) })));
+    }
     /// All items, in order.
     fn collect<R: Send>(self) -> Vec<R>
     where

@@ -46,3 +46,25 @@ pub fn average(average: &mut [f32], new: &[f32], decay: f64) {
         a.iter_mut().zip(n).for_each(|(a, n)| *a = *a * keep + *n * take);
     });
 }
+
+/// See [`crate::ops::Kit::nesterov`].
+pub fn nesterov(momentum: &mut [f32], gradient: &mut [f32], decay: f32, scale: f32) -> Vec<f32> {
+    let mut ahead = vec![0f32; momentum.len()];
+    let all = ahead.par_chunks_mut(CHUNK).zip(momentum.par_chunks_mut(CHUNK)).zip(gradient.par_chunks_mut(CHUNK));
+    all.for_each(|((ahead, m), g)| {
+        for ((ahead, m), g) in ahead.iter_mut().zip(m).zip(g) {
+            let slope = *g * scale;
+            *m = decay * *m + slope;
+            *ahead = slope + decay * *m;
+            *g = 0.0;
+        }
+    });
+    ahead
+}
+
+/// See [`crate::ops::Kit::walk`].
+pub fn walk(values: &mut [f32], direction: &[f32], by: f32, decay: f32) {
+    values.par_chunks_mut(CHUNK).zip(direction.par_chunks(CHUNK)).for_each(|(w, d)| {
+        w.iter_mut().zip(d).for_each(|(w, d)| *w -= by * d + decay * *w);
+    });
+}

@@ -216,6 +216,7 @@ pub fn run<M: Autoencoder<Cpu>>(a: &Asked, model: impl FnOnce(&Cpu, u64, Config)
         adam: a.adam.clone(),
         ema: a.ema,
         checkpoint_every: Duration::from_secs_f64(a.checkpoint_minutes.max(0.0) * 60.0),
+        keep: 0,
         resume: a.resume,
         command: launch::command_line(),
     };

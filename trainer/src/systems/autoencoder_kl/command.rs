@@ -149,7 +149,7 @@ fn on<D: Kit>(device: D, a: &AutoencoderArgs, world: &Rc<dyn World>) -> Result<E
     for (path, why) in &data.skipped {
         eprintln!("skipped {}: {why}", path.display());
     }
-    let adam = AdamW { lr: a.lr, weight_decay: 0.0, warmup: a.warmup, clip: Some(a.clip) };
+    let adam = AdamW { lr: a.lr, weight_decay: 0.0, warmup: a.warmup, clip: Some(a.clip), muon: None };
     let ema = Some(a.ema).filter(|e| *e > 0.0);
     let shaping = (settings, &config, &adam, ema, data.pictures.len(), a.size, a.hold_out);
     let options = FitOptions {
@@ -163,6 +163,7 @@ fn on<D: Kit>(device: D, a: &AutoencoderArgs, world: &Rc<dyn World>) -> Result<E
         adam: adam.clone(),
         ema,
         checkpoint_every: Duration::from_secs_f64(a.checkpoint_minutes.max(0.0) * 60.0),
+        keep: 0,
         resume: a.resume,
         command: launch::command_line(),
     };

@@ -288,7 +288,7 @@ pub fn run(a: &ClassifierArgs) -> Result<Outcome> {
         betas: (a.beta_start, a.beta_end),
         seed: a.seed,
     };
-    let adam = AdamW { lr: a.lr, weight_decay: 0.0, warmup: 0, clip: None };
+    let adam = AdamW { lr: a.lr, weight_decay: 0.0, warmup: 0, clip: None, muon: None };
     let options = FitOptions {
         out: a.out.clone(),
         dtype: launch::dtype(&a.dtype)?,
@@ -299,6 +299,7 @@ pub fn run(a: &ClassifierArgs) -> Result<Outcome> {
         adam,
         ema: None,
         checkpoint_every: Duration::from_secs_f64(a.checkpoint_minutes.max(0.0) * 60.0),
+        keep: 0,
         resume: a.resume,
         command: launch::command_line(),
     };

@@ -127,7 +127,7 @@ impl<D: Kit> TrainedMatcher<D> {
         let per_epoch = (subjects.len() / batch) as u64;
         let total = settings.epochs * per_epoch;
         let mut progress = Progress::new(0, total, per_epoch, settings.epochs);
-        let adam = AdamW { lr: settings.lr, weight_decay: DECAY, warmup: 0, clip: Some(1.0) };
+        let adam = AdamW { lr: settings.lr, weight_decay: DECAY, warmup: 0, clip: Some(1.0), muon: None };
         let mut optimizer = Optimizer::new(adam);
         let mut epoch_sum = 0.0;
         for step in 0..total {

@@ -78,6 +78,9 @@ pub struct TextToImageArgs {
     /// learning rate (default 5e-4)
     #[argh(option, default = "5e-4")]
     lr: f64,
+    /// what updates matrices: muon, or adamw, which updates all else either way (default adamw)
+    #[argh(option, default = "String::from(\"adamw\")")]
+    optimizer: String,
     /// share of the run, at its end, over which the learning rate falls to 0 (default 0.2)
     #[argh(option, default = "0.2")]
     decay: f64,
@@ -128,6 +131,15 @@ pub struct TextToImageArgs {
     /// minutes between checkpoints (default 5)
     #[argh(option, default = "5.0")]
     checkpoint_minutes: f64,
+    /// checkpoints of epochs that are kept beside the newest one (default 0); to go on from one, copy it over checkpoint.safetensors
+    #[argh(option, default = "0")]
+    keep: usize,
+    /// pictures, of whole subjects, that are not trained on: the loss on them is logged after each epoch (default 0)
+    #[argh(option, default = "0")]
+    hold_out: usize,
+    /// text file with the prompts that previews show, one a line (default: 24 of the captions)
+    #[argh(option)]
+    prompts: Option<PathBuf>,
     /// stop after this many steps
     #[argh(option)]
     max_steps: Option<u64>,
@@ -246,6 +258,7 @@ fn on<D: Kit>(device: D, a: &TextToImageArgs, world: &Rc<dyn World>) -> Result<E
         shift: a.shift,
         decay: a.decay,
         seed: a.seed,
+        hold_out: a.hold_out,
         precision: D::precision(&a.precision).map_err(|e| Error::Usage(format!("--precision {e}")))?,
     };
     let (unet, encoder) = (given.info.unet.clone(), given.info.texts[0].network);
@@ -257,7 +270,12 @@ fn on<D: Kit>(device: D, a: &TextToImageArgs, world: &Rc<dyn World>) -> Result<E
     let report = launch::report_folder(a.report.as_ref(), &a.out);
     std::fs::create_dir_all(&report).map_err(Error::io(&report))?;
     let latents = Latents::compute(mapped.bytes(), &data, &report)?;
-    let adam = AdamW { lr: a.lr, weight_decay: a.weight_decay, warmup: a.warmup, clip: Some(a.clip) };
+    let muon = match &a.optimizer[..] {
+        "muon" => Some(settings.precision),
+        "adamw" => None,
+        other => return Err(Error::Usage(format!("--optimizer {other}: expected adamw or muon"))),
+    };
+    let adam = AdamW { lr: a.lr, weight_decay: a.weight_decay, warmup: a.warmup, clip: Some(a.clip), muon };
     let ema = Some(a.ema).filter(|e| *e > 0.0);
     let shaping = (settings, &unet, &encoder, &adam, ema, data.pictures.len(), size);
     let options = FitOptions {
@@ -271,13 +289,32 @@ fn on<D: Kit>(device: D, a: &TextToImageArgs, world: &Rc<dyn World>) -> Result<E
         adam: adam.clone(),
         ema,
         checkpoint_every: Duration::from_secs_f64(a.checkpoint_minutes.max(0.0) * 60.0),
+        keep: a.keep,
         resume: a.resume,
         command: launch::command_line(),
     };
     let parameters = param::count(&mut model);
+    let prompts = a.prompts.as_deref().map(lines).transpose()?;
     let mut task = Fitting::new(device, settings, given, data, latents, model, a.epochs)?;
+    if let Some(prompts) = prompts {
+        task = task.with_prompts(prompts);
+    }
     eprintln!("{:.2} million parameters", parameters as f64 / 1e6);
     fit_in(&**world, &mut task, &options, &launch::interruptible()?)
+}
+
+/// Most prompts of a preview.
+const MOST_PROMPTS: usize = 256;
+
+/// The prompts of a file.
+fn lines(path: &Path) -> Result<Vec<String>> {
+    let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+    let prompts: Vec<String> = text.lines().map(str::trim).filter(|l| !l.is_empty()).map(str::to_owned).collect();
+    if prompts.is_empty() || prompts.len() > MOST_PROMPTS {
+        let what = format!("{} prompts: write 1 to {MOST_PROMPTS}, one a line", prompts.len());
+        return Err(Error::data(path, what));
+    }
+    Ok(prompts)
 }
 
 /// Numbers with commas, of which some may be 0.
