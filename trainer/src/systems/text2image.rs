@@ -4,6 +4,7 @@ pub mod command;
 pub mod latents;
 pub mod network;
 
+use crate::checkpoint::Checkpoint;
 use crate::data::captioned::Captioned;
 use crate::data::captions;
 use crate::data::loader::Loader;
@@ -12,7 +13,7 @@ use crate::export::latent::latent_diffusion;
 use crate::fit::{At, Record, StepResult, Task};
 use crate::nn::text2image::TextToImage;
 use crate::ops::{Kit, Precision};
-use crate::param::{self, State};
+use crate::param::{self, State, Values};
 use crate::tensor::{T1, T4, Tp};
 use dfdx::prelude::*;
 use latents::Latents;
@@ -22,7 +23,8 @@ use nijimi_runtime::quant::DType;
 use nijimi_runtime::rng::Stream;
 use nijimi_runtime::schedule::Schedule;
 use nijimi_runtime::text::Vocabulary;
-use std::path::Path;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
 /// A time in [0, 1] of the cosine schedule, uniform before, as [`Settings::shift`] says: there sigma over signal is the tangent.
 fn shifted(time: f64, shift: f64) -> f64 {
@@ -80,6 +82,8 @@ pub struct Fitting<D: Kit> {
     held_out: Vec<u32>,
     /// What a preview shows.
     prompts: Vec<String>,
+    /// Where batches are written, if they are.
+    batches: Option<PathBuf>,
     model: TextToImage<D>,
     /// `alpha_bar` at t = 0..T.
     alpha_bars: Vec<f64>,
@@ -139,6 +143,7 @@ impl<D: Kit> Fitting<D> {
             subjects,
             held_out,
             prompts,
+            batches: None,
             model,
             alpha_bars,
             loader,
@@ -150,6 +155,31 @@ impl<D: Kit> Fitting<D> {
     #[must_use]
     pub fn with_prompts(self, prompts: Vec<String>) -> Self {
         Self { prompts, ..self }
+    }
+
+    /// The same task, which writes what each step is given into a folder: see [`Self::write_batch`].
+    #[must_use]
+    pub fn with_batches_in(self, folder: PathBuf) -> Self {
+        Self { batches: Some(folder), ..self }
+    }
+
+    /// Writes a step's batch, so that another program can make the same step: `x` and `target` (n, c, h, w), `level` (n), and
+    /// `ids` (n, tokens) as numbers.
+    fn write_batch(&self, step: u64, x: &[f32], target: &[f32], examples: &[Example]) -> Result<()> {
+        let Some(folder) = &self.batches else { return Ok(()) };
+        let n = examples.len();
+        let picture = vec![n, self.latents.channels, self.latents.side, self.latents.side];
+        let level = examples.iter().map(|e| e.level as f32).collect();
+        let ids: Vec<f32> = examples.iter().flat_map(|e| e.ids.iter().map(|id| *id as f32)).collect();
+        let tensors = [
+            ("x", picture.clone(), x.to_vec()),
+            ("target", picture, target.to_vec()),
+            ("level", vec![n], level),
+            ("ids", vec![n, ids.len() / n], ids),
+        ];
+        let tensors = tensors.map(|(name, shape, data)| (name.to_owned(), Values { shape, data }));
+        Checkpoint { tensors: tensors.into(), facts: HashMap::new() }
+            .save(&folder.join(format!("batch-{step:06}.safetensors")))
     }
 
     /// Example `i` of a step's whole batch: which subject's, from there its picture, caption, level and noise; `x` and `target` are
@@ -238,6 +268,7 @@ impl<D: Kit> Task<D> for Fitting<D> {
         let parts = x.chunks_exact_mut(len).zip(target.chunks_exact_mut(len)).zip(&rows).enumerate();
         let examples: Vec<Example> =
             parts.map(|(i, ((x, target), subject))| self.example(*subject, at, own.start + i, x, target)).collect();
+        self.write_batch(at.step + 1, &x, &target, &examples)?;
         let shape = (n, self.latents.channels, self.latents.side, self.latents.side);
         let x: T4<D> = self.device.tensor_from_vec(x, shape);
         let mut predicted = self.answer(&self.model, x.traced(gradients), &examples)?;

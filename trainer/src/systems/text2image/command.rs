@@ -140,6 +140,9 @@ pub struct TextToImageArgs {
     /// text file with the prompts that previews show, one a line (default: 24 of the captions)
     #[argh(option)]
     prompts: Option<PathBuf>,
+    /// folder into which each step's batch is written, for the same steps in another program (see benches/peers)
+    #[argh(option)]
+    batches: Option<PathBuf>,
     /// stop after this many steps
     #[argh(option)]
     max_steps: Option<u64>,
@@ -298,6 +301,10 @@ fn on<D: Kit>(device: D, a: &TextToImageArgs, world: &Rc<dyn World>) -> Result<E
     let mut task = Fitting::new(device, settings, given, data, latents, model, a.epochs)?;
     if let Some(prompts) = prompts {
         task = task.with_prompts(prompts);
+    }
+    if let Some(folder) = &a.batches {
+        std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
+        task = task.with_batches_in(folder.clone());
     }
     eprintln!("{:.2} million parameters", parameters as f64 / 1e6);
     fit_in(&**world, &mut task, &options, &launch::interruptible()?)
