@@ -8,6 +8,8 @@ mod file;
 mod gradients;
 #[path = "latent/networks.rs"]
 mod networks;
+#[path = "latent/teacher.rs"]
+mod teacher;
 
 use dfdx::prelude::*;
 use networks::{ids, normal, random, text, unet, unets};

@@ -90,6 +90,32 @@ fn pictures_follow_their_prompts() {
         }
     }
     judged(&folder);
+    taught(&folder);
+}
+
+/// A student draws in two steps without guidance what its teacher draws in twenty with it. Seen red with the teacher's own steps
+/// in place of where they lead.
+fn taught(folder: &Folder) {
+    let lesson = "--teacher model.gguf --steps 2 --teacher-steps 8 --epochs 20 --lr 1e-3 --ema 0.95";
+    let common = "--data pictures --out student.gguf --batch 8 -t 2";
+    let run = |options: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_nijimi-train"));
+        command.current_dir(&folder.0).arg("distill").args(options.split_whitespace()).output().expect("nijimi-train")
+    };
+    done(run(&format!("{common} {lesson}")));
+    let bytes = std::fs::read(folder.join("student.gguf")).expect("the student");
+    let defaults = LatentInfo::read(&File::new_checked(&bytes).expect("a file")).expect("a description").defaults;
+    assert_eq!((defaults.steps, defaults.guidance_scale), (Some(2), Some(1.0)));
+    for (name, asked) in COLOURS {
+        let found = drawn(&bytes, &format!("{name} tile"));
+        let apart = |c: [u8; 3]| (0..3).map(|i| (found[i] - f32::from(c[i])).powi(2)).sum::<f32>().sqrt();
+        println!("{name} by the student: {found:?}, {:.0} away", apart(asked));
+        for (other, colour) in COLOURS {
+            assert!(other == name || apart(asked) < 0.5 * apart(colour), "{name} was drawn as {found:?}");
+        }
+    }
+    let said = refused(run(&format!("{common} --teacher model.gguf --report other --steps 3")));
+    assert!(said.contains("--teacher-steps 20 for --steps 3"), "{said}");
 }
 
 /// `evaluate` says of the model that draws the right colours that they are, in its figures and its pictures. Seen red with

@@ -92,7 +92,10 @@ impl<D: Kit> Encoder<D> {
             let name = format!("encoder.down_blocks.{i}");
             let from = config.channels[i.saturating_sub(1)];
             let block = |j| make.resnet(&format!("{name}.resnets.{j}"), [if j == 0 { from } else { c }, c]);
-            let down = || Downsample::new(make.device, make.seed, &format!("{name}.downsamplers.0.conv"), c, 0);
+            let down = || {
+                let name = format!("{name}.downsamplers.0.conv");
+                Downsample::new(make.device, make.seed, &name, c, 0).with_precision(make.precision)
+            };
             Level {
                 resnets: (0..config.layers_per_block).map(block).collect(),
                 resize: (i + 1 < config.channels.len()).then(down),

@@ -93,7 +93,7 @@ impl<D: Kit> Conv2d<D> {
     /// With stride 2: `(n, in, h, w)` to `(n, out, ceil(h / 2), ceil(w / 2))`.
     pub fn forward_stride2<T: Tp<D>>(&self, x: T4<D, T>) -> T4<D, T> {
         let lead = self.weight.shape().2 / 2;
-        D::conv2d_stride2(x, &self.weight, &self.bias, lead)
+        D::conv2d_stride2(x, &self.weight, &self.bias, lead, self.precision)
     }
 }
 
@@ -110,18 +110,24 @@ pub struct Downsample<D: Kit> {
     weight: T4<D>,
     bias: T1<D>,
     lead: usize,
+    precision: Precision,
 }
 
 impl<D: Kit> Downsample<D> {
     /// A layer with random weights; `lead` lines of zeros above and left of the picture: 1, or 0 for one line below and
     /// right only, as diffusers' encoder has it.
     pub fn new(device: &D, seed: u64, name: &str, channels: usize, lead: usize) -> Self {
-        let Conv2d { weight, bias, .. } = Conv2d::new(device, seed, name, channels, channels, 3);
-        Self { weight, bias, lead }
+        let Conv2d { weight, bias, precision } = Conv2d::new(device, seed, name, channels, channels, 3);
+        Self { weight, bias, lead, precision }
+    }
+    /// The same layer whose products are computed in `precision`.
+    #[must_use]
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
     }
     /// `(n, c, h, w)` to `(n, c, h / 2, w / 2)`; the sides are even.
     pub fn forward<T: Tp<D>>(&self, x: T4<D, T>) -> T4<D, T> {
-        D::conv2d_stride2(x, &self.weight, &self.bias, self.lead)
+        D::conv2d_stride2(x, &self.weight, &self.bias, self.lead, self.precision)
     }
 }
 

@@ -163,7 +163,7 @@ impl<D: Kit> SdUnet<D> {
             }
             let resize = (i + 1 < levels.len()).then(|| {
                 skips.push(c);
-                Downsample::new(device, seed, &format!("{name}.downsamplers.0.conv"), c, 1)
+                Downsample::new(device, seed, &format!("{name}.downsamplers.0.conv"), c, 1).with_precision(precision)
             });
             down_blocks.push(Level { pairs, resize });
         }

@@ -121,11 +121,18 @@ pub trait Kit: Device<f32> {
 
     /// Down-sampling convolution: stride 2, odd kernel. With `lead` (lines of zeros above and left) `k / 2`, padded alike on all
     /// sides, `(h, w)` to `(ceil(h / 2), ceil(w / 2))`; with `lead` 0 and a larger kernel, zeros below and right only (one line for
-    /// `k` 3, as the encoder of diffusers' `AutoencoderKL` pads), to `(floor(h / 2), floor(w / 2))`.
+    /// `k` 3, as the encoder of diffusers' `AutoencoderKL` pads), to `(floor(h / 2), floor(w / 2))`. In a precision that
+    /// [`Self::precision`] gave.
     ///
     /// # Panics
     /// With another `lead`, or where not one window fits.
-    fn conv2d_stride2<T: Tp<Self>>(x: T4<Self, T>, w: &T4<Self>, b: &T1<Self>, lead: usize) -> T4<Self, T> {
+    fn conv2d_stride2<T: Tp<Self>>(
+        x: T4<Self, T>,
+        w: &T4<Self>,
+        b: &T1<Self>,
+        lead: usize,
+        _: Precision,
+    ) -> T4<Self, T> {
         composed::conv2d_stride2(x, w, b, lead)
     }
     /// Transposed convolution, weights `(in, out, k, k)`; `h` to `(h - 1) stride + k - 2 pad`. PyTorch's
@@ -295,8 +302,14 @@ impl Kit for Cpu {
     fn mse<T: Tp<Self>>(x: T4<Self, T>, target: &T4<Self>) -> (Tensor<Rank0, f32, Self, T>, f64) {
         cpu::mse::mse(x, target)
     }
-    fn conv2d_stride2<T: Tp<Self>>(x: T4<Self, T>, w: &T4<Self>, b: &T1<Self>, lead: usize) -> T4<Self, T> {
-        cpu::conv2d_stride2::conv2d_stride2(x, w, b, lead)
+    fn conv2d_stride2<T: Tp<Self>>(
+        x: T4<Self, T>,
+        w: &T4<Self>,
+        b: &T1<Self>,
+        lead: usize,
+        precision: Precision,
+    ) -> T4<Self, T> {
+        cpu::conv2d_stride2::conv2d_stride2(x, w, b, lead, precision)
     }
     fn conv_transpose2d<T: Tp<Self>>(
         x: T4<Self, T>,

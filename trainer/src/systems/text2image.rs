@@ -1,8 +1,10 @@
 //! The second stage of latent diffusion: a U-Net on latents and the text encoder that conditions it, trained on captions
 //! with a share of them dropped, for classifier-free guidance. Rombach et al. 2022; Ho and Salimans 2022; book step 10.5.
 pub mod command;
+pub mod distill;
 pub mod latents;
 pub mod network;
+pub mod teacher;
 
 use crate::checkpoint::Checkpoint;
 use crate::data::captioned::Captioned;
@@ -12,6 +14,7 @@ use crate::error::Result;
 use crate::export::latent::latent_diffusion;
 use crate::fit::{At, Record, StepResult, Task};
 use crate::nn::text2image::TextToImage;
+use crate::ops::cpu::parallel::prelude::*;
 use crate::ops::{Kit, Precision};
 use crate::param::{self, State, Values};
 use crate::tensor::{T1, T4, Tp};
@@ -22,9 +25,10 @@ use nijimi_runtime::model::LatentInfo;
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::rng::Stream;
 use nijimi_runtime::schedule::Schedule;
-use nijimi_runtime::text::Vocabulary;
+use nijimi_runtime::text::{Tokenizer, Vocabulary};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use teacher::Teacher;
 
 /// A time in [0, 1] of the cosine schedule, uniform before, as [`Settings::shift`] says: there sigma over signal is the tangent.
 fn shifted(time: f64, shift: f64) -> f64 {
@@ -72,23 +76,38 @@ pub struct Given {
 /// The system being fitted.
 pub struct Fitting<D: Kit> {
     device: D,
-    settings: Settings,
     given: Given,
-    data: Captioned,
-    latents: Latents,
-    /// The pictures of each subject that is trained on.
-    subjects: Vec<Vec<u32>>,
+    examples: Examples,
     /// Pictures that are not, on which the loss is measured.
     held_out: Vec<u32>,
     /// What a preview shows.
     prompts: Vec<String>,
     /// Where batches are written, if they are.
     batches: Option<PathBuf>,
+    /// Whose answers are learned, in place of the noise that was added.
+    teacher: Option<Teacher<D>>,
     model: TextToImage<D>,
-    /// `alpha_bar` at t = 0..T.
-    alpha_bars: Vec<f64>,
     loader: Loader,
     total: u64,
+}
+
+/// What examples are drawn from.
+struct Examples {
+    settings: Settings,
+    data: Captioned,
+    latents: Latents,
+    /// The pictures of each subject that is trained on.
+    subjects: Vec<Vec<u32>>,
+    tokenizer: Tokenizer,
+    /// `alpha_bar` at t = 0..T.
+    alpha_bars: Vec<f64>,
+    /// The levels of a student, equally often; none: all, as the shift has it.
+    levels: Option<Vec<usize>>,
+}
+
+/// The windows of text of examples, one after the other.
+fn all_ids(examples: &[Example]) -> Vec<u32> {
+    examples.iter().flat_map(|e| e.ids.iter().copied()).collect()
 }
 
 /// An example as it is drawn.
@@ -134,27 +153,22 @@ impl<D: Kit> Fitting<D> {
         let loader = Loader::new(subjects.len() * REPEATS, settings.batch, settings.seed);
         let total = epochs * loader.batches();
         let alpha_bars = schedule.alpha_bars()[1..].to_vec();
-        Ok(Self {
-            device,
-            settings,
-            given,
-            data,
-            latents,
-            subjects,
-            held_out,
-            prompts,
-            batches: None,
-            model,
-            alpha_bars,
-            loader,
-            total,
-        })
+        let tokenizer = given.info.texts[0].tokenizer.clone();
+        let examples = Examples { settings, data, latents, subjects, tokenizer, alpha_bars, levels: None };
+        Ok(Self { device, given, examples, held_out, prompts, batches: None, teacher: None, model, loader, total })
     }
 
     /// The same task with previews of `prompts`.
     #[must_use]
     pub fn with_prompts(self, prompts: Vec<String>) -> Self {
         Self { prompts, ..self }
+    }
+
+    /// The same task of a student: it learns at its own few levels what `teacher` makes of them.
+    #[must_use]
+    pub fn taught_by(mut self, teacher: Teacher<D>) -> Self {
+        self.examples.levels = Some(teacher.lesson().levels());
+        Self { teacher: Some(teacher), ..self }
     }
 
     /// The same task, which writes what each step is given into a folder: see [`Self::write_batch`].
@@ -168,9 +182,10 @@ impl<D: Kit> Fitting<D> {
     fn write_batch(&self, step: u64, x: &[f32], target: &[f32], examples: &[Example]) -> Result<()> {
         let Some(folder) = &self.batches else { return Ok(()) };
         let n = examples.len();
-        let picture = vec![n, self.latents.channels, self.latents.side, self.latents.side];
+        let latents = &self.examples.latents;
+        let picture = vec![n, latents.channels, latents.side, latents.side];
         let level = examples.iter().map(|e| e.level as f32).collect();
-        let ids: Vec<f32> = examples.iter().flat_map(|e| e.ids.iter().map(|id| *id as f32)).collect();
+        let ids: Vec<f32> = all_ids(examples).iter().map(|id| *id as f32).collect();
         let tensors = [
             ("x", picture.clone(), x.to_vec()),
             ("target", picture, target.to_vec()),
@@ -182,6 +197,16 @@ impl<D: Kit> Fitting<D> {
             .save(&folder.join(format!("batch-{step:06}.safetensors")))
     }
 
+    /// What the network answers to noised latents `x` of a batch.
+    fn answer<T: Tp<D>>(&self, model: &TextToImage<D>, x: T4<D, T>, examples: &[Example]) -> Result<T4<D, T>> {
+        let ids = all_ids(examples);
+        let timesteps: Vec<f64> = examples.iter().map(|e| e.level as f64).collect();
+        let time = model.unet.time_codes(&self.device, &timesteps);
+        model.forward(x, &time, &ids, ids.len() / examples.len())
+    }
+}
+
+impl Examples {
     /// Example `i` of a step's whole batch: which subject's, from there its picture, caption, level and noise; `x` and `target` are
     /// written.
     fn example(&self, subject: u32, at: At, i: usize, x: &mut [f32], target: &mut [f32]) -> Example {
@@ -195,13 +220,16 @@ impl<D: Kit> Fitting<D> {
         let mirrored = draw.uniform() < s.mirror && captions::may_flip(picture);
         let time = f64::from(draw.uniform());
         let level = self.noise(self.latents.of(row, mirrored), time, &mut draw, x, target);
-        let ids = self.given.info.texts[0].tokenizer.window(if dropped { "" } else { &caption });
+        let ids = self.tokenizer.window(if dropped { "" } else { &caption });
         Example { ids, level }
     }
 
     /// Noises latents `z` to the level of a time in [0, 1), before the shift; writes them and what is to be answered.
     fn noise(&self, z: &[f32], time: f64, draw: &mut Stream, x: &mut [f32], target: &mut [f32]) -> usize {
-        let level = (shifted(time, self.settings.shift) * self.alpha_bars.len() as f64) as usize;
+        let level = match &self.levels {
+            Some(levels) => levels[((time * levels.len() as f64) as usize).min(levels.len() - 1)],
+            None => (shifted(time, self.settings.shift) * self.alpha_bars.len() as f64) as usize,
+        };
         let level = level.min(self.alpha_bars.len() - 1);
         let a = self.alpha_bars[level];
         let (signal, sigma) = (a.sqrt() as f32, (1.0 - a).sqrt() as f32);
@@ -212,14 +240,6 @@ impl<D: Kit> Fitting<D> {
             *v = signal * noise - sigma * z;
         }
         level
-    }
-
-    /// What the network answers to noised latents `x` of a batch.
-    fn answer<T: Tp<D>>(&self, model: &TextToImage<D>, x: T4<D, T>, examples: &[Example]) -> Result<T4<D, T>> {
-        let ids: Vec<u32> = examples.iter().flat_map(|e| e.ids.iter().copied()).collect();
-        let timesteps: Vec<f64> = examples.iter().map(|e| e.level as f64).collect();
-        let time = model.unet.time_codes(&self.device, &timesteps);
-        model.forward(x, &time, &ids, ids.len() / examples.len())
     }
 
     /// The root of a loss's weight.
@@ -252,7 +272,8 @@ impl<D: Kit> Task<D> for Fitting<D> {
     /// Constant, and falling to 0 at the end (Hägele et al. 2024), so that a run can be made longer.
     fn lr_factor(&self, at: At) -> f64 {
         let left = 1.0 - at.step as f64 / self.total.max(1) as f64;
-        if self.settings.decay > 0.0 { (left / self.settings.decay).clamp(0.0, 1.0) } else { 1.0 }
+        let decay = self.examples.settings.decay;
+        if decay > 0.0 { (left / decay).clamp(0.0, 1.0) } else { 1.0 }
     }
 
     fn batch(&self, at: At) -> Option<usize> {
@@ -263,17 +284,25 @@ impl<D: Kit> Task<D> for Fitting<D> {
         let rows = self.loader.rows(at.epoch, at.index);
         let own = at.share.rows(rows.len());
         let rows = rows[own.clone()].to_vec();
-        let (n, len) = (rows.len(), self.latents.len());
+        let (n, len) = (rows.len(), self.examples.latents.len());
         let (mut x, mut target) = (vec![0f32; n * len], vec![0f32; n * len]);
-        let parts = x.chunks_exact_mut(len).zip(target.chunks_exact_mut(len)).zip(&rows).enumerate();
-        let examples: Vec<Example> =
-            parts.map(|(i, ((x, target), subject))| self.example(*subject, at, own.start + i, x, target)).collect();
+        let parts = x.par_chunks_mut(len).zip(target.par_chunks_mut(len)).enumerate();
+        let draw = |(i, (x, target)): (usize, (&mut [f32], &mut [f32]))| {
+            self.examples.example(rows[i], at, own.start + i, x, target)
+        };
+        let examples: Vec<Example> = parts.map(draw).collect();
+        if let Some(teacher) = &self.teacher {
+            let latents = &self.examples.latents;
+            let (sizes, ids) = ((latents.channels, latents.side), all_ids(&examples));
+            let levels: Vec<usize> = examples.iter().map(|e| e.level).collect();
+            target = teacher.answers(&self.device, &x, sizes, &levels, &ids, &self.examples.alpha_bars)?;
+        }
         self.write_batch(at.step + 1, &x, &target, &examples)?;
-        let shape = (n, self.latents.channels, self.latents.side, self.latents.side);
+        let shape = (n, self.examples.latents.channels, self.examples.latents.side, self.examples.latents.side);
         let x: T4<D> = self.device.tensor_from_vec(x, shape);
         let mut predicted = self.answer(&self.model, x.traced(gradients), &examples)?;
-        if self.settings.min_snr.is_some() {
-            let roots: Vec<f32> = examples.iter().map(|e| self.root_weight(e.level)).collect();
+        if self.examples.settings.min_snr.is_some() {
+            let roots: Vec<f32> = examples.iter().map(|e| self.examples.root_weight(e.level)).collect();
             for (target, root) in target.chunks_exact_mut(len).zip(&roots) {
                 target.iter_mut().for_each(|v| *v *= root);
             }
@@ -295,23 +324,24 @@ impl<D: Kit> Task<D> for Fitting<D> {
 
     /// The same noise and times, evenly spread, after every epoch, by the pictures' names; not weighted.
     fn held_out_loss(&self, model: &TextToImage<D>) -> Result<Option<f64>> {
-        let (mut sum, len) = (0.0, self.latents.len());
-        for (part, first) in self.held_out.chunks(self.settings.batch).zip((0..).step_by(self.settings.batch)) {
+        let (examples, mut sum) = (&self.examples, 0.0);
+        let (batch, len) = (examples.settings.batch, examples.latents.len());
+        for (part, first) in self.held_out.chunks(batch).zip((0..).step_by(batch)) {
             let (mut x, mut target) = (vec![0f32; part.len() * len], vec![0f32; part.len() * len]);
             let places = x.chunks_exact_mut(len).zip(target.chunks_exact_mut(len));
-            let examples: Vec<Example> = places
+            let drawn: Vec<Example> = places
                 .zip(part.iter().zip(first..))
                 .map(|((x, target), (row, i))| {
-                    let mut draw = Stream::new(self.settings.seed, "held-out example", i as u64);
+                    let mut draw = Stream::new(examples.settings.seed, "held-out example", i as u64);
                     let time = (i as f64 + 0.5) / self.held_out.len() as f64;
-                    let level = self.noise(self.latents.of(*row as usize, false), time, &mut draw, x, target);
-                    let name = captions::name(&self.data.pictures[*row as usize]);
-                    Example { ids: self.given.info.texts[0].tokenizer.window(&name), level }
+                    let level = examples.noise(examples.latents.of(*row as usize, false), time, &mut draw, x, target);
+                    let name = captions::name(&examples.data.pictures[*row as usize]);
+                    Example { ids: examples.tokenizer.window(&name), level }
                 })
                 .collect();
-            let shape = (part.len(), self.latents.channels, self.latents.side, self.latents.side);
+            let shape = (part.len(), examples.latents.channels, examples.latents.side, examples.latents.side);
             let x: T4<D> = self.device.tensor_from_vec(x, shape);
-            let (_, loss) = D::mse(self.answer(model, x, &examples)?, &self.device.tensor_from_vec(target, shape));
+            let (_, loss) = D::mse(self.answer(model, x, &drawn)?, &self.device.tensor_from_vec(target, shape));
             sum += loss * part.len() as f64;
         }
         Ok((!self.held_out.is_empty()).then(|| sum / self.held_out.len() as f64))

@@ -169,7 +169,7 @@ fn bias_gradient(go: &[f32], s: Size) -> Vec<f32> {
 
 /// Input and output channels from which bf16 gains: below, most of a tile would be padding, and such layers (a network's first
 /// and last) are the ones that need their precision most.
-const BF16_CHANNELS: usize = 16;
+pub(super) const BF16_CHANNELS: usize = 16;
 
 /// See [`crate::ops::Kit::conv2d_in`].
 pub fn conv2d<T: Tp<Cpu>>(x: T4<Cpu, T>, w: &T4<Cpu>, b: &T1<Cpu>, precision: Precision) -> T4<Cpu, T> {

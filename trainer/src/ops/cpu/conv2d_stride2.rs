@@ -1,11 +1,30 @@
 //! Down-sampling convolution: unfold every second window, then one matrix product a group of pictures.
+use super::bf16::Bf16;
+use super::bf16::panels::{Panels, add_rows};
+use super::conv2d::BF16_CHANNELS;
 use super::parallel::prelude::*;
 use super::storage::{Operand, as_uninit, data, gemm, take_gradient};
 use super::window::{Windows, add_all, gather, owned_parts, scatter_add};
+use crate::ops::Precision;
 use crate::tensor::{T1, T4, Tp};
 use dfdx::prelude::*;
 
-fn forward(x: &[f32], w: &[f32], b: &[f32], n: usize, o: usize, s: Windows) -> Vec<f32> {
+/// Adds `a b` to `y`, `a` (m, k) and `b` (k, n) or, `turned`, (n, k): all row-major.
+fn add_product(bf16: Option<Bf16>, a: &[f32], b: &[f32], [m, n, k]: [usize; 3], turned: bool, y: &mut [f32]) {
+    match bf16 {
+        Some(cpu) => {
+            let strides = if turned { (k, 1) } else { (1, n) };
+            let (a, b) = (Panels::pack(cpu, a, m, k, (k, 1)), Panels::pack(cpu, b, n, k, strides));
+            add_rows(cpu, &a, 0..m, &b, y, n);
+        }
+        None => {
+            let right = if turned { Operand(b, 1, k) } else { Operand(b, n, 1) };
+            gemm(m, n, k, Operand(a, k, 1), right, as_uninit(y), true);
+        }
+    }
+}
+
+fn forward(x: &[f32], w: &[f32], b: &[f32], n: usize, o: usize, s: Windows, bf16: Option<Bf16>) -> Vec<f32> {
     let (pixels, depth, group) = (s.total(), s.depth(), s.group(n));
     let mut y = vec![0f32; n * o * pixels];
     let pictures = y.par_chunks_mut(group * o * pixels).zip(x.par_chunks(group * s.picture()));
@@ -14,7 +33,8 @@ fn forward(x: &[f32], w: &[f32], b: &[f32], n: usize, o: usize, s: Windows) -> V
         let row = y.len() / o;
         let (columns, product) = (&mut columns[..depth * row], &mut product[..o * row]);
         s.unfold(x, columns);
-        gemm(o, row, depth, Operand(w, depth, 1), Operand(columns, row, 1), as_uninit(product), false);
+        product.fill(0.0);
+        add_product(bf16, w, columns, [o, row, depth], false, product);
         for (i, plane) in y.chunks_exact_mut(pixels).enumerate() {
             plane.fill(b[i % o]);
         }
@@ -24,8 +44,21 @@ fn forward(x: &[f32], w: &[f32], b: &[f32], n: usize, o: usize, s: Windows) -> V
 }
 
 /// Adds the gradient of the input to `gx` and returns those of the weight and the bias.
-fn backward(x: &[f32], w: &[f32], go: &[f32], gx: &mut [f32], n: usize, o: usize, s: Windows) -> (Vec<f32>, Vec<f32>) {
+fn backward(
+    x: &[f32],
+    w: &[f32],
+    go: &[f32],
+    gx: &mut [f32],
+    n: usize,
+    o: usize,
+    s: Windows,
+    bf16: Option<Bf16>,
+) -> (Vec<f32>, Vec<f32>) {
     let (pixels, depth, group, picture) = (s.total(), s.depth(), s.group(n), s.picture());
+    let mut turned = vec![0f32; w.len()];
+    turned.chunks_exact_mut(o).enumerate().for_each(|(k, row)| {
+        row.iter_mut().zip(w[k..].iter().step_by(depth)).for_each(|(t, w)| *t = *w);
+    });
     let work = |(range, gx): (std::ops::Range<usize>, &mut [f32])| {
         let mut columns = vec![0f32; depth * group * pixels];
         let mut gathered = vec![0f32; o * group * pixels];
@@ -38,8 +71,9 @@ fn backward(x: &[f32], w: &[f32], go: &[f32], gx: &mut [f32], n: usize, o: usize
             let (columns, gathered) = (&mut columns[..depth * row], &mut gathered[..o * row]);
             s.unfold(x, columns);
             gather(go, o, pixels, gathered);
-            gemm(o, depth, row, Operand(gathered, row, 1), Operand(columns, 1, row), as_uninit(&mut gw), true);
-            gemm(depth, row, o, Operand(w, 1, depth), Operand(gathered, row, 1), as_uninit(columns), false);
+            add_product(bf16, gathered, columns, [o, depth, row], true, &mut gw);
+            columns.fill(0.0);
+            add_product(bf16, &turned, gathered, [depth, row, o], false, columns);
             s.fold(columns, gx);
             for (i, plane) in go.chunks_exact(pixels).enumerate() {
                 gb[i % o] += plane.iter().sum::<f32>();
@@ -57,9 +91,17 @@ fn backward(x: &[f32], w: &[f32], go: &[f32], gx: &mut [f32], n: usize, o: usize
 }
 
 /// See [`crate::ops::Kit::conv2d_stride2`].
-pub fn conv2d_stride2<T: Tp<Cpu>>(x: T4<Cpu, T>, w: &T4<Cpu>, b: &T1<Cpu>, lead: usize) -> T4<Cpu, T> {
+pub fn conv2d_stride2<T: Tp<Cpu>>(
+    x: T4<Cpu, T>,
+    w: &T4<Cpu>,
+    b: &T1<Cpu>,
+    lead: usize,
+    precision: Precision,
+) -> T4<Cpu, T> {
     let (n, c, h, wd) = *x.shape();
     let (o, _, k, _) = *w.shape();
+    let bf16 =
+        if let Precision::Bf16(cpu) = precision { Some(cpu).filter(|_| c.min(o) >= BF16_CHANNELS) } else { None };
     assert!(lead == k / 2 || lead == 0, "lead is half the kernel ({}) or 0, not {lead}", k / 2);
     let trail = if lead == k / 2 { lead } else { k - 2 };
     assert!(h.min(wd) + lead + trail >= k, "no window of {k} fits a picture of {h}x{wd} with {lead} and {trail} zeros");
@@ -67,11 +109,11 @@ pub fn conv2d_stride2<T: Tp<Cpu>>(x: T4<Cpu, T>, w: &T4<Cpu>, b: &T1<Cpu>, lead:
     let (oh, ow) = s.count();
     let (x, mut tape) = x.split_tape();
     let (w, b) = (w.clone(), b.clone());
-    let out = x.device().tensor_from_vec(forward(data(&x), data(&w), data(&b), n, o, s), (n, o, oh, ow));
+    let out = x.device().tensor_from_vec(forward(data(&x), data(&w), data(&b), n, o, s, bf16), (n, o, oh, ow));
     let og = out.ghost();
     tape.add_backward_op(move |g| {
         let go = take_gradient!(g, og);
-        let (gw, gb) = backward(data(&x), data(&w), &go, g.get_or_alloc_mut(&x)?, n, o, s);
+        let (gw, gb) = backward(data(&x), data(&w), &go, g.get_or_alloc_mut(&x)?, n, o, s, bf16);
         add_all(g.get_or_alloc_mut(&w)?, &gw);
         add_all(g.get_or_alloc_mut(&b)?, &gb);
         Ok(())

@@ -1,6 +1,6 @@
 //! Fused against composed: `cargo test --release -p nijimi-trainer --lib speed -- --ignored --nocapture`.
 use super::normal;
-use crate::ops::{Activation, Kit, Mask, composed};
+use crate::ops::{Activation, Kit, Mask, Precision, composed};
 use crate::tensor::{T1, T2, T3, T4};
 use dfdx::prelude::*;
 use std::time::Instant;
@@ -48,7 +48,7 @@ fn speed() {
     compare("conv2d 16x64x32x32", || Cpu::conv2d(trace(), &w, &b), || composed::conv2d(trace(), &w, &b));
     compare(
         "conv2d_stride2 16x64x32x32",
-        || Cpu::conv2d_stride2(trace(), &w, &b, 1),
+        || Cpu::conv2d_stride2(trace(), &w, &b, 1, Precision::F32),
         || composed::conv2d_stride2(trace(), &w, &b, 1),
     );
     let (small, up) = (t4("x", (16, 64, 16, 16)), t4("w", (64, 64, 2, 2)));

@@ -31,7 +31,7 @@ fn linear() {
     }
 }
 
-fn round(v: &[f32]) -> Vec<f32> {
+pub(super) fn round(v: &[f32]) -> Vec<f32> {
     v.iter().map(|v| half::bf16::from_f32(*v).to_f32()).collect()
 }
 

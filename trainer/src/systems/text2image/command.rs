@@ -1,6 +1,8 @@
 //! `nijimi-train text2image`.
+use super::distill;
 use super::latents::Latents;
 use super::network::{Sizes, describe, halvings};
+use super::teacher::{Lesson, Teacher};
 use super::{Fitting, Given, Settings};
 use crate::cli::Device;
 use crate::data::captioned::Captioned;
@@ -26,135 +28,135 @@ use std::time::Duration;
 pub struct TextToImageArgs {
     /// folder with captions.tsv and its pictures, or PNG and JPEG files with a .txt each
     #[argh(option)]
-    data: PathBuf,
+    pub(super) data: PathBuf,
     /// the weight file of the first stage, from nijimi-train autoencoder
     #[argh(option)]
-    autoencoder: Option<PathBuf>,
+    pub(super) autoencoder: Option<PathBuf>,
     /// a model's weight file to go on from: its networks, vocabulary and autoencoder, in place of --autoencoder and sizes
     #[argh(option)]
-    init: Option<PathBuf>,
+    pub(super) init: Option<PathBuf>,
     /// the weight file to write
     #[argh(option)]
-    out: PathBuf,
+    pub(super) out: PathBuf,
     /// folder for log, curve, previews, latents and checkpoint (default: the weight file's name without its extension, with -report)
     #[argh(option)]
-    report: Option<PathBuf>,
+    pub(super) report: Option<PathBuf>,
     /// side of the pictures in pixels (default: that of --init's pictures, or 64)
     #[argh(option)]
-    size: Option<usize>,
+    pub(super) size: Option<usize>,
     /// channels of the U-Net's levels, the largest latents first (default 64,128,256)
     #[argh(option, default = "String::from(\"64,128,256\")")]
-    channels: String,
+    pub(super) channels: String,
     /// transformer blocks of each level, 0 for none; the middle has the last level's (default 0,1,1)
     #[argh(option, default = "String::from(\"0,1,1\")")]
-    transformers: String,
+    pub(super) transformers: String,
     /// residual blocks of a level on the way down; one more on the way up (default 1)
     #[argh(option, default = "1")]
-    layers: usize,
+    pub(super) layers: usize,
     /// channels of an attention head (default 32)
     #[argh(option, default = "32")]
-    head: usize,
+    pub(super) head: usize,
     /// ranges of channels of the normalizations (default 8)
     #[argh(option, default = "8")]
-    groups: usize,
+    pub(super) groups: usize,
     /// width of the text's states (default 192)
     #[argh(option, default = "192")]
-    text_width: usize,
+    pub(super) text_width: usize,
     /// layers of the text encoder (default 2)
     #[argh(option, default = "2")]
-    text_layers: usize,
+    pub(super) text_layers: usize,
     /// ids of a window of text, with its start and end (default 24)
     #[argh(option, default = "24")]
-    tokens: usize,
+    pub(super) tokens: usize,
     /// tokens of the vocabulary that is made of the captions (default 4096)
     #[argh(option, default = "4096")]
-    vocabulary: usize,
+    pub(super) vocabulary: usize,
     /// epochs; in each, every subject is drawn eight times (default 100)
     #[argh(option, default = "100")]
-    epochs: u64,
+    pub(super) epochs: u64,
     /// pictures in a batch (default 32)
     #[argh(option, default = "32")]
-    batch: usize,
+    pub(super) batch: usize,
     /// learning rate (default 5e-4)
     #[argh(option, default = "5e-4")]
-    lr: f64,
+    pub(super) lr: f64,
     /// what updates matrices: muon, or adamw, which updates all else either way (default adamw)
     #[argh(option, default = "String::from(\"adamw\")")]
-    optimizer: String,
+    pub(super) optimizer: String,
     /// share of the run, at its end, over which the learning rate falls to 0 (default 0.2)
     #[argh(option, default = "0.2")]
-    decay: f64,
+    pub(super) decay: f64,
     /// steps over which the learning rate rises from 0 (default 200)
     #[argh(option, default = "200")]
-    warmup: u64,
+    pub(super) warmup: u64,
     /// largest norm of the gradients; longer ones are scaled down (default 1)
     #[argh(option, default = "1.0")]
-    clip: f64,
+    pub(super) clip: f64,
     /// decoupled weight decay (default 0.01)
     #[argh(option, default = "0.01")]
-    weight_decay: f64,
+    pub(super) weight_decay: f64,
     /// decay of the averaged weights that are exported; 0 exports the raw ones (default 0.999)
     #[argh(option, default = "0.999")]
-    ema: f64,
+    pub(super) ema: f64,
     /// probability that a caption is dropped, for classifier-free guidance (default 0.1)
     #[argh(option, default = "0.1")]
-    caption_drop: f32,
+    pub(super) caption_drop: f32,
     /// probability that a picture is mirrored, where its caption allows it; 0 where what is learned is by heart, which takes
     /// longer for two of each (default 0.5)
     #[argh(option, default = "0.5")]
-    mirror: f32,
+    pub(super) mirror: f32,
     /// weight losses by min(snr, this) / (snr + 1); 0 for none (default 0)
     #[argh(option, default = "0.0")]
-    min_snr: f64,
+    pub(super) min_snr: f64,
     /// how far noise levels are drawn towards noise, where the caption matters: noise over signal is so many times that of
     /// uniform times; 1 for uniform (default 3)
     #[argh(option, default = "3.0")]
-    shift: f64,
+    pub(super) shift: f64,
     /// type of the exported weights: f32, f16, q8_0 or q4_0 (default q8_0)
     #[argh(option, long = "type", default = "String::from(\"q8_0\")")]
-    dtype: String,
+    pub(super) dtype: String,
     /// name of the model in the file (default: the data folder's)
     #[argh(option)]
-    name: Option<String>,
+    pub(super) name: Option<String>,
     /// licence that the file states (default: that of --init, or none)
     #[argh(option)]
-    license: Option<String>,
+    pub(super) license: Option<String>,
     /// keys everything random (default 0)
     #[argh(option, default = "0")]
-    seed: u64,
+    pub(super) seed: u64,
     /// precision of the products: f32, or bf16 on CPUs that have it (default f32)
     #[argh(option, default = "String::from(\"f32\")")]
-    precision: String,
+    pub(super) precision: String,
     /// go on from the checkpoint in the report folder
     #[argh(switch)]
-    resume: bool,
+    pub(super) resume: bool,
     /// minutes between checkpoints (default 5)
     #[argh(option, default = "5.0")]
-    checkpoint_minutes: f64,
+    pub(super) checkpoint_minutes: f64,
     /// checkpoints of epochs that are kept beside the newest one (default 0); to go on from one, copy it over checkpoint.safetensors
     #[argh(option, default = "0")]
-    keep: usize,
+    pub(super) keep: usize,
     /// pictures, of whole subjects, that are not trained on: the loss on them is logged after each epoch (default 0)
     #[argh(option, default = "0")]
-    hold_out: usize,
+    pub(super) hold_out: usize,
     /// text file with the prompts that previews show, one a line (default: 24 of the captions)
     #[argh(option)]
-    prompts: Option<PathBuf>,
+    pub(super) prompts: Option<PathBuf>,
     /// folder into which each step's batch is written, for the same steps in another program (see benches/peers)
     #[argh(option)]
-    batches: Option<PathBuf>,
+    pub(super) batches: Option<PathBuf>,
     /// stop after this many steps
     #[argh(option)]
-    max_steps: Option<u64>,
+    pub(super) max_steps: Option<u64>,
     /// train together with the other processes that mpirun has started, each its share of every batch (see docs/world.md)
     #[argh(switch)]
     pub world: bool,
     /// what to train on: cpu, or cuda in a build for it (default cpu)
     #[argh(option, default = "Device::Cpu")]
-    device: Device,
+    pub(super) device: Device,
     /// threads (default: all cores)
     #[argh(option, short = 't')]
-    threads: Option<usize>,
+    pub(super) threads: Option<usize>,
 }
 
 /// Side of the pictures, unless it is told or stands in the file that training goes on from.
@@ -165,12 +167,17 @@ const SIZE: usize = 64;
 /// # Errors
 /// Data or files that cannot be read, settings that make no sense, a loss that is lost.
 pub fn run(a: &TextToImageArgs, world: &Rc<dyn World>) -> Result<Ended> {
+    on_device(a, None, world)
+}
+
+/// [`run`], of a student where there is a lesson.
+pub(super) fn on_device(a: &TextToImageArgs, lesson: Option<Lesson>, world: &Rc<dyn World>) -> Result<Ended> {
     match a.device {
-        Device::Cpu => on(dfdx::prelude::Cpu::default(), a, world),
+        Device::Cpu => on(dfdx::prelude::Cpu::default(), a, lesson, world),
         #[cfg(feature = "cuda")]
         Device::Cuda => {
             let device = dfdx::prelude::Cuda::try_build(0, 0);
-            on(device.map_err(|e| Error::Device(format!("CUDA device 0: {e}")))?, a, world)
+            on(device.map_err(|e| Error::Device(format!("CUDA device 0: {e}")))?, a, lesson, world)
         }
         #[cfg(not(feature = "cuda"))]
         Device::Cuda => unreachable!("refused where the command line is read"),
@@ -217,7 +224,7 @@ fn given(
     Ok((Given { info, vocabulary, autoencoder }, None))
 }
 
-fn on<D: Kit>(device: D, a: &TextToImageArgs, world: &Rc<dyn World>) -> Result<Ended> {
+fn on<D: Kit>(device: D, a: &TextToImageArgs, lesson: Option<Lesson>, world: &Rc<dyn World>) -> Result<Ended> {
     if a.batch == 0 || a.epochs == 0 || a.size == Some(0) {
         return Err(Error::Usage("--batch, --epochs and --size must be at least 1".into()));
     }
@@ -250,6 +257,7 @@ fn on<D: Kit>(device: D, a: &TextToImageArgs, world: &Rc<dyn World>) -> Result<E
         Error::Usage(_) => e,
         e => refused(&e),
     })?;
+    let lesson = lesson.map(|lesson| distill::taught(lesson, &mut given.info)).transpose()?;
     if let Some(license) = &a.license {
         given.info.license.clone_from(license);
     }
@@ -270,6 +278,10 @@ fn on<D: Kit>(device: D, a: &TextToImageArgs, world: &Rc<dyn World>) -> Result<E
     if let Some(trained) = &trained {
         param::load(&mut model, "", trained).map_err(|what| refused(&what))?;
     }
+    let teacher = lesson.map(|lesson| {
+        let empty = given.info.texts[0].tokenizer.window("");
+        Teacher::new(model.clone(), lesson, empty)
+    });
     let report = launch::report_folder(a.report.as_ref(), &a.out);
     std::fs::create_dir_all(&report).map_err(Error::io(&report))?;
     let latents = Latents::compute(mapped.bytes(), &data, &report)?;
@@ -280,7 +292,7 @@ fn on<D: Kit>(device: D, a: &TextToImageArgs, world: &Rc<dyn World>) -> Result<E
     };
     let adam = AdamW { lr: a.lr, weight_decay: a.weight_decay, warmup: a.warmup, clip: Some(a.clip), muon };
     let ema = Some(a.ema).filter(|e| *e > 0.0);
-    let shaping = (settings, &unet, &encoder, &adam, ema, data.pictures.len(), size);
+    let shaping = (settings, &unet, &encoder, &adam, ema, data.pictures.len(), size, lesson);
     let options = FitOptions {
         out: a.out.clone(),
         dtype: launch::dtype(&a.dtype)?,
@@ -301,6 +313,9 @@ fn on<D: Kit>(device: D, a: &TextToImageArgs, world: &Rc<dyn World>) -> Result<E
     let mut task = Fitting::new(device, settings, given, data, latents, model, a.epochs)?;
     if let Some(prompts) = prompts {
         task = task.with_prompts(prompts);
+    }
+    if let Some(teacher) = teacher {
+        task = task.taught_by(teacher);
     }
     if let Some(folder) = &a.batches {
         std::fs::create_dir_all(folder).map_err(Error::io(folder))?;

@@ -1,5 +1,5 @@
 //! Where there is no x86: a [`Bf16`] cannot be had, so nothing here is ever called.
-use super::{Bf16, Plane};
+use super::{Bf16, Plane, TAPS};
 
 /// As for x86.
 pub const TILE_ROWS: usize = 8;
@@ -50,5 +50,13 @@ pub fn pack_panel(_: Bf16, _: &[f32], _: usize, _: usize, _: (usize, usize), _: 
 }
 /// As for x86.
 pub fn add_product(_: Bf16, _: (&[u32], usize, usize), _: &[&[u32]], _: &[Place], _: &mut [f32], _: usize) {
+    unreachable!("{NEVER}")
+}
+/// As for x86.
+pub fn pack_taps(_: Bf16, _: &[f32], _: usize, _: usize, _: (usize, usize), _: &mut [u32]) {
+    unreachable!("{NEVER}")
+}
+/// As for x86.
+pub fn add_taps(_: Bf16, _: &[[f32; PANEL]; TAPS], _: usize, _: usize, _: &mut [f32]) {
     unreachable!("{NEVER}")
 }

@@ -261,6 +261,32 @@ unsafe fn interleaved(x: *const f32, rows: usize, columns: usize, stride: usize,
     }
 }
 
+/// The transpose of 16 rows of 16.
+#[target_feature(enable = "avx512f")]
+fn turned(mut r: [__m512i; PANEL]) -> [__m512i; PANEL] {
+    let mut t = r;
+    for i in (0..PANEL).step_by(2) {
+        t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+        t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+    }
+    for i in (0..PANEL).step_by(4) {
+        r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
+        r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
+        r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
+        r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+    }
+    for j in 0..4 {
+        // Quarter L of these four holds pair 4 L + j of four rows each.
+        let even = (_mm512_shuffle_i32x4::<0x88>(r[j], r[4 + j]), _mm512_shuffle_i32x4::<0x88>(r[8 + j], r[12 + j]));
+        let odd = (_mm512_shuffle_i32x4::<0xdd>(r[j], r[4 + j]), _mm512_shuffle_i32x4::<0xdd>(r[8 + j], r[12 + j]));
+        t[j] = _mm512_shuffle_i32x4::<0x88>(even.0, even.1);
+        t[8 + j] = _mm512_shuffle_i32x4::<0xdd>(even.0, even.1);
+        t[4 + j] = _mm512_shuffle_i32x4::<0x88>(odd.0, odd.1);
+        t[12 + j] = _mm512_shuffle_i32x4::<0xdd>(odd.0, odd.1);
+    }
+    t
+}
+
 /// Columns are neighbours in memory: the pairs of each row lie side by side, and 16 by 16 of them are transposed.
 #[target_feature(enable = "avx512f,avx512bf16")]
 unsafe fn transposed(x: *const f32, rows: usize, columns: usize, stride: usize, out: *mut u32) {
@@ -276,30 +302,67 @@ unsafe fn transposed(x: *const f32, rows: usize, columns: usize, stride: usize, 
                 *r = std::mem::transmute::<__m512bh, __m512i>(both);
             }
         }
-        let mut t = r;
-        for i in (0..PANEL).step_by(2) {
-            t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
-            t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-        }
-        for i in (0..PANEL).step_by(4) {
-            r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
-            r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-            r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
-            r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
-        }
-        for j in 0..4 {
-            // Quarter L of these four holds pair 4 L + j of four rows each.
-            let even =
-                (_mm512_shuffle_i32x4::<0x88>(r[j], r[4 + j]), _mm512_shuffle_i32x4::<0x88>(r[8 + j], r[12 + j]));
-            let odd = (_mm512_shuffle_i32x4::<0xdd>(r[j], r[4 + j]), _mm512_shuffle_i32x4::<0xdd>(r[8 + j], r[12 + j]));
-            t[j] = _mm512_shuffle_i32x4::<0x88>(even.0, even.1);
-            t[8 + j] = _mm512_shuffle_i32x4::<0xdd>(even.0, even.1);
-            t[4 + j] = _mm512_shuffle_i32x4::<0x88>(odd.0, odd.1);
-            t[12 + j] = _mm512_shuffle_i32x4::<0xdd>(odd.0, odd.1);
-        }
+        let t = turned(r);
         for (i, t) in t.iter().enumerate().take((columns - k).div_ceil(2)) {
             // SAFETY: pair `k / 2 + i` is one of the panel's.
             unsafe { _mm512_storeu_si512(out.add((k / 2 + i) * PANEL).cast(), *t) };
+        }
+    }
+}
+
+/// Packs up to [`PANEL`] rows of 3x3 kernels as pairs of bf16 of neighbouring inputs, `[pair of inputs][tap][row]`; what is missing
+/// is zero. `strides` are from row to row and from input to input; the taps of a kernel are contiguous.
+pub fn pack_taps(_: Bf16, w: &[f32], rows: usize, inputs: usize, strides: (usize, usize), out: &mut [u32]) {
+    assert!((1..=PANEL).contains(&rows) && inputs > 0 && out.len() >= inputs.div_ceil(2) * TAPS * PANEL);
+    assert!((rows - 1) * strides.0 + (inputs - 1) * strides.1 + TAPS <= w.len());
+    // SAFETY: `Bf16` proves the instructions; all that is read lies inside `w`, all that is written inside `out`.
+    unsafe { taps_of_rows(w.as_ptr(), rows, inputs, strides, out.as_mut_ptr()) }
+}
+
+#[target_feature(enable = "avx512f,avx512bf16")]
+unsafe fn taps_of_rows(w: *const f32, rows: usize, inputs: usize, strides: (usize, usize), out: *mut u32) {
+    for pair in 0..inputs.div_ceil(2) {
+        let kernels = |input: usize| {
+            let mut r = [_mm512_setzero_si512(); PANEL];
+            if input < inputs {
+                for (row, r) in r.iter_mut().enumerate().take(rows) {
+                    // SAFETY: masked to the kernel's taps; see `pack_taps`.
+                    let taps = unsafe { _mm512_maskz_loadu_ps(mask(TAPS), w.add(row * strides.0 + input * strides.1)) };
+                    *r = _mm512_castps_si512(taps);
+                }
+            }
+            turned(r)
+        };
+        let (even, odd) = (kernels(2 * pair), kernels(2 * pair + 1));
+        for (tap, (even, odd)) in even.into_iter().zip(odd).enumerate().take(TAPS) {
+            let high = _mm512_slli_epi32::<16>(widen(_mm512_castsi512_ps(odd)));
+            let pairs = _mm512_or_si512(widen(_mm512_castsi512_ps(even)), high);
+            // SAFETY: one vector of `out` for each pair and tap.
+            unsafe { _mm512_storeu_si512(out.add((pair * TAPS + tap) * PANEL).cast(), pairs) };
+        }
+    }
+}
+
+/// Adds the taps of up to [`PANEL`] kernels, each a vector with a value a kernel, to the kernels `stride` values apart.
+pub fn add_taps(_: Bf16, taps: &[[f32; PANEL]; TAPS], rows: usize, stride: usize, out: &mut [f32]) {
+    assert!((1..=PANEL).contains(&rows) && (rows - 1) * stride + TAPS <= out.len());
+    // SAFETY: `Bf16` proves the instructions; each kernel lies inside `out`.
+    unsafe { taps_to_rows(taps, rows, stride, out.as_mut_ptr()) }
+}
+
+#[target_feature(enable = "avx512f")]
+unsafe fn taps_to_rows(taps: &[[f32; PANEL]; TAPS], rows: usize, stride: usize, out: *mut f32) {
+    let mut r = [_mm512_setzero_si512(); PANEL];
+    for (r, tap) in r.iter_mut().zip(taps) {
+        // SAFETY: 16 values.
+        *r = unsafe { _mm512_loadu_si512(tap.as_ptr().cast()) };
+    }
+    for (row, kernel) in turned(r).iter().enumerate().take(rows) {
+        // SAFETY: masked to the kernel's taps; see `add_taps`.
+        unsafe {
+            let (to, m) = (out.add(row * stride), mask(TAPS));
+            let sum = _mm512_add_ps(_mm512_maskz_loadu_ps(m, to), _mm512_castsi512_ps(*kernel));
+            _mm512_mask_storeu_ps(to, m, sum);
         }
     }
 }

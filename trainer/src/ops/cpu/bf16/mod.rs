@@ -21,7 +21,7 @@ mod small;
 #[cfg(test)]
 mod tests;
 
-use kernels::{GRAD_CHANNELS, GRAD_OUTPUTS, GRAD_TILE, TILE_ROWS};
+use kernels::{GRAD_CHANNELS, GRAD_OUTPUTS, GRAD_TILE, PANEL, TILE_ROWS};
 
 /// Panels of pixels in one tile of a product.
 const TILE: usize = 3;
@@ -207,7 +207,7 @@ pub fn input_gradient(cpu: Bf16, w: &[f32], go: &[f32], gx: &mut [f32], s: Size)
 pub fn weight_gradient(cpu: Bf16, x: &[f32], go: &[f32], gw: &mut [f32], s: Size) {
     let (hw, plane) = (s.h * s.w, Plane::new(s.h, s.w));
     if small::fits(&plane, s) {
-        return gather(&[small::weight_gradient(cpu, &plane, x, go, s)], gw, s);
+        return gather(cpu, &[small::weight_gradient(cpu, &plane, x, go, s)], gw, s);
     }
     let part = |range: Range<usize>| {
         let (x, go) =
@@ -215,7 +215,7 @@ pub fn weight_gradient(cpu: Bf16, x: &[f32], go: &[f32], gw: &mut [f32], s: Size
         part_gradient(cpu, &plane, x, go, s)
     };
     let partial: Vec<Vec<f32>> = parts(s.n).into_par_iter().map(part).collect();
-    gather(&partial, gw, s);
+    gather(cpu, &partial, gw, s);
 }
 
 /// The gradient of the weight over some pictures, in tiles: `[block of outputs][block of inputs][dy][tile]`.
@@ -254,16 +254,21 @@ fn part_gradient(cpu: Bf16, plane: &Plane, x: &[f32], go: &[f32], s: Size) -> Ve
 }
 
 /// Adds up the parts' gradients, in order, and adds them to `gw` in the weight's own order.
-fn gather(partial: &[Vec<f32>], gw: &mut [f32], s: Size) {
+fn gather(cpu: Bf16, partial: &[Vec<f32>], gw: &mut [f32], s: Size) {
     let blocks_c = s.c.div_ceil(GRAD_CHANNELS);
-    gw.par_chunks_mut(s.c * TAPS).enumerate().for_each(|(o, gw)| {
-        let row = o / GRAD_OUTPUTS * blocks_c;
-        for (c, gw) in gw.chunks_exact_mut(TAPS).enumerate() {
-            let (tile, channel) = ((row + c / GRAD_CHANNELS) * 3, c % GRAD_CHANNELS * 3);
-            for (tap, gw) in gw.iter_mut().enumerate() {
-                let at = (tile + tap / 3) * GRAD_TILE + (channel + tap % 3) * GRAD_OUTPUTS + o % GRAD_OUTPUTS;
-                *gw += partial.iter().map(|p| p[at]).sum::<f32>();
+    gw.par_chunks_mut(PANEL * s.c * TAPS).enumerate().for_each(|(i, gw)| {
+        let (block, from) = (i * PANEL / GRAD_OUTPUTS * blocks_c, i * PANEL % GRAD_OUTPUTS);
+        for c in 0..s.c {
+            let mut taps = [[0f32; PANEL]; TAPS];
+            for (tap, sum) in taps.iter_mut().enumerate() {
+                let tile = (block + c / GRAD_CHANNELS) * 3 + tap / 3;
+                let at = tile * GRAD_TILE + (c % GRAD_CHANNELS * 3 + tap % 3) * GRAD_OUTPUTS + from;
+                for p in partial {
+                    sum.iter_mut().zip(&p[at..at + PANEL]).for_each(|(sum, v)| *sum += v);
+                }
             }
+            let rows = gw.len() / (s.c * TAPS);
+            kernels::add_taps(cpu, &taps, rows, s.c * TAPS, &mut gw[c * TAPS..]);
         }
     });
 }

@@ -19,15 +19,7 @@ pub fn serves(h: usize, w: usize) -> bool {
 fn pack_weights(cpu: Bf16, w: &[f32], rows: usize, inputs: usize, strides: (usize, usize)) -> Panels {
     let pairs = inputs.div_ceil(2) * TAPS;
     Panels::fill(rows, pairs, |first, lanes, out| {
-        let mut ordered = vec![0f32; lanes * pairs * 2];
-        for (lane, ordered) in ordered.chunks_exact_mut(pairs * 2).enumerate() {
-            for input in 0..inputs {
-                let taps = &w[(first + lane) * strides.0 + input * strides.1..][..TAPS];
-                let to = &mut ordered[input / 2 * TAPS * 2 + input % 2..];
-                to.iter_mut().step_by(2).zip(taps).for_each(|(to, w)| *to = *w);
-            }
-        }
-        kernels::pack_panel(cpu, &ordered, lanes, pairs * 2, (pairs * 2, 1), out);
+        kernels::pack_taps(cpu, &w[first * strides.0..], lanes, inputs, strides, out);
     })
 }
 
