@@ -22,6 +22,7 @@ pub struct Cli {
 
 #[derive(FromArgs)]
 #[argh(subcommand)]
+#[allow(clippy::large_enum_variant, reason = "there is one, read once")]
 enum Command {
     Normal(crate::systems::normal::NormalArgs),
     Mvn(crate::systems::mvn::MvnArgs),

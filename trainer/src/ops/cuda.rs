@@ -35,7 +35,8 @@ impl Kit for Cuda {
             device.upload(gradient, &values);
         }
         config.try_update(step, parameter, first, second, gradient).expect("the Adam kernel");
-        device.try_fill_with_zeros(gradient).expect("a gradient of zero");
+        let gradient: &mut CudaSlice<f32> = gradient;
+        gradient.device().memset_zeros(gradient).expect("a gradient of zero");
     }
     fn average<S: Shape>(average: &mut Tensor<S, f32, Self>, new: &Tensor<S, f32, Self>, decay: f64) {
         average.axpy(decay, new, 1.0 - decay);

@@ -171,14 +171,13 @@ impl<D: Kit> Fitting<D> {
         Self { teacher: Some(teacher), ..self }
     }
 
-    /// The same task, which writes what each step is given into a folder: see [`Self::write_batch`].
+    /// The same task, which writes what each step is given into a folder, so that another program can make the same step.
     #[must_use]
     pub fn with_batches_in(self, folder: PathBuf) -> Self {
         Self { batches: Some(folder), ..self }
     }
 
-    /// Writes a step's batch, so that another program can make the same step: `x` and `target` (n, c, h, w), `level` (n), and
-    /// `ids` (n, tokens) as numbers.
+    /// Writes a step's batch: `x` and `target` (n, c, h, w), `level` (n), and `ids` (n, tokens) as numbers.
     fn write_batch(&self, step: u64, x: &[f32], target: &[f32], examples: &[Example]) -> Result<()> {
         let Some(folder) = &self.batches else { return Ok(()) };
         let n = examples.len();

@@ -48,11 +48,11 @@ pub unsafe trait Items: Sync + Sized {
     /// What is given out.
     type Item;
     /// How many there are.
-    fn len(&self) -> usize;
+    fn count(&self) -> usize;
     /// Item `i`.
     ///
     /// # Safety
-    /// `i` is below [`Self::len`], and is asked for once.
+    /// `i` is below [`Self::count`], and is asked for once.
     unsafe fn item(&self, i: usize) -> Self::Item;
 
     /// Pairs with the items of `other`, as many as both have.
@@ -73,7 +73,7 @@ pub unsafe trait Items: Sync + Sized {
     }
     /// As [`Self::for_each`] with something that `init` makes for each thread.
     fn for_each_init<W>(self, init: impl Fn() -> W + Sync, f: impl Fn(&mut W, Self::Item) + Sync) {
-        let n = self.len();
+        let n = self.count();
         let all = |w: &mut W, range: std::ops::Range<usize>| {
             // SAFETY: each index lies in one range, which is taken once.
             range.for_each(|i| f(w, unsafe { self.item(i) }));
@@ -98,7 +98,7 @@ pub unsafe trait Items: Sync + Sized {
     }
     /// As [`Self::for_each`] where items take long and not equally long: each is fetched alone. Put the longest first.
     fn for_each_alone(self, f: impl Fn(Self::Item) + Sync) {
-        let n = self.len();
+        let n = self.count();
         // SAFETY: `run` hands out each number once.
         on_threads(|pool| pool.run(n, &|i| f(unsafe { self.item(i) })));
     }
@@ -107,7 +107,7 @@ pub unsafe trait Items: Sync + Sized {
     where
         Self: Items<Item = R>,
     {
-        let n = self.len();
+        let n = self.count();
         let mut all: Vec<R> = Vec::with_capacity(n);
         let places = ChunksMut::new(&mut all.spare_capacity_mut()[..n], 1);
         self.zip(places).for_each(|(item, place)| _ = place[0].write(item));
@@ -122,8 +122,8 @@ pub struct Zip<A, B>(A, B);
 // SAFETY: as both parts.
 unsafe impl<A: Items, B: Items> Items for Zip<A, B> {
     type Item = (A::Item, B::Item);
-    fn len(&self) -> usize {
-        self.0.len().min(self.1.len())
+    fn count(&self) -> usize {
+        self.0.count().min(self.1.count())
     }
     unsafe fn item(&self, i: usize) -> Self::Item {
         // SAFETY: the caller's word.
@@ -136,8 +136,8 @@ pub struct Enumerate<A>(A);
 // SAFETY: as the part.
 unsafe impl<A: Items> Items for Enumerate<A> {
     type Item = (usize, A::Item);
-    fn len(&self) -> usize {
-        self.0.len()
+    fn count(&self) -> usize {
+        self.0.count()
     }
     unsafe fn item(&self, i: usize) -> Self::Item {
         // SAFETY: the caller's word.
@@ -150,8 +150,8 @@ pub struct Map<A, F>(A, F);
 // SAFETY: as the part.
 unsafe impl<A: Items, R, F: Fn(A::Item) -> R + Sync> Items for Map<A, F> {
     type Item = R;
-    fn len(&self) -> usize {
-        self.0.len()
+    fn count(&self) -> usize {
+        self.0.count()
     }
     unsafe fn item(&self, i: usize) -> R {
         // SAFETY: the caller's word.
@@ -164,7 +164,7 @@ pub struct Chunks<'a, T>(&'a [T], usize);
 // SAFETY: read only.
 unsafe impl<'a, T: Sync> Items for Chunks<'a, T> {
     type Item = &'a [T];
-    fn len(&self) -> usize {
+    fn count(&self) -> usize {
         self.0.len().div_ceil(self.1)
     }
     unsafe fn item(&self, i: usize) -> &'a [T] {
@@ -190,7 +190,7 @@ unsafe impl<T: Send> Sync for ChunksMut<'_, T> {}
 // SAFETY: chunks are disjoint.
 unsafe impl<'a, T: Send> Items for ChunksMut<'a, T> {
     type Item = &'a mut [T];
-    fn len(&self) -> usize {
+    fn count(&self) -> usize {
         self.len.div_ceil(self.chunk)
     }
     unsafe fn item(&self, i: usize) -> &'a mut [T] {
@@ -211,7 +211,7 @@ unsafe impl<T: Send> Sync for Owned<T> {}
 // SAFETY: each value is taken once; those that a panic leaves behind are never dropped.
 unsafe impl<T: Send> Items for Owned<T> {
     type Item = T;
-    fn len(&self) -> usize {
+    fn count(&self) -> usize {
         self.values.len()
     }
     unsafe fn item(&self, i: usize) -> T {
@@ -226,7 +226,7 @@ pub struct Numbers(std::ops::Range<usize>);
 // SAFETY: numbers.
 unsafe impl Items for Numbers {
     type Item = usize;
-    fn len(&self) -> usize {
+    fn count(&self) -> usize {
         self.0.len()
     }
     unsafe fn item(&self, i: usize) -> usize {
