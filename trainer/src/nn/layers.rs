@@ -38,9 +38,9 @@ impl<D: Kit> Linear<D> {
     }
     /// `(n, in)` to `(n, out)`.
     pub fn forward<T: Tp<D>>(&self, x: T2<D, T>) -> T2<D, T> {
-        let y = x.matmul(self.weight.clone().permute::<_, Axes2<1, 0>>());
-        let shape = *y.shape();
-        y + self.bias.retaped::<T>().broadcast_like::<_, Axis<0>>(&shape)
+        let ((n, i), o) = (*x.shape(), self.bias.shape().0);
+        // As sequences of one token: dfdx's own product would be shared among other threads than the operations'.
+        D::linear(x.reshape_like(&(n, 1, i)), &self.weight, Some(&self.bias), Precision::F32).reshape_like(&(n, o))
     }
 }
 
