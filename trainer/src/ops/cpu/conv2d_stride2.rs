@@ -1,28 +1,13 @@
 //! Down-sampling convolution: unfold every second window, then one matrix product a group of pictures.
 use super::bf16::Bf16;
-use super::bf16::panels::{Panels, add_rows};
 use super::conv2d::BF16_CHANNELS;
 use super::parallel::prelude::*;
-use super::storage::{Operand, as_uninit, data, gemm, take_gradient};
+use super::product::add_product;
+use super::storage::{data, take_gradient};
 use super::window::{Windows, add_all, gather, owned_parts, scatter_add};
 use crate::ops::Precision;
 use crate::tensor::{T1, T4, Tp};
 use dfdx::prelude::*;
-
-/// Adds `a b` to `y`, `a` (m, k) and `b` (k, n) or, `turned`, (n, k): all row-major.
-fn add_product(bf16: Option<Bf16>, a: &[f32], b: &[f32], [m, n, k]: [usize; 3], turned: bool, y: &mut [f32]) {
-    match bf16 {
-        Some(cpu) => {
-            let strides = if turned { (k, 1) } else { (1, n) };
-            let (a, b) = (Panels::pack(cpu, a, m, k, (k, 1)), Panels::pack(cpu, b, n, k, strides));
-            add_rows(cpu, &a, 0..m, &b, y, n);
-        }
-        None => {
-            let right = if turned { Operand(b, 1, k) } else { Operand(b, n, 1) };
-            gemm(m, n, k, Operand(a, k, 1), right, as_uninit(y), true);
-        }
-    }
-}
 
 fn forward(x: &[f32], w: &[f32], b: &[f32], n: usize, o: usize, s: Windows, bf16: Option<Bf16>) -> Vec<f32> {
     let (pixels, depth, group) = (s.total(), s.depth(), s.group(n));
@@ -34,7 +19,7 @@ fn forward(x: &[f32], w: &[f32], b: &[f32], n: usize, o: usize, s: Windows, bf16
         let (columns, product) = (&mut columns[..depth * row], &mut product[..o * row]);
         s.unfold(x, columns);
         product.fill(0.0);
-        add_product(bf16, w, columns, [o, row, depth], false, product);
+        add_product(bf16, (w, (depth, 1)), (columns, (1, row)), [o, row, depth], product);
         for (i, plane) in y.chunks_exact_mut(pixels).enumerate() {
             plane.fill(b[i % o]);
         }
@@ -55,10 +40,6 @@ fn backward(
     bf16: Option<Bf16>,
 ) -> (Vec<f32>, Vec<f32>) {
     let (pixels, depth, group, picture) = (s.total(), s.depth(), s.group(n), s.picture());
-    let mut turned = vec![0f32; w.len()];
-    turned.chunks_exact_mut(o).enumerate().for_each(|(k, row)| {
-        row.iter_mut().zip(w[k..].iter().step_by(depth)).for_each(|(t, w)| *t = *w);
-    });
     let work = |(range, gx): (std::ops::Range<usize>, &mut [f32])| {
         let mut columns = vec![0f32; depth * group * pixels];
         let mut gathered = vec![0f32; o * group * pixels];
@@ -71,9 +52,9 @@ fn backward(
             let (columns, gathered) = (&mut columns[..depth * row], &mut gathered[..o * row]);
             s.unfold(x, columns);
             gather(go, o, pixels, gathered);
-            add_product(bf16, gathered, columns, [o, depth, row], true, &mut gw);
+            add_product(bf16, (gathered, (row, 1)), (columns, (row, 1)), [o, depth, row], &mut gw);
             columns.fill(0.0);
-            add_product(bf16, &turned, gathered, [depth, row, o], false, columns);
+            add_product(bf16, (w, (1, depth)), (gathered, (1, row)), [depth, row, o], columns);
             s.fold(columns, gx);
             for (i, plane) in go.chunks_exact(pixels).enumerate() {
                 gb[i % o] += plane.iter().sum::<f32>();

@@ -20,6 +20,7 @@ pub mod max_pool;
 pub mod mse;
 pub mod muon;
 pub mod parallel;
+pub(crate) mod product;
 pub mod silu;
 pub(crate) mod storage;
 pub(crate) mod sum;

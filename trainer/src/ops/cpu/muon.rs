@@ -1,8 +1,7 @@
 //! Muon's direction: of a momentum the nearest semi-orthogonal matrix, by Newton and Schulz's iteration. Jordan et al. 2024, "Muon: an
 //! optimizer for hidden layers in neural networks".
 use super::bf16::Bf16;
-use super::bf16::panels::{Panels, add_rows};
-use super::storage::{Operand, as_uninit, gemm};
+use super::product::add_product;
 use super::sum::sum_squares;
 use super::wide;
 
@@ -37,24 +36,6 @@ pub fn orthogonalize(bf16: Option<Bf16>, x: &mut Vec<f32>, rows: usize, columns:
             add_product(bf16, (&*x, (columns, 1)), (&mixed, (m, 1)), [n, m, m], &mut next);
         }
         std::mem::swap(x, &mut next);
-    }
-}
-
-/// A matrix and its strides from row to row and from column to column.
-type Matrix<'a> = (&'a [f32], (usize, usize));
-
-/// Adds `a b^T` to `y` (m, n), `a` (m, k) and `b` (n, k).
-fn add_product(bf16: Option<Bf16>, a: Matrix, b: Matrix, [m, n, k]: [usize; 3], y: &mut [f32]) {
-    match bf16 {
-        Some(cpu) => {
-            let packed = Panels::pack(cpu, b.0, n, k, b.1);
-            let own = (a.0.as_ptr() != b.0.as_ptr() || a.1 != b.1).then(|| Panels::pack(cpu, a.0, m, k, a.1));
-            add_rows(cpu, own.as_ref().unwrap_or(&packed), 0..m, &packed, y, n);
-        }
-        None => {
-            let (left, right) = (Operand(a.0, a.1.0, a.1.1), Operand(b.0, b.1.1, b.1.0));
-            gemm(m, n, k, left, right, as_uninit(y), true);
-        }
     }
 }
 
