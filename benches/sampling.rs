@@ -14,7 +14,7 @@ use nijimi_runtime::cpu::Isa;
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::{Pipeline, Request, Session, SessionOptions, batch_seeds};
 use nijimi_runtime::quant::DType;
-use nijimi_runtime::sampler::{Method, Sampler};
+use nijimi_runtime::sampler::{Calls, Solver};
 use std::time::{Duration, Instant};
 
 const PICTURES: usize = 20;
@@ -31,9 +31,9 @@ const LABELS: [Option<u32>; PICTURES] = {
 };
 
 /// Makes the first `steps` steps of a run; how long they took, the initial noise not counted.
-fn first_steps(session: &mut Session, sampler: &Sampler, guidance_scale: f32, steps: u64) -> Duration {
+fn first_steps(session: &mut Session, calls: &Calls, guidance_scale: f32, steps: u64) -> Duration {
     let seeds = batch_seeds(1, PICTURES);
-    let mut run = session.run(&Request { labels: &LABELS, seeds: &seeds, sampler, guidance_scale }).unwrap();
+    let mut run = session.run(&Request { labels: &LABELS, seeds: &seeds, calls, guidance_scale }).unwrap();
     let start = Instant::now();
     for _ in 0..steps {
         run.step().unwrap().unwrap();
@@ -42,9 +42,9 @@ fn first_steps(session: &mut Session, sampler: &Sampler, guidance_scale: f32, st
 }
 
 /// A whole run, as bytes.
-fn sample(session: &mut Session, sampler: &Sampler) -> Vec<u8> {
+fn sample(session: &mut Session, calls: &Calls) -> Vec<u8> {
     let seeds = batch_seeds(1, PICTURES);
-    let mut run = session.run(&Request { labels: &LABELS, seeds: &seeds, sampler, guidance_scale: 1.0 }).unwrap();
+    let mut run = session.run(&Request { labels: &LABELS, seeds: &seeds, calls, guidance_scale: 1.0 }).unwrap();
     while run.step().unwrap().is_some() {}
     run.to_u8().unwrap()
 }
@@ -65,7 +65,7 @@ fn bench(criterion: &mut Criterion, dtype: DType, full: bool) {
     );
 
     let levels = pipeline.info().schedule.steps();
-    let all = pipeline.sampler(Method::default(), levels).unwrap();
+    let all = pipeline.calls(Solver::default(), levels).unwrap();
     let mut group = criterion.benchmark_group(dtype.name());
     group.sample_size(10).sampling_mode(SamplingMode::Flat);
     for (name, session, scale) in [("step", &mut plain, 1.0), ("step with guidance", &mut guided, 3.0)] {
@@ -76,12 +76,12 @@ fn bench(criterion: &mut Criterion, dtype: DType, full: bool) {
             });
         });
     }
-    let ddim = pipeline.sampler(Method::default(), 50).unwrap();
+    let ddim = pipeline.calls(Solver::default(), 50).unwrap();
     group.bench_function("50 steps of DDIM", |bencher| bencher.iter(|| sample(&mut plain, &ddim)));
     group.finish();
 
     if full {
-        let ddpm = pipeline.sampler(Method::ddpm(), levels).unwrap();
+        let ddpm = pipeline.calls(Solver::ddpm(), levels).unwrap();
         let start = Instant::now();
         sample(&mut plain, &ddpm);
         println!("{}/{levels} steps of DDPM, once: {:.2} s", dtype.name(), start.elapsed().as_secs_f64());

@@ -9,7 +9,7 @@ use nijimi_runtime::Error;
 use nijimi_runtime::gguf;
 use nijimi_runtime::model::RequestError;
 use nijimi_runtime::plan::PlanError;
-use nijimi_runtime::sampler::Sampler;
+use nijimi_runtime::sampler::Calls;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ pub struct Drawing {
     /// Their names; none for whatever comes.
     pub words: Vec<String>,
     /// The way from noise to picture, where it has steps.
-    pub sampler: Option<Sampler>,
+    pub calls: Option<Calls>,
     /// The first picture's.
     pub parameters: Parameters,
 }

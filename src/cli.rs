@@ -211,7 +211,6 @@ mod tests {
             &["-n", "x"][..],
             &["-W", "8"],
             &["-H", "8"],
-            &["--scheduler", "karras"],
             &["--cfg-rescale", "1"],
             &["-i", "a.png"],
             &["--lora", "a.safetensors"],

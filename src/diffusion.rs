@@ -8,13 +8,13 @@ use crate::grid::Size;
 use crate::parameters::{Extras, Parameters, Sampling};
 use crate::progress::{Progress, tell};
 use crate::prompt;
+use crate::solver;
 use crate::source::Source;
-use nijimi_runtime::Error;
 use nijimi_runtime::gpu::Gpu;
 use nijimi_runtime::model::{
     Classifier, ClassifierGuided, GuidedRequest, Info, Pipeline, Request, Session, SessionOptions,
 };
-use nijimi_runtime::sampler::{Config, Method, Sampler};
+use nijimi_runtime::sampler::{Calls, Solver};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -68,22 +68,24 @@ impl Artist for Diffusion {
         let ids = ids.collect::<Result<Vec<_>, _>>().map_err(|e| Fault::Input(e.to_string()))?;
         let labels = if ids.is_empty() { vec![None] } else { ids };
 
-        let method = method(cli, info.defaults.method)?;
-        let steps = cli.steps.unwrap_or_else(|| steps(info, method));
-        let wrong = |e: Error| Fault::Usage(format!("{e} (--sampling-method, --steps, --eta)"));
-        let mut config = self.on.model.sampler_config(steps);
+        let asked = solver::solver(cli.sampling_method.as_deref())?.unwrap_or(info.defaults.solver);
+        let steps = cli.steps.unwrap_or_else(|| steps(info, asked));
+        let mut settings = info.settings(asked, steps);
+        solver::set_eta(&mut settings, cli)?;
+        settings.sigmas = solver::sigmas(cli)?.unwrap_or(settings.sigmas);
         if cli.no_clip {
-            config = Config { clip: None, epsilon_from_x0: false, ..config };
+            (settings.clip, settings.epsilon_from_x0) = (None, false);
         }
-        let sampler = Sampler::new(&info.schedule, method, &config).map_err(|e| wrong(e.into()))?;
+        let wrong = |e| Fault::Usage(format!("{e} ({})", solver::OPTIONS));
+        let calls = Calls::new(&info.schedule, &settings).map_err(wrong)?;
 
         // Without a label there is nothing to be guided to.
         let guided = labels.iter().any(Option::is_some) && self.classifier.is_none();
         let guidance_scale = if guided { cli.cfg_scale.unwrap_or(info.defaults.guidance_scale) } else { 1.0 };
-        let eta = if let Method::Ddim { eta, .. } = method { eta } else { 0.0 };
+        let eta = if let Solver::Ddim { eta, .. } = settings.solver { eta } else { 0.0 };
         let (width, height, _) = self.size();
         let classifier = self.classifier.as_ref().map(|(classifier, gamma)| (classifier.info().name.clone(), *gamma));
-        let sampling = Sampling { steps, sampler: method.name().to_uppercase(), eta, guidance_scale, classifier };
+        let sampling = Sampling { steps, sampler: asked.to_string().to_uppercase(), eta, guidance_scale, classifier };
         let parameters = Parameters {
             prompt: words.join(", "),
             negative: String::new(),
@@ -93,13 +95,13 @@ impl Artist for Diffusion {
             width,
             height,
             model: self.name(),
-            extras: Extras::default(),
+            extras: Extras { schedule: cli.scheduler.clone(), ..Extras::default() },
         };
-        Ok(Drawing { labels, words, sampler: Some(sampler), parameters })
+        Ok(Drawing { labels, words, calls: Some(calls), parameters })
     }
 
     fn draw(&self, drawing: &Drawing, cli: &Cli, done: Done<'_>) -> Result<(), Fault> {
-        let (Some(sampler), Some(sampling)) = (&drawing.sampler, &drawing.parameters.sampling) else {
+        let (Some(calls), Some(sampling)) = (&drawing.calls, &drawing.parameters.sampling) else {
             return Err(Fault::Internal("a drawing without steps".into()));
         };
         let guidance_scale = sampling.guidance_scale;
@@ -142,7 +144,7 @@ impl Artist for Diffusion {
         let mut progress = Progress::new(drawing.rounds() * sampling.steps);
         for round in drawing.each_round() {
             let bytes = &mut bytes[..round.pictures.len() * picture];
-            session.draw(&round, sampler, guidance_scale, &mut progress, bytes)?;
+            session.draw(&round, calls, guidance_scale, &mut progress, bytes)?;
             if cli.verbose && round.pictures.start == 0 {
                 // The line that says how far it is makes way.
                 progress.clear();
@@ -187,21 +189,21 @@ impl Way {
     fn draw(
         &mut self,
         Round { labels, seeds, .. }: &Round,
-        sampler: &Sampler,
+        calls: &Calls,
         guidance_scale: f32,
         progress: &mut Progress,
         bytes: &mut [u8],
     ) -> Result<(), Fault> {
         match self {
             Self::Alone(session) => {
-                let mut run = session.run(&Request { labels, seeds, sampler, guidance_scale }).map_err(internal)?;
+                let mut run = session.run(&Request { labels, seeds, calls, guidance_scale }).map_err(internal)?;
                 while run.step().map_err(failed)?.is_some() {
                     progress.step();
                 }
                 run.write_u8(bytes).map_err(failed)
             }
             Self::Led(session, gamma) => {
-                let request = GuidedRequest { labels, seeds, sampler, gamma: *gamma, conditional: false };
+                let request = GuidedRequest { labels, seeds, calls, gamma: *gamma, conditional: false };
                 let mut run = session.run(&request).map_err(internal)?;
                 while run.step().map_err(failed)?.is_some() {
                     progress.step();
@@ -223,25 +225,12 @@ fn classifier(path: &Path, gpu: Option<&Gpu>) -> Result<Classifier, Fault> {
     loaded.map_err(|e| source.wrong(e))
 }
 
-fn method(cli: &Cli, default: Method) -> Result<Method, Fault> {
-    let method = match cli.sampling_method.as_deref() {
-        None => default,
-        Some(name) => Method::from_name(name)
-            .ok_or_else(|| Fault::Usage(format!("no --sampling-method {name:?}: there are ddpm and ddim")))?,
-    };
-    match (method, cli.eta) {
-        (Method::Ddim { set_alpha_to_one, .. }, Some(eta)) => Ok(Method::Ddim { eta, set_alpha_to_one }),
-        (_, Some(_)) => Err(Fault::Usage("--eta is for ddim: leave it out, or add --sampling-method ddim".into())),
-        (method, None) => Ok(method),
-    }
-}
-
-/// The number of steps that suits a method: the file knows it for its own; DDPM is meant to take every level.
-fn steps(info: &Info, method: Method) -> usize {
+/// The number of steps that suits a solver: the file knows it for its own; DDPM is meant to take every level.
+fn steps(info: &Info, solver: Solver) -> usize {
     let levels = info.schedule.steps();
-    match method {
-        _ if method.name() == info.defaults.method.name() => info.defaults.steps,
-        Method::Ddpm { .. } => levels,
+    match solver {
+        _ if solver == info.defaults.solver => info.defaults.steps,
+        Solver::Ddpm { .. } => levels,
         _ => levels.min(50),
     }
 }

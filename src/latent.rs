@@ -117,7 +117,7 @@ impl Artist for Latent {
         let (prompt, negative, batch, model) = (String::new(), String::new(), cli.batch, self.name());
         let extras = Extras::default();
         let parameters = Parameters { prompt, negative, sampling: None, seed, batch, width, height, model, extras };
-        Ok(Drawing { labels: vec![None], words: Vec::new(), sampler: None, parameters })
+        Ok(Drawing { labels: vec![None], words: Vec::new(), calls: None, parameters })
     }
 
     fn draw(&self, drawing: &Drawing, cli: &Cli, done: Done<'_>) -> Result<(), Fault> {

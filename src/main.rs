@@ -35,6 +35,7 @@ mod progress;
 mod prompt;
 mod run;
 mod self_test;
+mod solver;
 mod source;
 mod table;
 mod target;

@@ -14,6 +14,7 @@ use crate::latents;
 use crate::memory;
 use crate::parameters::{Extras, Parameters, Sampling};
 use crate::progress::{Progress, tell};
+use crate::solver;
 use crate::source::Source;
 use inputs::Inputs;
 use loading::{Beside, file_name};
@@ -23,7 +24,7 @@ use nijimi_runtime::model::{
     NoiseSource, RequestError, SessionOptions, TinyAutoencoder,
 };
 use nijimi_runtime::quant::DType;
-use nijimi_runtime::sampler::{Calls, Field, Sigmas, Solver, class_of};
+use nijimi_runtime::sampler::Calls;
 use preview::Preview;
 use std::time::{Duration, Instant};
 
@@ -170,22 +171,6 @@ impl TextToImage {
     }
 }
 
-/// The solver of that name.
-pub fn solver(name: Option<&str>) -> Result<Option<Solver>, Fault> {
-    named("--sampling-method", name, Solver::from_name, Solver::NAMES)
-}
-
-/// What an option names, of those that there are.
-fn named<T>(
-    option: &str,
-    name: Option<&str>,
-    known: impl Fn(&str) -> Option<T>,
-    names: &str,
-) -> Result<Option<T>, Fault> {
-    let unknown = |name: &str| Fault::Usage(format!("no {option} {name:?}: there are {names}"));
-    name.map(|name| known(name).ok_or_else(|| unknown(name))).transpose()
-}
-
 /// Number of steps: as asked for, or as the file has it.
 pub fn steps(info: &LatentInfo, asked: Option<usize>) -> usize {
     asked.or(info.defaults.steps).unwrap_or(STEPS)
@@ -210,23 +195,11 @@ fn strength(info: &LatentInfo, cli: &Cli) -> f64 {
 
 /// The way from noise to picture that is asked for, or the model's own.
 fn calls(info: &LatentInfo, cli: &Cli) -> Result<Calls, Fault> {
-    let sigmas = named("--scheduler", cli.scheduler.as_deref(), Sigmas::from_name, Sigmas::NAMES)?;
-    let sigmas = sigmas.or(info.defaults.sigmas);
-    let solver = solver(cli.sampling_method.as_deref())?.or(info.defaults.solver);
-    let steps = steps(info, cli.steps);
-    let wrong = |e: Error| Fault::Usage(format!("{e} (--sampling-method, --scheduler, --steps, --strength, --eta)"));
-    let settings = match cli.eta {
-        None => info.settings_by(solver, sigmas, steps),
-        Some(eta) => {
-            // A class of diffusers whose steps take fresh noise by a share.
-            let class = solver.map_or(Some(info.scheduler.as_str()), |s| class_of(&s).map(|(class, _)| class));
-            let Some(class @ ("DDIMScheduler" | "TCDScheduler")) = class else {
-                return Err(Fault::Usage("--eta is for --sampling-method ddim and tcd: leave it out".into()));
-            };
-            info.settings(Some(class), &[("eta", Field::Number(eta))], steps)
-        }
-    };
-    let (schedule, mut settings) = settings.map_err(wrong)?;
+    let sigmas = solver::sigmas(cli)?.or(info.defaults.sigmas);
+    let solver = solver::solver(cli.sampling_method.as_deref())?.or(info.defaults.solver);
+    let wrong = |e: Error| Fault::Usage(format!("{e} ({})", solver::OPTIONS));
+    let (schedule, mut settings) = info.settings_by(solver, sigmas, steps(info, cli.steps)).map_err(wrong)?;
+    solver::set_eta(&mut settings, cli)?;
     if cli.init_img.is_some() {
         settings = settings.from_strength(strength(info, cli));
     }
@@ -271,7 +244,7 @@ impl Artist for TextToImage {
             model: self.name(),
             extras,
         };
-        Ok(Drawing { labels: vec![None], words: Vec::new(), sampler: None, parameters })
+        Ok(Drawing { labels: vec![None], words: Vec::new(), calls: None, parameters })
     }
 
     fn draw(&self, drawing: &Drawing, cli: &Cli, done: Done<'_>) -> Result<(), Fault> {

@@ -38,7 +38,7 @@ fn difference(model: &BookUnet<Cpu>, bytes: &[u8], timestep: u32) -> f32 {
     let theirs = model.eval(picture, time, Some(labels)).as_vec();
 
     let mut session = pipeline.session(&SessionOptions { batch: n, ..Default::default() }).unwrap();
-    let ours = session.predict(&x, timestep, &LABELS).unwrap();
+    let ours = session.predict(&x, timestep as f32, &LABELS).unwrap();
     let scale = theirs.iter().fold(0f32, |m, v| m.max(v.abs()));
     ours.iter().zip(&theirs).fold(0f32, |m, (a, b)| m.max((a - b).abs())) / scale
 }

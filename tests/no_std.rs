@@ -7,7 +7,7 @@ mod mixture;
 
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::{Pipeline, Request, SessionOptions};
-use nijimi_runtime::sampler::Method;
+use nijimi_runtime::sampler::Solver;
 use std::path::Path;
 use std::process::Command;
 
@@ -32,10 +32,10 @@ fn a_program_without_std_draws_the_same() {
     let bytes = std::fs::read(root.join("weights/digits-q8_0.gguf")).unwrap();
     let pipeline = Pipeline::load(&File::new_checked(&bytes).unwrap()).unwrap();
     let mut session = pipeline.session(&SessionOptions::default()).unwrap();
-    let sampler = pipeline.sampler(Method::default(), 20).unwrap();
+    let calls = pipeline.calls(Solver::default(), 20).unwrap();
     let guidance_scale = pipeline.info().defaults.guidance_scale;
     let labels = [Some(pipeline.label("7").unwrap())];
-    let request = Request { labels: &labels, seeds: &[1], sampler: &sampler, guidance_scale };
+    let request = Request { labels: &labels, seeds: &[1], calls: &calls, guidance_scale };
     let mut run = session.run(&request).unwrap();
     while run.step().unwrap().is_some() {}
     let picture = run.to_u8().unwrap();

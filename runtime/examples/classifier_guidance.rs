@@ -26,15 +26,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut models = ClassifierGuided::new(pipeline.session(&options)?, classifier.session(&options)?)?;
 
     let defaults = pipeline.info().defaults;
-    let sampler = pipeline.sampler(defaults.method, defaults.steps)?;
+    let calls = pipeline.calls(defaults.solver, defaults.steps)?;
     let (labels, seeds) = ([Some(id); 8], batch_seeds(1, 8));
     let mut pictures = Vec::new();
     for gamma in [0.0, 1.0, 2.0, 4.0, 8.0] {
-        let request = GuidedRequest { labels: &labels, seeds: &seeds, sampler: &sampler, gamma, conditional: false };
+        let request = GuidedRequest { labels: &labels, seeds: &seeds, calls: &calls, gamma, conditional: false };
         let mut run = models.run(&request)?;
         while run.step()?.is_some() {}
         pictures.extend(run.to_u8()?);
-        let logs = judge.log_probabilities(run.pictures(), classifier.info().first_timestep)?;
+        let logs = judge.log_probabilities(run.pictures(), classifier.info().first_timestep as f32)?;
         let sure: Vec<String> = logs
             .chunks_exact(classifier.info().labels.len())
             .map(|logs| format!("{:.3}", logs[id as usize].exp()))

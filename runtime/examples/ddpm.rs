@@ -26,13 +26,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         n => (0..n as u32).map(Some).collect(),
     };
     let mut session = pipeline.session(&SessionOptions { batch: columns, ..Default::default() })?;
-    let sampler = pipeline.sampler(info.defaults.method, info.defaults.steps)?;
+    let calls = pipeline.calls(info.defaults.solver, info.defaults.steps)?;
     let seeds: Vec<u64> = (0..columns as u64).map(|i| seed + i).collect();
     let mut pictures = Vec::new();
     for label in rows {
         let labels = vec![label; columns];
         let guidance_scale = info.defaults.guidance_scale;
-        let mut run = session.run(&Request { labels: &labels, seeds: &seeds, sampler: &sampler, guidance_scale })?;
+        let mut run = session.run(&Request { labels: &labels, seeds: &seeds, calls: &calls, guidance_scale })?;
         // The loop is ours: this is where a program shows a preview, or stops.
         while let Some(step) = run.step()? {
             eprint!("\r{label:?}: step {} of {}", step.index + 1, step.total);

@@ -30,9 +30,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let pipeline = Pipeline::load_on(&gpu, &File::new_checked(file.bytes())?)?;
     let mut session = pipeline.session(&SessionOptions::default())?;
     let best = pipeline.info().defaults;
-    let sampler = pipeline.sampler(best.method, best.steps)?;
+    let calls = pipeline.calls(best.solver, best.steps)?;
     let (labels, guidance_scale) = ([Some(pipeline.label("7")?)], best.guidance_scale);
-    let request = Request { labels: &labels, seeds: &[1], sampler: &sampler, guidance_scale };
+    let request = Request { labels: &labels, seeds: &[1], calls: &calls, guidance_scale };
 
     let view = app.picture.create_view(&Default::default());
     let mut run = session.run(&request)?;

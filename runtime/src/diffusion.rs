@@ -22,7 +22,6 @@ mod tests;
 
 pub use elbo::{Elbo, Estimate, kl, prior_kl};
 
-use crate::sampler::Prediction;
 use crate::schedule::Schedule;
 use core::f64::consts::TAU;
 
@@ -136,16 +135,6 @@ pub enum Target {
     Epsilon,
     /// `sqrt(alpha_bar) * noise - sqrt(1 - alpha_bar) * x_0` (Salimans and Ho 2022).
     V,
-}
-
-impl From<Prediction> for Target {
-    fn from(prediction: Prediction) -> Self {
-        match prediction {
-            Prediction::Epsilon => Self::Epsilon,
-            Prediction::V => Self::V,
-            Prediction::Sample => Self::Sample,
-        }
-    }
 }
 
 /// Level t of a chain, 1 to T: everything that is true of it alone.

@@ -34,7 +34,7 @@ fn classifies(made: &Made, session: &mut ClassifierSession, [tolerance, of_gradi
         let labels = &[Some(7), None, Some(0)][..n];
         let x = singles(&normals(9, t, n * PICTURE));
         let pictures: Vec<Vec<f64>> = x.chunks(PICTURE).map(|x| x.iter().map(|x| f64::from(*x)).collect()).collect();
-        let found = session.log_probabilities(&x, t).unwrap().to_vec();
+        let found = session.log_probabilities(&x, t as f32).unwrap().to_vec();
         assert_eq!(found.len(), n * 10);
         for (x, found) in pictures.iter().zip(found.chunks(10)) {
             for (found, expected) in found.iter().zip(log_probabilities(made, x, t)) {
@@ -42,7 +42,7 @@ fn classifies(made: &Made, session: &mut ClassifierSession, [tolerance, of_gradi
             }
             assert!((found.iter().map(|v| f64::from(*v).exp()).sum::<f64>() - 1.0).abs() < 1e-5);
         }
-        let found = session.gradient(&x, t, labels).unwrap().to_vec();
+        let found = session.gradient(&x, t as f32, labels).unwrap().to_vec();
         for ((x, found), label) in pictures.iter().zip(found.chunks(PICTURE)).zip(labels) {
             let Some(label) = *label else {
                 assert!(found.iter().all(|v| *v == 0.0));
@@ -63,13 +63,13 @@ fn classifies(made: &Made, session: &mut ClassifierSession, [tolerance, of_gradi
 /// The runtime's own log-probabilities, a small step along the gradient and back, rise by its length.
 fn differences(session: &mut ClassifierSession, x: &[f32], t: u32, labels: &[Option<u32>]) {
     const STEP: f32 = 1.0 / 512.0;
-    let g = session.gradient(x, t, labels).unwrap().to_vec();
+    let g = session.gradient(x, t as f32, labels).unwrap().to_vec();
     for (i, label) in labels.iter().enumerate() {
         let (Some(label), own) = (*label, i * PICTURE..(i + 1) * PICTURE) else { continue };
         let length = g[own.clone()].iter().map(|v| v * v).sum::<f32>().sqrt();
         let [high, low] = [STEP, -STEP].map(|step| {
             let moved = x[own.clone()].iter().zip(&g[own.clone()]).map(|(x, g)| x + step * g / length);
-            session.log_probabilities(&moved.collect::<Vec<_>>(), t).unwrap()[label as usize]
+            session.log_probabilities(&moved.collect::<Vec<_>>(), t as f32).unwrap()[label as usize]
         });
         let slope = (high - low) / (2.0 * STEP);
         assert!((slope - length).abs() <= 0.01 * length, "{slope} {length}");
@@ -99,7 +99,7 @@ fn quantized_gradients_lead_the_same_way() {
     let classifier = Classifier::load(&File::new_checked(&made.bytes).unwrap()).unwrap();
     let mut session = classifier.session(&options()).unwrap();
     let x = normals(9, 0, PICTURE);
-    let found = session.gradient(&singles(&x), 300, &[Some(4)]).unwrap();
+    let found = session.gradient(&singles(&x), 300.0, &[Some(4)]).unwrap();
     let expected = gradient(&made, &x, 300, 4);
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     let found: Vec<f64> = found.iter().map(|v| f64::from(*v)).collect();
@@ -134,9 +134,9 @@ fn pictures_of_a_batch_do_not_see_each_other() {
     let classifier = Classifier::load(&File::new_checked(&made.bytes).unwrap()).unwrap();
     let mut session = classifier.session(&options()).unwrap();
     let (x, labels) = (singles(&normals(3, 0, BATCH * PICTURE)), [Some(1), Some(2), Some(3)]);
-    let together = session.gradient(&x, 50, &labels).unwrap().to_vec();
+    let together = session.gradient(&x, 50.0, &labels).unwrap().to_vec();
     for (i, together) in together.chunks(PICTURE).enumerate() {
-        assert_eq!(session.gradient(&x[i * PICTURE..][..PICTURE], 50, &labels[i..=i]).unwrap(), together);
+        assert_eq!(session.gradient(&x[i * PICTURE..][..PICTURE], 50.0, &labels[i..=i]).unwrap(), together);
     }
 }
 
@@ -146,13 +146,13 @@ fn refusals_say_why() {
     let classifier = Classifier::load(&File::new_checked(&made.bytes).unwrap()).unwrap();
     let mut session = classifier.session(&options()).unwrap();
     let x = [0.0; PICTURE];
-    let wrong = session.gradient(&x, 1, &[Some(10)]).unwrap_err();
+    let wrong = session.gradient(&x, 1.0, &[Some(10)]).unwrap_err();
     assert!(matches!(wrong, Error::Request(RequestError::LabelRange { label: 10, count: 10, .. })), "{wrong}");
-    assert!(session.gradient(&x[1..], 1, &[Some(1)]).is_err());
-    assert!(session.gradient(&[], 1, &[]).is_err());
-    assert!(session.log_probabilities(&[0.0; 4 * PICTURE], 1).is_err());
-    assert!(session.log_probabilities(&x[1..], 1).is_err());
-    let error = session.log_probabilities(&[f32::NAN; PICTURE], 1).unwrap_err().to_string();
+    assert!(session.gradient(&x[1..], 1.0, &[Some(1)]).is_err());
+    assert!(session.gradient(&[], 1.0, &[]).is_err());
+    assert!(session.log_probabilities(&[0.0; 4 * PICTURE], 1.0).is_err());
+    assert!(session.log_probabilities(&x[1..], 1.0).is_err());
+    let error = session.log_probabilities(&[f32::NAN; PICTURE], 1.0).unwrap_err().to_string();
     assert!(error.starts_with("block1.mlp.2 (linear) made") || error.starts_with("block1."), "{error}");
     assert!(matches!(classifier.label("x"), Err(RequestError::UnknownLabel { .. })));
 

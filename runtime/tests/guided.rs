@@ -19,7 +19,7 @@ use nijimi_runtime::model::{
 };
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::rng::normal_fill;
-use nijimi_runtime::sampler::{Config, Method, Sampler, step};
+use nijimi_runtime::sampler::{Calls, SamplerState, Settings, Solver};
 use nijimi_runtime::schedule::Schedule;
 
 const PICTURE: usize = 64;
@@ -42,33 +42,40 @@ fn pair(pipeline: &Pipeline, classifier: &Classifier) -> ClassifierGuided {
     ClassifierGuided::new(pipeline.session(&options()).unwrap(), classifier.session(&options()).unwrap()).unwrap()
 }
 
-fn draw(models: &mut ClassifierGuided, sampler: &Sampler, gamma: f32, conditional: bool) -> Vec<f32> {
-    let request = GuidedRequest { labels: &LABELS, seeds: &SEEDS, sampler, gamma, conditional };
+fn draw(models: &mut ClassifierGuided, calls: &Calls, gamma: f32, conditional: bool) -> Vec<f32> {
+    let request = GuidedRequest { labels: &LABELS, seeds: &SEEDS, calls, gamma, conditional };
     let mut run = models.run(&request).unwrap();
     let mut steps = 0;
     while let Some(info) = run.step().unwrap() {
-        assert_eq!((info.index, info.total), (steps, sampler.steps().len()));
+        assert_eq!((info.index, info.total), (steps, calls.steps()));
         steps += 1;
     }
-    assert_eq!((steps, run.len(), run.to_u8().unwrap().len()), (sampler.steps().len(), 3, 3 * PICTURE));
+    assert_eq!((steps, run.len(), run.to_u8().unwrap().len()), (calls.steps(), 3, 3 * PICTURE));
     run.pictures().to_vec()
 }
 
-/// Seen red with the noise of the step before, and with labels that the model is not told.
+/// Seen red with the noise of the step before and of the step for the call, with the input not scaled, and with labels
+/// that the model is not told.
 #[test]
 fn without_strength_it_is_the_ordinary_run() {
     let (pipeline, classifier) = (pipeline(&Tiny::new(10)), classifier(&[]));
     let mut models = pair(&pipeline, &classifier);
     let mut session = pipeline.session(&options()).unwrap();
-    for (method, steps) in [(Method::ddpm(), 9), (Method::default(), 10), (Method::ddim(0.5), 7)] {
-        let sampler = pipeline.sampler(method, steps).unwrap();
+    for (method, steps) in [
+        (Solver::ddpm(), 9),
+        (Solver::default(), 10),
+        (Solver::ddim(0.5), 7),
+        (Solver::Heun, 5),
+        (Solver::Dpm2Ancestral, 6),
+    ] {
+        let calls = pipeline.calls(method, steps).unwrap();
         for conditional in [false, true] {
             // Of a scale of 1 the labels are told, and nothing else is evaluated.
             let labels = if conditional { LABELS } else { [None; 3] };
-            let request = Request { labels: &labels, seeds: &SEEDS, sampler: &sampler, guidance_scale: 1.0 };
+            let request = Request { labels: &labels, seeds: &SEEDS, calls: &calls, guidance_scale: 1.0 };
             let mut run = session.run(&request).unwrap();
             while run.step().unwrap().is_some() {}
-            assert!(draw(&mut models, &sampler, 0.0, conditional) == run.pictures().unwrap(), "{method:?}");
+            assert!(draw(&mut models, &calls, 0.0, conditional) == run.pictures().unwrap(), "{method:?}");
         }
     }
 }
@@ -84,14 +91,15 @@ fn it_is_the_algorithm() {
         let (mut diffusion, mut judge) =
             (pipeline.session(&options()).unwrap(), classifier.session(&options()).unwrap());
         let schedule = Schedule::linear(1e-4, 0.02, 1000).unwrap();
-        let sampler = pipeline.sampler(Method::ddpm(), 5).unwrap();
+        let calls = pipeline.calls(Solver::ddpm(), 5).unwrap();
         let mut x = vec![0.0; 3 * PICTURE];
         x.chunks_mut(PICTURE).zip(SEEDS).for_each(|(x, seed)| normal_fill(seed, 0, x));
-        for (i, c) in sampler.steps().iter().enumerate() {
-            let alpha_bar = schedule.alpha_bar(c.t + 1);
+        let mut state = SamplerState::new(calls.calls(), PICTURE);
+        for (i, c) in calls.calls().iter().enumerate() {
+            let alpha_bar = schedule.alpha_bar(c.t as usize + 1);
             let (signal, sigma) = (alpha_bar.sqrt(), (1.0 - alpha_bar).sqrt());
-            let out = diffusion.predict(&x, c.t as u32 + 1, &[None; 3]).unwrap().to_vec();
-            let gradient = judge.gradient(&x, c.t as u32, &LABELS).unwrap();
+            let out = diffusion.predict(&x, c.t + 1.0, &[None; 3]).unwrap().to_vec();
+            let gradient = judge.gradient(&x, c.t, &LABELS).unwrap();
             let guided: Vec<f32> = (0..x.len())
                 .map(|i| {
                     let (x, out, gradient) = (f64::from(x[i]), f64::from(out[i]), f64::from(gradient[i]));
@@ -112,10 +120,10 @@ fn it_is_the_algorithm() {
             for (k, (x, out)) in x.chunks_mut(PICTURE).zip(guided.chunks(PICTURE)).enumerate() {
                 let mut noise = vec![0.0; PICTURE];
                 normal_fill(SEEDS[k], i as u32 + 1, &mut noise);
-                step(c, x, out, &noise, &mut vec![0.0; PICTURE]).unwrap();
+                state.accept(c, x, out, &noise).unwrap();
             }
         }
-        let found = draw(&mut pair(&pipeline, &classifier), &sampler, gamma as f32, false);
+        let found = draw(&mut pair(&pipeline, &classifier), &calls, gamma as f32, false);
         for (a, b) in found.iter().zip(&x) {
             assert!((a - b).abs() <= 2e-4, "{kind}: {a} {b}");
         }
@@ -127,10 +135,10 @@ fn it_is_the_algorithm() {
 fn guidance_leads_to_the_label() {
     let (pipeline, classifier) = (pipeline(&Tiny::new(10)), classifier(&[]));
     let (mut models, mut judge) = (pair(&pipeline, &classifier), classifier.session(&options()).unwrap());
-    let sampler = pipeline.sampler(Method::default(), 20).unwrap();
+    let calls = pipeline.calls(Solver::default(), 20).unwrap();
     let mut sure = |gamma| {
-        let x = draw(&mut models, &sampler, gamma, false);
-        let logs = judge.log_probabilities(&x, 1).unwrap();
+        let x = draw(&mut models, &calls, gamma, false);
+        let logs = judge.log_probabilities(&x, 1.0).unwrap();
         logs[7] + logs[20 + 2]
     };
     let [none, some, much] = [sure(0.0), sure(1.0), sure(5.0)];
@@ -146,11 +154,11 @@ fn a_device_draws_the_same() {
     let (file, other) = (File::new_checked(&bytes).unwrap(), File::new_checked(&made.bytes).unwrap());
     let on_cpu = (Pipeline::load(&file).unwrap(), Classifier::load(&other).unwrap());
     let on_gpu = (Pipeline::load_on(&gpu, &file).unwrap(), Classifier::load_on(&gpu, &other).unwrap());
-    for method in [Method::ddpm(), Method::default()] {
-        let sampler = on_cpu.0.sampler(method, 8).unwrap();
-        let expected = draw(&mut pair(&on_cpu.0, &on_cpu.1), &sampler, 2.0, true);
+    for method in [Solver::ddpm(), Solver::default()] {
+        let calls = on_cpu.0.calls(method, 8).unwrap();
+        let expected = draw(&mut pair(&on_cpu.0, &on_cpu.1), &calls, 2.0, true);
         for (pipeline, classifier) in [(&on_gpu.0, &on_gpu.1), (&on_gpu.0, &on_cpu.1)] {
-            let found = draw(&mut pair(pipeline, classifier), &sampler, 2.0, true);
+            let found = draw(&mut pair(pipeline, classifier), &calls, 2.0, true);
             for (a, b) in found.iter().zip(&expected) {
                 assert!((a - b).abs() <= 1e-3, "{method:?}: {a} {b}");
             }
@@ -183,8 +191,8 @@ fn what_does_not_belong_together_is_refused() {
 fn requests_are_checked() {
     let (pipeline, classifier) = (pipeline(&Tiny::new(3)), classifier(&[]));
     let mut models = pair(&pipeline, &classifier);
-    let sampler = pipeline.sampler(Method::default(), 5).unwrap();
-    let right = GuidedRequest { labels: &LABELS, seeds: &SEEDS, sampler: &sampler, gamma: 1.0, conditional: false };
+    let calls = pipeline.calls(Solver::default(), 5).unwrap();
+    let right = GuidedRequest { labels: &LABELS, seeds: &SEEDS, calls: &calls, gamma: 1.0, conditional: false };
     assert!(models.run(&right).is_ok());
     let mut refused = |request: GuidedRequest<'_>| models.run(&request).map(drop).unwrap_err().to_string();
     assert_eq!(refused(GuidedRequest { seeds: &[1], ..right }), "3 labels and 1 seeds: give one of each a picture");
@@ -199,8 +207,9 @@ fn requests_are_checked() {
     assert!(refused(GuidedRequest { labels: &[None; 5], seeds: &[1; 5], ..right }).starts_with("number of pictures"));
     // Of another model.
     let longer = Schedule::linear(1e-4, 0.02, 2000).unwrap();
-    let sampler = Sampler::new(&longer, Method::default(), &Config { steps: 4, ..Config::default() }).unwrap();
-    let error = models.run(&GuidedRequest { sampler: &sampler, ..right }).unwrap().step().unwrap_err().to_string();
+    let settings = Settings { steps_offset: 0, ..Settings::new(Solver::default(), 4) };
+    let calls = Calls::new(&longer, &settings).unwrap();
+    let error = models.run(&GuidedRequest { calls: &calls, ..right }).unwrap().step().unwrap_err().to_string();
     assert!(error.starts_with("the sampler's timestep is 1500, must be 0 to 999"), "{error}");
 }
 
@@ -209,9 +218,8 @@ fn requests_are_checked() {
 fn a_number_that_is_none_names_the_part() {
     let name = |pipeline: &Pipeline, classifier: &Classifier| {
         let mut models = pair(pipeline, classifier);
-        let sampler = pipeline.sampler(Method::default(), 5).unwrap();
-        let request =
-            GuidedRequest { labels: &LABELS, seeds: &SEEDS, sampler: &sampler, gamma: 1.0, conditional: false };
+        let calls = pipeline.calls(Solver::default(), 5).unwrap();
+        let request = GuidedRequest { labels: &LABELS, seeds: &SEEDS, calls: &calls, gamma: 1.0, conditional: false };
         let mut run = models.run(&request).unwrap();
         match run.step() {
             Err(Error::Request(RequestError::NotFinite {

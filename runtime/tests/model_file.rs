@@ -6,7 +6,7 @@ mod common;
 use common::Tiny;
 use nijimi_runtime::gguf::{File, MetaValue};
 use nijimi_runtime::model::Pipeline;
-use nijimi_runtime::sampler::Method;
+use nijimi_runtime::sampler::Solver;
 
 fn refusal(tiny: Tiny) -> String {
     Pipeline::load(&File::new_checked(&tiny.bytes()).unwrap()).expect_err("refused").to_string()
@@ -21,7 +21,7 @@ fn the_description_is_read() {
     assert_eq!(info.network, Tiny::new(3).network);
     assert_eq!((info.range, info.schedule.steps(), info.first_timestep), ([0.0, 1.0], 1000, 1));
     let d = info.defaults;
-    assert_eq!((d.method, d.steps, d.guidance_scale), (Method::default(), 10, 3.0));
+    assert_eq!((d.solver, d.steps, d.guidance_scale), (Solver::default(), 10, 3.0));
     assert!(p.weight_bytes() >= 4 * info.network.graph(1).unwrap().parameters());
 }
 

@@ -17,7 +17,7 @@ use nijimi_runtime::model::{
 };
 use nijimi_runtime::nn::{MlpHvae, MlpVae};
 use nijimi_runtime::quant::DType;
-use nijimi_runtime::sampler::Method;
+use nijimi_runtime::sampler::{Calls, Solver};
 use std::sync::atomic::Ordering::Relaxed;
 
 // Seen red: a `Vec` made for each step's noise; `Vec`s of labels made for each run; a `Vec` of the classifier's
@@ -28,12 +28,15 @@ fn drawing_allocates_nothing() {
     let pipeline = Pipeline::load(&File::new_checked(&bytes).unwrap()).unwrap();
     let mut session = pipeline.session(&SessionOptions { batch: 3, threads: 2, ..Default::default() }).unwrap();
     let mut pictures = [0; 3 * 64];
-    let samplers = ["ddpm", "ddim"].map(|name| pipeline.sampler(Method::from_name(name).unwrap(), 5).unwrap());
+    let solvers = Solver::NAMES.split(", ").filter(|name| !name.starts_with("flow"));
+    let samplers: Vec<Calls> =
+        solvers.map(|name| pipeline.calls(Solver::from_name(name).unwrap(), 5).unwrap()).collect();
+    assert_eq!(samplers.len(), 20);
     let before = ALLOCATIONS.load(Relaxed);
-    for sampler in &samplers {
+    for calls in &samplers {
         for guidance_scale in [1.0, 3.0] {
             let labels = [Some(1), None, Some(9)];
-            let request = Request { labels: &labels, seeds: &[1, 2, 3], sampler, guidance_scale };
+            let request = Request { labels: &labels, seeds: &[1, 2, 3], calls, guidance_scale };
             let mut run = session.run(&request).unwrap();
             while run.step().unwrap().is_some() {
                 run.write_u8(&mut pictures).unwrap();
@@ -80,13 +83,13 @@ fn guidance_allocates_nothing(pipeline: &Pipeline) {
     let mut judge_alone = judge.session(&options).unwrap();
     let mut models =
         ClassifierGuided::new(pipeline.session(&options).unwrap(), judge.session(&options).unwrap()).unwrap();
-    let sampler = pipeline.sampler(Method::ddpm(), 5).unwrap();
+    let calls = pipeline.calls(Solver::ddpm(), 5).unwrap();
     let mut pictures = [0; 2 * 64];
     std::thread::sleep(std::time::Duration::from_millis(100));
     let before = ALLOCATIONS.load(Relaxed);
-    judge_alone.log_probabilities(&[0.5; 128], 3).unwrap();
+    judge_alone.log_probabilities(&[0.5; 128], 3.0).unwrap();
     let labels = [Some(1), None];
-    let request = GuidedRequest { labels: &labels, seeds: &[1, 2], sampler: &sampler, gamma: 2.0, conditional: true };
+    let request = GuidedRequest { labels: &labels, seeds: &[1, 2], calls: &calls, gamma: 2.0, conditional: true };
     let mut run = models.run(&request).unwrap();
     while run.step().unwrap().is_some() {
         run.write_u8(&mut pictures).unwrap();

@@ -20,7 +20,7 @@ fn no_solver_allocates_in_a_step() {
         let (mut x, mut input) = ([0.3f32; 16], [0f32; 16]);
         let before = ALLOCATIONS.load(Relaxed);
         for call in calls.calls() {
-            SamplerState::scale_input(call, &x, &mut input).unwrap();
+            call.scale_input(&x, &mut input).unwrap();
             state.accept(call, &mut x, &input, &noise).unwrap();
         }
         assert_eq!(ALLOCATIONS.load(Relaxed) - before, 0, "{name}");

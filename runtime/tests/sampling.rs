@@ -6,7 +6,7 @@ mod common;
 use common::Tiny;
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::{Pipeline, Request, RequestError, Run, Session, SessionOptions, batch_seeds};
-use nijimi_runtime::sampler::{Method, Sampler};
+use nijimi_runtime::sampler::{Calls, Solver};
 use nijimi_runtime::{Error, plan::PlanError};
 
 fn pipeline(tiny: &Tiny) -> Pipeline {
@@ -22,14 +22,14 @@ fn finish(mut run: Run<'_>) -> Vec<f32> {
     run.pictures().unwrap().to_vec()
 }
 
-fn request<'a>(labels: &'a [Option<u32>], seeds: &'a [u64], sampler: &'a Sampler) -> Request<'a> {
-    Request { labels, seeds, sampler, guidance_scale: 2.5 }
+fn request<'a>(labels: &'a [Option<u32>], seeds: &'a [u64], calls: &'a Calls) -> Request<'a> {
+    Request { labels, seeds, calls, guidance_scale: 2.5 }
 }
 
 /// DDPM, and DDIM with some noise.
-fn samplers(pipeline: &Pipeline) -> [Sampler; 2] {
-    let ddim = Method::Ddim { eta: 0.5, set_alpha_to_one: true };
-    [Method::ddpm(), ddim].map(|method| pipeline.sampler(method, 6).unwrap())
+fn samplers(pipeline: &Pipeline) -> [Calls; 2] {
+    let ddim = Solver::ddim(0.5);
+    [Solver::ddpm(), ddim].map(|method| pipeline.calls(method, 6).unwrap())
 }
 
 const LABELS: [Option<u32>; 4] = [Some(7), None, Some(2), Some(7)];
@@ -96,10 +96,10 @@ fn a_picture_does_not_depend_on_threads() {
 fn guidance_weighs_two_answers() {
     let p = pipeline(&Tiny::new(10));
     let mut s = session(&p, 1, 1);
-    let sampler = p.sampler(Method::default(), 1).unwrap();
+    let calls = p.calls(Solver::default(), 1).unwrap();
     let mut draw = |label, guidance_scale| {
         let labels = [label];
-        let r = Request { guidance_scale, ..request(&labels, &[3], &sampler) };
+        let r = Request { guidance_scale, ..request(&labels, &[3], &calls) };
         let mut run = s.run(&r).unwrap();
         run.step().unwrap();
         run.estimate().unwrap().to_vec()
@@ -136,8 +136,8 @@ fn guidance_needs_a_session_made_for_it() {
 fn steps_tell_where_they_are_and_the_last_estimate_is_the_picture() {
     let p = pipeline(&Tiny::new(10));
     let mut s = session(&p, 1, 1);
-    let sampler = p.sampler(Method::default(), 6).unwrap();
-    let mut run = s.run(&request(&[None], &[9], &sampler)).unwrap();
+    let calls = p.calls(Solver::default(), 6).unwrap();
+    let mut run = s.run(&request(&[None], &[9], &calls)).unwrap();
     let mut timesteps = Vec::new();
     while let Some(step) = run.step().unwrap() {
         assert_eq!((step.index, step.total), (timesteps.len(), 6));
@@ -172,7 +172,7 @@ fn requests_are_checked() {
     let label = Request { labels: &[None, Some(10)], seeds: &[0; 2], ..good };
     assert_eq!(refused(label), "label 10 of picture 1 is not one of the model's 10");
     for steps in [0, 1001] {
-        let refused = p.sampler(Method::default(), steps).unwrap_err().to_string();
+        let refused = p.calls(Solver::default(), steps).unwrap_err().to_string();
         assert!(refused.starts_with(&format!("{steps} sampling steps asked")), "{refused}");
     }
 }

@@ -1,17 +1,10 @@
-// The numbers of one step: `StepCoefficients` in runtime/src/sampler/mod.rs, and what the device needs beside them.
+// The numbers of one call of the network that are not the solver's.
 struct Step {
   n: u32,                 // values of all pictures
-  index: u32,             // of the step, from 0
+  index: u32,             // of the call, from 0
   timestep: f32,          // as the network knows it
   guidance_scale: f32,
-  x0_from_x: f32,
-  x0_from_out: f32,
-  low: f32,
-  high: f32,
-  x_from_x: f32,
-  x_from_x0: f32,
-  x_from_out: f32,
-  sigma: f32,
+  input_scale: f32,       // the network is given the sample times this
 }
 @group(0) @binding(0) var<uniform> p: Step;
 

@@ -66,7 +66,7 @@ kernels! {
     /// What ReLU lets pass of a gradient.
     ReluBackward "relu_backward",
     /// A sampler's update.
-    SamplerStep "sampler_step",
+    SamplerAccept "sampler_accept",
     /// One token of each text.
     SelectToken "select_token",
     /// Values to a texture.

@@ -389,7 +389,11 @@ fn elementwise(class: Class, base: &dyn Fn(Kernel) -> Shader, all: &mut Vec<Shad
     all.extend([flat(K::TokenEmbedding, &[]), flat(K::SelectToken, &[])]);
     all.extend([flat(K::LogSoftmax, &[]), flat(K::LogSoftmaxBackward, &[])]);
     all.extend([flat(K::PositionEncoding, &[]), flat(K::Feed, &[]), flat(K::Guidance, &[])]);
-    all.extend([flat(K::Guidance, &[Flag::Guided]), flat(K::SamplerStep, &[]), flat(K::SamplerStep, &[Flag::Noise])]);
+    all.extend([
+        flat(K::Guidance, &[Flag::Guided]),
+        flat(K::SamplerAccept, &[]),
+        flat(K::SamplerAccept, &[Flag::Noise]),
+    ]);
     all.extend([flat(K::ToU8, &[]), flat(K::GroupNorm, &[Flag::Sums])]);
     for vec4 in [false, true] {
         let norm = |flags: &[Flag]| flat(K::GroupNorm, flags).flag(Flag::Vec4, vec4);

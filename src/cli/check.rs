@@ -51,7 +51,6 @@ impl Cli {
             ("-n", self.negative_prompt.is_some()),
             ("-W", self.width.is_some()),
             ("-H", self.height.is_some()),
-            ("--scheduler", self.scheduler.is_some()),
             ("--cfg-rescale", self.cfg_rescale.is_some()),
             ("-i", self.init_img.is_some()),
             ("--lora", !self.lora.is_empty()),
@@ -78,6 +77,7 @@ impl Cli {
             ("--cfg-scale", self.cfg_scale.is_some()),
             ("--classifier", self.classifier.is_some()),
             ("--sampling-method", self.sampling_method.is_some()),
+            ("--scheduler", self.scheduler.is_some()),
             ("--eta", self.eta.is_some()),
             ("--no-clip", self.no_clip),
         ];

@@ -60,7 +60,7 @@ pub fn facts(system: &System) -> Vec<Line> {
                 labels(&info.labels),
                 ("network", format!("U-Net of {:?} channels, time vector of {}", network.channels, network.time_dim)),
                 noise(&info.schedule),
-                ("sampling", format!("{}, {} steps, {guidance} unless told otherwise", best.method.name(), best.steps)),
+                ("sampling", format!("{}, {} steps, {guidance} unless told otherwise", best.solver, best.steps)),
             ]
         }
         System::Classifier(classifier) => {

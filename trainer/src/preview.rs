@@ -23,7 +23,7 @@ pub fn grid(file: &[u8], path: &Path) -> Result<()> {
     let info = pipeline.info();
     let columns = if info.labels.is_empty() { UNLABELLED } else { info.labels.len() };
     let mut session = pipeline.session(&SessionOptions { batch: columns, ..SessionOptions::default() })?;
-    let sampler = pipeline.sampler(info.defaults.method, info.defaults.steps)?;
+    let calls = pipeline.calls(info.defaults.solver, info.defaults.steps)?;
     let (h, w, c) = (info.network.height, info.network.width, info.network.in_channels);
     let labels: Vec<Option<u32>> = (0..columns).map(|i| (i < info.labels.len()).then_some(i as u32)).collect();
     let mut canvas = image::RgbImage::new((columns * w) as u32, (ROWS * h) as u32);
@@ -32,7 +32,7 @@ pub fn grid(file: &[u8], path: &Path) -> Result<()> {
         let first = (row * columns) as u64;
         let seeds = if info.labels.is_empty() { batch_seeds(first, columns) } else { vec![row as u64; columns] };
         let request =
-            Request { labels: &labels, seeds: &seeds, sampler: &sampler, guidance_scale: info.defaults.guidance_scale };
+            Request { labels: &labels, seeds: &seeds, calls: &calls, guidance_scale: info.defaults.guidance_scale };
         let mut run = session.run(&request)?;
         while run.step()?.is_some() {}
         let bytes = run.to_u8()?;

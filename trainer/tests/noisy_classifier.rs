@@ -90,13 +90,13 @@ fn the_runtime_answers_as_the_trained_network() {
     let x = pictures(n);
     for t in [1u32, 40, 100] {
         let (logits, gradients) = by_dfdx(&model, &x, t as f32, &labels);
-        let found = session.log_probabilities(&x, t).expect("log-probabilities");
+        let found = session.log_probabilities(&x, t as f32).expect("log-probabilities");
         let expected: Vec<f64> = logits.chunks_exact(3).flat_map(log_softmax).collect();
         for (i, (a, b)) in found.iter().zip(&expected).enumerate() {
             assert!((f64::from(*a) - b).abs() < 1e-4, "t {t}, value {i}: {a} {b}");
         }
         let asked: Vec<Option<u32>> = labels.iter().map(|l| Some(u32::from(*l))).collect();
-        let found = session.gradient(&x, t, &asked).expect("gradients");
+        let found = session.gradient(&x, t as f32, &asked).expect("gradients");
         let scale = gradients.iter().fold(0f32, |m, g| m.max(g.abs()));
         assert!(scale > 1e-3, "a gradient to compare: {scale}");
         for (i, (a, b)) in found.iter().zip(&gradients).enumerate() {

@@ -66,10 +66,10 @@ impl Painter {
         show: Function,
     ) -> Result<Option<Vec<u8>>, JsError> {
         let info = self.pipeline.info();
-        let sampler = self.pipeline.sampler(info.defaults.method, steps)?;
+        let calls = self.pipeline.calls(info.defaults.solver, steps)?;
         let labels = [Some(self.pipeline.label(&label)?)];
         let guidance_scale = info.defaults.guidance_scale;
-        let request = Request { labels: &labels, seeds: &[seed.into()], sampler: &sampler, guidance_scale };
+        let request = Request { labels: &labels, seeds: &[seed.into()], calls: &calls, guidance_scale };
         let mut run = self.session.run(&request)?;
         while let Some(step) = run.step_async().await? {
             let estimate = run.estimate_async().await?;

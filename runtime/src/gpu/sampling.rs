@@ -7,14 +7,14 @@ use super::{Gpu, GpuError, trusted};
 use crate::Error;
 use crate::plan::Slot;
 use crate::rng::normal_fill;
-use crate::sampler::StepCoefficients;
+use crate::sampler::{Call, Mix, SLOTS};
 use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
 use nijimi_shaders::{Flag, Kernel, Shader, table};
 use wgpu::BufferUsages;
 
-/// Steps that may be under way at once: the device works on one while the next is recorded, and a run that is dropped
+/// Calls that may be under way at once: the device works on one while the next is recorded, and a run that is dropped
 /// stops soon.
 const IN_FLIGHT: usize = 2;
 /// What [`DeviceRun::first_bad`] holds while all numbers are some.
@@ -28,14 +28,14 @@ pub(crate) struct Ports {
     pub answer: Slot,
 }
 
-/// One step's own numbers.
+/// One call's own numbers.
 #[derive(Clone, Copy)]
 pub(crate) struct StepInput<'a> {
     pub plan: usize,
     pub index: usize,
-    pub timestep: u32,
+    pub timestep: f32,
     pub guidance_scale: f32,
-    pub coefficients: &'a StepCoefficients,
+    pub call: &'a Call,
     /// One a picture.
     pub seeds: &'a [u64],
 }
@@ -60,12 +60,13 @@ pub(crate) struct DeviceRun {
     first_bad: wgpu::Buffer,
     bytes: wgpu::Buffer,
     step: wgpu::Buffer,
+    call: wgpu::Buffer,
     staging: wgpu::Buffer,
     /// By plan.
     feed: Vec<Ready>,
     guidance: Vec<Ready>,
     /// Without noise, with noise.
-    update: Vec<Ready>,
+    accept: Vec<Ready>,
     to_u8: Ready,
     submitted: VecDeque<Submitted>,
     fresh: Vec<f32>,
@@ -76,7 +77,8 @@ pub(crate) struct DeviceRun {
 impl DeviceRun {
     /// Bytes of device memory for a batch, beside the executor's.
     pub fn bytes_for(elements: usize) -> u64 {
-        elements as u64 * (5 * 4 + 1) + 1024
+        // Sample, answer, estimate, noise, what solvers keep, and what is read back; bytes of pictures.
+        elements as u64 * ((5 + SLOTS as u64 + 1) * 4 + 1) + 1024
     }
 
     /// For batches of `batch` pictures of `picture` values in `range`.
@@ -93,9 +95,11 @@ impl DeviceRun {
         let values = |what| gpu.buffer(what, elements as u64 * 4, memory);
         let (x, eps, estimate, noise) =
             (values("pictures")?, values("epsilon")?, values("estimate")?, values("noise")?);
-        let first_bad = gpu.buffer("the first step that went wrong", 4, memory)?;
+        let history = gpu.buffer("a solver's history", (SLOTS as u64 + 1) * elements as u64 * 4, memory)?;
+        let first_bad = gpu.buffer("the first call that went wrong", 4, memory)?;
         let bytes = gpu.buffer("bytes", elements as u64, memory)?;
-        let step = gpu.buffer("a step's numbers", 48, BufferUsages::UNIFORM | BufferUsages::COPY_DST)?;
+        let numbers = |what, words| gpu.buffer(what, words * 4, BufferUsages::UNIFORM | BufferUsages::COPY_DST);
+        let (step, call) = (numbers("a step's numbers", STEP)?, numbers("a call's numbers", CALL)?);
         let staging =
             gpu.buffer("staging", elements as u64 * 4 + 4, BufferUsages::MAP_READ | BufferUsages::COPY_DST)?;
 
@@ -111,15 +115,17 @@ impl DeviceRun {
             let operands = vec![("answer", Operand::Slot(ports.answer)), ("eps", Operand::Buffer(&eps))];
             own(variants.flat(Kernel::Guidance).flag(Flag::Guided, i == 1), operands)
         });
-        let update = [false, true].into_iter().map(|noisy| {
+        let accept = [false, true].into_iter().map(|noisy| {
             let mut operands = vec![
                 ("x", Operand::Buffer(&x)),
                 ("eps", Operand::Buffer(&eps)),
                 ("estimate", Operand::Buffer(&estimate)),
+                ("history", Operand::Buffer(&history)),
                 ("first_bad", Operand::Buffer(&first_bad)),
+                ("c", Operand::Buffer(&call)),
             ];
             operands.extend(noisy.then_some(("noise", Operand::Buffer(&noise))));
-            let shader = Shader::new(Kernel::SamplerStep).constant("WX", variants.flat_width());
+            let shader = Shader::new(Kernel::SamplerAccept).constant("WX", variants.flat_width());
             own(shader.flag(Flag::Noise, noisy), operands)
         });
         let [low, high] = range;
@@ -130,11 +136,11 @@ impl DeviceRun {
             grid: flat(variants.machine.class, elements.div_ceil(4)),
         };
         // All at once, so that their pipelines are made side by side.
-        let all: Vec<Dispatch<'_>> = feed.chain(guidance).chain(update).chain([to_u8]).collect();
+        let all: Vec<Dispatch<'_>> = feed.chain(guidance).chain(accept).chain([to_u8]).collect();
         let mut feed = exec.prepare(&all)?;
         let mut guidance = feed.split_off(ports.len());
-        let mut update = guidance.split_off(ports.len());
-        let to_u8 = update.remove(2);
+        let mut accept = guidance.split_off(ports.len());
+        let to_u8 = accept.remove(2);
         let (fresh, host) = (vec![0.0; elements], vec![0.0; elements]);
         let submitted = VecDeque::with_capacity(IN_FLIGHT + 1);
         let run = Self {
@@ -147,10 +153,11 @@ impl DeviceRun {
             first_bad,
             bytes,
             step,
+            call,
             staging,
             feed,
             guidance,
-            update,
+            accept,
             to_u8,
             submitted,
             fresh,
@@ -168,13 +175,14 @@ impl DeviceRun {
         (self.fresh.len() + self.host.len()) * 4
     }
 
-    /// Draws the initial noise, one seed a picture, and sets the ids.
-    pub fn start(&mut self, seeds: &[u64], ids: &[Option<u32>]) -> Result<(), GpuError> {
+    /// Draws the initial noise of this size, one seed a picture, and sets the ids.
+    pub fn start(&mut self, sigma: f32, seeds: &[u64], ids: &[Option<u32>]) -> Result<(), GpuError> {
         self.submitted.clear();
         self.exec.set_ids(ids)?;
         self.fresh.fill(0.0);
         for (x, &seed) in self.fresh.chunks_exact_mut(self.picture).zip(seeds) {
             normal_fill(seed, 0, x);
+            x.iter_mut().for_each(|x| *x *= sigma);
         }
         let Self { x, estimate, first_bad, fresh, host, .. } = self;
         host.fill(0.0);
@@ -196,9 +204,9 @@ impl DeviceRun {
         Ok(())
     }
 
-    /// Submits one step: the network, guidance, the sampler's update. It does not look whether there is [`Self::room`].
+    /// Submits one call: the network, guidance, the solver's part. It does not look whether there is [`Self::room`].
     pub fn step(&mut self, s: &StepInput<'_>) -> Result<(), GpuError> {
-        let noisy = s.coefficients.sigma != 0.0;
+        let noisy = s.call.noise != 0.0;
         if noisy {
             for (noise, &seed) in self.fresh.chunks_exact_mut(self.picture).zip(s.seeds) {
                 // Draw 0 is the initial noise.
@@ -210,7 +218,7 @@ impl DeviceRun {
             self.feed[s.plan].record(pass);
             self.exec.record(s.plan, pass);
             self.guidance[s.plan].record(pass);
-            self.update[usize::from(noisy)].record(pass);
+            self.accept[usize::from(noisy)].record(pass);
         })?;
         if self.submitted.len() >= IN_FLIGHT {
             // Nobody waited for room.
@@ -220,28 +228,23 @@ impl DeviceRun {
         Ok(())
     }
 
-    /// The numbers of `Step` in `shaders/parts/step.wgsl`, and fresh noise.
+    /// The numbers of `Step` in `shaders/parts/step.wgsl` and of `Call` in `shaders/sampler_accept.wgsl`, and fresh noise.
     fn write_step(&self, s: &StepInput<'_>, noisy: bool) -> Result<(), GpuError> {
-        let c = s.coefficients;
-        let floats = [s.timestep as f32, s.guidance_scale, c.x0_from_x, c.x0_from_out];
-        // WGSL knows no infinities; beyond these nothing is finite anyway.
-        let bounds = [c.low.max(f32::MIN), c.high.min(f32::MAX)];
-        let shares = [c.x_from_x, c.x_from_x0, c.x_from_out, c.sigma];
         let used = s.seeds.len() * self.picture;
-        let mut words = [0u32; 12];
-        let integers = [used as u32, s.index as u32];
-        let all = integers.into_iter().chain(floats.into_iter().chain(bounds).chain(shares).map(f32::to_bits));
-        words.iter_mut().zip(all).for_each(|(word, value)| *word = value);
+        let [timestep, guidance_scale, input_scale] =
+            [s.timestep, s.guidance_scale, s.call.input_scale].map(f32::to_bits);
+        let words = [used as u32, s.index as u32, timestep, guidance_scale, input_scale, 0, 0, 0];
         let queue = self.gpu().queue();
         self.gpu().scoped("a step's numbers", 0, || {
             queue.write_buffer(&self.step, 0, trusted::bytes(&words));
+            queue.write_buffer(&self.call, 0, trusted::bytes(&call(s.call)));
             if noisy {
                 queue.write_buffer(&self.noise, 0, trusted::bytes(&self.fresh[..used]));
             }
         })
     }
 
-    /// Reads back the first `n` values, which [`Self::host`] then has; an index of a step that went wrong, if there was
+    /// Reads back the first `n` values, which [`Self::host`] then has; an index of a call that went wrong, if there was
     /// one.
     pub async fn read(&mut self, which: Values, n: usize) -> Result<Option<usize>, GpuError> {
         let parts = [(&self.first_bad, 0, 4), (self.buffer(which), 0, n as u64 * 4)];
@@ -255,7 +258,7 @@ impl DeviceRun {
         &self.host
     }
 
-    /// The pictures as bytes; an index of a step that went wrong, if there was one.
+    /// The pictures as bytes; an index of a call that went wrong, if there was one.
     pub async fn write_u8(&self, out: &mut [u8]) -> Result<Option<usize>, GpuError> {
         self.exec.submit("bytes", |pass| self.to_u8.record(pass))?;
         let len = (out.len() as u64).next_multiple_of(4);
@@ -271,21 +274,21 @@ impl DeviceRun {
         &mut self,
         ports: &Ports,
         x: &[f32],
-        timestep: u32,
+        timestep: f32,
         ids: &[Option<u32>],
     ) -> Result<&[f32], GpuError> {
         self.exec.set_ids(ids)?;
         self.fresh.fill(0.0);
         self.fresh[..x.len()].copy_from_slice(x);
         self.exec.write(ports.x, &self.fresh)?;
-        self.exec.write(ports.t, &vec![timestep as f32; ports.t.len()])?;
+        self.exec.write(ports.t, &vec![timestep; ports.t.len()])?;
         self.exec.run(0)?;
         let answer = self.exec.read_async(ports.answer).await?;
         self.host[..x.len()].copy_from_slice(&answer[..x.len()]);
         Ok(&self.host[..x.len()])
     }
 
-    /// Runs the network of a step again, looking at each result.
+    /// Runs the network of a call again, looking at each result.
     pub async fn trace(&mut self, s: &StepInput<'_>) -> Result<(), Error> {
         self.write_step(s, false)?;
         self.exec.submit("a step's inputs", |pass| self.feed[s.plan].record(pass))?;
@@ -341,6 +344,24 @@ impl DeviceRun {
     }
 }
 
+/// Words of `Step` in `shaders/parts/step.wgsl`, padded.
+const STEP: u64 = 8;
+/// Words of `Call` in `shaders/sampler_accept.wgsl`.
+const CALL: u64 = 36;
+
+fn call(c: &Call) -> [u32; CALL as usize] {
+    let (slot, store) = c.store.map_or((0, [0.0; 3]), |(slot, store)| (slot as u32 + 1, store));
+    // WGSL knows no infinities; beyond these nothing is finite anyway.
+    let estimate = [c.x0_from_x, c.x0_from_out, c.low.max(f32::MIN), c.high.min(f32::MAX)];
+    let floats = estimate.into_iter().chain(store).chain([c.noise]).map(f32::to_bits);
+    let flags = [slot, c.correct.is_some().into(), c.keep.into(), 0];
+    let mix = |m: Mix| [m.x, m.base, m.x0, m.out].into_iter().chain(m.slots).chain([0.0; 8 - SLOTS]).map(f32::to_bits);
+    let mixes = [c.correct.unwrap_or_default(), c.next].into_iter().flat_map(mix);
+    let mut words = [0; CALL as usize];
+    words.iter_mut().zip(floats.chain(flags).chain(mixes)).for_each(|(word, value)| *word = value);
+    words
+}
+
 /// A dispatch whose parameters are the step's.
 fn own<'a>(
     step: &'a wgpu::Buffer,
@@ -353,6 +374,6 @@ fn own<'a>(
 }
 
 fn bad(word: Option<u32>) -> Option<usize> {
-    // The shader stores the step's number, from 1.
+    // The shader stores the call's number, from 1.
     word.filter(|word| *word != NONE_BAD).map(|word| word as usize - 1)
 }

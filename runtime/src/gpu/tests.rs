@@ -219,7 +219,7 @@ fn selected_tokens() {
 }
 
 /// What the self-test leaves to the model that it draws with, beside [`Kernel::ToTexture`].
-const SAMPLING: [Kernel; 4] = [Kernel::Feed, Kernel::Guidance, Kernel::SamplerStep, Kernel::ToU8];
+const SAMPLING: [Kernel; 4] = [Kernel::Feed, Kernel::Guidance, Kernel::SamplerAccept, Kernel::ToU8];
 
 /// Seen red without the case of max_pool, and with f32 alone.
 #[test]

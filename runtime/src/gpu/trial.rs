@@ -5,7 +5,7 @@ use super::{Gpu, Values};
 use crate::Error;
 use crate::gguf::File;
 use crate::model::{Pipeline, Request, Run, SessionOptions, batch_seeds};
-use crate::sampler::Method;
+use crate::sampler::Solver;
 use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
@@ -28,12 +28,12 @@ pub(super) fn rows<'a>(
     let best = cpu.info().defaults;
     let guided = cpu.info().network.label_count > 0;
     let scale = if guided { best.guidance_scale } else { 1.0 };
-    let name = format!("{} steps of {}, guidance {scale}", best.steps, best.method.name());
-    let noisy = Method::Ddim { eta: 1.0, set_alpha_to_one: true };
+    let name = format!("{} steps of {}, guidance {scale}", best.steps, best.solver);
+    let noisy = Solver::ddim(1.0);
     let plans = [
-        (name, Drawing { method: best.method, steps: best.steps, scale, texture: false }),
-        ("20 steps with fresh noise".to_string(), Drawing { method: noisy, steps: 20, scale: 1.0, texture: false }),
-        ("into a texture".to_string(), Drawing { method: best.method, steps: 4, scale: 1.0, texture: true }),
+        (name, Drawing { solver: best.solver, steps: best.steps, scale, texture: false }),
+        ("20 steps with fresh noise".to_string(), Drawing { solver: noisy, steps: 20, scale: 1.0, texture: false }),
+        ("into a texture".to_string(), Drawing { solver: best.solver, steps: 4, scale: 1.0, texture: true }),
     ];
     let pictures = if many { 16 } else { 1 };
     Ok(plans.into_iter().map(move |(name, drawing)| {
@@ -45,7 +45,7 @@ pub(super) fn rows<'a>(
 
 /// How to draw.
 struct Drawing {
-    method: Method,
+    solver: Solver,
     steps: usize,
     scale: f32,
     /// Draws the first picture into a texture, and compares that.
@@ -59,8 +59,8 @@ impl Drawing {
         // One label after the other.
         let labels: Vec<_> = (0..pictures).map(|i| (count > 0).then(|| ((i + 7) % count.max(1)) as u32)).collect();
         let seeds = batch_seeds(1, pictures);
-        let sampler = cpu.sampler(self.method, self.steps.min(cpu.info().schedule.steps()))?;
-        let request = Request { labels: &labels, seeds: &seeds, sampler: &sampler, guidance_scale: self.scale };
+        let calls = cpu.calls(self.solver, self.steps.min(cpu.info().schedule.steps()))?;
+        let request = Request { labels: &labels, seeds: &seeds, calls: &calls, guidance_scale: self.scale };
         let options = SessionOptions { batch: pictures, guidance: self.scale != 1.0, ..Default::default() };
 
         let mut session = cpu.session(&options)?;

@@ -183,11 +183,11 @@ impl ClassifierSession {
     /// # Errors
     /// Values that are not 1 to a batch of pictures; [`crate::cpu::exec::ExecError::NotFinite`]; what a device has to
     /// say.
-    pub fn log_probabilities(&mut self, x: &[f32], timestep: u32) -> Result<&[f32], Error> {
+    pub fn log_probabilities(&mut self, x: &[f32], timestep: f32) -> Result<&[f32], Error> {
         let (n, picture) = (x.len() / self.picture(), self.picture());
         in_range("number of pictures", n, 1, self.batch)?;
         in_range("values of x", x.len(), n * picture, n * picture)?;
-        self.t.fill(timestep as f32);
+        self.t.fill(timestep);
         let inputs = [(NoisyClassifier::PICTURE, x), (NoisyClassifier::TIME, &self.t)];
         self.evaluator.evaluate(LOG_PROBABILITIES, &inputs, &[])?;
         let used = n * self.info().network.label_count;
@@ -200,12 +200,12 @@ impl ClassifierSession {
     /// # Errors
     /// More pictures than the batch, an `x` of another size, a label that the model does not have, and as of
     /// [`Self::log_probabilities`].
-    pub fn gradient(&mut self, x: &[f32], timestep: u32, labels: &[Option<u32>]) -> Result<&[f32], Error> {
+    pub fn gradient(&mut self, x: &[f32], timestep: f32, labels: &[Option<u32>]) -> Result<&[f32], Error> {
         let (n, picture) = (labels.len(), self.picture());
         in_range("number of pictures", n, 1, self.batch)?;
         in_range("values of x", x.len(), n * picture, n * picture)?;
         self.check_labels(labels)?;
-        self.t.fill(timestep as f32);
+        self.t.fill(timestep);
         self.ids.fill(None);
         self.ids[..n].copy_from_slice(labels);
         let inputs = [(NoisyClassifier::PICTURE, x), (NoisyClassifier::TIME, &self.t)];

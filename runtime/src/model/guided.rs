@@ -6,7 +6,7 @@ use super::session::{check, in_range};
 use super::{ClassifierSession, ModelError, RequestError, Session};
 use crate::cpu::exec::ExecError;
 use crate::rng::normal_fill;
-use crate::sampler::{self, Sampler, StepCoefficients};
+use crate::sampler::{Call, Calls, SamplerState, steps};
 use crate::{Error, guidance};
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -24,9 +24,13 @@ pub struct ClassifierGuided {
     /// The pictures, between steps.
     x: Vec<f32>,
     eps: Vec<f32>,
-    estimate: Vec<f32>,
-    /// One picture's fresh noise.
+    /// What the network is given.
+    input: Vec<f32>,
+    /// Fresh noise.
     noise: Vec<f32>,
+    state: SamplerState,
+    /// Values of a picture.
+    picture: usize,
     /// What the diffusion model is told: nothing, or `labels`.
     told: Vec<Option<u32>>,
     labels: Vec<Option<u32>>,
@@ -40,8 +44,8 @@ pub struct GuidedRequest<'a> {
     pub labels: &'a [Option<u32>],
     /// One a picture. A picture depends on its own seed and label alone, never on its neighbours.
     pub seeds: &'a [u64],
-    /// How to get there, from [`super::Pipeline::sampler`].
-    pub sampler: &'a Sampler,
+    /// How to get there, from [`super::Pipeline::calls`].
+    pub calls: &'a Calls,
     /// Strength of the guidance, the book's gamma: 0 is none, and then the classifier is not asked.
     pub gamma: f32,
     /// Whether the diffusion model is told the labels too; it must know as many as the classifier.
@@ -77,9 +81,10 @@ impl ClassifierGuided {
         }
         let (batch, picture) = (diffusion.batch().min(classifier.batch()), diffusion.picture());
         let values = || vec![0.0; batch * picture];
-        let (x, eps, estimate, noise) = (values(), values(), values(), vec![0.0; picture]);
+        let (x, eps, input, noise) = (values(), values(), values(), values());
+        let state = SamplerState::for_any(batch * picture);
         let (told, labels, seeds) = (vec![None; batch], vec![None; batch], vec![0; batch]);
-        Ok(Self { diffusion, classifier, x, eps, estimate, noise, told, labels, seeds })
+        Ok(Self { diffusion, classifier, x, eps, input, noise, state, picture, told, labels, seeds })
     }
 
     /// The most pictures of one run.
@@ -89,7 +94,7 @@ impl ClassifierGuided {
 
     /// Bytes of memory taken, weights not counted.
     pub fn bytes(&self) -> usize {
-        let own = (self.x.len() + self.eps.len() + self.estimate.len() + self.noise.len()) * 4;
+        let own = (self.x.len() + self.eps.len() + self.input.len() + self.noise.len()) * 4 + self.state.bytes();
         let lists = size_of_val(&self.told[..]) + size_of_val(&self.labels[..]) + size_of_val(&self.seeds[..]);
         self.diffusion.bytes() + self.classifier.bytes() + own + lists
     }
@@ -123,12 +128,14 @@ impl ClassifierGuided {
         }
         self.labels[..n].copy_from_slice(request.labels);
         self.seeds[..n].copy_from_slice(request.seeds);
-        self.x.fill(0.0);
-        self.estimate.fill(0.0);
-        for (x, &seed) in self.x.chunks_exact_mut(self.noise.len()).zip(request.seeds) {
+        [&mut self.x, &mut self.eps, &mut self.noise].into_iter().for_each(|values| values.fill(0.0));
+        self.state.clear();
+        let sigma = request.calls.init_noise_sigma();
+        for (x, &seed) in self.x.chunks_exact_mut(self.picture).zip(request.seeds) {
             normal_fill(seed, 0, x);
+            x.iter_mut().for_each(|x| *x *= sigma);
         }
-        Ok(GuidedRun { models: self, pictures: n, gamma: request.gamma, steps: request.sampler.steps(), next: 0 })
+        Ok(GuidedRun { models: self, pictures: n, gamma: request.gamma, calls: request.calls.calls(), next: 0 })
     }
 
     fn labels_known(&self) -> usize {
@@ -141,7 +148,7 @@ pub struct GuidedRun<'a> {
     models: &'a mut ClassifierGuided,
     pictures: usize,
     gamma: f32,
-    steps: &'a [StepCoefficients],
+    calls: &'a [Call],
     next: usize,
 }
 
@@ -150,48 +157,61 @@ impl GuidedRun<'_> {
     ///
     /// # Errors
     /// [`RequestError::NotFinite`] if a NaN or an infinity appears, with the part that made it: an operation of the
-    /// classifier, the diffusion model, the guidance or the sampler. A sampler of another schedule.
+    /// classifier, the diffusion model, the guidance or the sampler. Calls of another schedule.
     pub fn step(&mut self) -> Result<Option<StepInfo>, Error> {
-        let Some(c) = self.steps.get(self.next) else { return Ok(None) };
-        let (index, total, n) = (self.next, self.steps.len(), self.pictures);
-        let lost = |source| Error::from(RequestError::NotFinite { step: index + 1, total, source });
-        let ClassifierGuided { diffusion, classifier, x, eps, estimate, noise, told, labels, seeds } =
+        while let Some(call) = self.calls.get(self.next) {
+            let (index, total) = (call.step - self.calls[0].step, steps(self.calls));
+            self.call(call).map_err(|e| match e {
+                Error::Exec(source) => RequestError::NotFinite { step: index + 1, total, source }.into(),
+                e => e,
+            })?;
+            self.next += 1;
+            if self.calls.get(self.next).is_none_or(|next| next.step != call.step) {
+                let timestep = call.t + self.models.diffusion.model.info.first_timestep as f32;
+                return Ok(Some(StepInfo { index, total, timestep }));
+            }
+        }
+        Ok(None)
+    }
+
+    fn call(&mut self, call: &Call) -> Result<(), Error> {
+        let used = self.used();
+        let ClassifierGuided { diffusion, classifier, x, eps, input, noise, state, picture, told, labels, seeds } =
             &mut *self.models;
-        let picture = noise.len();
-        let [x, eps, estimate] = [x, eps, estimate].map(|values| &mut values[..n * picture]);
+        let (told, labels) = (&told[..self.pictures], &labels[..self.pictures]);
         let info = &diffusion.model.info;
-        in_range("the sampler's timestep", c.t, 0, info.schedule.steps() - 1)?;
-        let (timestep, prediction, alpha_bar) =
-            (c.t as u32 + info.first_timestep, info.prediction, info.schedule.alpha_bar(c.t + 1));
-        eps.copy_from_slice(diffusion.predict(x, timestep, &told[..n])?);
-        finite("the diffusion model", "predict", eps).map_err(lost)?;
+        let last = info.schedule.steps() - 1;
+        if call.t > last as f32 {
+            check(false, "the sampler's timestep", call.t, format!("0 to {last}"))?;
+        }
+        let (first, prediction) = (info.first_timestep as f32, info.prediction);
+        call.scale_input(x, input)?;
+        eps[..used].copy_from_slice(diffusion.predict(&input[..used], call.t + first, told)?);
+        finite("the diffusion model", "predict", &eps[..used])?;
         if self.gamma != 0.0 {
-            let own = c.t as u32 + classifier.info().first_timestep;
-            let gradient = classifier.gradient(x, own, &labels[..n]).map_err(|e| match e {
+            let own = call.t + classifier.info().first_timestep as f32;
+            let gradient = classifier.gradient(&input[..used], own, labels).map_err(|e| match e {
                 Error::Exec(ExecError::NotFinite { step, kind, value, index }) => {
-                    lost(ExecError::NotFinite { step: format!("the classifier's {step}"), kind, value, index })
+                    ExecError::NotFinite { step: format!("the classifier's {step}"), kind, value, index }.into()
                 }
                 e => e,
             })?;
+            // Of what both networks are given.
+            let (alpha, sigma) = (call.alpha * call.input_scale, call.sigma * call.input_scale);
+            let (alpha, sigma) = (f64::from(alpha), f64::from(sigma));
             // The answer's share in epsilon: 1 where it is epsilon.
-            let (_, share) = prediction.epsilon(alpha_bar);
-            let sigma = libm::sqrt(1.0 - alpha_bar) / share;
-            guidance::classifier(self.gamma, sigma as f32, gradient, eps)?;
-            finite("the guidance", "classifier", eps).map_err(lost)?;
+            let (_, share) = prediction.epsilon(alpha, sigma);
+            guidance::classifier(self.gamma, (sigma / share) as f32, gradient, &mut eps[..used])?;
+            finite("the guidance", "classifier", &eps[..used])?;
         }
-        let each = x.chunks_exact_mut(picture).zip(eps.chunks_exact(picture)).zip(estimate.chunks_exact_mut(picture));
-        for (((x, eps), x0), &seed) in each.zip(&*seeds) {
-            let mut fresh: &[f32] = &[];
-            if c.sigma != 0.0 {
+        if call.noise != 0.0 {
+            for (noise, &seed) in noise.chunks_exact_mut(*picture).zip(&*seeds) {
                 // Draw 0 is the initial noise.
-                normal_fill(seed, index as u32 + 1, noise);
-                fresh = noise;
+                normal_fill(seed, self.next as u32 + 1, noise);
             }
-            sampler::step(c, x, eps, fresh, x0)?;
         }
-        finite("the sampler", "step", x).map_err(lost)?;
-        self.next += 1;
-        Ok(Some(StepInfo { index, total, timestep }))
+        state.accept(call, x, eps, noise)?;
+        Ok(finite("the sampler", "step", &x[..used])?)
     }
 
     /// How many pictures this run makes.
@@ -212,7 +232,7 @@ impl GuidedRun<'_> {
     /// What the clean pictures will be, as it was guessed at the last step; zeros before the first. Shape and range as
     /// of [`Self::pictures`].
     pub fn estimate(&self) -> &[f32] {
-        &self.models.estimate[..self.used()]
+        &self.models.state.x0()[..self.used()]
     }
 
     /// The pictures as bytes, `(n, h, w, c)`: the model's range mapped to 0 to 255 as [`crate::cpu::to_u8`] does.
@@ -235,7 +255,7 @@ impl GuidedRun<'_> {
 
     /// Elements in use.
     fn used(&self) -> usize {
-        self.pictures * self.models.noise.len()
+        self.pictures * self.models.picture
     }
 }
 

@@ -4,7 +4,7 @@ use super::ModelError;
 use crate::Error;
 use crate::gguf::{File, GgufError, Value};
 use crate::nn::BookUnet;
-use crate::sampler::{Method, Prediction};
+use crate::sampler::{Prediction, Settings, Solver};
 use crate::schedule::Schedule;
 use alloc::borrow::ToOwned;
 use alloc::format;
@@ -14,8 +14,8 @@ use alloc::vec::Vec;
 /// How the model is best sampled, if the user says nothing.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Defaults {
-    /// The sampler.
-    pub method: Method,
+    /// The solver.
+    pub solver: Solver,
     /// Number of steps.
     pub steps: usize,
     /// Strength of classifier-free guidance; 1 is none.
@@ -54,6 +54,20 @@ pub(super) const FORMAT_VERSION: u32 = 1;
 const MAX_LEVELS: usize = 1 << 20;
 
 impl Info {
+    /// Settings of a run with this solver, for [`Calls::new`](crate::sampler::Calls::new) on [`Self::schedule`]. Estimates
+    /// are kept in the range of the pictures, which the book does not do: few steps with guidance are much better for it
+    /// (`docs/performance.md`).
+    #[must_use]
+    pub fn settings(&self, solver: Solver, steps: usize) -> Settings {
+        Settings {
+            steps_offset: 0,
+            prediction: self.prediction,
+            clip: Some(self.range),
+            epsilon_from_x0: true,
+            ..Settings::new(solver, steps)
+        }
+    }
+
     pub(super) fn read(file: &File<'_>) -> Result<Self, Error> {
         kind(file, &KEYS)?;
         let network = BookUnet {
@@ -182,15 +196,15 @@ fn prediction(file: &File<'_>) -> Result<Prediction, Error> {
         let expected = "epsilon, v_prediction or sample";
         ModelError::Unsupported { key, found: format!("{name:?}"), expected }
     };
-    Ok(Prediction::from_name(name).ok_or_else(unsupported)?)
+    Ok(Prediction::from_name(name).filter(|p| *p != Prediction::Flow).ok_or_else(unsupported)?)
 }
 
 fn defaults(file: &File<'_>, levels: u32) -> Result<Defaults, Error> {
     let name = or(file.str("nijimi.sampler.method"), "ddim")?;
-    let method = Method::from_name(name).ok_or_else(|| ModelError::Unsupported {
+    let solver = Solver::from_name(name).ok_or_else(|| ModelError::Unsupported {
         key: "nijimi.sampler.method",
         found: format!("{name:?}"),
-        expected: "ddpm or ddim",
+        expected: Solver::NAMES,
     })?;
     let steps = or(file.u32("nijimi.sampler.steps"), levels.min(50))?;
     if steps == 0 || steps > levels {
@@ -200,5 +214,5 @@ fn defaults(file: &File<'_>, levels: u32) -> Result<Defaults, Error> {
     if !guidance_scale.is_finite() {
         return Err(wrong("nijimi.sampler.guidance_scale", guidance_scale, "a finite number"));
     }
-    Ok(Defaults { method, steps: steps as usize, guidance_scale })
+    Ok(Defaults { solver, steps: steps as usize, guidance_scale })
 }

@@ -5,7 +5,7 @@ use super::session::{Session, SessionOptions};
 use super::{Info, RequestError, load};
 use crate::Error;
 use crate::gguf::File;
-use crate::sampler::{Config, Method, Sampler};
+use crate::sampler::{Calls, Solver};
 use alloc::borrow::ToOwned;
 use alloc::sync::Arc;
 
@@ -70,22 +70,13 @@ impl Pipeline {
             .ok_or_else(|| RequestError::UnknownLabel { label: name.to_owned(), known: labels.clone() })
     }
 
-    /// A sampler for this model: all its steps worked out. [`Info::defaults`] has the method and the number of steps
-    /// that suit the model.
+    /// The calls of the network that a run with this solver makes, all worked out. [`Info::defaults`] has the solver and
+    /// the number of steps that suit the model.
     ///
     /// # Errors
-    /// More steps than the schedule has, or none; settings of the method that are out of range.
-    pub fn sampler(&self, method: Method, steps: usize) -> Result<Sampler, Error> {
-        Ok(Sampler::new(&self.model.info.schedule, method, &self.sampler_config(steps))?)
-    }
-
-    /// The settings of [`Self::sampler`], for a [`Sampler::new`] with others on [`Info::schedule`]. Estimates are kept in
-    /// the range of the pictures, which the book does not do: few steps with guidance are much better for it
-    /// (`docs/performance.md`).
-    pub fn sampler_config(&self, steps: usize) -> Config {
-        let info = &self.model.info;
-        let clip = Some(info.range);
-        Config { steps, prediction: info.prediction, clip, epsilon_from_x0: true, ..Config::default() }
+    /// More steps than the schedule has, or none; settings of the solver that are out of range.
+    pub fn calls(&self, solver: Solver, steps: usize) -> Result<Calls, Error> {
+        Ok(Calls::new(&self.model.info.schedule, &self.model.info.settings(solver, steps))?)
     }
 
     /// Makes a session: plans, then allocates all memory that its runs use.

@@ -4,7 +4,7 @@ use super::RequestError;
 use super::engine::{At, Which};
 use super::session::Session;
 use crate::Error;
-use crate::sampler::StepCoefficients;
+use crate::sampler::Call;
 use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -16,26 +16,21 @@ pub(super) struct Settings<'a> {
     /// 0 for the batch; 1 for twice the batch, the second half without labels.
     pub plan: usize,
     pub guidance_scale: f32,
-    pub steps: &'a [StepCoefficients],
+    pub calls: &'a [Call],
+    /// Of the noise that the run begins with.
+    pub init_noise_sigma: f32,
     pub first_timestep: u32,
 }
 
-impl Settings<'_> {
-    /// The noise level of a step, as the network knows it.
-    pub fn timestep(&self, index: usize) -> u32 {
-        self.steps[index].t as u32 + self.first_timestep
-    }
-}
-
 /// A step that was made.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 pub struct StepInfo {
     /// Which, from 0.
     pub index: usize,
     /// Of how many.
     pub total: usize,
-    /// The noise level at which the network was asked, as the network knows it.
-    pub timestep: u32,
+    /// The noise level at which the network was asked, as the network knows it; it may lie between two trained levels.
+    pub timestep: f32,
 }
 
 /// Pictures in the making. It borrows the session, whose memory it uses.
@@ -50,17 +45,18 @@ pub struct StepInfo {
 pub struct Run<'a> {
     session: &'a mut Session,
     settings: Settings<'a>,
+    /// The next call.
     next: usize,
 }
 
 impl<'a> Run<'a> {
     pub(super) fn start(session: &'a mut Session, settings: Settings<'a>) -> Result<Self, Error> {
         let Session { engine, seeds, ids, .. } = &mut *session;
-        engine.start(&seeds[..settings.pictures], ids)?;
+        engine.start(settings.init_noise_sigma, &seeds[..settings.pictures], ids)?;
         Ok(Self { session, settings, next: 0 })
     }
 
-    /// Makes the next step; `None` when all are made.
+    /// Makes the next step (some solvers ask the network more than once for one); `None` when all are made.
     ///
     /// # Errors
     /// [`RequestError::NotFinite`] if a NaN or an infinity appears, with the first operation that made it; on a device
@@ -68,10 +64,14 @@ impl<'a> Run<'a> {
     /// not.
     pub fn step(&mut self) -> Result<Option<StepInfo>, Error> {
         let Self { session: Session { engine, seeds, ids, .. }, settings, next } = self;
-        let Some(at) = at(settings, *next, seeds, ids) else { return Ok(None) };
-        engine.step(at)?;
-        *next += 1;
-        Ok(Some(at.info()))
+        while let Some(at) = at(settings, *next, seeds, ids) {
+            engine.step(at)?;
+            *next += 1;
+            if at.ends_step() {
+                return Ok(Some(at.info()));
+            }
+        }
+        Ok(None)
     }
 
     /// How many pictures this run makes.
@@ -180,10 +180,14 @@ impl Run<'_> {
     /// As [`Self::step`] has.
     pub async fn step_async(&mut self) -> Result<Option<StepInfo>, Error> {
         let Self { session: Session { engine, seeds, ids, .. }, settings, next } = self;
-        let Some(at) = at(settings, *next, seeds, ids) else { return Ok(None) };
-        engine.step_async(at).await?;
-        *next += 1;
-        Ok(Some(at.info()))
+        while let Some(at) = at(settings, *next, seeds, ids) {
+            engine.step_async(at).await?;
+            *next += 1;
+            if at.ends_step() {
+                return Ok(Some(at.info()));
+            }
+        }
+        Ok(None)
     }
 
     /// [`Self::pictures`].
@@ -229,15 +233,12 @@ impl Run<'_> {
     }
 }
 
-/// A step of a run, if it has so many.
+/// A call of a run, if it has so many.
 fn at<'a>(settings: &'a Settings<'a>, index: usize, seeds: &'a [u64], ids: &'a [Option<u32>]) -> Option<At<'a>> {
-    (index < settings.steps.len()).then(|| {
-        let timestep = settings.timestep(index);
-        At { settings, index, timestep, seeds: &seeds[..settings.pictures], ids }
-    })
+    (index < settings.calls.len()).then(|| At { settings, index, seeds: &seeds[..settings.pictures], ids })
 }
 
-/// The step made last.
+/// The call made last.
 fn last<'a>(settings: &'a Settings<'a>, next: usize, seeds: &'a [u64], ids: &'a [Option<u32>]) -> Option<At<'a>> {
     at(settings, next.checked_sub(1)?, seeds, ids)
 }

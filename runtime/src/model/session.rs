@@ -7,7 +7,7 @@ use super::run::{Run, Settings};
 use crate::Error;
 use crate::graph::Graph;
 use crate::plan::Plan;
-use crate::sampler::Sampler;
+use crate::sampler::Calls;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
@@ -54,8 +54,8 @@ pub struct Request<'a> {
     pub labels: &'a [Option<u32>],
     /// One a picture. A picture depends on its own seed and label alone, never on its neighbours.
     pub seeds: &'a [u64],
-    /// How to get there, from [`Pipeline::sampler`]: made once for many runs, so that a run allocates nothing.
-    pub sampler: &'a Sampler,
+    /// How to get there, from [`Pipeline::calls`]: made once for many runs, so that a run allocates nothing.
+    pub calls: &'a Calls,
     /// Strength of classifier-free guidance (Ho and Salimans 2022): 1 is none, 0 ignores the labels.
     pub guidance_scale: f32,
 }
@@ -124,12 +124,12 @@ impl Session {
     }
 
     /// One evaluation of the network, for samplers of the caller's own: `x` is `(n, h, w, c)`, `timestep` as the network
-    /// knows it (level 1 is the model's `first_timestep`), one label a picture. Returns the network's answer in the
+    /// knows it (level 1 is the model's `first_timestep`; it may lie between two levels), one label a picture. Returns the network's answer in the
     /// shape of `x`, not looked at for NaN.
     ///
     /// # Errors
     /// More pictures than the batch, an `x` of another size, or an unknown label.
-    pub fn predict(&mut self, x: &[f32], timestep: u32, labels: &[Option<u32>]) -> Result<&[f32], Error> {
+    pub fn predict(&mut self, x: &[f32], timestep: f32, labels: &[Option<u32>]) -> Result<&[f32], Error> {
         self.set_labels(x, labels)?;
         self.engine.predict(x, timestep, &self.ids)
     }
@@ -139,7 +139,7 @@ impl Session {
     /// # Errors
     /// As [`Self::predict`] has.
     #[cfg(feature = "gpu")]
-    pub async fn predict_async(&mut self, x: &[f32], timestep: u32, labels: &[Option<u32>]) -> Result<&[f32], Error> {
+    pub async fn predict_async(&mut self, x: &[f32], timestep: f32, labels: &[Option<u32>]) -> Result<&[f32], Error> {
         self.set_labels(x, labels)?;
         self.engine.predict_async(x, timestep, &self.ids).await
     }
@@ -192,7 +192,8 @@ impl Session {
             pictures: n,
             plan: usize::from(guided),
             guidance_scale: scale,
-            steps: request.sampler.steps(),
+            calls: request.calls.calls(),
+            init_noise_sigma: request.calls.init_noise_sigma(),
             first_timestep: self.model.info.first_timestep,
         };
         Run::start(self, settings)

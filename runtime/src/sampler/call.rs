@@ -1,6 +1,6 @@
 //! One call of the network and what becomes of its answer: plain numbers, the same few lines for every sampler.
 
-use super::{SamplerError, StepCoefficients};
+use super::SamplerError;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -26,6 +26,11 @@ impl Mix {
     /// `x * sample + x0 * estimate`.
     pub(super) fn of(x: f64, x0: f64) -> Self {
         Self { x: x as f32, x0: x0 as f32, ..Self::default() }
+    }
+
+    /// The same with `out * the network's output`.
+    pub(super) fn with_out(self, out: f64) -> Self {
+        Self { out: out as f32, ..self }
     }
 
     /// The same with `base * kept sample`.
@@ -99,6 +104,17 @@ impl SamplerState {
         Self { x0: vec![0.0; n], base: vec![0.0; base], slots: vec![0.0; slots * n] }
     }
 
+    /// For samples of `n` values and the calls of any solver.
+    #[must_use]
+    pub fn for_any(n: usize) -> Self {
+        Self { x0: vec![0.0; n], base: vec![0.0; n], slots: vec![0.0; SLOTS * n] }
+    }
+
+    /// As it was when it was made, for another run.
+    pub fn clear(&mut self) {
+        [&mut self.x0, &mut self.base, &mut self.slots].into_iter().for_each(|values| values.fill(0.0));
+    }
+
     /// The last estimate of the clean picture.
     #[must_use]
     pub fn x0(&self) -> &[f32] {
@@ -109,16 +125,6 @@ impl SamplerState {
     #[must_use]
     pub fn bytes(&self) -> usize {
         4 * (self.x0.len() + self.base.len() + self.slots.len())
-    }
-
-    /// The network's input, `input_scale * x`. Nothing is allocated.
-    ///
-    /// # Errors
-    /// Lengths that differ.
-    pub fn scale_input(call: &Call, x: &[f32], input: &mut [f32]) -> Result<(), SamplerError> {
-        same("the network's input", input.len(), x.len())?;
-        input.iter_mut().zip(x).for_each(|(input, x)| *input = call.input_scale * x);
-        Ok(())
     }
 
     /// Takes the network's answer `out` and moves `x` on, in place; `noise` is standard normal and may be empty where
@@ -188,6 +194,16 @@ fn same(what: &'static str, got: usize, want: usize) -> Result<(), SamplerError>
 }
 
 impl Call {
+    /// The network's input, `input_scale * x`. Nothing is allocated.
+    ///
+    /// # Errors
+    /// Lengths that differ.
+    pub fn scale_input(&self, x: &[f32], input: &mut [f32]) -> Result<(), SamplerError> {
+        same("the network's input", input.len(), x.len())?;
+        input.iter_mut().zip(x).for_each(|(input, x)| *input = self.input_scale * x);
+        Ok(())
+    }
+
     /// All weights are numbers: a level of pure noise may have none.
     pub(super) fn is_finite(&self) -> bool {
         let mixes = self.correct.iter().chain(core::iter::once(&self.next));
@@ -195,25 +211,5 @@ impl Call {
         let stored = self.store.map_or([0.0; 3], |(_, weights)| weights);
         let own = [self.x0_from_x, self.x0_from_out, self.input_scale, self.noise];
         weights.all(f32::is_finite) && own.iter().chain(&stored).all(|w| w.is_finite())
-    }
-
-    /// A step of DDPM or DDIM.
-    pub(super) fn from_step(step: usize, c: &StepCoefficients, (alpha, sigma): (f64, f64)) -> Self {
-        Self {
-            step,
-            t: c.t as f32,
-            alpha: alpha as f32,
-            sigma: sigma as f32,
-            input_scale: 1.0,
-            x0_from_x: c.x0_from_x,
-            x0_from_out: c.x0_from_out,
-            low: c.low,
-            high: c.high,
-            store: None,
-            correct: None,
-            keep: false,
-            next: Mix { x: c.x_from_x, x0: c.x_from_x0, out: c.x_from_out, ..Mix::default() },
-            noise: c.sigma,
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! diffusers' class of a solver, so that a published model's settings can be taken over by another one.
 
+use super::Field;
 use super::settings::{Dpm, Solver};
-use super::{Field, Method};
 use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -23,8 +23,8 @@ pub fn class_of(solver: &Solver) -> Option<(&'static str, Vec<(&'static str, Fie
         vec![("algorithm_type", text(form)), ("solver_order", number(order)), ("solver_type", text(rule))]
     };
     Some(match *solver {
-        Solver::Simple(Method::Ddpm { .. }) => ("DDPMScheduler", vec![]),
-        Solver::Simple(Method::Ddim { eta, .. }) => ("DDIMScheduler", vec![("eta", Field::Number(eta))]),
+        Solver::Ddpm { .. } => ("DDPMScheduler", vec![]),
+        Solver::Ddim { eta, .. } => ("DDIMScheduler", vec![("eta", Field::Number(eta))]),
         Solver::Pndm { skip_prk, .. } => ("PNDMScheduler", vec![("skip_prk_steps", Field::Flag(skip_prk))]),
         Solver::Euler => ("EulerDiscreteScheduler", vec![]),
         Solver::EulerAncestral => ("EulerAncestralDiscreteScheduler", vec![]),

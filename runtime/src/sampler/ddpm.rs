@@ -1,6 +1,11 @@
 //! DDPM: ancestral sampling (Ho, Jain, Abbeel 2020, Algorithm 2 with the mean and variance of eq. 6 and 7).
 
-use super::{Levels, Shares};
+use super::SamplerError;
+use super::call::{Call, Mix};
+use super::settings::Settings;
+use super::solver::Point;
+use crate::schedule::Schedule;
+use alloc::vec::Vec;
 
 /// Variance of the noise that a DDPM step adds (Ho et al. 2020, section 3.2; no difference in theory's two extremes).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,17 +31,24 @@ impl Variance {
 
 /// x_next is drawn from q(x_next | x, x_0) with the estimate in place of x_0. Where levels are skipped, `alpha` and
 /// `beta` are those of the whole jump.
-pub(super) fn shares(levels: &Levels, variance: Variance) -> Shares {
-    let alpha = levels.now / levels.next;
-    let beta = 1.0 - alpha;
-    // Eq. 7, the posterior's mean.
-    let x_from_x0 = libm::sqrt(levels.next) * beta / (1.0 - levels.now);
-    let x_from_x = libm::sqrt(alpha) * (1.0 - levels.next) / (1.0 - levels.now);
-    let variance = match variance {
-        // Algorithm 2, line 3: no noise in the last step.
-        _ if levels.next >= 1.0 => 0.0,
-        Variance::FixedSmall => (1.0 - levels.next) / (1.0 - levels.now) * beta,
-        Variance::FixedLarge => beta,
+pub(super) fn calls(schedule: &Schedule, s: &Settings, variance: Variance) -> Result<Vec<Call>, SamplerError> {
+    let timesteps = s.spacing.timesteps(schedule.steps(), s.steps, s.steps_offset)?;
+    let call = |(i, &t): (usize, &usize)| {
+        let now = schedule.alpha_bar(t + 1);
+        let next = timesteps.get(i + 1).map_or(1.0, |&t| schedule.alpha_bar(t + 1));
+        let alpha = now / next;
+        let beta = 1.0 - alpha;
+        // Eq. 7, the posterior's mean.
+        let x_from_x0 = libm::sqrt(next) * beta / (1.0 - now);
+        let x_from_x = libm::sqrt(alpha) * (1.0 - next) / (1.0 - now);
+        let variance = match variance {
+            // Algorithm 2, line 3: no noise in the last step.
+            _ if next >= 1.0 => 0.0,
+            Variance::FixedSmall => (1.0 - next) / (1.0 - now) * beta,
+            Variance::FixedLarge => beta,
+        };
+        let noise = libm::sqrt(variance) as f32;
+        Call { next: Mix::of(x_from_x, x_from_x0), noise, ..Point::trained(schedule, t).call(i, s) }
     };
-    Shares { x_from_x, x_from_x0, x_from_out: 0.0, sigma: libm::sqrt(variance) }
+    Ok(timesteps.iter().enumerate().map(call).collect())
 }

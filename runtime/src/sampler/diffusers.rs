@@ -1,7 +1,7 @@
 //! Settings from a published pipeline's `scheduler_config.json`, by the names of `diffusers`.
 
-use super::settings::{Answer, Dpm, FinalSigma, Settings, Sigmas, Solver};
-use super::{Method, SamplerError, Variance};
+use super::settings::{Dpm, FinalSigma, Settings, Sigmas, Solver};
+use super::{Prediction, SamplerError, Variance};
 use crate::schedule::{Schedule, Spacing};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -206,11 +206,11 @@ impl Fields<'_> {
                 let variance = Variance::from_name(self.text("variance_type", "fixed_small")?);
                 let variance =
                     variance.ok_or_else(|| self.refuse("variance_type", "use fixed_small or fixed_large"))?;
-                Solver::Simple(Method::Ddpm { variance })
+                Solver::Ddpm { variance }
             }
             "DDIMScheduler" => {
                 let set_alpha_to_one = self.flag("set_alpha_to_one", true)?;
-                Solver::Simple(Method::Ddim { eta: self.number("eta", 0.0)?, set_alpha_to_one })
+                Solver::Ddim { eta: self.number("eta", 0.0)?, set_alpha_to_one }
             }
             "PNDMScheduler" => Solver::Pndm {
                 skip_prk: self.flag("skip_prk_steps", false)?,
@@ -311,7 +311,7 @@ pub fn from_diffusers(
     s.steps_offset = f.count("steps_offset", 0)?;
     let flow = matches!(s.solver, Solver::FlowEuler { .. } | Solver::FlowHeun);
     s.sigmas = f.sigmas(flow)?;
-    s.answer = Answer::from_name(f.text("prediction_type", if flow { "flow_prediction" } else { "epsilon" })?)
+    s.prediction = Prediction::from_name(f.text("prediction_type", if flow { "flow_prediction" } else { "epsilon" })?)
         .ok_or_else(|| f.refuse("prediction_type", "use epsilon, v_prediction, sample or flow_prediction"))?;
     s.final_sigma = match f.text("final_sigmas_type", "zero")? {
         _ if matches!(s.solver, Solver::Deis { .. }) => FinalSigma::SigmaMin,
@@ -319,7 +319,7 @@ pub fn from_diffusers(
         "sigma_min" => FinalSigma::SigmaMin,
         _ => return Err(f.refuse("final_sigmas_type", "use zero or sigma_min")),
     };
-    let ddpm_or_ddim = matches!(s.solver, Solver::Simple(_));
+    let ddpm_or_ddim = s.solver.is_simple();
     if ddpm_or_ddim || matches!(s.solver, Solver::Heun | Solver::Lcm { .. }) {
         let range = f.number("clip_sample_range", 1.0)? as f32;
         s.clip = f.flag("clip_sample", ddpm_or_ddim)?.then_some([-range, range]);

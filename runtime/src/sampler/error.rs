@@ -54,9 +54,9 @@ pub enum SamplerError {
              other solvers take epsilon, v or the sample"
     )]
     Flow,
-    /// A network whose answer this solver cannot use.
+    /// A network whose prediction this solver cannot use.
     #[error("{solver} needs a network that answers with {wants}")]
-    Answer {
+    Prediction {
         /// The solver's name.
         solver: &'static str,
         /// What it takes.

@@ -23,7 +23,7 @@ pub(super) fn calls(
         let (skip, out) = (SIGMA_DATA * SIGMA_DATA / size, scaled / libm::sqrt(size));
         let (signal, noise) = timesteps.get(i + 1).map_or((1.0, 0.0), |&t| schedule.forward(t + 1));
         let next = Mix::of(signal * skip, signal * out);
-        Call { next, noise: noise as f32, ..point(schedule, t).call(i, s) }
+        Call { next, noise: noise as f32, ..Point::trained(schedule, t).call(i, s) }
     };
     Ok(timesteps.iter().enumerate().map(call).collect())
 }
@@ -39,9 +39,4 @@ pub(super) fn timesteps(schedule: &Schedule, s: &Settings, original_steps: usize
     }
     let (stride, gap) = (levels / original_steps, original_steps as f64 / s.steps as f64);
     Ok((0..s.steps).map(|i| (original_steps - (i as f64 * gap) as usize) * stride - 1).collect())
-}
-
-pub(super) fn point(schedule: &Schedule, t: usize) -> Point {
-    let (alpha, sigma) = schedule.forward(t + 1);
-    Point::given(t as f64, alpha, sigma)
 }

@@ -1,10 +1,10 @@
 //! PNDM (Liu et al. 2022): Runge-Kutta for the first three steps, then linear multistep (PLMS); or PLMS alone, whose
 //! first step is taken twice.
 
-use super::SamplerError;
 use super::call::{Call, Mix};
-use super::settings::{Answer, Settings};
+use super::settings::Settings;
 use super::solver::Point;
+use super::{Prediction, SamplerError};
 use crate::schedule::Schedule;
 use alloc::vec::Vec;
 
@@ -23,8 +23,8 @@ pub(super) fn calls(
     skip_prk: bool,
     set_alpha_to_one: bool,
 ) -> Result<Vec<Call>, SamplerError> {
-    if !matches!(s.answer, Answer::Epsilon | Answer::V) {
-        return Err(SamplerError::Answer { solver: "pndm", wants: "epsilon or v" });
+    if !matches!(s.prediction, Prediction::Epsilon | Prediction::V) {
+        return Err(SamplerError::Prediction { solver: "pndm", wants: "epsilon or v" });
     }
     let levels = schedule.steps();
     let timesteps: Vec<i64> = s.spacing.timesteps(levels, s.steps, s.steps_offset)?.iter().map(|&t| t as i64).collect();
@@ -41,7 +41,7 @@ pub(super) fn calls(
         let (now, next) = (alpha_bar(t), alpha_bar(to));
         let below = now * libm::sqrt(1.0 - next) + libm::sqrt(now * (1.0 - now) * next);
         let (x, out) = (libm::sqrt(next / now), -(next - now) / below);
-        if s.answer == Answer::V { (x + out * libm::sqrt(1.0 - now), out * libm::sqrt(now)) } else { (x, out) }
+        if s.prediction == Prediction::V { (x + out * libm::sqrt(1.0 - now), out * libm::sqrt(now)) } else { (x, out) }
     };
     let mut calls = Vec::new();
     let (mut kept, mut first) = (0, s.start);

@@ -1,54 +1,7 @@
 //! What a sampling run is: which solver, on which levels, with what kind of network.
 
-use super::{Config, Method, Prediction, Variance};
+use super::{Prediction, Variance};
 use crate::schedule::Spacing;
-
-/// What the network answers; [`Prediction`] and the velocity of rectified flow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Answer {
-    /// The noise in x (Ho et al. 2020).
-    #[default]
-    Epsilon,
-    /// `alpha * noise - sigma * x_0` (Salimans and Ho 2022).
-    V,
-    /// The clean picture x_0.
-    Sample,
-    /// `noise - x_0` (Liu et al. 2022, "Flow Straight and Fast").
-    Flow,
-}
-
-impl Answer {
-    /// By the name `diffusers` gives it: those of [`Prediction`] and "flow_prediction".
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        match name {
-            "flow_prediction" => Some(Self::Flow),
-            "original_sample" => Some(Self::Sample),
-            name => Prediction::from_name(name).map(Self::from),
-        }
-    }
-
-    /// As a [`Prediction`]; none for flow.
-    #[must_use]
-    pub fn prediction(self) -> Option<Prediction> {
-        match self {
-            Self::Epsilon => Some(Prediction::Epsilon),
-            Self::V => Some(Prediction::V),
-            Self::Sample => Some(Prediction::Sample),
-            Self::Flow => None,
-        }
-    }
-}
-
-impl From<Prediction> for Answer {
-    fn from(prediction: Prediction) -> Self {
-        match prediction {
-            Prediction::Epsilon => Self::Epsilon,
-            Prediction::V => Self::V,
-            Prediction::Sample => Self::Sample,
-        }
-    }
-}
 
 /// How the sigmas of a run are spread.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -140,8 +93,19 @@ impl Dpm {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Solver {
-    /// Ho et al. 2020, or Song et al. 2021: see [`Method`].
-    Simple(Method),
+    /// Ancestral sampling (Ho et al. 2020): noise in every step but the last.
+    Ddpm {
+        /// Variance of that noise.
+        variance: Variance,
+    },
+    /// Implicit sampling (Song et al. 2021).
+    Ddim {
+        /// 0: deterministic; 1: as much noise as DDPM.
+        eta: f64,
+        /// The last step goes to the clean level, alpha_bar 1; otherwise to level 1, as Stable Diffusion's settings say
+        /// (`set_alpha_to_one` of `diffusers`).
+        set_alpha_to_one: bool,
+    },
     /// Liu et al. 2022, "Pseudo Numerical Methods for Diffusion Models on Manifolds".
     Pndm {
         /// Begin with linear multistep (PLMS) and not with Runge-Kutta.
@@ -218,13 +182,49 @@ pub enum Solver {
     FlowHeun,
 }
 
+/// Its name, or that of diffusers' class where its numbers are its own.
+impl core::fmt::Display for Solver {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Ddpm { .. } => "ddpm",
+            Self::Ddim { .. } => "ddim",
+            other => other.name().or_else(|| Some(super::class_of(other)?.0)).unwrap_or("flow_euler"),
+        })
+    }
+}
+
+impl Default for Solver {
+    /// Deterministic DDIM.
+    fn default() -> Self {
+        Self::ddim(0.0)
+    }
+}
+
 impl Solver {
+    /// DDPM with the posterior's variance, as in the book.
+    #[must_use]
+    pub fn ddpm() -> Self {
+        Self::Ddpm { variance: Variance::default() }
+    }
+
+    /// DDIM that ends at the clean picture; `eta` is its share of fresh noise, 0 to 1.
+    #[must_use]
+    pub fn ddim(eta: f64) -> Self {
+        Self::Ddim { eta, set_alpha_to_one: true }
+    }
+
+    /// DDPM or DDIM, which take the trained levels one by one and know how to follow a clipped estimate.
+    pub(super) fn is_simple(&self) -> bool {
+        matches!(self, Self::Ddpm { .. } | Self::Ddim { .. })
+    }
+
     /// By the names of `--sampling-method`: those of stable-diffusion.cpp and of web interfaces.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         let multi = |form, order| Self::DpmMulti { form, order, heun: false };
         Some(match name {
-            "ddpm" | "ddim" => Self::Simple(Method::from_name(name)?),
+            "ddpm" => Self::ddpm(),
+            "ddim" => Self::ddim(0.0),
             "pndm" => Self::Pndm { skip_prk: false, set_alpha_to_one: false },
             "plms" => Self::Pndm { skip_prk: true, set_alpha_to_one: false },
             "euler" => Self::Euler,
@@ -255,6 +255,16 @@ impl Solver {
         Self::NAMES.split(", ").find(|name| Self::from_name(name) == Some(*self))
     }
 
+    /// The same solver with another share of fresh noise; none of a solver that has no such share.
+    #[must_use]
+    pub fn with_eta(self, eta: f64) -> Option<Self> {
+        match self {
+            Self::Ddim { set_alpha_to_one, .. } => Some(Self::Ddim { eta, set_alpha_to_one }),
+            Self::Tcd { original_steps, .. } => Some(Self::Tcd { original_steps, eta }),
+            _ => None,
+        }
+    }
+
     /// Every name that [`from_name`](Self::from_name) knows, for messages.
     pub const NAMES: &str = "ddpm, ddim, pndm, plms, euler, euler_a, heun, lms, dpm2, dpm2_a, dpm++2s, dpm++2s_a, dpm++2m, \
                              dpm++2m_sde, dpm++3m, dpm++3m_sde, unipc, deis, lcm, tcd, flow_euler, flow_heun";
@@ -278,9 +288,12 @@ pub struct Settings {
     /// Where the run ends.
     pub final_sigma: FinalSigma,
     /// What the network answers.
-    pub answer: Answer,
+    pub prediction: Prediction,
     /// Clamp the estimate of the clean picture to `[low, high]`.
     pub clip: Option<[f32; 2]>,
+    /// Of DDIM: with a clipped estimate, take the direction of the step from it too, and not from the network's answer
+    /// (`use_clipped_model_output` of `diffusers`): the two then belong together.
+    pub epsilon_from_x0: bool,
     /// Of solvers with a history: lower the order in the last steps, where there are fewer than 15.
     pub lower_order_final: bool,
     /// The last step of DPM-Solver is of order 1.
@@ -295,7 +308,7 @@ impl Settings {
     #[must_use]
     pub fn new(solver: Solver, steps: usize) -> Self {
         let leading =
-            matches!(solver, Solver::Simple(_) | Solver::Pndm { .. } | Solver::Lcm { .. } | Solver::Tcd { .. });
+            solver.is_simple() || matches!(solver, Solver::Pndm { .. } | Solver::Lcm { .. } | Solver::Tcd { .. });
         let flow = matches!(solver, Solver::FlowEuler { .. } | Solver::FlowHeun);
         Self {
             solver,
@@ -305,8 +318,9 @@ impl Settings {
             steps_offset: 1,
             sigmas: if flow { Sigmas::Flow { shift: 1.0 } } else { Sigmas::Discrete },
             final_sigma: if matches!(solver, Solver::Deis { .. }) { FinalSigma::SigmaMin } else { FinalSigma::Zero },
-            answer: if flow { Answer::Flow } else { Answer::Epsilon },
+            prediction: if flow { Prediction::Flow } else { Prediction::Epsilon },
             clip: None,
+            epsilon_from_x0: false,
             lower_order_final: true,
             euler_at_final: false,
             floor_timesteps: false,
@@ -322,16 +336,9 @@ impl Settings {
         Self { start: self.steps - taken.min(self.steps), ..self }
     }
 
-    /// As DDPM and DDIM take it; none where the network answers with a flow.
-    pub(super) fn config(&self) -> Option<Config> {
-        let prediction = self.answer.prediction()?;
-        let Self { steps, spacing, steps_offset, clip, .. } = *self;
-        Some(Config { steps, spacing, steps_offset, prediction, clip, epsilon_from_x0: false })
-    }
-
     /// DDPM with the given variance.
     #[must_use]
     pub fn ddpm(variance: Variance, steps: usize) -> Self {
-        Self { steps_offset: 0, ..Self::new(Solver::Simple(Method::Ddpm { variance }), steps) }
+        Self { steps_offset: 0, ..Self::new(Solver::Ddpm { variance }, steps) }
     }
 }

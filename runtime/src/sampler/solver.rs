@@ -2,11 +2,11 @@
 
 use super::call::{Call, Mix};
 use super::ladder::{Ladder, Trained};
-use super::settings::{Answer, Settings, Sigmas, Solver};
-use super::{Sampler, SamplerError};
+use super::settings::{Settings, Sigmas, Solver};
+use super::{Prediction, SamplerError};
 use super::{
-    deis, dpm_multi, dpm_single, dpm2, dpm2_a, dpmpp_2s_a, euler, euler_a, flow_euler, flow_heun, heun, lcm, lms, pndm,
-    tcd, unipc,
+    ddim, ddpm, deis, dpm_multi, dpm_single, dpm2, dpm2_a, dpmpp_2s_a, euler, euler_a, flow_euler, flow_heun, heun,
+    lcm, lms, pndm, tcd, unipc,
 };
 use crate::schedule::{Schedule, Spacing};
 use alloc::vec::Vec;
@@ -32,6 +32,12 @@ impl Point {
         Self { t, alpha, sigma: ratio * alpha, input_scale: 1.0 }
     }
 
+    /// A trained level, by its 0-based timestep.
+    pub(super) fn trained(schedule: &Schedule, t: usize) -> Self {
+        let (alpha, sigma) = schedule.forward(t + 1);
+        Self::given(t as f64, alpha, sigma)
+    }
+
     /// With both shares given, so that pure noise has its place.
     pub(super) fn given(t: f64, alpha: f64, sigma: f64) -> Self {
         Self { t, alpha, sigma, input_scale: 1.0 }
@@ -47,20 +53,9 @@ impl Point {
         libm::log(self.alpha) - libm::log(self.sigma)
     }
 
-    /// x_0 = first * x + second * out.
-    fn x0(&self, answer: Answer) -> (f64, f64) {
-        let size = libm::sqrt(self.alpha * self.alpha + self.sigma * self.sigma);
-        match answer {
-            Answer::Epsilon => (1.0 / self.alpha, -self.sigma / self.alpha),
-            Answer::V => (self.alpha / (size * size), -self.sigma / size),
-            Answer::Sample => (0.0, 1.0),
-            Answer::Flow => (1.0, -self.sigma),
-        }
-    }
-
     /// A call at this level whose step does nothing yet.
     pub(super) fn call(&self, step: usize, s: &Settings) -> Call {
-        let (x0_from_x, x0_from_out) = self.x0(s.answer);
+        let (x0_from_x, x0_from_out) = s.prediction.x0(self.alpha, self.sigma);
         let [low, high] = s.clip.unwrap_or([f32::NEG_INFINITY, f32::INFINITY]);
         Call {
             step,
@@ -117,7 +112,7 @@ impl Calls {
         }
         let flow =
             matches!(s.solver, Solver::FlowEuler { .. } | Solver::FlowHeun) || matches!(s.sigmas, Sigmas::Flow { .. });
-        if flow != (s.answer == Answer::Flow) {
+        if flow != (s.prediction == Prediction::Flow) {
             return Err(SamplerError::Flow);
         }
         if let Sigmas::Flow { shift } = s.sigmas
@@ -128,12 +123,8 @@ impl Calls {
         let mut init_noise_sigma = 1.0;
         let trained = Trained::new(schedule);
         let mut calls = match s.solver {
-            Solver::Simple(method) => {
-                let config = s.config().ok_or(SamplerError::Flow)?;
-                let sampler = Sampler::new(schedule, method, &config)?;
-                let steps = sampler.steps().iter().enumerate();
-                steps.map(|(i, c)| Call::from_step(i, c, schedule.forward(c.t + 1))).collect()
-            }
+            Solver::Ddpm { variance } => ddpm::calls(schedule, s, variance)?,
+            Solver::Ddim { eta, set_alpha_to_one } => ddim::calls(schedule, s, eta, set_alpha_to_one)?,
             Solver::Pndm { skip_prk, set_alpha_to_one } => pndm::calls(schedule, s, skip_prk, set_alpha_to_one)?,
             Solver::Lcm { original_steps, timestep_scaling } => {
                 lcm::calls(schedule, s, original_steps, timestep_scaling)?

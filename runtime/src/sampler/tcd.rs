@@ -5,6 +5,7 @@ use super::SamplerError;
 use super::call::{Call, Mix};
 use super::lcm;
 use super::settings::Settings;
+use super::solver::Point;
 use crate::schedule::Schedule;
 use alloc::vec::Vec;
 
@@ -29,7 +30,7 @@ pub(super) fn calls(
             }
             _ => (1.0, 0.0),
         };
-        let point = lcm::point(schedule, t);
+        let point = Point::trained(schedule, t);
         // alpha_s * x_0 + sigma_s * epsilon, epsilon = (x - alpha * x_0) / sigma.
         let from_x = noise / point.sigma;
         let mix = Mix::of(up * from_x, up * (signal - from_x * point.alpha));

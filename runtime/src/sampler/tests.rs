@@ -1,8 +1,9 @@
 use super::*;
 use crate::rng;
-use crate::schedule::ScheduleError;
+use crate::schedule::{Schedule, ScheduleError, Spacing};
 use alloc::string::ToString;
 use alloc::vec;
+use alloc::vec::Vec;
 use serde_json::Value;
 
 mod reference;
@@ -14,8 +15,20 @@ fn floats(value: &Value) -> Vec<f32> {
     value.as_array().unwrap().iter().map(|v| v.as_f64().unwrap() as f32).collect()
 }
 
-/// The sampler that a fixture's configuration, in the names of `diffusers`, describes.
-fn from_fixture(case: &Value) -> Sampler {
+/// Settings of DDPM or DDIM on trained levels, leading, without offset.
+fn plain(solver: Solver, steps: usize) -> Settings {
+    Settings { steps_offset: 0, ..Settings::new(solver, steps) }
+}
+
+/// Takes a call's answer without a history; the estimate of the clean picture.
+fn step(c: &Call, x: &mut [f32], out: &[f32], noise: &[f32]) -> Result<Vec<f32>, SamplerError> {
+    let mut state = SamplerState::new(core::slice::from_ref(c), x.len());
+    state.accept(c, x, out, noise)?;
+    Ok(state.x0().to_vec())
+}
+
+/// The calls that a fixture's configuration, in the names of `diffusers`, describes.
+fn from_fixture(case: &Value) -> Calls {
     let config = &case["config"];
     let (name, float, flag) = (
         |key: &str| config[key].as_str().unwrap(),
@@ -33,28 +46,27 @@ fn from_fixture(case: &Value) -> Sampler {
     if flag("rescale_betas_zero_snr") {
         schedule = schedule.zero_terminal_snr().unwrap();
     }
-    let method = match case["scheduler"].as_str().unwrap() {
-        "DDPMScheduler" => Method::Ddpm { variance: Variance::from_name(name("variance_type")).unwrap() },
-        _ => Method::Ddim {
+    let solver = match case["scheduler"].as_str().unwrap() {
+        "DDPMScheduler" => Solver::Ddpm { variance: Variance::from_name(name("variance_type")).unwrap() },
+        _ => Solver::Ddim {
             eta: case["step_options"]["eta"].as_f64().unwrap_or(0.0),
             set_alpha_to_one: flag("set_alpha_to_one"),
         },
     };
-    let config = Config {
-        steps: case["steps"].as_u64().unwrap() as usize,
+    let settings = Settings {
         spacing: Spacing::from_name(name("timestep_spacing")).unwrap(),
         steps_offset: config["steps_offset"].as_u64().unwrap() as usize,
         prediction: Prediction::from_name(name("prediction_type")).unwrap(),
-        epsilon_from_x0: false,
         clip: flag("clip_sample").then(|| float("clip_sample_range") as f32).map(|c| [-c, c]),
+        ..Settings::new(solver, case["steps"].as_u64().unwrap() as usize)
     };
-    Sampler::new(&schedule, method, &config).unwrap()
+    Calls::new(&schedule, &settings).unwrap()
 }
 
 /// The network's stand-in of the fixtures.
-fn denoiser(x: &[f32], t: usize, out: &mut [f32]) {
+fn denoiser(x: &[f32], t: f32, out: &mut [f32]) {
     for (x, out) in x.iter().zip(out) {
-        *out = 0.9 * x + 0.2 * libm::sinf(2.0 * x + 0.003 * t as f32);
+        *out = 0.9 * x + 0.2 * libm::sinf(2.0 * x + 0.003 * t);
     }
 }
 
@@ -71,18 +83,18 @@ fn every_step_equals_diffusers() {
             continue;
         }
         let name = case["name"].as_str().unwrap();
-        let sampler = from_fixture(case);
-        let timesteps: Vec<f32> = sampler.steps().iter().map(|c| c.t as f32).collect();
+        let calls = from_fixture(case);
+        let timesteps: Vec<f32> = calls.calls().iter().map(|c| c.t).collect();
         assert_eq!(timesteps, floats(&case["timesteps"]), "{name}");
         let mut x = floats(&case["init_noise"]);
-        let (mut out, mut x0) = (vec![0.0; x.len()], vec![0.0; x.len()]);
+        let mut out = vec![0.0; x.len()];
         let mut noises = case["step_noises"].as_array().unwrap().iter().map(floats);
         let mut samples = case["samples"].as_array().unwrap().iter().map(floats);
         let every = case["samples_every"].as_u64().unwrap() as usize;
-        for (i, c) in sampler.steps().iter().enumerate() {
+        for (i, c) in calls.calls().iter().enumerate() {
             denoiser(&x, c.t, &mut out);
-            let noise = if c.sigma == 0.0 { vec![] } else { noises.next().expect("noise for this step") };
-            step(c, &mut x, &out, &noise, &mut x0).unwrap();
+            let noise = if c.noise == 0.0 { vec![] } else { noises.next().expect("noise for this step") };
+            step(c, &mut x, &out, &noise).unwrap();
             if (i + 1) % every == 0 {
                 for (got, want) in x.iter().zip(samples.next().unwrap()) {
                     let error = (got - want).abs() / want.abs().max(1.0);
@@ -101,24 +113,23 @@ fn every_step_equals_diffusers() {
 #[test]
 fn ddpm_over_all_levels_is_the_books() {
     let s = Schedule::linear(1e-4, 0.02, 1000).unwrap();
-    let config = Config { steps: 1000, ..Config::default() };
-    let sampler = Sampler::new(&s, Method::Ddpm { variance: Variance::FixedSmall }, &config).unwrap();
+    let calls = Calls::new(&s, &plain(Solver::Ddpm { variance: Variance::FixedSmall }, 1000)).unwrap();
     let n = 16;
-    let (mut x, mut noise, mut out, mut x0) = (vec![0f32; n], vec![0f32; n], vec![0f32; n], vec![0f32; n]);
+    let (mut x, mut noise, mut out, mut x0) = (vec![0f32; n], vec![0f32; n], vec![0f32; n], vec![]);
     rng::normal_fill(1, 0, &mut x);
     let mut book: Vec<f64> = x.iter().map(|&v| f64::from(v)).collect();
-    for (draw, c) in (1..).zip(sampler.steps()) {
+    for (draw, c) in (1..).zip(calls.calls()) {
         let t = 1001 - draw as usize;
-        assert_eq!(c.t + 1, t);
+        assert_eq!(c.t as usize + 1, t);
         rng::normal_fill(1, draw, &mut noise);
         let alpha = 1.0 - s.beta(t);
         let std = if t == 1 { 0.0 } else { s.posterior_std(t) };
         for (b, z) in book.iter_mut().zip(&noise) {
-            let eps = 0.9 * *b + 0.2 * libm::sin(2.0 * *b + 0.003 * c.t as f64);
+            let eps = 0.9 * *b + 0.2 * libm::sin(2.0 * *b + 0.003 * f64::from(c.t));
             *b = (*b - s.beta(t) / s.forward(t).1 * eps) / libm::sqrt(alpha) + std * f64::from(*z);
         }
         denoiser(&x, c.t, &mut out);
-        step(c, &mut x, &out, if t == 1 { &[] } else { &noise }, &mut x0).unwrap();
+        x0 = step(c, &mut x, &out, if t == 1 { &[] } else { &noise }).unwrap();
         for (a, b) in x.iter().zip(&book) {
             assert!((f64::from(*a) - b).abs() < 2e-5 * b.abs().max(1.0), "t {t}: {a} {b}");
         }
@@ -132,15 +143,14 @@ fn ddpm_over_all_levels_is_the_books() {
 fn ddim_with_eta_1_is_ddpm_for_every_prediction() {
     let s = Schedule::cosine(50).unwrap();
     for prediction in [Prediction::Epsilon, Prediction::V, Prediction::Sample] {
-        let config = Config { steps: 50, prediction, ..Config::default() };
-        let ddim = Method::Ddim { eta: 1.0, set_alpha_to_one: true };
-        let a = Sampler::new(&s, ddim, &config).unwrap();
-        let b = Sampler::new(&s, Method::Ddpm { variance: Variance::FixedSmall }, &config).unwrap();
+        let make = |solver| Calls::new(&s, &Settings { prediction, ..plain(solver, 50) }).unwrap();
+        let a = make(Solver::Ddim { eta: 1.0, set_alpha_to_one: true });
+        let b = make(Solver::Ddpm { variance: Variance::FixedSmall });
         let (x, out, noise) = ([0.3, -1.1, 0.8], [0.5, -0.2, 0.1], [-0.7, 0.1, 1.9]);
-        for (a, b) in a.steps().iter().zip(b.steps()) {
-            let (mut xa, mut xb, mut x0) = (x, x, [0.0; 3]);
-            step(a, &mut xa, &out, &noise, &mut x0).unwrap();
-            step(b, &mut xb, &out, &noise, &mut x0).unwrap();
+        for (a, b) in a.calls().iter().zip(b.calls()) {
+            let (mut xa, mut xb) = (x, x);
+            step(a, &mut xa, &out, &noise).unwrap();
+            step(b, &mut xb, &out, &noise).unwrap();
             for (p, q) in xa.iter().zip(&xb) {
                 assert!((p - q).abs() < 1e-5 * q.abs().max(1.0), "{prediction:?} {}: {p} {q}", a.t);
             }
@@ -153,18 +163,18 @@ fn ddim_with_eta_1_is_ddpm_for_every_prediction() {
 fn predictions_of_one_truth_agree() {
     let s = Schedule::linear(1e-4, 0.02, 1000).unwrap();
     let (clean, eps) = (0.6f64, -1.2f64);
-    for method in [Method::default(), Method::Ddpm { variance: Variance::FixedSmall }] {
+    for solver in [Solver::default(), Solver::Ddpm { variance: Variance::FixedSmall }] {
         let take = |prediction| {
-            let config = Config { steps: 10, prediction, ..Config::default() };
-            let c = Sampler::new(&s, method, &config).unwrap().steps()[4];
-            let (signal, noise) = s.forward(c.t + 1);
+            let c = Calls::new(&s, &Settings { prediction, ..plain(solver, 10) }).unwrap().calls()[4];
+            let (signal, noise) = s.forward(c.t as usize + 1);
             let out = match prediction {
                 Prediction::Epsilon => eps,
                 Prediction::V => signal * eps - noise * clean,
                 Prediction::Sample => clean,
+                Prediction::Flow => unreachable!("not asked for"),
             };
-            let (mut x, mut x0) = ([(signal * clean + noise * eps) as f32], [0.0]);
-            step(&c, &mut x, &[out as f32], &[0.0], &mut x0).unwrap();
+            let mut x = [(signal * clean + noise * eps) as f32];
+            let x0 = step(&c, &mut x, &[out as f32], &[0.0]).unwrap();
             assert!((x0[0] - 0.6).abs() < 1e-5);
             x[0]
         };
@@ -178,29 +188,29 @@ fn predictions_of_one_truth_agree() {
 #[test]
 fn bad_settings_and_buffers_are_refused_by_name() {
     let s = Schedule::linear(1e-4, 0.02, 100).unwrap();
-    let make = |method, config: Config| Sampler::new(&s, method, &config);
-    let clip = |clip| Config { clip: Some(clip), ..Config::default() };
-    assert_eq!(make(Method::default(), clip([0.0, 0.0])), Err(SamplerError::Clip(0.0, 0.0)));
-    assert!(matches!(make(Method::default(), clip([0.0, f32::NAN])), Err(SamplerError::Clip(..))));
+    let make = |settings: Settings| Calls::new(&s, &settings);
+    let clip = |clip| Settings { clip: Some(clip), ..plain(Solver::default(), 50) };
+    assert_eq!(make(clip([0.0, 0.0])), Err(SamplerError::Clip(0.0, 0.0)));
+    assert!(matches!(make(clip([0.0, f32::NAN])), Err(SamplerError::Clip(..))));
     for eta in [-0.5, 3.0, f64::NAN] {
-        let method = Method::Ddim { eta, set_alpha_to_one: false };
-        assert!(matches!(make(method, Config::default()), Err(SamplerError::Eta(_))), "{eta}");
+        let ddim = Solver::Ddim { eta, set_alpha_to_one: false };
+        assert!(matches!(make(plain(ddim, 50)), Err(SamplerError::Eta(_))), "{eta}");
     }
-    let steps = make(Method::default(), Config { steps: 101, ..Config::default() });
+    let steps = make(plain(Solver::default(), 101));
     assert_eq!(steps, Err(SamplerError::Schedule(ScheduleError::Steps { steps: 101, levels: 100 })));
     let zero = s.zero_terminal_snr().unwrap();
-    let config = Config { steps: 10, spacing: Spacing::Trailing, ..Config::default() };
-    assert_eq!(Sampler::new(&zero, Method::default(), &config), Err(SamplerError::NoSignal { timestep: 99 }));
+    let trailing = Settings { spacing: Spacing::Trailing, ..plain(Solver::default(), 10) };
+    assert_eq!(Calls::new(&zero, &trailing), Err(SamplerError::NoSignal { timestep: 99 }));
 
-    let ddpm = make(Method::Ddpm { variance: Variance::FixedLarge }, Config::default()).unwrap();
-    let c = &ddpm.steps()[0];
-    let (mut x, mut x0) = ([1f32; 3], [0f32; 3]);
-    let refused = step(c, &mut x, &[0.0; 3], &[], &mut x0).unwrap_err();
-    assert_eq!(refused, SamplerError::NoNoise { timestep: c.t, sigma: c.sigma });
-    let short = step(c, &mut x, &[0.0; 2], &[0.0; 3], &mut x0).unwrap_err();
+    let ddpm = make(plain(Solver::Ddpm { variance: Variance::FixedLarge }, 50)).unwrap();
+    let c = &ddpm.calls()[0];
+    let mut x = [1f32; 3];
+    let refused = step(c, &mut x, &[0.0; 3], &[]).unwrap_err();
+    assert_eq!(refused, SamplerError::NoNoise { timestep: c.t as usize, sigma: c.noise });
+    let short = step(c, &mut x, &[0.0; 2], &[0.0; 3]).unwrap_err();
     assert_eq!(short.to_string(), "the network's output has 2 values, the sample 3: they must be equal");
-    assert!(step(c, &mut x, &[0.0; 3], &[0.0; 4], &mut x0).is_err());
-    assert!(step(c, &mut x, &[0.0; 3], &[0.0; 3], &mut x0[..2]).is_err());
+    assert!(step(c, &mut x, &[0.0; 3], &[0.0; 4]).is_err());
+    assert!(SamplerState::new(&[], 2).accept(c, &mut x, &[0.0; 3], &[0.0; 3]).is_err());
     assert_eq!(x, [1.0; 3], "a refused step leaves the sample as it was");
 }
 
@@ -208,10 +218,10 @@ fn bad_settings_and_buffers_are_refused_by_name() {
 #[test]
 fn nan_is_not_clipped_away() {
     let s = Schedule::linear(1e-4, 0.02, 100).unwrap();
-    let sampler =
-        Sampler::new(&s, Method::default(), &Config { clip: Some([-1.0, 1.0]), ..Config::default() }).unwrap();
-    let (mut x, mut x0) = ([9.0, 9.0, -9.0f32], [0f32; 3]);
-    step(&sampler.steps()[0], &mut x, &[f32::NAN, 0.0, 0.0], &[], &mut x0).unwrap();
+    let settings = Settings { clip: Some([-1.0, 1.0]), ..plain(Solver::default(), 50) };
+    let calls = Calls::new(&s, &settings).unwrap();
+    let mut x = [9.0, 9.0, -9.0f32];
+    let x0 = step(&calls.calls()[0], &mut x, &[f32::NAN, 0.0, 0.0], &[]).unwrap();
     assert!(x0[0].is_nan() && x[0].is_nan());
     assert_eq!(x0[1..], [1.0, -1.0]);
 }
@@ -222,19 +232,18 @@ fn nan_is_not_clipped_away() {
 fn the_direction_may_follow_the_clipped_estimate() {
     let s = Schedule::linear(1e-4, 0.02, 1000).unwrap();
     for prediction in [Prediction::Epsilon, Prediction::V, Prediction::Sample] {
-        let config = Config { steps: 10, prediction, ..Config::default() };
-        let own = Sampler::new(&s, Method::ddim(0.0), &config).unwrap();
-        let free = Sampler::new(&s, Method::ddim(0.0), &Config { epsilon_from_x0: true, ..config }).unwrap();
-        let clip = Some([-0.5, 0.5]);
-        let tied = Sampler::new(&s, Method::ddim(0.0), &Config { epsilon_from_x0: true, clip, ..config }).unwrap();
-        for (i, ((own, free), tied)) in own.steps().iter().zip(free.steps()).zip(tied.steps()).enumerate() {
-            let next = own.t.checked_sub(100).map_or(1.0, |t| s.alpha_bar(t + 1));
-            let (now, out) = (s.alpha_bar(own.t + 1), [0.3f32, -0.9]);
+        let own = Settings { prediction, ..plain(Solver::ddim(0.0), 10) };
+        let free = Settings { epsilon_from_x0: true, ..own };
+        let tied = Settings { clip: Some([-0.5, 0.5]), ..free };
+        let [own, free, tied] = [own, free, tied].map(|settings| Calls::new(&s, &settings).unwrap());
+        for (i, ((own, free), tied)) in own.calls().iter().zip(free.calls()).zip(tied.calls()).enumerate() {
+            let t = own.t as usize;
+            let next = t.checked_sub(100).map_or(1.0, |t| s.alpha_bar(t + 1));
+            let (now, out) = (s.alpha_bar(t + 1), [0.3f32, -0.9]);
             let (mut a, mut b, mut c) = ([0.7f32, -1.4], [0.7f32, -1.4], [0.7f32, -1.4]);
-            let mut x0 = [0f32; 2];
-            step(own, &mut a, &out, &[], &mut x0).unwrap();
-            step(free, &mut b, &out, &[], &mut x0).unwrap();
-            step(tied, &mut c, &out, &[], &mut x0).unwrap();
+            step(own, &mut a, &out, &[]).unwrap();
+            step(free, &mut b, &out, &[]).unwrap();
+            let x0 = step(tied, &mut c, &out, &[]).unwrap();
             for j in 0..2 {
                 assert!((a[j] - b[j]).abs() < 1e-3 * (1.0 + a[j].abs()), "step {i}: {} {}", a[j], b[j]);
                 let (x, clean) = (f64::from([0.7f32, -1.4][j]), f64::from(x0[j]));

@@ -15,17 +15,17 @@ use core::panic::PanicInfo;
 use nijimi_runtime::Error;
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::{Pipeline, Request, SessionOptions};
-use nijimi_runtime::sampler::Method;
+use nijimi_runtime::sampler::Solver;
 
 static WEIGHTS: &[u8] = include_bytes!("../../../weights/digits-q8_0.gguf");
 
 fn draw() -> Result<alloc::vec::Vec<u8>, Error> {
     let pipeline = Pipeline::load(&File::new_checked(WEIGHTS)?)?;
     let mut session = pipeline.session(&SessionOptions::default())?;
-    let sampler = pipeline.sampler(Method::default(), 20)?;
+    let calls = pipeline.calls(Solver::default(), 20)?;
     let labels = [Some(pipeline.label("7")?)];
     let guidance_scale = pipeline.info().defaults.guidance_scale;
-    let mut run = session.run(&Request { labels: &labels, seeds: &[1], sampler: &sampler, guidance_scale })?;
+    let mut run = session.run(&Request { labels: &labels, seeds: &[1], calls: &calls, guidance_scale })?;
     while run.step()?.is_some() {}
     run.to_u8()
 }

@@ -86,7 +86,7 @@ pub fn run(a: &EvalArgs) -> Result<()> {
         seed: a.seed,
         steps: a.steps,
         guidance_scale: a.cfg_scale,
-        method: sample::method(&a.sampling_method)?,
+        solver: sample::solver(&a.sampling_method)?,
         batch: a.batch,
         threads: a.threads.unwrap_or(0),
     };

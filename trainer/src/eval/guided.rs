@@ -97,14 +97,14 @@ impl Sweep<'_> {
         let options = SessionOptions { batch, guidance: false, threads: s.threads, ..SessionOptions::default() };
         let classifier = self.classifier.session(&options)?;
         let mut guided = ClassifierGuided::new(self.model.session(&options)?, classifier)?;
-        let sampler = self.model.sampler(s.method, s.steps)?;
+        let calls = self.model.calls(s.solver, s.steps)?;
         let count = self.classifier.info().network.label_count;
         let asked: Vec<Option<u32>> = (0..self.samples).map(|i| Some((i % count) as u32)).collect();
         let [low, high] = self.classifier.info().range;
         let mut pictures = Vec::new();
         for (i, labels) in asked.chunks(batch).enumerate() {
             let seeds = batch_seeds(s.seed.wrapping_add((i * batch) as u64), labels.len());
-            let request = GuidedRequest { labels, seeds: &seeds, sampler: &sampler, gamma, conditional: false };
+            let request = GuidedRequest { labels, seeds: &seeds, calls: &calls, gamma, conditional: false };
             let mut run = guided.run(&request)?;
             while run.step()?.is_some() {}
             pictures.extend(run.pictures().iter().map(|v| ((v - low) / (high - low)).clamp(0.0, 1.0)));
@@ -164,7 +164,7 @@ pub fn run(a: &GuidedArgs) -> Result<()> {
         seed: a.seed,
         steps: a.steps,
         guidance_scale: 1.0,
-        method: sample::method(&a.sampling_method)?,
+        solver: sample::solver(&a.sampling_method)?,
         batch: a.batch,
         threads: a.threads.unwrap_or(0),
     };

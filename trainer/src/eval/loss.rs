@@ -83,7 +83,7 @@ pub fn measure(path: &Path, data: &LabelledPictures, samples: usize) -> Result<L
                 x[i * size + j] = signal as f32 * clean + sigma as f32 * eps[i * size + j];
             }
         }
-        let answer = session.predict(&x, info.first_timestep + level as u32 - 1, &labels)?;
+        let answer = session.predict(&x, (info.first_timestep + level as u32 - 1) as f32, &labels)?;
         let sum: f64 = answer.iter().zip(&eps).map(|(a, e)| f64::from(a - e) * f64::from(a - e)).sum();
         let bin = (level - 1) * BINS / levels;
         sums[bin] += sum;

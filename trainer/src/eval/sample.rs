@@ -2,7 +2,7 @@
 use crate::error::{Error, Result};
 use nijimi_runtime::gguf::{File, MappedFile};
 use nijimi_runtime::model::{Info, Pipeline, Request, Session, SessionOptions, batch_seeds};
-use nijimi_runtime::sampler::{Method, Sampler};
+use nijimi_runtime::sampler::{Calls, Solver};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::time::Instant;
@@ -16,21 +16,21 @@ pub struct Settings {
     pub steps: usize,
     /// Strength of classifier-free guidance; 1 is none.
     pub guidance_scale: f32,
-    /// The sampler.
-    pub method: Method,
+    /// The solver.
+    pub solver: Solver,
     /// Pictures drawn at once; no picture depends on it.
     pub batch: usize,
     /// Threads; 0 for all cores.
     pub threads: usize,
 }
 
-/// The sampler of that name, with its usual settings.
+/// The solver of that name, with its usual settings.
 ///
 /// # Errors
-/// Names the samplers there are.
-pub fn method(name: &str) -> Result<Method> {
-    let unknown = || Error::Usage(format!("--sampling-method {name}: expected ddim or ddpm"));
-    Method::from_name(name).ok_or_else(unknown)
+/// Names the solvers there are.
+pub fn solver(name: &str) -> Result<Solver> {
+    let unknown = || Error::Usage(format!("--sampling-method {name}: there are {}", Solver::NAMES));
+    Solver::from_name(name).ok_or_else(unknown)
 }
 
 /// A weight file, loaded.
@@ -75,12 +75,12 @@ impl Model {
         Ok(self.0.session(options)?)
     }
 
-    /// A sampler of the model's noise levels.
+    /// The calls of a run over the model's noise levels.
     ///
     /// # Errors
     /// As of the runtime's.
-    pub fn sampler(&self, method: Method, steps: usize) -> Result<Sampler> {
-        Ok(self.0.sampler(method, steps)?)
+    pub fn calls(&self, solver: Solver, steps: usize) -> Result<Calls> {
+        Ok(self.0.calls(solver, steps)?)
     }
 
     /// The labels' names; none for an unconditional model.
@@ -96,7 +96,7 @@ impl Model {
     pub fn sample(&self, labels: &[Option<u32>], settings: &Settings) -> Result<Vec<f32>> {
         let batch = settings.batch.min(labels.len()).max(1);
         let guidance = settings.guidance_scale != 1.0;
-        let sampler = self.0.sampler(settings.method, settings.steps)?;
+        let calls = self.0.calls(settings.solver, settings.steps)?;
         let options = SessionOptions { batch, guidance, threads: settings.threads, ..Default::default() };
         let mut session = self.0.session(&options)?;
         let [low, high] = self.0.info().range;
@@ -104,7 +104,7 @@ impl Model {
         let (terminal, begun) = (std::io::stderr().is_terminal(), Instant::now());
         for (i, labels) in labels.chunks(batch).enumerate() {
             let seeds = batch_seeds(settings.seed.wrapping_add((i * batch) as u64), labels.len());
-            let request = Request { labels, seeds: &seeds, sampler: &sampler, guidance_scale: settings.guidance_scale };
+            let request = Request { labels, seeds: &seeds, calls: &calls, guidance_scale: settings.guidance_scale };
             let mut run = session.run(&request)?;
             while let Some(step) = run.step()? {
                 if terminal {
@@ -184,8 +184,8 @@ mod tests {
         assert_eq!((model.size(), model.labels().len()), ((8, 8, 1), 3));
         let labels = [Some(0), Some(1), Some(2), None, Some(1)];
         let settings = |batch, seed| {
-            let method = method("ddim").expect("a sampler");
-            Settings { seed, steps: 4, guidance_scale: 2.0, method, batch, threads: 1 }
+            let solver = solver("ddim").expect("a solver");
+            Settings { seed, steps: 4, guidance_scale: 2.0, solver, batch, threads: 1 }
         };
         let all = model.sample(&labels, &settings(5, 10)).expect("pictures");
         assert_eq!(all.len(), 5 * 64);
@@ -199,7 +199,7 @@ mod tests {
     /// Seen red: the error of the runtime handed on without the file's name.
     #[test]
     fn an_unknown_sampler_and_a_file_that_is_no_model_are_refused_by_name() {
-        assert!(method("euler").unwrap_err().to_string().contains("euler"));
+        assert!(solver("euler_b").unwrap_err().to_string().contains("euler_b"));
         let error = with_file("no-model", b"GGUF but no more", |path| Model::open(path).map(|_| ()).unwrap_err());
         assert!(error.to_string().contains("nijimi-no-model"), "{error}");
     }

@@ -17,7 +17,7 @@ use std::error::Error;
 use std::time::{Duration, Instant};
 
 /// Any level will do.
-const TIMESTEP: u32 = 500;
+const TIMESTEP: f32 = 500.0;
 const TIME_DIM: usize = 100;
 const SIDE: usize = 28;
 
@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let pictures = noise(batch * SIDE * SIDE);
     let labels: Vec<u32> = (0..batch as u32).map(|i| i % 10).collect();
     let mut time = [0.0; TIME_DIM];
-    position_encoding(TIMESTEP as f32, TIME_DIM, &mut time);
+    position_encoding(TIMESTEP, TIME_DIM, &mut time);
     let x = Tensor::<4>::from_data(TensorData::new(pictures.clone(), [batch, 1, SIDE, SIDE]), &device);
     let time = Tensor::<2>::from_data(TensorData::new(time.repeat(batch), [batch, TIME_DIM]), &device);
     let ids = labels.iter().map(|&l| l as i32).collect::<Vec<_>>();

@@ -7,7 +7,7 @@ use crate::graph::Graph;
 use crate::guidance::{self, GuidanceError};
 use crate::plan::Plan;
 use crate::rng::normal_fill;
-use crate::sampler::{self, SamplerError};
+use crate::sampler::{SamplerError, SamplerState};
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -21,9 +21,10 @@ pub(in crate::model) struct CpuEngine {
     x: Vec<f32>,
     /// The network's answer, guidance applied.
     eps: Vec<f32>,
-    estimate: Vec<f32>,
-    /// One picture's fresh noise.
+    /// Fresh noise.
     noise: Vec<f32>,
+    state: SamplerState,
+    picture: usize,
     range: [f32; 2],
 }
 
@@ -32,15 +33,17 @@ impl CpuEngine {
         let plans = plans(graphs, &PLAN)?;
         let ports = ports(&plans)?;
         let elements = sizes.batch * sizes.picture;
-        let own = (3 * elements as u64 + sizes.picture as u64) * 4;
+        let state = SamplerState::for_any(elements);
+        let own = 3 * elements as u64 * 4 + state.bytes() as u64;
         let limit = MemoryLimit { allowed: sizes.allowed, reserved: sizes.reserved + own };
         Ok(Self {
             exec: Executor::new(Context::new(sizes.threads), weights.clone(), plans, limit)?,
             ports,
             x: vec![0.0; elements],
             eps: vec![0.0; elements],
-            estimate: vec![0.0; elements],
-            noise: vec![0.0; sizes.picture],
+            noise: vec![0.0; elements],
+            state,
+            picture: sizes.picture,
             range: sizes.range,
         })
     }
@@ -50,28 +53,30 @@ impl CpuEngine {
     }
 
     pub fn bytes(&self) -> usize {
-        let buffers = self.x.len() + self.eps.len() + self.estimate.len() + self.noise.len();
-        self.exec.bytes() + buffers * 4
+        let buffers = self.x.len() + self.eps.len() + self.noise.len();
+        self.exec.bytes() + buffers * 4 + self.state.bytes()
     }
 
-    pub fn start(&mut self, seeds: &[u64]) {
+    pub fn start(&mut self, sigma: f32, seeds: &[u64]) {
         self.x.fill(0.0);
-        self.estimate.fill(0.0);
-        for (x, &seed) in self.x.chunks_exact_mut(self.noise.len()).zip(seeds) {
+        self.noise.fill(0.0);
+        self.state.clear();
+        for (x, &seed) in self.x.chunks_exact_mut(self.picture).zip(seeds) {
             normal_fill(seed, 0, x);
+            x.iter_mut().for_each(|x| *x *= sigma);
         }
     }
 
     pub fn step(&mut self, at: At<'_>) -> Result<(), Error> {
-        self.fill(&at);
+        self.fill(&at)?;
         self.exec.run(at.settings.plan, at.ids);
         self.guide(&at)?;
-        let used = at.seeds.len() * self.noise.len();
+        let used = at.seeds.len() * self.picture;
         if !finite(&self.eps[..used]) {
-            return Err(at.lost(self.trace(&at)));
+            return Err(at.lost(self.trace(&at)?));
         }
         self.update(&at)?;
-        if !finite(&self.x[..used]) || !finite(&self.estimate[..used]) {
+        if !finite(&self.x[..used]) || !finite(&self.state.x0()[..used]) {
             return Err(at.lost(not_finite("sampler", "step", &self.x[..used])));
         }
         Ok(())
@@ -80,7 +85,7 @@ impl CpuEngine {
     pub fn values(&self, which: Which) -> &[f32] {
         match which {
             Which::Pictures => &self.x,
-            Which::Estimate => &self.estimate,
+            Which::Estimate => self.state.x0(),
         }
     }
 
@@ -88,22 +93,25 @@ impl CpuEngine {
         Ok(crate::cpu::to_u8(self.range, &self.x[..out.len()], out)?)
     }
 
-    pub fn predict(&mut self, x: &[f32], timestep: u32, ids: &[Option<u32>]) -> &[f32] {
+    pub fn predict(&mut self, x: &[f32], timestep: f32, ids: &[Option<u32>]) -> &[f32] {
         let ports = self.ports[0];
         let input = self.exec.slot_mut(ports.x);
         input[..x.len()].copy_from_slice(x);
         input[x.len()..].fill(0.0);
-        self.exec.slot_mut(ports.t).fill(timestep as f32);
+        self.exec.slot_mut(ports.t).fill(timestep);
         self.exec.run(0, ids);
         &self.exec.slot(ports.eps)[..x.len()]
     }
 
     /// Writes the network's inputs, which each execution overwrites.
-    fn fill(&mut self, at: &At<'_>) {
+    fn fill(&mut self, at: &At<'_>) -> Result<(), SamplerError> {
         let Self { exec, ports, x, .. } = self;
         let ports = ports[at.settings.plan];
-        exec.slot_mut(ports.x).chunks_exact_mut(x.len()).for_each(|half| half.copy_from_slice(x));
-        exec.slot_mut(ports.t).fill(at.timestep as f32);
+        for half in exec.slot_mut(ports.x).chunks_exact_mut(x.len()) {
+            at.call().scale_input(x, half)?;
+        }
+        exec.slot_mut(ports.t).fill(at.timestep());
+        Ok(())
     }
 
     /// Takes the network's answer, guided if the run is.
@@ -119,28 +127,23 @@ impl CpuEngine {
     }
 
     /// Executes the step's plan again, looking at each result, to find where a number was lost.
-    fn trace(&mut self, at: &At<'_>) -> ExecError {
-        self.fill(at);
+    fn trace(&mut self, at: &At<'_>) -> Result<ExecError, SamplerError> {
+        self.fill(at)?;
         let found = self.exec.run_checked(at.settings.plan, at.ids);
-        found.err().unwrap_or_else(|| not_finite("guidance", "classifier_free", &self.eps))
+        Ok(found.err().unwrap_or_else(|| not_finite("guidance", "classifier_free", &self.eps)))
     }
 
-    /// One level on, each picture with its own noise.
+    /// One call on, each picture with its own noise.
     fn update(&mut self, at: &At<'_>) -> Result<(), SamplerError> {
-        let Self { x, eps, estimate, noise, .. } = self;
-        let (c, picture) = (at.coefficients(), noise.len());
-        let pictures =
-            x.chunks_exact_mut(picture).zip(eps.chunks_exact(picture)).zip(estimate.chunks_exact_mut(picture));
-        for (((x, eps), x0), &seed) in pictures.zip(at.seeds) {
-            let mut fresh: &[f32] = &[];
-            if c.sigma != 0.0 {
+        let Self { x, eps, noise, state, .. } = self;
+        let call = at.call();
+        if call.noise != 0.0 {
+            for (noise, &seed) in noise.chunks_exact_mut(self.picture).zip(at.seeds) {
                 // Draw 0 is the initial noise.
                 normal_fill(seed, at.index as u32 + 1, noise);
-                fresh = noise;
             }
-            sampler::step(c, x, eps, fresh, x0)?;
         }
-        Ok(())
+        state.accept(call, x, eps, noise)
     }
 }
 

@@ -37,8 +37,8 @@ impl GpuEngine {
         (self.run.exec.bytes() + DeviceRun::bytes_for(elements)) as usize + self.run.host_bytes()
     }
 
-    pub fn start(&mut self, seeds: &[u64], ids: &[Option<u32>]) -> Result<(), Error> {
-        Ok(self.run.start(seeds, ids)?)
+    pub fn start(&mut self, sigma: f32, seeds: &[u64], ids: &[Option<u32>]) -> Result<(), Error> {
+        Ok(self.run.start(sigma, seeds, ids)?)
     }
 
     /// Waits until another step may be submitted.
@@ -65,7 +65,7 @@ impl GpuEngine {
         self.report(bad, last).await
     }
 
-    pub async fn predict(&mut self, x: &[f32], timestep: u32, ids: &[Option<u32>]) -> Result<&[f32], Error> {
+    pub async fn predict(&mut self, x: &[f32], timestep: f32, ids: &[Option<u32>]) -> Result<&[f32], Error> {
         Ok(self.run.predict(&self.ports[0], x, timestep, ids).await?)
     }
 
@@ -77,14 +77,11 @@ impl GpuEngine {
         self.run.draw_into(which, picture, view)
     }
 
-    /// Makes the run again up to the step that went wrong, to name the operation.
+    /// Makes the run again up to the call that went wrong, to name the operation.
     async fn report(&mut self, bad: Option<usize>, last: Option<At<'_>>) -> Result<(), Error> {
         let (Some(bad), Some(last)) = (bad, last) else { return Ok(()) };
-        let at = |index: usize| {
-            let timestep = last.settings.timestep(index);
-            At { index, timestep, ..last }
-        };
-        self.run.start(last.seeds, last.ids)?;
+        let at = |index: usize| At { index, ..last };
+        self.run.start(last.settings.init_noise_sigma, last.seeds, last.ids)?;
         for index in 0..bad {
             self.run.room().await?;
             self.run.step(&input(&at(index)))?;
@@ -106,9 +103,9 @@ fn input<'a>(at: &'a At<'_>) -> StepInput<'a> {
     StepInput {
         plan: at.settings.plan,
         index: at.index,
-        timestep: at.timestep,
+        timestep: at.timestep(),
         guidance_scale: at.settings.guidance_scale,
-        coefficients: at.coefficients(),
+        call: at.call(),
         seeds: at.seeds,
     }
 }

@@ -12,7 +12,7 @@ use crate::cpu::exec::{ExecError, Executor, MemoryLimit, Weights};
 use crate::graph::Graph;
 use crate::nn::BookUnet;
 use crate::plan::{Plan, PlanOptions, Slot};
-use crate::sampler::StepCoefficients;
+use crate::sampler::{Call, steps};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -65,29 +65,41 @@ pub(super) struct Sizes {
     pub device: crate::gpu::ExecOptions,
 }
 
-/// A run's step: which, and for what.
+/// A call of a run: which, and for what.
 #[derive(Clone, Copy)]
 pub(super) struct At<'a> {
     pub settings: &'a Settings<'a>,
+    /// Of the call, from 0.
     pub index: usize,
-    pub timestep: u32,
     pub seeds: &'a [u64],
     pub ids: &'a [Option<u32>],
 }
 
 impl At<'_> {
-    pub fn coefficients(&self) -> &StepCoefficients {
-        &self.settings.steps[self.index]
+    pub fn call(&self) -> &Call {
+        &self.settings.calls[self.index]
     }
 
-    /// What a caller hears of it.
+    /// The noise level, as the network knows it.
+    pub fn timestep(&self) -> f32 {
+        self.call().t + self.settings.first_timestep as f32
+    }
+
+    /// Whether the step is made with this call.
+    pub fn ends_step(&self) -> bool {
+        self.settings.calls.get(self.index + 1).is_none_or(|next| next.step != self.call().step)
+    }
+
+    /// What a caller hears of its step.
     pub fn info(&self) -> StepInfo {
-        StepInfo { index: self.index, total: self.settings.steps.len(), timestep: self.timestep }
+        let calls = self.settings.calls;
+        StepInfo { index: self.call().step - calls[0].step, total: steps(calls), timestep: self.timestep() }
     }
 
-    /// The error of a step that made a NaN or an infinity.
+    /// The error of a call that made a NaN or an infinity.
     pub fn lost(&self, source: ExecError) -> Error {
-        RequestError::NotFinite { step: self.index + 1, total: self.settings.steps.len(), source }.into()
+        let StepInfo { index, total, .. } = self.info();
+        RequestError::NotFinite { step: index + 1, total, source }.into()
     }
 }
 
@@ -132,18 +144,18 @@ impl Engine {
         }
     }
 
-    /// Begins a run: initial noise, no estimate.
-    pub fn start(&mut self, seeds: &[u64], ids: &[Option<u32>]) -> Result<(), Error> {
+    /// Begins a run: initial noise of this size, no estimate.
+    pub fn start(&mut self, sigma: f32, seeds: &[u64], ids: &[Option<u32>]) -> Result<(), Error> {
         match self {
-            Self::Cpu(engine) => engine.start(seeds),
+            Self::Cpu(engine) => engine.start(sigma, seeds),
             #[cfg(feature = "gpu")]
-            Self::Gpu(engine) => return engine.start(seeds, ids),
+            Self::Gpu(engine) => return engine.start(sigma, seeds, ids),
         }
         let _ = ids;
         Ok(())
     }
 
-    /// Makes a step, or (a device) submits it.
+    /// Makes a call, or (a device) submits it.
     pub fn step(&mut self, at: At<'_>) -> Result<(), Error> {
         match self {
             Self::Cpu(engine) => engine.step(at),
@@ -157,7 +169,7 @@ impl Engine {
         }
     }
 
-    /// The first `n` values; `last` is the step made last.
+    /// The first `n` values; `last` is the call made last.
     pub fn values(&mut self, which: Which, n: usize, last: Option<At<'_>>) -> Result<&[f32], Error> {
         let _ = last;
         match self {
@@ -178,7 +190,7 @@ impl Engine {
     }
 
     /// One evaluation of the network, plan 0.
-    pub fn predict(&mut self, x: &[f32], timestep: u32, ids: &[Option<u32>]) -> Result<&[f32], Error> {
+    pub fn predict(&mut self, x: &[f32], timestep: f32, ids: &[Option<u32>]) -> Result<&[f32], Error> {
         match self {
             Self::Cpu(engine) => Ok(engine.predict(x, timestep, ids)),
             #[cfg(feature = "gpu")]
@@ -212,7 +224,7 @@ impl Engine {
         }
     }
 
-    pub async fn predict_async(&mut self, x: &[f32], timestep: u32, ids: &[Option<u32>]) -> Result<&[f32], Error> {
+    pub async fn predict_async(&mut self, x: &[f32], timestep: f32, ids: &[Option<u32>]) -> Result<&[f32], Error> {
         match self {
             Self::Cpu(engine) => Ok(engine.predict(x, timestep, ids)),
             Self::Gpu(engine) => engine.predict(x, timestep, ids).await,

@@ -23,8 +23,8 @@ impl LatentInfo {
             None => self.settings(None, &[], steps)?,
             Some((_, Some((class, changed)))) => self.settings(Some(class), &changed, steps)?,
             Some((solver, None)) => {
-                let (schedule, Settings { answer, .. }) = self.settings(None, &[], steps)?;
-                (schedule, Settings { answer, ..Settings::new(solver, steps) })
+                let (schedule, Settings { prediction, .. }) = self.settings(None, &[], steps)?;
+                (schedule, Settings { prediction, ..Settings::new(solver, steps) })
             }
         };
         // Latents have no range; some classes clip where nothing is said.

@@ -180,7 +180,7 @@ impl LatentRun<'_> {
             self.unet = None;
             self.controls = Controls::default();
         }
-        Ok(Some(StepInfo { index: first.step - from, total, timestep: first.t as u32 }))
+        Ok(Some(StepInfo { index: first.step - from, total, timestep: first.t }))
     }
 
     fn call(&mut self, call: &Call) -> Result<(), Error> {
@@ -189,7 +189,7 @@ impl LatentRun<'_> {
         let network = &model.info().unet;
         let channels = model.info().autoencoder.latent_channels;
         let mut scaled = vec![0.0; x.len()];
-        SamplerState::scale_input(call, x, &mut scaled)?;
+        call.scale_input(x, &mut scaled)?;
         // An inpainting network sees mask and picture beside each latent.
         if !beside.is_empty() {
             let pixels = scaled.chunks_exact(channels).zip(beside.chunks_exact(network.in_channels - channels));

@@ -73,7 +73,7 @@ fn run(case: &Value) {
     let mut samples = case["samples"].as_array().unwrap().iter().map(floats);
     let every = case["samples_every"].as_u64().unwrap() as usize;
     for (i, c) in calls.calls().iter().enumerate() {
-        SamplerState::scale_input(c, &x, &mut input).unwrap();
+        c.scale_input(&x, &mut input).unwrap();
         for (out, x) in out.iter_mut().zip(&input) {
             *out = 0.9 * x + 0.2 * libm::sinf(2.0 * x + 0.003 * c.t);
         }

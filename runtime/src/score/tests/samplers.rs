@@ -1,7 +1,7 @@
 //! The samplers: the flow and Langevin dynamics.
 
 use super::*;
-use crate::sampler::{Config, Method, Sampler, step};
+use crate::sampler::{Calls, SamplerState, Settings, Solver as Sampler};
 
 /// Kolmogorov and Smirnov's statistic times sqrt(n): above 1.63 once in a hundred.
 fn kolmogorov(mut x: Vec<f64>, cdf: impl Fn(f64) -> f64) -> f64 {
@@ -90,15 +90,15 @@ fn solvers_have_their_order() {
 fn eulers_flow_is_ddim() {
     let schedule = book();
     let levels = toy_levels(&schedule);
-    let config = Config { steps: 25, spacing: Spacing::Trailing, ..Config::default() };
-    let sampler = Sampler::new(&schedule, Method::ddim(0.0), &config).unwrap();
+    let settings = Settings { spacing: Spacing::Trailing, steps_offset: 0, ..Settings::new(Sampler::ddim(0.0), 25) };
+    let calls = Calls::new(&schedule, &settings).unwrap();
     let start = [-2.0, -0.5, 0.0, 0.7, 1.9];
     let mut x = start.map(|v| v as f32);
-    let mut estimate = [0.0f32; 5];
-    for c in sampler.steps() {
+    let mut state = SamplerState::new(calls.calls(), 5);
+    for c in calls.calls() {
         let mut epsilon = [0.0; 5];
-        levels[c.t + 1].expected_epsilon(&x.map(f64::from), &mut epsilon);
-        step(c, &mut x, &epsilon.map(|v| v as f32), &[], &mut estimate).unwrap();
+        levels[c.t as usize + 1].expected_epsilon(&x.map(f64::from), &mut epsilon);
+        state.accept(c, &mut x, &epsilon.map(|v| v as f32), &[]).unwrap();
     }
     let mut flowed = start.to_vec();
     run(&Flow::spaced(&schedule, Spacing::Trailing, 25, Solver::Euler).unwrap(), &mut flowed, &levels);

@@ -84,13 +84,13 @@ fn samples(report: &mut Report, ladder: &Ladder, model: &Model) -> Result<()> {
         seed: ladder.seed,
         steps,
         guidance_scale,
-        method: defaults.method,
+        solver: defaults.solver,
         batch: 20,
         threads: ladder.threads.unwrap_or(0),
     };
     report.heading("Samples (10.1, 10.4)");
     let about = if ladder.train_all { "The model was trained by this run." } else { "The model is the shipped one." };
-    let how = format!("{about} Sampler: {}, {steps} steps, seed {}.", defaults.method.name(), ladder.seed);
+    let how = format!("{about} Sampler: {}, {steps} steps, seed {}.", defaults.solver, ladder.seed);
     report.text(how);
     if names.is_empty() {
         report.text("The model has no labels, so there is nothing to guide.");

@@ -7,7 +7,7 @@ use crate::plot::Figure;
 use image::{Rgb, RgbImage};
 use nijimi_runtime::dist::{Mixture, MultivariateNormal};
 use nijimi_runtime::rng::Stream;
-use nijimi_runtime::sampler::Method;
+use nijimi_runtime::sampler::Solver;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -124,7 +124,7 @@ fn draw_digits(folder: &Path, stem: &str, count: usize, seed: u64, threads: usiz
     let wanted: Vec<Option<u32>> = labels.iter().map(|l| Some(u32::from(*l))).collect();
     // Without guidance, which takes twice as long.
     let settings =
-        Settings { seed, steps: STEPS, guidance_scale: 1.0, method: Method::ddim(0.0), batch: BATCH, threads };
+        Settings { seed, steps: STEPS, guidance_scale: 1.0, solver: Solver::ddim(0.0), batch: BATCH, threads };
     let pictures = model.sample(&wanted, &settings)?;
     let pixels: Vec<u8> = pictures.iter().map(|v| (v * 255.0).round() as u8).collect();
     write_idx(folder, stem, [count, height, width], &pixels, &labels)

@@ -67,7 +67,7 @@ pub fn accuracy_by_t(file: &[u8], data: &LabelledPictures, samples: usize) -> Re
             let rows = pass * PASS..((pass + 1) * PASS).min(n);
             let key = |r: usize| Stream::new(0, "accuracy", (r * BINS + bin) as u64);
             let x: Vec<f32> = rows.clone().flat_map(|r| noised(data.picture(r), forward, range, key(r))).collect();
-            let logs = session.log_probabilities(&x, level as u32 - 1 + info.first_timestep)?;
+            let logs = session.log_probabilities(&x, (level as u32 - 1 + info.first_timestep) as f32)?;
             for (row, logs) in rows.zip(logs.chunks_exact(labels)) {
                 let truth = usize::from(data.labels[row]);
                 let best = (0..labels).max_by(|a, b| logs[*a].total_cmp(&logs[*b])).unwrap_or(0);
@@ -119,7 +119,7 @@ fn noised_pictures(report: &mut Report, file: &[u8], data: &LabelledPictures) ->
         let forward = info.schedule.forward(level);
         let key = |r: usize| Stream::new(0, "noised pictures", r as u64);
         let x: Vec<f32> = (0..shown).flat_map(|r| noised(data.picture(r), forward, info.range, key(r))).collect();
-        let logs = session.log_probabilities(&x, level as u32 - 1 + info.first_timestep)?;
+        let logs = session.log_probabilities(&x, (level as u32 - 1 + info.first_timestep) as f32)?;
         let best = |l: &[f32]| (0..labels).max_by(|a, b| l[*a].total_cmp(&l[*b])).unwrap_or(0);
         let text = |l: &[f32]| format!("{} {:.0}%", info.labels[best(l)], 100.0 * l[best(l)].exp());
         said.extend(logs.chunks_exact(labels).map(text));
