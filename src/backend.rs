@@ -7,14 +7,15 @@ use crate::progress::tell;
 use nijimi_runtime::Error;
 use nijimi_runtime::cpu::Isa;
 use nijimi_runtime::gpu::{self, Choice, Gpu, GpuError, GpuOptions};
+use nijimi_runtime::model::Device;
 use std::time::{Duration, Instant};
 
 /// A model and the machine that it lies on.
 pub struct Loaded<T> {
     /// The model.
     pub model: T,
-    /// `None` on the CPU.
-    pub gpu: Option<Gpu>,
+    /// Where it was loaded.
+    pub device: Device,
     /// What opening the GPU took.
     pub opened: Duration,
     /// Why there is none, where one was looked for and would have been taken.
@@ -27,20 +28,20 @@ pub fn open(choice: Choice, tune: bool) -> Result<Gpu, GpuError> {
     Gpu::open(&GpuOptions { choice, cache, tune, ..GpuOptions::default() })
 }
 
-/// Loads a model where it is asked for; `model` does it, on a device or (none) on the CPU. With `tune`, a session
+/// Loads a model where it is asked for; `model` does it, for a device. With `tune`, a session
 /// measures which tiles suit its products.
 pub fn load<T>(
     place: Place,
     tune: bool,
-    mut model: impl FnMut(Option<&Gpu>) -> Result<T, Error>,
+    mut model: impl FnMut(&Device) -> Result<T, Error>,
     wrong: impl Fn(Error) -> Fault,
 ) -> Result<Loaded<T>, Fault> {
     let started = Instant::now();
     let mut opened = Duration::ZERO;
     let mut on = |choice| {
-        let gpu = open(choice, tune)?;
+        let device = Device::Gpu(open(choice, tune)?);
         opened = started.elapsed();
-        model(Some(&gpu)).map(|model| (model, gpu))
+        model(&device).map(|model| (model, device))
     };
     let instead = match place {
         Place::Cpu => None,
@@ -49,20 +50,29 @@ pub fn load<T>(
         Place::Auto | Place::Gpu(_) => {
             let choice = if let Place::Gpu(choice) = place { choice } else { Choice::Hardware };
             match on(choice) {
-                Ok((model, gpu)) => return Ok(Loaded { model, gpu: Some(gpu), opened, instead: None }),
+                Ok((model, device)) => return Ok(Loaded { model, device, opened, instead: None }),
                 Err(Error::Gpu(e)) if place == Place::Auto => Some(e.to_string()),
                 Err(Error::Gpu(e)) => return Err(e.into()),
                 Err(e) => return Err(wrong(e)),
             }
         }
     };
-    Ok(Loaded { model: model(None).map_err(wrong)?, gpu: None, opened: Duration::ZERO, instead })
+    let device = Device::Cpu;
+    Ok(Loaded { model: model(&device).map_err(wrong)?, device, opened: Duration::ZERO, instead })
 }
 
 impl<T> Loaded<T> {
+    /// The GPU that it was loaded on, if it is one.
+    pub fn gpu(&self) -> Option<&Gpu> {
+        match &self.device {
+            Device::Gpu(gpu) => Some(gpu),
+            Device::Cpu => None,
+        }
+    }
+
     /// The lines of `-v` that tell of the machine.
     pub fn describe(&self, threads: usize) {
-        if let Some(gpu) = &self.gpu {
+        if let Some(gpu) = self.gpu() {
             tell(&[format!("GPU: {}, opened in {}", gpu.name(), ms(self.opened))]);
             return;
         }

@@ -12,7 +12,7 @@ use crate::solver;
 use crate::source::Source;
 use nijimi_runtime::gpu::Gpu;
 use nijimi_runtime::model::{
-    Classifier, ClassifierGuided, GuidedRequest, Info, Pipeline, Request, Session, SessionOptions,
+    Classifier, ClassifierGuided, Device, GuidedRequest, Info, Pipeline, Request, Session, SessionOptions,
 };
 use nijimi_runtime::sampler::{Calls, Solver};
 use std::path::Path;
@@ -34,12 +34,9 @@ impl Diffusion {
     pub fn load(source: &Source, cli: &Cli, started: Instant) -> Result<Self, Fault> {
         cli.no_text()?;
         let file = source.file()?;
-        let pipeline = |gpu: Option<&Gpu>| match gpu {
-            Some(gpu) => Pipeline::load_on(gpu, &file),
-            None => Pipeline::load(&file),
-        };
+        let pipeline = |device: &Device| Pipeline::load(&file, device);
         let on = backend::load(cli.place(), cli.tune, pipeline, |e| source.wrong(e))?;
-        let classifier = cli.classifier.as_deref().map(|path| classifier(path, on.gpu.as_ref())).transpose()?;
+        let classifier = cli.classifier.as_deref().map(|path| classifier(path, &on.device)).transpose()?;
         let classifier = classifier.map(|c| (c, cli.classifier_scale.unwrap_or(1.0)));
         Ok(Self { on, classifier, source: source.name.clone(), started, loaded: started.elapsed() })
     }
@@ -125,10 +122,10 @@ impl Artist for Diffusion {
         };
         let planning = planning.elapsed();
         // Now that all pipelines are made, and before a long run can be interrupted.
-        let stored = self.on.gpu.as_ref().map_or(Ok(()), Gpu::store_cache);
+        let stored = self.on.gpu().map_or(Ok(()), Gpu::store_cache);
         if cli.verbose {
             let bytes = session.bytes();
-            let what = if self.on.gpu.is_some() { "pipelines and session made" } else { "planned" };
+            let what = if self.on.gpu().is_some() { "pipelines and session made" } else { "planned" };
             tell(&[
                 format!("memory: {bytes} bytes, of which {arena} the plan's arena, for {batch} pictures"),
                 format!("loaded in {}, {what} in {}", ms(self.loaded), ms(planning)),
@@ -215,14 +212,9 @@ impl Way {
 }
 
 /// Loads a classifier beside the model that it leads.
-fn classifier(path: &Path, gpu: Option<&Gpu>) -> Result<Classifier, Fault> {
+fn classifier(path: &Path, device: &Device) -> Result<Classifier, Fault> {
     let source = Source::open(Some(path))?;
-    let file = source.file()?;
-    let loaded = match gpu {
-        Some(gpu) => Classifier::load_on(gpu, &file),
-        None => Classifier::load(&file),
-    };
-    loaded.map_err(|e| source.wrong(e))
+    Classifier::load(&source.file()?, device).map_err(|e| source.wrong(e))
 }
 
 /// The number of steps that suits a solver: the file knows it for its own; DDPM is meant to take every level.

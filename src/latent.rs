@@ -11,7 +11,7 @@ use crate::source::Source;
 use nijimi_runtime::Error;
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::gpu::Gpu;
-use nijimi_runtime::model::{Hvae, HvaeSession, SessionOptions, Vae, VaeSession};
+use nijimi_runtime::model::{Device, Hvae, HvaeSession, SessionOptions, Vae, VaeSession};
 use std::time::{Duration, Instant};
 
 /// The two kinds of autoencoder.
@@ -37,28 +37,24 @@ pub struct Latent {
 impl Latent {
     /// Loads the weight file of a VAE where the command line says.
     pub fn vae(source: &Source, cli: &Cli, started: Instant) -> Result<Self, Fault> {
-        Self::load(source, cli, started, |file, gpu| {
-            gpu.map_or_else(|| Vae::load(file), |gpu| Vae::load_on(gpu, file)).map(Model::Vae)
-        })
+        Self::load(source, cli, started, |file, device| Vae::load(file, device).map(Model::Vae))
     }
 
     /// The same of a hierarchical one.
     pub fn hvae(source: &Source, cli: &Cli, started: Instant) -> Result<Self, Fault> {
-        Self::load(source, cli, started, |file, gpu| {
-            gpu.map_or_else(|| Hvae::load(file), |gpu| Hvae::load_on(gpu, file)).map(Model::Hvae)
-        })
+        Self::load(source, cli, started, |file, device| Hvae::load(file, device).map(Model::Hvae))
     }
 
     fn load(
         source: &Source,
         cli: &Cli,
         started: Instant,
-        model: impl Fn(&File<'_>, Option<&Gpu>) -> Result<Model, Error>,
+        model: impl Fn(&File<'_>, &Device) -> Result<Model, Error>,
     ) -> Result<Self, Fault> {
         cli.no_sampler("an autoencoder draws in one step")?;
         cli.no_text()?;
         let file = source.file()?;
-        let on = backend::load(cli.place(), cli.tune, |gpu| model(&file, gpu), |e| source.wrong(e))?;
+        let on = backend::load(cli.place(), cli.tune, |device| model(&file, device), |e| source.wrong(e))?;
         Ok(Self { on, source: source.name.clone(), started, loaded: started.elapsed() })
     }
 
@@ -125,7 +121,7 @@ impl Artist for Latent {
         let planning = Instant::now();
         let mut session = self.session(&options).map_err(internal)?;
         let planning = planning.elapsed();
-        let stored = self.on.gpu.as_ref().map_or(Ok(()), Gpu::store_cache);
+        let stored = self.on.gpu().map_or(Ok(()), Gpu::store_cache);
         if cli.verbose {
             tell(&[
                 format!("memory: {} bytes for {} pictures", session.bytes(), options.batch),

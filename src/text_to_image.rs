@@ -89,8 +89,8 @@ impl TextToImage {
             stay_resident: cli.stay_resident,
             threads: cli.threads,
         };
-        let plan = planning::plan(source, info, &beside, &asked, on.gpu.as_ref())?;
-        let choice = match planning::allowed(cli.memory_limit, on.gpu.as_ref()) {
+        let plan = planning::plan(source, info, &beside, &asked, on.gpu())?;
+        let choice = match planning::allowed(cli.memory_limit, on.gpu()) {
             Some(allowed) => plan.fits(allowed).map_err(|e| Fault::Input(e.to_string()))?,
             None => plan.choices().next().unwrap_or_default(),
         };

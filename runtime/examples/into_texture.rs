@@ -7,7 +7,7 @@
 
 use nijimi_runtime::gguf::{File, MappedFile};
 use nijimi_runtime::gpu::{Gpu, Values};
-use nijimi_runtime::model::{Pipeline, Request, SessionOptions};
+use nijimi_runtime::model::{Device, Pipeline, Request, SessionOptions};
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let gpu = Gpu::from_device(app.device.clone(), app.queue.clone())?;
     let weights = Path::new(env!("CARGO_MANIFEST_DIR")).join("../weights/digits-q8_0.gguf");
     let file = MappedFile::open(weights)?;
-    let pipeline = Pipeline::load_on(&gpu, &File::new_checked(file.bytes())?)?;
+    let pipeline = Pipeline::load(&File::new_checked(file.bytes())?, &Device::Gpu(gpu.clone()))?;
     let mut session = pipeline.session(&SessionOptions::default())?;
     let best = pipeline.info().defaults;
     let calls = pipeline.calls(best.solver, best.steps)?;

@@ -8,7 +8,7 @@
 mod picture;
 
 use nijimi_runtime::gguf::File;
-use nijimi_runtime::model::{SessionOptions, Vae, batch_seeds};
+use nijimi_runtime::model::{Device, SessionOptions, Vae, batch_seeds};
 use nijimi_runtime::rng::normal_fill;
 use std::error::Error;
 use std::path::Path;
@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let seed: u64 = arguments.next().map_or(Ok(1), |seed| seed.parse())?;
 
     let bytes = std::fs::read(&file).map_err(|e| format!("{file}: {e}"))?;
-    let vae = Vae::load(&File::new_checked(&bytes)?)?;
+    let vae = Vae::load(&File::new_checked(&bytes)?, &Device::Cpu)?;
     let network = &vae.info().network;
     let mut session = vae.session(&SessionOptions { batch: 48, ..Default::default() })?;
     let mut pictures = session.sample_u8(&batch_seeds(seed, 48))?;

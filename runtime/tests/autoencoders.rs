@@ -10,7 +10,7 @@ use common::{HEIGHT, HIDDEN, LATENT, Made, PICTURE, WIDTH, meta, normals, write}
 use nijimi_runtime::Error;
 use nijimi_runtime::gguf::{File, MetaValue, Writer};
 use nijimi_runtime::graph::{Graph, Shape};
-use nijimi_runtime::model::{Hvae, HvaeSession, ModelError, Network, SessionOptions, Vae, VaeSession};
+use nijimi_runtime::model::{Device, Hvae, HvaeSession, ModelError, Network, SessionOptions, Vae, VaeSession};
 use nijimi_runtime::nn::{MlpHvae, MlpVae};
 use nijimi_runtime::plan::PlanError;
 use nijimi_runtime::quant::DType;
@@ -109,7 +109,7 @@ fn hvae_computes(made: &Made, session: &mut HvaeSession, tolerance: f64) {
 fn a_vae_computes_what_it_should() {
     for dtype in [DType::F32, DType::F16, DType::Q8_0] {
         let made = vae_file(dtype);
-        let vae = Vae::load(&File::new_checked(&made.bytes).unwrap()).unwrap();
+        let vae = Vae::load(&File::new_checked(&made.bytes).unwrap(), &Device::Cpu).unwrap();
         assert_eq!((vae.info().name.as_str(), vae.info().network.latent), ("tiny", LATENT));
         vae_computes(&made, &mut vae.session(&options()).unwrap(), tolerance(dtype));
     }
@@ -120,7 +120,7 @@ fn a_vae_computes_what_it_should() {
 fn a_hierarchical_vae_computes_what_it_should() {
     for dtype in [DType::F32, DType::F16, DType::Q8_0] {
         let made = hvae_file(dtype);
-        let hvae = Hvae::load(&File::new_checked(&made.bytes).unwrap()).unwrap();
+        let hvae = Hvae::load(&File::new_checked(&made.bytes).unwrap(), &Device::Cpu).unwrap();
         hvae_computes(&made, &mut hvae.session(&options()).unwrap(), tolerance(dtype));
     }
 }
@@ -133,12 +133,12 @@ fn a_device_computes_the_same() {
     let Some(gpu) = device::device() else { return };
     for dtype in [DType::F32, DType::F16, DType::Q8_0] {
         let made = vae_file(dtype);
-        let vae = Vae::load_on(&gpu, &File::new_checked(&made.bytes).unwrap()).unwrap();
+        let vae = Vae::load(&File::new_checked(&made.bytes).unwrap(), &Device::Gpu(gpu.clone())).unwrap();
         let options = nijimi_runtime::gpu::ExecOptions { no_cooperative: true, ..Default::default() };
         let options = SessionOptions { device: options, ..self::options() };
         vae_computes(&made, &mut vae.session(&options).unwrap(), 1e-5);
         let made = hvae_file(dtype);
-        let hvae = Hvae::load_on(&gpu, &File::new_checked(&made.bytes).unwrap()).unwrap();
+        let hvae = Hvae::load(&File::new_checked(&made.bytes).unwrap(), &Device::Gpu(gpu.clone())).unwrap();
         hvae_computes(&made, &mut hvae.session(&options).unwrap(), 1e-5);
     }
 }
@@ -149,7 +149,7 @@ fn a_device_computes_the_same() {
 #[test]
 fn seeds_are_independent() {
     let made = hvae_file(DType::F32);
-    let hvae = Hvae::load(&File::new_checked(&made.bytes).unwrap()).unwrap();
+    let hvae = Hvae::load(&File::new_checked(&made.bytes).unwrap(), &Device::Cpu).unwrap();
     let mut session = hvae.session(&options()).unwrap();
     let together = session.sample(&[5, 6, 7]).unwrap().to_vec();
     assert_ne!(together[..PICTURE], together[PICTURE..2 * PICTURE]);
@@ -166,7 +166,7 @@ fn a_short_input_is_followed_by_zeros() {
     let y = g.relu("f", x).unwrap();
     g.output("y", y).unwrap();
     let bytes = Writer::new().finish();
-    let network = Network::load(&File::new_checked(&bytes).unwrap(), vec![g.clone()]).unwrap();
+    let network = Network::load(&File::new_checked(&bytes).unwrap(), vec![g.clone()], &Device::Cpu).unwrap();
     let mut evaluator = network.evaluator(vec![g], &options()).unwrap();
     evaluator.evaluate(0, &[("x", &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0])], &[]).unwrap();
     evaluator.evaluate(0, &[("x", &[7.0, -8.0, 9.0])], &[]).unwrap();
@@ -179,9 +179,9 @@ fn a_short_input_is_followed_by_zeros() {
 fn refusals_say_why() {
     let made = vae_file(DType::F32);
     let file = File::new_checked(&made.bytes).unwrap();
-    let error = Hvae::load(&file).unwrap_err().to_string();
+    let error = Hvae::load(&file, &Device::Cpu).unwrap_err().to_string();
     assert!(error.starts_with("nijimi.system is \"vae\", this version runs hvae"), "{error}");
-    let vae = Vae::load(&file).unwrap();
+    let vae = Vae::load(&file, &Device::Cpu).unwrap();
     let mut session = vae.session(&options()).unwrap();
     let error = session.sample(&[]).unwrap_err().to_string();
     assert_eq!(error, "number of pictures is 0, must be 1 to 3");
@@ -210,7 +210,7 @@ fn a_file_that_is_wrong_is_refused() {
         let mut meta = meta("vae");
         meta.iter_mut().filter(|(k, _)| *k == key).for_each(|(_, v)| *v = value.clone());
         let made = write(meta, graphs, DType::F32);
-        Vae::load(&File::new_checked(&made.bytes).unwrap()).map(drop)
+        Vae::load(&File::new_checked(&made.bytes).unwrap(), &Device::Cpu).map(drop)
     };
     let text = |result: Result<(), Error>| result.unwrap_err().to_string();
     let range = MetaValue::F32s(vec![-1.0, 1.0]);

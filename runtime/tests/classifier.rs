@@ -14,7 +14,9 @@ use common::{file, gradient, log_probabilities, network};
 use nijimi_runtime::Error;
 use nijimi_runtime::gguf::{File, MetaValue};
 use nijimi_runtime::graph::{Graph, GraphError, Shape};
-use nijimi_runtime::model::{Classifier, ClassifierSession, ModelError, Network, RequestError, SessionOptions, System};
+use nijimi_runtime::model::{
+    Classifier, ClassifierSession, Device, ModelError, Network, RequestError, SessionOptions, System,
+};
 use nijimi_runtime::quant::DType;
 
 const BATCH: usize = 3;
@@ -82,10 +84,13 @@ fn differences(session: &mut ClassifierSession, x: &[f32], t: u32, labels: &[Opt
 fn gradients_are_those_of_the_definition() {
     for dtype in [DType::F32, DType::F16] {
         let made = file(dtype, &[]);
-        let classifier = Classifier::load(&File::new_checked(&made.bytes).unwrap()).unwrap();
+        let classifier = Classifier::load(&File::new_checked(&made.bytes).unwrap(), &Device::Cpu).unwrap();
         assert_eq!((classifier.label("7").unwrap(), classifier.info().network.channels.len()), (7, 2));
         classifies(&made, &mut classifier.session(&options()).unwrap(), [1e-5, 1e-4]);
-        assert!(matches!(System::load(&File::new_checked(&made.bytes).unwrap()), Ok(System::Classifier(_))));
+        assert!(matches!(
+            System::load(&File::new_checked(&made.bytes).unwrap(), &Device::Cpu),
+            Ok(System::Classifier(_))
+        ));
     }
 }
 
@@ -96,7 +101,7 @@ fn gradients_are_those_of_the_definition() {
 #[test]
 fn quantized_gradients_lead_the_same_way() {
     let made = file(DType::Q8_0, &[]);
-    let classifier = Classifier::load(&File::new_checked(&made.bytes).unwrap()).unwrap();
+    let classifier = Classifier::load(&File::new_checked(&made.bytes).unwrap(), &Device::Cpu).unwrap();
     let mut session = classifier.session(&options()).unwrap();
     let x = normals(9, 0, PICTURE);
     let found = session.gradient(&singles(&x), 300.0, &[Some(4)]).unwrap();
@@ -116,7 +121,7 @@ fn a_device_has_the_same_gradients() {
     let Some(gpu) = device::device() else { return };
     for dtype in [DType::F32, DType::F16, DType::Q8_0] {
         let made = file(dtype, &[]);
-        let classifier = Classifier::load_on(&gpu, &File::new_checked(&made.bytes).unwrap()).unwrap();
+        let classifier = Classifier::load(&File::new_checked(&made.bytes).unwrap(), &Device::Gpu(gpu.clone())).unwrap();
         let device = ExecOptions { no_cooperative: true, ..Default::default() };
         let options = SessionOptions { device, ..options() };
         // What was q8_0 is rounded once more for the gradient, to f16.
@@ -131,7 +136,7 @@ fn a_device_has_the_same_gradients() {
 #[test]
 fn pictures_of_a_batch_do_not_see_each_other() {
     let made = file(DType::F32, &[]);
-    let classifier = Classifier::load(&File::new_checked(&made.bytes).unwrap()).unwrap();
+    let classifier = Classifier::load(&File::new_checked(&made.bytes).unwrap(), &Device::Cpu).unwrap();
     let mut session = classifier.session(&options()).unwrap();
     let (x, labels) = (singles(&normals(3, 0, BATCH * PICTURE)), [Some(1), Some(2), Some(3)]);
     let together = session.gradient(&x, 50.0, &labels).unwrap().to_vec();
@@ -143,7 +148,7 @@ fn pictures_of_a_batch_do_not_see_each_other() {
 #[test]
 fn refusals_say_why() {
     let made = file(DType::F32, &[]);
-    let classifier = Classifier::load(&File::new_checked(&made.bytes).unwrap()).unwrap();
+    let classifier = Classifier::load(&File::new_checked(&made.bytes).unwrap(), &Device::Cpu).unwrap();
     let mut session = classifier.session(&options()).unwrap();
     let x = [0.0; PICTURE];
     let wrong = session.gradient(&x, 1.0, &[Some(10)]).unwrap_err();
@@ -158,7 +163,7 @@ fn refusals_say_why() {
 
     let refused = |key, value: MetaValue| {
         let made = file(DType::F32, &[(key, value)]);
-        Classifier::load(&File::new_checked(&made.bytes).unwrap()).unwrap_err()
+        Classifier::load(&File::new_checked(&made.bytes).unwrap(), &Device::Cpu).unwrap_err()
     };
     let error = refused("nijimi.labels", MetaValue::Strs(vec!["a".into()])).to_string();
     assert_eq!(error, "nijimi.labels is 1 names, must be 10, as nijimi.classifier.label_count says");
@@ -198,7 +203,7 @@ fn gradients_go_every_way_that_they_can() {
     };
     let graphs = || vec![build(false), build(true)];
     let made = autoencoder::write(Vec::new(), &graphs()[..1], DType::F32);
-    let network = Network::load(&File::new_checked(&made.bytes).unwrap(), graphs()).unwrap();
+    let network = Network::load(&File::new_checked(&made.bytes).unwrap(), graphs(), &Device::Cpu).unwrap();
     let mut evaluator = network.evaluator(graphs(), &options()).unwrap();
     let mut x = singles(&normals(4, 0, 8 * 8 * 3));
     evaluator.evaluate(1, &[("x", &x)], &[Some(2)]).unwrap();

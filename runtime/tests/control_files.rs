@@ -12,7 +12,7 @@ use common::{Tensors, control_net, fixtures, gguf, json, shapes};
 use nijimi_runtime::Error;
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::import::{Checkpoint, Model, Options, Types, convert};
-use nijimi_runtime::model::{Control, LatentDiffusion, ModelError, Network, SessionOptions, TinyAutoencoder};
+use nijimi_runtime::model::{Control, Device, LatentDiffusion, ModelError, Network, SessionOptions, TinyAutoencoder};
 use nijimi_runtime::nn::{ControlNet, SdRequest, SdUnet};
 use nijimi_runtime::quant::DType;
 use safetensors::{SafeTensors, tensor::TensorView};
@@ -194,11 +194,11 @@ fn a_control_net_s_file_computes_what_its_folder_does() {
         let request = SdRequest { batch: 1, height: 8, width: 8, tokens: 77, control: false };
         let graph = network.graph("", &request).unwrap();
         let bytes = gguf(std::slice::from_ref(&graph), &Tensors::read(&folder.join(WEIGHTS)));
-        let plain = Network::load(&File::new_checked(&bytes).unwrap(), vec![graph.clone()]).unwrap();
+        let plain = Network::load(&File::new_checked(&bytes).unwrap(), vec![graph.clone()], &Device::Cpu).unwrap();
         let mut plain = plain.evaluator(vec![graph.clone()], &options).unwrap();
 
         let bytes = whole(&folder);
-        let control = Control::load(&File::new_checked(&bytes).unwrap()).unwrap();
+        let control = Control::load(&File::new_checked(&bytes).unwrap(), &Device::Cpu).unwrap();
         let (mut own, names) = (network.clone(), control.residuals());
         own.unet.out_channels = own.unet.in_channels;
         assert_eq!(control.info().network, own);
@@ -226,7 +226,7 @@ fn a_control_net_of_one_file_is_its_folder() {
         }
         let plain = fs::metadata(&file).unwrap().len();
         let half = whole_of(&file, DType::Q8_0);
-        assert!((half.len() as u64) < plain && Control::load(&File::new_checked(&half).unwrap()).is_ok());
+        assert!((half.len() as u64) < plain && Control::load(&File::new_checked(&half).unwrap(), &Device::Cpu).is_ok());
     }
 }
 
@@ -317,8 +317,8 @@ fn a_control_net_of_another_model_is_refused() {
     if !control.is_dir() || !own.is_dir() {
         return println!("skipped: no sd1full among the fixtures");
     }
-    let control = Control::load(&File::new_checked(&whole(&control)).unwrap()).unwrap();
-    let info = LatentDiffusion::load(&File::new_checked(&whole(&own)).unwrap()).unwrap().info().clone();
+    let control = Control::load(&File::new_checked(&whole(&control)).unwrap(), &Device::Cpu).unwrap();
+    let info = LatentDiffusion::load(&File::new_checked(&whole(&own)).unwrap(), &Device::Cpu).unwrap().info().clone();
     control.check(&info).unwrap();
     let refused = |edit: &dyn Fn(&mut nijimi_runtime::model::LatentInfo)| {
         let mut info = info.clone();
@@ -346,7 +346,7 @@ fn a_control_net_of_another_model_is_refused() {
     let mut inpainting = info.clone();
     inpainting.unet.in_channels = 9;
     control.check(&inpainting).unwrap();
-    let e = Control::load(&File::new_checked(&whole(&own)).unwrap()).unwrap_err().to_string();
+    let e = Control::load(&File::new_checked(&whole(&own)).unwrap(), &Device::Cpu).unwrap_err().to_string();
     assert!(e.contains("nijimi.system is \"latent-diffusion\"") && e.contains("control-net"), "{e}");
 }
 
@@ -385,7 +385,7 @@ fn compare_tiny(model: &TinyAutoencoder, golden: &Tensors, tolerance: f32) {
 #[test]
 fn a_tiny_autoencoder_s_file_computes_what_the_reference_does() {
     for (folder, golden) in tiny() {
-        let model = TinyAutoencoder::load(&File::new_checked(&whole(&folder)).unwrap()).unwrap();
+        let model = TinyAutoencoder::load(&File::new_checked(&whole(&folder)).unwrap(), &Device::Cpu).unwrap();
         compare_tiny(&model, &golden, TOLERANCE);
     }
 }
@@ -409,13 +409,13 @@ fn a_tiny_autoencoder_of_other_files_is_its_folder() {
         let (encoder, decoder) = (place.join("taesd_encoder.safetensors"), place.join("taesd_decoder.safetensors"));
         renamed(&weights, &decoder, |name| layer(name, "decoder.layers.", 1));
         let alone = whole(&decoder);
-        let model = TinyAutoencoder::load(&File::new_checked(&alone).unwrap()).unwrap();
+        let model = TinyAutoencoder::load(&File::new_checked(&alone).unwrap(), &Device::Cpu).unwrap();
         assert!(!model.info().has_encoder);
         let latents = golden.get("latents");
         let size = [latents.shape[2], latents.shape[3]];
         let options = SessionOptions { threads: 2, ..Default::default() };
         let mut evaluator = model.decoder(size, &options).unwrap();
-        let both = TinyAutoencoder::load(&File::new_checked(&whole(&folder)).unwrap()).unwrap();
+        let both = TinyAutoencoder::load(&File::new_checked(&whole(&folder)).unwrap(), &Device::Cpu).unwrap();
         let mut other = both.decoder(size, &options).unwrap();
         let latents = latents.channels_last();
         assert_eq!(model.decode(&mut evaluator, &latents).unwrap(), both.decode(&mut other, &latents).unwrap());
@@ -449,7 +449,7 @@ fn a_quantized_tiny_autoencoder() {
     }
     assert_eq!(dtype("tiny.decoder.layers.2.conv.0.weight"), DType::Q8_0);
     assert_eq!(dtype("tiny.decoder.layers.2.conv.0.bias"), DType::F32);
-    let model = TinyAutoencoder::load(&file).unwrap();
+    let model = TinyAutoencoder::load(&file, &Device::Cpu).unwrap();
     assert_eq!((model.factor(), model.info().network.channels), (8, 64));
 }
 
@@ -545,13 +545,14 @@ fn a_device_computes_the_same() {
     let Some(gpu) = device::device() else { return };
     for (folder, golden) in tiny() {
         let bytes = whole(&folder);
-        let model = TinyAutoencoder::load_on(&gpu, &File::new_checked(&bytes).unwrap()).unwrap();
+        let model = TinyAutoencoder::load(&File::new_checked(&bytes).unwrap(), &Device::Gpu(gpu.clone())).unwrap();
         compare_tiny(&model, &golden, DEVICE_TOLERANCE);
     }
     for folder in folders("ControlNetModel") {
         let bytes = whole(&folder);
         let file = File::new_checked(&bytes).unwrap();
-        let (here, there) = (Control::load(&file).unwrap(), Control::load_on(&gpu, &file).unwrap());
+        let (here, there) =
+            (Control::load(&file, &Device::Cpu).unwrap(), Control::load(&file, &Device::Gpu(gpu.clone())).unwrap());
         let options = SessionOptions { threads: 2, ..Default::default() };
         let request = SdRequest { batch: 1, height: 8, width: 8, tokens: 77, control: false };
         let (network, names) = (&here.info().network, here.residuals());

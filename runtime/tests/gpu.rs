@@ -9,7 +9,7 @@ use nijimi_runtime::gguf::File;
 use nijimi_runtime::gpu::check::Case;
 use nijimi_runtime::gpu::{Choice, ExecOptions, Gpu, GpuError, GpuOptions, Storage, Values};
 use nijimi_runtime::graph::{Graph, Shape};
-use nijimi_runtime::model::{Pipeline, Request, RequestError, SessionOptions, batch_seeds};
+use nijimi_runtime::model::{Device, Pipeline, Request, RequestError, SessionOptions, batch_seeds};
 use nijimi_runtime::plan::PlanError;
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::sampler::Solver;
@@ -33,7 +33,7 @@ fn open() -> Option<Gpu> {
 
 fn both(gpu: &Gpu, bytes: &[u8]) -> [Pipeline; 2] {
     let file = File::new_checked(bytes).unwrap();
-    [Pipeline::load(&file).unwrap(), Pipeline::load_on(gpu, &file).unwrap()]
+    [Pipeline::load(&file, &Device::Cpu).unwrap(), Pipeline::load(&file, &Device::Gpu(gpu.clone())).unwrap()]
 }
 
 /// The pictures of a request, as values and as bytes.

@@ -15,7 +15,7 @@ use nijimi_runtime::Error;
 use nijimi_runtime::cpu::exec::ExecError;
 use nijimi_runtime::gguf::{File, MetaValue};
 use nijimi_runtime::model::{
-    Classifier, ClassifierGuided, GuidedRequest, Pipeline, Request, RequestError, SessionOptions,
+    Classifier, ClassifierGuided, Device, GuidedRequest, Pipeline, Request, RequestError, SessionOptions,
 };
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::rng::normal_fill;
@@ -31,11 +31,11 @@ fn options() -> SessionOptions {
 }
 
 fn pipeline(tiny: &Tiny) -> Pipeline {
-    Pipeline::load(&File::new_checked(&tiny.bytes()).unwrap()).unwrap()
+    Pipeline::load(&File::new_checked(&tiny.bytes()).unwrap(), &Device::Cpu).unwrap()
 }
 
 fn classifier(changes: &[(&'static str, MetaValue)]) -> Classifier {
-    Classifier::load(&File::new_checked(&classifier::file(DType::F32, changes).bytes).unwrap()).unwrap()
+    Classifier::load(&File::new_checked(&classifier::file(DType::F32, changes).bytes).unwrap(), &Device::Cpu).unwrap()
 }
 
 fn pair(pipeline: &Pipeline, classifier: &Classifier) -> ClassifierGuided {
@@ -152,8 +152,11 @@ fn a_device_draws_the_same() {
     let bytes = Tiny::new(10).bytes();
     let made = classifier::file(DType::F32, &[]);
     let (file, other) = (File::new_checked(&bytes).unwrap(), File::new_checked(&made.bytes).unwrap());
-    let on_cpu = (Pipeline::load(&file).unwrap(), Classifier::load(&other).unwrap());
-    let on_gpu = (Pipeline::load_on(&gpu, &file).unwrap(), Classifier::load_on(&gpu, &other).unwrap());
+    let on_cpu = (Pipeline::load(&file, &Device::Cpu).unwrap(), Classifier::load(&other, &Device::Cpu).unwrap());
+    let on_gpu = (
+        Pipeline::load(&file, &Device::Gpu(gpu.clone())).unwrap(),
+        Classifier::load(&other, &Device::Gpu(gpu.clone())).unwrap(),
+    );
     for method in [Solver::ddpm(), Solver::default()] {
         let calls = on_cpu.0.calls(method, 8).unwrap();
         let expected = draw(&mut pair(&on_cpu.0, &on_cpu.1), &calls, 2.0, true);
@@ -248,6 +251,6 @@ fn a_number_that_is_none_names_the_part() {
             }
         },
     );
-    let broken = Classifier::load(&File::new_checked(&made.bytes).unwrap()).unwrap();
+    let broken = Classifier::load(&File::new_checked(&made.bytes).unwrap(), &Device::Cpu).unwrap();
     assert_eq!(name(&pipeline(&Tiny::new(10)), &broken), "the classifier's block2.convs.0");
 }

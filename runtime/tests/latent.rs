@@ -13,7 +13,7 @@ mod common {
 use common::pipelines::{Family, bytes, families, opened};
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::import::Options;
-use nijimi_runtime::model::{Control, LatentDiffusion};
+use nijimi_runtime::model::{Control, Device, LatentDiffusion};
 use nijimi_runtime::quant::DType;
 
 /// Of a picture in [0, 1].
@@ -53,7 +53,7 @@ fn compare(family: &Family, model: &LatentDiffusion, control: Option<&Control>, 
 #[test]
 fn pictures_are_the_reference_implementations() {
     for family in families() {
-        let control = control(&family, |file| Control::load(file).unwrap());
+        let control = control(&family, |file| Control::load(file, &Device::Cpu).unwrap());
         let drawn = compare(&family, &family.model(DType::F32), control.as_ref(), TOLERANCE);
         assert!(drawn > 0, "{}: no pictures", family.name);
     }
@@ -78,11 +78,11 @@ fn a_device_draws_the_same() {
     let Some(gpu) = device::device() else { return };
     for family in families() {
         let bytes = family.bytes(DType::F32);
-        let model = LatentDiffusion::load_on(&gpu, &File::new_checked(&bytes).unwrap()).unwrap();
+        let model = LatentDiffusion::load(&File::new_checked(&bytes).unwrap(), &Device::Gpu(gpu.clone())).unwrap();
         let drawn = compare(
             &family,
             &model,
-            control(&family, |file| Control::load_on(&gpu, file).unwrap()).as_ref(),
+            control(&family, |file| Control::load(file, &Device::Gpu(gpu.clone())).unwrap()).as_ref(),
             DEVICE_TOLERANCE,
         );
         assert!(drawn > 0, "{}: no pictures", family.name);

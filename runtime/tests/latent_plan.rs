@@ -14,7 +14,7 @@ use nijimi_runtime::gguf::{File, MappedFile};
 use nijimi_runtime::graph::Graph;
 use nijimi_runtime::import::{Checkpoint, Options, Types, convert};
 use nijimi_runtime::model::{
-    Choice, LatentInfo, LatentPlan, Network, PlanRequest, RequestError, SessionOptions, StagePlan, Tiling,
+    Choice, Device, LatentInfo, LatentPlan, Network, PlanRequest, RequestError, SessionOptions, StagePlan, Tiling,
 };
 use nijimi_runtime::nn::SdRequest;
 use nijimi_runtime::quant::DType;
@@ -99,7 +99,9 @@ fn stages_take_what_was_planned() {
         for threads in [1, 3] {
             let size = [64, 128];
             let request = PlanRequest { pictures: 2, windows: 2, encodes: true, threads, ..PlanRequest::new(size) };
-            compare(&file, &request, 0.0, |prefixes, graph| Network::load_part(&file, prefixes, graph, &[]).unwrap());
+            compare(&file, &request, 0.0, |prefixes, graph| {
+                Network::load_part(&file, prefixes, graph, &[], &Device::Cpu).unwrap()
+            });
         }
     }
 }
@@ -120,7 +122,9 @@ fn stages_take_what_was_planned_of_a_device() {
             gpu: Some((gpu, Storage::F32)),
             ..PlanRequest::new([64, 128])
         };
-        let load = |prefixes: &[&str], graph| Network::load_part_on(gpu, &file, prefixes, graph, &[]).unwrap();
+        let load = |prefixes: &[&str], graph| {
+            Network::load_part(&file, prefixes, graph, &[], &Device::Gpu(gpu.clone())).unwrap()
+        };
         compare(&file, &request, 0.01, load);
     }
 }

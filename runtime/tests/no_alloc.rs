@@ -13,7 +13,7 @@ use common::Tiny;
 use counting::ALLOCATIONS;
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::{
-    Classifier, ClassifierGuided, GuidedRequest, Hvae, Pipeline, Request, SessionOptions, Vae,
+    Classifier, ClassifierGuided, Device, GuidedRequest, Hvae, Pipeline, Request, SessionOptions, Vae,
 };
 use nijimi_runtime::nn::{MlpHvae, MlpVae};
 use nijimi_runtime::quant::DType;
@@ -25,7 +25,7 @@ use std::sync::atomic::Ordering::Relaxed;
 #[test]
 fn drawing_allocates_nothing() {
     let bytes = Tiny::new(10).bytes();
-    let pipeline = Pipeline::load(&File::new_checked(&bytes).unwrap()).unwrap();
+    let pipeline = Pipeline::load(&File::new_checked(&bytes).unwrap(), &Device::Cpu).unwrap();
     let mut session = pipeline.session(&SessionOptions { batch: 3, threads: 2, ..Default::default() }).unwrap();
     let mut pictures = [0; 3 * 64];
     let solvers = Solver::NAMES.split(", ").filter(|name| !name.starts_with("flow"));
@@ -55,11 +55,12 @@ fn autoencoders_allocate_nothing() {
     let network = MlpVae { height, width, channels: 1, hidden, latent };
     let graphs = [network.encoder(1).unwrap(), network.decoder(1).unwrap()];
     let made = autoencoder::write(autoencoder::meta("vae"), &graphs, DType::Q8_0);
-    let mut vae = Vae::load(&File::new_checked(&made.bytes).unwrap()).unwrap().session(&options).unwrap();
+    let mut vae = Vae::load(&File::new_checked(&made.bytes).unwrap(), &Device::Cpu).unwrap().session(&options).unwrap();
     let network = MlpHvae { height, width, channels: 1, hidden, latent };
     let graphs = [network.encoder1(1), network.encoder2(1), network.decoder1(1), network.decoder2(1)];
     let made = autoencoder::write(autoencoder::meta("hvae"), &graphs.map(Result::unwrap), DType::F32);
-    let mut hvae = Hvae::load(&File::new_checked(&made.bytes).unwrap()).unwrap().session(&options).unwrap();
+    let mut hvae =
+        Hvae::load(&File::new_checked(&made.bytes).unwrap(), &Device::Cpu).unwrap().session(&options).unwrap();
     // A thread allocates while it starts, which may be after its pool was made.
     std::thread::sleep(std::time::Duration::from_millis(100));
     let (x, z) = ([0.5; 2 * PICTURE], [0.5; 2 * autoencoder::LATENT]);
@@ -79,7 +80,7 @@ fn autoencoders_allocate_nothing() {
 fn guidance_allocates_nothing(pipeline: &Pipeline) {
     let options = SessionOptions { batch: 2, threads: 2, ..Default::default() };
     let made = classifier::file(DType::F32, &[]);
-    let judge = Classifier::load(&File::new_checked(&made.bytes).unwrap()).unwrap();
+    let judge = Classifier::load(&File::new_checked(&made.bytes).unwrap(), &Device::Cpu).unwrap();
     let mut judge_alone = judge.session(&options).unwrap();
     let mut models =
         ClassifierGuided::new(pipeline.session(&options).unwrap(), judge.session(&options).unwrap()).unwrap();

@@ -5,12 +5,12 @@ mod common;
 
 use common::Tiny;
 use nijimi_runtime::gguf::File;
-use nijimi_runtime::model::{Pipeline, Request, RequestError, Run, Session, SessionOptions, batch_seeds};
+use nijimi_runtime::model::{Device, Pipeline, Request, RequestError, Run, Session, SessionOptions, batch_seeds};
 use nijimi_runtime::sampler::{Calls, Solver};
 use nijimi_runtime::{Error, plan::PlanError};
 
 fn pipeline(tiny: &Tiny) -> Pipeline {
-    Pipeline::load(&File::new_checked(&tiny.bytes()).unwrap()).unwrap()
+    Pipeline::load(&File::new_checked(&tiny.bytes()).unwrap(), &Device::Cpu).unwrap()
 }
 
 fn session(pipeline: &Pipeline, batch: usize, threads: usize) -> Session {

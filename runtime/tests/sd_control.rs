@@ -10,7 +10,7 @@ mod common;
 use common::{Tensors, autoencoder_kl, control_net, gguf, json, unet};
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::graph::Graph;
-use nijimi_runtime::model::{Evaluator, Network, SessionOptions};
+use nijimi_runtime::model::{Device, Evaluator, Network, SessionOptions};
 use nijimi_runtime::nn::clip_text::{ClipText, TextStates};
 use nijimi_runtime::nn::{AutoencoderKl, ControlNet, SdRequest, SdUnet};
 use nijimi_runtime::text::{Special, Tokenizer, Vocabulary};
@@ -31,7 +31,7 @@ fn folder() -> Option<PathBuf> {
 
 fn evaluator(graph: &Graph, tensors: &Tensors) -> Evaluator {
     let bytes = gguf(std::slice::from_ref(graph), tensors);
-    let network = Network::load(&File::new_checked(&bytes).unwrap(), vec![graph.clone()]).unwrap();
+    let network = Network::load(&File::new_checked(&bytes).unwrap(), vec![graph.clone()], &Device::Cpu).unwrap();
     network.evaluator(vec![graph.clone()], &SessionOptions { threads: 2, ..Default::default() }).unwrap()
 }
 

@@ -10,7 +10,7 @@ mod device;
 use common::{Tensors, autoencoder_kl, autoencoder_tiny, control_net, fixtures, gguf, json, unet};
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::graph::{Graph, WeightKind};
-use nijimi_runtime::model::{Evaluator, Network, SessionOptions};
+use nijimi_runtime::model::{Device, Evaluator, Network, SessionOptions};
 use nijimi_runtime::nn::{AutoencoderKl, AutoencoderTiny, NetworkError, SdRequest, SdUnet};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -22,33 +22,19 @@ const CPU: f32 = 2e-4;
 #[cfg(feature = "gpu")]
 const GPU: f32 = 1e-3;
 
-/// Where a test evaluates.
-enum Place {
-    Cpu,
-    #[cfg(feature = "gpu")]
-    Gpu(Box<nijimi_runtime::gpu::Gpu>),
+fn tolerance(device: &Device) -> f32 {
+    match device {
+        Device::Cpu => CPU,
+        #[cfg(feature = "gpu")]
+        Device::Gpu(_) => GPU,
+    }
 }
 
-impl Place {
-    fn tolerance(&self) -> f32 {
-        match self {
-            Self::Cpu => CPU,
-            #[cfg(feature = "gpu")]
-            Self::Gpu(_) => GPU,
-        }
-    }
-
-    fn evaluator(&self, graph: &Graph, tensors: &Tensors) -> Evaluator {
-        let bytes = gguf(std::slice::from_ref(graph), tensors);
-        let file = File::new_checked(&bytes).unwrap();
-        let network = match self {
-            Self::Cpu => Network::load(&file, vec![graph.clone()]),
-            #[cfg(feature = "gpu")]
-            Self::Gpu(gpu) => Network::load_on(gpu, &file, vec![graph.clone()]),
-        };
-        let options = SessionOptions { threads: 2, ..Default::default() };
-        network.unwrap().evaluator(vec![graph.clone()], &options).unwrap()
-    }
+fn evaluator_of(device: &Device, graph: &Graph, tensors: &Tensors) -> Evaluator {
+    let bytes = gguf(std::slice::from_ref(graph), tensors);
+    let network = Network::load(&File::new_checked(&bytes).unwrap(), vec![graph.clone()], device).unwrap();
+    let options = SessionOptions { threads: 2, ..Default::default() };
+    network.evaluator(vec![graph.clone()], &options).unwrap()
 }
 
 /// The pipelines with expected values: name, folder, values.
@@ -81,7 +67,7 @@ fn close(what: &str, found: &[f32], expected: &[f32], tolerance: f32) {
     assert!(worst <= tolerance, "{what}: {worst:.2e} apart, {tolerance:.0e} allowed");
 }
 
-fn unets(place: &Place) {
+fn unets(device: &Device) {
     let mut count = 0;
     for (name, folder, golden) in families() {
         let Some(expected) = golden.find("unet_out_t500") else { continue };
@@ -113,13 +99,13 @@ fn unets(place: &Place) {
         if network.added.is_some() {
             inputs.push((SdUnet::ADDED, &second));
         }
-        let mut evaluator = place.evaluator(&graph, &tensors);
+        let mut evaluator = evaluator_of(device, &graph, &tensors);
         evaluator.evaluate(0, &inputs, &[]).unwrap();
         close(
             &format!("{name} unet"),
             evaluator.output(SdUnet::OUTPUT).unwrap(),
             &expected.channels_last(),
-            place.tolerance(),
+            tolerance(device),
         );
         count += 1;
     }
@@ -132,7 +118,7 @@ fn pixels(golden: &Tensors) -> [usize; 2] {
     [picture.shape[2], picture.shape[3]]
 }
 
-fn autoencoders(place: &Place) {
+fn autoencoders(device: &Device) {
     let mut count = 0;
     for (name, folder, golden) in families() {
         let (Some(latents), Some(picture)) = (golden.find("vae_decode_in"), golden.find("vae_encode_in")) else {
@@ -141,47 +127,47 @@ fn autoencoders(place: &Place) {
         let network = autoencoder_kl(&json(&folder.join("vae/config.json")));
         let tensors = Tensors::read(&folder.join("vae/diffusion_pytorch_model.safetensors"));
         let graph = network.decoder("", latents.shape[0], [latents.shape[2], latents.shape[3]]).unwrap();
-        let mut evaluator = place.evaluator(&graph, &tensors);
+        let mut evaluator = evaluator_of(device, &graph, &tensors);
         evaluator.evaluate(0, &[(AutoencoderKl::LATENTS, &latents.channels_last())], &[]).unwrap();
         let decoded = evaluator.output(AutoencoderKl::PICTURE).unwrap();
-        close(&format!("{name} decoder"), decoded, &golden.get("vae_decode_out").channels_last(), place.tolerance());
+        close(&format!("{name} decoder"), decoded, &golden.get("vae_decode_out").channels_last(), tolerance(device));
 
         let graph = network.encoder("", picture.shape[0], [picture.shape[2], picture.shape[3]]).unwrap();
-        let mut evaluator = place.evaluator(&graph, &tensors);
+        let mut evaluator = evaluator_of(device, &graph, &tensors);
         evaluator.evaluate(0, &[(AutoencoderKl::PICTURE, &picture.channels_last())], &[]).unwrap();
         let moments = evaluator.output(AutoencoderKl::MOMENTS).unwrap();
         let (mut mean, mut log_variance) = (vec![0.0; moments.len() / 2], vec![0.0; moments.len() / 2]);
         network.moments(moments, &mut mean, &mut log_variance);
-        close(&format!("{name} mean"), &mean, &golden.get("vae_encode_mean").channels_last(), place.tolerance());
+        close(&format!("{name} mean"), &mean, &golden.get("vae_encode_mean").channels_last(), tolerance(device));
         let expected = golden.get("vae_encode_logvar").channels_last();
-        close(&format!("{name} log variance"), &log_variance, &expected, place.tolerance());
+        close(&format!("{name} log variance"), &log_variance, &expected, tolerance(device));
         count += 1;
     }
     found(count, "autoencoder");
 }
 
-fn tiny_autoencoders(place: &Place) {
+fn tiny_autoencoders(device: &Device) {
     let mut count = 0;
     for (name, folder, golden) in families() {
         let (Some(picture), Some(latents)) = (golden.find("image"), golden.find("latents")) else { continue };
         let network = autoencoder_tiny(&json(&folder.join("config.json")));
         let tensors = Tensors::read(&folder.join("diffusion_pytorch_model.safetensors"));
         let graph = network.encoder("", picture.shape[0], [picture.shape[2], picture.shape[3]]).unwrap();
-        let mut evaluator = place.evaluator(&graph, &tensors);
+        let mut evaluator = evaluator_of(device, &graph, &tensors);
         // diffusers' pictures are in [-1, 1], on both sides.
         let unit: Vec<f32> = picture.channels_last().iter().map(|x| (x + 1.0) / 2.0).collect();
         evaluator.evaluate(0, &[(AutoencoderTiny::PICTURE, &unit)], &[]).unwrap();
         let encoded = evaluator.output(AutoencoderTiny::LATENTS).unwrap();
-        close(&format!("{name} encoder"), encoded, &golden.get("encoded").channels_last(), place.tolerance());
+        close(&format!("{name} encoder"), encoded, &golden.get("encoded").channels_last(), tolerance(device));
 
         let graph = network.decoder("", latents.shape[0], [latents.shape[2], latents.shape[3]]).unwrap();
-        let mut evaluator = place.evaluator(&graph, &tensors);
+        let mut evaluator = evaluator_of(device, &graph, &tensors);
         let mut held = latents.channels_last();
         AutoencoderTiny::hold(&mut held);
         evaluator.evaluate(0, &[(AutoencoderTiny::LATENTS, &held)], &[]).unwrap();
         let decoded: Vec<f32> =
             evaluator.output(AutoencoderTiny::PICTURE).unwrap().iter().map(|x| x * 2.0 - 1.0).collect();
-        close(&format!("{name} decoder"), &decoded, &golden.get("decoded").channels_last(), place.tolerance());
+        close(&format!("{name} decoder"), &decoded, &golden.get("decoded").channels_last(), tolerance(device));
         count += 1;
     }
     found(count, "tiny autoencoder");
@@ -258,7 +244,7 @@ fn pictures_of_a_batch_do_not_touch() {
         let graph = network.graph("", &SdRequest { batch, height, width, tokens, control: false }).unwrap();
         let mut time = vec![0.0; batch * network.time_width()];
         network.write_time(321.0, &mut time);
-        let mut evaluator = Place::Cpu.evaluator(&graph, &tensors);
+        let mut evaluator = evaluator_of(&Device::Cpu, &graph, &tensors);
         let inputs = [(SdUnet::LATENTS, latents), (SdUnet::TEXT, text), (SdUnet::TIME, &time)];
         evaluator.evaluate(0, &inputs, &[]).unwrap();
         evaluator.output(SdUnet::OUTPUT).unwrap().to_vec()
@@ -281,7 +267,7 @@ fn control_residuals_are_added() {
     let &[batch, _, height, width] = &latents.shape[..] else { panic!() };
     let request = SdRequest { batch, height, width, tokens: text.shape[1], control: true };
     let graph = network.graph("", &request).unwrap();
-    let mut evaluator = Place::Cpu.evaluator(&graph, &tensors);
+    let mut evaluator = evaluator_of(&Device::Cpu, &graph, &tensors);
     let mut time = vec![0.0; batch * network.time_width()];
     network.write_time(500.0, &mut time);
     let latents = latents.channels_last();
@@ -324,27 +310,27 @@ fn networks_that_are_none_are_refused() {
 #[test]
 fn a_device_computes_the_references() {
     let Some(gpu) = device::device() else { return };
-    let place = Place::Gpu(Box::new(gpu));
-    unets(&place);
-    autoencoders(&place);
-    tiny_autoencoders(&place);
+    let device = Device::Gpu(gpu);
+    unets(&device);
+    autoencoders(&device);
+    tiny_autoencoders(&device);
 }
 
 /// Seen red without the second SiLU of a residual block, with a transformer's norm's epsilon at 1e-2, with the text's
 /// attention turned on the pixels, with sines first in the timestep's code, and without the time embedding's SiLU.
 #[test]
 fn a_unet_call_is_the_references() {
-    unets(&Place::Cpu);
+    unets(&Device::Cpu);
 }
 
 /// Seen red with one line of zeros on all sides of the encoder's halving convolutions, and with two heads in the middle.
 #[test]
 fn an_autoencoder_is_the_references() {
-    autoencoders(&Place::Cpu);
+    autoencoders(&Device::Cpu);
 }
 
 /// Seen red with latents that are not held, and without a block's last ReLU.
 #[test]
 fn a_tiny_autoencoder_is_the_references() {
-    tiny_autoencoders(&Place::Cpu);
+    tiny_autoencoders(&Device::Cpu);
 }

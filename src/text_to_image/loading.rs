@@ -6,9 +6,8 @@ use crate::cli::{Cli, LoraFile};
 use crate::fault::Fault;
 use crate::image_in;
 use crate::source::{Conversion, Role, Source};
-use nijimi_runtime::gpu::Gpu;
 use nijimi_runtime::import::Lora;
-use nijimi_runtime::model::{Control, LatentDiffusion, LatentInfo, OpenOptions, Patch, TinyAutoencoder};
+use nijimi_runtime::model::{Control, Device, LatentDiffusion, LatentInfo, OpenOptions, Patch, TinyAutoencoder};
 use nijimi_runtime::quant::DType;
 use std::path::Path;
 use std::sync::Arc;
@@ -46,8 +45,8 @@ pub fn open(source: &Source, cli: &Cli) -> Result<Loaded<LatentDiffusion>, Fault
         Ok(Arc::new(lora))
     };
     let patches = cli.lora.iter().map(lora).collect::<Result<Vec<_>, _>>()?;
-    let open = |gpu: Option<&Gpu>| {
-        let options = OpenOptions { patches: patches.clone(), gpu: gpu.cloned() };
+    let open = |device: &Device| {
+        let options = OpenOptions { patches: patches.clone(), device: device.clone() };
         LatentDiffusion::open(source.stored(), options)
     };
     backend::load(cli.place(), cli.tune, open, |e| source.wrong(e))
@@ -55,18 +54,16 @@ pub fn open(source: &Source, cli: &Cli) -> Result<Loaded<LatentDiffusion>, Fault
 
 /// Loads what goes with it.
 pub fn load(on: Loaded<LatentDiffusion>, beside: &Beside) -> Result<Parts, Fault> {
-    let gpu = on.gpu.as_ref();
+    let device = &on.device;
     let control = |source: &Source| -> Result<Control, Fault> {
         let file = source.file()?;
-        let loaded = gpu.map_or_else(|| Control::load(&file), |gpu| Control::load_on(gpu, &file));
-        let loaded = loaded.map_err(|e| source.wrong(e))?;
+        let loaded = Control::load(&file, device).map_err(|e| source.wrong(e))?;
         loaded.check(on.model.info()).map_err(|e| source.wrong(e))?;
         Ok(loaded)
     };
     let tiny = |source: &Source| -> Result<TinyAutoencoder, Fault> {
         let file = source.file()?;
-        let loaded = gpu.map_or_else(|| TinyAutoencoder::load(&file), |gpu| TinyAutoencoder::load_on(gpu, &file));
-        loaded.map_err(|e| source.wrong(e))
+        TinyAutoencoder::load(&file, device).map_err(|e| source.wrong(e))
     };
     let control = beside.control.as_ref().map(control).transpose()?;
     let tiny = beside.tiny.as_ref().map(tiny).transpose()?;

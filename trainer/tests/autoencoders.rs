@@ -6,7 +6,7 @@ mod common;
 use common::{Folder, PICTURES, idx};
 use dfdx::prelude::{AsArray, Backward as _, Cpu, NoneTape, OwnedTape, TensorFromVec as _, Trace as _};
 use nijimi_runtime::gguf::File;
-use nijimi_runtime::model::{Hvae as RuntimeHvae, SessionOptions, Vae as RuntimeVae};
+use nijimi_runtime::model::{Device, Hvae as RuntimeHvae, SessionOptions, Vae as RuntimeVae};
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::rng::Stream;
 use nijimi_trainer::export::autoencoder::{Description, autoencoder};
@@ -325,7 +325,7 @@ fn the_runtime_answers_as_the_trained_network() {
     let state = param::state(&mut vae, "");
     let bytes = autoencoder(&state, &TINY, &about("mlp-vae", &VAE_LAYERS), &Record::default(), DType::F32);
     let bytes = bytes.expect("a file");
-    let runtime = RuntimeVae::load(&File::new_checked(&bytes).expect("GGUF")).expect("a model");
+    let runtime = RuntimeVae::load(&File::new_checked(&bytes).expect("GGUF"), &Device::Cpu).expect("a model");
     let mut session = runtime.session(&options).expect("a session");
     let (mu, logvar) = vae.encode(x_t.clone());
     let found = session.encode(&single(&x)).expect("latents");
@@ -337,7 +337,7 @@ fn the_runtime_answers_as_the_trained_network() {
     let state = param::state(&mut hvae, "");
     let bytes = autoencoder(&state, &TINY, &about("mlp-hvae", &HVAE_LAYERS), &Record::default(), DType::F32);
     let bytes = bytes.expect("a file");
-    let runtime = RuntimeHvae::load(&File::new_checked(&bytes).expect("GGUF")).expect("a model");
+    let runtime = RuntimeHvae::load(&File::new_checked(&bytes).expect("GGUF"), &Device::Cpu).expect("a model");
     let mut session = runtime.session(&options).expect("a session");
     let (mu, logvar) = hvae.encode1(x_t);
     let found = session.encode(&single(&x)).expect("latents");

@@ -16,7 +16,7 @@ use networks::{ids, normal, random, text, unet, unets};
 use nijimi_runtime::gguf::{File, Writer};
 use nijimi_runtime::graph::Graph;
 use nijimi_runtime::import::Types;
-use nijimi_runtime::model::{Evaluator, Network, SessionOptions};
+use nijimi_runtime::model::{Device, Evaluator, Network, SessionOptions};
 use nijimi_runtime::nn::{AutoencoderKl as AutoencoderConfig, SdRequest, TextStates};
 use nijimi_runtime::quant::DType;
 use nijimi_trainer::export::latent::tensors;
@@ -35,7 +35,8 @@ fn evaluator(model: &mut impl Module<Cpu>, graph: Graph, prefixes: &[&str]) -> E
     let mut w = Writer::new();
     tensors(&mut w, &param::state(model, ""), "", &Types::new(DType::F32)).unwrap();
     let bytes = w.finish();
-    let network = Network::load_part(&File::new_checked(&bytes).unwrap(), prefixes, graph.clone(), &[]).unwrap();
+    let network =
+        Network::load_part(&File::new_checked(&bytes).unwrap(), prefixes, graph.clone(), &[], &Device::Cpu).unwrap();
     network.evaluator(vec![graph], &SessionOptions { threads: 2, ..Default::default() }).unwrap()
 }
 

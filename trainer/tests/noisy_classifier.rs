@@ -6,7 +6,7 @@ use common::Folder;
 use dfdx::prelude::{Backward as _, Cpu, TensorFromVec as _, Trace as _};
 use nijimi_runtime::cpu::position_encoding;
 use nijimi_runtime::gguf::File;
-use nijimi_runtime::model::{Classifier as RuntimeClassifier, SessionOptions};
+use nijimi_runtime::model::{Classifier as RuntimeClassifier, Device, SessionOptions};
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::rng::Stream;
 use nijimi_trainer::data::idx::{LabelledPictures, Split};
@@ -82,7 +82,7 @@ fn the_runtime_answers_as_the_trained_network() {
 
     let mut model = task.model().clone();
     let bytes = task.export(&mut model, &Record::default(), DType::F32).expect("a file");
-    let runtime = RuntimeClassifier::load(&File::new_checked(&bytes).expect("GGUF")).expect("a model");
+    let runtime = RuntimeClassifier::load(&File::new_checked(&bytes).expect("GGUF"), &Device::Cpu).expect("a model");
     assert_eq!(runtime.info().labels, ["a", "b", "c"]);
     let labels = [2u8, 0, 1, 1, 0];
     let n = labels.len();

@@ -4,7 +4,7 @@ use js_sys::{Function, Uint8Array};
 use nijimi_runtime::cpu::to_u8;
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::gpu::{Choice, Gpu, GpuOptions};
-use nijimi_runtime::model::{Pipeline, Request, Session, SessionOptions};
+use nijimi_runtime::model::{Device, Pipeline, Request, Session, SessionOptions};
 use wasm_bindgen::prelude::*;
 
 /// A model in the memory of a device. While it draws, JavaScript can ask nothing else of it.
@@ -21,7 +21,7 @@ impl Painter {
     pub async fn open(file: Vec<u8>) -> Result<Painter, JsError> {
         // A browser may offer a CPU that runs the shaders: slow, but it draws.
         let gpu = Gpu::open_async(&GpuOptions { choice: Choice::Any, ..Default::default() }).await?;
-        let pipeline = Pipeline::load_on(&gpu, &File::new_checked(&file)?)?;
+        let pipeline = Pipeline::load(&File::new_checked(&file)?, &Device::Gpu(gpu.clone()))?;
         let session = pipeline.session(&SessionOptions::default())?;
         Ok(Self { device: gpu.name(), pipeline, session })
     }

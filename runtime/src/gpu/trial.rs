@@ -4,7 +4,7 @@ use super::self_test::ModelRow;
 use super::{Gpu, Values};
 use crate::Error;
 use crate::gguf::File;
-use crate::model::{Pipeline, Request, Run, SessionOptions, batch_seeds};
+use crate::model::{Device, Pipeline, Request, Run, SessionOptions, batch_seeds};
 use crate::sampler::Solver;
 use alloc::format;
 use alloc::string::ToString;
@@ -24,7 +24,7 @@ pub(super) fn rows<'a>(
     many: bool,
 ) -> Result<impl Iterator<Item = ModelRow> + use<'a>, Error> {
     let file = File::new_checked(file)?;
-    let [cpu, device] = [Pipeline::load(&file)?, Pipeline::load_on(gpu, &file)?];
+    let [cpu, device] = [Pipeline::load(&file, &Device::Cpu)?, Pipeline::load(&file, &Device::Gpu(gpu.clone()))?];
     let best = cpu.info().defaults;
     let guided = cpu.info().network.label_count > 0;
     let scale = if guided { best.guidance_scale } else { 1.0 };

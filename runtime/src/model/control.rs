@@ -1,5 +1,6 @@
 //! A ControlNet from its file: what it makes of a picture leads a latent diffusion model.
 
+use super::device::Device;
 use super::info::{kind, text, wrong};
 use super::latent::LatentInfo;
 use super::network::{Evaluator, Network};
@@ -88,30 +89,17 @@ pub struct Control {
 }
 
 impl Control {
-    /// Loads a file whose `nijimi.system` is `control-net`, for the CPU.
+    /// Loads a file whose `nijimi.system` is `control-net`.
     ///
     /// # Errors
     /// Metadata that is missing, of the wrong type or unknown to this version; tensors that are missing, too many, or of
     /// another shape than the network's.
-    pub fn load(file: &File<'_>) -> Result<Self, Error> {
-        Self::place(file, |graphs| Network::load(file, graphs))
-    }
-
-    /// As [`Self::load`], into a device's memory.
-    ///
-    /// # Errors
-    /// As [`Self::load`], and what the device has against it.
-    #[cfg(feature = "gpu")]
-    pub fn load_on(gpu: &crate::gpu::Gpu, file: &File<'_>) -> Result<Self, Error> {
-        Self::place(file, |graphs| Network::load_on(gpu, file, graphs))
-    }
-
-    fn place(file: &File<'_>, load: impl FnOnce(Vec<Graph>) -> Result<Network, Error>) -> Result<Self, Error> {
+    pub fn load(file: &File<'_>, device: &Device) -> Result<Self, Error> {
         let info = ControlInfo::read(file)?;
         // Of any size: only the weights count here.
         let side = 1 << info.network.unet.levels.len().min(16);
         let request = SdRequest { batch: 1, height: side, width: side, tokens: 1, control: false };
-        let network = load(vec![info.network.graph(PREFIX, &request)?])?;
+        let network = Network::load(file, vec![info.network.graph(PREFIX, &request)?], device)?;
         Ok(Self { model: Arc::new((info, network)) })
     }
 

@@ -177,7 +177,7 @@ pub enum RequestError {
         scale: f32,
     },
     /// Something that only a device does.
-    #[error("the session runs on the CPU, and has no device to draw on: load the model with Pipeline::load_on")]
+    #[error("the session runs on the CPU, and has no device to draw on: load the model for a GPU (Device::Gpu)")]
     NoDevice,
     /// A run that takes more memory than it may, however it is done.
     #[error(transparent)]

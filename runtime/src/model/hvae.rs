@@ -1,6 +1,7 @@
 //! Hierarchical variational autoencoders of two levels.
 
 use super::SessionOptions;
+use super::device::Device;
 use super::network::{Evaluator, Network};
 use super::session::{MAX_BATCH, in_range};
 use super::vae::{AutoencoderInfo, Sizes, bytes};
@@ -32,21 +33,8 @@ impl Hvae {
     ///
     /// # Errors
     /// Metadata that is missing, of the wrong type or unknown to this version; tensors that are missing, too many, or
-    /// of another shape than the network's.
-    pub fn load(file: &File<'_>) -> Result<Self, Error> {
-        Self::with(file, |graphs| Network::load(file, graphs))
-    }
-
-    /// As [`Self::load`], into a device's memory, quantized as in the file. Sessions run there.
-    ///
-    /// # Errors
-    /// As [`Self::load`], and what the device has against it.
-    #[cfg(feature = "gpu")]
-    pub fn load_on(gpu: &crate::gpu::Gpu, file: &File<'_>) -> Result<Self, Error> {
-        Self::with(file, |graphs| Network::load_on(gpu, file, graphs))
-    }
-
-    fn with(file: &File<'_>, load: impl FnOnce(Vec<Graph>) -> Result<Network, Error>) -> Result<Self, Error> {
+    /// of another shape than the network's; a device error.
+    pub fn load(file: &File<'_>, device: &Device) -> Result<Self, Error> {
         let keys = [("nijimi.system", "hvae"), ("nijimi.network", "mlp-hvae")];
         let info = AutoencoderInfo::read(file, &keys, |[height, width, channels, hidden, latent]| MlpHvae {
             height,
@@ -55,7 +43,7 @@ impl Hvae {
             hidden,
             latent,
         })?;
-        let network = load(graphs(&info.network, 1)?)?;
+        let network = Network::load(file, graphs(&info.network, 1)?, device)?;
         Ok(Self { model: Arc::new((info, network)) })
     }
 

@@ -4,16 +4,16 @@
 //! The caller owns the loop, so progress, preview and cancelling need no callbacks:
 //!
 //! ```no_run
-//! use nijimi_runtime::{Error, gguf, model::{Pipeline, Request, SessionOptions}};
+//! use nijimi_runtime::{Error, gguf, model::{Device, Pipeline, Request, SessionOptions}};
 //!
 //! fn sevens(bytes: &[u8]) -> Result<Vec<u8>, Error> {
-//!     let pipeline = Pipeline::load(&gguf::File::new_checked(bytes)?)?;
+//!     let pipeline = Pipeline::load(&gguf::File::new_checked(bytes)?, &Device::Cpu)?;
 //!     let mut session = pipeline.session(&SessionOptions { batch: 2, ..Default::default() })?;
 //!     let seven = Some(pipeline.label("7")?);
 //!     let defaults = pipeline.info().defaults;
-//!     let sampler = pipeline.sampler(defaults.method, defaults.steps)?;
+//!     let calls = pipeline.calls(defaults.solver, defaults.steps)?;
 //!     let guidance_scale = defaults.guidance_scale;
-//!     let request = Request { labels: &[seven, seven], seeds: &[1, 2], sampler: &sampler, guidance_scale };
+//!     let request = Request { labels: &[seven, seven], seeds: &[1, 2], calls: &calls, guidance_scale };
 //!     let mut run = session.run(&request)?;
 //!     while let Some(step) = run.step()? {
 //!         eprintln!("{} of {}", step.index + 1, step.total);
@@ -24,6 +24,7 @@
 
 mod classifier;
 mod control;
+mod device;
 mod engine;
 mod error;
 mod guided;
@@ -45,6 +46,7 @@ mod vae;
 
 pub use classifier::{Classifier, ClassifierInfo, ClassifierSession};
 pub use control::{Control, ControlInfo};
+pub use device::Device;
 pub use error::{ModelError, RequestError};
 pub use guided::{ClassifierGuided, GuidedRequest, GuidedRun};
 pub use hvae::{Hvae, HvaeSession};

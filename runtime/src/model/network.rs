@@ -1,6 +1,7 @@
 //! Networks of any kind, of one graph or several over the tensors of one file: weights placed on the CPU or on a
 //! device, and evaluators that run graphs by the names of their inputs and outputs.
 
+use super::device::Device;
 use super::engine::Placed;
 use super::patch::Patch;
 use super::session::SessionOptions;
@@ -20,54 +21,18 @@ use alloc::vec::Vec;
 
 /// A network's weights, where they are used; immutable.
 pub struct Network {
-    placed: Placed,
+    pub(super) placed: Placed,
     weights: Vec<Weight>,
 }
 
-/// Where weights are put.
-#[derive(Clone)]
-pub(super) enum Place {
-    /// Packed for the CPU's kernels.
-    Cpu,
-    /// In a device's memory.
-    #[cfg(feature = "gpu")]
-    Gpu(crate::gpu::Gpu),
-}
-
-impl Place {
-    /// The place for a network with tables, such as a text encoder's of all tokens: a device binds a table at once and in
-    /// f32, which not every device can; the CPU then reads the text, in a moment.
-    pub fn for_tables(&self, graph: &Graph) -> Self {
-        #[cfg(feature = "gpu")]
-        if let Self::Gpu(gpu) = self {
-            let table = |weight: &&Weight| matches!(weight.kind, crate::graph::WeightKind::Table { .. });
-            let tables = graph.weights().iter().filter(table);
-            if tables.map(|weight| weight.kind.elements() as u64 * 4).max().unwrap_or(0) > gpu.max_binding() {
-                return Self::Cpu;
-            }
-        }
-        let _ = graph;
-        self.clone()
-    }
-}
-
 impl Network {
-    /// Loads the tensors of `graphs` (of any batch size) for the CPU.
+    /// Loads the tensors of `graphs` (of any batch size).
     ///
     /// # Errors
     /// Graphs that use one tensor with different shapes; tensors that are missing, too many, or of another shape than
-    /// the graphs'.
-    pub fn load(file: &File<'_>, graphs: Vec<Graph>) -> Result<Self, Error> {
-        Self::place(&Place::Cpu, file, &[""], graphs, &[])
-    }
-
-    /// As [`Self::load`], into a device's memory, quantized as in the file. Evaluators run there.
-    ///
-    /// # Errors
-    /// As [`Self::load`], and what the device has against it.
-    #[cfg(feature = "gpu")]
-    pub fn load_on(gpu: &crate::gpu::Gpu, file: &File<'_>, graphs: Vec<Graph>) -> Result<Self, Error> {
-        Self::place(&Place::Gpu(gpu.clone()), file, &[""], graphs, &[])
+    /// the graphs'; a device error.
+    pub fn load(file: &File<'_>, graphs: Vec<Graph>, device: &Device) -> Result<Self, Error> {
+        Self::place(device, file, &[""], graphs, &[])
     }
 
     /// As [`Self::load`], of one graph, for a file that holds other networks too: those of its tensors whose names begin
@@ -80,34 +45,9 @@ impl Network {
         prefixes: &[&str],
         graph: Graph,
         patches: &[Arc<dyn Patch>],
+        device: &Device,
     ) -> Result<Self, Error> {
-        Self::place_part(&Place::Cpu, file, prefixes, graph, patches)
-    }
-
-    /// As [`Self::load_part`], into a device's memory.
-    ///
-    /// # Errors
-    /// As [`Self::load_on`], and what a patch says.
-    #[cfg(feature = "gpu")]
-    pub fn load_part_on(
-        gpu: &crate::gpu::Gpu,
-        file: &File<'_>,
-        prefixes: &[&str],
-        graph: Graph,
-        patches: &[Arc<dyn Patch>],
-    ) -> Result<Self, Error> {
-        Self::place_part(&Place::Gpu(gpu.clone()), file, prefixes, graph, patches)
-    }
-
-    /// As [`Self::load_part`], wherever.
-    pub(super) fn place_part(
-        place: &Place,
-        file: &File<'_>,
-        prefixes: &[&str],
-        graph: Graph,
-        patches: &[Arc<dyn Patch>],
-    ) -> Result<Self, Error> {
-        Self::place(place, file, prefixes, vec![graph], patches)
+        Self::place(device, file, prefixes, vec![graph], patches)
     }
 
     /// As [`Self::load_part`], without loading anything: whether all tensors are there, and have the graph's shapes.
@@ -116,21 +56,21 @@ impl Network {
     }
 
     fn place(
-        place: &Place,
+        device: &Device,
         file: &File<'_>,
         prefixes: &[&str],
         graphs: Vec<Graph>,
         patches: &[Arc<dyn Patch>],
     ) -> Result<Self, Error> {
         let weights = shared(graphs)?;
-        let placed = match place {
-            Place::Cpu => {
+        let placed = match device {
+            Device::Cpu => {
                 let mut packed = crate::cpu::exec::Weights::new();
                 load::part(file, prefixes, &weights, patches, |kind, dtype, data| Ok(packed.push(kind, dtype, data)?))?;
                 Placed::Cpu(packed.into())
             }
             #[cfg(feature = "gpu")]
-            Place::Gpu(gpu) => {
+            Device::Gpu(gpu) => {
                 let mut packed = crate::gpu::Weights::new(gpu);
                 load::part(file, prefixes, &weights, patches, |kind, dtype, data| packed.push(kind, dtype, data))?;
                 Placed::Gpu(packed.into())
@@ -166,7 +106,7 @@ impl Network {
             Placed::Gpu(weights) => {
                 let plans = super::engine::plans(&graphs, &weights.gpu().plan_options(options.device.storage))?;
                 let exec = crate::gpu::Executor::new(weights.gpu(), weights.clone(), plans, limit, &options.device)?;
-                Engine::Gpu(Box::new(Device { exec, read: Vec::new() }))
+                Engine::Gpu(Box::new(OnDevice { exec, read: Vec::new() }))
             }
         };
         Ok(Evaluator { engine, last: 0 })
@@ -187,7 +127,7 @@ fn shared(mut graphs: Vec<Graph>) -> Result<Vec<Weight>, Error> {
 enum Engine {
     Cpu(Box<Executor>),
     #[cfg(feature = "gpu")]
-    Gpu(Box<Device>),
+    Gpu(Box<OnDevice>),
 }
 
 /// One thread of evaluation: memory for any of a network's graphs, one at a time.
@@ -318,14 +258,14 @@ fn fill(exec: &mut Executor, graph: usize, inputs: &[(&str, &[f32])]) {
 }
 
 #[cfg(feature = "gpu")]
-struct Device {
+struct OnDevice {
     exec: crate::gpu::Executor,
     /// What the outputs of the graph evaluated last held.
     read: Vec<Vec<f32>>,
 }
 
 #[cfg(feature = "gpu")]
-impl Device {
+impl OnDevice {
     async fn evaluate(&mut self, graph: usize, inputs: &[(&str, &[f32])], ids: &[Option<u32>]) -> Result<(), Error> {
         self.exec.set_ids(ids)?;
         self.fill(graph, inputs)?;

@@ -1,13 +1,15 @@
 //! A model in memory: its description and packed weights.
 
-use super::engine::Placed;
+use super::device::Device;
+use super::network::Network;
 use super::session::{Session, SessionOptions};
-use super::{Info, RequestError, load};
+use super::{Info, RequestError};
 use crate::Error;
 use crate::gguf::File;
 use crate::sampler::{Calls, Solver};
 use alloc::borrow::ToOwned;
 use alloc::sync::Arc;
+use alloc::vec;
 
 /// A loaded model, immutable. Clones share it; any number of sessions on any threads may use it at once.
 #[derive(Clone)]
@@ -17,36 +19,20 @@ pub struct Pipeline {
 
 pub(super) struct Model {
     pub info: Info,
-    pub weights: Placed,
+    pub network: Network,
 }
 
 impl Pipeline {
-    /// Loads a model. The weights are copied and packed for the kernels; the file's bytes are not needed afterwards.
+    /// Loads a model for a device. The weights are copied and packed for the kernels; the file's bytes are not needed
+    /// afterwards.
     ///
     /// # Errors
     /// Metadata that is missing, of the wrong type or unknown to this version; tensors that are missing, too many, or
-    /// of another shape than the network's.
-    pub fn load(file: &File<'_>) -> Result<Self, Error> {
+    /// of another shape than the network's; a device error.
+    pub fn load(file: &File<'_>, device: &Device) -> Result<Self, Error> {
         let info = Info::read(file)?;
-        let mut weights = crate::cpu::exec::Weights::new();
-        load::weights(
-            file,
-            info.network.graph(1)?.weights(),
-            |kind, dtype, data| Ok(weights.push(kind, dtype, data)?),
-        )?;
-        Ok(Self { model: Arc::new(Model { info, weights: Placed::Cpu(Arc::new(weights)) }) })
-    }
-
-    /// Loads a model into a device's memory, quantized as it is in the file. Its sessions run there.
-    ///
-    /// # Errors
-    /// As [`Self::load`], and what the device has against it.
-    #[cfg(feature = "gpu")]
-    pub fn load_on(gpu: &crate::gpu::Gpu, file: &File<'_>) -> Result<Self, Error> {
-        let info = Info::read(file)?;
-        let mut weights = crate::gpu::Weights::new(gpu);
-        load::weights(file, info.network.graph(1)?.weights(), |kind, dtype, data| weights.push(kind, dtype, data))?;
-        Ok(Self { model: Arc::new(Model { info, weights: Placed::Gpu(Arc::new(weights)) }) })
+        let network = Network::load(file, vec![info.network.graph(1)?], device)?;
+        Ok(Self { model: Arc::new(Model { info, network }) })
     }
 
     /// What the file says of the model.
@@ -56,7 +42,7 @@ impl Pipeline {
 
     /// Bytes of the packed weights.
     pub fn weight_bytes(&self) -> usize {
-        self.model.weights.bytes()
+        self.model.network.weight_bytes()
     }
 
     /// The id of a label.

@@ -98,7 +98,7 @@ impl Session {
             device: options.device,
             reserved: own_bytes(&ids, &seeds) as u64,
         };
-        let engine = Engine::new(&model.weights, &graphs, &sizes)?;
+        let engine = Engine::new(&model.network.placed, &graphs, &sizes)?;
         Ok(Self { engine, guided, batch, ids, seeds, model })
     }
 

@@ -1,6 +1,6 @@
 //! Whatever a weight file holds.
 
-use super::{Classifier, Hvae, ModelError, Numbers, Pipeline, Vae, info};
+use super::{Classifier, Device, Hvae, ModelError, Numbers, Pipeline, Vae, info};
 use crate::Error;
 use crate::gguf::File;
 use alloc::format;
@@ -22,31 +22,16 @@ pub enum System {
 }
 
 impl System {
-    /// Loads a file by what its `nijimi.system` says.
+    /// Loads a file by what its `nijimi.system` says; numbers have no network, and use no device.
     ///
     /// # Errors
     /// A system that this version does not know; and as the system's own `load`.
-    pub fn load(file: &File<'_>) -> Result<Self, Error> {
+    pub fn load(file: &File<'_>, device: &Device) -> Result<Self, Error> {
         Ok(match name(file)? {
-            "ddpm" => Self::Ddpm(Pipeline::load(file)?),
-            "vae" => Self::Vae(Vae::load(file)?),
-            "hvae" => Self::Hvae(Hvae::load(file)?),
-            "classifier" => Self::Classifier(Classifier::load(file)?),
-            _ => Self::Numbers(Numbers::load(file)?),
-        })
-    }
-
-    /// As [`Self::load`], with networks in a device's memory; numbers have none.
-    ///
-    /// # Errors
-    /// As [`Self::load`], and what the device has against it.
-    #[cfg(feature = "gpu")]
-    pub fn load_on(gpu: &crate::gpu::Gpu, file: &File<'_>) -> Result<Self, Error> {
-        Ok(match name(file)? {
-            "ddpm" => Self::Ddpm(Pipeline::load_on(gpu, file)?),
-            "vae" => Self::Vae(Vae::load_on(gpu, file)?),
-            "hvae" => Self::Hvae(Hvae::load_on(gpu, file)?),
-            "classifier" => Self::Classifier(Classifier::load_on(gpu, file)?),
+            "ddpm" => Self::Ddpm(Pipeline::load(file, device)?),
+            "vae" => Self::Vae(Vae::load(file, device)?),
+            "hvae" => Self::Hvae(Hvae::load(file, device)?),
+            "classifier" => Self::Classifier(Classifier::load(file, device)?),
             _ => Self::Numbers(Numbers::load(file)?),
         })
     }

@@ -1,8 +1,9 @@
 //! The tiny autoencoder from its file: pictures of latents in a hundredth of the time, for previews and where memory is
 //! short.
 
+use super::device::Device;
 use super::info::{kind, text, wrong};
-use super::network::{Evaluator, Network, Place};
+use super::network::{Evaluator, Network};
 use super::unet_keys::{maybe, size, sizes};
 use super::{RequestError, SessionOptions};
 use crate::Error;
@@ -80,27 +81,14 @@ struct Parts {
 }
 
 impl TinyAutoencoder {
-    /// Loads a file whose `nijimi.system` is `autoencoder-tiny`, for the CPU.
+    /// Loads a file whose `nijimi.system` is `autoencoder-tiny`.
     ///
     /// # Errors
     /// Metadata that is missing, of the wrong type or unknown to this version; tensors that are missing, too many, or of
     /// another shape than the networks'.
-    pub fn load(file: &File<'_>) -> Result<Self, Error> {
-        Self::place(&Place::Cpu, file)
-    }
-
-    /// As [`Self::load`], into a device's memory.
-    ///
-    /// # Errors
-    /// As [`Self::load`], and what the device has against it.
-    #[cfg(feature = "gpu")]
-    pub fn load_on(gpu: &crate::gpu::Gpu, file: &File<'_>) -> Result<Self, Error> {
-        Self::place(&Place::Gpu(gpu.clone()), file)
-    }
-
-    fn place(place: &Place, file: &File<'_>) -> Result<Self, Error> {
+    pub fn load(file: &File<'_>, device: &Device) -> Result<Self, Error> {
         let info = TinyInfo::read(file)?;
-        let load = |prefix: &str, graph: Graph| Network::place_part(place, file, &[prefix], graph, &[]);
+        let load = |prefix: &str, graph: Graph| Network::load_part(file, &[prefix], graph, &[], device);
         // Of any size: only the weights count here.
         let side = info.factor();
         let encoder = match info.has_encoder {

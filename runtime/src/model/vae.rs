@@ -1,5 +1,6 @@
 //! Variational autoencoders: pictures from latent vectors, and latent vectors of pictures.
 
+use super::device::Device;
 use super::network::{Evaluator, Network};
 use super::session::{MAX_BATCH, in_range};
 use super::{SessionOptions, info};
@@ -68,24 +69,8 @@ impl Vae {
     ///
     /// # Errors
     /// Metadata that is missing, of the wrong type or unknown to this version; tensors that are missing, too many, or
-    /// of another shape than the network's.
-    pub fn load(file: &File<'_>) -> Result<Self, Error> {
-        Self::with(file, |graphs| Network::load(file, graphs))
-    }
-
-    /// As [`Self::load`], into a device's memory, quantized as in the file. Sessions run there.
-    ///
-    /// # Errors
-    /// As [`Self::load`], and what the device has against it.
-    #[cfg(feature = "gpu")]
-    pub fn load_on(gpu: &crate::gpu::Gpu, file: &File<'_>) -> Result<Self, Error> {
-        Self::with(file, |graphs| Network::load_on(gpu, file, graphs))
-    }
-
-    fn with(
-        file: &File<'_>,
-        load: impl FnOnce(Vec<crate::graph::Graph>) -> Result<Network, Error>,
-    ) -> Result<Self, Error> {
+    /// of another shape than the network's; a device error.
+    pub fn load(file: &File<'_>, device: &Device) -> Result<Self, Error> {
         let keys = [("nijimi.system", "vae"), ("nijimi.network", "mlp-vae")];
         let info = AutoencoderInfo::read(file, &keys, |[height, width, channels, hidden, latent]| MlpVae {
             height,
@@ -94,7 +79,7 @@ impl Vae {
             hidden,
             latent,
         })?;
-        let network = load(graphs(&info.network, 1)?)?;
+        let network = Network::load(file, graphs(&info.network, 1)?, device)?;
         Ok(Self { model: Arc::new((info, network)) })
     }
 

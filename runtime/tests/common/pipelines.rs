@@ -4,7 +4,9 @@
 use super::diffusers::{Tensors, fixtures, metadata};
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::import::{Checkpoint, Options, Types, convert};
-use nijimi_runtime::model::{Control, LatentControl, LatentDiffusion, LatentRequest, OpenOptions, Patch, Stored};
+use nijimi_runtime::model::{
+    Control, Device, LatentControl, LatentDiffusion, LatentRequest, OpenOptions, Patch, Stored,
+};
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::sampler::{Calls, Sigmas, Solver};
 use serde_json::Value;
@@ -111,7 +113,7 @@ impl Family {
 
     /// All in memory.
     pub fn model(&self, dtype: DType) -> LatentDiffusion {
-        LatentDiffusion::load(&File::new_checked(&self.bytes(dtype)).unwrap()).unwrap()
+        LatentDiffusion::load(&File::new_checked(&self.bytes(dtype)).unwrap(), &Device::Cpu).unwrap()
     }
 
     fn said(&self, key: &str) -> &str {

@@ -12,7 +12,7 @@ use crate::systems::judge::{Settings as JudgeSettings, TrainedJudge};
 use argh::FromArgs;
 use dfdx::prelude::Cpu;
 use nijimi_runtime::gguf::{File, MappedFile};
-use nijimi_runtime::model::{Classifier, ClassifierGuided, GuidedRequest, SessionOptions, batch_seeds};
+use nijimi_runtime::model::{Classifier, ClassifierGuided, Device, GuidedRequest, SessionOptions, batch_seeds};
 use std::path::PathBuf;
 
 /// Measure classifier guidance: samples of a diffusion model that a classifier leads, by the strength of its lead.
@@ -170,7 +170,7 @@ pub fn run(a: &GuidedArgs) -> Result<()> {
     };
     let model = Model::open(&a.model)?;
     let mapped = MappedFile::open(&a.classifier).map_err(nijimi_runtime::Error::from)?;
-    let load = || Classifier::load(&File::new_checked(mapped.bytes())?);
+    let load = || Classifier::load(&File::new_checked(mapped.bytes())?, &Device::Cpu);
     let classifier = load().map_err(|e| Error::data(&a.classifier, e.to_string()))?;
     let test = LabelledPictures::load(&a.data, Split::Test)?;
     let device = Cpu::default();

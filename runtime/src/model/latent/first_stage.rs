@@ -4,7 +4,7 @@ use super::super::info::wrong;
 use super::info::{autoencoder, positive};
 use crate::Error;
 use crate::gguf::{File, WriteError, Writer};
-use crate::model::Network;
+use crate::model::{Device, Network};
 use crate::nn::AutoencoderKl;
 use alloc::vec::Vec;
 
@@ -76,8 +76,8 @@ impl FirstStage {
         let encoder = self.network.encoder(Self::PREFIX, 1, [side, side])?;
         let decoder = self.network.decoder(Self::PREFIX, 1, [1, 1])?;
         Ok([
-            Network::load_part(file, &["vae.encoder.", "vae.quant_conv."], encoder, &[])?,
-            Network::load_part(file, &["vae.decoder.", "vae.post_quant_conv."], decoder, &[])?,
+            Network::load_part(file, &["vae.encoder.", "vae.quant_conv."], encoder, &[], &Device::Cpu)?,
+            Network::load_part(file, &["vae.decoder.", "vae.post_quant_conv."], decoder, &[], &Device::Cpu)?,
         ])
     }
 }

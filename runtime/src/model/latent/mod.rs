@@ -1,10 +1,10 @@
 //! Latent diffusion (Rombach et al. 2022; book step 10.5): Stable Diffusion 1.x, 2.x and SDXL, from a prompt to pictures.
 //!
 //! ```no_run
-//! use nijimi_runtime::{Error, gguf, model::{LatentDiffusion, LatentRequest}};
+//! use nijimi_runtime::{Error, gguf, model::{Device, LatentDiffusion, LatentRequest}};
 //!
 //! fn draw(bytes: &[u8]) -> Result<Vec<u8>, Error> {
-//!     let model = LatentDiffusion::load(&gguf::File::new_checked(bytes)?)?;
+//!     let model = LatentDiffusion::load(&gguf::File::new_checked(bytes)?, &Device::Cpu)?;
 //!     let calls = model.calls(None, &[], 20)?;
 //!     let mut run = model.run(&LatentRequest::new("an astronaut riding a horse", 42, [512, 512], &calls))?;
 //!     while let Some(step) = run.step()? {
@@ -43,8 +43,7 @@ pub use run::LatentRun;
 pub use start::LatentStart;
 pub use tiling::{Blend, Tile, Tiling};
 
-use super::network::Place;
-use super::{Patch, Stored, TinyAutoencoder};
+use super::{Device, Patch, Stored, TinyAutoencoder};
 use crate::Error;
 use crate::gguf::File;
 use crate::sampler::{Calls, Field, Sigmas, Solver};
@@ -68,30 +67,19 @@ pub struct LatentDiffusion {
 pub struct OpenOptions {
     /// Changes to the file's tensors, in their order: LoRAs.
     pub patches: Vec<Arc<dyn Patch>>,
-    /// The device whose memory the networks go to, or none for the CPU.
-    #[cfg(feature = "gpu")]
-    pub gpu: Option<crate::gpu::Gpu>,
+    /// Where the networks go.
+    pub device: Device,
 }
 
 impl LatentDiffusion {
-    /// Loads a model for the CPU.
+    /// Loads a model for a device.
     ///
     /// # Errors
     /// Metadata that is missing, of the wrong type or unknown to this version; tensors that are missing, too many, or of
-    /// another shape than the networks'.
-    pub fn load(file: &File<'_>) -> Result<Self, Error> {
+    /// another shape than the networks'; a device error.
+    pub fn load(file: &File<'_>, device: &Device) -> Result<Self, Error> {
         let info = LatentInfo::read(file)?;
-        Ok(Self { parts: Parts::load(file, &info, &Place::Cpu)?, info: info.into() })
-    }
-
-    /// As [`Self::load`], into a device's memory.
-    ///
-    /// # Errors
-    /// As [`Self::load`], and what the device has against it.
-    #[cfg(feature = "gpu")]
-    pub fn load_on(gpu: &crate::gpu::Gpu, file: &File<'_>) -> Result<Self, Error> {
-        let info = LatentInfo::read(file)?;
-        Ok(Self { parts: Parts::load(file, &info, &Place::Gpu(gpu.clone()))?, info: info.into() })
+        Ok(Self { parts: Parts::load(file, &info, device)?, info: info.into() })
     }
 
     /// Opens a model, of which nothing is loaded yet. Names and shapes of all tensors are looked at now; numbers when they
@@ -101,11 +89,7 @@ impl LatentDiffusion {
     /// As [`Self::load`].
     pub fn open(stored: Arc<dyn Stored>, options: OpenOptions) -> Result<Self, Error> {
         let info = LatentInfo::read(&stored.file()?)?;
-        #[cfg(feature = "gpu")]
-        let place = options.gpu.map_or(Place::Cpu, Place::Gpu);
-        #[cfg(not(feature = "gpu"))]
-        let place = Place::Cpu;
-        Ok(Self { parts: Parts::open(stored, &info, place, options.patches)?, info: info.into() })
+        Ok(Self { parts: Parts::open(stored, &info, options.device, options.patches)?, info: info.into() })
     }
 
     /// The same model with some networks in memory for as long as it lives: for many runs.

@@ -4,8 +4,8 @@ use super::info::LatentInfo;
 use crate::Error;
 use crate::gguf::File;
 use crate::graph::Graph;
-use crate::model::network::{Network, Place};
-use crate::model::{Patch, Stored};
+use crate::model::network::Network;
+use crate::model::{Device, Patch, Stored};
 use crate::nn::SdRequest;
 use alloc::sync::Arc;
 use alloc::vec;
@@ -40,12 +40,12 @@ impl ModelPart {
         self,
         file: &File<'_>,
         info: &LatentInfo,
-        place: &Place,
+        device: &Device,
         patches: &[Arc<dyn Patch>],
     ) -> Result<Arc<Network>, Error> {
         let (prefixes, graph) = (self.prefixes(info), self.graph(info)?);
-        let place = &place.for_tables(&graph);
-        Ok(Network::place_part(place, file, &prefixes, graph, patches)?.into())
+        let device = device.for_tables(&graph);
+        Ok(Network::load_part(file, &prefixes, graph, patches, &device)?.into())
     }
 
     /// A graph of the smallest size: only the weights count here.
@@ -69,7 +69,7 @@ impl ModelPart {
 /// Where the weights come from, and where they go.
 struct Origin {
     stored: Arc<dyn Stored>,
-    place: Place,
+    device: Device,
     patches: Vec<Arc<dyn Patch>>,
 }
 
@@ -87,8 +87,8 @@ fn all(info: &LatentInfo) -> impl Iterator<Item = ModelPart> {
 
 impl Parts {
     /// Loads all.
-    pub fn load(file: &File<'_>, info: &LatentInfo, place: &Place) -> Result<Self, Error> {
-        let load = |part: ModelPart| Ok((part, part.load(file, info, place, &[])?));
+    pub fn load(file: &File<'_>, info: &LatentInfo, device: &Device) -> Result<Self, Error> {
+        let load = |part: ModelPart| Ok((part, part.load(file, info, device, &[])?));
         Ok(Self { held: all(info).map(load).collect::<Result<_, Error>>()?, origin: None })
     }
 
@@ -96,7 +96,7 @@ impl Parts {
     pub fn open(
         stored: Arc<dyn Stored>,
         info: &LatentInfo,
-        place: Place,
+        device: Device,
         patches: Vec<Arc<dyn Patch>>,
     ) -> Result<Self, Error> {
         let file = stored.file()?;
@@ -104,7 +104,7 @@ impl Parts {
             Network::check_part(&file, &part.prefixes(info), part.graph(info)?)?;
         }
         drop(file);
-        Ok(Self { held: Vec::new(), origin: Some(Arc::new(Origin { stored, place, patches })) })
+        Ok(Self { held: Vec::new(), origin: Some(Arc::new(Origin { stored, device, patches })) })
     }
 
     /// The network: the one that is held, or one that is loaded now and lives as long as it is used.
@@ -113,7 +113,7 @@ impl Parts {
             return Ok(network.clone());
         }
         let Some(origin) = &self.origin else { unreachable!("what has no origin holds all parts") };
-        part.load(&origin.stored.file()?, info, &origin.place, &origin.patches)
+        part.load(&origin.stored.file()?, info, &origin.device, &origin.patches)
     }
 
     /// As it is, with `parts` loaded and held.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::gguf::{File, Writer};
 use crate::graph::WeightKind;
-use crate::model::{Network, SessionOptions};
+use crate::model::{Device, Network, SessionOptions};
 use crate::quant::DType;
 use crate::text::{Special, Tokenizer, Vocabulary};
 use alloc::borrow::ToOwned;
@@ -167,7 +167,7 @@ fn pipelines(tolerance: f32, load: &Load<'_>) -> usize {
 /// (its last `end`), with each input's ids taken from the first, and with the first text's tokens pooled for all.
 #[test]
 fn every_pipelines_states_are_transformers() {
-    let count = pipelines(TOLERANCE, &|file, graphs| Network::load(file, graphs).unwrap());
+    let count = pipelines(TOLERANCE, &|file, graphs| Network::load(file, graphs, &Device::Cpu).unwrap());
     assert!(count > 0, "no pipeline in {}", fixtures().display());
 }
 
@@ -177,7 +177,8 @@ fn every_pipelines_states_are_transformers() {
 #[test]
 fn a_device_has_the_same_states() {
     let Some(gpu) = crate::gpu::tests::gpu() else { return };
-    let count = pipelines(TOLERANCE_GPU, &|file, graphs| Network::load_on(gpu, file, graphs).unwrap());
+    let count =
+        pipelines(TOLERANCE_GPU, &|file, graphs| Network::load(file, graphs, &Device::Gpu(gpu.clone())).unwrap());
     assert!(count > 0, "no pipeline in {}", fixtures().display());
 }
 

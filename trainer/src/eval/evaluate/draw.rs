@@ -1,7 +1,7 @@
 //! Pictures of a text-to-image file, drawn by the runtime: what is judged is what users get.
 use crate::error::{Error, Result};
 use nijimi_runtime::gguf::{File, MappedFile};
-use nijimi_runtime::model::{LatentDiffusion, LatentRequest, SessionOptions};
+use nijimi_runtime::model::{Device, LatentDiffusion, LatentRequest, SessionOptions};
 use nijimi_runtime::sampler::{Calls, Solver};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -63,7 +63,7 @@ impl Artist {
     pub fn of(path: &Path, bytes: &[u8], how: &Drawing) -> Result<Self> {
         let refused = |e: &dyn std::fmt::Display| Error::data(path, e.to_string());
         let file = File::new_checked(bytes).map_err(|e| refused(&e))?;
-        let model = LatentDiffusion::load(&file).map_err(|e| refused(&e))?;
+        let model = LatentDiffusion::load(&file, &Device::Cpu).map_err(|e| refused(&e))?;
         let info = model.info();
         let named = |name: &String| {
             let unknown = || Error::Usage(format!("--sampling-method {name}: there are {}", Solver::NAMES));

@@ -3,7 +3,7 @@ use crate::data::idx::LabelledPictures;
 use crate::error::{Error, Result};
 use crate::nn::vae::{Terms, kl_standard};
 use nijimi_runtime::gguf::{File, Value};
-use nijimi_runtime::model::{Hvae, HvaeSession, SessionOptions, Vae, VaeSession};
+use nijimi_runtime::model::{Device, Hvae, HvaeSession, SessionOptions, Vae, VaeSession};
 use nijimi_runtime::rng::Stream;
 
 /// A component of a latent vector is active if its divergence is above this, in nats, ...
@@ -59,8 +59,8 @@ impl Loaded {
         let file = File::new_checked(bytes).map_err(nijimi_runtime::Error::from)?;
         let options = SessionOptions { batch: PASS, ..SessionOptions::default() };
         match file.get("nijimi.system") {
-            Some(Value::Str("vae")) => Ok(Self::Vae(Vae::load(&file)?.session(&options)?)),
-            Some(Value::Str("hvae")) => Ok(Self::Hvae(Hvae::load(&file)?.session(&options)?)),
+            Some(Value::Str("vae")) => Ok(Self::Vae(Vae::load(&file, &Device::Cpu)?.session(&options)?)),
+            Some(Value::Str("hvae")) => Ok(Self::Hvae(Hvae::load(&file, &Device::Cpu)?.session(&options)?)),
             other => Err(Error::Usage(format!("nijimi.system is {other:?}, expected vae or hvae"))),
         }
     }

@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::plot::{Chart, Pictures};
 use crate::report::{Comparison, Report};
 use nijimi_runtime::gguf::File;
-use nijimi_runtime::model::{Classifier, ClassifierSession, SessionOptions};
+use nijimi_runtime::model::{Classifier, ClassifierSession, Device, SessionOptions};
 use nijimi_runtime::rng::Stream;
 
 /// Ranges of t in which accuracy is reported.
@@ -34,7 +34,8 @@ fn noised(picture: &[u8], (signal, sigma): (f64, f64), [low, high]: [f32; 2], mu
 
 fn session(file: &[u8], data: &LabelledPictures) -> Result<ClassifierSession> {
     let file = File::new_checked(file).map_err(nijimi_runtime::Error::from)?;
-    let session = Classifier::load(&file)?.session(&SessionOptions { batch: PASS, ..Default::default() })?;
+    let session =
+        Classifier::load(&file, &Device::Cpu)?.session(&SessionOptions { batch: PASS, ..Default::default() })?;
     let network = &session.info().network;
     if (network.width, network.height, network.in_channels) != (data.width, data.height, 1) {
         let what = format!(
