@@ -5,13 +5,13 @@ use crate::fault::Fault;
 use crate::progress::tell;
 use crate::source::Source;
 use crate::table;
-use nijimi_runtime::model::{Device, System};
+use nijimi_runtime::model::{Device, Model};
 
 /// Prints each row with its log density, and tells the sum.
 pub fn run(options: &Density) -> Result<(), Fault> {
     let source = Source::open(Some(&options.model))?;
-    let numbers = match System::load(&source.file()?, &Device::Cpu).map_err(|e| source.wrong(e))? {
-        System::Numbers(numbers) => numbers,
+    let numbers = match Model::load(&source.file()?, &Device::Cpu).map_err(|e| source.wrong(e))? {
+        Model::Numbers(numbers) => numbers,
         _ => return Err(none(&source, "its pictures' density cannot be evaluated")),
     };
     let columns = numbers.dim();

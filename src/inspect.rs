@@ -9,7 +9,7 @@ use crate::cli::{Inspect, none_of};
 use crate::fault::Fault;
 use crate::source::Source;
 use nijimi_runtime::gguf::{Array, File, Tensor, Value};
-use nijimi_runtime::model::{Device, System};
+use nijimi_runtime::model::{Device, Model};
 use std::fmt::Write as _;
 use std::io::{Write, stdout};
 
@@ -58,7 +58,7 @@ fn summary(source: &Source, file: &File<'_>) -> Result<Vec<Line>, Fault> {
     } else if let Some(told) = beside::tell(file).map_err(|e| source.wrong(e))? {
         (told.what.into(), told.facts, format!("{} {}", told.option, source.name))
     } else {
-        let system = System::load(file, &Device::Cpu).map_err(|e| source.wrong(e))?;
+        let system = Model::load(file, &Device::Cpu).map_err(|e| source.wrong(e))?;
         (explain::system(&system), explain::facts(&system), explain::example(&system, &source.name))
     };
     let text = |key: &str| file.str(key).ok().filter(|text| !text.is_empty()).map(str::to_owned);

@@ -5,8 +5,8 @@
 //! nijimi "0 1 2 3 4 5 6 7 8 9" -m digits -b 4 -s 1 -o grid.png
 //! ```
 //!
-//! What touches the runtime's models is in [`diffusion`], [`latent`], [`text_to_image`], [`numbers`], [`density`], [`inspect`], [`convert`],
-//! [`backend`], [`devices`] and [`self_test`]; the
+//! What touches the runtime's models is in [`diffusion`], [`latent`], [`text_to_image`], [`numbers`], [`solver`], [`density`], [`inspect`],
+//! [`convert`], [`backend`], [`devices`] and [`self_test`]; the
 //! other modules know words, pixels and files.
 
 mod artist;
@@ -33,6 +33,7 @@ mod picture;
 mod plan;
 mod progress;
 mod prompt;
+mod quiet;
 mod run;
 mod self_test;
 mod solver;
@@ -45,6 +46,7 @@ use cli::Command;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    quiet::drivers();
     let asked = cli::parse(std::env::args_os().skip(1));
     let done = asked.and_then(|command| match command {
         Command::Draw(cli) => run::run(&cli),

@@ -28,10 +28,6 @@ use nijimi_runtime::sampler::Calls;
 use preview::Preview;
 use std::time::{Duration, Instant};
 
-/// Steps and guidance if neither the command line nor the file says anything.
-const STEPS: usize = 20;
-/// See [`STEPS`].
-const GUIDANCE: f32 = 7.0;
 /// How much of a picture to begin with is given up, if nothing is said.
 const STRENGTH: f64 = 0.75;
 
@@ -137,7 +133,8 @@ impl TextToImage {
             controls: control.into_iter().collect(),
             decoding: self.decoding(),
             options: options(cli),
-            ..LatentRequest::new(cli.prompt(), seed, self.size, &self.calls)
+            size: self.size,
+            ..self.parts.on.model.request(cli.prompt(), seed, &self.calls)
         }
     }
 
@@ -173,12 +170,12 @@ impl TextToImage {
 
 /// Number of steps: as asked for, or as the file has it.
 pub fn steps(info: &LatentInfo, asked: Option<usize>) -> usize {
-    asked.or(info.defaults.steps).unwrap_or(STEPS)
+    asked.unwrap_or_else(|| info.steps())
 }
 
 /// Strength of guidance: as asked for, or as the file has it.
 pub fn guidance_scale(info: &LatentInfo, asked: Option<f32>) -> f32 {
-    asked.or(info.defaults.guidance_scale).unwrap_or(GUIDANCE)
+    asked.unwrap_or_else(|| info.guidance_scale())
 }
 
 /// What the way is called: as asked for, or as the file has it.

@@ -5,6 +5,8 @@ mod common;
 mod convert;
 #[path = "cli/gpu.rs"]
 mod gpu;
+#[path = "cli/library.rs"]
+mod library;
 #[path = "cli/numbers.rs"]
 mod numbers;
 #[path = "cli/pictures.rs"]

@@ -35,6 +35,7 @@ pub mod score;
 pub mod text;
 
 pub use error::Error;
+pub use model::{Device, Model, Picture};
 
 /// The README's example is compiled with the tests.
 #[cfg(all(doctest, feature = "gpu"))]

@@ -15,7 +15,7 @@ use nijimi_runtime::Error;
 use nijimi_runtime::gguf::{File, MetaValue};
 use nijimi_runtime::graph::{Graph, GraphError, Shape};
 use nijimi_runtime::model::{
-    Classifier, ClassifierSession, Device, ModelError, Network, RequestError, SessionOptions, System,
+    Classifier, ClassifierSession, Device, Model, ModelError, Network, RequestError, SessionOptions,
 };
 use nijimi_runtime::quant::DType;
 
@@ -88,8 +88,8 @@ fn gradients_are_those_of_the_definition() {
         assert_eq!((classifier.label("7").unwrap(), classifier.info().network.channels.len()), (7, 2));
         classifies(&made, &mut classifier.session(&options()).unwrap(), [1e-5, 1e-4]);
         assert!(matches!(
-            System::load(&File::new_checked(&made.bytes).unwrap(), &Device::Cpu),
-            Ok(System::Classifier(_))
+            Model::load(&File::new_checked(&made.bytes).unwrap(), &Device::Cpu),
+            Ok(Model::Classifier(_))
         ));
     }
 }

@@ -40,7 +40,7 @@ fn draw(model: &LatentDiffusion) -> Result<Vec<f32>, Error> {
     let start: Vec<f32> = (0..SIDE * SIDE * 3).map(|i| (i * 37 % 101) as f32 / 100.0).collect();
     let (schedule, settings) = model.info().settings(None, &[], 4)?;
     let calls = Calls::new(&schedule, &settings.from_strength(0.5))?;
-    let request = LatentRequest { start: Some(&start), ..LatentRequest::new("a red mat", 7, [SIDE; 2], &calls) };
+    let request = LatentRequest { start: Some(&start), size: [SIDE; 2], ..model.request("a red mat", 7, &calls) };
     let mut run = model.run(&request)?;
     while run.step()?.is_some() {}
     run.pictures()

@@ -22,8 +22,8 @@ fn family(name: &str) -> Family {
     families().into_iter().find(|family| family.name == name).unwrap_or_else(|| panic!("no {name}"))
 }
 
-fn request<'a>(calls: &'a Calls) -> LatentRequest<'a> {
-    LatentRequest { guidance_scale: 3.0, ..LatentRequest::new("a red mat", 7, [SIDE, SIDE], calls) }
+fn request<'a>(model: &LatentDiffusion, calls: &'a Calls) -> LatentRequest<'a> {
+    LatentRequest { guidance_scale: 3.0, size: [SIDE; 2], ..model.request("a red mat", 7, calls) }
 }
 
 fn draw(model: &LatentDiffusion, request: &LatentRequest<'_>) -> Vec<f32> {
@@ -49,9 +49,10 @@ fn what_a_mask_keeps_is_kept_and_the_rest_is_drawn() {
     let start = picture();
     let latents = model.encode(&start, [SIDE; 2], Decoding::Whole, &SessionOptions::default()).unwrap();
     let calls = model.calls(None, &[], 4).unwrap();
-    let drawn = draw(&model, &request(&calls));
-    let masked =
-        |mask: &[f32]| draw(&model, &LatentRequest { start: Some(&start), mask: Some(mask), ..request(&calls) });
+    let drawn = draw(&model, &request(&model, &calls));
+    let masked = |mask: &[f32]| {
+        draw(&model, &LatentRequest { start: Some(&start), mask: Some(mask), ..request(&model, &calls) })
+    };
     assert_eq!(masked(&[0.0; SIDE * SIDE]), latents);
     assert_eq!(masked(&[1.0; SIDE * SIDE]), drawn);
     // The right half is painted anew.
@@ -61,8 +62,9 @@ fn what_a_mask_keeps_is_kept_and_the_rest_is_drawn() {
         assert_eq!(mixed == kept, i % small < small / 2, "latent {i}");
     }
     // On the way, what is kept has the noise of its level.
-    let mut run =
-        model.run(&LatentRequest { start: Some(&start), mask: Some(&[0.0; SIDE * SIDE]), ..request(&calls) }).unwrap();
+    let mut run = model
+        .run(&LatentRequest { start: Some(&start), mask: Some(&[0.0; SIDE * SIDE]), ..request(&model, &calls) })
+        .unwrap();
     run.step().unwrap();
     let next = calls.calls()[1];
     for ((x, z), noise) in run.latents().iter().zip(&latents).zip(run.noise()) {
@@ -75,15 +77,19 @@ fn a_run_from_a_picture_needs_one() {
     let model = family("sd1").model(DType::F32);
     let calls = calls_from(&model, 0.5);
     let said = |request: &LatentRequest<'_>| model.run(request).err().unwrap().to_string();
-    assert!(said(&request(&calls)).contains("starting picture is missing"), "{}", said(&request(&calls)));
+    assert!(
+        said(&request(&model, &calls)).contains("starting picture is missing"),
+        "{}",
+        said(&request(&model, &calls))
+    );
     let start = picture();
-    let short = LatentRequest { start: Some(&start[3..]), ..request(&calls) };
+    let short = LatentRequest { start: Some(&start[3..]), ..request(&model, &calls) };
     assert!(said(&short).contains("starting pictures"), "{}", said(&short));
     let inpaint = family("inpaint").model(DType::F32);
     let calls = inpaint.calls(None, &[], 4).unwrap();
     let said = |request: &LatentRequest<'_>| inpaint.run(request).err().unwrap().to_string();
-    assert!(said(&request(&calls)).contains("starting picture is missing"));
-    assert!(said(&LatentRequest { start: Some(&start), ..request(&calls) }).contains("the mask is missing"));
+    assert!(said(&request(&model, &calls)).contains("starting picture is missing"));
+    assert!(said(&LatentRequest { start: Some(&start), ..request(&model, &calls) }).contains("the mask is missing"));
 }
 
 /// Seen red with two layers skipped for a clip_skip of 2, and with the skipped state not normed.
@@ -91,7 +97,7 @@ fn a_run_from_a_picture_needs_one() {
 fn clip_skip_counts_from_the_last_layer() {
     let model = family("sd1").model(DType::F32);
     let calls = model.calls(None, &[], 2).unwrap();
-    let read = |clip_skip| model.read(&LatentRequest { clip_skip, ..request(&calls) });
+    let read = |clip_skip| model.read(&LatentRequest { clip_skip, ..request(&model, &calls) });
     assert_eq!(read(0).unwrap(), read(1).unwrap());
     assert_ne!(read(1).unwrap(), read(2).unwrap());
     let layers = model.info().texts[0].network.layers;
@@ -99,7 +105,7 @@ fn clip_skip_counts_from_the_last_layer() {
     assert!(read(layers + 1).err().unwrap().to_string().contains("clip_skip"));
     // SDXL does without its last layer already.
     let model = family("sdxl").model(DType::F32);
-    let read = |clip_skip| model.read(&LatentRequest { clip_skip, ..request(&calls) }).unwrap();
+    let read = |clip_skip| model.read(&LatentRequest { clip_skip, ..request(&model, &calls) }).unwrap();
     assert_eq!(read(0), read(2));
     assert_ne!(read(0), read(1));
 }
@@ -110,18 +116,23 @@ fn read_prompts_and_held_parts_change_nothing() {
     let family = family("sdxl");
     let model = opened(family.bytes(DType::F16), vec![]);
     let calls = model.calls(None, &[], 2).unwrap();
-    let plain = draw(&model, &request(&calls));
+    let plain = draw(&model, &request(&model, &calls));
     let held = model.hold(&[ModelPart::UNet, ModelPart::Decoder]).unwrap();
     assert!(held.weight_bytes() > 0 && model.weight_bytes() == 0);
-    let conditions = model.read(&request(&calls)).unwrap();
-    let given = LatentRequest { conditions: Some(&conditions), prompts: vec![], negatives: vec![], ..request(&calls) };
+    let conditions = model.read(&request(&model, &calls)).unwrap();
+    let given =
+        LatentRequest { conditions: Some(&conditions), prompts: vec![], negatives: vec![], ..request(&model, &calls) };
     assert_eq!(draw(&held, &given), plain);
-    assert_eq!(draw(&model.hold_all().unwrap(), &request(&calls)), plain);
+    assert_eq!(draw(&model.hold_all().unwrap(), &request(&model, &calls)), plain);
     let unguided = LatentRequest { guidance_scale: 1.0, ..given };
     assert!(model.run(&unguided).err().unwrap().to_string().contains("guidance_scale"));
     // Two pictures with seeds of their own, one after the other or at once.
-    let pair =
-        LatentRequest { prompts: vec!["a red mat"; 2], negatives: vec![None; 2], seeds: vec![3, 7], ..request(&calls) };
+    let pair = LatentRequest {
+        prompts: vec!["a red mat"; 2],
+        negatives: vec![None; 2],
+        seeds: vec![3, 7],
+        ..request(&model, &calls)
+    };
     let pair = draw(&model, &pair);
     assert!(pair[pair.len() / 2..].iter().zip(&plain).all(|(a, b)| (a - b).abs() < 1e-4));
 }
@@ -153,7 +164,7 @@ fn a_picture_to_begin_with_is_encoded_once_and_first() {
         let model = opened(family(name).bytes(DType::F16), vec![loads.clone()]);
         let calls = calls_from(&model, strength);
         let asked = |seed| {
-            let plain = LatentRequest::new("a red mat", seed, [SIDE, SIDE], &calls);
+            let plain = LatentRequest { size: [SIDE; 2], ..model.request("a red mat", seed, &calls) };
             LatentRequest { start: Some(&start), mask: mask.map(Vec::as_slice), ..plain }
         };
         let plain = [3, 4].map(|seed| draw(&model, &asked(seed)));
@@ -169,13 +180,13 @@ fn a_picture_to_begin_with_is_encoded_once_and_first() {
         let at = |prefix: &str| loads.iter().position(|name| name.starts_with(prefix)).unwrap();
         let last = loads.iter().rposition(|name| name.starts_with("vae.encoder.")).unwrap();
         assert!(last < at("unet."), "{name}: the encoder is loaded beside the U-Net");
-        let other = LatentRequest { begun: begun.as_ref(), ..LatentRequest::new("", 1, [SIDE * 2, SIDE], &calls) };
+        let other = LatentRequest { begun: begun.as_ref(), size: [SIDE * 2, SIDE], ..model.request("", 1, &calls) };
         let refused = model.run(&other).err().unwrap().to_string();
         assert!(refused.contains("starting pictures") && refused.contains("16x32"), "{refused}");
     }
     let model = family("sd1").model(DType::F16);
     let calls = calls_from(&model, 1.0);
-    assert_eq!(model.begin(&request(&calls)).unwrap(), None);
+    assert_eq!(model.begin(&request(&model, &calls)).unwrap(), None);
 }
 
 /// Without a starting picture no run uses the encoder. Seen red with the encoder always used.
@@ -188,7 +199,7 @@ fn what_runs_use_is_held() {
     assert_eq!(with.weight_bytes(), model.hold_all().unwrap().weight_bytes());
     let calls = model.calls(None, &[], 2).unwrap();
     assert!(without.weight_bytes() < with.weight_bytes());
-    assert_eq!(draw(&without, &request(&calls)), draw(&with, &request(&calls)));
+    assert_eq!(draw(&without, &request(&without, &calls)), draw(&with, &request(&with, &calls)));
 }
 
 /// A name of the command line is the class of diffusers with the model's settings. Seen red with the solver's own spacing.
@@ -246,17 +257,17 @@ fn distilled_guidance_is_told_and_not_evaluated() {
     let bytes = family("sd1").bytes(DType::F32);
     let plain = opened(bytes.clone(), vec![]);
     let calls = plain.calls(None, &[], 2).unwrap();
-    let unguided = draw(&plain, &LatentRequest { guidance_scale: 1.0, ..request(&calls) });
+    let unguided = draw(&plain, &LatentRequest { guidance_scale: 1.0, ..request(&plain, &calls) });
     // A projection of nothing says nothing, whatever the scale.
     let silent = opened(distilled(&bytes, 0.0), vec![]);
-    assert_eq!(draw(&silent, &request(&calls)), unguided);
+    assert_eq!(draw(&silent, &request(&silent, &calls)), unguided);
     let told = opened(distilled(&bytes, 0.5), vec![]);
     assert!(!told.info().is_guided(3.0) && plain.info().is_guided(3.0) && !plain.info().is_guided(1.0));
     let [three, eight] =
-        [3.0, 8.0].map(|scale| draw(&told, &LatentRequest { guidance_scale: scale, ..request(&calls) }));
+        [3.0, 8.0].map(|scale| draw(&told, &LatentRequest { guidance_scale: scale, ..request(&told, &calls) }));
     assert_ne!(three, unguided);
     assert_ne!(three, eight);
-    let negative = LatentRequest { negatives: vec![Some("blue sky")], ..request(&calls) };
+    let negative = LatentRequest { negatives: vec![Some("blue sky")], ..request(&told, &calls) };
     assert_eq!(draw(&told, &negative), three);
 }
 
@@ -265,7 +276,8 @@ fn distilled_guidance_is_told_and_not_evaluated() {
 fn noise_is_the_generators() {
     let model = family("sd1").model(DType::F32);
     let calls = model.calls(None, &[], 2).unwrap();
-    let noise = |source| model.run(&LatentRequest { noise: source, ..request(&calls) }).unwrap().noise().to_vec();
+    let noise =
+        |source| model.run(&LatentRequest { noise: source, ..request(&model, &calls) }).unwrap().noise().to_vec();
     let mut planes = vec![0.0; 4 * 16 * 16];
     nijimi_runtime::rng::TorchCpu::new(7).normal_fill(&mut planes);
     let cpu = noise(NoiseSource::TorchCpu);
@@ -280,7 +292,7 @@ fn noise_is_the_generators() {
 fn tiles_make_the_picture() {
     let model = family("sd1").model(DType::F32);
     let calls = model.calls(None, &[], 2).unwrap();
-    let run = model.run(&LatentRequest::new("", 1, [64, 96], &calls)).unwrap();
+    let run = model.run(&LatentRequest { size: [64, 96], ..model.request("", 1, &calls) }).unwrap();
     let (z, size, options) = (run.latents().to_vec(), [32, 48], SessionOptions::default());
     let decode = |how| model.decode(&z, size, how, &options).unwrap();
     let (whole, factor) = (decode(Decoding::Whole), model.factor());

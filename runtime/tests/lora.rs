@@ -97,7 +97,7 @@ fn a_quantized_base_stays_as_near_as_it_was() {
 fn states(bytes: &[u8], patches: &[Arc<dyn Patch>]) -> LatentConditions {
     let model = opened(bytes.to_vec(), patches.to_vec());
     let calls = model.calls(None, &[], 1).unwrap();
-    model.read(&LatentRequest::new("a cat on the mat", 0, [64, 64], &calls)).unwrap()
+    model.read(&LatentRequest { size: [64, 64], ..model.request("a cat on the mat", 0, &calls) }).unwrap()
 }
 
 /// Loading with patches is loading a file whose tensors were changed: bit for bit, in every type, both of two that touch

@@ -2,17 +2,17 @@
 
 use super::Line;
 use nijimi_runtime::dist::MultivariateNormal;
-use nijimi_runtime::model::{Law, Numbers, System};
+use nijimi_runtime::model::{Law, Model, Numbers};
 use nijimi_runtime::schedule::Schedule;
 
 /// Components of a mixture, and columns of a covariance, that are shown.
 const SHOWN: usize = 8;
 
 /// One sentence on what it is.
-pub fn system(system: &System) -> String {
+pub fn system(system: &Model) -> String {
     let of = |columns: &[String]| columns.join(", ");
     match system {
-        System::Numbers(numbers) => match numbers.law() {
+        Model::Numbers(numbers) => match numbers.law() {
             Law::Normal(_) => format!("a normal distribution of {}", of(numbers.columns())),
             Law::Mvn(_) => format!("a multivariate normal distribution of {}", of(numbers.columns())),
             Law::Mixture(mixture) => {
@@ -25,33 +25,33 @@ pub fn system(system: &System) -> String {
             }
             _ => "rows of numbers".into(),
         },
-        System::Vae(_) => "a variational autoencoder, which draws pictures".into(),
-        System::Hvae(_) => "a hierarchical variational autoencoder, which draws pictures".into(),
-        System::Ddpm(_) => "a diffusion model, which draws pictures".into(),
-        System::Classifier(_) => "a classifier of noised pictures, which leads a diffusion model".into(),
+        Model::Vae(_) => "a variational autoencoder, which draws pictures".into(),
+        Model::Hvae(_) => "a hierarchical variational autoencoder, which draws pictures".into(),
+        Model::Diffusion(_) => "a diffusion model, which draws pictures".into(),
+        Model::Classifier(_) => "a classifier of noised pictures, which leads a diffusion model".into(),
         _ => "another model".into(),
     }
 }
 
 /// Its numbers.
-pub fn facts(system: &System) -> Vec<Line> {
+pub fn facts(system: &Model) -> Vec<Line> {
     match system {
-        System::Numbers(numbers) => law(numbers),
-        System::Vae(vae) => {
+        Model::Numbers(numbers) => law(numbers),
+        Model::Vae(vae) => {
             let network = &vae.info().network;
             vec![
                 pictures(network.width, network.height, network.channels),
                 ("latent", format!("{} numbers, hidden layers of {}", network.latent, network.hidden)),
             ]
         }
-        System::Hvae(hvae) => {
+        Model::Hvae(hvae) => {
             let network = &hvae.info().network;
             vec![
                 pictures(network.width, network.height, network.channels),
                 ("latent", format!("twice {} numbers, hidden layers of {}", network.latent, network.hidden)),
             ]
         }
-        System::Ddpm(pipeline) => {
+        Model::Diffusion(pipeline) => {
             let info = pipeline.info();
             let (network, best) = (&info.network, info.defaults);
             let guidance = format!("guidance {}", best.guidance_scale);
@@ -63,7 +63,7 @@ pub fn facts(system: &System) -> Vec<Line> {
                 ("sampling", format!("{}, {} steps, {guidance} unless told otherwise", best.solver, best.steps)),
             ]
         }
-        System::Classifier(classifier) => {
+        Model::Classifier(classifier) => {
             let info = classifier.info();
             let network = &info.network;
             vec![
@@ -78,17 +78,17 @@ pub fn facts(system: &System) -> Vec<Line> {
 }
 
 /// How it is used.
-pub fn example(system: &System, file: &str) -> String {
+pub fn example(system: &Model, file: &str) -> String {
     let built_in = file.contains('(');
     let m = if built_in { String::new() } else { format!(" -m {file}") };
     match system {
-        System::Numbers(numbers) if numbers.rows().is_some() => format!("nijimi{m}"),
-        System::Numbers(_) => format!("nijimi{m} -b 1000 -o sample.csv; nijimi density{m} data.csv"),
-        System::Ddpm(pipeline) => match pipeline.info().labels.first() {
+        Model::Numbers(numbers) if numbers.rows().is_some() => format!("nijimi{m}"),
+        Model::Numbers(_) => format!("nijimi{m} -b 1000 -o sample.csv; nijimi density{m} data.csv"),
+        Model::Diffusion(pipeline) => match pipeline.info().labels.first() {
             Some(label) => format!("nijimi {label:?}{m} -o picture.png"),
             None => format!("nijimi{m} -o picture.png"),
         },
-        System::Classifier(classifier) => {
+        Model::Classifier(classifier) => {
             let label = classifier.info().labels.first().map(String::as_str).unwrap_or_default();
             format!("nijimi {label:?} --classifier {file} --classifier-scale 3 -o picture.png")
         }

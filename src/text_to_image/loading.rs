@@ -32,7 +32,7 @@ impl Beside {
 pub fn size(info: &LatentInfo, cli: &Cli) -> Result<[usize; 2], Fault> {
     let [height, width] = match &cli.init_img {
         Some(path) if cli.width.is_none() || cli.height.is_none() => image_in::size(path, info.multiple())?,
-        _ => [info.sample_size * info.factor(); 2],
+        _ => info.size(),
     };
     Ok([cli.height.unwrap_or(height), cli.width.unwrap_or(width)])
 }

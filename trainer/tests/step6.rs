@@ -5,7 +5,7 @@ mod common;
 use common::Folder;
 use dfdx::prelude::{Cpu, TensorFromVec as _};
 use nijimi_runtime::gguf::File;
-use nijimi_runtime::model::{Device, Law, Numbers, System};
+use nijimi_runtime::model::{Device, Law, Model, Numbers};
 use nijimi_trainer::data::idx::{LabelledPictures, Split};
 use nijimi_trainer::data::loader::Loader;
 use nijimi_trainer::fit::Record;
@@ -81,7 +81,7 @@ fn shipped_files_are_what_their_names_say() {
     for (name, system) in [("vae", "Vae"), ("hvae", "Hvae"), ("classifier", "Classifier")] {
         let kind = if name == "classifier" { "q8_0" } else { "f16" };
         let bytes = shipped(&format!("digits-{name}-{kind}.gguf"));
-        let loaded = System::load(&File::new_checked(&bytes).expect("GGUF"), &Device::Cpu).expect(name);
+        let loaded = Model::load(&File::new_checked(&bytes).expect("GGUF"), &Device::Cpu).expect(name);
         assert!(format!("{loaded:?}").starts_with(system), "{name}");
     }
 }

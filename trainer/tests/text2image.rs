@@ -51,7 +51,7 @@ fn drawn(bytes: &[u8], prompt: &str) -> [f32; 3] {
     let defaults = model.info().defaults;
     let calls = model.calls_by(defaults.solver, defaults.sigmas, defaults.steps.expect("steps")).expect("calls");
     let guidance_scale = defaults.guidance_scale.expect("a scale");
-    let request = LatentRequest { guidance_scale, ..LatentRequest::new(prompt, 5, [SIDE, SIDE], &calls) };
+    let request = LatentRequest { guidance_scale, size: [SIDE, SIDE], ..model.request(prompt, 5, &calls) };
     let mut run = model.run(&request).expect("a run");
     while run.step().expect("a step").is_some() {}
     let picture = run.to_u8().expect("a picture");

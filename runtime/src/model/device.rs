@@ -22,6 +22,15 @@ impl From<crate::gpu::Gpu> for Device {
 }
 
 impl Device {
+    /// The best GPU of this machine. [`Gpu::open`](crate::gpu::Gpu::open) chooses another.
+    ///
+    /// # Errors
+    /// No GPU, or one that cannot be opened.
+    #[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
+    pub fn gpu() -> Result<Self, crate::Error> {
+        Ok(Self::Gpu(crate::gpu::Gpu::open(&crate::gpu::GpuOptions::default())?))
+    }
+
     /// The device for a network with tables, such as a text encoder's of all tokens: a GPU binds a table at once and in
     /// f32, which not every one can; the CPU then reads the text, in a moment.
     pub(super) fn for_tables(&self, graph: &Graph) -> Self {

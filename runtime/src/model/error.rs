@@ -134,6 +134,14 @@ pub enum ModelError {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestError {
+    /// A picture asked of a model that makes none.
+    #[error("{kind} draws no pictures by itself: {instead}")]
+    DrawsNothing {
+        /// What it is.
+        kind: &'static str,
+        /// What it is for.
+        instead: &'static str,
+    },
     /// The model has no label of that name.
     #[error("no label {label:?}: {}", listing(.known))]
     UnknownLabel {

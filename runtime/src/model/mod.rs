@@ -22,6 +22,7 @@
 //! }
 //! ```
 
+mod any;
 mod classifier;
 mod control;
 mod device;
@@ -39,11 +40,11 @@ mod pipeline;
 mod run;
 mod session;
 mod stored;
-mod system;
 mod tiny;
 mod unet_keys;
 mod vae;
 
+pub use any::{Model, Picture};
 pub use classifier::{Classifier, ClassifierInfo, ClassifierSession};
 pub use control::{Control, ControlInfo};
 pub use device::Device;
@@ -63,6 +64,5 @@ pub use pipeline::Pipeline;
 pub use run::{Run, StepInfo};
 pub use session::{Request, Session, SessionOptions, batch_seeds};
 pub use stored::Stored;
-pub use system::System;
 pub use tiny::{TinyAutoencoder, TinyInfo};
 pub use vae::{AutoencoderInfo, Vae, VaeSession};

@@ -174,7 +174,8 @@ impl Family {
             start: start.as_deref(),
             mask: mask.as_deref(),
             controls: controls.into_iter().collect(),
-            ..LatentRequest::new(prompt, 0, [shape[2], shape[3]], &calls)
+            size: [shape[2], shape[3]],
+            ..model.request(prompt, 0, &calls)
         };
         let mut run = model.run(&request).unwrap();
         while run.step().unwrap().is_some() {}

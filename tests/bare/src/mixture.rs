@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use nijimi_runtime::Error;
 use nijimi_runtime::dist::{Mixture, MultivariateNormal};
 use nijimi_runtime::gguf::File;
-use nijimi_runtime::model::{About, Device, Law, Numbers, System};
+use nijimi_runtime::model::{About, Device, Law, Model, Numbers};
 
 const ROWS: u64 = 200;
 
@@ -16,7 +16,7 @@ pub fn rows() -> Result<Vec<u8>, Error> {
     let law = Law::Mixture(Mixture::new(vec![0.35, 0.65], vec![short, long])?);
     let bytes = Numbers::new(law, About::columns(&["eruption", "waiting"]))?.to_file(&[])?;
     let mut out = Vec::new();
-    if let System::Numbers(numbers) = System::load(&File::new_checked(&bytes)?, &Device::Cpu)? {
+    if let Model::Numbers(numbers) = Model::load(&File::new_checked(&bytes)?, &Device::Cpu)? {
         for index in 0..ROWS {
             let mut row = [0.0; 2];
             numbers.sample(7, index, &mut row);

@@ -112,7 +112,7 @@ fn draw(bytes: &[u8]) -> Vec<f32> {
     let calls = model.calls_by(defaults.solver, defaults.sigmas, defaults.steps.unwrap()).unwrap();
     let guidance_scale = defaults.guidance_scale.unwrap();
     let mut run =
-        model.run(&LatentRequest { guidance_scale, ..LatentRequest::new("ab a", 4, [16, 16], &calls) }).unwrap();
+        model.run(&LatentRequest { guidance_scale, size: [16, 16], ..model.request("ab a", 4, &calls) }).unwrap();
     while run.step().unwrap().is_some() {}
     run.pictures().unwrap()
 }

@@ -2,13 +2,14 @@
 
 use super::super::ModelError;
 use super::super::info::wrong;
+use super::LatentInfo;
 use crate::Error;
 use crate::gguf::{File, Writer};
-use crate::sampler::{Sigmas, Solver};
+use crate::sampler::{Calls, Sigmas, Solver};
 use alloc::format;
 
-/// How a model is best sampled, if the user says nothing. What is absent is the caller's choice: published models say none of
-/// it.
+/// How a model is best sampled, as far as its file says: published ones say none of it. [`LatentInfo::steps`] and its
+/// neighbours fill in what is usual.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub struct LatentDefaults {
     /// The solver, in place of the model's own scheduler.
@@ -19,6 +20,37 @@ pub struct LatentDefaults {
     pub steps: Option<usize>,
     /// Strength of classifier-free guidance; 1 is none.
     pub guidance_scale: Option<f32>,
+}
+
+/// Steps and guidance of a model whose file says nothing.
+const USUAL: (usize, f32) = (20, 7.0);
+
+impl LatentInfo {
+    /// The number of steps that suits the model: as its file says, or 20.
+    #[must_use]
+    pub fn steps(&self) -> usize {
+        self.defaults.steps.unwrap_or(USUAL.0)
+    }
+
+    /// The strength of classifier-free guidance that suits the model: as its file says, or 7.
+    #[must_use]
+    pub fn guidance_scale(&self) -> f32 {
+        self.defaults.guidance_scale.unwrap_or(USUAL.1)
+    }
+
+    /// Height and width of the pictures that the model was trained on.
+    #[must_use]
+    pub fn size(&self) -> [usize; 2] {
+        [self.sample_size * self.autoencoder.factor(); 2]
+    }
+
+    /// The calls of [`Self::steps`] steps with the solver and the noise levels that suit the model.
+    ///
+    /// # Errors
+    /// Settings of the file's that do not fit each other.
+    pub fn default_calls(&self) -> Result<Calls, Error> {
+        self.calls_by(self.defaults.solver, self.defaults.sigmas, self.steps())
+    }
 }
 
 const METHOD: &str = "nijimi.sampler.method";

@@ -1,12 +1,12 @@
 //! Latent diffusion (Rombach et al. 2022; book step 10.5): Stable Diffusion 1.x, 2.x and SDXL, from a prompt to pictures.
 //!
 //! ```no_run
-//! use nijimi_runtime::{Error, gguf, model::{Device, LatentDiffusion, LatentRequest}};
+//! use nijimi_runtime::{Error, gguf, model::{Device, LatentDiffusion}};
 //!
 //! fn draw(bytes: &[u8]) -> Result<Vec<u8>, Error> {
 //!     let model = LatentDiffusion::load(&gguf::File::new_checked(bytes)?, &Device::Cpu)?;
-//!     let calls = model.calls(None, &[], 20)?;
-//!     let mut run = model.run(&LatentRequest::new("an astronaut riding a horse", 42, [512, 512], &calls))?;
+//!     let calls = model.info().default_calls()?;
+//!     let mut run = model.run(&model.request("an astronaut riding a horse", 42, &calls))?;
 //!     while let Some(step) = run.step()? {
 //!         eprintln!("{} of {}", step.index + 1, step.total);
 //!     }

@@ -1,5 +1,6 @@
 //! What is asked of a model: prompts, seeds, sizes, and pictures to start from.
 
+use super::LatentDiffusion;
 use super::conditions::LatentConditions;
 use super::noise::NoiseSource;
 use super::start::LatentStart;
@@ -9,7 +10,7 @@ use crate::sampler::Calls;
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// What to draw.
+/// What to draw: from [`LatentDiffusion::request`](super::LatentDiffusion::request), with whatever is to be another.
 #[derive(Clone, Debug)]
 pub struct LatentRequest<'a> {
     /// One a picture.
@@ -81,19 +82,19 @@ pub enum Decoding<'a> {
     Tiny(&'a TinyAutoencoder),
 }
 
-impl<'a> LatentRequest<'a> {
-    /// One picture, guidance 7.5.
-    pub fn new(prompt: &'a str, seed: u64, size: [usize; 2], calls: &'a Calls) -> Self {
-        Self {
+impl LatentDiffusion {
+    /// One picture, of the size and with the guidance that suit the model.
+    pub fn request<'a>(&self, prompt: &'a str, seed: u64, calls: &'a Calls) -> LatentRequest<'a> {
+        LatentRequest {
             prompts: vec![prompt],
             negatives: vec![None],
             conditions: None,
             clip_skip: 0,
             seeds: vec![seed],
             noise: NoiseSource::default(),
-            size,
+            size: self.info().size(),
             calls,
-            guidance_scale: 7.5,
+            guidance_scale: self.info().guidance_scale(),
             guidance_rescale: 0.0,
             latents: None,
             start: None,

@@ -1,6 +1,6 @@
 use super::*;
 use crate::gguf::{File, MetaValue, Value, ValueType, Writer};
-use crate::model::{Device, System};
+use crate::model::{Device, Model};
 use crate::quant::DType;
 use alloc::string::ToString;
 use alloc::vec;
@@ -56,7 +56,7 @@ fn every_system_survives_its_file() {
         let read = Numbers::load(&file).unwrap();
         assert_eq!(read, numbers);
         assert_eq!((read.name(), read.license(), read.system()), ("test", "MIT", system));
-        assert!(matches!(System::load(&file, &Device::Cpu), Ok(System::Numbers(n)) if n == numbers));
+        assert!(matches!(Model::load(&file, &Device::Cpu), Ok(Model::Numbers(n)) if n == numbers));
     }
 }
 

@@ -22,9 +22,6 @@ pub struct Drawing {
     pub threads: usize,
 }
 
-const STEPS: usize = 20;
-const GUIDANCE: f32 = 7.0;
-
 /// A text-to-image model, loaded, and how it is asked.
 pub struct Artist {
     model: LatentDiffusion,
@@ -70,11 +67,11 @@ impl Artist {
             Solver::from_name(name).ok_or_else(unknown)
         };
         let solver = how.method.as_ref().map(named).transpose()?.or(info.defaults.solver);
-        let steps = how.steps.or(info.defaults.steps).unwrap_or(STEPS);
-        let guidance_scale = how.guidance_scale.or(info.defaults.guidance_scale).unwrap_or(GUIDANCE);
+        let steps = how.steps.unwrap_or_else(|| info.steps());
+        let guidance_scale = how.guidance_scale.unwrap_or_else(|| info.guidance_scale());
         let calls = model.calls_by(solver, info.defaults.sigmas, steps)?;
         let method = solver.and_then(|s| s.name()).map_or_else(|| info.scheduler.clone(), str::to_owned);
-        let side = info.sample_size * model.factor();
+        let [side, _] = info.size();
         let (path, bytes) = (path.to_owned(), bytes.len() as u64);
         let (batch, threads) = (how.batch.max(1), how.threads);
         Ok(Self { model, calls, side, path, bytes, steps, guidance_scale, method, batch, threads })
@@ -112,7 +109,7 @@ impl Artist {
             seeds: prompts.iter().map(|(_, seed)| *seed).collect(),
             guidance_scale: self.guidance_scale,
             options: SessionOptions { threads: self.threads, ..SessionOptions::default() },
-            ..LatentRequest::new("", 0, [self.side; 2], &self.calls)
+            ..self.model.request("", 0, &self.calls)
         };
         let mut run = self.model.run(&request)?;
         while run.step()?.is_some() {}

@@ -1,0 +1,169 @@
+//! One way from a weight file to a picture, whatever the file holds.
+
+use super::{
+    Classifier, Control, Device, FirstStage, Hvae, LatentDiffusion, ModelError, Numbers, Pipeline, Request,
+    RequestError, SessionOptions, TinyAutoencoder, Vae, info,
+};
+use crate::Error;
+use crate::gguf::File;
+use alloc::format;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
+/// A loaded model of any kind: [`Self::draw`] makes a picture as the program `nijimi` does, with the size, solver, steps
+/// and guidance that the file recommends; the types inside do the same step by step, and with everything chosen.
+///
+/// ```no_run
+/// use nijimi_runtime::{Device, Model};
+///
+/// let model = Model::open("weights/emoji-q8_0.gguf", &Device::Cpu)?;
+/// let picture = model.draw("a red apple", 1)?;
+/// assert_eq!(picture.bytes.len(), picture.width * picture.height * picture.channels);
+/// # Ok::<(), nijimi_runtime::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Model {
+    /// `latent-diffusion`: pictures from prompts.
+    TextToImage(LatentDiffusion),
+    /// `ddpm`: pictures of labels, or of nothing in particular, in pixels.
+    Diffusion(Pipeline),
+    /// `vae`: pictures of a latent vector.
+    Vae(Vae),
+    /// `hvae`: pictures of two levels of latent vectors.
+    Hvae(Hvae),
+    /// `normal`, `mvn`, `mixture`, `descent`, `regression`, `mlp`: rows of numbers.
+    Numbers(Numbers),
+    /// `classifier`: labels of noised pictures, and gradients that guide to them.
+    Classifier(Classifier),
+    /// `control-net`: guides a text-to-image model by a picture.
+    ControlNet(Control),
+    /// `autoencoder-tiny`: previews of a text-to-image model's latents.
+    TinyAutoencoder(TinyAutoencoder),
+    /// `autoencoder-kl`: the first stage of a text-to-image model, for its training. It is described and not loaded.
+    Autoencoder(FirstStage),
+}
+
+/// A picture, as bytes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Picture {
+    /// Pixels of a row.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// 1 (gray) or 3 (red, green, blue).
+    pub channels: usize,
+    /// `(height, width, channels)`: row by row from the top, a pixel's channels side by side.
+    pub bytes: Vec<u8>,
+}
+
+impl Picture {
+    /// The bytes with three channels, `(height, width, 3)`: gray three times, where the picture is gray.
+    #[must_use]
+    pub fn to_rgb(&self) -> Vec<u8> {
+        match self.channels {
+            1 => self.bytes.iter().flat_map(|&gray| [gray; 3]).collect(),
+            _ => self.bytes.clone(),
+        }
+    }
+}
+
+impl Model {
+    /// Opens a weight file: maps it, and loads what it holds for a device. A model of any kind that nijimi writes;
+    /// published checkpoints are converted first.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is no model; as [`Self::load`].
+    #[cfg(feature = "std")]
+    pub fn open(path: impl AsRef<std::path::Path>, device: &Device) -> Result<Self, Error> {
+        let mapped = crate::gguf::MappedFile::open(path)?;
+        Self::load(&mapped.file()?, device)
+    }
+
+    /// Loads a file by what its `nijimi.system` says; numbers have no network, and use no device.
+    ///
+    /// # Errors
+    /// A system that this version does not know; metadata or tensors that are missing, too many or unfit; a device error.
+    pub fn load(file: &File<'_>, device: &Device) -> Result<Self, Error> {
+        info::kind(file, &[])?;
+        let (key, name) = ("nijimi.system", file.str("nijimi.system")?);
+        Ok(match name {
+            "latent-diffusion" => Self::TextToImage(LatentDiffusion::load(file, device)?),
+            "ddpm" => Self::Diffusion(Pipeline::load(file, device)?),
+            "vae" => Self::Vae(Vae::load(file, device)?),
+            "hvae" => Self::Hvae(Hvae::load(file, device)?),
+            "normal" | "mvn" | "mixture" | "descent" | "regression" | "mlp" => Self::Numbers(Numbers::load(file)?),
+            "classifier" => Self::Classifier(Classifier::load(file, device)?),
+            "control-net" => Self::ControlNet(Control::load(file, device)?),
+            "autoencoder-tiny" => Self::TinyAutoencoder(TinyAutoencoder::load(file, device)?),
+            FirstStage::SYSTEM => Self::Autoencoder(FirstStage::read(file)?),
+            _ => {
+                let expected = "latent-diffusion, ddpm, vae, hvae, normal, mvn, mixture, descent, regression, mlp, \
+                                classifier, control-net, autoencoder-tiny or autoencoder-kl";
+                return Err(ModelError::Unsupported { key, found: format!("{name:?}"), expected }.into());
+            }
+        })
+    }
+
+    /// Draws a picture of a prompt with a seed: what `nijimi PROMPT -s SEED` draws with this file, byte for byte on the
+    /// CPU. Models of labels take one label's name; models without either take an empty prompt.
+    ///
+    /// # Errors
+    /// A prompt that names no label of the model; [`RequestError::DrawsNothing`] of a model that makes no pictures;
+    /// weights that make a NaN; a device error.
+    pub fn draw(&self, prompt: &str, seed: u64) -> Result<Picture, Error> {
+        let (options, nothing) =
+            (SessionOptions::default(), |kind, instead| RequestError::DrawsNothing { kind, instead });
+        let unprompted = || match prompt.trim() {
+            "" => Ok(()),
+            label => Err(RequestError::UnknownLabel { label: label.to_string(), known: Vec::new() }),
+        };
+        match self {
+            Self::TextToImage(model) => {
+                let calls = model.info().default_calls()?;
+                let mut run = model.run(&model.request(prompt, seed, &calls))?;
+                while run.step()?.is_some() {}
+                let [height, width, channels] = run.picture();
+                Ok(Picture { width, height, channels, bytes: run.to_u8()? })
+            }
+            Self::Diffusion(model) => {
+                let network = &model.info().network;
+                let (width, height, channels) = (network.width, network.height, network.in_channels);
+                let label = Some(prompt.trim()).filter(|label| !label.is_empty());
+                let (labels, seeds) = ([label.map(|label| model.label(label)).transpose()?], [seed]);
+                let defaults = model.info().defaults;
+                let guidance_scale = if label.is_some() { defaults.guidance_scale } else { 1.0 };
+                let calls = model.calls(defaults.solver, defaults.steps)?;
+                let guidance = ![0.0, 1.0].contains(&guidance_scale);
+                let mut session = model.session(&SessionOptions { guidance, ..options })?;
+                let mut run =
+                    session.run(&Request { labels: &labels, seeds: &seeds, calls: &calls, guidance_scale })?;
+                while run.step()?.is_some() {}
+                Ok(Picture { width, height, channels, bytes: run.to_u8()? })
+            }
+            Self::Vae(model) => {
+                unprompted()?;
+                let network = &model.info().network;
+                let bytes = model.session(&options)?.sample_u8(&[seed])?;
+                Ok(Picture { width: network.width, height: network.height, channels: network.channels, bytes })
+            }
+            Self::Hvae(model) => {
+                unprompted()?;
+                let network = &model.info().network;
+                let bytes = model.session(&options)?.sample_u8(&[seed])?;
+                Ok(Picture { width: network.width, height: network.height, channels: network.channels, bytes })
+            }
+            Self::Numbers(_) => Err(nothing("a model of numbers", "its `sample` gives rows of them").into()),
+            Self::Classifier(_) => {
+                Err(nothing("a classifier", "it guides a diffusion model: see ClassifierGuided").into())
+            }
+            Self::ControlNet(_) => {
+                Err(nothing("a ControlNet", "it guides a text-to-image model: see LatentRequest::controls").into())
+            }
+            Self::TinyAutoencoder(_) => {
+                Err(nothing("a tiny autoencoder", "it decodes a text-to-image model's latents: see Decoding").into())
+            }
+            Self::Autoencoder(_) => Err(nothing("an autoencoder", "it is for training a text-to-image model").into()),
+        }
+    }
+}
