@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
 # The browser example (examples/browser) in a headless Chromium: what it draws on WebGPU must be what the CPU backend
-# draws. No part of .ci/run, since it needs a browser.
+# draws: a digit, and "a red apple".
 #
 #   tests/browser.sh
 #
 # It uses what this machine has, and fetches what it lacks into a cache folder, installing nothing: Chromium from the
 # machine's own APT sources (or name one: CHROMIUM=/path); the standard library for WebAssembly, where
 # `rustup target add wasm32-unknown-unknown` was not run, as sources of Debian for the compiler in use; the
-# `wasm-bindgen` program from crates.io. Without a GPU the browser's software adapter draws, in some ten seconds.
+# `wasm-bindgen` program from crates.io. Without a GPU the browser's software adapter draws, in some minutes;
+# NIJIMI_BROWSER_STEPS=2 is a short form.
 #
-# NIJIMI_BROWSER names another cache folder, which afterwards also holds a screenshot (page.png) and the browser's log.
+# NIJIMI_BROWSER names another cache folder, which afterwards also holds screenshots and the browser's log.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -126,11 +127,14 @@ rm -rf "$cache/page"
 cp -r examples/browser/page "$cache/page"
 "$bind" --target web --out-dir "$cache/page/pkg" "$target/browser/$triple/release/nijimi_browser.wasm"
 
-echo '== the same picture on the CPU'
-# The program without `std` draws what drive.js asks for: 7, seed 1, 20 steps.
-cargo build --release --locked --manifest-path tests/bare/Cargo.toml --target-dir "$target/bare"
-"$target/bare/release/nijimi-bare" > "$cache/expected"
-
-echo '== in the browser'
-LD_LIBRARY_PATH=${libraries:-${LD_LIBRARY_PATH:-}} \
-    python3 tests/browser/run.py "$chromium" "$cache/page" weights/digits-q8_0.gguf "$cache/expected" "$cache"
+cargo build --release --locked --bin nijimi
+libraries=${libraries:-${LD_LIBRARY_PATH:-}}
+# Draws with the weights, a prompt and a number of steps, here and there.
+compare() {
+    echo "== $2, on the CPU and in the browser"
+    "$target/release/nijimi" "$2" -m "weights/$1.gguf" -s 1 --steps "$3" --backend cpu -o "$cache/$1-cpu.png"
+    LD_LIBRARY_PATH=$libraries python3 tests/browser/run.py "$chromium" "$cache/page" "weights/$1.gguf" "$2" "$3" \
+        "$cache/$1-cpu.png" "$cache"
+}
+compare digits-q8_0 7 "${NIJIMI_BROWSER_STEPS:-20}"
+compare emoji-q8_0 'a red apple' "${NIJIMI_BROWSER_STEPS:-20}"

@@ -8,11 +8,16 @@ use alloc::vec::Vec;
 #[must_use]
 pub fn channels_last(values: &[f32], channels: usize, points: usize) -> Vec<f32> {
     let mut out = vec![0.0; values.len()];
+    channels_last_into(values, channels, points, &mut out);
+    out
+}
+
+/// [`channels_last`] into memory of the caller's, as long as `values`.
+pub fn channels_last_into(values: &[f32], channels: usize, points: usize, out: &mut [f32]) {
     let one = (channels * points).max(1);
     for (out, values) in out.chunks_exact_mut(one).zip(values.chunks_exact(one)) {
         for (i, value) in out.iter_mut().enumerate() {
             *value = values[i % channels * points + i / channels];
         }
     }
-    out
 }

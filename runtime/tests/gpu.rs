@@ -9,13 +9,14 @@ use nijimi_runtime::gguf::File;
 use nijimi_runtime::gpu::check::Case;
 use nijimi_runtime::gpu::{Choice, ExecOptions, Gpu, GpuError, GpuOptions, Storage, Values};
 use nijimi_runtime::graph::{Graph, Shape};
-use nijimi_runtime::model::{Device, Pipeline, Request, RequestError, SessionOptions, batch_seeds};
+use nijimi_runtime::model::{Device, LatentDiffusion, Pipeline, Request, RequestError, SessionOptions, batch_seeds};
 use nijimi_runtime::plan::PlanError;
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::sampler::Solver;
 use nijimi_runtime::{Error, cpu::exec::ExecError};
 
 const DIGITS: &[u8] = include_bytes!("../../weights/digits-q8_0.gguf");
+const EMOJI: &[u8] = include_bytes!("../../weights/emoji-q8_0.gguf");
 
 /// As the kernels' tests open theirs; a device of its own each time.
 fn open() -> Option<Gpu> {
@@ -82,6 +83,36 @@ fn awaited_pictures_are_the_same() {
         let awaited = pollster::block_on(session.predict_async(&x, 3.0, &labels)).unwrap().to_vec();
         assert_eq!(awaited, session.predict(&x, 3.0, &labels).unwrap());
     }
+}
+
+/// The default model from a prompt: the same awaited as waited for, and to the eye the CPU's.
+///
+/// Seen red with a device that is not told the text.
+#[test]
+fn a_prompt_is_drawn_awaited() {
+    fn sent<T: Send>(future: T) -> T {
+        future
+    }
+    let Some(gpu) = open() else { return };
+    let file = File::new_checked(EMOJI).unwrap();
+    let drawn = [Device::Cpu, Device::Gpu(gpu)].map(|device| {
+        let model = LatentDiffusion::load(&file, &device).unwrap();
+        let calls = model.calls_by(None, None, 2).unwrap();
+        let request = model.request("a red apple", 1, &calls);
+        let mut run = model.run(&request).unwrap();
+        while run.step().unwrap().is_some() {}
+        let expected = run.to_u8().unwrap();
+        let awaited = async {
+            let mut run = model.run_async(&request).await?;
+            while run.step_async().await?.is_some() {}
+            run.to_u8_async().await
+        };
+        let awaited: Result<_, Error> = pollster::block_on(sent(awaited));
+        assert!(awaited.unwrap() == expected);
+        expected
+    });
+    let psnr = psnr(&drawn[0], &drawn[1]);
+    assert!(psnr >= 40.0, "{psnr} dB");
 }
 
 /// Random f32 weights: with and without guidance and labels, with and without noise.

@@ -13,7 +13,8 @@ use common::Tiny;
 use counting::ALLOCATIONS;
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::{
-    Classifier, ClassifierGuided, Device, GuidedRequest, Hvae, Pipeline, Request, SessionOptions, Vae,
+    Classifier, ClassifierGuided, Device, GuidedRequest, Hvae, LatentDiffusion, LatentRequest, Pipeline, Request,
+    SessionOptions, Vae,
 };
 use nijimi_runtime::nn::{MlpHvae, MlpVae};
 use nijimi_runtime::quant::DType;
@@ -47,6 +48,24 @@ fn drawing_allocates_nothing() {
     assert!(before > 0, "the counter counts");
     autoencoders_allocate_nothing();
     guidance_allocates_nothing(&pipeline);
+    steps_of_a_prompt_allocate_nothing();
+}
+
+/// The default model, guided, with every solver: a run's steps, once it has begun. Seen red with a copy of the latents in a step.
+fn steps_of_a_prompt_allocate_nothing() {
+    let bytes = include_bytes!("../../weights/emoji-q8_0.gguf");
+    let model = LatentDiffusion::load(&File::new_checked(bytes).unwrap(), &Device::Cpu).unwrap();
+    for name in Solver::NAMES.split(", ").filter(|name| !name.starts_with("flow")) {
+        let calls = model.calls_by(Solver::from_name(name), None, 4).unwrap();
+        let options = SessionOptions { threads: 2, ..Default::default() };
+        let request = LatentRequest { guidance_rescale: 0.5, options, ..model.request("a red apple", 1, &calls) };
+        let mut run = model.run(&request).unwrap();
+        // A thread allocates while it starts.
+        run.step().unwrap();
+        let before = ALLOCATIONS.load(Relaxed);
+        while run.step().unwrap().is_some() {}
+        assert_eq!(ALLOCATIONS.load(Relaxed) - before, 0, "{name}");
+    }
 }
 
 fn autoencoders_allocate_nothing() {

@@ -14,20 +14,26 @@ const button = (label) => [...document.querySelectorAll("#labels button")].find(
 const send = (path, body) => fetch(path, { method: "POST", body });
 
 async function drive() {
+  const { prompt, steps } = await (await fetch("/wish")).json();
   await until("loading", "ready");
   document.getElementById("seed").value = 1;
-  document.getElementById("steps").value = 20;
-  // The second wish stops the first.
-  button("3").click();
-  await until("the first click", "drawing");
-  button("7").click();
+  document.getElementById("steps").value = steps;
+  if (button(prompt)) {
+    // The second wish stops the first.
+    button("3").click();
+    await until("the first click", "drawing");
+    button(prompt).click();
+  } else {
+    document.getElementById("prompt").value = prompt;
+    document.getElementById("settings").requestSubmit();
+  }
   await until("drawing", "done");
   const canvas = document.getElementById("picture");
   const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
   const frames = document.querySelectorAll("#film canvas").length;
-  if (frames !== 20) throw new Error(`${frames} previews of 20 steps`);
+  if (frames !== steps) throw new Error(`${frames} previews of ${steps} steps`);
   await send("/note", status());
-  await send("/picture", new Uint8Array(data.filter((_, i) => i % 4 === 0)));
+  await send("/picture", new Uint8Array(data.filter((_, i) => i % 4 !== 3)));
 }
 
 addEventListener("error", (event) => send("/failure", `${event.message} at ${event.filename}:${event.lineno}`));

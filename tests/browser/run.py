@@ -1,21 +1,24 @@
-"""Draws in a browser, and compares with bytes drawn elsewhere: see browser.sh.
+"""Draws a picture with seed 1 in a browser, and compares it with the CPU's: see browser.sh.
 
-run.py CHROMIUM PAGE WEIGHTS EXPECTED OUT
+run.py CHROMIUM PAGE WEIGHTS PROMPT STEPS EXPECTED.png OUT
 """
 
 import http.server
+import json
 import math
 import os
 import subprocess
 import sys
 import tempfile
 import threading
+import zlib
 from pathlib import Path
 
 LEAST = 40.0  # dB: the CPU backend rounds activations to 8 bits for quantized weights, a device does not.
 TIMEOUT = 280  # seconds
 
-chromium, page, weights, expected, out = map(Path, sys.argv[1:])
+chromium, page, weights, prompt, steps, expected, out = sys.argv[1:]
+chromium, page, weights, expected, out = map(Path, (chromium, page, weights, expected, out))
 here = Path(__file__).parent
 done = threading.Event()
 result = {}
@@ -37,7 +40,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def do_GET(self):
-        name = self.path.lstrip("/") or "index.html"
+        name = self.path.split("?")[0].lstrip("/") or "index.html"
+        if name == "wish":
+            return self.answer(200, json.dumps({"prompt": prompt, "steps": int(steps)}).encode(), "application/json")
         if name == "wait":
             done.wait(TIMEOUT)
             return self.answer(404)
@@ -56,6 +61,30 @@ class Handler(http.server.BaseHTTPRequestHandler):
             done.set()
 
 
+def rgb(png):
+    """The pixels of an 8-bit PNG, gray or colour, as three bytes each."""
+    data, at, packed = png.read_bytes(), 8, b""
+    while at < len(data):
+        length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
+        body = data[at + 8 : at + 8 + length]
+        if kind == b"IHDR":
+            width, height, gray = int.from_bytes(body[:4], "big"), int.from_bytes(body[4:8], "big"), body[9] == 0
+        packed += body if kind == b"IDAT" else b""
+        at += length + 12
+    raw, each, above, pixels = zlib.decompress(packed), 1 if gray else 3, None, bytearray()
+    stride = width * each
+    above = bytes(stride)
+    for y in range(height):
+        kind, line = raw[y * (stride + 1)], bytearray(raw[y * (stride + 1) + 1 : (y + 1) * (stride + 1)])
+        for x in range(stride):
+            left, up = line[x - each] if x >= each else 0, above[x]
+            corner = above[x - each] if x >= each else 0
+            nearest = min((left, up, corner), key=lambda value: abs(left + up - corner - value))
+            line[x] = (line[x] + (0, left, up, (left + up) // 2, nearest)[kind]) & 255
+        pixels, above = pixels + line, bytes(line)
+    return bytes(value for value in pixels for _ in range(3)) if gray else bytes(pixels)
+
+
 def psnr(a, b):
     squares = sum((x - y) ** 2 for x, y in zip(a, b))
     return math.inf if squares == 0 else 10 * math.log10(255**2 * len(a) / squares)
@@ -65,7 +94,7 @@ def main():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    screenshot = out / "page.png"
+    screenshot = out / f"{weights.stem}.png"
     screenshot.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as home:
         flags = [
@@ -83,7 +112,7 @@ def main():
             f"--screenshot={screenshot}",
             f"--timeout={TIMEOUT * 1000}",
         ]
-        address = f"http://localhost:{server.server_port}/"
+        address = f"http://localhost:{server.server_port}/?model={weights.name}"
         env = os.environ | {"XDG_CONFIG_HOME": home, "XDG_CACHE_HOME": home}
         with open(out / "chromium.log", "wb") as log:
             browser = subprocess.Popen([chromium, *flags, address], env=env, stdout=log, stderr=log)
@@ -96,10 +125,10 @@ def main():
         sys.exit(f"the page failed: {result['/failure'].decode()}")
     if "/picture" not in result:
         sys.exit(f"no picture came; see {out}/chromium.log")
-    found, wanted = result["/picture"], expected.read_bytes()
+    found, wanted = result["/picture"], rgb(expected)
     print(result.get("/note", b"").decode())
     if len(found) != len(wanted):
-        sys.exit(f"{len(found)} pixels, expected {len(wanted)}")
+        sys.exit(f"{len(found)} values, expected {len(wanted)}")
     ratio = psnr(found, wanted)
     print(f"{ratio:.1f} dB to the CPU's picture; the page is in {screenshot}")
     if ratio < LEAST:

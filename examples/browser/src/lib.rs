@@ -4,26 +4,28 @@ use js_sys::{Function, Uint8Array};
 use nijimi_runtime::cpu::to_u8;
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::gpu::{Choice, Gpu, GpuOptions};
-use nijimi_runtime::model::{Device, Pipeline, Request, Session, SessionOptions};
+use nijimi_runtime::model::{Device, LatentDiffusion, Model, Pipeline, Request, SessionOptions, StepInfo};
 use wasm_bindgen::prelude::*;
 
 /// A model in the memory of a device. While it draws, JavaScript can ask nothing else of it.
 #[wasm_bindgen]
 pub struct Painter {
     device: String,
-    pipeline: Pipeline,
-    session: Session,
+    model: Model,
 }
 
 #[wasm_bindgen]
 impl Painter {
-    /// Opens the browser's GPU, and loads a weight file into its memory.
+    /// Opens the browser's GPU, and loads a weight file into its memory: one that draws prompts, or labels.
     pub async fn open(file: Vec<u8>) -> Result<Painter, JsError> {
         // A browser may offer a CPU that runs the shaders: slow, but it draws.
         let gpu = Gpu::open_async(&GpuOptions { choice: Choice::Any, ..Default::default() }).await?;
-        let pipeline = Pipeline::load(&File::new_checked(&file)?, &Device::Gpu(gpu.clone()))?;
-        let session = pipeline.session(&SessionOptions::default())?;
-        Ok(Self { device: gpu.name(), pipeline, session })
+        let device = gpu.name();
+        let model = Model::load(&File::new_checked(&file)?, &Device::Gpu(gpu))?;
+        match model {
+            Model::TextToImage(_) | Model::Diffusion(_) => Ok(Self { device, model }),
+            _ => Err(JsError::new("this page draws with text-to-image and diffusion models alone")),
+        }
     }
 
     /// What it draws on.
@@ -32,55 +34,105 @@ impl Painter {
         self.device.clone()
     }
 
-    /// What it can draw.
+    /// What it can draw; nothing of a model that reads prompts.
     #[wasm_bindgen(getter)]
     pub fn labels(&self) -> Vec<String> {
-        self.pipeline.info().labels.clone()
+        match &self.model {
+            Model::Diffusion(model) => model.info().labels.clone(),
+            _ => Vec::new(),
+        }
     }
 
-    /// Pixels in a row.
+    /// Width and height of the pictures, and bytes of a pixel: 1 (gray) or 3 (red, green, blue).
     #[wasm_bindgen(getter)]
-    pub fn width(&self) -> usize {
-        self.pipeline.info().network.width
-    }
-
-    /// Rows.
-    #[wasm_bindgen(getter)]
-    pub fn height(&self) -> usize {
-        self.pipeline.info().network.height
+    pub fn size(&self) -> Vec<usize> {
+        match &self.model {
+            Model::Diffusion(model) => {
+                let network = &model.info().network;
+                vec![network.width, network.height, network.in_channels]
+            }
+            Model::TextToImage(model) => {
+                let [height, width] = model.info().size();
+                vec![width, height, model.info().autoencoder.out_channels]
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// How many steps suit the model.
     #[wasm_bindgen(getter)]
     pub fn steps(&self) -> usize {
-        self.pipeline.info().defaults.steps
+        match &self.model {
+            Model::Diffusion(model) => model.info().defaults.steps,
+            Model::TextToImage(model) => model.info().steps(),
+            _ => 0,
+        }
     }
 
-    /// Draws a picture, and returns its bytes. After each step it calls `show(step, bytes)`, the step from 1 and the
-    /// picture that it will be as far as one can tell; if that returns false, it stops and returns nothing.
+    /// Draws a picture of a prompt, or of a label, and returns its bytes. After each step it calls `show(step, bytes)`, the
+    /// step from 1 and the picture that it will be as far as one can tell; if that returns false, it stops and returns
+    /// nothing.
     pub async fn draw(
         &mut self,
-        label: String,
+        prompt: String,
         seed: u32,
         steps: usize,
         show: Function,
     ) -> Result<Option<Vec<u8>>, JsError> {
-        let info = self.pipeline.info();
-        let calls = self.pipeline.calls(info.defaults.solver, steps)?;
-        let labels = [Some(self.pipeline.label(&label)?)];
-        let guidance_scale = info.defaults.guidance_scale;
-        let request = Request { labels: &labels, seeds: &[seed.into()], calls: &calls, guidance_scale };
-        let mut run = self.session.run(&request)?;
-        while let Some(step) = run.step_async().await? {
-            let estimate = run.estimate_async().await?;
-            let mut bytes = vec![0; estimate.len()];
-            to_u8(info.range, estimate, &mut bytes)?;
-            let shown = show.call2(&JsValue::NULL, &(step.index + 1).into(), &Uint8Array::from(&bytes[..]));
-            let more = shown.map_err(|e| JsError::new(&format!("show: {e:?}")))?;
-            if more == JsValue::FALSE {
-                return Ok(None);
-            }
+        let show = |step: StepInfo, bytes: &[u8]| {
+            let shown = show.call2(&JsValue::NULL, &(step.index + 1).into(), &Uint8Array::from(bytes));
+            shown.map(|more| more != JsValue::FALSE).map_err(|e| JsError::new(&format!("show: {e:?}")))
+        };
+        match &self.model {
+            Model::Diffusion(model) => label(model, &prompt, seed, steps, show).await,
+            Model::TextToImage(model) => text(model, &prompt, seed, steps, show).await,
+            _ => Ok(None),
         }
-        Ok(Some(run.to_u8_async().await?))
     }
+}
+
+async fn label(
+    model: &Pipeline,
+    label: &str,
+    seed: u32,
+    steps: usize,
+    show: impl Fn(StepInfo, &[u8]) -> Result<bool, JsError>,
+) -> Result<Option<Vec<u8>>, JsError> {
+    let info = model.info();
+    let calls = model.calls(info.defaults.solver, steps)?;
+    let (labels, guidance_scale) = ([Some(model.label(label)?)], info.defaults.guidance_scale);
+    let request = Request { labels: &labels, seeds: &[seed.into()], calls: &calls, guidance_scale };
+    let mut session = model.session(&SessionOptions::default())?;
+    let mut run = session.run(&request)?;
+    while let Some(step) = run.step_async().await? {
+        let estimate = run.estimate_async().await?;
+        let mut bytes = vec![0; estimate.len()];
+        to_u8(info.range, estimate, &mut bytes)?;
+        if !show(step, &bytes)? {
+            return Ok(None);
+        }
+    }
+    Ok(Some(run.to_u8_async().await?))
+}
+
+async fn text(
+    model: &LatentDiffusion,
+    prompt: &str,
+    seed: u32,
+    steps: usize,
+    show: impl Fn(StepInfo, &[u8]) -> Result<bool, JsError>,
+) -> Result<Option<Vec<u8>>, JsError> {
+    let info = model.info();
+    let calls = model.calls_by(info.defaults.solver, info.defaults.sigmas, steps)?;
+    let request = model.request(prompt, seed.into(), &calls);
+    let mut run = model.run_async(&request).await?;
+    while let Some(step) = run.step_async().await? {
+        let [height, width, _] = run.latent_shape();
+        let size = [height, width];
+        let estimate = model.decode_async(run.estimate(), size, request.decoding, &request.options).await?;
+        if !show(step, &LatentDiffusion::to_u8(&estimate))? {
+            return Ok(None);
+        }
+    }
+    Ok(Some(run.to_u8_async().await?))
 }

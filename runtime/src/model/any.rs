@@ -1,5 +1,7 @@
 //! One way from a weight file to a picture, whatever the file holds.
 
+use super::vae::bytes;
+use super::wait::wait;
 use super::{
     Classifier, Control, Device, FirstStage, Hvae, LatentDiffusion, ModelError, Numbers, Pipeline, Request,
     RequestError, SessionOptions, TinyAutoencoder, Vae, info,
@@ -112,6 +114,14 @@ impl Model {
     /// A prompt that names no label of the model; [`RequestError::DrawsNothing`] of a model that makes no pictures;
     /// weights that make a NaN; a device error.
     pub fn draw(&self, prompt: &str, seed: u64) -> Result<Picture, Error> {
+        wait(self.draw_async(prompt, seed))
+    }
+
+    /// [`Self::draw`], awaited: for a browser's GPU, where nobody may wait.
+    ///
+    /// # Errors
+    /// As [`Self::draw`] has.
+    pub async fn draw_async(&self, prompt: &str, seed: u64) -> Result<Picture, Error> {
         let (options, nothing) =
             (SessionOptions::default(), |kind, instead| RequestError::DrawsNothing { kind, instead });
         let unprompted = || match prompt.trim() {
@@ -121,10 +131,10 @@ impl Model {
         match self {
             Self::TextToImage(model) => {
                 let calls = model.info().default_calls()?;
-                let mut run = model.run(&model.request(prompt, seed, &calls))?;
-                while run.step()?.is_some() {}
+                let mut run = model.run_async(&model.request(prompt, seed, &calls)).await?;
+                while run.step_async().await?.is_some() {}
                 let [height, width, channels] = run.picture();
-                Ok(Picture { width, height, channels, bytes: run.to_u8()? })
+                Ok(Picture { width, height, channels, bytes: run.to_u8_async().await? })
             }
             Self::Diffusion(model) => {
                 let network = &model.info().network;
@@ -138,19 +148,19 @@ impl Model {
                 let mut session = model.session(&SessionOptions { guidance, ..options })?;
                 let mut run =
                     session.run(&Request { labels: &labels, seeds: &seeds, calls: &calls, guidance_scale })?;
-                while run.step()?.is_some() {}
-                Ok(Picture { width, height, channels, bytes: run.to_u8()? })
+                while run.step_async().await?.is_some() {}
+                Ok(Picture { width, height, channels, bytes: run.to_u8_async().await? })
             }
             Self::Vae(model) => {
                 unprompted()?;
                 let network = &model.info().network;
-                let bytes = model.session(&options)?.sample_u8(&[seed])?;
+                let bytes = bytes(model.session(&options)?.sample_async(&[seed]).await?)?;
                 Ok(Picture { width: network.width, height: network.height, channels: network.channels, bytes })
             }
             Self::Hvae(model) => {
                 unprompted()?;
                 let network = &model.info().network;
-                let bytes = model.session(&options)?.sample_u8(&[seed])?;
+                let bytes = bytes(model.session(&options)?.sample_async(&[seed]).await?)?;
                 Ok(Picture { width: network.width, height: network.height, channels: network.channels, bytes })
             }
             Self::Numbers(_) => Err(nothing("a model of numbers", "its `sample` gives rows of them").into()),

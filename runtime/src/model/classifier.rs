@@ -3,6 +3,7 @@
 use super::device::Device;
 use super::network::{Evaluator, Network};
 use super::session::{MAX_BATCH, in_range};
+use super::wait::wait;
 use super::{RequestError, SessionOptions, info};
 use crate::Error;
 use crate::gguf::File;
@@ -171,12 +172,20 @@ impl ClassifierSession {
     /// Values that are not 1 to a batch of pictures; [`crate::cpu::exec::ExecError::NotFinite`]; what a device has to
     /// say.
     pub fn log_probabilities(&mut self, x: &[f32], timestep: f32) -> Result<&[f32], Error> {
+        wait(self.log_probabilities_async(x, timestep))
+    }
+
+    /// [`Self::log_probabilities`], awaited.
+    ///
+    /// # Errors
+    /// As [`Self::log_probabilities`] has.
+    pub async fn log_probabilities_async(&mut self, x: &[f32], timestep: f32) -> Result<&[f32], Error> {
         let (n, picture) = (x.len() / self.picture(), self.picture());
         in_range("number of pictures", n, 1, self.batch)?;
         in_range("values of x", x.len(), n * picture, n * picture)?;
         self.t.fill(timestep);
         let inputs = [(NoisyClassifier::PICTURE, x), (NoisyClassifier::TIME, &self.t)];
-        self.evaluator.evaluate(LOG_PROBABILITIES, &inputs, &[])?;
+        self.evaluator.evaluate_async(LOG_PROBABILITIES, &inputs, &[]).await?;
         let used = n * self.info().network.label_count;
         Ok(&self.evaluator.output(NoisyClassifier::LOG_PROBABILITIES)?[..used])
     }
@@ -188,6 +197,14 @@ impl ClassifierSession {
     /// More pictures than the batch, an `x` of another size, a label that the model does not have, and as of
     /// [`Self::log_probabilities`].
     pub fn gradient(&mut self, x: &[f32], timestep: f32, labels: &[Option<u32>]) -> Result<&[f32], Error> {
+        wait(self.gradient_async(x, timestep, labels))
+    }
+
+    /// [`Self::gradient`], awaited.
+    ///
+    /// # Errors
+    /// As [`Self::gradient`] has.
+    pub async fn gradient_async(&mut self, x: &[f32], timestep: f32, labels: &[Option<u32>]) -> Result<&[f32], Error> {
         let (n, picture) = (labels.len(), self.picture());
         in_range("number of pictures", n, 1, self.batch)?;
         in_range("values of x", x.len(), n * picture, n * picture)?;
@@ -196,7 +213,7 @@ impl ClassifierSession {
         self.ids.fill(None);
         self.ids[..n].copy_from_slice(labels);
         let inputs = [(NoisyClassifier::PICTURE, x), (NoisyClassifier::TIME, &self.t)];
-        self.evaluator.evaluate(GRADIENT, &inputs, &self.ids)?;
+        self.evaluator.evaluate_async(GRADIENT, &inputs, &self.ids).await?;
         Ok(&self.evaluator.output(NoisyClassifier::GRADIENT)?[..x.len()])
     }
 

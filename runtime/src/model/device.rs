@@ -1,6 +1,8 @@
 //! Where a model's networks are put, and its runs take place.
 
-use crate::graph::{Graph, Weight, WeightKind};
+use crate::graph::Graph;
+#[cfg(feature = "gpu")]
+use crate::graph::{Weight, WeightKind};
 
 /// The processor that a model is loaded for: its weights go to that one's memory, and its sessions and runs take place
 /// there.

@@ -3,6 +3,7 @@
 
 use super::run::StepInfo;
 use super::session::{check, in_range};
+use super::wait::wait;
 use super::{ClassifierSession, ModelError, RequestError, Session};
 use crate::cpu::exec::ExecError;
 use crate::rng::normal_fill;
@@ -159,9 +160,17 @@ impl GuidedRun<'_> {
     /// [`RequestError::NotFinite`] if a NaN or an infinity appears, with the part that made it: an operation of the
     /// classifier, the diffusion model, the guidance or the sampler. Calls of another schedule.
     pub fn step(&mut self) -> Result<Option<StepInfo>, Error> {
+        wait(self.step_async())
+    }
+
+    /// [`Self::step`], awaited.
+    ///
+    /// # Errors
+    /// As [`Self::step`] has.
+    pub async fn step_async(&mut self) -> Result<Option<StepInfo>, Error> {
         while let Some(call) = self.calls.get(self.next) {
             let (index, total) = (call.step - self.calls[0].step, steps(self.calls));
-            self.call(call).map_err(|e| match e {
+            self.call(call).await.map_err(|e| match e {
                 Error::Exec(source) => RequestError::NotFinite { step: index + 1, total, source }.into(),
                 e => e,
             })?;
@@ -174,7 +183,7 @@ impl GuidedRun<'_> {
         Ok(None)
     }
 
-    fn call(&mut self, call: &Call) -> Result<(), Error> {
+    async fn call(&mut self, call: &Call) -> Result<(), Error> {
         let used = self.used();
         let ClassifierGuided { diffusion, classifier, x, eps, input, noise, state, picture, told, labels, seeds } =
             &mut *self.models;
@@ -186,11 +195,11 @@ impl GuidedRun<'_> {
         }
         let (first, prediction) = (info.first_timestep as f32, info.prediction);
         call.scale_input(x, input)?;
-        eps[..used].copy_from_slice(diffusion.predict(&input[..used], call.t + first, told)?);
+        eps[..used].copy_from_slice(diffusion.predict_async(&input[..used], call.t + first, told).await?);
         finite("the diffusion model", "predict", &eps[..used])?;
         if self.gamma != 0.0 {
             let own = call.t + classifier.info().first_timestep as f32;
-            let gradient = classifier.gradient(&input[..used], own, labels).map_err(|e| match e {
+            let gradient = classifier.gradient_async(&input[..used], own, labels).await.map_err(|e| match e {
                 Error::Exec(ExecError::NotFinite { step, kind, value, index }) => {
                     ExecError::NotFinite { step: format!("the classifier's {step}"), kind, value, index }.into()
                 }

@@ -5,6 +5,7 @@ use super::device::Device;
 use super::network::{Evaluator, Network};
 use super::session::{MAX_BATCH, in_range};
 use super::vae::{AutoencoderInfo, Sizes, bytes};
+use super::wait::wait;
 use crate::Error;
 use crate::gguf::File;
 use crate::graph::Graph;
@@ -108,19 +109,27 @@ impl HvaeSession {
     /// # Errors
     /// No seeds, or more than the batch; [`crate::cpu::exec::ExecError::NotFinite`]; what a device has to say.
     pub fn sample(&mut self, seeds: &[u64]) -> Result<&[f32], Error> {
+        wait(self.sample_async(seeds))
+    }
+
+    /// [`Self::sample`], awaited.
+    ///
+    /// # Errors
+    /// As [`Self::sample`] has.
+    pub async fn sample_async(&mut self, seeds: &[u64]) -> Result<&[f32], Error> {
         in_range("number of pictures", seeds.len(), 1, self.sizes.batch)?;
         let Self { evaluator, sizes, z, noise } = &mut *self;
         let used = seeds.len() * sizes.latent;
         for (z, &seed) in z.chunks_exact_mut(sizes.latent).zip(seeds) {
             normal_fill(seed, 0, z);
         }
-        evaluator.evaluate(DECODER2, &[(MlpHvae::LATENT2, &z[..used])], &[])?;
+        evaluator.evaluate_async(DECODER2, &[(MlpHvae::LATENT2, &z[..used])], &[]).await?;
         z[..used].copy_from_slice(&evaluator.output(MlpHvae::LATENT1)?[..used]);
         for (z, &seed) in z.chunks_exact_mut(sizes.latent).zip(seeds) {
             normal_fill(seed, 1, noise);
             z.iter_mut().zip(&*noise).for_each(|(z, noise)| *z += noise);
         }
-        self.decode_latents(seeds.len())
+        self.decode_latents(seeds.len()).await
     }
 
     /// The pictures of vectors z1, `(n, latent)`: means of p(x|z1), `(n, h, w, c)` in [0, 1].
@@ -130,7 +139,7 @@ impl HvaeSession {
     pub fn decode(&mut self, z1: &[f32]) -> Result<&[f32], Error> {
         let n = self.sizes.count("latent vectors", z1, self.sizes.latent)?;
         self.z[..z1.len()].copy_from_slice(z1);
-        self.decode_latents(n)
+        wait(self.decode_latents(n))
     }
 
     /// The means of p(z1|z2), `(n, latent)`, of vectors z2 of the same shape.
@@ -171,7 +180,7 @@ impl HvaeSession {
         let n = self.sizes.count("pictures", x, self.sizes.picture)?;
         self.evaluator.evaluate(ENCODER1, &[(MlpHvae::PICTURE, x)], &[])?;
         self.z.copy_from_slice(self.evaluator.output(MlpHvae::MEAN)?);
-        self.decode_latents(n)
+        wait(self.decode_latents(n))
     }
 
     /// [`Self::sample`] as bytes.
@@ -198,9 +207,9 @@ impl HvaeSession {
     }
 
     /// The pictures of the first `n` vectors of `z`.
-    fn decode_latents(&mut self, n: usize) -> Result<&[f32], Error> {
+    async fn decode_latents(&mut self, n: usize) -> Result<&[f32], Error> {
         let Self { evaluator, sizes, z, .. } = self;
-        evaluator.evaluate(DECODER1, &[(MlpHvae::LATENT1, &z[..n * sizes.latent])], &[])?;
+        evaluator.evaluate_async(DECODER1, &[(MlpHvae::LATENT1, &z[..n * sizes.latent])], &[]).await?;
         Ok(&evaluator.output(MlpHvae::PICTURE)?[..n * sizes.picture])
     }
 }

@@ -43,6 +43,7 @@ mod stored;
 mod tiny;
 mod unet_keys;
 mod vae;
+mod wait;
 
 pub use any::{Model, Picture};
 pub use classifier::{Classifier, ClassifierInfo, ClassifierSession};

@@ -5,6 +5,7 @@ use super::device::Device;
 use super::engine::Placed;
 use super::patch::Patch;
 use super::session::SessionOptions;
+use super::wait::wait;
 use super::{ModelError, RequestError, load};
 use crate::Error;
 use crate::cpu::Context;
@@ -164,20 +165,13 @@ impl Evaluator {
     /// An input that is missing, unknown or too long; too few or too many ids; [`ExecError::NotFinite`] with the first
     /// operation that made a NaN or an infinity; what a device has to say.
     pub fn evaluate(&mut self, graph: usize, inputs: &[(&str, &[f32])], ids: &[Option<u32>]) -> Result<(), Error> {
-        self.check(graph, inputs, ids)?;
-        self.last = graph;
-        match &mut self.engine {
-            Engine::Cpu(exec) => cpu(exec, graph, inputs, ids),
-            #[cfg(feature = "gpu")]
-            Engine::Gpu(device) => super::engine::wait(device.evaluate(graph, inputs, ids)),
-        }
+        wait(self.evaluate_async(graph, inputs, ids))
     }
 
-    /// [`Self::evaluate`], for where nobody may wait: the browser.
+    /// [`Self::evaluate`], awaited.
     ///
     /// # Errors
     /// As [`Self::evaluate`].
-    #[cfg(feature = "gpu")]
     pub async fn evaluate_async(
         &mut self,
         graph: usize,
@@ -188,6 +182,7 @@ impl Evaluator {
         self.last = graph;
         match &mut self.engine {
             Engine::Cpu(exec) => cpu(exec, graph, inputs, ids),
+            #[cfg(feature = "gpu")]
             Engine::Gpu(device) => device.evaluate(graph, inputs, ids).await,
         }
     }

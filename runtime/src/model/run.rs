@@ -3,6 +3,7 @@
 use super::RequestError;
 use super::engine::{At, Which};
 use super::session::Session;
+use super::wait::wait;
 use crate::Error;
 use crate::sampler::Call;
 use alloc::string::ToString;
@@ -38,10 +39,9 @@ pub struct StepInfo {
 /// On a device, a step is submitted and not waited for (two are under way at the most); what is read back is waited
 /// for. A run may be dropped at any step.
 ///
-/// In a browser nothing may wait for a device. There [`Self::step`] submits however many steps are under way, while
-/// `step_async` keeps to two; and what is read back must be awaited, by the forms whose names end in `_async`, since the
-/// others are errors. Elsewhere the awaited forms wait in place when they are first polled. On the CPU all are ready at
-/// once.
+/// In a browser nothing may wait for a device: what is made or read back there must be awaited, by the forms whose names end
+/// in `_async`, since the others are errors. Elsewhere the awaited forms wait in place when they are first polled; on the CPU
+/// all are ready at once.
 pub struct Run<'a> {
     session: &'a mut Session,
     settings: Settings<'a>,
@@ -63,9 +63,17 @@ impl<'a> Run<'a> {
     /// only [`Self::pictures`], [`Self::estimate`] and [`Self::write_u8`] find it. The run is then lost; the session is
     /// not.
     pub fn step(&mut self) -> Result<Option<StepInfo>, Error> {
+        wait(self.step_async())
+    }
+
+    /// [`Self::step`], awaited.
+    ///
+    /// # Errors
+    /// As [`Self::step`] has.
+    pub async fn step_async(&mut self) -> Result<Option<StepInfo>, Error> {
         let Self { session: Session { engine, seeds, ids, .. }, settings, next } = self;
         while let Some(at) = at(settings, *next, seeds, ids) {
-            engine.step(at)?;
+            engine.step(at).await?;
             *next += 1;
             if at.ends_step() {
                 return Ok(Some(at.info()));
@@ -89,22 +97,38 @@ impl<'a> Run<'a> {
     /// # Errors
     /// None on the CPU; on a device what it has to say, and [`RequestError::NotFinite`].
     pub fn pictures(&mut self) -> Result<&[f32], Error> {
-        self.values(Which::Pictures)
+        wait(self.pictures_async())
+    }
+
+    /// [`Self::pictures`], awaited.
+    ///
+    /// # Errors
+    /// As [`Self::pictures`] has.
+    pub async fn pictures_async(&mut self) -> Result<&[f32], Error> {
+        self.values(Which::Pictures).await
     }
 
     /// What the clean pictures will be, as the network guessed at the last step; zeros before the first. Shape and
-    /// range as of [`Self::pictures`].
+    /// range as in [`Self::pictures`].
     ///
     /// # Errors
     /// As [`Self::pictures`].
     pub fn estimate(&mut self) -> Result<&[f32], Error> {
-        self.values(Which::Estimate)
+        wait(self.estimate_async())
     }
 
-    fn values(&mut self, which: Which) -> Result<&[f32], Error> {
+    /// [`Self::estimate`], awaited.
+    ///
+    /// # Errors
+    /// As [`Self::pictures`] has.
+    pub async fn estimate_async(&mut self) -> Result<&[f32], Error> {
+        self.values(Which::Estimate).await
+    }
+
+    async fn values(&mut self, which: Which) -> Result<&[f32], Error> {
         let n = self.used();
         let Session { engine, seeds, ids, .. } = &mut *self.session;
-        engine.values(which, n, last(&self.settings, self.next, seeds, ids))
+        engine.values(which, n, last(&self.settings, self.next, seeds, ids)).await
     }
 
     /// The pictures as bytes, `(n, h, w, c)`: the model's range mapped to 0 to 255 as [`crate::cpu::to_u8`] does.
@@ -112,8 +136,16 @@ impl<'a> Run<'a> {
     /// # Errors
     /// As [`Self::pictures`].
     pub fn to_u8(&mut self) -> Result<Vec<u8>, Error> {
+        wait(self.to_u8_async())
+    }
+
+    /// [`Self::to_u8`], awaited.
+    ///
+    /// # Errors
+    /// As [`Self::pictures`] has.
+    pub async fn to_u8_async(&mut self) -> Result<Vec<u8>, Error> {
         let mut bytes = vec![0; self.used()];
-        self.write_u8(&mut bytes)?;
+        self.write_u8_async(&mut bytes).await?;
         Ok(bytes)
     }
 
@@ -122,9 +154,17 @@ impl<'a> Run<'a> {
     /// # Errors
     /// Another length, and as [`Self::pictures`].
     pub fn write_u8(&mut self, out: &mut [u8]) -> Result<(), Error> {
+        wait(self.write_u8_async(out))
+    }
+
+    /// [`Self::write_u8`], awaited.
+    ///
+    /// # Errors
+    /// As [`Self::write_u8`] has.
+    pub async fn write_u8_async(&mut self, out: &mut [u8]) -> Result<(), Error> {
         self.check_length(out)?;
         let Session { engine, seeds, ids, .. } = &mut *self.session;
-        engine.write_u8(out, last(&self.settings, self.next, seeds, ids))
+        engine.write_u8(out, last(&self.settings, self.next, seeds, ids)).await
     }
 
     fn check_length(&self, out: &[u8]) -> Result<(), RequestError> {
@@ -168,68 +208,6 @@ impl Run<'_> {
             return Err(RequestError::NoDevice.into());
         };
         Ok(engine.draw_into(which, [picture, network.height, network.width, network.in_channels], view)?)
-    }
-}
-
-/// For where nobody may wait: the browser. See [`Run`].
-#[cfg(feature = "gpu")]
-impl Run<'_> {
-    /// [`Self::step`].
-    ///
-    /// # Errors
-    /// As [`Self::step`] has.
-    pub async fn step_async(&mut self) -> Result<Option<StepInfo>, Error> {
-        let Self { session: Session { engine, seeds, ids, .. }, settings, next } = self;
-        while let Some(at) = at(settings, *next, seeds, ids) {
-            engine.step_async(at).await?;
-            *next += 1;
-            if at.ends_step() {
-                return Ok(Some(at.info()));
-            }
-        }
-        Ok(None)
-    }
-
-    /// [`Self::pictures`].
-    ///
-    /// # Errors
-    /// As [`Self::pictures`] has.
-    pub async fn pictures_async(&mut self) -> Result<&[f32], Error> {
-        self.values_async(Which::Pictures).await
-    }
-
-    /// [`Self::estimate`].
-    ///
-    /// # Errors
-    /// As [`Self::pictures`] has.
-    pub async fn estimate_async(&mut self) -> Result<&[f32], Error> {
-        self.values_async(Which::Estimate).await
-    }
-
-    async fn values_async(&mut self, which: Which) -> Result<&[f32], Error> {
-        let n = self.used();
-        let Session { engine, seeds, ids, .. } = &mut *self.session;
-        engine.values_async(which, n, last(&self.settings, self.next, seeds, ids)).await
-    }
-
-    /// [`Self::to_u8`].
-    ///
-    /// # Errors
-    /// As [`Self::pictures`] has.
-    pub async fn to_u8_async(&mut self) -> Result<Vec<u8>, Error> {
-        let mut bytes = vec![0; self.used()];
-        self.write_u8_async(&mut bytes).await?;
-        Ok(bytes)
-    }
-
-    /// [`Self::write_u8`].
-    ///
-    /// # Errors
-    /// As [`Self::write_u8`] has.
-    pub async fn write_u8_async(&mut self, out: &mut [u8]) -> Result<(), Error> {
-        self.check_length(out)?;
-        let Session { engine, seeds, ids, .. } = &mut *self.session;
-        engine.write_u8_async(out, last(&self.settings, self.next, seeds, ids)).await
     }
 }
 

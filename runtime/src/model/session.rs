@@ -4,6 +4,7 @@ use super::RequestError;
 use super::engine::{Engine, Sizes};
 use super::pipeline::{Model, Pipeline};
 use super::run::{Run, Settings};
+use super::wait::wait;
 use crate::Error;
 use crate::graph::Graph;
 use crate::plan::Plan;
@@ -130,18 +131,16 @@ impl Session {
     /// # Errors
     /// More pictures than the batch, an `x` of another size, or an unknown label.
     pub fn predict(&mut self, x: &[f32], timestep: f32, labels: &[Option<u32>]) -> Result<&[f32], Error> {
-        self.set_labels(x, labels)?;
-        self.engine.predict(x, timestep, &self.ids)
+        wait(self.predict_async(x, timestep, labels))
     }
 
-    /// [`Self::predict`], for where nobody may wait: the browser.
+    /// [`Self::predict`], awaited.
     ///
     /// # Errors
     /// As [`Self::predict`] has.
-    #[cfg(feature = "gpu")]
     pub async fn predict_async(&mut self, x: &[f32], timestep: f32, labels: &[Option<u32>]) -> Result<&[f32], Error> {
         self.set_labels(x, labels)?;
-        self.engine.predict_async(x, timestep, &self.ids).await
+        self.engine.predict(x, timestep, &self.ids).await
     }
 
     fn set_labels(&mut self, x: &[f32], labels: &[Option<u32>]) -> Result<(), Error> {

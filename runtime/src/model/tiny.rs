@@ -5,6 +5,7 @@ use super::device::Device;
 use super::info::{kind, text, wrong};
 use super::network::{Evaluator, Network};
 use super::unet_keys::{maybe, size, sizes};
+use super::wait::wait;
 use super::{RequestError, SessionOptions};
 use crate::Error;
 use crate::gguf::File;
@@ -144,9 +145,17 @@ impl TinyAutoencoder {
     /// # Errors
     /// Latents of another size; a NaN or an infinity; what a device has to say.
     pub fn decode(&self, decoder: &mut Evaluator, latents: &[f32]) -> Result<Vec<f32>, Error> {
+        wait(self.decode_async(decoder, latents))
+    }
+
+    /// [`Self::decode`], awaited.
+    ///
+    /// # Errors
+    /// As [`Self::decode`] has.
+    pub async fn decode_async(&self, decoder: &mut Evaluator, latents: &[f32]) -> Result<Vec<f32>, Error> {
         let mut held = latents.to_vec();
         AutoencoderTiny::hold(&mut held);
-        let mut picture = once(decoder, AutoencoderTiny::LATENTS, &held, AutoencoderTiny::PICTURE)?;
+        let mut picture = once(decoder, AutoencoderTiny::LATENTS, &held, AutoencoderTiny::PICTURE).await?;
         picture.iter_mut().for_each(|v| *v = v.clamp(0.0, 1.0));
         Ok(picture)
     }
@@ -157,18 +166,26 @@ impl TinyAutoencoder {
     /// # Errors
     /// A picture of another size; a NaN or an infinity; what a device has to say.
     pub fn encode(&self, encoder: &mut Evaluator, picture: &[f32]) -> Result<Vec<f32>, Error> {
-        once(encoder, AutoencoderTiny::PICTURE, picture, AutoencoderTiny::LATENTS)
+        wait(self.encode_async(encoder, picture))
+    }
+
+    /// [`Self::encode`], awaited.
+    ///
+    /// # Errors
+    /// As [`Self::encode`] has.
+    pub async fn encode_async(&self, encoder: &mut Evaluator, picture: &[f32]) -> Result<Vec<f32>, Error> {
+        once(encoder, AutoencoderTiny::PICTURE, picture, AutoencoderTiny::LATENTS).await
     }
 }
 
 /// Evaluates a graph of one input and one output, of which the input must be whole.
-fn once(evaluator: &mut Evaluator, input: &'static str, values: &[f32], output: &str) -> Result<Vec<f32>, Error> {
+async fn once(evaluator: &mut Evaluator, input: &'static str, values: &[f32], output: &str) -> Result<Vec<f32>, Error> {
     let len = evaluator.plans().first().and_then(|plan| plan.input(input)).map(|slot| slot.len());
     if let Some(len) = len.filter(|&len| len != values.len()) {
         let (found, expected) = (format!("{} values", values.len()), format!("{len}"));
         return Err(RequestError::Range { what: input, found, expected }.into());
     }
-    evaluator.evaluate(0, &[(input, values)], &[])?;
+    evaluator.evaluate_async(0, &[(input, values)], &[]).await?;
     Ok(evaluator.output(output)?.to_vec())
 }
 

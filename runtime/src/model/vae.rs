@@ -3,6 +3,7 @@
 use super::device::Device;
 use super::network::{Evaluator, Network};
 use super::session::{MAX_BATCH, in_range};
+use super::wait::wait;
 use super::{SessionOptions, info};
 use crate::Error;
 use crate::gguf::File;
@@ -163,11 +164,19 @@ impl VaeSession {
     /// # Errors
     /// No seeds, or more than the batch; [`crate::cpu::exec::ExecError::NotFinite`]; what a device has to say.
     pub fn sample(&mut self, seeds: &[u64]) -> Result<&[f32], Error> {
+        wait(self.sample_async(seeds))
+    }
+
+    /// [`Self::sample`], awaited.
+    ///
+    /// # Errors
+    /// As [`Self::sample`] has.
+    pub async fn sample_async(&mut self, seeds: &[u64]) -> Result<&[f32], Error> {
         in_range("number of pictures", seeds.len(), 1, self.sizes.batch)?;
         for (z, &seed) in self.z.chunks_exact_mut(self.sizes.latent).zip(seeds) {
             normal_fill(seed, 0, z);
         }
-        self.decode_latents(seeds.len())
+        self.decode_latents(seeds.len()).await
     }
 
     /// The pictures of latent vectors, `(n, latent)`: means of p(x|z), `(n, h, w, c)` in [0, 1].
@@ -177,7 +186,7 @@ impl VaeSession {
     pub fn decode(&mut self, z: &[f32]) -> Result<&[f32], Error> {
         let n = self.sizes.count("latent vectors", z, self.sizes.latent)?;
         self.z[..z.len()].copy_from_slice(z);
-        self.decode_latents(n)
+        wait(self.decode_latents(n))
     }
 
     /// `mu` and `logvar` of q(z|x), each `(n, latent)`, of pictures `(n, h, w, c)` in [0, 1].
@@ -201,13 +210,13 @@ impl VaeSession {
         let n = self.sizes.count("pictures", x, self.sizes.picture)?;
         self.evaluator.evaluate(ENCODER, &[(MlpVae::PICTURE, x)], &[])?;
         self.z.copy_from_slice(self.evaluator.output(MlpVae::MEAN)?);
-        self.decode_latents(n)
+        wait(self.decode_latents(n))
     }
 
     /// The pictures of the first `n` vectors of `z`.
-    fn decode_latents(&mut self, n: usize) -> Result<&[f32], Error> {
+    async fn decode_latents(&mut self, n: usize) -> Result<&[f32], Error> {
         let Self { evaluator, sizes, z } = self;
-        evaluator.evaluate(DECODER, &[(MlpVae::LATENT, &z[..n * sizes.latent])], &[])?;
+        evaluator.evaluate_async(DECODER, &[(MlpVae::LATENT, &z[..n * sizes.latent])], &[]).await?;
         Ok(&evaluator.output(MlpVae::PICTURE)?[..n * sizes.picture])
     }
 }

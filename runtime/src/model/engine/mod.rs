@@ -155,92 +155,45 @@ impl Engine {
         Ok(())
     }
 
-    /// Makes a call, or (a device) submits it.
-    pub fn step(&mut self, at: At<'_>) -> Result<(), Error> {
+    /// Makes a call, or (a device) submits it, when few others are under way.
+    pub async fn step(&mut self, at: At<'_>) -> Result<(), Error> {
         match self {
             Self::Cpu(engine) => engine.step(at),
             #[cfg(feature = "gpu")]
             Self::Gpu(engine) => {
-                // A browser takes all that is submitted.
-                #[cfg(not(target_arch = "wasm32"))]
-                wait(engine.room())?;
+                engine.room().await?;
                 engine.step(at)
             }
         }
     }
 
     /// The first `n` values; `last` is the call made last.
-    pub fn values(&mut self, which: Which, n: usize, last: Option<At<'_>>) -> Result<&[f32], Error> {
+    pub async fn values(&mut self, which: Which, n: usize, last: Option<At<'_>>) -> Result<&[f32], Error> {
         let _ = last;
         match self {
             Self::Cpu(engine) => Ok(&engine.values(which)[..n]),
             #[cfg(feature = "gpu")]
-            Self::Gpu(engine) => wait(engine.values(which, n, last)),
-        }
-    }
-
-    /// The pictures as bytes.
-    pub fn write_u8(&mut self, out: &mut [u8], last: Option<At<'_>>) -> Result<(), Error> {
-        let _ = last;
-        match self {
-            Self::Cpu(engine) => engine.write_u8(out),
-            #[cfg(feature = "gpu")]
-            Self::Gpu(engine) => wait(engine.write_u8(out, last)),
-        }
-    }
-
-    /// One evaluation of the network, plan 0.
-    pub fn predict(&mut self, x: &[f32], timestep: f32, ids: &[Option<u32>]) -> Result<&[f32], Error> {
-        match self {
-            Self::Cpu(engine) => Ok(engine.predict(x, timestep, ids)),
-            #[cfg(feature = "gpu")]
-            Self::Gpu(engine) => wait(engine.predict(x, timestep, ids)),
-        }
-    }
-}
-
-/// The same, for where nobody may wait; ready at once on the CPU.
-#[cfg(feature = "gpu")]
-impl Engine {
-    pub async fn step_async(&mut self, at: At<'_>) -> Result<(), Error> {
-        if let Self::Gpu(engine) = self {
-            engine.room().await?;
-            return engine.step(at);
-        }
-        self.step(at)
-    }
-
-    pub async fn values_async(&mut self, which: Which, n: usize, last: Option<At<'_>>) -> Result<&[f32], Error> {
-        match self {
-            Self::Cpu(engine) => Ok(&engine.values(which)[..n]),
             Self::Gpu(engine) => engine.values(which, n, last).await,
         }
     }
 
-    pub async fn write_u8_async(&mut self, out: &mut [u8], last: Option<At<'_>>) -> Result<(), Error> {
+    /// The pictures as bytes.
+    pub async fn write_u8(&mut self, out: &mut [u8], last: Option<At<'_>>) -> Result<(), Error> {
+        let _ = last;
         match self {
             Self::Cpu(engine) => engine.write_u8(out),
+            #[cfg(feature = "gpu")]
             Self::Gpu(engine) => engine.write_u8(out, last).await,
         }
     }
 
-    pub async fn predict_async(&mut self, x: &[f32], timestep: f32, ids: &[Option<u32>]) -> Result<&[f32], Error> {
+    /// One evaluation of the network, plan 0.
+    pub async fn predict(&mut self, x: &[f32], timestep: f32, ids: &[Option<u32>]) -> Result<&[f32], Error> {
         match self {
             Self::Cpu(engine) => Ok(engine.predict(x, timestep, ids)),
+            #[cfg(feature = "gpu")]
             Self::Gpu(engine) => engine.predict(x, timestep, ids).await,
         }
-    }
-}
-
-/// Waits for a device, where one may.
-#[cfg(feature = "gpu")]
-pub(super) fn wait<T>(future: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    #[cfg(not(target_arch = "wasm32"))]
-    return pollster::block_on(future);
-    #[cfg(target_arch = "wasm32")]
-    {
-        drop(future);
-        Err(crate::gpu::GpuError::MayNotWait.into())
     }
 }
 

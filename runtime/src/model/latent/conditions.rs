@@ -7,6 +7,7 @@ use super::request::LatentRequest;
 use crate::Error;
 use crate::model::network::Network;
 use crate::model::session::in_range;
+use crate::model::wait::wait;
 use crate::model::{RequestError, SessionOptions};
 use crate::nn::{ClipText, TextStates};
 use crate::text::{Windows, weigh};
@@ -59,6 +60,14 @@ impl LatentDiffusion {
     /// No picture, or as many negatives as there are no prompts; more memory than the options allow; layers to skip that
     /// the encoder does not have.
     pub fn read(&self, request: &LatentRequest<'_>) -> Result<LatentConditions, Error> {
+        wait(self.read_async(request))
+    }
+
+    /// [`Self::read`], awaited.
+    ///
+    /// # Errors
+    /// As [`Self::read`] has.
+    pub async fn read_async(&self, request: &LatentRequest<'_>) -> Result<LatentConditions, Error> {
         let n = request.prompts.len();
         if request.negatives.len() != n {
             return Err(RequestError::Lengths { labels: n, seeds: request.negatives.len() }.into());
@@ -74,11 +83,11 @@ impl LatentDiffusion {
         if guided {
             texts.extend(request.negatives.iter().map(negative));
         }
-        let (tokens, states, pooled) = self.encode_texts(&texts, request.clip_skip, &request.options)?;
+        let (tokens, states, pooled) = self.encode_texts(&texts, request.clip_skip, &request.options).await?;
         Ok(LatentConditions { pictures: n, guided, tokens, states, pooled })
     }
 
-    fn encode_texts(
+    async fn encode_texts(
         &self,
         texts: &[Text<'_>],
         clip_skip: usize,
@@ -98,7 +107,7 @@ impl LatentDiffusion {
             let most = windows.iter().map(|w| w.0.len()).max().unwrap_or(1);
             windows.iter_mut().for_each(|w| w.extend_to(&text.tokenizer, most));
             let network = self.parts.get(info, ModelPart::Text(i))?;
-            encoded.push(encode(text, TextStates { skip, ..text.states }, &network, &windows, options)?);
+            encoded.push(encode(text, TextStates { skip, ..text.states }, &network, &windows, options).await?);
         }
         // Of the first text's, for instance: all have as many.
         let tokens = |(e, info): (&Encoded, &TextInfo)| e.states.first().map_or(0, |s| s.len() / info.network.width);
@@ -136,7 +145,7 @@ struct Encoded {
     pooled: Vec<Vec<f32>>,
 }
 
-fn encode(
+async fn encode(
     info: &TextInfo,
     wanted: TextStates,
     network: &Network,
@@ -151,7 +160,7 @@ fn encode(
     for Windows(windows) in texts {
         let mut states = Vec::new();
         for (i, window) in windows.iter().enumerate() {
-            evaluator.evaluate(0, &[], &info.network.ids(&[&window.ids], end)?)?;
+            evaluator.evaluate_async(0, &[], &info.network.ids(&[&window.ids], end)?).await?;
             let from = states.len();
             states.extend_from_slice(evaluator.output(ClipText::STATE)?);
             weigh(&mut states[from..], &window.weights);

@@ -42,8 +42,13 @@ impl Controls {
         Ok(controls)
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
     /// The residuals, times their strengths, added up, by the names of the U-Net's inputs; `inputs` are the U-Net's own.
-    pub fn evaluate(&mut self, inputs: &[(&str, &[f32])]) -> Result<Vec<(String, Vec<f32>)>, Error> {
+    pub async fn evaluate(&mut self, inputs: &[(&str, &[f32])]) -> Result<Vec<(String, Vec<f32>)>, Error> {
         let mut sums: Vec<(String, Vec<f32>)> = self.residuals.iter().map(|name| (name.clone(), vec![])).collect();
         // A network into which guidance was distilled is told the scale; its ControlNet is not.
         let known = inputs.iter().copied().filter(|(name, _)| *name != SdUnet::GUIDANCE);
@@ -51,7 +56,7 @@ impl Controls {
         for Controlled { evaluator, picture, strength } in &mut self.all {
             let mut inputs = known.clone();
             inputs.push((ControlNet::PICTURE, picture));
-            evaluator.evaluate(0, &inputs, &[])?;
+            evaluator.evaluate_async(0, &inputs, &[]).await?;
             for (name, sum) in &mut sums {
                 let residual = evaluator.output(name)?;
                 sum.resize(residual.len(), 0.0);

@@ -1,10 +1,8 @@
 //! A picture's noise: ours, or what torch draws for the same seed.
 
-use crate::layout::channels_last;
+use crate::layout::channels_last_into;
 use crate::rng::{TorchCpu, TorchCuda, normal_fill};
 use alloc::boxed::Box;
-use alloc::vec;
-use alloc::vec::Vec;
 
 /// Which generator draws the noise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,21 +47,21 @@ pub(super) enum Generator {
 impl Generator {
     /// Standard normal noise of one picture, `(h, w, channels)`; `draw` is 0 for the initial noise, then the call's number,
     /// which torch's generators do not look at: they go on from where they are. Drawn plane by plane, as torch lays
-    /// latents out.
-    pub(super) fn draw(&mut self, draw: u32, channels: usize, pixels: usize) -> Vec<f32> {
-        let mut planes = vec![0.0; channels * pixels];
+    /// latents out, into `planes`; both are as long as a picture.
+    pub(super) fn draw(&mut self, draw: u32, channels: usize, planes: &mut [f32], out: &mut [f32]) {
         match self {
-            Self::Nijimi(seed) => normal_fill(*seed, draw, &mut planes),
-            Self::Cpu(generator) => generator.normal_fill(&mut planes),
-            Self::Cuda(generator) => generator.normal_fill(&mut planes),
+            Self::Nijimi(seed) => normal_fill(*seed, draw, planes),
+            Self::Cpu(generator) => generator.normal_fill(planes),
+            Self::Cuda(generator) => generator.normal_fill(planes),
         }
-        channels_last(&planes, channels, pixels)
+        channels_last_into(planes, channels, planes.len() / channels.max(1), out);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec;
 
     /// Seen red with the planes left as they are, and with torch's generators made anew for each draw.
     #[test]
@@ -79,7 +77,8 @@ mod tests {
                     NoiseSource::TorchCpu => cpu.normal_fill(&mut planes),
                     NoiseSource::TorchCuda => cuda.normal_fill(&mut planes),
                 }
-                let drawn = generator.draw(draw, channels, pixels);
+                let (mut scratch, mut drawn) = (vec![0.0; channels * pixels], vec![0.0; channels * pixels]);
+                generator.draw(draw, channels, &mut scratch, &mut drawn);
                 for (i, v) in drawn.iter().enumerate() {
                     assert_eq!(*v, planes[i % channels * pixels + i / channels], "{source:?} draw {draw} element {i}");
                 }

@@ -8,6 +8,7 @@ use super::tiling::Tile;
 use crate::Error;
 use crate::model::network::Evaluator;
 use crate::model::session::{check, in_range};
+use crate::model::wait::wait;
 use crate::model::{RequestError, SessionOptions, TinyAutoencoder};
 use crate::nn::AutoencoderKl;
 use alloc::format;
@@ -28,32 +29,40 @@ impl LatentDiffusion {
         how: Decoding<'_>,
         options: &SessionOptions,
     ) -> Result<Vec<f32>, Error> {
+        wait(self.encode_async(pictures, size, how, options))
+    }
+
+    /// [`Self::encode`], awaited.
+    ///
+    /// # Errors
+    /// As [`Self::encode`] has.
+    pub async fn encode_async(
+        &self,
+        pictures: &[f32],
+        size: [usize; 2],
+        how: Decoding<'_>,
+        options: &SessionOptions,
+    ) -> Result<Vec<f32>, Error> {
         let (info, network) = (self.info(), &self.info().autoencoder);
         let picture = size[0] * size[1] * network.in_channels;
         whole("values of the pictures", pictures.len(), picture)?;
+        let mut latents = Vec::new();
         if let Decoding::Tiny(tiny) = how
             && tiny.info().has_encoder
         {
             self.fits(tiny)?;
             let mut encoder = tiny.encoder(size, options)?;
-            let latents = pictures.chunks_exact(picture).map(|picture| tiny.encode(&mut encoder, picture));
-            return Ok(latents.collect::<Result<Vec<_>, _>>()?.concat());
+            for picture in pictures.chunks_exact(picture) {
+                latents.extend(tiny.encode_async(&mut encoder, picture).await?);
+            }
+            return Ok(latents);
         }
         let encoder = self.parts.get(info, ModelPart::Encoder)?;
-        let mean = |values: &[f32], encoder: &mut Evaluator, graph: usize| -> Result<Vec<f32>, Error> {
-            let centred: Vec<f32> = values.iter().map(|v| 2.0 * v - 1.0).collect();
-            encoder.evaluate(graph, &[(AutoencoderKl::PICTURE, centred.as_slice())], &[])?;
-            let moments = encoder.output(AutoencoderKl::MOMENTS)?;
-            let (mut mean, mut log_variance) = (vec![0.0; moments.len() / 2], vec![0.0; moments.len() / 2]);
-            network.moments(moments, &mut mean, &mut log_variance);
-            Ok(mean)
-        };
         let factor = self.factor();
         let small = size.map(|side| side / factor);
         let sizes = tile_sizes(how, small);
         let graphs = sizes.iter().map(|size| network.encoder("vae.", 1, size.map(|side| side * factor)));
         let mut evaluator = encoder.evaluator(graphs.collect::<Result<_, _>>()?, options)?;
-        let mut latents = Vec::new();
         for picture in pictures.chunks_exact(picture) {
             let mean = match how {
                 Decoding::Tiled(tiling) => {
@@ -61,11 +70,11 @@ impl LatentDiffusion {
                     let mut whole = vec![0.0; small[0] * small[1] * network.latent_channels];
                     for tile in tiling.tiles(small) {
                         let cut = tile.cut(picture, size[1], network.in_channels, factor);
-                        blend.push(&mean(&cut, &mut evaluator, graph_of(&sizes, &tile))?, &mut whole);
+                        blend.push(&mean(network, &cut, &mut evaluator, graph_of(&sizes, &tile)).await?, &mut whole);
                     }
                     whole
                 }
-                _ => mean(picture, &mut evaluator, 0)?,
+                _ => mean(network, picture, &mut evaluator, 0).await?,
             };
             latents.extend(mean.iter().map(|z| (z - info.shift_factor) * info.scaling_factor));
         }
@@ -84,20 +93,36 @@ impl LatentDiffusion {
         how: Decoding<'_>,
         options: &SessionOptions,
     ) -> Result<Vec<f32>, Error> {
+        wait(self.decode_async(latents, size, how, options))
+    }
+
+    /// [`Self::decode`], awaited.
+    ///
+    /// # Errors
+    /// As [`Self::decode`] has.
+    pub async fn decode_async(
+        &self,
+        latents: &[f32],
+        size: [usize; 2],
+        how: Decoding<'_>,
+        options: &SessionOptions,
+    ) -> Result<Vec<f32>, Error> {
         let (info, network) = (self.info(), &self.info().autoencoder);
         let one = size[0] * size[1] * network.latent_channels;
         whole("values of the latents", latents.len(), one)?;
+        let mut pictures = Vec::new();
         if let Decoding::Tiny(tiny) = how {
             self.fits(tiny)?;
             let mut decoder = tiny.decoder(size, options)?;
-            let pictures = latents.chunks_exact(one).map(|latents| tiny.decode(&mut decoder, latents));
-            return Ok(pictures.collect::<Result<Vec<_>, _>>()?.concat());
+            for latents in latents.chunks_exact(one) {
+                pictures.extend(tiny.decode_async(&mut decoder, latents).await?);
+            }
+            return Ok(pictures);
         }
         let decoder = self.parts.get(info, ModelPart::Decoder)?;
         let sizes = tile_sizes(how, size);
         let graphs = sizes.iter().map(|size| network.decoder("vae.", 1, *size));
         let mut evaluator = decoder.evaluator(graphs.collect::<Result<_, _>>()?, options)?;
-        let mut pictures = Vec::new();
         for latents in latents.chunks_exact(one) {
             let z: Vec<f32> = latents.iter().map(|v| v / info.scaling_factor + info.shift_factor).collect();
             let from = pictures.len();
@@ -108,16 +133,13 @@ impl LatentDiffusion {
                     pictures.resize(from + size[0] * size[1] * factor * factor * channels, 0.0);
                     for tile in tiling.tiles(size) {
                         let cut = tile.cut(&z, size[1], network.latent_channels, 1);
-                        evaluator.evaluate(
-                            graph_of(&sizes, &tile),
-                            &[(AutoencoderKl::LATENTS, cut.as_slice())],
-                            &[],
-                        )?;
+                        let input = [(AutoencoderKl::LATENTS, cut.as_slice())];
+                        evaluator.evaluate_async(graph_of(&sizes, &tile), &input, &[]).await?;
                         blend.push(evaluator.output(AutoencoderKl::PICTURE)?, &mut pictures[from..]);
                     }
                 }
                 _ => {
-                    evaluator.evaluate(0, &[(AutoencoderKl::LATENTS, z.as_slice())], &[])?;
+                    evaluator.evaluate_async(0, &[(AutoencoderKl::LATENTS, z.as_slice())], &[]).await?;
                     pictures.extend_from_slice(evaluator.output(AutoencoderKl::PICTURE)?);
                 }
             }
@@ -144,6 +166,21 @@ impl LatentDiffusion {
     pub fn project(&self, latents: &[f32]) -> Vec<f32> {
         preview::project(latents, self.info().autoencoder.latent_channels, &self.info().family)
     }
+}
+
+/// The mean of the latents of a picture, or of a tile, in [0, 1].
+async fn mean(
+    network: &AutoencoderKl,
+    picture: &[f32],
+    encoder: &mut Evaluator,
+    graph: usize,
+) -> Result<Vec<f32>, Error> {
+    let centred: Vec<f32> = picture.iter().map(|v| 2.0 * v - 1.0).collect();
+    encoder.evaluate_async(graph, &[(AutoencoderKl::PICTURE, centred.as_slice())], &[]).await?;
+    let moments = encoder.output(AutoencoderKl::MOMENTS)?;
+    let (mut mean, mut log_variance) = (vec![0.0; moments.len() / 2], vec![0.0; moments.len() / 2]);
+    network.moments(moments, &mut mean, &mut log_variance);
+    Ok(mean)
 }
 
 /// The sizes of latents that are decoded at once: one, or those of the tiles.

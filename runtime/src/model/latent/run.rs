@@ -13,6 +13,7 @@ use crate::guidance::{classifier_free, rescale};
 use crate::model::network::Evaluator;
 use crate::model::run::StepInfo;
 use crate::model::session::{MAX_BATCH, check, in_range};
+use crate::model::wait::wait;
 use crate::model::{RequestError, SessionOptions};
 use crate::nn::{SdRequest, SdUnet, timestep::write_guidance_code};
 use crate::sampler::{Call, SamplerState, steps};
@@ -36,17 +37,30 @@ pub struct LatentRun<'a> {
     states: Vec<f32>,
     added: Vec<f32>,
     guidance: Vec<f32>,
-    texts: usize,
     controls: Controls,
     /// Gone when the last step is made.
     unet: Option<Evaluator>,
     state: SamplerState,
+    /// The noise that the run began with.
     noise: Vec<f32>,
     x: Vec<f32>,
     beside: Vec<f32>,
     kept: Option<Kept>,
+    buffers: Buffers,
     decoding: Decoding<'a>,
     options: SessionOptions,
+}
+
+/// What every call writes anew.
+struct Buffers {
+    /// The U-Net's latents and times, one a text.
+    input: Vec<f32>,
+    time: Vec<f32>,
+    /// The U-Net's answer, guided.
+    out: Vec<f32>,
+    /// A call's noise, and one picture's, plane by plane.
+    fresh: Vec<f32>,
+    planes: Vec<f32>,
 }
 
 impl LatentDiffusion {
@@ -55,6 +69,14 @@ impl LatentDiffusion {
     /// # Errors
     /// A request that the model cannot serve, or more memory than the options allow.
     pub fn run<'a>(&self, request: &LatentRequest<'a>) -> Result<LatentRun<'a>, Error> {
+        wait(self.run_async(request))
+    }
+
+    /// [`Self::run`], awaited.
+    ///
+    /// # Errors
+    /// As [`Self::run`] has.
+    pub async fn run_async<'a>(&self, request: &LatentRequest<'a>) -> Result<LatentRun<'a>, Error> {
         let (n, info) = (request.seeds.len(), self.info());
         in_range("number of pictures", n, 1, MAX_BATCH)?;
         check(request.guidance_scale.is_finite(), "guidance_scale", request.guidance_scale, "a finite number")?;
@@ -63,7 +85,7 @@ impl LatentDiffusion {
         let conditions = match request.conditions {
             Some(conditions) => conditions,
             None => {
-                read = self.read(request)?;
+                read = self.read_async(request).await?;
                 &read
             }
         };
@@ -86,14 +108,19 @@ impl LatentDiffusion {
         let channels = info.autoencoder.latent_channels;
         let values = n * h * w * channels;
         let mut generators: Vec<_> = request.seeds.iter().map(|&seed| request.noise.generator(seed)).collect();
+        let mut planes = vec![0.0; h * w * channels];
         let noise = match request.latents {
             Some(latents) => {
                 in_range("values of the latents", latents.len(), values, values)?;
                 latents.to_vec()
             }
-            None => generators.iter_mut().flat_map(|generator| generator.draw(0, channels, h * w)).collect(),
+            None => {
+                let mut noise = vec![0.0; values];
+                draw(&mut generators, 0, channels, &mut planes, &mut noise);
+                noise
+            }
         };
-        let Start { x, beside, kept } = self.start(request, noise.clone())?;
+        let Start { x, beside, kept } = self.start(request, noise.clone()).await?;
 
         let control = !request.controls.is_empty();
         let graph = SdRequest { batch: texts, height: h, width: w, tokens, control };
@@ -105,6 +132,13 @@ impl LatentDiffusion {
             write_guidance_code(f64::from(request.guidance_scale), row);
         }
         let calls = request.calls.calls();
+        let buffers = Buffers {
+            input: vec![0.0; texts * h * w * info.unet.in_channels],
+            time: vec![0.0; texts * info.unet.time_width()],
+            out: vec![0.0; x.len()],
+            fresh: vec![0.0; x.len()],
+            planes,
+        };
         Ok(LatentRun {
             model: self.clone(),
             calls,
@@ -117,7 +151,6 @@ impl LatentDiffusion {
             states: conditions.states.clone(),
             added: added(&info.unet, &conditions.pooled, texts, request.size)?,
             guidance,
-            texts,
             controls,
             unet: Some(unet),
             state: SamplerState::new(calls, x.len()),
@@ -125,6 +158,7 @@ impl LatentDiffusion {
             x,
             beside,
             kept,
+            buffers,
             decoding: request.decoding,
             options: request.options,
         })
@@ -140,6 +174,16 @@ impl LatentDiffusion {
             check(side > 0 && side % multiple == 0, what, side, format!("a multiple of {multiple}"))?;
         }
         Ok([height / self.factor(), width / self.factor()])
+    }
+}
+
+/// No input.
+const NONE: (&str, &[f32]) = ("", &[]);
+
+/// Each picture's noise, by its own generator.
+fn draw(generators: &mut [Generator], draw: u32, channels: usize, planes: &mut [f32], noise: &mut [f32]) {
+    for (generator, noise) in generators.iter_mut().zip(noise.chunks_exact_mut(planes.len().max(1))) {
+        generator.draw(draw, channels, planes, noise);
     }
 }
 
@@ -161,13 +205,21 @@ impl LatentRun<'_> {
     /// # Errors
     /// A NaN or an infinity, with the operation that made it, or what a device has to say. The run is then lost.
     pub fn step(&mut self) -> Result<Option<StepInfo>, Error> {
+        wait(self.step_async())
+    }
+
+    /// [`Self::step`], awaited.
+    ///
+    /// # Errors
+    /// As [`Self::step`] has.
+    pub async fn step_async(&mut self) -> Result<Option<StepInfo>, Error> {
         let Some(first) = self.calls.get(self.next) else {
             self.unet = None;
             return Ok(None);
         };
         let (from, total) = (self.calls[0].step, steps(self.calls));
         while let Some(call) = self.calls.get(self.next).filter(|call| call.step == first.step) {
-            self.call(call).map_err(|e| match e {
+            self.call(call).await.map_err(|e| match e {
                 Error::Exec(source) => RequestError::NotFinite { step: call.step - from + 1, total, source }.into(),
                 e => e,
             })?;
@@ -183,36 +235,48 @@ impl LatentRun<'_> {
         Ok(Some(StepInfo { index: first.step - from, total, timestep: first.t }))
     }
 
-    fn call(&mut self, call: &Call) -> Result<(), Error> {
-        let Self { model, unet, x, beside, states, added, guidance, .. } = self;
+    async fn call(&mut self, call: &Call) -> Result<(), Error> {
+        let Self { model, unet, x, beside, states, added, guidance, buffers, .. } = self;
+        let Buffers { input, time, out, fresh, planes } = buffers;
         let Some(unet) = unet else { return Ok(()) };
         let network = &model.info().unet;
-        let channels = model.info().autoencoder.latent_channels;
-        let mut scaled = vec![0.0; x.len()];
-        call.scale_input(x, &mut scaled)?;
+        let (channels, in_channels) = (model.info().autoencoder.latent_channels, network.in_channels);
+        let (first, rest) = input.split_at_mut(x.len() / channels * in_channels);
         // An inpainting network sees mask and picture beside each latent.
-        if !beside.is_empty() {
-            let pixels = scaled.chunks_exact(channels).zip(beside.chunks_exact(network.in_channels - channels));
-            scaled = pixels.flat_map(|(x, beside)| x.iter().chain(beside).copied()).collect();
-        }
-        let input = scaled.repeat(self.texts / self.n);
-        let mut time = vec![0.0; self.texts * network.time_width()];
-        network.write_time(f64::from(call.t), &mut time);
-        let mut inputs: Vec<(&str, &[f32])> =
-            vec![(SdUnet::LATENTS, &input), (SdUnet::TIME, &time), (SdUnet::TEXT, states)];
-        for (name, values) in [(SdUnet::ADDED, &*added), (SdUnet::GUIDANCE, &*guidance)] {
-            if !values.is_empty() {
-                inputs.push((name, values));
+        if beside.is_empty() {
+            call.scale_input(x, first)?;
+        } else {
+            let pixels = x.chunks_exact(channels).zip(beside.chunks_exact(in_channels - channels));
+            for (input, (x, beside)) in first.chunks_exact_mut(in_channels).zip(pixels) {
+                call.scale_input(x, &mut input[..channels])?;
+                input[channels..].copy_from_slice(beside);
             }
         }
-        let residuals = self.controls.evaluate(&inputs)?;
-        inputs.extend(residuals.iter().map(|(name, values)| (name.as_str(), values.as_slice())));
-        unet.evaluate(0, &inputs, &[])?;
+        rest.chunks_exact_mut(first.len().max(1)).for_each(|half| half.copy_from_slice(first));
+        network.write_time(f64::from(call.t), time);
+        let mut inputs = [(SdUnet::LATENTS, &input[..]), (SdUnet::TIME, time), (SdUnet::TEXT, states), NONE, NONE];
+        let mut used = 3;
+        for (name, values) in [(SdUnet::ADDED, &*added), (SdUnet::GUIDANCE, &*guidance)] {
+            if !values.is_empty() {
+                inputs[used] = (name, values);
+                used += 1;
+            }
+        }
+        let inputs = &inputs[..used];
+        if self.controls.is_empty() {
+            unet.evaluate_async(0, inputs, &[]).await?;
+        } else {
+            let residuals = self.controls.evaluate(inputs).await?;
+            let residuals = residuals.iter().map(|(name, values)| (name.as_str(), values.as_slice()));
+            let inputs: Vec<_> = inputs.iter().copied().chain(residuals).collect();
+            unet.evaluate_async(0, &inputs, &[]).await?;
+        }
         let (answer, unconditional) = unet.output(SdUnet::OUTPUT)?.split_at(x.len());
-        let mut out = answer.to_vec();
-        if !unconditional.is_empty() {
+        if unconditional.is_empty() {
+            out.copy_from_slice(answer);
+        } else {
             out.copy_from_slice(unconditional);
-            classifier_free(self.scale, answer, &mut out)?;
+            classifier_free(self.scale, answer, out)?;
             if self.rescale != 0.0 {
                 let each = x.len() / self.n;
                 for (answer, out) in answer.chunks_exact(each).zip(out.chunks_exact_mut(each)) {
@@ -220,14 +284,11 @@ impl LatentRun<'_> {
                 }
             }
         }
-        let mut fresh = Vec::new();
         if call.noise != 0.0 {
-            let [h, w] = self.size;
             // Draw 0 is the initial noise.
-            let draw = self.next as u32 + 1;
-            fresh.extend(self.generators.iter_mut().flat_map(|generator| generator.draw(draw, channels, h * w)));
+            draw(&mut self.generators, self.next as u32 + 1, channels, planes, fresh);
         }
-        Ok(self.state.accept(call, x, &out, &fresh)?)
+        Ok(self.state.accept(call, x, out, fresh)?)
     }
 
     /// The latents as they are, `(n, h, w, latent_channels)`.
@@ -271,7 +332,15 @@ impl LatentRun<'_> {
     /// # Errors
     /// More memory than the options allow; a NaN or an infinity; what a device has to say.
     pub fn pictures(&mut self) -> Result<Vec<f32>, Error> {
-        self.model.decode(&self.x, self.size, self.decoding, &self.options)
+        wait(self.pictures_async())
+    }
+
+    /// [`Self::pictures`], awaited.
+    ///
+    /// # Errors
+    /// As [`Self::pictures`] has.
+    pub async fn pictures_async(&mut self) -> Result<Vec<f32>, Error> {
+        self.model.decode_async(&self.x, self.size, self.decoding, &self.options).await
     }
 
     /// [`Self::pictures`] as bytes.
@@ -279,6 +348,14 @@ impl LatentRun<'_> {
     /// # Errors
     /// As [`Self::pictures`].
     pub fn to_u8(&mut self) -> Result<Vec<u8>, Error> {
-        Ok(LatentDiffusion::to_u8(&self.pictures()?))
+        wait(self.to_u8_async())
+    }
+
+    /// [`Self::to_u8`], awaited.
+    ///
+    /// # Errors
+    /// As [`Self::pictures`] has.
+    pub async fn to_u8_async(&mut self) -> Result<Vec<u8>, Error> {
+        Ok(LatentDiffusion::to_u8(&self.pictures_async().await?))
     }
 }

@@ -5,6 +5,7 @@ use super::request::LatentRequest;
 use crate::Error;
 use crate::model::RequestError;
 use crate::model::session::{check, in_range};
+use crate::model::wait::wait;
 use crate::sampler::Call;
 use alloc::format;
 use alloc::string::String;
@@ -68,6 +69,14 @@ impl LatentDiffusion {
     /// # Errors
     /// As [`Self::run`].
     pub fn begin(&self, request: &LatentRequest<'_>) -> Result<Option<LatentStart>, Error> {
+        wait(self.begin_async(request))
+    }
+
+    /// [`Self::begin`], awaited.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub async fn begin_async(&self, request: &LatentRequest<'_>) -> Result<Option<LatentStart>, Error> {
         let (n, size @ [height, width], info) = (request.seeds.len(), request.size, self.info());
         let (channels, pixels) = (info.autoencoder.latent_channels, height * width);
         let [h, w] = self.latent_size(size)?;
@@ -94,7 +103,8 @@ impl LatentDiffusion {
         };
         let pictures = each(pictures, n, pixels * info.autoencoder.in_channels, "values of the starting pictures")?;
         let mask = request.mask.map(|mask| each(mask, n, pixels, "values of the mask")).transpose()?;
-        let encode = |pictures: &[f32]| self.encode(pictures, size, request.decoding, &request.options);
+        let encode =
+            async |pictures: &[f32]| self.encode_async(pictures, size, request.decoding, &request.options).await;
         let mut known = Vec::new();
         if repaints {
             let Some(mask) = &mask else {
@@ -104,21 +114,21 @@ impl LatentDiffusion {
             let mut blank = pictures.clone();
             let (of_pixel, gray) = (info.autoencoder.in_channels, 0.5);
             blank.chunks_exact_mut(of_pixel).zip(mask).filter(|(_, m)| **m >= 0.5).for_each(|(p, _)| p.fill(gray));
-            known = encode(&blank)?;
+            known = encode(&blank).await?;
         }
         // From noise alone, an inpainting model sees nothing of the pictures but what is kept.
-        let latents = if repaints && first.step == 0 { Vec::new() } else { encode(&pictures)? };
+        let latents = if repaints && first.step == 0 { Vec::new() } else { encode(&pictures).await? };
         let mask = mask.map(|mask| self.shrink(&mask, size));
         Ok(Some(LatentStart { made: ([n, h, w], first.step), latents, known, mask }))
     }
 
     /// Works out a run's beginning; `noise` is standard normal.
-    pub(super) fn start(&self, request: &LatentRequest<'_>, noise: Vec<f32>) -> Result<Start, Error> {
+    pub(super) async fn start(&self, request: &LatentRequest<'_>, noise: Vec<f32>) -> Result<Start, Error> {
         let made;
         let begun = match request.begun {
             Some(begun) => Some(begun),
             None => {
-                made = self.begin(request)?;
+                made = self.begin_async(request).await?;
                 made.as_ref()
             }
         };
