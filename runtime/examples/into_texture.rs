@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let app = App::new()?;
 
     // What nijimi needs of the app: its device and its queue. Clones share them.
-    let gpu = Gpu::from_device(app.device.clone(), app.queue.clone())?;
+    let gpu = Gpu::from_device(app.device.clone(), app.queue.clone(), &Default::default())?;
     let weights = Path::new(env!("CARGO_MANIFEST_DIR")).join("../weights/digits-q8_0.gguf");
     let file = MappedFile::open(weights)?;
     let pipeline = Pipeline::load(&File::new_checked(file.bytes())?, &Device::Gpu(gpu.clone()))?;

@@ -273,11 +273,14 @@ fn a_lost_device_is_an_error() {
     assert!(matches!(again, Err(Error::Gpu(GpuError::Lost { .. }))), "{again:?}");
 }
 
-/// An app's own device: its callbacks stay, the picture stays there, and is drawn into a texture.
+/// An app's own device: its callbacks stay, the picture stays there, and is drawn into a texture. Seen red with the default
+/// options in place of the app's.
 #[test]
 fn an_app_hands_in_its_device() {
     let Some(gpu) = open() else { return };
-    let gpu = Gpu::from_device(gpu.device().clone(), gpu.queue().clone()).unwrap();
+    let folder = std::env::temp_dir().join(format!("nijimi-app-cache-{}", std::process::id()));
+    let options = GpuOptions { cache: Some(folder.clone()), tune: true, ..Default::default() };
+    let gpu = Gpu::from_device(gpu.device().clone(), gpu.queue().clone(), &options).unwrap();
     let [_, device] = both(&gpu, &Tiny::new(10).bytes());
     let mut session = device.session(&SessionOptions { batch: 2, ..Default::default() }).unwrap();
     let calls = device.calls(Solver::default(), 5).unwrap();
@@ -307,6 +310,10 @@ fn an_app_hands_in_its_device() {
         // A texture rounds, bytes are truncated.
         assert!(pixel[0].abs_diff(gray) <= 1 && pixel[0] == pixel[2] && pixel[3] == 255, "{x} {y}: {pixel:?} {gray}");
     }
+    gpu.store_cache().unwrap();
+    let mut kept = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+    assert!(kept.any(|name| name.ends_with(".tiles")), "what was measured is kept, as on a device of nijimi's own");
+    std::fs::remove_dir_all(&folder).unwrap();
     let error = run.draw_into(Values::Pictures, 2, &texture.create_view(&Default::default())).unwrap_err();
     assert!(error.to_string().contains("picture is 2, must be 0 to 1"), "{error}");
 }
@@ -347,7 +354,7 @@ fn what_is_larger_than_a_binding_is_split() {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
     let any = pollster::block_on(instance.request_adapter(&Default::default())).unwrap();
     let (device, queue) = pollster::block_on(any.request_device(&desc)).unwrap();
-    let small = Gpu::from_device(device, queue).unwrap();
+    let small = Gpu::from_device(device, queue, &Default::default()).unwrap();
 
     // 8 pictures of 8x8x32 at twice the batch take more than a buffer together.
     let bytes = Tiny::new(10).bytes();

@@ -134,13 +134,14 @@ impl Gpu {
         Self::new(device, queue, lost, coop, options)
     }
 
-    /// Uses the device of an app. Its callbacks stay as they are. Pictures stay on that device: see
-    /// [`crate::model::Run::buffer`].
+    /// Uses the device of an app, of the version of wgpu that is [`crate::gpu::wgpu`]. Its callbacks stay as they are.
+    /// Pictures stay on that device: see [`crate::model::Run::buffer`]. Of the options those that are about opening one
+    /// (`choice`, `strict_webgpu`) are ignored.
     ///
     /// # Errors
     /// A device whose limits are below WebGPU's defaults.
-    pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Result<Self, GpuError> {
-        Self::new(device, queue, Arc::new(Mutex::new(None)), None, &GpuOptions::default())
+    pub fn from_device(device: wgpu::Device, queue: wgpu::Queue, options: &GpuOptions) -> Result<Self, GpuError> {
+        Self::new(device, queue, Arc::new(Mutex::new(None)), None, options)
     }
 
     fn new(

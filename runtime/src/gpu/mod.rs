@@ -50,6 +50,8 @@ pub(crate) use sampling::{DeviceRun, Ports as DevicePorts, StepInput};
 #[cfg(not(target_arch = "wasm32"))]
 pub use self_test::{KernelRow, Measured, ModelRow, Row, SelfTestOptions, self_test};
 pub use weights::Weights;
+/// The wgpu that devices are handed in and out with: of another version, its types are others.
+pub use wgpu;
 
 /// Messages of wgpu have many lines; the command line has one.
 fn first_line(message: &str) -> alloc::string::String {
