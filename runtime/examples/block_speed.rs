@@ -9,9 +9,10 @@ mod common;
 
 use common::{cpu_seconds, noise};
 use nijimi_runtime::cpu::{
-    Activation, AttentionShape, Context, Epilogue, ImageShape, Isa, PackedMatrix, activate, attention,
-    attention_scratch, group_norm, group_norm_scratch, layer_norm, linear, linear_scratch,
+    AttentionShape, Context, Epilogue, ImageShape, Isa, PackedMatrix, activate, attention, attention_scratch,
+    group_norm, group_norm_scratch, layer_norm, linear, linear_scratch,
 };
+use nijimi_runtime::graph::Activation;
 use nijimi_runtime::quant::{DType, encode};
 use std::time::{Duration, Instant};
 

@@ -8,7 +8,8 @@
 mod common;
 
 use common::{cpu_seconds, noise};
-use nijimi_runtime::cpu::{Activation, Context, Conv2dShape, Epilogue, PackedMatrix, conv2d, conv2d_scratch};
+use nijimi_runtime::cpu::{Context, Conv2dShape, Epilogue, PackedMatrix, conv2d, conv2d_scratch};
+use nijimi_runtime::graph::Activation;
 use nijimi_runtime::quant::{DType, encode};
 use std::time::{Duration, Instant};
 

@@ -8,10 +8,10 @@
 //! program can take turns with others (`benches/peers/stable_diffusion.py`).
 
 use nijimi_runtime::cpu::Context;
-use nijimi_runtime::cpu::exec::{Executor, MemoryLimit, PLAN, Weights};
+use nijimi_runtime::cpu::exec::{Executor, PLAN, Weights};
 use nijimi_runtime::graph::{Graph, WeightKind};
 use nijimi_runtime::nn::{AutoencoderKl, SdLevel, SdRequest, SdUnet, TimeCode};
-use nijimi_runtime::plan::Plan;
+use nijimi_runtime::plan::{MemoryLimit, Plan};
 use nijimi_runtime::quant::{self, DType};
 use nijimi_runtime::rng::normal_fill;
 use std::collections::BTreeMap;

@@ -5,9 +5,10 @@ mod counting;
 
 use counting::ALLOCATIONS;
 use nijimi_runtime::cpu::{
-    Activation, AttentionShape, Context, Conv2dShape, Epilogue, ImageShape, PackedMatrix, activate, attention,
-    attention_scratch, conv2d, conv2d_scratch, group_norm, group_norm_scratch, layer_norm, linear, linear_scratch,
+    AttentionShape, Context, Conv2dShape, Epilogue, ImageShape, PackedMatrix, activate, attention, attention_scratch,
+    conv2d, conv2d_scratch, group_norm, group_norm_scratch, layer_norm, linear, linear_scratch,
 };
+use nijimi_runtime::graph::Activation;
 use nijimi_runtime::quant::DType;
 use std::sync::atomic::Ordering::Relaxed;
 

@@ -2,7 +2,7 @@
 
 use super::{AttentionShape, Context, Conv2dShape, Epilogue, ImageShape, KernelError, PackedMatrix, Table, footprint};
 use crate::graph::{Graph, IdsId, Op, Shape, WeightId, WeightKind};
-use crate::plan::{ALIGN, Plan, PlanError, PlanOptions, Slot, Step};
+use crate::plan::{ALIGN, MemoryLimit, Plan, PlanError, PlanOptions, Slot, Step};
 use crate::quant::{DType, QuantError};
 use alloc::borrow::ToOwned;
 use alloc::string::String;
@@ -135,20 +135,6 @@ pub enum ExecError {
         /// Where in the output.
         index: usize,
     },
-}
-
-/// How much memory an executor and what belongs to it may take.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct MemoryLimit {
-    /// Bytes allowed in all.
-    pub allowed: u64,
-    /// Bytes of it that the caller needs.
-    pub reserved: u64,
-}
-
-impl MemoryLimit {
-    /// Whatever it takes.
-    pub const NONE: Self = Self { allowed: u64::MAX, reserved: 0 };
 }
 
 /// One thread of execution: an arena and scratch memory, large enough for each of its plans.

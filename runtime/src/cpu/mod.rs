@@ -42,6 +42,7 @@ mod to_u8;
 mod token_embedding;
 mod upsample;
 
+use crate::graph::Activation;
 pub use activate::activate;
 pub use add::{add, add_channels};
 pub use attention::{AttentionShape, attention, attention_scratch};
@@ -49,7 +50,7 @@ pub use concat::concat;
 pub use conv2d::{Conv2dShape, conv2d, conv2d_scratch};
 pub use conv2d_in_place::{conv2d_in_place, conv2d_in_place_scratch};
 pub use embedding::{Table, embedding_add};
-pub use epilogue::{Activation, Epilogue};
+pub use epilogue::Epilogue;
 pub use error::KernelError;
 pub use group_norm::{group_norm, group_norm_scratch};
 pub use isa::Isa;

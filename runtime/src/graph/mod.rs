@@ -4,6 +4,7 @@
 //! a place in one arena, and each backend executes the resulting list of steps. Operations stand in the order in
 //! which they were added, which is a valid order of execution: an operation reads only values that exist.
 
+mod activation;
 mod backward;
 mod build;
 mod error;
@@ -14,7 +15,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-pub use crate::cpu::Activation;
+pub use activation::Activation;
 pub use error::GraphError;
 pub use op::Op;
 pub use share::share_weights;

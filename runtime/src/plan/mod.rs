@@ -5,6 +5,7 @@
 
 mod arena;
 mod fuse;
+mod limit;
 #[cfg(test)]
 pub(crate) mod random;
 mod report;
@@ -16,6 +17,8 @@ use crate::graph::{Graph, Op, Shape, ValueId};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::ops::Range;
+
+pub use limit::MemoryLimit;
 
 /// Offsets in the arena are multiples of this many elements: 64 bytes, a cache line.
 pub const ALIGN: usize = 16;

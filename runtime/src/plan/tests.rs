@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::cpu::Context;
-use crate::cpu::exec::{Executor, MemoryLimit};
+use crate::cpu::exec::Executor;
 use crate::plan::random::{Random, evaluate, graph, weights};
 use alloc::sync::Arc;
 use alloc::vec;

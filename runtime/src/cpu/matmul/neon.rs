@@ -71,8 +71,8 @@ unsafe fn tile<const R: usize, const HALF: bool>(t: &Taps, acc: &mut Acc, lane: 
             }
         }
         for (a, acc) in a.iter().zip(&mut acc.0) {
-            for j in 0..4 {
-                vst1q_f32(acc.as_mut_ptr().add(lane + 4 * j), a[j]);
+            for (j, a) in a.iter().enumerate() {
+                vst1q_f32(acc.as_mut_ptr().add(lane + 4 * j), *a);
             }
         }
     }

@@ -1,0 +1,21 @@
+//! The functions that end an operation.
+
+/// The function that an operation applies last.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Activation {
+    /// The value itself.
+    None,
+    /// max(v, 0). A NaN stays NaN, so that it is found at its source.
+    Relu,
+    /// v * sigmoid(v), within 2 units in the last place of the true value's magnitude for |v| < 80.
+    Silu,
+    /// v * Φ(v), Φ the distribution function of the standard normal: the exact form, torch's default.
+    Gelu,
+    /// v * sigmoid(1.702 v), the approximation that CLIP's text encoder was trained with.
+    QuickGelu,
+    /// 1 / (1 + exp(-v)), within 2 units in the last place of the true value for v > -87, and 0 below -88.
+    Sigmoid,
+    /// Of a linear layer with `2 c` features: value * gelu(gate), value the first `c`, gate the last (Shazeer 2020,
+    /// "GLU Variants Improve Transformer"; diffusers' order). The only one that comes before the residual.
+    Geglu,
+}
