@@ -18,6 +18,11 @@ fail() {
     echo "browser.sh: $*" >&2
     exit 1
 }
+# What it needs cannot be had here: 77, as other test programs say it.
+lacks() {
+    echo "browser.sh: $*" >&2
+    exit 77
+}
 . tests/debian.sh
 
 cache=${NIJIMI_BROWSER:-${XDG_CACHE_HOME:-$HOME/.cache}/nijimi-browser}
@@ -52,7 +57,7 @@ CONFIG
     {
         APT_CONFIG=$1/apt/apt.conf apt-get update &&
             APT_CONFIG=$1/apt/apt.conf apt-get install --yes --download-only --no-install-recommends chromium
-    } > "$cache/apt.log" 2>&1 || fail "APT has no chromium: $(grep -E '^E:' "$cache/apt.log" | head -n 3); set CHROMIUM"
+    } > "$cache/apt.log" 2>&1 || lacks "APT has no chromium: $(grep -E '^E:' "$cache/apt.log" | head -n 3); set CHROMIUM"
     local deb
     for deb in "$1"/apt/archives/*.deb; do
         dpkg-deb --extract "$deb" "$1"
@@ -65,15 +70,16 @@ unpack_sources() {
     local conf version
     conf=$(debian_apt "$1/apt" trixie)
     version=$(APT_CONFIG=$conf apt-cache madison rust-src | awk '{ print $3 }' | grep -m 1 "^${release//./\\.}+") ||
-        fail "Debian has no rust-src $release: run 'rustup target add $triple'"
+        lacks "Debian has no rust-src $release: run 'rustup target add $triple'"
     (cd "$1" && APT_CONFIG=$conf apt-get download "rust-src=$version" > "$cache/apt.log" 2>&1) ||
-        fail "cannot fetch rust-src $version: $(tail -n 1 "$cache/apt.log")"
+        lacks "cannot fetch rust-src $version: $(tail -n 1 "$cache/apt.log")"
     dpkg-deb --extract "$1"/rust-src_*.deb "$1"
     rm -rf "$1"/apt "$1"/rust-src_*.deb
 }
 
 install_bindgen() {
-    cargo install --quiet wasm-bindgen-cli --version "$bindgen" --no-default-features --root "$1"
+    cargo install --quiet wasm-bindgen-cli --version "$bindgen" --no-default-features --root "$1" ||
+        lacks "cannot install wasm-bindgen $bindgen"
 }
 
 # A tree that differs from the toolchain's in that it holds the sources, and a compiler that takes it for its own.
