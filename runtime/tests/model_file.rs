@@ -38,7 +38,12 @@ fn models_of_other_kinds_are_refused() {
     }
     assert!(refusal(Tiny::new(3).meta("nijimi.format_version", 2u32)).starts_with("nijimi.format_version is 2"));
     assert!(refusal(Tiny::new(3).without("nijimi.format_version")).contains("nijimi.format_version"));
-    assert!(other("nijimi.sampler.method", "euler").contains("nijimi.sampler.method is \"euler\""));
+    for solver in ["euler_b", "flow_euler"] {
+        assert!(other("nijimi.sampler.method", solver).contains(&format!("nijimi.sampler.method is \"{solver}\"")));
+    }
+    let euler = Tiny::new(3).meta("nijimi.sampler.method", "euler").bytes();
+    let euler = Pipeline::load(&File::new_checked(&euler).unwrap(), &Device::Cpu).unwrap();
+    assert_eq!(euler.info().defaults.solver, Solver::Euler);
 }
 
 #[test]

@@ -201,7 +201,9 @@ fn prediction(file: &File<'_>) -> Result<Prediction, Error> {
 
 fn defaults(file: &File<'_>, levels: u32) -> Result<Defaults, Error> {
     let name = or(file.str("nijimi.sampler.method"), "ddim")?;
-    let solver = Solver::from_name(name).ok_or_else(|| ModelError::Unsupported {
+    // The network does not answer with a flow.
+    let fits = |solver: &Solver| !matches!(solver, Solver::FlowEuler { .. } | Solver::FlowHeun);
+    let solver = Solver::from_name(name).filter(fits).ok_or_else(|| ModelError::Unsupported {
         key: "nijimi.sampler.method",
         found: format!("{name:?}"),
         expected: Solver::NAMES,
