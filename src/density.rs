@@ -5,15 +5,17 @@ use crate::fault::Fault;
 use crate::progress::tell;
 use crate::source::Source;
 use crate::table;
-use nijimi_runtime::model::{Device, Model};
+use nijimi_runtime::model::{ModelKind, Numbers};
 
 /// Prints each row with its log density, and tells the sum.
 pub fn run(options: &Density) -> Result<(), Fault> {
     let source = Source::open(Some(&options.model))?;
-    let numbers = match Model::load(&source.file()?, &Device::Cpu).map_err(|e| source.wrong(e))? {
-        Model::Numbers(numbers) => numbers,
-        _ => return Err(none(&source, "its pictures' density cannot be evaluated")),
-    };
+    let file = source.file()?;
+    // Whatever else it holds is not loaded, however large it is.
+    if ModelKind::of(&file).map_err(|e| source.wrong(e))? != ModelKind::Numbers {
+        return Err(none(&source, "its pictures' density cannot be evaluated"));
+    }
+    let numbers = Numbers::load(&file).map_err(|e| source.wrong(e))?;
     let columns = numbers.dim();
     let values = table::read(options.data.as_deref(), columns)?;
     let names = numbers.columns().iter().map(String::as_str).chain(["log_density"]);

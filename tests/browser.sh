@@ -8,7 +8,7 @@
 # machine's own APT sources (or name one: CHROMIUM=/path); the standard library for WebAssembly, where
 # `rustup target add wasm32-unknown-unknown` was not run, as sources of Debian for the compiler in use; the
 # `wasm-bindgen` program from crates.io. Without a GPU the browser's software adapter draws, in some minutes;
-# NIJIMI_BROWSER_STEPS=2 is a short form.
+# NIJIMI_BROWSER_STEPS=4 is a short form.
 #
 # NIJIMI_BROWSER names another cache folder, which afterwards also holds screenshots and the browser's log.
 set -euo pipefail

@@ -94,6 +94,11 @@ pub fn normal_fill(seed: u64, draw: u32, out: &mut [f32]) {
     }
 }
 
+/// Fills `out` with draw number `draw` of each seed, `each` values a seed; what no seed is there for stays.
+pub(crate) fn normal_fill_each(seeds: &[u64], draw: u32, each: usize, out: &mut [f32]) {
+    out.chunks_exact_mut(each).zip(seeds).for_each(|(out, &seed)| normal_fill(seed, draw, out));
+}
+
 /// The random numbers of one purpose at one step: `(seed, purpose, step)` names the whole sequence.
 ///
 /// A run that resumes at step 1000 therefore needs nothing but the number 1000. Sequences of different purposes or

@@ -11,6 +11,10 @@ async function until(what, state) {
 
 const status = () => document.getElementById("status").textContent;
 const button = (label) => [...document.querySelectorAll("#labels button")].find((b) => b.textContent === label);
+const rgb = (canvas) => {
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  return new Uint8Array(data.filter((_, i) => i % 4 !== 3));
+};
 const send = (path, body) => fetch(path, { method: "POST", body });
 
 async function drive() {
@@ -28,12 +32,16 @@ async function drive() {
     document.getElementById("settings").requestSubmit();
   }
   await until("drawing", "done");
-  const canvas = document.getElementById("picture");
-  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
   const frames = document.querySelectorAll("#film canvas").length;
   if (frames !== steps) throw new Error(`${frames} previews of ${steps} steps`);
   await send("/note", status());
-  await send("/picture", new Uint8Array(data.filter((_, i) => i % 4 !== 3)));
+  // The CPU's picture first, decoded here.
+  const file = await (await fetch("/expected")).blob();
+  const image = await createImageBitmap(file, { colorSpaceConversion: "none" });
+  const wanted = new OffscreenCanvas(image.width, image.height);
+  wanted.getContext("2d").drawImage(image, 0, 0);
+  await send("/expected", rgb(wanted));
+  await send("/picture", rgb(document.getElementById("picture")));
 }
 
 addEventListener("error", (event) => send("/failure", `${event.message} at ${event.filename}:${event.lineno}`));

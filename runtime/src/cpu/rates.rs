@@ -89,7 +89,7 @@ fn packed(dtype: DType, out: usize, taps: usize, inp: usize) -> Result<PackedMat
     PackedMatrix::new(dtype, &data, out, taps, inp)
 }
 
-const PLAIN: Epilogue<'static> = Epilogue { bias: &[], residual: None, activation: crate::graph::Activation::None };
+const PLAIN: Epilogue<'static> = Epilogue { bias: &[], residual: None, activation: super::Activation::None };
 
 fn matrix(context: &Context, dtype: DType) -> Result<MatrixRate, KernelError> {
     let pixels = SIDE * SIDE;

@@ -6,7 +6,7 @@ use super::waiting::Submitted;
 use super::{Gpu, GpuError, trusted};
 use crate::Error;
 use crate::plan::Slot;
-use crate::rng::normal_fill;
+use crate::rng::normal_fill_each;
 use crate::sampler::{Call, Mix, SLOTS};
 use alloc::collections::VecDeque;
 use alloc::vec;
@@ -180,10 +180,8 @@ impl DeviceRun {
         self.submitted.clear();
         self.exec.set_ids(ids)?;
         self.fresh.fill(0.0);
-        for (x, &seed) in self.fresh.chunks_exact_mut(self.picture).zip(seeds) {
-            normal_fill(seed, 0, x);
-            x.iter_mut().for_each(|x| *x *= sigma);
-        }
+        normal_fill_each(seeds, 0, self.picture, &mut self.fresh);
+        self.fresh.iter_mut().for_each(|x| *x *= sigma);
         let Self { x, estimate, first_bad, fresh, host, .. } = self;
         host.fill(0.0);
         let queue = self.exec.gpu().queue();
@@ -208,10 +206,8 @@ impl DeviceRun {
     pub fn step(&mut self, s: &StepInput<'_>) -> Result<(), GpuError> {
         let noisy = s.call.noise != 0.0;
         if noisy {
-            for (noise, &seed) in self.fresh.chunks_exact_mut(self.picture).zip(s.seeds) {
-                // Draw 0 is the initial noise.
-                normal_fill(seed, s.index as u32 + 1, noise);
-            }
+            // Draw 0 is the initial noise.
+            normal_fill_each(s.seeds, s.index as u32 + 1, self.picture, &mut self.fresh);
         }
         self.write_step(s, noisy)?;
         let submission = self.exec.submit("a step", |pass| {

@@ -46,6 +46,49 @@ pub enum Model {
     Autoencoder(FirstStage),
 }
 
+/// What a weight file holds, without loading it; the variants are those of [`Model`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "each is told at the variant of Model of the same name")]
+pub enum ModelKind {
+    TextToImage,
+    Diffusion,
+    Vae,
+    Hvae,
+    Numbers,
+    Classifier,
+    ControlNet,
+    TinyAutoencoder,
+    Autoencoder,
+}
+
+impl ModelKind {
+    /// What the file's `nijimi.system` says.
+    ///
+    /// # Errors
+    /// No file of nijimi's, or a system that this version does not know.
+    pub fn of(file: &File<'_>) -> Result<Self, Error> {
+        info::kind(file, &[])?;
+        let (key, name) = ("nijimi.system", file.str("nijimi.system")?);
+        Ok(match name {
+            "latent-diffusion" => Self::TextToImage,
+            "ddpm" => Self::Diffusion,
+            "vae" => Self::Vae,
+            "hvae" => Self::Hvae,
+            "normal" | "mvn" | "mixture" | "descent" | "regression" | "mlp" => Self::Numbers,
+            "classifier" => Self::Classifier,
+            "control-net" => Self::ControlNet,
+            "autoencoder-tiny" => Self::TinyAutoencoder,
+            FirstStage::SYSTEM => Self::Autoencoder,
+            _ => {
+                let expected = "latent-diffusion, ddpm, vae, hvae, normal, mvn, mixture, descent, regression, mlp, \
+                                classifier, control-net, autoencoder-tiny or autoencoder-kl";
+                return Err(ModelError::Unsupported { key, found: format!("{name:?}"), expected }.into());
+            }
+        })
+    }
+}
+
 /// A picture, as bytes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Picture {
@@ -87,23 +130,16 @@ impl Model {
     /// # Errors
     /// A system that this version does not know; metadata or tensors that are missing, too many or unfit; a device error.
     pub fn load(file: &File<'_>, device: &Device) -> Result<Self, Error> {
-        info::kind(file, &[])?;
-        let (key, name) = ("nijimi.system", file.str("nijimi.system")?);
-        Ok(match name {
-            "latent-diffusion" => Self::TextToImage(LatentDiffusion::load(file, device)?),
-            "ddpm" => Self::Diffusion(Pipeline::load(file, device)?),
-            "vae" => Self::Vae(Vae::load(file, device)?),
-            "hvae" => Self::Hvae(Hvae::load(file, device)?),
-            "normal" | "mvn" | "mixture" | "descent" | "regression" | "mlp" => Self::Numbers(Numbers::load(file)?),
-            "classifier" => Self::Classifier(Classifier::load(file, device)?),
-            "control-net" => Self::ControlNet(Control::load(file, device)?),
-            "autoencoder-tiny" => Self::TinyAutoencoder(TinyAutoencoder::load(file, device)?),
-            FirstStage::SYSTEM => Self::Autoencoder(FirstStage::read(file)?),
-            _ => {
-                let expected = "latent-diffusion, ddpm, vae, hvae, normal, mvn, mixture, descent, regression, mlp, \
-                                classifier, control-net, autoencoder-tiny or autoencoder-kl";
-                return Err(ModelError::Unsupported { key, found: format!("{name:?}"), expected }.into());
-            }
+        Ok(match ModelKind::of(file)? {
+            ModelKind::TextToImage => Self::TextToImage(LatentDiffusion::load(file, device)?),
+            ModelKind::Diffusion => Self::Diffusion(Pipeline::load(file, device)?),
+            ModelKind::Vae => Self::Vae(Vae::load(file, device)?),
+            ModelKind::Hvae => Self::Hvae(Hvae::load(file, device)?),
+            ModelKind::Numbers => Self::Numbers(Numbers::load(file)?),
+            ModelKind::Classifier => Self::Classifier(Classifier::load(file, device)?),
+            ModelKind::ControlNet => Self::ControlNet(Control::load(file, device)?),
+            ModelKind::TinyAutoencoder => Self::TinyAutoencoder(TinyAutoencoder::load(file, device)?),
+            ModelKind::Autoencoder => Self::Autoencoder(FirstStage::read(file)?),
         })
     }
 

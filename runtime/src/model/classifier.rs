@@ -48,7 +48,8 @@ const LOG_PROBABILITIES: usize = 0;
 const GRADIENT: usize = 1;
 
 impl Classifier {
-    /// Loads a file whose `nijimi.system` is `classifier`.
+    /// Loads a file whose `nijimi.system` is `classifier`. What the gradient needs in another order is f16 on a GPU, or f32 if
+    /// the file is.
     ///
     /// # Errors
     /// Metadata that is missing, of the wrong type or unknown to this version; tensors that are missing, too many, or

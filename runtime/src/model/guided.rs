@@ -6,7 +6,7 @@ use super::session::{check, in_range};
 use super::wait::wait;
 use super::{ClassifierSession, ModelError, RequestError, Session};
 use crate::cpu::exec::ExecError;
-use crate::rng::normal_fill;
+use crate::rng::normal_fill_each;
 use crate::sampler::{Call, Calls, SamplerState, steps};
 use crate::{Error, guidance};
 use alloc::format;
@@ -132,10 +132,8 @@ impl ClassifierGuided {
         [&mut self.x, &mut self.eps, &mut self.noise].into_iter().for_each(|values| values.fill(0.0));
         self.state.clear();
         let sigma = request.calls.init_noise_sigma();
-        for (x, &seed) in self.x.chunks_exact_mut(self.picture).zip(request.seeds) {
-            normal_fill(seed, 0, x);
-            x.iter_mut().for_each(|x| *x *= sigma);
-        }
+        normal_fill_each(request.seeds, 0, self.picture, &mut self.x);
+        self.x.iter_mut().for_each(|x| *x *= sigma);
         Ok(GuidedRun { models: self, pictures: n, gamma: request.gamma, calls: request.calls.calls(), next: 0 })
     }
 
@@ -214,10 +212,8 @@ impl GuidedRun<'_> {
             finite("the guidance", "classifier", &eps[..used])?;
         }
         if call.noise != 0.0 {
-            for (noise, &seed) in noise.chunks_exact_mut(*picture).zip(&*seeds) {
-                // Draw 0 is the initial noise.
-                normal_fill(seed, self.next as u32 + 1, noise);
-            }
+            // Draw 0 is the initial noise.
+            normal_fill_each(seeds, self.next as u32 + 1, *picture, noise);
         }
         state.accept(call, x, eps, noise)?;
         Ok(finite("the sampler", "step", &x[..used])?)

@@ -10,7 +10,7 @@ use crate::Error;
 use crate::gguf::File;
 use crate::graph::Graph;
 use crate::nn::MlpHvae;
-use crate::rng::normal_fill;
+use crate::rng::{normal_fill, normal_fill_each};
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -120,9 +120,7 @@ impl HvaeSession {
         in_range("number of pictures", seeds.len(), 1, self.sizes.batch)?;
         let Self { evaluator, sizes, z, noise } = &mut *self;
         let used = seeds.len() * sizes.latent;
-        for (z, &seed) in z.chunks_exact_mut(sizes.latent).zip(seeds) {
-            normal_fill(seed, 0, z);
-        }
+        normal_fill_each(seeds, 0, sizes.latent, z);
         evaluator.evaluate_async(DECODER2, &[(MlpHvae::LATENT2, &z[..used])], &[]).await?;
         z[..used].copy_from_slice(&evaluator.output(MlpHvae::LATENT1)?[..used]);
         for (z, &seed) in z.chunks_exact_mut(sizes.latent).zip(seeds) {

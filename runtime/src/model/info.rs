@@ -202,8 +202,7 @@ fn prediction(file: &File<'_>) -> Result<Prediction, Error> {
 fn defaults(file: &File<'_>, levels: u32) -> Result<Defaults, Error> {
     let name = or(file.str("nijimi.sampler.method"), "ddim")?;
     // The network does not answer with a flow.
-    let fits = |solver: &Solver| !matches!(solver, Solver::FlowEuler { .. } | Solver::FlowHeun);
-    let solver = Solver::from_name(name).filter(fits).ok_or_else(|| ModelError::Unsupported {
+    let solver = Solver::from_name(name).filter(|solver| !solver.is_flow()).ok_or_else(|| ModelError::Unsupported {
         key: "nijimi.sampler.method",
         found: format!("{name:?}"),
         expected: Solver::NAMES,

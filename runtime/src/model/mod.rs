@@ -45,7 +45,7 @@ mod unet_keys;
 mod vae;
 mod wait;
 
-pub use any::{Model, Picture};
+pub use any::{Model, ModelKind, Picture};
 pub use classifier::{Classifier, ClassifierInfo, ClassifierSession};
 pub use control::{Control, ControlInfo};
 pub use device::Device;

@@ -8,7 +8,7 @@ use super::{SessionOptions, info};
 use crate::Error;
 use crate::gguf::File;
 use crate::nn::MlpVae;
-use crate::rng::normal_fill;
+use crate::rng::normal_fill_each;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec;
@@ -173,9 +173,7 @@ impl VaeSession {
     /// As [`Self::sample`] has.
     pub async fn sample_async(&mut self, seeds: &[u64]) -> Result<&[f32], Error> {
         in_range("number of pictures", seeds.len(), 1, self.sizes.batch)?;
-        for (z, &seed) in self.z.chunks_exact_mut(self.sizes.latent).zip(seeds) {
-            normal_fill(seed, 0, z);
-        }
+        normal_fill_each(seeds, 0, self.sizes.latent, &mut self.z);
         self.decode_latents(seeds.len()).await
     }
 

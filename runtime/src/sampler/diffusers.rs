@@ -309,7 +309,7 @@ pub fn from_diffusers(
     s.spacing =
         Spacing::from_name(spaced).ok_or_else(|| f.refuse("timestep_spacing", "use leading, trailing or linspace"))?;
     s.steps_offset = f.count("steps_offset", 0)?;
-    let flow = matches!(s.solver, Solver::FlowEuler { .. } | Solver::FlowHeun);
+    let flow = s.solver.is_flow();
     s.sigmas = f.sigmas(flow)?;
     s.prediction = Prediction::from_name(f.text("prediction_type", if flow { "flow_prediction" } else { "epsilon" })?)
         .ok_or_else(|| f.refuse("prediction_type", "use epsilon, v_prediction, sample or flow_prediction"))?;

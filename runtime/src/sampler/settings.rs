@@ -255,6 +255,12 @@ impl Solver {
         Self::NAMES.split(", ").find(|name| Self::from_name(name) == Some(*self))
     }
 
+    /// Of rectified flow: its network answers with a flow, and its sigmas are those of flow.
+    #[must_use]
+    pub fn is_flow(&self) -> bool {
+        matches!(self, Self::FlowEuler { .. } | Self::FlowHeun)
+    }
+
     /// The same solver with another share of fresh noise; none of a solver that has no such share.
     #[must_use]
     pub fn with_eta(self, eta: f64) -> Option<Self> {
@@ -309,7 +315,7 @@ impl Settings {
     pub fn new(solver: Solver, steps: usize) -> Self {
         let leading =
             solver.is_simple() || matches!(solver, Solver::Pndm { .. } | Solver::Lcm { .. } | Solver::Tcd { .. });
-        let flow = matches!(solver, Solver::FlowEuler { .. } | Solver::FlowHeun);
+        let flow = solver.is_flow();
         Self {
             solver,
             steps,

@@ -110,8 +110,7 @@ impl Calls {
         {
             return Err(SamplerError::Clip(low, high));
         }
-        let flow =
-            matches!(s.solver, Solver::FlowEuler { .. } | Solver::FlowHeun) || matches!(s.sigmas, Sigmas::Flow { .. });
+        let flow = s.solver.is_flow() || matches!(s.sigmas, Sigmas::Flow { .. });
         if flow != (s.prediction == Prediction::Flow) {
             return Err(SamplerError::Flow);
         }

@@ -6,7 +6,7 @@ use crate::cpu::exec::{ExecError, PLAN, Weights};
 use crate::graph::Graph;
 use crate::guidance::{self, GuidanceError};
 use crate::plan::Plan;
-use crate::rng::normal_fill;
+use crate::rng::normal_fill_each;
 use crate::sampler::{SamplerError, SamplerState};
 use alloc::sync::Arc;
 use alloc::vec;
@@ -61,10 +61,8 @@ impl CpuEngine {
         self.x.fill(0.0);
         self.noise.fill(0.0);
         self.state.clear();
-        for (x, &seed) in self.x.chunks_exact_mut(self.picture).zip(seeds) {
-            normal_fill(seed, 0, x);
-            x.iter_mut().for_each(|x| *x *= sigma);
-        }
+        normal_fill_each(seeds, 0, self.picture, &mut self.x);
+        self.x.iter_mut().for_each(|x| *x *= sigma);
     }
 
     pub fn step(&mut self, at: At<'_>) -> Result<(), Error> {
@@ -138,10 +136,8 @@ impl CpuEngine {
         let Self { x, eps, noise, state, .. } = self;
         let call = at.call();
         if call.noise != 0.0 {
-            for (noise, &seed) in noise.chunks_exact_mut(self.picture).zip(at.seeds) {
-                // Draw 0 is the initial noise.
-                normal_fill(seed, at.index as u32 + 1, noise);
-            }
+            // Draw 0 is the initial noise.
+            normal_fill_each(at.seeds, at.index as u32 + 1, self.picture, noise);
         }
         state.accept(call, x, eps, noise)
     }
