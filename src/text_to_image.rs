@@ -20,8 +20,8 @@ use inputs::Inputs;
 use loading::{Beside, file_name};
 use nijimi_runtime::Error;
 use nijimi_runtime::model::{
-    Choice, Control, Decoding, LatentControl, LatentDiffusion, LatentInfo, LatentRequest, LatentRun, ModelPart,
-    NoiseSource, RequestError, SessionOptions, TinyAutoencoder,
+    Choice, Control, Decoding, LatentControl, LatentDiffusion, LatentInfo, LatentRequest, ModelPart, NoiseSource,
+    RequestError, Run, SessionOptions, TinyAutoencoder,
 };
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::sampler::Calls;
@@ -138,33 +138,25 @@ impl TextToImage {
         }
     }
 
-    /// Takes a picture's steps.
+    /// Takes a run's steps.
     fn steps(
         &self,
         model: &LatentDiffusion,
-        request: &LatentRequest<'_>,
+        run: &mut Run<'_>,
         cli: &Cli,
         progress: &mut Progress,
-    ) -> Result<Vec<f32>, Fault> {
-        let mut run = model.run(request).map_err(asked)?;
+    ) -> Result<(), Fault> {
         let mut preview = Preview::new(cli, self.parts.tiny.as_ref());
         while let Some(step) = run.step().map_err(failed)? {
             progress.step();
             if let Some(preview) = &mut preview {
-                preview.show(model, &run, step)?;
+                preview.show(model, run, step)?;
             }
         }
-        if let Some(path) = &cli.save_latents {
-            save(path, &run)?;
+        match &cli.save_latents {
+            Some(path) => save(path, run),
+            None => Ok(()),
         }
-        Ok(run.latents().to_vec())
-    }
-
-    /// Decodes a picture, as bytes.
-    fn decode(&self, model: &LatentDiffusion, latents: &[f32], options: &SessionOptions) -> Result<Vec<u8>, Fault> {
-        let factor = model.factor();
-        let size = self.size.map(|side| side / factor);
-        Ok(LatentDiffusion::to_u8(&model.decode(latents, size, self.decoding(), options).map_err(failed)?))
     }
 }
 
@@ -260,24 +252,52 @@ impl Artist for TextToImage {
             ..self.request(cli, index, drawing.seed(index))
         };
         let mut progress = Progress::new(total * self.calls.steps());
+        let mut timed = |progress: &mut Progress, index: usize, decode: &mut dyn FnMut() -> Result<Vec<u8>, Error>| {
+            let (step, decoding) = (progress.step_time(), Instant::now());
+            let bytes = decode().map_err(failed)?;
+            if cli.verbose && index == 0 {
+                progress.clear();
+                tell(&[
+                    format!("{} a step, decoded in {}", ms(step), ms(decoding.elapsed())),
+                    format!("first picture after {}", ms(self.started.elapsed())),
+                ]);
+            }
+            done(index, &bytes)
+        };
         // One at a time: a picture of usual size keeps all cores busy, and two need twice the memory.
-        if total == 1 || self.choice.staged {
+        if total == 1 {
+            let request = request(0);
+            let mut run = model.run(&request).map_err(asked)?;
+            self.steps(model, &mut run, cli, &mut progress)?;
+            return timed(&mut progress, 0, &mut || run.to_u8());
+        }
+        let held = model.hold(&[ModelPart::UNet]).map_err(failed)?;
+        if self.choice.staged {
             // The network that draws goes before the one that decodes comes.
-            let drawn = {
-                let held = if total > 1 { model.hold(&[ModelPart::UNet]).map_err(failed)? } else { model.clone() };
-                let each = (0..total).map(|index| self.steps(&held, &request(index), cli, &mut progress));
-                each.collect::<Result<Vec<_>, _>>()?
-            };
-            let held = if total > 1 { self.hold_decoder(model)? } else { model.clone() };
+            let mut session = held.session();
+            drop(held);
+            let mut drawn = Vec::new();
+            for index in 0..total {
+                let request = request(index);
+                let mut run = session.run(&request).map_err(asked)?;
+                self.steps(model, &mut run, cli, &mut progress)?;
+                drawn.push(run.sample().map_err(failed)?.to_vec());
+            }
+            drop(session);
+            let size = model.latent_size(self.size).map_err(|e| asked(e.into()))?;
+            let mut decoder = model.decoder(size, self.decoding(), &options(cli));
             for (index, latents) in drawn.iter().enumerate() {
-                self.finish(&held, latents, index, cli, &mut progress, done)?;
+                let mut decode = || Ok(LatentDiffusion::to_u8(decoder.decode(latents)?));
+                timed(&mut progress, index, &mut decode)?;
             }
             return Ok(());
         }
-        let held = self.hold_decoder(&model.hold(&[ModelPart::UNet]).map_err(failed)?)?;
+        let mut session = held.session();
         for index in 0..total {
-            let latents = self.steps(&held, &request(index), cli, &mut progress)?;
-            self.finish(&held, &latents, index, cli, &mut progress, done)?;
+            let request = request(index);
+            let mut run = session.run(&request).map_err(asked)?;
+            self.steps(model, &mut run, cli, &mut progress)?;
+            timed(&mut progress, index, &mut || run.to_u8())?;
         }
         Ok(())
     }
@@ -290,42 +310,15 @@ impl Artist for TextToImage {
     }
 }
 
-impl TextToImage {
-    fn hold_decoder(&self, model: &LatentDiffusion) -> Result<LatentDiffusion, Fault> {
-        if self.parts.tiny.is_some() { Ok(model.clone()) } else { model.hold(&[ModelPart::Decoder]).map_err(failed) }
-    }
-
-    fn finish(
-        &self,
-        model: &LatentDiffusion,
-        latents: &[f32],
-        index: usize,
-        cli: &Cli,
-        progress: &mut Progress,
-        done: Done<'_>,
-    ) -> Result<(), Fault> {
-        let decoding = Instant::now();
-        let step = progress.step_time();
-        let bytes = self.decode(model, latents, &options(cli))?;
-        if cli.verbose && index == 0 {
-            progress.clear();
-            tell(&[
-                format!("{} a step, decoded in {}", ms(step), ms(decoding.elapsed())),
-                format!("first picture after {}", ms(self.started.elapsed())),
-            ]);
-        }
-        done(index, &bytes)
-    }
-}
-
 fn options(cli: &Cli) -> SessionOptions {
     SessionOptions { threads: cli.threads, ..SessionOptions::default() }
 }
 
 /// Writes the first noise and the last latents of a run.
-fn save(path: &std::path::Path, run: &LatentRun<'_>) -> Result<(), Fault> {
-    let [h, w, channels] = run.latent_shape();
-    latents::write(path, [run.len(), channels, h, w], run.noise(), run.latents())
+fn save(path: &std::path::Path, run: &mut Run<'_>) -> Result<(), Fault> {
+    let [h, w, channels] = run.sample_shape();
+    let (n, noise) = (run.len(), run.noise().to_vec());
+    latents::write(path, [n, channels, h, w], &noise, run.sample().map_err(failed)?)
 }
 
 /// A size that cannot be is the user's.

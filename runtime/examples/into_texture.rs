@@ -2,47 +2,46 @@
 //! estimate as a preview, all in textures of the app's. Nothing is copied to the host but the frames it saves.
 //!
 //! ```sh
-//! cargo run --release -p nijimi-runtime --features gpu --example into_texture -- frames
+//! cargo run --release -p nijimi-runtime --features gpu --example into_texture -- frames "a red apple"
 //! ```
 
-use nijimi_runtime::gguf::{File, MappedFile};
-use nijimi_runtime::gpu::{Gpu, Values};
-use nijimi_runtime::model::{Device, Pipeline, Request, SessionOptions};
+use nijimi_runtime::gpu::Gpu;
+use nijimi_runtime::model::Values;
+use nijimi_runtime::{Device, Model};
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
 /// Width and height of the app's window.
 const WINDOW: u32 = 256;
-/// Width and height of the picture in it: 28 pixels, each enlarged to 8.
-const PICTURE: u32 = 224;
+/// Width and height of the picture in it: 64 pixels, each enlarged to 3.
+const PICTURE: u32 = 192;
 /// The window is saved at each of so many frames.
-const SAVED: usize = 10;
+const SAVED: usize = 5;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let folder = PathBuf::from(std::env::args().nth(1).unwrap_or_else(|| "out".into()));
+    let mut args = std::env::args().skip(1);
+    let folder = PathBuf::from(args.next().unwrap_or_else(|| "out".into()));
+    let prompt = args.next().unwrap_or_else(|| "a red apple".into());
     std::fs::create_dir_all(&folder)?;
     let app = App::new()?;
 
     // What nijimi needs of the app: its device and its queue. Clones share them.
     let gpu = Gpu::from_device(app.device.clone(), app.queue.clone(), &Default::default())?;
-    let weights = Path::new(env!("CARGO_MANIFEST_DIR")).join("../weights/digits-q8_0.gguf");
-    let file = MappedFile::open(weights)?;
-    let pipeline = Pipeline::load(&File::new_checked(file.bytes())?, &Device::Gpu(gpu.clone()))?;
-    let mut session = pipeline.session(&SessionOptions::default())?;
-    let best = pipeline.info().defaults;
-    let calls = pipeline.calls(best.solver, best.steps)?;
-    let (labels, guidance_scale) = ([Some(pipeline.label("7")?)], best.guidance_scale);
-    let request = Request { labels: &labels, seeds: &[1], calls: &calls, guidance_scale };
+    let weights = Path::new(env!("CARGO_MANIFEST_DIR")).join("../weights/emoji-q8_0.gguf");
+    let Model::TextToImage(model) = Model::open(weights, &Device::Gpu(gpu.clone()))? else {
+        return Err("this example draws with a text-to-image model".into());
+    };
+    let calls = model.info().default_calls()?;
 
     let view = app.picture.create_view(&Default::default());
-    let mut run = session.run(&request)?;
+    let mut run = model.run(&model.request(&prompt, 1, &calls))?;
     // The app's loop: it draws its frame, the run makes a step. Both go into the app's queue, in this order, so no frame
     // sees half a step, and the app waits for nothing.
     let mut frame = 0;
     loop {
         let step = run.step()?;
         // While it is drawn, what it will become; at last, what it is.
-        let shown = if step.is_some() { Values::Estimate } else { Values::Pictures };
+        let shown = if step.is_some() { Values::Estimate } else { Values::Sample };
         run.draw_into(shown, 0, &view)?;
         app.frame(frame);
         if frame % SAVED == 0 || step.is_none() {

@@ -15,17 +15,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Err("this file does not hold a text-to-image model".into());
     };
     let calls = model.info().default_calls()?;
-    let request = model.request(&prompt, 1, &calls);
-    let mut run = model.run(&request)?;
-    let [height, width, _] = run.picture();
+    let mut run = model.run(&model.request(&prompt, 1, &calls))?;
+    let [height, width, _] = run.picture_shape();
     let save = |name: String, bytes: &[u8]| {
         image::save_buffer(name, bytes, width as u32, height as u32, image::ColorType::Rgb8)
     };
     while let Some(step) = run.step()? {
         println!("{} of {}", step.index + 1, step.total);
-        let [height, width, _] = run.latent_shape();
-        let estimate = model.decode(run.estimate(), [height, width], request.decoding, &request.options)?;
-        save(format!("{name}-{:02}.png", step.index + 1), &nijimi_runtime::model::LatentDiffusion::to_u8(&estimate))?;
+        save(format!("{name}-{:02}.png", step.index + 1), &run.preview()?)?;
     }
     save(format!("{name}.png"), &run.to_u8()?)?;
     Ok(())

@@ -7,9 +7,12 @@ mod common;
 use common::Tiny;
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::gpu::check::Case;
-use nijimi_runtime::gpu::{Choice, ExecOptions, Gpu, GpuError, GpuOptions, Storage, Values};
+use nijimi_runtime::gpu::{Choice, ExecOptions, Gpu, GpuError, GpuOptions, Storage};
 use nijimi_runtime::graph::{Graph, Shape};
-use nijimi_runtime::model::{Device, LatentDiffusion, Pipeline, Request, RequestError, SessionOptions, batch_seeds};
+use nijimi_runtime::model::{
+    Decoding, Device, LatentDiffusion, LatentRequest, Pipeline, Request, RequestError, SessionOptions, Tiling, Values,
+    batch_seeds,
+};
 use nijimi_runtime::plan::PlanError;
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::sampler::Solver;
@@ -113,6 +116,48 @@ fn a_prompt_is_drawn_awaited() {
     });
     let psnr = psnr(&drawn[0], &drawn[1]);
     assert!(psnr >= 40.0, "{psnr} dB");
+}
+
+/// An app's texture gets the picture of a prompt, decoded on the device: what is read back is the same.
+///
+/// Seen red with the second picture's latents for the first, and without the scaling factor.
+#[test]
+fn a_prompt_is_drawn_into_a_texture() {
+    let Some(gpu) = open() else { return };
+    let model = LatentDiffusion::load(&File::new_checked(EMOJI).unwrap(), &Device::Gpu(gpu.clone())).unwrap();
+    let calls = model.calls_by(None, None, 1).unwrap();
+    let prompts = vec!["a red apple", "a dog"];
+    let request =
+        LatentRequest { negatives: vec![None; 2], seeds: vec![1, 2], prompts, ..model.request("", 1, &calls) };
+    let mut session = model.session();
+    let mut run = session.run(&request).unwrap();
+    while run.step().unwrap().is_some() {}
+    let [h, w, c] = run.picture_shape();
+    let texture = gpu.device().create_texture(&wgpu::TextureDescriptor {
+        label: None,
+        size: wgpu::Extent3d { width: w as u32, height: h as u32, depth_or_array_layers: 1 },
+        mip_level_count: 1,
+        sample_count: 1,
+        dimension: wgpu::TextureDimension::D2,
+        format: wgpu::TextureFormat::Rgba8Unorm,
+        usage: wgpu::TextureUsages::STORAGE_BINDING | wgpu::TextureUsages::COPY_SRC,
+        view_formats: &[],
+    });
+    let pictures = run.to_u8().unwrap();
+    let previews = run.preview().unwrap();
+    for (which, expected) in [(Values::Sample, pictures), (Values::Estimate, previews)] {
+        for (i, expected) in expected.chunks_exact(h * w * c).enumerate() {
+            run.draw_into(which, i, &texture.create_view(&Default::default())).unwrap();
+            let pixels = read_texture(&gpu, &texture);
+            let drawn = pixels.chunks_exact(4).flat_map(|pixel| &pixel[..3]);
+            assert!(drawn.zip(expected).all(|(a, b)| a.abs_diff(*b) <= 1), "picture {i}");
+        }
+    }
+    // In tiles it cannot be.
+    let tiling = Tiling { tile: 16, overlap: 4, factor: model.factor() };
+    let mut run = session.run(&LatentRequest { decoding: Decoding::Tiled(tiling), ..request }).unwrap();
+    let error = run.draw_into(Values::Sample, 0, &texture.create_view(&Default::default())).unwrap_err();
+    assert!(error.to_string().contains("must be whole"), "{error}");
 }
 
 /// Random f32 weights: with and without guidance and labels, with and without noise.
@@ -287,7 +332,7 @@ fn an_app_hands_in_its_device() {
     let request = Request { labels: &[Some(1), Some(2)], seeds: &[1, 2], calls: &calls, guidance_scale: 2.0 };
     let mut run = session.run(&request).unwrap();
     while run.step().unwrap().is_some() {}
-    let size = run.buffer(Values::Pictures).unwrap().size();
+    let size = run.buffer(Values::Sample).unwrap().size();
     let (w, h) = (device.info().network.width as u32, device.info().network.height as u32);
     assert_eq!(size, u64::from(2 * w * h * 4));
 
@@ -301,7 +346,7 @@ fn an_app_hands_in_its_device() {
         usage: wgpu::TextureUsages::STORAGE_BINDING | wgpu::TextureUsages::COPY_SRC,
         view_formats: &[],
     });
-    run.draw_into(Values::Pictures, 1, &texture.create_view(&Default::default())).unwrap();
+    run.draw_into(Values::Sample, 1, &texture.create_view(&Default::default())).unwrap();
     let pixels = read_texture(&gpu, &texture);
     let bytes = run.to_u8().unwrap();
     for (i, pixel) in pixels.chunks_exact(4).enumerate() {
@@ -314,7 +359,7 @@ fn an_app_hands_in_its_device() {
     let mut kept = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
     assert!(kept.any(|name| name.ends_with(".tiles")), "what was measured is kept, as on a device of nijimi's own");
     std::fs::remove_dir_all(&folder).unwrap();
-    let error = run.draw_into(Values::Pictures, 2, &texture.create_view(&Default::default())).unwrap_err();
+    let error = run.draw_into(Values::Sample, 2, &texture.create_view(&Default::default())).unwrap_err();
     assert!(error.to_string().contains("picture is 2, must be 0 to 1"), "{error}");
 }
 

@@ -43,7 +43,7 @@ fn draw(model: &LatentDiffusion) -> Result<Vec<f32>, Error> {
     let request = LatentRequest { start: Some(&start), size: [SIDE; 2], ..model.request("a red mat", 7, &calls) };
     let mut run = model.run(&request)?;
     while run.step()?.is_some() {}
-    run.pictures()
+    run.pictures().map(<[f32]>::to_vec)
 }
 
 /// One layer of each network at a time, then each network as a whole, then all. Seen red with the numbers not looked at.

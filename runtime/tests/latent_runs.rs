@@ -29,7 +29,7 @@ fn request<'a>(model: &LatentDiffusion, calls: &'a Calls) -> LatentRequest<'a> {
 fn draw(model: &LatentDiffusion, request: &LatentRequest<'_>) -> Vec<f32> {
     let mut run = model.run(request).unwrap();
     while run.step().unwrap().is_some() {}
-    run.latents().to_vec()
+    run.sample().unwrap().to_vec()
 }
 
 fn picture() -> Vec<f32> {
@@ -67,7 +67,8 @@ fn what_a_mask_keeps_is_kept_and_the_rest_is_drawn() {
         .unwrap();
     run.step().unwrap();
     let next = calls.calls()[1];
-    for ((x, z), noise) in run.latents().iter().zip(&latents).zip(run.noise()) {
+    let noise = run.noise().to_vec();
+    for ((x, z), noise) in run.sample().unwrap().iter().zip(&latents).zip(noise) {
         assert!((x - (next.alpha * z + next.sigma * noise)).abs() < 1e-5);
     }
 }
@@ -292,8 +293,8 @@ fn noise_is_the_generators() {
 fn tiles_make_the_picture() {
     let model = family("sd1").model(DType::F32);
     let calls = model.calls(None, &[], 2).unwrap();
-    let run = model.run(&LatentRequest { size: [64, 96], ..model.request("", 1, &calls) }).unwrap();
-    let (z, size, options) = (run.latents().to_vec(), [32, 48], SessionOptions::default());
+    let mut run = model.run(&LatentRequest { size: [64, 96], ..model.request("", 1, &calls) }).unwrap();
+    let (z, size, options) = (run.sample().unwrap().to_vec(), [32, 48], SessionOptions::default());
     let decode = |how| model.decode(&z, size, how, &options).unwrap();
     let (whole, factor) = (decode(Decoding::Whole), model.factor());
     assert_eq!(decode(Decoding::Tiled(Tiling { tile: 64, overlap: 16, factor })), whole);

@@ -1,10 +1,15 @@
 // The numbers of one call of the network that are not the solver's.
 struct Step {
-  n: u32,                 // values of all pictures
+  n: u32,                 // values of all samples
+  each: u32,              // values of one
   index: u32,             // of the call, from 0
-  timestep: f32,          // as the network knows it
   guidance_scale: f32,
+  guidance_rescale: f32,
   input_scale: f32,       // the network is given the sample times this
+  alpha: f32,             // of what is put back after a step: alpha * known + sigma * noise
+  sigma: f32,
+  channels: u32,          // of the sample
+  in_channels: u32,       // of the network's input, more where it sees something beside the sample
 }
 @group(0) @binding(0) var<uniform> p: Step;
 

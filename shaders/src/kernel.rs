@@ -49,6 +49,8 @@ kernels! {
     GroupNorm "group_norm",
     /// Classifier-free guidance.
     Guidance "guidance",
+    /// Latents for a decoder.
+    Latents "latents",
     /// Layer normalization.
     LayerNorm "layer_norm",
     /// Linear layer.
@@ -65,6 +67,10 @@ kernels! {
     PositionEncoding "position_encoding",
     /// What ReLU lets pass of a gradient.
     ReluBackward "relu_backward",
+    /// A guided answer's spread, brought back.
+    Rescale "rescale",
+    /// What a mask keeps, put back.
+    Restore "restore",
     /// A sampler's update.
     SamplerAccept "sampler_accept",
     /// One token of each text.
@@ -100,6 +106,8 @@ macro_rules! flags {
 flags! {
     /// Adds one vector a picture.
     Add "ADD",
+    /// More channels beside the sample.
+    Beside "BESIDE",
     /// Adds a bias.
     Bias "BIAS",
     /// Bilinear, not nearest.

@@ -388,7 +388,8 @@ fn elementwise(class: Class, base: &dyn Fn(Kernel) -> Shader, all: &mut Vec<Shad
     all.extend([flat(K::EmbeddingAdd, &[]), flat(K::EmbeddingAdd, &[Flag::InPlace])]);
     all.extend([flat(K::TokenEmbedding, &[]), flat(K::SelectToken, &[])]);
     all.extend([flat(K::LogSoftmax, &[]), flat(K::LogSoftmaxBackward, &[])]);
-    all.extend([flat(K::PositionEncoding, &[]), flat(K::Feed, &[]), flat(K::Guidance, &[])]);
+    all.extend([flat(K::PositionEncoding, &[]), flat(K::Feed, &[]), flat(K::Feed, &[Flag::Beside])]);
+    all.extend([flat(K::Guidance, &[]), flat(K::Restore, &[]), flat(K::Latents, &[])]);
     all.extend([
         flat(K::Guidance, &[Flag::Guided]),
         flat(K::SamplerAccept, &[]),
@@ -403,6 +404,7 @@ fn elementwise(class: Class, base: &dyn Fn(Kernel) -> Shader, all: &mut Vec<Shad
         }
     }
     let rows = |kernel: K| base(kernel).constant("WX", reduction(class));
+    all.push(rows(K::Rescale));
     for subgroups in [false, true] {
         all.push(rows(K::GroupNorm).flag(Flag::Fold, true).flag(Flag::Subgroups, subgroups));
         let norm = || rows(K::LayerNorm).flag(Flag::Subgroups, subgroups);

@@ -6,7 +6,7 @@ use crate::cli::{Cli, PreviewMethod};
 use crate::fault::Fault;
 use crate::picture::png;
 use nijimi_runtime::gguf::write_atomic;
-use nijimi_runtime::model::{Decoding, LatentDiffusion, LatentRun, SessionOptions, StepInfo, TinyAutoencoder};
+use nijimi_runtime::model::{Decoding, LatentDiffusion, Run, SessionOptions, StepInfo, TinyAutoencoder};
 use std::path::PathBuf;
 
 /// What is shown, and how.
@@ -29,16 +29,17 @@ impl<'a> Preview<'a> {
     }
 
     /// Writes the picture of the estimate, if it is its turn.
-    pub fn show(&mut self, model: &LatentDiffusion, run: &LatentRun<'_>, step: StepInfo) -> Result<(), Fault> {
+    pub fn show(&mut self, model: &LatentDiffusion, run: &mut Run<'_>, step: StepInfo) -> Result<(), Fault> {
         if !(step.index + 1).is_multiple_of(self.interval) {
             return Ok(());
         }
-        let ([h, w, _], factor) = (run.latent_shape(), model.factor());
-        let decode = |how| model.decode(run.estimate(), [h, w], how, &self.options).map_err(failed);
+        let ([h, w, _], factor) = (run.sample_shape(), model.factor());
+        let estimate = run.estimate().map_err(failed)?;
+        let decode = |how| model.decode(estimate, [h, w], how, &self.options).map_err(failed);
         let (values, width, scale) = match (self.method, self.tiny) {
             (PreviewMethod::Taesd, Some(tiny)) => (decode(Decoding::Tiny(tiny))?, w * factor, 1),
             (PreviewMethod::Vae, _) => (decode(Decoding::Whole)?, w * factor, 1),
-            _ => (model.project(run.estimate()), w, factor),
+            _ => (model.project(estimate), w, factor),
         };
         let bytes = LatentDiffusion::to_u8(&values);
         let channels = bytes.len() * scale * scale / (h * w * factor * factor);

@@ -1,10 +1,9 @@
 //! What the page calls: a model on the browser's GPU, drawn step by step.
 
 use js_sys::{Function, Uint8Array};
-use nijimi_runtime::cpu::to_u8;
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::gpu::{Choice, Gpu, GpuOptions};
-use nijimi_runtime::model::{Device, LatentDiffusion, Model, Pipeline, Request, SessionOptions, StepInfo};
+use nijimi_runtime::model::{Device, LatentDiffusion, Model, Pipeline, Request, Run, SessionOptions, StepInfo};
 use wasm_bindgen::prelude::*;
 
 /// A model in the memory of a device. While it draws, JavaScript can ask nothing else of it.
@@ -103,16 +102,7 @@ async fn label(
     let (labels, guidance_scale) = ([Some(model.label(label)?)], info.defaults.guidance_scale);
     let request = Request { labels: &labels, seeds: &[seed.into()], calls: &calls, guidance_scale };
     let mut session = model.session(&SessionOptions::default())?;
-    let mut run = session.run(&request)?;
-    while let Some(step) = run.step_async().await? {
-        let estimate = run.estimate_async().await?;
-        let mut bytes = vec![0; estimate.len()];
-        to_u8(info.range, estimate, &mut bytes)?;
-        if !show(step, &bytes)? {
-            return Ok(None);
-        }
-    }
-    Ok(Some(run.to_u8_async().await?))
+    finish(session.run(&request)?, show).await
 }
 
 async fn text(
@@ -124,13 +114,16 @@ async fn text(
 ) -> Result<Option<Vec<u8>>, JsError> {
     let info = model.info();
     let calls = model.calls_by(info.defaults.solver, info.defaults.sigmas, steps)?;
-    let request = model.request(prompt, seed.into(), &calls);
-    let mut run = model.run_async(&request).await?;
+    finish(model.run_async(&model.request(prompt, seed.into(), &calls)).await?, show).await
+}
+
+/// Makes a run's steps, and shows each.
+async fn finish(
+    mut run: Run<'_>,
+    show: impl Fn(StepInfo, &[u8]) -> Result<bool, JsError>,
+) -> Result<Option<Vec<u8>>, JsError> {
     while let Some(step) = run.step_async().await? {
-        let [height, width, _] = run.latent_shape();
-        let size = [height, width];
-        let estimate = model.decode_async(run.estimate(), size, request.decoding, &request.options).await?;
-        if !show(step, &LatentDiffusion::to_u8(&estimate))? {
+        if !show(step, &run.preview_async().await?)? {
             return Ok(None);
         }
     }

@@ -142,10 +142,39 @@ pub struct Executor {
     context: Context,
     weights: Arc<Weights>,
     plans: Vec<Plan>,
+    memory: Memory,
+    /// Elements of the arena and bytes of scratch memory that the plans need.
+    needs: [usize; 2],
+}
+
+/// An arena and scratch memory, which executors that never work at the same time may share.
+#[derive(Default)]
+pub(crate) struct Memory {
     arena: Vec<f32>,
     /// The first element of `arena` on a 64-byte boundary.
     base: usize,
     scratch: Vec<u8>,
+}
+
+impl Memory {
+    fn new([arena, scratch]: [usize; 2]) -> Self {
+        let arena = vec![0.0f32; arena + ALIGN];
+        let base = arena.as_ptr().align_offset(ALIGN * size_of::<f32>()).min(ALIGN);
+        Self { arena, base, scratch: vec![0; scratch] }
+    }
+
+    /// The larger of each.
+    fn larger(self, other: Self) -> Self {
+        let (mut a, b) = if self.arena.len() >= other.arena.len() { (self, other) } else { (other, self) };
+        if b.scratch.len() > a.scratch.len() {
+            a.scratch = b.scratch;
+        }
+        a
+    }
+
+    fn has(&self, [arena, scratch]: [usize; 2]) -> bool {
+        self.arena.len() >= arena + ALIGN && self.scratch.len() >= scratch
+    }
 }
 
 impl Executor {
@@ -172,9 +201,21 @@ impl Executor {
         if needed > limit.allowed {
             return Err(PlanError::Memory { needed, allowed: limit.allowed }.into());
         }
-        let arena = vec![0.0f32; len + ALIGN];
-        let base = arena.as_ptr().align_offset(ALIGN * size_of::<f32>()).min(ALIGN);
-        Ok(Self { context, weights, plans, arena, base, scratch: vec![0; scratch] })
+        let needs = [len, scratch];
+        Ok(Self { context, weights, plans, memory: Memory::new(needs), needs })
+    }
+
+    /// The memory, for another executor to use; it is to be given back before anything else is done.
+    pub(crate) fn take_memory(&mut self) -> Memory {
+        core::mem::take(&mut self.memory)
+    }
+
+    /// Memory of another executor, to be used from now on if it is larger.
+    pub(crate) fn give_memory(&mut self, memory: Memory) {
+        self.memory = core::mem::take(&mut self.memory).larger(memory);
+        if !self.memory.has(self.needs) {
+            self.memory = core::mem::take(&mut self.memory).larger(Memory::new(self.needs));
+        }
     }
 
     /// The plans, in the order in which they were given.
@@ -184,17 +225,17 @@ impl Executor {
 
     /// Bytes of the arena and of the scratch memory.
     pub fn bytes(&self) -> usize {
-        self.arena.len() * 4 + self.scratch.len()
+        self.memory.arena.len() * 4 + self.memory.scratch.len()
     }
 
     /// The elements of an input, to be filled before each execution.
     pub fn slot_mut(&mut self, slot: Slot) -> &mut [f32] {
-        &mut self.arena[self.base..][slot.range()]
+        &mut self.memory.arena[self.memory.base..][slot.range()]
     }
 
     /// The elements of an output, after an execution.
     pub fn slot(&self, slot: Slot) -> &[f32] {
-        &self.arena[self.base..][slot.range()]
+        &self.memory.arena[self.memory.base..][slot.range()]
     }
 
     /// Executes a plan. `ids` are those of the plan's inputs of ids, one after the other; each must be a row of its
@@ -229,8 +270,9 @@ impl Executor {
 
     fn step(&mut self, plan: usize, i: usize, ids: &[Option<u32>]) {
         let plan = &self.plans[plan];
-        let arena = &mut self.arena[self.base..][..plan.arena_len()];
-        execute(&self.context, &self.weights, plan, &plan.steps()[i], ids, &mut self.scratch, arena);
+        let Memory { arena, base, scratch } = &mut self.memory;
+        let arena = &mut arena[*base..][..plan.arena_len()];
+        execute(&self.context, &self.weights, plan, &plan.steps()[i], ids, scratch, arena);
     }
 }
 

@@ -61,7 +61,7 @@ fn head(step: &Step) -> Option<usize> {
 }
 
 /// Dispatches that others than the plans may bind: those of a sampler.
-pub(super) const SPARE: usize = 8;
+pub(super) const SPARE: usize = 12;
 
 /// A dispatch, ready to be recorded.
 pub(super) struct Ready {
@@ -255,16 +255,26 @@ impl Executor {
     pub fn write(&self, slot: Slot, values: &[f32]) -> Result<(), GpuError> {
         assert_eq!(values.len(), slot.len(), "write: length");
         let (buffer, offset) = self.binder.place(slot);
-        let bytes: Vec<u8> = match self.binder.storage {
+        let bytes = self.encode(values, values.len());
+        self.gpu.scoped("an input", bytes.len() as u64, || self.gpu.queue().write_buffer(buffer, offset, &bytes))
+    }
+
+    /// Bytes of an activation of `n` elements; copies are of whole words, and slots end on one.
+    pub(super) fn bytes_of(&self, n: usize) -> u64 {
+        (n as u64 * self.binder.storage.bytes()).next_multiple_of(4)
+    }
+
+    /// `values`, and zeros up to `n`, as activations are stored.
+    pub(super) fn encode(&self, values: &[f32], n: usize) -> Vec<u8> {
+        let mut bytes = match self.binder.storage {
             Storage::F32 => trusted::bytes(values).to_vec(),
             Storage::F16 => {
-                let mut halves: Vec<u16> = values.iter().map(|v| f16::from_f32(*v).to_bits()).collect();
-                // Copies are of whole words; slots end on one.
-                halves.resize(halves.len().next_multiple_of(2), 0);
+                let halves: Vec<u16> = values.iter().map(|v| f16::from_f32(*v).to_bits()).collect();
                 trusted::bytes(&halves).to_vec()
             }
         };
-        self.gpu.scoped("an input", bytes.len() as u64, || self.gpu.queue().write_buffer(buffer, offset, &bytes))
+        bytes.resize(self.bytes_of(n) as usize, 0);
+        bytes
     }
 
     /// Executes a plan.
@@ -310,8 +320,22 @@ impl Executor {
         what: &str,
         record: impl FnOnce(&mut wgpu::ComputePass<'_>),
     ) -> Result<wgpu::SubmissionIndex, GpuError> {
+        self.submit_after(what, core::iter::empty(), record)
+    }
+
+    /// Submits copies of whole buffers to activations, then one compute pass.
+    pub(super) fn submit_after<'a>(
+        &self,
+        what: &str,
+        copies: impl Iterator<Item = (&'a wgpu::Buffer, Slot)>,
+        record: impl FnOnce(&mut wgpu::ComputePass<'_>),
+    ) -> Result<wgpu::SubmissionIndex, GpuError> {
         self.gpu.scoped(what, 0, || {
             let mut encoder = self.gpu.device().create_command_encoder(&Default::default());
+            for (from, slot) in copies {
+                let (to, offset) = self.binder.place(slot);
+                encoder.copy_buffer_to_buffer(from, 0, to, offset, self.bytes_of(slot.len()));
+            }
             record(&mut encoder.begin_compute_pass(&Default::default()));
             self.gpu.queue().submit([encoder.finish()])
         })
@@ -343,7 +367,7 @@ impl Executor {
 
     async fn read_through(&self, slot: Slot, staging: &wgpu::Buffer) -> Result<Vec<f32>, GpuError> {
         let (buffer, offset) = self.binder.place(slot);
-        let bytes = (slot.len() as u64 * self.binder.storage.bytes()).next_multiple_of(4);
+        let bytes = self.bytes_of(slot.len());
         let words = self.gpu.download(buffer, offset, staging, bytes).await?;
         Ok(self.decode(&words, slot.len()))
     }

@@ -27,6 +27,7 @@ mod sampling;
 mod self_test;
 #[cfg(test)]
 pub(crate) mod tests;
+mod texture;
 mod transfer;
 #[cfg(not(target_arch = "wasm32"))]
 mod trial;
@@ -45,10 +46,10 @@ pub use device::{Gpu, GpuOptions, adapters_async};
 pub use error::GpuError;
 pub use exec::{ExecOptions, Executor, Storage};
 pub use nijimi_shaders::table::{Class, Coop, Method, Tile};
-pub use sampling::Values;
-pub(crate) use sampling::{DeviceRun, Ports as DevicePorts, StepInput};
+pub(crate) use sampling::{Beginning, DeviceRun, Ports as DevicePorts, Shape as RunShape, StepInput};
 #[cfg(not(target_arch = "wasm32"))]
 pub use self_test::{KernelRow, Measured, ModelRow, Row, SelfTestOptions, self_test};
+pub(crate) use texture::{DeviceDecoder, Shown, draw_into};
 pub use weights::Weights;
 /// The wgpu that devices are handed in and out with: of another version, its types are others.
 pub use wgpu;

@@ -1,4 +1,4 @@
-//! Runs on a device: pictures, guidance and the sampler's arithmetic stay there; only what is asked for is read back.
+//! Runs on a device: samples, guidance and the solver's arithmetic stay there; only what is asked for is read back.
 
 use super::exec::{Executor, Ready};
 use super::lower::{Dispatch, Operand, Param, flat};
@@ -6,7 +6,6 @@ use super::waiting::Submitted;
 use super::{Gpu, GpuError, trusted};
 use crate::Error;
 use crate::plan::Slot;
-use crate::rng::normal_fill_each;
 use crate::sampler::{Call, Mix, SLOTS};
 use alloc::collections::VecDeque;
 use alloc::vec;
@@ -17,43 +16,102 @@ use wgpu::BufferUsages;
 /// Calls that may be under way at once: the device works on one while the next is recorded, and a run that is dropped
 /// stops soon.
 const IN_FLIGHT: usize = 2;
-/// What [`DeviceRun::first_bad`] holds while all numbers are some.
+/// What [`DeviceRun::first_bad`] holds while all numbers are finite.
 const NONE_BAD: u32 = u32::MAX;
 
 /// Where a plan's inputs and output lie.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Ports {
+    /// The executor's plan.
+    pub plan: usize,
     pub x: Slot,
     pub t: Slot,
     pub answer: Slot,
+    /// Inputs that stay the same for a run, in the order of [`Shape::constants`].
+    pub constants: Vec<Slot>,
+    /// Whether the answer's second half is the unconditional one.
+    pub guided: bool,
+}
+
+/// What a run is made for.
+pub(crate) struct Shape {
+    pub batch: usize,
+    /// Values of a sample.
+    pub each: usize,
+    /// Channels of the sample, and of the network's input.
+    pub channels: [usize; 2],
+    /// Values of the code of a noise level.
+    pub time: usize,
+    /// Values of black and white, where samples are pictures.
+    pub range: Option<[f32; 2]>,
+    /// Elements of the inputs that stay the same.
+    pub constants: Vec<usize>,
+    /// Whether something is put back after every step.
+    pub restores: bool,
+}
+
+impl Shape {
+    fn elements(&self) -> usize {
+        self.batch * self.each
+    }
+
+    /// Pixels of all samples.
+    fn pixels(&self) -> usize {
+        self.elements() / self.channels[0].max(1)
+    }
+
+    /// Values of the network's input after the sample's.
+    fn beside(&self) -> usize {
+        self.pixels() * (self.channels[1] - self.channels[0])
+    }
+
+    /// Bytes of device memory, beside the executor's.
+    pub fn bytes(&self) -> u64 {
+        let (elements, constants) = (self.elements() as u64, self.constants.iter().sum::<usize>() as u64);
+        // Sample, answer, estimate, noise, what solvers keep, and what is read back.
+        let mut words = elements * (5 + SLOTS as u64 + 1) + constants + self.beside() as u64 + self.time as u64;
+        if self.restores {
+            words += 2 * elements + self.pixels() as u64;
+        }
+        // Bytes of pictures; the numbers of a step.
+        words * 4 + self.range.map_or(0, |_| elements) + 1024
+    }
+
+    /// Bytes of host memory.
+    pub fn host_bytes(&self) -> u64 {
+        (3 * self.elements() + self.time) as u64 * 4
+    }
 }
 
 /// One call's own numbers.
 #[derive(Clone, Copy)]
 pub(crate) struct StepInput<'a> {
-    pub plan: usize,
+    /// Of [`Ports`].
+    pub ports: usize,
     pub index: usize,
-    pub timestep: f32,
     pub guidance_scale: f32,
+    pub guidance_rescale: f32,
     pub call: &'a Call,
-    /// One a picture.
-    pub seeds: &'a [u64],
+    /// Samples in use.
+    pub n: usize,
+    /// Shares of picture and noise of what is put back after the call.
+    pub restore: Option<(f32, f32)>,
 }
 
-/// Which values of a run.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Values {
-    /// The pictures as they are, noisy until the last step.
-    Pictures,
-    /// The network's latest guess at the clean pictures.
-    Estimate,
+/// What a run begins with.
+pub(crate) struct Beginning<'a> {
+    pub ids: &'a [Option<u32>],
+    pub constants: &'a mut dyn Iterator<Item = &'a [f32]>,
+    pub beside: &'a [f32],
+    /// Picture, noise and mask of what is put back.
+    pub kept: Option<[&'a [f32]; 3]>,
 }
 
 /// Everything on the device that runs use beside the executor's memory.
 pub(crate) struct DeviceRun {
     pub exec: Executor,
-    picture: usize,
-    range: [f32; 2],
+    shape: Shape,
+    ports: Vec<Ports>,
     x: wgpu::Buffer,
     estimate: wgpu::Buffer,
     noise: wgpu::Buffer,
@@ -61,59 +119,77 @@ pub(crate) struct DeviceRun {
     bytes: wgpu::Buffer,
     step: wgpu::Buffer,
     call: wgpu::Buffer,
+    time: wgpu::Buffer,
+    constants: Vec<wgpu::Buffer>,
+    beside: wgpu::Buffer,
+    /// Picture, noise and mask of what is put back.
+    kept: [wgpu::Buffer; 3],
     staging: wgpu::Buffer,
-    /// By plan.
+    /// By ports.
     feed: Vec<Ready>,
     guidance: Vec<Ready>,
+    rescale: Vec<Ready>,
     /// Without noise, with noise.
     accept: Vec<Ready>,
-    to_u8: Ready,
+    restore: Option<Ready>,
+    to_u8: Option<Ready>,
     submitted: VecDeque<Submitted>,
+    /// The first samples, for a run that must be made again.
+    first: Vec<f32>,
     fresh: Vec<f32>,
     /// The values last read.
     host: Vec<f32>,
+    /// The code of the noise level.
+    pub time_row: Vec<f32>,
 }
 
 impl DeviceRun {
-    /// Bytes of device memory for a batch, beside the executor's.
-    pub fn bytes_for(elements: usize) -> u64 {
-        // Sample, answer, estimate, noise, what solvers keep, and what is read back; bytes of pictures.
-        elements as u64 * ((5 + SLOTS as u64 + 1) * 4 + 1) + 1024
-    }
-
-    /// For batches of `batch` pictures of `picture` values in `range`.
-    pub fn new(
-        mut exec: Executor,
-        ports: &[Ports],
-        batch: usize,
-        picture: usize,
-        range: [f32; 2],
-    ) -> Result<Self, GpuError> {
+    /// For runs of that shape, on plans whose inputs and outputs are `ports`.
+    pub fn new(mut exec: Executor, ports: Vec<Ports>, shape: Shape) -> Result<Self, GpuError> {
         let gpu = exec.gpu().clone();
-        let elements = batch * picture;
+        let elements = shape.elements();
         let memory = BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC;
-        let values = |what| gpu.buffer(what, elements as u64 * 4, memory);
-        let (x, eps, estimate, noise) =
-            (values("pictures")?, values("epsilon")?, values("estimate")?, values("noise")?);
-        let history = gpu.buffer("a solver's history", (SLOTS as u64 + 1) * elements as u64 * 4, memory)?;
-        let first_bad = gpu.buffer("the first call that went wrong", 4, memory)?;
-        let bytes = gpu.buffer("bytes", elements as u64, memory)?;
+        // A buffer of nothing cannot be bound.
+        let values = |what, n: usize| gpu.buffer(what, n.max(1) as u64 * 4, memory);
+        let (x, eps) = (values("samples", elements)?, values("the network's answer", elements)?);
+        let (estimate, noise) = (values("estimate", elements)?, values("noise", elements)?);
+        let history = values("a solver's history", (SLOTS + 1) * elements)?;
+        let first_bad = values("the first call that went wrong", 1)?;
+        let (time, beside) = (values("a noise level", shape.time)?, values("channels beside", shape.beside())?);
+        let restored = if shape.restores { [elements, elements, shape.pixels()] } else { [0; 3] };
+        let [known, known_noise, mask] = restored.map(|n| values("what is put back", n));
+        let kept = [known?, known_noise?, mask?];
+        let constants = shape.constants.iter().map(|&n| gpu.buffer("a condition", exec.bytes_of(n), memory));
+        let constants = constants.collect::<Result<Vec<_>, _>>()?;
+        let bytes = gpu.buffer("bytes", shape.range.map_or(4, |_| elements as u64), memory)?;
         let numbers = |what, words| gpu.buffer(what, words * 4, BufferUsages::UNIFORM | BufferUsages::COPY_DST);
         let (step, call) = (numbers("a step's numbers", STEP)?, numbers("a call's numbers", CALL)?);
         let staging =
             gpu.buffer("staging", elements as u64 * 4 + 4, BufferUsages::MAP_READ | BufferUsages::COPY_DST)?;
 
         let variants = exec.variants();
-        let grid = flat(variants.machine.class, elements);
-        let own = |shader, operands| own(&step, grid, shader, operands);
+        let class = variants.machine.class;
+        let own = |shader, n, operands| own(&step, flat(class, n), shader, operands);
+        let sees_more = shape.beside() > 0;
         let feed = ports.iter().map(|ports| {
-            let operands =
-                vec![("x", Operand::Buffer(&x)), ("input", Operand::Slot(ports.x)), ("t", Operand::Slot(ports.t))];
-            own(variants.flat(Kernel::Feed), operands)
+            let mut operands = vec![
+                ("x", Operand::Buffer(&x)),
+                ("time", Operand::Buffer(&time)),
+                ("input", Operand::Slot(ports.x)),
+                ("t", Operand::Slot(ports.t)),
+            ];
+            operands.extend(sees_more.then_some(("beside", Operand::Buffer(&beside))));
+            let n = (shape.pixels() * shape.channels[1]).max(ports.t.len());
+            own(variants.flat(Kernel::Feed).flag(Flag::Beside, sees_more), n, operands)
         });
-        let guidance = ports.iter().enumerate().map(|(i, ports)| {
+        let guidance = ports.iter().map(|ports| {
             let operands = vec![("answer", Operand::Slot(ports.answer)), ("eps", Operand::Buffer(&eps))];
-            own(variants.flat(Kernel::Guidance).flag(Flag::Guided, i == 1), operands)
+            own(variants.flat(Kernel::Guidance).flag(Flag::Guided, ports.guided), elements, operands)
+        });
+        let rescale = ports.iter().map(|ports| {
+            let operands = vec![("answer", Operand::Slot(ports.answer)), ("eps", Operand::Buffer(&eps))];
+            let shader = variants.shader(Kernel::Rescale).constant("WX", table::reduction(class));
+            self::own(&step, [shape.batch, 1, 1], shader, operands)
         });
         let accept = [false, true].into_iter().map(|noisy| {
             let mut operands = vec![
@@ -126,27 +202,36 @@ impl DeviceRun {
             ];
             operands.extend(noisy.then_some(("noise", Operand::Buffer(&noise))));
             let shader = Shader::new(Kernel::SamplerAccept).constant("WX", variants.flat_width());
-            own(shader.flag(Flag::Noise, noisy), operands)
+            own(shader.flag(Flag::Noise, noisy), elements, operands)
         });
-        let [low, high] = range;
-        let to_u8 = Dispatch {
+        let restore = shape.restores.then(|| {
+            let [known, noise, mask] = kept.each_ref().map(Operand::Buffer);
+            let operands = vec![("x", Operand::Buffer(&x)), ("known", known), ("noise", noise), ("mask", mask)];
+            let shader = Shader::new(Kernel::Restore).constant("WX", variants.flat_width());
+            own(shader, elements, operands)
+        });
+        let to_u8 = shape.range.map(|[low, high]| Dispatch {
             shader: Shader::new(Kernel::ToU8).constant("WX", variants.flat_width()),
             operands: vec![("x", Operand::Buffer(&x)), ("y", Operand::Buffer(&bytes))],
             params: vec![("n", Param::U(elements)), ("low", Param::F(low)), ("scale", Param::F(255.0 / (high - low)))],
-            grid: flat(variants.machine.class, elements.div_ceil(4)),
-        };
+            grid: flat(class, elements.div_ceil(4)),
+        });
         // All at once, so that their pipelines are made side by side.
-        let all: Vec<Dispatch<'_>> = feed.chain(guidance).chain(accept).chain([to_u8]).collect();
-        let mut feed = exec.prepare(&all)?;
-        let mut guidance = feed.split_off(ports.len());
-        let mut accept = guidance.split_off(ports.len());
-        let to_u8 = accept.remove(2);
-        let (fresh, host) = (vec![0.0; elements], vec![0.0; elements]);
+        let restores = restore.is_some();
+        let all: Vec<Dispatch<'_>> =
+            feed.chain(guidance).chain(rescale).chain(accept).chain(restore).chain(to_u8).collect();
+        let mut ready = exec.prepare(&all)?.into_iter();
+        let mut take = |n: usize| ready.by_ref().take(n).collect::<Vec<_>>();
+        let (feed, guidance, rescale) = (take(ports.len()), take(ports.len()), take(ports.len()));
+        let (accept, restore) = (take(2), take(usize::from(restores)).pop());
+        let to_u8 = take(1).pop();
+        let host = || vec![0.0; elements];
+        let (first, fresh, host, time_row) = (host(), host(), host(), vec![0.0; shape.time]);
         let submitted = VecDeque::with_capacity(IN_FLIGHT + 1);
         let run = Self {
             exec,
-            picture,
-            range,
+            shape,
+            ports,
             x,
             estimate,
             noise,
@@ -154,14 +239,22 @@ impl DeviceRun {
             bytes,
             step,
             call,
+            time,
+            constants,
+            beside,
+            kept,
             staging,
             feed,
             guidance,
+            rescale,
             accept,
+            restore,
             to_u8,
             submitted,
+            first,
             fresh,
             host,
+            time_row,
         };
         Ok(run)
     }
@@ -170,26 +263,47 @@ impl DeviceRun {
         self.exec.gpu()
     }
 
-    /// Bytes of host memory.
-    pub fn host_bytes(&self) -> usize {
-        (self.fresh.len() + self.host.len()) * 4
+    /// Bytes of the device's memory and of the host's, beside the executor's.
+    pub fn bytes(&self) -> u64 {
+        self.shape.bytes() + self.shape.host_bytes()
     }
 
-    /// Draws the initial noise of this size, one seed a picture, and sets the ids.
-    pub fn start(&mut self, sigma: f32, seeds: &[u64], ids: &[Option<u32>]) -> Result<(), GpuError> {
+    /// Begins a run: `first` writes the first samples over zeros.
+    pub fn start(&mut self, beginning: Beginning<'_>, first: impl FnOnce(&mut [f32])) -> Result<(), GpuError> {
+        self.first.fill(0.0);
+        first(&mut self.first);
+        self.exec.set_ids(beginning.ids)?;
+        for (buffer, (values, n)) in self.constants.iter().zip(beginning.constants.zip(&self.shape.constants)) {
+            let bytes = self.exec.encode(values, *n);
+            let gpu = self.exec.gpu();
+            gpu.scoped("a condition", bytes.len() as u64, || gpu.queue().write_buffer(buffer, 0, &bytes))?;
+        }
+        let gpu = self.exec.gpu();
+        let values = [(&self.beside, beginning.beside)].into_iter();
+        let kept = beginning.kept.into_iter().flat_map(|kept| self.kept.iter().zip(kept));
+        for (buffer, values) in values.chain(kept).filter(|(_, values)| !values.is_empty()) {
+            let bytes = trusted::bytes(values);
+            gpu.scoped("a picture", bytes.len() as u64, || gpu.queue().write_buffer(buffer, 0, bytes))?;
+        }
+        self.restart()
+    }
+
+    /// Begins the run again.
+    pub fn restart(&mut self) -> Result<(), GpuError> {
         self.submitted.clear();
-        self.exec.set_ids(ids)?;
-        self.fresh.fill(0.0);
-        normal_fill_each(seeds, 0, self.picture, &mut self.fresh);
-        self.fresh.iter_mut().for_each(|x| *x *= sigma);
-        let Self { x, estimate, first_bad, fresh, host, .. } = self;
+        let Self { x, estimate, first_bad, first, host, .. } = self;
         host.fill(0.0);
         let queue = self.exec.gpu().queue();
         self.exec.gpu().scoped("the initial noise", 0, || {
-            queue.write_buffer(x, 0, trusted::bytes(fresh));
+            queue.write_buffer(x, 0, trusted::bytes(first));
             queue.write_buffer(estimate, 0, trusted::bytes(host));
             queue.write_buffer(first_bad, 0, trusted::bytes(&[NONE_BAD]));
         })
+    }
+
+    /// Where the next call's noise is put.
+    pub fn noise(&mut self) -> &mut [f32] {
+        &mut self.fresh
     }
 
     /// Waits until less than [`IN_FLIGHT`] steps are under way.
@@ -202,19 +316,23 @@ impl DeviceRun {
         Ok(())
     }
 
-    /// Submits one call: the network, guidance, the solver's part. It does not look whether there is [`Self::room`].
+    /// Submits one call: the conditions copied to their places, the network, guidance, the solver's part. It does not look
+    /// whether there is [`Self::room`].
     pub fn step(&mut self, s: &StepInput<'_>) -> Result<(), GpuError> {
         let noisy = s.call.noise != 0.0;
-        if noisy {
-            // Draw 0 is the initial noise.
-            normal_fill_each(s.seeds, s.index as u32 + 1, self.picture, &mut self.fresh);
-        }
         self.write_step(s, noisy)?;
-        let submission = self.exec.submit("a step", |pass| {
-            self.feed[s.plan].record(pass);
-            self.exec.record(s.plan, pass);
-            self.guidance[s.plan].record(pass);
+        let ports = &self.ports[s.ports];
+        let submission = self.exec.submit_after("a step", self.copies(ports), |pass| {
+            self.feed[s.ports].record(pass);
+            self.exec.record(ports.plan, pass);
+            self.guidance[s.ports].record(pass);
+            if ports.guided && s.guidance_rescale != 0.0 {
+                self.rescale[s.ports].record(pass);
+            }
             self.accept[usize::from(noisy)].record(pass);
+            if let (Some(restore), Some(_)) = (&self.restore, s.restore) {
+                restore.record(pass);
+            }
         })?;
         if self.submitted.len() >= IN_FLIGHT {
             // Nobody waited for room.
@@ -224,26 +342,37 @@ impl DeviceRun {
         Ok(())
     }
 
-    /// The numbers of `Step` in `shaders/parts/step.wgsl` and of `Call` in `shaders/sampler_accept.wgsl`, and fresh noise.
+    fn copies<'a>(&'a self, ports: &'a Ports) -> impl Iterator<Item = (&'a wgpu::Buffer, Slot)> {
+        self.constants.iter().zip(ports.constants.iter().copied())
+    }
+
+    /// The numbers of `Step` in `shaders/parts/step.wgsl` and of `Call` in `shaders/sampler_accept.wgsl`, the noise level
+    /// and fresh noise.
     fn write_step(&self, s: &StepInput<'_>, noisy: bool) -> Result<(), GpuError> {
-        let used = s.seeds.len() * self.picture;
-        let [timestep, guidance_scale, input_scale] =
-            [s.timestep, s.guidance_scale, s.call.input_scale].map(f32::to_bits);
-        let words = [used as u32, s.index as u32, timestep, guidance_scale, input_scale, 0, 0, 0];
+        let (each, [channels, in_channels]) = (self.shape.each, self.shape.channels);
+        let used = s.n * each;
+        let (alpha, sigma) = s.restore.unwrap_or_default();
+        let floats = [s.guidance_scale, s.guidance_rescale, s.call.input_scale, alpha, sigma].map(f32::to_bits);
+        let mut words = [0; STEP as usize];
+        let numbers = [used, each, s.index].map(|n| n as u32).into_iter().chain(floats);
+        let numbers = numbers.chain([channels as u32, in_channels as u32]);
+        words.iter_mut().zip(numbers).for_each(|(word, number)| *word = number);
         let queue = self.gpu().queue();
         self.gpu().scoped("a step's numbers", 0, || {
             queue.write_buffer(&self.step, 0, trusted::bytes(&words));
             queue.write_buffer(&self.call, 0, trusted::bytes(&call(s.call)));
+            queue.write_buffer(&self.time, 0, trusted::bytes(&self.time_row));
             if noisy {
                 queue.write_buffer(&self.noise, 0, trusted::bytes(&self.fresh[..used]));
             }
         })
     }
 
-    /// Reads back the first `n` values, which [`Self::host`] then has; an index of a call that went wrong, if there was
-    /// one.
-    pub async fn read(&mut self, which: Values, n: usize) -> Result<Option<usize>, GpuError> {
-        let parts = [(&self.first_bad, 0, 4), (self.buffer(which), 0, n as u64 * 4)];
+    /// Reads back the first `n` values of the samples, or of the estimate, which [`Self::host`] then has; an index of a call
+    /// that went wrong, if there was one.
+    pub async fn read(&mut self, estimate: bool, n: usize) -> Result<Option<usize>, GpuError> {
+        let buffer = self.buffers()[usize::from(estimate)];
+        let parts = [(&self.first_bad, 0, 4), (buffer, 0, n as u64 * 4)];
         let words = self.gpu().download_all(&parts, &self.staging).await?;
         self.host.iter_mut().zip(&words[1..]).for_each(|(value, word)| *value = f32::from_bits(*word));
         Ok(bad(words.first().copied()))
@@ -254,9 +383,9 @@ impl DeviceRun {
         &self.host
     }
 
-    /// The pictures as bytes; an index of a call that went wrong, if there was one.
+    /// Pictures as bytes; an index of a call that went wrong, if there was one.
     pub async fn write_u8(&self, out: &mut [u8]) -> Result<Option<usize>, GpuError> {
-        self.exec.submit("bytes", |pass| self.to_u8.record(pass))?;
+        self.exec.submit("bytes", |pass| self.to_u8.iter().for_each(|ready| ready.record(pass)))?;
         let len = (out.len() as u64).next_multiple_of(4);
         let parts = [(&self.first_bad, 0, 4), (&self.bytes, 0, len)];
         let words = self.gpu().download_all(&parts, &self.staging).await?;
@@ -265,20 +394,15 @@ impl DeviceRun {
         Ok(bad(words.first().copied()))
     }
 
-    /// One evaluation of the network for the first `x.len() / picture` pictures: plan 0.
-    pub async fn predict(
-        &mut self,
-        ports: &Ports,
-        x: &[f32],
-        timestep: f32,
-        ids: &[Option<u32>],
-    ) -> Result<&[f32], GpuError> {
+    /// One evaluation of the network for the first `x.len() / each` samples: the first plan.
+    pub async fn predict(&mut self, x: &[f32], timestep: f32, ids: &[Option<u32>]) -> Result<&[f32], GpuError> {
+        let ports = &self.ports[0];
         self.exec.set_ids(ids)?;
         self.fresh.fill(0.0);
         self.fresh[..x.len()].copy_from_slice(x);
         self.exec.write(ports.x, &self.fresh)?;
         self.exec.write(ports.t, &vec![timestep; ports.t.len()])?;
-        self.exec.run(0)?;
+        self.exec.run(ports.plan)?;
         let answer = self.exec.read_async(ports.answer).await?;
         self.host[..x.len()].copy_from_slice(&answer[..x.len()]);
         Ok(&self.host[..x.len()])
@@ -287,61 +411,19 @@ impl DeviceRun {
     /// Runs the network of a call again, looking at each result.
     pub async fn trace(&mut self, s: &StepInput<'_>) -> Result<(), Error> {
         self.write_step(s, false)?;
-        self.exec.submit("a step's inputs", |pass| self.feed[s.plan].record(pass))?;
-        self.exec.run_checked_async(s.plan).await
+        let ports = &self.ports[s.ports];
+        self.exec.submit_after("a step's inputs", self.copies(ports), |pass| self.feed[s.ports].record(pass))?;
+        self.exec.run_checked_async(ports.plan).await
     }
 
-    /// Draws a picture (its number, height, width, channels) into a texture.
-    pub fn draw_into(
-        &self,
-        which: Values,
-        [picture, h, w, c]: [usize; 4],
-        view: &wgpu::TextureView,
-    ) -> Result<(), GpuError> {
-        let size = view.texture().size();
-        let (across, down) = table::texture(self.exec.variants().machine.class);
-        let shader = Shader::new(Kernel::ToTexture).constant("WX", across).constant("WY", down);
-        let pipeline = self.gpu().pipelines(&[shader])?.remove(0);
-        let [low, high] = self.range;
-        let params = [
-            ("first", Param::U(picture * self.picture)),
-            ("h", Param::U(h)),
-            ("w", Param::U(w)),
-            ("c", Param::U(c)),
-            ("low", Param::F(low)),
-            ("scale", Param::F(1.0 / (high - low))),
-        ];
-        let mut words = super::bind::words(&pipeline, &params)?;
-        words.resize(words.len().next_multiple_of(4), 0);
-        let uniform = BufferUsages::UNIFORM | BufferUsages::COPY_DST;
-        let numbers = self.gpu().buffer("a picture's numbers", words.len() as u64 * 4, uniform)?;
-        let group = self.gpu().scoped("drawing into a texture", 0, || {
-            self.gpu().queue().write_buffer(&numbers, 0, trusted::bytes(&words));
-            let entry = |binding, resource| wgpu::BindGroupEntry { binding, resource };
-            let entries = [
-                entry(0, numbers.as_entire_binding()),
-                entry(1, self.buffer(which).as_entire_binding()),
-                entry(2, wgpu::BindingResource::TextureView(view)),
-            ];
-            let layout = &pipeline.layout;
-            self.gpu().device().create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout, entries: &entries })
-        })?;
-        let grid = [size.width.div_ceil(across), size.height.div_ceil(down), 1];
-        let ready = Ready { pipeline, group, grid, step: 0 };
-        self.exec.submit("drawing into a texture", |pass| ready.record(pass)).map(drop)
-    }
-
-    /// The values, where they lie: `(n, h, w, c)`, f32, in the model's range, not clipped.
-    pub fn buffer(&self, which: Values) -> &wgpu::Buffer {
-        match which {
-            Values::Pictures => &self.x,
-            Values::Estimate => &self.estimate,
-        }
+    /// The samples, and the estimate of the clean ones: `(n, h, w, c)`, f32, not clipped.
+    pub fn buffers(&self) -> [&wgpu::Buffer; 2] {
+        [&self.x, &self.estimate]
     }
 }
 
 /// Words of `Step` in `shaders/parts/step.wgsl`, padded.
-const STEP: u64 = 8;
+const STEP: u64 = 12;
 /// Words of `Call` in `shaders/sampler_accept.wgsl`.
 const CALL: u64 = 36;
 

@@ -220,12 +220,14 @@ fn selected_tokens() {
 
 /// What the self-test leaves to the model that it draws with, beside [`Kernel::ToTexture`].
 const SAMPLING: [Kernel; 4] = [Kernel::Feed, Kernel::Guidance, Kernel::SamplerAccept, Kernel::ToU8];
+/// What runs of prompts use alone: `tests/latent.rs` holds them to the reference implementation's pictures.
+const PROMPTS: [Kernel; 3] = [Kernel::Latents, Kernel::Rescale, Kernel::Restore];
 
 /// Seen red without the case of max_pool, and with f32 alone.
 #[test]
 fn the_self_test_runs_every_kernel_and_type() {
     let Some(gpu) = gpu() else { return };
-    let mut kernels = Vec::from(SAMPLING);
+    let mut kernels: Vec<_> = SAMPLING.into_iter().chain(PROMPTS).collect();
     kernels.push(Kernel::ToTexture);
     let mut flags = Vec::new();
     for Spec { dtype, graph, .. } in self_test::specs(false).unwrap() {
@@ -239,8 +241,17 @@ fn the_self_test_runs_every_kernel_and_type() {
     let missing: Vec<_> = Kernel::ALL.iter().filter(|kernel| !kernels.contains(kernel)).collect();
     assert!(missing.is_empty(), "{missing:?}");
     // Those of the sampler, of f16, and of how an adapter's tiles are cut.
-    let others =
-        [Flag::Coop, Flag::F16, Flag::Guided, Flag::Noise, Flag::Shared, Flag::Subgroups, Flag::Teamed, Flag::Tiled];
+    let others = [
+        Flag::Beside,
+        Flag::Coop,
+        Flag::F16,
+        Flag::Guided,
+        Flag::Noise,
+        Flag::Shared,
+        Flag::Subgroups,
+        Flag::Teamed,
+        Flag::Tiled,
+    ];
     let missing: Vec<_> = Flag::ALL.iter().filter(|flag| !flags.contains(flag) && !others.contains(flag)).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }

@@ -1,9 +1,10 @@
 //! A model's pictures on a device against those of the CPU: the second half of the self-test.
 
+use super::Gpu;
 use super::self_test::ModelRow;
-use super::{Gpu, Values};
 use crate::Error;
 use crate::gguf::File;
+use crate::model::Values;
 use crate::model::{Device, Pipeline, Request, Run, SessionOptions, batch_seeds};
 use crate::sampler::Solver;
 use alloc::format;
@@ -70,7 +71,7 @@ impl Drawing {
         let mut session = device.session(&options)?;
         let mut run = session.run(&request)?;
         let seconds = timed(&mut run)?;
-        let found = if self.texture { texture(gpu, &run, device)? } else { run.to_u8()? };
+        let found = if self.texture { texture(gpu, &mut run, device)? } else { run.to_u8()? };
         Ok((psnr(&expected[..found.len()], &found), seconds))
     }
 }
@@ -91,7 +92,7 @@ fn timed(run: &mut Run<'_>) -> Result<f64, Error> {
 }
 
 /// The first picture, drawn into a texture of its size, as bytes.
-fn texture(gpu: &Gpu, run: &Run<'_>, pipeline: &Pipeline) -> Result<Vec<u8>, Error> {
+fn texture(gpu: &Gpu, run: &mut Run<'_>, pipeline: &Pipeline) -> Result<Vec<u8>, Error> {
     let network = &pipeline.info().network;
     let (width, height) = (network.width as u32, network.height as u32);
     // Rows of a copy are multiples of 256 bytes.
@@ -109,7 +110,7 @@ fn texture(gpu: &Gpu, run: &Run<'_>, pipeline: &Pipeline) -> Result<Vec<u8>, Err
             view_formats: &[],
         })
     })?;
-    run.draw_into(Values::Pictures, 0, &texture.create_view(&Default::default()))?;
+    run.draw_into(Values::Sample, 0, &texture.create_view(&Default::default()))?;
     let buffer = gpu.buffer("a texture's bytes", bytes, BufferUsages::COPY_DST | BufferUsages::COPY_SRC)?;
     let staging = gpu.buffer("staging", bytes, BufferUsages::COPY_DST | BufferUsages::MAP_READ)?;
     gpu.scoped("copying a texture", bytes, || {

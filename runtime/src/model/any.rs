@@ -169,7 +169,7 @@ impl Model {
                 let calls = model.info().default_calls()?;
                 let mut run = model.run_async(&model.request(prompt, seed, &calls)).await?;
                 while run.step_async().await?.is_some() {}
-                let [height, width, channels] = run.picture();
+                let [height, width, channels] = run.picture_shape();
                 Ok(Picture { width, height, channels, bytes: run.to_u8_async().await? })
             }
             Self::Diffusion(model) => {

@@ -25,6 +25,7 @@
 mod any;
 mod classifier;
 mod control;
+mod controls;
 mod device;
 mod engine;
 mod error;
@@ -33,7 +34,9 @@ mod hvae;
 mod info;
 mod latent;
 mod load;
+mod machine;
 mod network;
+mod noise;
 mod numbers;
 mod patch;
 mod pipeline;
@@ -49,16 +52,18 @@ pub use any::{Model, ModelKind, Picture};
 pub use classifier::{Classifier, ClassifierInfo, ClassifierSession};
 pub use control::{Control, ControlInfo};
 pub use device::Device;
+pub use engine::Values;
 pub use error::{ModelError, RequestError};
 pub use guided::{ClassifierGuided, GuidedRequest, GuidedRun};
 pub use hvae::{Hvae, HvaeSession};
 pub use info::{Defaults, Info};
 pub use latent::{
-    Blend, Choice, Decoding, FirstStage, LatentConditions, LatentControl, LatentDefaults, LatentDiffusion, LatentInfo,
-    LatentPlan, LatentRequest, LatentRun, LatentStart, ModelPart, NoiseSource, OpenOptions, PlanRequest, StagePlan,
-    TextInfo, Tile, Tiling, TooLarge, Work,
+    Blend, Choice, Decoding, FirstStage, LatentConditions, LatentControl, LatentDecoder, LatentDefaults,
+    LatentDiffusion, LatentInfo, LatentPlan, LatentRequest, LatentSession, LatentStart, ModelPart, OpenOptions,
+    PlanRequest, StagePlan, TextInfo, Tile, Tiling, TooLarge, Work,
 };
 pub use network::{Evaluator, Network};
+pub use noise::NoiseSource;
 pub use numbers::{About, Law, Numbers, Regressor, Trace};
 pub use patch::Patch;
 pub use pipeline::Pipeline;

@@ -9,7 +9,7 @@ use super::wait::wait;
 use super::{ModelError, RequestError, load};
 use crate::Error;
 use crate::cpu::Context;
-use crate::cpu::exec::{ExecError, Executor};
+use crate::cpu::exec::{ExecError, Executor, Memory};
 use crate::gguf::File;
 use crate::graph::{Graph, Weight, share_weights};
 use crate::plan::{Binding, MemoryLimit, Plan};
@@ -154,6 +154,33 @@ impl Evaluator {
             Engine::Cpu(exec) => exec.bytes(),
             #[cfg(feature = "gpu")]
             Engine::Gpu(device) => device.exec.bytes() as usize,
+        }
+    }
+
+    /// The memory of the CPU's executor, for another to use; it is to be given back before anything is evaluated.
+    pub(super) fn take_memory(&mut self) -> Memory {
+        match &mut self.engine {
+            Engine::Cpu(exec) => exec.take_memory(),
+            #[cfg(feature = "gpu")]
+            Engine::Gpu(_) => Memory::default(),
+        }
+    }
+
+    /// Memory of another executor, to be used from now on if it is larger.
+    pub(super) fn give_memory(&mut self, memory: Memory) {
+        match &mut self.engine {
+            Engine::Cpu(exec) => exec.give_memory(memory),
+            #[cfg(feature = "gpu")]
+            Engine::Gpu(_) => {}
+        }
+    }
+
+    /// What executes the graphs, if it is a device.
+    #[cfg(feature = "gpu")]
+    pub(super) fn on_device(&mut self) -> Option<&mut crate::gpu::Executor> {
+        match &mut self.engine {
+            Engine::Cpu(_) => None,
+            Engine::Gpu(device) => Some(&mut device.exec),
         }
     }
 

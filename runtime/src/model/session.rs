@@ -1,12 +1,15 @@
 //! A session: plans, memory and threads for runs of up to a batch of pictures.
 
 use super::RequestError;
-use super::engine::{Engine, Sizes};
+use super::controls::Controls;
+use super::engine::{Engine, Graphs, Inputs, Kind, Settings, Sizes, Time};
+use super::machine::{Machine, Output};
+use super::noise::{Noise, NoiseSource};
 use super::pipeline::{Model, Pipeline};
-use super::run::{Run, Settings};
+use super::run::Run;
 use super::wait::wait;
 use crate::Error;
-use crate::graph::Graph;
+use crate::nn::BookUnet;
 use crate::plan::Plan;
 use crate::sampler::Calls;
 use alloc::format;
@@ -70,12 +73,10 @@ pub fn batch_seeds(first: u64, n: usize) -> Vec<u64> {
 /// thread.
 pub struct Session {
     pub(super) model: Arc<Model>,
-    pub(super) engine: Engine,
+    machine: Machine,
     /// Whether there is a plan for twice the batch.
     guided: bool,
     batch: usize,
-    pub(super) ids: Vec<Option<u32>>,
-    pub(super) seeds: Vec<u64>,
 }
 
 impl Session {
@@ -85,28 +86,44 @@ impl Session {
         let batch = options.batch;
         in_range("batch", batch, 1, MAX_BATCH)?;
         let guided = options.guidance && network.label_count > 0;
-        let counts = if guided { &[batch, 2 * batch][..] } else { &[batch][..] };
-        let graphs = counts.iter().map(|&n| network.graph(n)).collect::<Result<Vec<Graph>, _>>()?;
-
-        let (ids, seeds) = (vec![None; 2 * batch], vec![0; batch]);
+        let graphs = Graphs {
+            plain: Some(network.graph(batch)?),
+            guided: guided.then(|| network.graph(2 * batch)).transpose()?,
+            x: BookUnet::PICTURE,
+            t: BookUnet::TIME,
+            out: BookUnet::PICTURE,
+        };
+        let inputs = Inputs {
+            time: Time::Number,
+            ids: vec![None; 2 * batch],
+            constants: Vec::new(),
+            channels: [network.in_channels; 2],
+            beside: Vec::new(),
+            kept: None,
+        };
+        let shape = [network.height, network.width, network.in_channels];
+        let mut noise = Noise::of_pixels();
+        noise.seed(NoiseSource::Nijimi, &vec![0; batch]);
         let sizes = Sizes {
             batch,
-            picture: network.height * network.width * network.in_channels,
-            range: model.info.range,
+            each: shape.iter().product(),
+            #[cfg(feature = "gpu")]
+            range: Some(model.info.range),
             threads: options.threads,
             allowed: options.memory_limit.unwrap_or(u64::MAX),
             #[cfg(feature = "gpu")]
             device: options.device,
-            reserved: own_bytes(&ids, &seeds) as u64,
+            reserved: (inputs.bytes() + noise.bytes()) as u64,
         };
-        let engine = Engine::new(&model.network.placed, &graphs, &sizes)?;
-        Ok(Self { engine, guided, batch, ids, seeds, model })
+        let engine = Engine::new(&model.network.placed, &graphs, &inputs, &sizes)?;
+        let output = Output::Pixels(model.info.range);
+        let machine = Machine::new(engine, inputs, noise, Controls::default(), output, shape);
+        Ok(Self { machine, guided, batch, model })
     }
 
     /// Values of one picture.
     pub(super) fn picture(&self) -> usize {
-        let network = &self.model.info.network;
-        network.height * network.width * network.in_channels
+        self.machine.each()
     }
 
     /// The most pictures of one run.
@@ -116,12 +133,12 @@ impl Session {
 
     /// Bytes of memory that the session takes, on the machine and on the device, weights not counted.
     pub fn bytes(&self) -> usize {
-        self.engine.bytes() + own_bytes(&self.ids, &self.seeds)
+        self.machine.bytes()
     }
 
     /// The plans: for the batch, and, with guidance, for twice the batch.
     pub fn plans(&self) -> &[Plan] {
-        self.engine.plans()
+        self.machine.engine.plans()
     }
 
     /// One evaluation of the network, for samplers of the caller's own: `x` is `(n, h, w, c)`, `timestep` as the network
@@ -140,7 +157,8 @@ impl Session {
     /// As [`Self::predict`] has.
     pub async fn predict_async(&mut self, x: &[f32], timestep: f32, labels: &[Option<u32>]) -> Result<&[f32], Error> {
         self.set_labels(x, labels)?;
-        self.engine.predict(x, timestep, &self.ids).await
+        let Machine { engine, inputs, .. } = &mut self.machine;
+        engine.predict(x, timestep, &inputs.ids).await
     }
 
     fn set_labels(&mut self, x: &[f32], labels: &[Option<u32>]) -> Result<(), Error> {
@@ -148,8 +166,8 @@ impl Session {
         in_range("number of pictures", n, 1, self.batch)?;
         in_range("values of x", x.len(), n * self.picture(), n * self.picture())?;
         self.check_labels(labels)?;
-        self.ids.fill(None);
-        self.ids[..n].copy_from_slice(labels);
+        self.machine.inputs.ids.fill(None);
+        self.machine.inputs.ids[..n].copy_from_slice(labels);
         Ok(())
     }
 
@@ -181,27 +199,22 @@ impl Session {
             return Err(RequestError::GuidanceNotPlanned { scale }.into());
         }
         // The second half stays without labels; with scale 0 all of them do.
-        self.ids.fill(None);
+        let ids = &mut self.machine.inputs.ids;
+        ids.fill(None);
         if scale != 0.0 {
-            self.ids[..n].copy_from_slice(request.labels);
+            ids[..n].copy_from_slice(request.labels);
         }
-        self.seeds.fill(0);
-        self.seeds[..n].copy_from_slice(request.seeds);
         let settings = Settings {
-            pictures: n,
-            plan: usize::from(guided),
+            n,
+            kind: if guided { Kind::Guided } else { Kind::Plain },
             guidance_scale: scale,
+            guidance_rescale: 0.0,
             calls: request.calls.calls(),
-            init_noise_sigma: request.calls.init_noise_sigma(),
             first_timestep: self.model.info.first_timestep,
         };
-        Run::start(self, settings)
+        self.machine.start(NoiseSource::Nijimi, request.seeds, request.calls.init_noise_sigma())?;
+        Ok(Run::of_session(&mut self.machine, settings))
     }
-}
-
-/// Bytes of the lists that a session keeps.
-fn own_bytes(ids: &[Option<u32>], seeds: &[u64]) -> usize {
-    size_of_val(ids) + size_of_val(seeds)
 }
 
 pub(super) fn check(

@@ -117,6 +117,11 @@ impl TinyAutoencoder {
         self.model.decoder.weight_bytes() + self.model.encoder.as_ref().map_or(0, Network::weight_bytes)
     }
 
+    /// Whether it is the same one.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.model, &other.model)
+    }
+
     /// What [`Self::decode`] works with: for one latent of `size` (height, width) at a time, any number of times.
     ///
     /// # Errors

@@ -103,7 +103,7 @@ fn activation(shader: Shader, activation: Activation) -> Shader {
 }
 
 impl Variants {
-    fn shader(&self, kernel: Kernel) -> Shader {
+    pub fn shader(&self, kernel: Kernel) -> Shader {
         Shader::new(kernel).flag(Flag::F16, self.f16)
     }
 

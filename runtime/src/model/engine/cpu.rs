@@ -1,38 +1,35 @@
-//! A session's steps on the CPU.
+//! A session's calls on the CPU.
 
-use super::{At, Context, Executor, MemoryLimit, Ports, Sizes, Which, plans, ports};
+use super::{At, Context, Controls, Executor, Graphs, Kind, MemoryLimit, Ports, Sizes, Values};
 use crate::Error;
 use crate::cpu::exec::{ExecError, PLAN, Weights};
-use crate::graph::Graph;
-use crate::guidance::{self, GuidanceError};
+use crate::guidance;
 use crate::plan::Plan;
-use crate::rng::normal_fill_each;
-use crate::sampler::{SamplerError, SamplerState};
+use crate::sampler::SamplerState;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
 /// Everything that runs use; nothing is allocated afterwards.
 pub(in crate::model) struct CpuEngine {
-    exec: Executor,
-    /// Of the plan for the batch, and of the one for twice the batch, if guidance was asked for.
-    ports: Vec<Ports>,
-    /// The pictures, between steps.
+    pub(super) exec: Executor,
+    /// By [`Kind`].
+    ports: [Option<Ports>; 2],
+    /// The samples, between calls.
     x: Vec<f32>,
     /// The network's answer, guidance applied.
-    eps: Vec<f32>,
+    answer: Vec<f32>,
     /// Fresh noise.
     noise: Vec<f32>,
     state: SamplerState,
-    picture: usize,
-    range: [f32; 2],
+    each: usize,
 }
 
 impl CpuEngine {
-    pub fn new(weights: &Arc<Weights>, graphs: &[Graph], sizes: &Sizes) -> Result<Self, Error> {
-        let plans = plans(graphs, &PLAN)?;
-        let ports = ports(&plans)?;
-        let elements = sizes.batch * sizes.picture;
+    pub fn new(weights: &Arc<Weights>, graphs: &Graphs, sizes: &Sizes) -> Result<Self, Error> {
+        let plans = graphs.plans(&PLAN)?;
+        let ports = graphs.ports(&plans)?;
+        let elements = sizes.batch * sizes.each;
         let state = SamplerState::for_any(elements);
         let own = 3 * elements as u64 * 4 + state.bytes() as u64;
         let limit = MemoryLimit { allowed: sizes.allowed, reserved: sizes.reserved + own };
@@ -40,11 +37,10 @@ impl CpuEngine {
             exec: Executor::new(Context::new(sizes.threads), weights.clone(), plans, limit)?,
             ports,
             x: vec![0.0; elements],
-            eps: vec![0.0; elements],
+            answer: vec![0.0; elements],
             noise: vec![0.0; elements],
             state,
-            picture: sizes.picture,
-            range: sizes.range,
+            each: sizes.each,
         })
     }
 
@@ -53,93 +49,110 @@ impl CpuEngine {
     }
 
     pub fn bytes(&self) -> usize {
-        let buffers = self.x.len() + self.eps.len() + self.noise.len();
+        let buffers = self.x.len() + self.answer.len() + self.noise.len();
         self.exec.bytes() + buffers * 4 + self.state.bytes()
     }
 
-    pub fn start(&mut self, sigma: f32, seeds: &[u64]) {
+    pub fn start(&mut self, first: impl FnOnce(&mut [f32])) {
         self.x.fill(0.0);
         self.noise.fill(0.0);
         self.state.clear();
-        normal_fill_each(seeds, 0, self.picture, &mut self.x);
-        self.x.iter_mut().for_each(|x| *x *= sigma);
+        first(&mut self.x);
     }
 
-    pub fn step(&mut self, at: At<'_>) -> Result<(), Error> {
-        self.fill(&at)?;
-        self.exec.run(at.settings.plan, at.ids);
-        self.guide(&at)?;
-        let used = at.seeds.len() * self.picture;
-        if !finite(&self.eps[..used]) {
-            return Err(at.lost(self.trace(&at)?));
+    pub fn noise(&mut self) -> &mut [f32] {
+        &mut self.noise
+    }
+
+    pub async fn step(&mut self, at: At<'_>, controls: &mut Controls) -> Result<(), Error> {
+        let ports = self.ports(at.settings.kind)?;
+        self.fill(&at, ports, controls).await?;
+        self.exec.run(ports.plan, &at.inputs.ids);
+        self.guide(&at, ports)?;
+        let used = at.settings.n * self.each;
+        if !finite(&self.answer[..used]) {
+            return Err(at.lost(self.trace(&at, ports, controls).await?));
         }
-        self.update(&at)?;
-        if !finite(&self.x[..used]) || !finite(&self.state.x0()[..used]) {
-            return Err(at.lost(not_finite("sampler", "step", &self.x[..used])));
+        let Self { x, answer, noise, state, .. } = self;
+        state.accept(at.call(), x, answer, noise)?;
+        if let Some(kept) = at.kept() {
+            kept.restore(x, at.next_call());
+        }
+        if !finite(&x[..used]) || !finite(&state.x0()[..used]) {
+            return Err(at.lost(not_finite("sampler", "step", &x[..used])));
         }
         Ok(())
     }
 
-    pub fn values(&self, which: Which) -> &[f32] {
+    pub fn values(&self, which: Values) -> &[f32] {
         match which {
-            Which::Pictures => &self.x,
-            Which::Estimate => self.state.x0(),
+            Values::Sample => &self.x,
+            Values::Estimate => self.state.x0(),
         }
     }
 
-    pub fn write_u8(&self, out: &mut [u8]) -> Result<(), Error> {
-        Ok(crate::cpu::to_u8(self.range, &self.x[..out.len()], out)?)
-    }
-
-    pub fn predict(&mut self, x: &[f32], timestep: f32, ids: &[Option<u32>]) -> &[f32] {
-        let ports = self.ports[0];
+    pub fn predict(&mut self, x: &[f32], timestep: f32, ids: &[Option<u32>]) -> Result<&[f32], Error> {
+        let ports = self.ports(Kind::Plain)?;
         let input = self.exec.slot_mut(ports.x);
         input[..x.len()].copy_from_slice(x);
         input[x.len()..].fill(0.0);
         self.exec.slot_mut(ports.t).fill(timestep);
-        self.exec.run(0, ids);
-        &self.exec.slot(ports.eps)[..x.len()]
+        self.exec.run(ports.plan, ids);
+        Ok(&self.exec.slot(ports.out)[..x.len()])
+    }
+
+    fn ports(&self, kind: Kind) -> Result<Ports, ExecError> {
+        self.ports[kind as usize].ok_or(ExecError::Weights)
     }
 
     /// Writes the network's inputs, which each execution overwrites.
-    fn fill(&mut self, at: &At<'_>) -> Result<(), SamplerError> {
-        let Self { exec, ports, x, .. } = self;
-        let ports = ports[at.settings.plan];
-        for half in exec.slot_mut(ports.x).chunks_exact_mut(x.len()) {
-            at.call().scale_input(x, half)?;
+    async fn fill(&mut self, at: &At<'_>, ports: Ports, controls: &mut Controls) -> Result<(), Error> {
+        let Self { exec, x, .. } = self;
+        at.inputs.write_sample(at.call(), x, exec.slot_mut(ports.x))?;
+        at.inputs.time.write(at.timestep(), exec.slot_mut(ports.t));
+        if !controls.is_empty() {
+            controls.evaluate(exec.slot(ports.x), exec.slot(ports.t), at.inputs).await?;
         }
-        exec.slot_mut(ports.t).fill(at.timestep());
+        for (name, values) in at.inputs.constants() {
+            write(exec, ports.plan, name, values);
+        }
+        for (name, values) in controls.residuals() {
+            write(exec, ports.plan, name, values);
+        }
         Ok(())
     }
 
     /// Takes the network's answer, guided if the run is.
-    fn guide(&mut self, at: &At<'_>) -> Result<(), GuidanceError> {
-        let Self { exec, ports, eps, .. } = self;
-        let (answer, unconditional) = exec.slot(ports[at.settings.plan].eps).split_at(eps.len());
-        if at.settings.plan == 0 {
-            eps.copy_from_slice(answer);
+    fn guide(&mut self, at: &At<'_>, ports: Ports) -> Result<(), Error> {
+        let Self { exec, answer, each, .. } = self;
+        let (conditional, unconditional) = exec.slot(ports.out).split_at(answer.len());
+        if at.settings.kind == Kind::Plain {
+            answer.copy_from_slice(conditional);
             return Ok(());
         }
-        eps.copy_from_slice(unconditional);
-        guidance::classifier_free(at.settings.guidance_scale, answer, eps)
-    }
-
-    /// Executes the step's plan again, looking at each result, to find where a number was lost.
-    fn trace(&mut self, at: &At<'_>) -> Result<ExecError, SamplerError> {
-        self.fill(at)?;
-        let found = self.exec.run_checked(at.settings.plan, at.ids);
-        Ok(found.err().unwrap_or_else(|| not_finite("guidance", "classifier_free", &self.eps)))
-    }
-
-    /// One call on, each picture with its own noise.
-    fn update(&mut self, at: &At<'_>) -> Result<(), SamplerError> {
-        let Self { x, eps, noise, state, .. } = self;
-        let call = at.call();
-        if call.noise != 0.0 {
-            // Draw 0 is the initial noise.
-            normal_fill_each(at.seeds, at.index as u32 + 1, self.picture, noise);
+        answer.copy_from_slice(unconditional);
+        guidance::classifier_free(at.settings.guidance_scale, conditional, answer)?;
+        if at.settings.guidance_rescale != 0.0 {
+            for (conditional, guided) in conditional.chunks_exact(*each).zip(answer.chunks_exact_mut(*each)) {
+                guidance::rescale(at.settings.guidance_rescale, conditional, guided)?;
+            }
         }
-        state.accept(call, x, eps, noise)
+        Ok(())
+    }
+
+    /// Executes the call's plan again, looking at each result, to find where a number was lost.
+    async fn trace(&mut self, at: &At<'_>, ports: Ports, controls: &mut Controls) -> Result<ExecError, Error> {
+        self.fill(at, ports, controls).await?;
+        let found = self.exec.run_checked(ports.plan, &at.inputs.ids);
+        Ok(found.err().unwrap_or_else(|| not_finite("guidance", "classifier_free", &self.answer)))
+    }
+}
+
+fn write(exec: &mut Executor, plan: usize, name: &str, values: &[f32]) {
+    if let Some(slot) = exec.plans()[plan].input(name) {
+        let (used, rest) = exec.slot_mut(slot).split_at_mut(values.len());
+        used.copy_from_slice(values);
+        rest.fill(0.0);
     }
 }
 

@@ -1,31 +1,54 @@
-//! A session's steps on a device.
+//! A session's calls on a device.
 
-use super::{At, Sizes, Which, plans, ports};
+use super::{At, Controls, Graphs, Inputs, Kept, Kind, Sizes, Values};
 use crate::Error;
 use crate::cpu::exec::ExecError;
-use crate::gpu::{DevicePorts, DeviceRun, Executor, GpuError, StepInput, Values, Weights};
-use crate::graph::Graph;
+use crate::gpu::{Beginning, DevicePorts, DeviceRun, Executor, RunShape, StepInput, Weights};
 use crate::plan::{MemoryLimit, Plan};
 use alloc::sync::Arc;
+use alloc::vec;
 use alloc::vec::Vec;
 
 pub(in crate::model) struct GpuEngine {
     run: DeviceRun,
     ports: Vec<DevicePorts>,
+    /// By [`Kind`], which of them.
+    of_kind: [Option<usize>; 2],
+    /// The network's inputs on the host, for ControlNets.
+    input: Vec<f32>,
+    time: Vec<f32>,
 }
 
 impl GpuEngine {
-    pub fn new(weights: &Arc<Weights>, graphs: &[Graph], sizes: &Sizes) -> Result<Self, Error> {
+    pub fn new(weights: &Arc<Weights>, graphs: &Graphs, inputs: &Inputs, sizes: &Sizes) -> Result<Self, Error> {
         let (gpu, options) = (weights.gpu(), sizes.device);
-        let plans = plans(graphs, &gpu.plan_options(options.storage))?;
-        let ports: Vec<DevicePorts> =
-            ports(&plans)?.into_iter().map(|p| DevicePorts { x: p.x, t: p.t, answer: p.eps }).collect();
-        let elements = sizes.batch * sizes.picture;
-        let own = DeviceRun::bytes_for(elements) + 8 * elements as u64;
-        let limit = MemoryLimit { allowed: sizes.allowed, reserved: sizes.reserved + own };
+        let plans = graphs.plans(&gpu.plan_options(options.storage))?;
+        let found = graphs.ports(&plans)?;
+        let mut constants = vec![0; inputs.constants.len()];
+        let mut ports = Vec::new();
+        let mut of_kind = [None; 2];
+        for (kind, p) in found.iter().enumerate().filter_map(|(kind, p)| Some((kind, (*p)?))) {
+            let slots = inputs.constants().map(|(name, _)| plans[p.plan].1.input(name).ok_or(ExecError::Weights));
+            let slots = slots.collect::<Result<Vec<_>, _>>()?;
+            constants.iter_mut().zip(&slots).for_each(|(n, slot)| *n = slot.len().max(*n));
+            of_kind[kind] = Some(ports.len());
+            let guided = kind == Kind::Guided as usize;
+            ports.push(DevicePorts { plan: p.plan, x: p.x, t: p.t, answer: p.out, constants: slots, guided });
+        }
+        let shape = RunShape {
+            batch: sizes.batch,
+            each: sizes.each,
+            channels: inputs.channels,
+            time: inputs.time.width(),
+            range: sizes.range,
+            constants,
+            restores: inputs.kept.is_some(),
+        };
+        let reserved = sizes.reserved + shape.bytes() + shape.host_bytes();
+        let limit = MemoryLimit { allowed: sizes.allowed, reserved };
         let exec = Executor::new(gpu, weights.clone(), plans, limit, &options)?;
-        let run = DeviceRun::new(exec, &ports, sizes.batch, sizes.picture, sizes.range)?;
-        Ok(Self { run, ports })
+        let run = DeviceRun::new(exec, ports.clone(), shape)?;
+        Ok(Self { run, ports, of_kind, input: Vec::new(), time: Vec::new() })
     }
 
     pub fn plans(&self) -> &[Plan] {
@@ -33,79 +56,113 @@ impl GpuEngine {
     }
 
     pub fn bytes(&self) -> usize {
-        let elements = self.run.host_bytes() / 8;
-        (self.run.exec.bytes() + DeviceRun::bytes_for(elements)) as usize + self.run.host_bytes()
+        (self.run.exec.bytes() + self.run.bytes()) as usize + 4 * (self.input.len() + self.time.len())
     }
 
-    pub fn start(&mut self, sigma: f32, seeds: &[u64], ids: &[Option<u32>]) -> Result<(), Error> {
-        Ok(self.run.start(sigma, seeds, ids)?)
+    pub fn start(&mut self, inputs: &Inputs, first: impl FnOnce(&mut [f32])) -> Result<(), Error> {
+        let kept = inputs.kept.as_ref().map(|Kept { latents, noise, mask }| [&latents[..], noise, mask]);
+        let mut constants = inputs.constants().map(|(_, values)| values);
+        let beginning = Beginning { ids: &inputs.ids, constants: &mut constants, beside: &inputs.beside, kept };
+        Ok(self.run.start(beginning, first)?)
     }
 
-    /// Waits until another step may be submitted.
-    pub async fn room(&mut self) -> Result<(), Error> {
-        Ok(self.run.room().await?)
+    pub fn restart(&mut self) -> Result<(), Error> {
+        Ok(self.run.restart()?)
     }
 
-    pub fn step(&mut self, at: At<'_>) -> Result<(), Error> {
-        Ok(self.run.step(&input(&at))?)
+    pub fn noise(&mut self) -> &mut [f32] {
+        self.run.noise()
     }
 
-    pub async fn values(&mut self, which: Which, n: usize, last: Option<At<'_>>) -> Result<&[f32], Error> {
-        let which = match which {
-            Which::Pictures => Values::Pictures,
-            Which::Estimate => Values::Estimate,
-        };
-        let bad = self.run.read(which, n).await?;
-        self.report(bad, last).await?;
-        Ok(&self.run.host()[..n])
+    pub async fn step(&mut self, at: At<'_>, controls: &mut Controls) -> Result<(), Error> {
+        self.run.room().await?;
+        self.control(&at, controls).await?;
+        let input = self.input(&at)?;
+        Ok(self.run.step(&input)?)
     }
 
-    pub async fn write_u8(&mut self, out: &mut [u8], last: Option<At<'_>>) -> Result<(), Error> {
-        let bad = self.run.write_u8(out).await?;
-        self.report(bad, last).await
+    /// A ControlNet is asked by the host, which puts what it says into the U-Net's inputs.
+    async fn control(&mut self, at: &At<'_>, controls: &mut Controls) -> Result<(), Error> {
+        if controls.is_empty() {
+            return Ok(());
+        }
+        let ports = &self.ports[self.of_kind[at.settings.kind as usize].ok_or(ExecError::Weights)?];
+        let plan = &self.run.exec.plans()[ports.plan];
+        let residuals =
+            |controls: &Controls| -> Vec<_> { controls.residuals().filter_map(|(name, _)| plan.input(name)).collect() };
+        let slots = residuals(controls);
+        let [x, t] = [ports.x, ports.t].map(|slot| slot.len());
+        let n = self.run.noise().len();
+        self.run.read(false, n).await?;
+        self.input.resize(x, 0.0);
+        self.time.resize(t, 0.0);
+        at.inputs.write_sample(at.call(), self.run.host(), &mut self.input)?;
+        at.inputs.time.write(at.timestep(), &mut self.time);
+        controls.evaluate(&self.input, &self.time, at.inputs).await?;
+        for ((_, values), slot) in controls.residuals().zip(slots) {
+            self.run.exec.write(slot, values)?;
+        }
+        Ok(())
+    }
+
+    /// Brings values to [`Self::host`]; the first call that went wrong, if there was one.
+    pub async fn read(&mut self, which: Values, n: usize) -> Result<Option<usize>, Error> {
+        Ok(self.run.read(which == Values::Estimate, n).await?)
+    }
+
+    pub fn host(&self, n: usize) -> &[f32] {
+        &self.run.host()[..n]
+    }
+
+    pub async fn write_u8(&mut self, out: &mut [u8]) -> Result<Option<usize>, Error> {
+        Ok(self.run.write_u8(out).await?)
     }
 
     pub async fn predict(&mut self, x: &[f32], timestep: f32, ids: &[Option<u32>]) -> Result<&[f32], Error> {
-        Ok(self.run.predict(&self.ports[0], x, timestep, ids).await?)
+        Ok(self.run.predict(x, timestep, ids).await?)
     }
 
-    pub fn buffer(&self, which: Values) -> &wgpu::Buffer {
-        self.run.buffer(which)
+    /// The samples, and the estimate.
+    pub fn buffers(&self) -> [&wgpu::Buffer; 2] {
+        self.run.buffers()
     }
 
-    pub fn draw_into(&self, which: Values, picture: [usize; 4], view: &wgpu::TextureView) -> Result<(), GpuError> {
-        self.run.draw_into(which, picture, view)
+    pub fn exec(&self) -> &Executor {
+        &self.run.exec
     }
 
-    /// Makes the run again up to the call that went wrong, to name the operation.
-    async fn report(&mut self, bad: Option<usize>, last: Option<At<'_>>) -> Result<(), Error> {
-        let (Some(bad), Some(last)) = (bad, last) else { return Ok(()) };
-        let at = |index: usize| At { index, ..last };
-        self.run.start(last.settings.init_noise_sigma, last.seeds, last.ids)?;
-        for index in 0..bad {
-            self.run.room().await?;
-            self.run.step(&input(&at(index)))?;
-        }
-        match self.run.trace(&input(&at(bad))).await {
-            Err(Error::Exec(source)) => Err(at(bad).lost(source)),
-            Err(e) => Err(e),
-            Ok(()) => Err(at(bad).lost(ExecError::NotFinite {
+    /// The error of a call, before which the others were made again.
+    pub async fn trace(&mut self, at: At<'_>, controls: &mut Controls) -> Error {
+        match self.traced(&at, controls).await {
+            Err(Error::Exec(source)) => at.lost(source),
+            Err(e) => e,
+            Ok(()) => at.lost(ExecError::NotFinite {
                 step: "guidance or sampler".into(),
                 kind: "step",
                 value: "a number out of range".into(),
                 index: 0,
-            })),
+            }),
         }
     }
-}
 
-fn input<'a>(at: &'a At<'_>) -> StepInput<'a> {
-    StepInput {
-        plan: at.settings.plan,
-        index: at.index,
-        timestep: at.timestep(),
-        guidance_scale: at.settings.guidance_scale,
-        call: at.call(),
-        seeds: at.seeds,
+    async fn traced(&mut self, at: &At<'_>, controls: &mut Controls) -> Result<(), Error> {
+        self.control(at, controls).await?;
+        let input = self.input(at)?;
+        self.run.trace(&input).await
+    }
+
+    /// A call's numbers, for the device.
+    fn input<'a>(&mut self, at: &At<'a>) -> Result<StepInput<'a>, Error> {
+        let settings = at.settings;
+        at.inputs.time.write(at.timestep(), &mut self.run.time_row);
+        Ok(StepInput {
+            ports: self.of_kind[settings.kind as usize].ok_or(ExecError::Weights)?,
+            index: at.index,
+            guidance_scale: settings.guidance_scale,
+            guidance_rescale: settings.guidance_rescale,
+            call: &settings.calls[at.index],
+            n: settings.n,
+            restore: at.kept().map(|_| Kept::level(at.next_call())),
+        })
     }
 }

@@ -1,16 +1,17 @@
-//! What runs a session's steps: the CPU, or a device.
+//! What makes the calls of a run, on the CPU or on a device: the network, guidance, the solver's part.
 
 mod cpu;
 #[cfg(feature = "gpu")]
 mod gpu;
+mod inputs;
 
 use super::RequestError;
-use super::run::{Settings, StepInfo};
+use super::controls::Controls;
+use super::run::StepInfo;
 use crate::Error;
 use crate::cpu::Context;
-use crate::cpu::exec::{ExecError, Executor, Weights};
+use crate::cpu::exec::{ExecError, Executor, Memory, Weights};
 use crate::graph::Graph;
-use crate::nn::BookUnet;
 use crate::plan::{MemoryLimit, Plan, PlanOptions, Slot};
 use crate::sampler::{Call, steps};
 use alloc::boxed::Box;
@@ -20,6 +21,7 @@ use alloc::vec::Vec;
 pub(super) use cpu::CpuEngine;
 #[cfg(feature = "gpu")]
 pub(super) use gpu::GpuEngine;
+pub(super) use inputs::{Inputs, Kept, Time};
 
 /// A model's weights, where they are used.
 pub(super) enum Placed {
@@ -40,22 +42,64 @@ impl Placed {
     }
 }
 
+/// Whether the network is evaluated once or twice for each sample.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    Plain,
+    /// Once more without the condition, in the second half of its batch.
+    Guided,
+}
+
+/// A network's graphs: at least one.
+pub(super) struct Graphs {
+    pub plain: Option<Graph>,
+    pub guided: Option<Graph>,
+    /// Its inputs of samples and noise levels, and its output.
+    pub x: &'static str,
+    pub t: &'static str,
+    pub out: &'static str,
+}
+
+impl Graphs {
+    fn plans(&self, options: &PlanOptions) -> Result<Vec<(&Graph, Plan)>, Error> {
+        plans(self.plain.iter().chain(&self.guided), options)
+    }
+
+    /// By [`Kind`].
+    fn ports(&self, plans: &[(&Graph, Plan)]) -> Result<[Option<Ports>; 2], Error> {
+        let mut next = 0;
+        let mut port = |graph: &Option<Graph>| {
+            if graph.is_none() {
+                return Ok(None);
+            }
+            let (plan, (_, made)) = (next, &plans[next]);
+            next += 1;
+            let slots = made.input(self.x).zip(made.input(self.t)).zip(made.output(self.out));
+            let ((x, t), out) = slots.ok_or(ExecError::Weights)?;
+            Ok::<_, Error>(Some(Ports { plan, x, t, out }))
+        };
+        Ok([port(&self.plain)?, port(&self.guided)?])
+    }
+}
+
 /// Where a plan's inputs and output lie.
 #[derive(Clone, Copy)]
 pub(super) struct Ports {
+    pub plan: usize,
     pub x: Slot,
     pub t: Slot,
-    pub eps: Slot,
+    pub out: Slot,
 }
 
 /// What a session asks of its engine.
 pub(super) struct Sizes {
-    /// Pictures.
+    /// Samples.
     pub batch: usize,
-    /// Values of a picture.
-    pub picture: usize,
-    /// Values of black and white.
-    pub range: [f32; 2],
+    /// Values of a sample.
+    pub each: usize,
+    /// Values of black and white, where samples are pictures: for a device, which makes bytes of them.
+    #[cfg(feature = "gpu")]
+    pub range: Option<[f32; 2]>,
     pub threads: usize,
     /// Bytes allowed in all.
     pub allowed: u64,
@@ -65,19 +109,34 @@ pub(super) struct Sizes {
     pub device: crate::gpu::ExecOptions,
 }
 
+/// A request, checked.
+#[derive(Clone, Copy)]
+pub(super) struct Settings<'a> {
+    /// Samples.
+    pub n: usize,
+    pub kind: Kind,
+    pub guidance_scale: f32,
+    pub guidance_rescale: f32,
+    pub calls: &'a [Call],
+    pub first_timestep: u32,
+}
+
 /// A call of a run: which, and for what.
 #[derive(Clone, Copy)]
 pub(super) struct At<'a> {
     pub settings: &'a Settings<'a>,
     /// Of the call, from 0.
     pub index: usize,
-    pub seeds: &'a [u64],
-    pub ids: &'a [Option<u32>],
+    pub inputs: &'a Inputs,
 }
 
 impl At<'_> {
     pub fn call(&self) -> &Call {
         &self.settings.calls[self.index]
+    }
+
+    pub fn next_call(&self) -> Option<&Call> {
+        self.settings.calls.get(self.index + 1)
     }
 
     /// The noise level, as the network knows it.
@@ -87,13 +146,20 @@ impl At<'_> {
 
     /// Whether the step is made with this call.
     pub fn ends_step(&self) -> bool {
-        self.settings.calls.get(self.index + 1).is_none_or(|next| next.step != self.call().step)
+        self.next_call().is_none_or(|next| next.step != self.call().step)
+    }
+
+    /// What is put back when this call is made.
+    pub fn kept(&self) -> Option<&Kept> {
+        self.inputs.kept.as_ref().filter(|_| self.ends_step())
     }
 
     /// What a caller hears of its step.
     pub fn info(&self) -> StepInfo {
         let calls = self.settings.calls;
-        StepInfo { index: self.call().step - calls[0].step, total: steps(calls), timestep: self.timestep() }
+        let first = calls.iter().find(|call| call.step == self.call().step).unwrap_or(self.call());
+        let timestep = first.t + self.settings.first_timestep as f32;
+        StepInfo { index: self.call().step - calls[0].step, total: steps(calls), timestep }
     }
 
     /// The error of a call that made a NaN or an infinity.
@@ -104,9 +170,11 @@ impl At<'_> {
 }
 
 /// Which values of a run.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Which {
-    Pictures,
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Values {
+    /// The samples as they are (pictures, or latents), noisy until the last step.
+    Sample,
+    /// What the clean samples will be, as the network guessed at the last step.
     Estimate,
 }
 
@@ -115,15 +183,18 @@ pub(super) enum Engine {
     Cpu(Box<CpuEngine>),
     #[cfg(feature = "gpu")]
     Gpu(Box<GpuEngine>),
+    /// What a run without a session leaves: its samples, and the estimate.
+    Done([Vec<f32>; 2]),
 }
 
 impl Engine {
-    /// For these batch sizes of one network.
-    pub fn new(weights: &Placed, graphs: &[Graph], sizes: &Sizes) -> Result<Self, Error> {
+    /// For these graphs of one network; `inputs` are as long as those of every run will be.
+    pub fn new(weights: &Placed, graphs: &Graphs, inputs: &Inputs, sizes: &Sizes) -> Result<Self, Error> {
+        let _ = inputs;
         match weights {
             Placed::Cpu(weights) => CpuEngine::new(weights, graphs, sizes).map(|e| Self::Cpu(Box::new(e))),
             #[cfg(feature = "gpu")]
-            Placed::Gpu(weights) => GpuEngine::new(weights, graphs, sizes).map(|e| Self::Gpu(Box::new(e))),
+            Placed::Gpu(weights) => GpuEngine::new(weights, graphs, inputs, sizes).map(|e| Self::Gpu(Box::new(e))),
         }
     }
 
@@ -132,6 +203,7 @@ impl Engine {
             Self::Cpu(engine) => engine.plans(),
             #[cfg(feature = "gpu")]
             Self::Gpu(engine) => engine.plans(),
+            Self::Done(_) => &[],
         }
     }
 
@@ -141,72 +213,124 @@ impl Engine {
             Self::Cpu(engine) => engine.bytes(),
             #[cfg(feature = "gpu")]
             Self::Gpu(engine) => engine.bytes(),
+            Self::Done(values) => values.iter().map(|values| 4 * values.len()).sum(),
         }
     }
 
-    /// Begins a run: initial noise of this size, no estimate.
-    pub fn start(&mut self, sigma: f32, seeds: &[u64], ids: &[Option<u32>]) -> Result<(), Error> {
+    /// Begins a run, without an estimate: `first` writes the first samples over zeros.
+    pub fn start(&mut self, inputs: &Inputs, first: impl FnOnce(&mut [f32])) -> Result<(), Error> {
+        // On the CPU inputs are read where they are.
+        let _ = inputs;
         match self {
-            Self::Cpu(engine) => engine.start(sigma, seeds),
+            Self::Cpu(engine) => engine.start(first),
             #[cfg(feature = "gpu")]
-            Self::Gpu(engine) => return engine.start(sigma, seeds, ids),
+            Self::Gpu(engine) => engine.start(inputs, first)?,
+            Self::Done(_) => {}
         }
-        let _ = ids;
         Ok(())
     }
 
+    /// Where the next call's noise is put.
+    pub fn noise(&mut self) -> &mut [f32] {
+        match self {
+            Self::Cpu(engine) => engine.noise(),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(engine) => engine.noise(),
+            Self::Done(_) => &mut [],
+        }
+    }
+
     /// Makes a call, or (a device) submits it, when few others are under way.
-    pub async fn step(&mut self, at: At<'_>) -> Result<(), Error> {
+    pub async fn step(&mut self, at: At<'_>, controls: &mut Controls) -> Result<(), Error> {
         match self {
-            Self::Cpu(engine) => engine.step(at),
+            Self::Cpu(engine) => engine.step(at, controls).await,
             #[cfg(feature = "gpu")]
-            Self::Gpu(engine) => {
-                engine.room().await?;
-                engine.step(at)
-            }
+            Self::Gpu(engine) => engine.step(at, controls).await,
+            Self::Done(_) => Err(ExecError::Weights.into()),
         }
     }
 
-    /// The first `n` values; `last` is the call made last.
-    pub async fn values(&mut self, which: Which, n: usize, last: Option<At<'_>>) -> Result<&[f32], Error> {
-        let _ = last;
+    /// Brings `n` values to [`Self::values`]; the first call that went wrong on a device, if there was one.
+    pub async fn read(&mut self, which: Values, n: usize) -> Result<Option<usize>, Error> {
+        let _ = (which, n);
         match self {
-            Self::Cpu(engine) => Ok(&engine.values(which)[..n]),
+            Self::Cpu(_) | Self::Done(_) => Ok(None),
             #[cfg(feature = "gpu")]
-            Self::Gpu(engine) => engine.values(which, n, last).await,
+            Self::Gpu(engine) => engine.read(which, n).await,
         }
     }
 
-    /// The pictures as bytes.
-    pub async fn write_u8(&mut self, out: &mut [u8], last: Option<At<'_>>) -> Result<(), Error> {
-        let _ = last;
+    /// What was read.
+    pub fn values(&self, which: Values, n: usize) -> &[f32] {
         match self {
-            Self::Cpu(engine) => engine.write_u8(out),
+            Self::Cpu(engine) => &engine.values(which)[..n],
             #[cfg(feature = "gpu")]
-            Self::Gpu(engine) => engine.write_u8(out, last).await,
+            Self::Gpu(engine) => engine.host(n),
+            Self::Done(values) => &values[which as usize][..n],
         }
     }
 
-    /// One evaluation of the network, plan 0.
+    /// Samples of pictures as bytes; the first call that went wrong on a device, if there was one.
+    pub async fn write_u8(&mut self, range: [f32; 2], out: &mut [u8]) -> Result<Option<usize>, Error> {
+        #[cfg(feature = "gpu")]
+        if let Self::Gpu(engine) = self {
+            return engine.write_u8(out).await;
+        }
+        crate::cpu::to_u8(range, self.values(Values::Sample, out.len()), out)?;
+        Ok(None)
+    }
+
+    /// One evaluation of the network, unguided.
     pub async fn predict(&mut self, x: &[f32], timestep: f32, ids: &[Option<u32>]) -> Result<&[f32], Error> {
         match self {
-            Self::Cpu(engine) => Ok(engine.predict(x, timestep, ids)),
+            Self::Cpu(engine) => engine.predict(x, timestep, ids),
             #[cfg(feature = "gpu")]
             Self::Gpu(engine) => engine.predict(x, timestep, ids).await,
+            Self::Done(_) => Err(ExecError::Weights.into()),
+        }
+    }
+
+    /// The memory of the CPU's executor, for another to use; it is to be given back before the next call.
+    pub fn take_memory(&mut self) -> Memory {
+        if let Self::Cpu(engine) = self { engine.exec.take_memory() } else { Memory::default() }
+    }
+
+    /// Memory of another executor, to be used from now on if it is larger.
+    pub fn give_memory(&mut self, memory: Memory) {
+        if let Self::Cpu(engine) = self {
+            engine.exec.give_memory(memory);
         }
     }
 }
 
-fn ports(plans: &[(&Graph, Plan)]) -> Result<Vec<Ports>, Error> {
-    let ports = |plan: &Plan| {
-        let x = plan.input(BookUnet::PICTURE)?;
-        Some(Ports { x, t: plan.input(BookUnet::TIME)?, eps: plan.output(BookUnet::PICTURE)? })
-    };
-    let all: Option<Vec<Ports>> = plans.iter().map(|(_, plan)| ports(plan)).collect();
-    Ok(all.ok_or(ExecError::Weights)?)
+#[cfg(feature = "gpu")]
+impl Engine {
+    /// The samples and the estimate on a device.
+    pub fn buffers(&self) -> Option<[&wgpu::Buffer; 2]> {
+        if let Self::Gpu(engine) = self { Some(engine.buffers()) } else { None }
+    }
+
+    /// What executes on a device.
+    pub fn on_device(&self) -> Option<&crate::gpu::Executor> {
+        if let Self::Gpu(engine) = self { Some(engine.exec()) } else { None }
+    }
+
+    /// Begins the run again, as [`Self::start`] did: for a device, on which what went wrong is found afterwards.
+    pub fn restart(&mut self) -> Result<(), Error> {
+        if let Self::Gpu(engine) = self { engine.restart() } else { Ok(()) }
+    }
+
+    /// The error of a call that went wrong, before which all others were made again.
+    pub async fn trace(&mut self, at: At<'_>, controls: &mut Controls) -> Error {
+        if let Self::Gpu(engine) = self { engine.trace(at, controls).await } else { at.lost(ExecError::Weights) }
+    }
 }
 
 /// The limit is the session's: the executor adds up what it and the buffers take.
-pub(super) fn plans<'a>(graphs: &'a [Graph], options: &PlanOptions) -> Result<Vec<(&'a Graph, Plan)>, Error> {
-    Ok(graphs.iter().map(|graph| Plan::new(graph, options).map(|plan| (graph, plan))).collect::<Result<_, _>>()?)
+pub(super) fn plans<'a>(
+    graphs: impl IntoIterator<Item = &'a Graph>,
+    options: &PlanOptions,
+) -> Result<Vec<(&'a Graph, Plan)>, Error> {
+    let plans = graphs.into_iter().map(|graph| Plan::new(graph, options).map(|plan| (graph, plan)));
+    Ok(plans.collect::<Result<_, _>>()?)
 }

@@ -16,32 +16,34 @@
 
 mod calls;
 mod conditions;
-mod controls;
+mod decoder;
 mod defaults;
 mod first_stage;
 mod info;
-mod noise;
 mod parts;
 mod pictures;
 mod plan;
 mod preview;
 mod request;
-mod run;
+mod session;
 mod start;
 mod tiling;
 mod write;
 
 pub use conditions::LatentConditions;
+pub use decoder::LatentDecoder;
 pub use defaults::LatentDefaults;
 pub use first_stage::FirstStage;
 pub use info::{LatentInfo, TextInfo};
-pub use noise::NoiseSource;
 pub use parts::ModelPart;
 pub use plan::{Choice, LatentPlan, PlanRequest, StagePlan, TooLarge, Work};
 pub use request::{Decoding, LatentControl, LatentRequest};
-pub use run::LatentRun;
+pub use session::LatentSession;
 pub use start::LatentStart;
 pub use tiling::{Blend, Tile, Tiling};
+
+pub(super) use pictures::write_u8;
+pub(super) use start::each;
 
 use super::{Device, Patch, Stored, TinyAutoencoder};
 use crate::Error;

@@ -116,11 +116,16 @@ impl Parts {
         part.load(&origin.stored.file()?, info, &origin.device, &origin.patches)
     }
 
+    /// Whether it is held.
+    pub fn holds(&self, part: ModelPart) -> bool {
+        self.held.iter().any(|(held, _)| *held == part)
+    }
+
     /// As it is, with `parts` loaded and held.
     pub fn hold(&self, info: &LatentInfo, parts: impl IntoIterator<Item = ModelPart>) -> Result<Self, Error> {
         let mut next = self.clone();
         for part in parts {
-            if !next.held.iter().any(|(held, _)| *held == part) {
+            if !next.holds(part) {
                 next.held.push((part, self.get(info, part)?));
             }
         }

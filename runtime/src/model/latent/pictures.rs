@@ -1,17 +1,17 @@
 //! From latents to pictures and back, one picture at a time.
 
 use super::LatentDiffusion;
+use super::decoder::fits;
 use super::parts::ModelPart;
 use super::preview;
 use super::request::Decoding;
-use super::tiling::Tile;
+use super::tiling::{Tile, Tiling};
 use crate::Error;
+use crate::model::SessionOptions;
 use crate::model::network::Evaluator;
-use crate::model::session::{check, in_range};
+use crate::model::session::in_range;
 use crate::model::wait::wait;
-use crate::model::{RequestError, SessionOptions, TinyAutoencoder};
 use crate::nn::AutoencoderKl;
-use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -50,7 +50,7 @@ impl LatentDiffusion {
         if let Decoding::Tiny(tiny) = how
             && tiny.info().has_encoder
         {
-            self.fits(tiny)?;
+            fits(self, tiny)?;
             let mut encoder = tiny.encoder(size, options)?;
             for picture in pictures.chunks_exact(picture) {
                 latents.extend(tiny.encode_async(&mut encoder, picture).await?);
@@ -60,7 +60,8 @@ impl LatentDiffusion {
         let encoder = self.parts.get(info, ModelPart::Encoder)?;
         let factor = self.factor();
         let small = size.map(|side| side / factor);
-        let sizes = tile_sizes(how, small);
+        let tiling = if let Decoding::Tiled(tiling) = how { Some(tiling) } else { None };
+        let sizes = tile_sizes(tiling, small);
         let graphs = sizes.iter().map(|size| network.encoder("vae.", 1, size.map(|side| side * factor)));
         let mut evaluator = encoder.evaluator(graphs.collect::<Result<_, _>>()?, options)?;
         for picture in pictures.chunks_exact(picture) {
@@ -107,65 +108,32 @@ impl LatentDiffusion {
         how: Decoding<'_>,
         options: &SessionOptions,
     ) -> Result<Vec<f32>, Error> {
-        let (info, network) = (self.info(), &self.info().autoencoder);
-        let one = size[0] * size[1] * network.latent_channels;
+        let one = size[0] * size[1] * self.info().autoencoder.latent_channels;
         whole("values of the latents", latents.len(), one)?;
+        let mut decoder = self.decoder(size, how, options);
         let mut pictures = Vec::new();
-        if let Decoding::Tiny(tiny) = how {
-            self.fits(tiny)?;
-            let mut decoder = tiny.decoder(size, options)?;
-            for latents in latents.chunks_exact(one) {
-                pictures.extend(tiny.decode_async(&mut decoder, latents).await?);
-            }
-            return Ok(pictures);
-        }
-        let decoder = self.parts.get(info, ModelPart::Decoder)?;
-        let sizes = tile_sizes(how, size);
-        let graphs = sizes.iter().map(|size| network.decoder("vae.", 1, *size));
-        let mut evaluator = decoder.evaluator(graphs.collect::<Result<_, _>>()?, options)?;
         for latents in latents.chunks_exact(one) {
-            let z: Vec<f32> = latents.iter().map(|v| v / info.scaling_factor + info.shift_factor).collect();
-            let from = pictures.len();
-            match how {
-                Decoding::Tiled(tiling) => {
-                    let (factor, channels) = (self.factor(), network.out_channels);
-                    let mut blend = tiling.decoded(size, channels);
-                    pictures.resize(from + size[0] * size[1] * factor * factor * channels, 0.0);
-                    for tile in tiling.tiles(size) {
-                        let cut = tile.cut(&z, size[1], network.latent_channels, 1);
-                        let input = [(AutoencoderKl::LATENTS, cut.as_slice())];
-                        evaluator.evaluate_async(graph_of(&sizes, &tile), &input, &[]).await?;
-                        blend.push(evaluator.output(AutoencoderKl::PICTURE)?, &mut pictures[from..]);
-                    }
-                }
-                _ => {
-                    evaluator.evaluate_async(0, &[(AutoencoderKl::LATENTS, z.as_slice())], &[]).await?;
-                    pictures.extend_from_slice(evaluator.output(AutoencoderKl::PICTURE)?);
-                }
-            }
-            pictures[from..].iter_mut().for_each(|v| *v = (*v / 2.0 + 0.5).clamp(0.0, 1.0));
+            pictures.extend_from_slice(decoder.decode_async(latents).await?);
         }
         Ok(pictures)
     }
 
-    /// Whether the tiny autoencoder's latents are this model's.
-    fn fits(&self, tiny: &TinyAutoencoder) -> Result<(), RequestError> {
-        let shape = |channels: usize, factor: usize| format!("{channels} channels, {factor} pixels a side each");
-        let own = shape(self.info().autoencoder.latent_channels, self.factor());
-        let found = shape(tiny.info().network.latent_channels, tiny.factor());
-        check(own == found, "the tiny autoencoder's kind of latents", found, own.as_str())
-    }
-
     /// Pictures in [0, 1] as bytes, each rounded to the nearest.
     pub fn to_u8(pictures: &[f32]) -> Vec<u8> {
-        // As diffusers does it; numbers that are none never leave the decoder.
-        pictures.iter().map(|v| libm::rintf(v.clamp(0.0, 1.0) * 255.0) as u8).collect()
+        let mut bytes = vec![0; pictures.len()];
+        write_u8(pictures, &mut bytes);
+        bytes
     }
 
     /// A rough look at latents, a pixel each, without any network: `(n, h, w, 3)` in [0, 1].
     pub fn project(&self, latents: &[f32]) -> Vec<f32> {
         preview::project(latents, self.info().autoencoder.latent_channels, &self.info().family)
     }
+}
+
+/// Pictures in [0, 1] as bytes, as diffusers rounds them; a NaN never leaves the decoder.
+pub(in crate::model) fn write_u8(pictures: &[f32], out: &mut [u8]) {
+    out.iter_mut().zip(pictures).for_each(|(out, v)| *out = libm::rintf(v.clamp(0.0, 1.0) * 255.0) as u8);
 }
 
 /// The mean of the latents of a picture, or of a tile, in [0, 1].
@@ -184,12 +152,12 @@ async fn mean(
 }
 
 /// The sizes of latents that are decoded at once: one, or those of the tiles.
-fn tile_sizes(how: Decoding<'_>, size: [usize; 2]) -> Vec<[usize; 2]> {
-    if let Decoding::Tiled(tiling) = how { tiling.sizes(size) } else { vec![size] }
+pub(super) fn tile_sizes(tiling: Option<Tiling>, size: [usize; 2]) -> Vec<[usize; 2]> {
+    tiling.map_or_else(|| vec![size], |tiling| tiling.sizes(size))
 }
 
 /// The graph of a tile, of those for `sizes`.
-fn graph_of(sizes: &[[usize; 2]], tile: &Tile) -> usize {
+pub(super) fn graph_of(sizes: &[[usize; 2]], tile: &Tile) -> usize {
     sizes.iter().position(|size| *size == tile.size).unwrap_or(0)
 }
 

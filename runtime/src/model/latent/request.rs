@@ -2,9 +2,9 @@
 
 use super::LatentDiffusion;
 use super::conditions::LatentConditions;
-use super::noise::NoiseSource;
 use super::start::LatentStart;
 use super::tiling::Tiling;
+use crate::model::noise::NoiseSource;
 use crate::model::{Control, SessionOptions, TinyAutoencoder};
 use crate::sampler::Calls;
 use alloc::vec;

@@ -4,6 +4,7 @@ use super::LatentDiffusion;
 use super::request::LatentRequest;
 use crate::Error;
 use crate::model::RequestError;
+use crate::model::engine::Kept;
 use crate::model::session::{check, in_range};
 use crate::model::wait::wait;
 use crate::sampler::Call;
@@ -36,27 +37,29 @@ pub(super) struct Start {
     pub kept: Option<Kept>,
 }
 
-/// What is kept of the starting pictures.
-pub(super) struct Kept {
-    /// Their latents, `(n, h, w, c)`.
-    latents: Vec<f32>,
-    /// The run's first noise, of the same size.
-    noise: Vec<f32>,
-    /// 1 where a latent is painted anew, 0 where it is kept, `(n, h, w)`.
-    mask: Vec<f32>,
+impl LatentStart {
+    /// Whether the U-Net sees pictures and mask beside its latents.
+    pub(super) fn is_beside(&self) -> bool {
+        !self.known.is_empty()
+    }
+
+    /// Whether a part is put back after every step.
+    pub(super) fn is_kept(&self) -> bool {
+        self.mask.is_some() && self.known.is_empty()
+    }
 }
 
-impl Kept {
-    /// Puts the kept part into `x`, at the noise level of `next`, the call that follows, or clean at the end.
-    pub fn restore(&self, x: &mut [f32], next: Option<&Call>) {
-        let (alpha, sigma) = next.map_or((1.0, 0.0), |call| (call.alpha, call.sigma));
-        let channels = (x.len() / self.mask.len().max(1)).max(1);
-        let pixels = x.chunks_exact_mut(channels).zip(&self.mask);
-        for (i, (x, _)) in pixels.enumerate().filter(|(_, (_, mask))| **mask == 0.0) {
-            let from = i * channels;
-            for (c, x) in x.iter_mut().enumerate() {
-                *x = alpha * self.latents[from + c] + sigma * self.noise[from + c];
-            }
+/// A request's starting pictures, encoded: given, or made for this run.
+pub(super) enum Encoded<'a> {
+    Given(&'a LatentStart),
+    Made(LatentStart),
+}
+
+impl Encoded<'_> {
+    pub fn get(&self) -> &LatentStart {
+        match self {
+            Self::Given(start) => start,
+            Self::Made(start) => start,
         }
     }
 }
@@ -81,14 +84,13 @@ impl LatentDiffusion {
         let (channels, pixels) = (info.autoencoder.latent_channels, height * width);
         let [h, w] = self.latent_size(size)?;
         let repaints = info.unet.in_channels == 2 * channels + 1;
-        check(
-            repaints || info.unet.in_channels == channels,
-            "kind of U-Net",
-            format!("{} with {} channels", self.name(), info.unet.in_channels),
-            format!(
+        if !repaints && info.unet.in_channels != channels {
+            let found = format!("{} with {} channels", self.name(), info.unet.in_channels);
+            let expected = format!(
                 "one that reads noisy latents ({channels} channels), for inpainting with mask and picture beside them"
-            ),
-        )?;
+            );
+            return Err(RequestError::Range { what: "kind of U-Net", found, expected }.into());
+        }
         let Some(first) = request.calls.calls().first() else { return Ok(None) };
         let Some(pictures) = request.start else {
             if repaints || request.mask.is_some() || first.step > 0 {
@@ -122,30 +124,36 @@ impl LatentDiffusion {
         Ok(Some(LatentStart { made: ([n, h, w], first.step), latents, known, mask }))
     }
 
+    /// The pictures that a request starts from, encoded if they are not yet.
+    pub(super) async fn encode_start<'a>(&self, request: &LatentRequest<'a>) -> Result<Option<Encoded<'a>>, Error> {
+        match request.begun {
+            Some(begun) => Ok(Some(Encoded::Given(begun))),
+            None => Ok(self.begin_async(request).await?.map(Encoded::Made)),
+        }
+    }
+
     /// Works out a run's beginning; `noise` is standard normal.
-    pub(super) async fn start(&self, request: &LatentRequest<'_>, noise: Vec<f32>) -> Result<Start, Error> {
-        let made;
-        let begun = match request.begun {
-            Some(begun) => Some(begun),
-            None => {
-                made = self.begin_async(request).await?;
-                made.as_ref()
-            }
-        };
+    pub(super) fn start(
+        &self,
+        request: &LatentRequest<'_>,
+        begun: &LatentStart,
+        noise: &[f32],
+    ) -> Result<Start, Error> {
         let Some(first) = request.calls.calls().first() else { return Ok(Start::default()) };
-        let scaled = |noise: &[f32]| noise.iter().map(|v| v * request.calls.init_noise_sigma()).collect();
-        let Some(begun) = begun else { return Ok(Start { x: scaled(&noise), ..Start::default() }) };
         let [h, w] = self.latent_size(request.size)?;
         let here = ([request.seeds.len(), h, w], first.step);
         let words = |([n, h, w], step): ([usize; 3], usize)| format!("{n} of {w}x{h} latents from step {step}");
         check(begun.made == here, "starting pictures", words(begun.made), words(here))?;
         // All is noise at the first step of all; what is kept comes in beside it, or after the step.
-        let whole = first.step == 0 && begun.mask.is_some();
-        let x = if whole { scaled(&noise) } else { noised(&begun.latents, &noise, first) };
+        let x = if first.step == 0 && begun.mask.is_some() {
+            noise.iter().map(|v| v * request.calls.init_noise_sigma()).collect()
+        } else {
+            noised(&begun.latents, noise, first)
+        };
         let channels = self.info().autoencoder.latent_channels;
         let Some(mask) = &begun.mask else { return Ok(Start { x, ..Start::default() }) };
         if begun.known.is_empty() {
-            let kept = Kept { latents: begun.latents.clone(), noise, mask: mask.clone() };
+            let kept = Kept { latents: begun.latents.clone(), noise: noise.to_vec(), mask: mask.clone() };
             return Ok(Start { x, beside: Vec::new(), kept: Some(kept) });
         }
         let beside = mask.iter().zip(begun.known.chunks_exact(channels));
@@ -172,7 +180,7 @@ fn noised(latents: &[f32], noise: &[f32], call: &Call) -> Vec<f32> {
 }
 
 /// One for all of `n`, or `n`.
-pub(super) fn each(values: &[f32], n: usize, of_one: usize, what: &'static str) -> Result<Vec<f32>, Error> {
+pub(in crate::model) fn each(values: &[f32], n: usize, of_one: usize, what: &'static str) -> Result<Vec<f32>, Error> {
     if values.len() == of_one {
         return Ok(values.repeat(n));
     }

@@ -113,7 +113,7 @@ impl Artist {
         };
         let mut run = self.model.run(&request)?;
         while run.step()?.is_some() {}
-        Ok(run.pictures()?)
+        Ok(run.pictures()?.to_vec())
     }
 }
 

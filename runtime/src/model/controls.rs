@@ -1,0 +1,83 @@
+//! ControlNets beside the U-Net: what they say of a picture, call by call.
+
+use super::engine::Inputs;
+use super::latent::{LatentControl, LatentInfo, each};
+use super::network::Evaluator;
+use super::session::{SessionOptions, check};
+use crate::Error;
+use crate::nn::{ControlNet, SdRequest, SdUnet};
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// The ControlNets of a run, ready.
+#[derive(Default)]
+pub(super) struct Controls {
+    all: Vec<Controlled>,
+    /// Their residuals, added up, by the names of the U-Net's inputs.
+    sums: Vec<(String, Vec<f32>)>,
+}
+
+struct Controlled {
+    evaluator: Evaluator,
+    /// Of every text.
+    picture: Vec<f32>,
+    strength: f32,
+}
+
+impl Controls {
+    /// For pictures of `size`, height and width.
+    pub fn new(
+        info: &LatentInfo,
+        controls: &[LatentControl<'_>],
+        size: [usize; 2],
+        graph: &SdRequest,
+        options: &SessionOptions,
+    ) -> Result<Self, Error> {
+        let mut made = Self::default();
+        for control in controls {
+            check(control.strength.is_finite(), "strength of a ControlNet", control.strength, "a finite number")?;
+            control.network.check(info)?;
+            let channels = control.network.info().network.picture_channels;
+            let one = size[0] * size[1] * channels;
+            let picture = each(control.picture, 1, one, "values of the picture that controls")?.repeat(graph.batch);
+            let evaluator = control.network.evaluator(graph, options)?;
+            made.all.push(Controlled { evaluator, picture, strength: control.strength });
+            made.sums = control.network.residuals().into_iter().map(|name| (name, Vec::new())).collect();
+        }
+        Ok(made)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// Bytes held, weights not counted.
+    pub fn bytes(&self) -> usize {
+        let sums = self.sums.iter().map(|(_, values)| 4 * values.len()).sum::<usize>();
+        self.all.iter().map(|c| c.evaluator.bytes() + 4 * c.picture.len()).sum::<usize>() + sums
+    }
+
+    /// Asks them for a call; `latents` and `time` are what the U-Net is given.
+    pub async fn evaluate(&mut self, latents: &[f32], time: &[f32], inputs: &Inputs) -> Result<(), Error> {
+        self.sums.iter_mut().for_each(|(_, sum)| sum.fill(0.0));
+        for Controlled { evaluator, picture, strength } in &mut self.all {
+            let mut given = vec![(SdUnet::LATENTS, latents), (SdUnet::TIME, time), (ControlNet::PICTURE, &*picture)];
+            // A network into which guidance was distilled is told the scale; its ControlNet is not.
+            given.extend(inputs.constants().filter(|(name, _)| *name != SdUnet::GUIDANCE));
+            evaluator.evaluate_async(0, &given, &[]).await?;
+            for (name, sum) in &mut self.sums {
+                let residual = evaluator.output(name)?;
+                sum.resize(residual.len(), 0.0);
+                sum.iter_mut().zip(residual).for_each(|(sum, x)| *sum += *strength * x);
+            }
+        }
+        Ok(())
+    }
+
+    /// What they said last, times their strengths, added up, by the names of the U-Net's inputs.
+    pub fn residuals(&self) -> impl Iterator<Item = (&str, &[f32])> {
+        self.sums.iter().map(|(name, values)| (name.as_str(), values.as_slice()))
+    }
+}

@@ -1,0 +1,272 @@
+//! From latents to a picture, with memory that is made once.
+
+use super::LatentDiffusion;
+use super::parts::ModelPart;
+use super::pictures::{graph_of, tile_sizes};
+use super::request::Decoding;
+use super::tiling::Tiling;
+use crate::Error;
+use crate::cpu::exec::Memory;
+#[cfg(feature = "gpu")]
+use crate::model::engine::Values;
+use crate::model::network::Evaluator;
+use crate::model::session::{check, in_range};
+use crate::model::wait::wait;
+use crate::model::{RequestError, SessionOptions, TinyAutoencoder};
+use crate::nn::{AutoencoderKl, AutoencoderTiny};
+use alloc::format;
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// [`Decoding`], held.
+#[derive(Clone)]
+pub(in crate::model) enum How {
+    Whole,
+    Tiled(Tiling),
+    Tiny(TinyAutoencoder),
+}
+
+impl How {
+    pub fn of(decoding: Decoding<'_>) -> Self {
+        match decoding {
+            Decoding::Whole => Self::Whole,
+            Decoding::Tiled(tiling) => Self::Tiled(tiling),
+            Decoding::Tiny(tiny) => Self::Tiny(tiny.clone()),
+        }
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Whole, Self::Whole) => true,
+            (Self::Tiled(a), Self::Tiled(b)) => a == b,
+            (Self::Tiny(a), Self::Tiny(b)) => a.is(b),
+            _ => false,
+        }
+    }
+}
+
+/// Decodes latents of one size, a picture at a time, in memory that is made once: from [`LatentDiffusion::decoder`].
+pub struct LatentDecoder {
+    model: LatentDiffusion,
+    /// Height and width of the latents.
+    size: [usize; 2],
+    how: How,
+    options: SessionOptions,
+    made: Option<Made>,
+}
+
+struct Made {
+    evaluator: Evaluator,
+    /// What the decoder is given.
+    z: Vec<f32>,
+    /// In [0, 1].
+    picture: Vec<f32>,
+    #[cfg(feature = "gpu")]
+    device: Option<crate::gpu::DeviceDecoder>,
+}
+
+impl LatentDiffusion {
+    /// What decodes latents of `size`, height and width, many times over; nothing is loaded or planned before the first.
+    pub fn decoder(&self, size: [usize; 2], how: Decoding<'_>, options: &SessionOptions) -> LatentDecoder {
+        LatentDecoder { model: self.clone(), size, how: How::of(how), options: *options, made: None }
+    }
+}
+
+impl LatentDecoder {
+    /// The picture of latents `(h, w, latent_channels)`, as the U-Net knows them: `(f h, f w, channels)` in [0, 1], f the
+    /// [`factor`](LatentDiffusion::factor). On the CPU, decoded whole, only the first allocates.
+    ///
+    /// # Errors
+    /// Values that are no latents of that size; more memory than the options allow; a NaN or an infinity; a device error.
+    pub fn decode(&mut self, latents: &[f32]) -> Result<&[f32], Error> {
+        wait(self.decode_async(latents))
+    }
+
+    /// [`Self::decode`], awaited.
+    ///
+    /// # Errors
+    /// As [`Self::decode`] has.
+    pub async fn decode_async(&mut self, latents: &[f32]) -> Result<&[f32], Error> {
+        let values = self.size[0] * self.size[1] * self.model.info().autoencoder.latent_channels;
+        in_range("values of the latents", latents.len(), values, values)?;
+        self.decoded(latents).await
+    }
+
+    /// Decodes in another way from now on, if it is another.
+    pub(in crate::model) fn decode_by(&mut self, how: How) {
+        if !self.how.is(&how) {
+            (self.how, self.made) = (how, None);
+        }
+    }
+
+    /// Height, width and channels of a picture.
+    pub fn picture_shape(&self) -> [usize; 3] {
+        let factor = self.model.factor();
+        [self.size[0] * factor, self.size[1] * factor, self.model.info().autoencoder.out_channels]
+    }
+
+    /// Bytes of memory, weights not counted.
+    pub fn bytes(&self) -> usize {
+        self.made.as_ref().map_or(0, |made| {
+            let device = 0;
+            #[cfg(feature = "gpu")]
+            let device = device + made.device.as_ref().map_or(0, |device| device.bytes() as usize);
+            made.evaluator.bytes() + 4 * (made.z.len() + made.picture.len()) + device
+        })
+    }
+
+    /// Loads and plans, if that has not been done.
+    pub(in crate::model) fn make(&mut self) -> Result<(), Error> {
+        if self.made.is_some() {
+            return Ok(());
+        }
+        let (info, size) = (self.model.info(), self.size);
+        let evaluator = match &self.how {
+            How::Tiny(tiny) => {
+                fits(&self.model, tiny)?;
+                tiny.decoder(size, &self.options)?
+            }
+            how => {
+                let network = self.model.parts.get(info, ModelPart::Decoder)?;
+                let tiling = if let How::Tiled(tiling) = how { Some(*tiling) } else { None };
+                let graphs = tile_sizes(tiling, size).into_iter();
+                let graphs = graphs.map(|size| info.autoencoder.decoder("vae.", 1, size));
+                network.evaluator(graphs.collect::<Result<_, _>>()?, &self.options)?
+            }
+        };
+        let z = vec![0.0; size[0] * size[1] * info.autoencoder.latent_channels];
+        let picture = vec![0.0; self.picture_shape().iter().product()];
+        self.made = Some(Made {
+            evaluator,
+            z,
+            picture,
+            #[cfg(feature = "gpu")]
+            device: None,
+        });
+        Ok(())
+    }
+
+    /// As [`Self::decode_async`], of latents that are as many as they must be.
+    async fn decoded(&mut self, latents: &[f32]) -> Result<&[f32], Error> {
+        self.make()?;
+        let (info, size) = (self.model.info(), self.size);
+        let network = &info.autoencoder;
+        let Some(Made { evaluator, z, picture, .. }) = &mut self.made else { unreachable!("it was made above") };
+        z.copy_from_slice(latents);
+        match &self.how {
+            How::Tiny(_) => {
+                AutoencoderTiny::hold(z);
+                evaluator.evaluate_async(0, &[(AutoencoderTiny::LATENTS, z.as_slice())], &[]).await?;
+                picture.copy_from_slice(evaluator.output(AutoencoderTiny::PICTURE)?);
+                picture.iter_mut().for_each(|v| *v = v.clamp(0.0, 1.0));
+                return Ok(picture);
+            }
+            How::Whole => {
+                z.iter_mut().for_each(|v| *v = *v / info.scaling_factor + info.shift_factor);
+                evaluator.evaluate_async(0, &[(AutoencoderKl::LATENTS, z.as_slice())], &[]).await?;
+                picture.copy_from_slice(evaluator.output(AutoencoderKl::PICTURE)?);
+            }
+            How::Tiled(tiling) => {
+                z.iter_mut().for_each(|v| *v = *v / info.scaling_factor + info.shift_factor);
+                let sizes = tile_sizes(Some(*tiling), size);
+                let mut blend = tiling.decoded(size, network.out_channels);
+                picture.fill(0.0);
+                for tile in tiling.tiles(size) {
+                    let cut = tile.cut(z, size[1], network.latent_channels, 1);
+                    let input = [(AutoencoderKl::LATENTS, cut.as_slice())];
+                    evaluator.evaluate_async(graph_of(&sizes, &tile), &input, &[]).await?;
+                    blend.push(evaluator.output(AutoencoderKl::PICTURE)?, picture);
+                }
+            }
+        }
+        picture.iter_mut().for_each(|v| *v = unit(*v));
+        Ok(picture)
+    }
+
+    /// The memory of the CPU's executor, for another to use; it is to be given back.
+    pub(in crate::model) fn take_memory(&mut self) -> Memory {
+        self.made.as_mut().map(|made| made.evaluator.take_memory()).unwrap_or_default()
+    }
+
+    /// Memory of another executor, to be used from now on if it is larger.
+    pub(in crate::model) fn give_memory(&mut self, memory: Memory) {
+        if let Some(made) = &mut self.made {
+            made.evaluator.give_memory(memory);
+        }
+    }
+}
+
+/// Whether the tiny autoencoder's latents are this model's.
+pub(super) fn fits(model: &LatentDiffusion, tiny: &TinyAutoencoder) -> Result<(), RequestError> {
+    let shape = |channels: usize, factor: usize| format!("{channels} channels, {factor} pixels a side each");
+    let own = shape(model.info().autoencoder.latent_channels, model.factor());
+    let found = shape(tiny.info().network.latent_channels, tiny.factor());
+    check(own == found, "the tiny autoencoder's kind of latents", found, own.as_str())
+}
+
+/// From the decoder's range to [0, 1].
+fn unit(v: f32) -> f32 {
+    (v / 2.0 + 0.5).clamp(0.0, 1.0)
+}
+
+#[cfg(feature = "gpu")]
+impl LatentDecoder {
+    /// Whether latents can be taken where they lie, from the samples and the estimate of a run on the same device.
+    pub(in crate::model) fn is_on_device(&mut self, sources: [&wgpu::Buffer; 2]) -> Result<bool, Error> {
+        self.make()?;
+        let info = self.model.info();
+        let Some(made) = self.made.as_mut().filter(|_| matches!(self.how, How::Whole)) else { return Ok(false) };
+        let Some(exec) = made.evaluator.on_device() else { return Ok(false) };
+        if made.device.is_none() {
+            let plan = &exec.plans()[0];
+            let slots = plan.input(AutoencoderKl::LATENTS).zip(plan.output(AutoencoderKl::PICTURE));
+            let (latents, picture) = slots.ok_or(crate::cpu::exec::ExecError::Weights)?;
+            let scale = [1.0 / info.scaling_factor, info.shift_factor];
+            made.device = Some(crate::gpu::DeviceDecoder::new(exec, latents, picture, sources, scale)?);
+        }
+        Ok(true)
+    }
+
+    fn device(&mut self) -> Result<(&crate::gpu::DeviceDecoder, &crate::gpu::Executor, &mut [f32]), Error> {
+        let Some(Made { evaluator, picture, device: Some(device), .. }) = &mut self.made else {
+            return Err(RequestError::NoDevice.into());
+        };
+        let exec = evaluator.on_device().ok_or(RequestError::NoDevice)?;
+        Ok((device, exec, picture))
+    }
+
+    /// Decodes picture `i` of a run on the same device ([`Self::is_on_device`]), and reads it back: in [0, 1].
+    pub(in crate::model) async fn decode_from(&mut self, which: Values, i: usize) -> Result<&[f32], Error> {
+        let (device, exec, picture) = self.device()?;
+        device.decode(exec, which as usize, i)?;
+        let values = device.read(exec).await?;
+        if values.iter().any(|v| !v.is_finite()) {
+            // Again, looking at each result, to find where a number was lost.
+            device.feed(exec, which as usize, i)?;
+            exec.run_checked_async(0).await?;
+        }
+        picture.iter_mut().zip(&values).for_each(|(to, v)| *to = unit(*v));
+        Ok(picture)
+    }
+
+    /// Decodes picture `i` of `sources`, and draws it into a texture.
+    pub(in crate::model) fn draw_into(
+        &mut self,
+        sources: [&wgpu::Buffer; 2],
+        which: Values,
+        i: usize,
+        view: &wgpu::TextureView,
+    ) -> Result<(), Error> {
+        if !self.is_on_device(sources)? {
+            let (what, found) =
+                ("decoding for a texture", "in tiles, by a tiny autoencoder, or on another device".into());
+            return Err(RequestError::Range { what, found, expected: "whole, on the run's device".into() }.into());
+        }
+        let shape = self.picture_shape();
+        let (device, exec, _) = self.device()?;
+        device.decode(exec, which as usize, i)?;
+        let buffer = device.picture(exec)?;
+        let shown = crate::gpu::Shown { buffer, first: 0, shape, range: [-1.0, 1.0] };
+        Ok(crate::gpu::draw_into(exec, &shown, view)?)
+    }
+}

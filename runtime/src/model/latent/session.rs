@@ -1,0 +1,289 @@
+//! Runs of prompts: what they are given, and the memory that they use.
+
+use super::LatentDiffusion;
+use super::conditions::LatentConditions;
+use super::decoder::How;
+use super::parts::ModelPart;
+use super::request::LatentRequest;
+use super::start::Start;
+use crate::Error;
+use crate::model::controls::Controls;
+use crate::model::engine::{Engine, Graphs, Inputs, Kept, Kind, Settings, Sizes, Time};
+use crate::model::machine::{Machine, Output};
+use crate::model::noise::Noise;
+use crate::model::run::Run;
+use crate::model::session::{MAX_BATCH, check, in_range};
+use crate::model::wait::wait;
+use crate::model::{RequestError, SessionOptions};
+use crate::nn::{SdRequest, SdUnet, timestep::write_guidance_code};
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// Plans and memory for runs of prompts, one after the other: what a run made stays for the next of the same size, number of
+/// pictures, length of prompts and options, which on the CPU then allocates nothing (with [`LatentRequest::conditions`]
+/// given, and decoded whole). Other runs plan anew. It holds on to its model, and can be sent to another thread.
+pub struct LatentSession {
+    model: LatentDiffusion,
+    made: Option<(Shape, Box<Machine>)>,
+}
+
+/// What plans and memory are made for.
+#[derive(Clone, Copy, PartialEq, Debug)]
+struct Shape {
+    n: usize,
+    /// Height and width of the pictures.
+    size: [usize; 2],
+    tokens: usize,
+    guided: bool,
+    /// Whether the U-Net sees a picture beside the latents, and whether something is put back after every step.
+    beside: bool,
+    restores: bool,
+    controlled: bool,
+    options: SessionOptions,
+}
+
+impl LatentDiffusion {
+    /// Makes a session for many runs. Nothing is loaded or planned before the first run.
+    pub fn session(&self) -> LatentSession {
+        LatentSession { model: self.clone(), made: None }
+    }
+
+    /// Begins a run: encodes the prompts and the pictures to start from, plans the U-Net, draws the noise. The U-Net's
+    /// memory is given back when the last step is made, the decoder's when the pictures are.
+    ///
+    /// # Errors
+    /// A request that the model cannot serve, or more memory than the options allow.
+    pub fn run<'a>(&self, request: &LatentRequest<'a>) -> Result<Run<'a>, Error> {
+        wait(self.run_async(request))
+    }
+
+    /// [`Self::run`], awaited.
+    ///
+    /// # Errors
+    /// As [`Self::run`] has.
+    pub async fn run_async<'a>(&self, request: &LatentRequest<'a>) -> Result<Run<'a>, Error> {
+        let mut session = self.session();
+        let settings = session.begin(request).await?;
+        let Some((_, machine)) = session.made else { unreachable!("a run that began has its machine") };
+        Ok(Run::alone(machine, settings))
+    }
+
+    /// Height and width of the latents of pictures of that size.
+    ///
+    /// # Errors
+    /// Sides that the autoencoder or the U-Net cannot halve.
+    pub fn latent_size(&self, [height, width]: [usize; 2]) -> Result<[usize; 2], RequestError> {
+        let multiple = self.info().multiple();
+        for (what, side) in [("height", height), ("width", width)] {
+            if side == 0 || side % multiple != 0 {
+                check(false, what, side, format!("a multiple of {multiple}"))?;
+            }
+        }
+        Ok([height / self.factor(), width / self.factor()])
+    }
+}
+
+impl LatentSession {
+    /// The model.
+    pub fn model(&self) -> &LatentDiffusion {
+        &self.model
+    }
+
+    /// Bytes of memory that the session takes, on the machine and on the device, weights not counted.
+    pub fn bytes(&self) -> usize {
+        self.made.as_ref().map_or(0, |(_, machine)| machine.bytes())
+    }
+
+    /// Begins a run, as [`LatentDiffusion::run`] does, with what the session has. A run may be dropped at any step; the
+    /// session can then run again.
+    ///
+    /// # Errors
+    /// As [`LatentDiffusion::run`].
+    pub fn run<'a>(&'a mut self, request: &LatentRequest<'a>) -> Result<Run<'a>, Error> {
+        wait(self.run_async(request))
+    }
+
+    /// [`Self::run`], awaited.
+    ///
+    /// # Errors
+    /// As [`Self::run`] has.
+    pub async fn run_async<'a>(&'a mut self, request: &LatentRequest<'a>) -> Result<Run<'a>, Error> {
+        let settings = self.begin(request).await?;
+        let Some((_, machine)) = &mut self.made else { unreachable!("a run that began has its machine") };
+        Ok(Run::of_session(machine, settings))
+    }
+
+    async fn begin<'a>(&mut self, request: &LatentRequest<'a>) -> Result<Settings<'a>, Error> {
+        let Self { model, made } = self;
+        let (n, info) = (request.seeds.len(), model.info());
+        in_range("number of pictures", n, 1, MAX_BATCH)?;
+        check(request.guidance_scale.is_finite(), "guidance_scale", request.guidance_scale, "a finite number")?;
+        let [h, w] = model.latent_size(request.size)?;
+        let read;
+        let conditions = match request.conditions {
+            Some(conditions) => conditions,
+            None => {
+                read = model.read_async(request).await?;
+                &read
+            }
+        };
+        let LatentConditions { pictures, guided, tokens, .. } = *conditions;
+        if pictures != n {
+            return Err(RequestError::Lengths { labels: pictures, seeds: n }.into());
+        }
+        let read_for = if guided { "above 1" } else { "at most 1" };
+        if guided != info.is_guided(request.guidance_scale) {
+            let expected = format!("{read_for}, for which the prompts were read");
+            check(false, "guidance_scale", request.guidance_scale, expected)?;
+        }
+        let channels = info.autoencoder.latent_channels;
+        let values = n * h * w * channels;
+        if let Some(latents) = request.latents {
+            in_range("values of the latents", latents.len(), values, values)?;
+        }
+        // Before the U-Net is loaded.
+        let encoded = model.encode_start(request).await?;
+        let shape = Shape {
+            n,
+            size: request.size,
+            tokens,
+            guided,
+            beside: encoded.as_ref().is_some_and(|encoded| encoded.get().is_beside()),
+            restores: encoded.as_ref().is_some_and(|encoded| encoded.get().is_kept()),
+            controlled: !request.controls.is_empty(),
+            options: request.options,
+        };
+        // ControlNets have plans of their own, which are not kept.
+        if made.as_ref().is_none_or(|(made, _)| *made != shape) || shape.controlled {
+            // What was there goes first.
+            *made = None;
+            *made = Some((shape, Box::new(machine(model, request, &shape)?)));
+        }
+        let Some((_, machine)) = made else { unreachable!("it was made above") };
+        let Output::Latents(decoder) = &mut machine.output else { unreachable!("latents are what it makes") };
+        decoder.decode_by(How::of(request.decoding));
+
+        fill(machine, conditions, request, info)?;
+        let Machine { engine, inputs, noise, first, drawn, .. } = &mut **machine;
+        noise.seed(request.noise, &request.seeds);
+        *drawn = request.latents.is_none();
+        match request.latents {
+            Some(latents) => first.copy_from_slice(latents),
+            None => noise.draw(0, h * w * channels, first),
+        }
+        let sigma = request.calls.init_noise_sigma();
+        match encoded {
+            None => engine.start(inputs, |x| x.iter_mut().zip(&*first).for_each(|(x, noise)| *x = noise * sigma))?,
+            Some(encoded) => {
+                let Start { x, beside, kept } = model.start(request, encoded.get(), first)?;
+                (inputs.beside, inputs.kept) = (beside, kept);
+                engine.start(inputs, |first| first.copy_from_slice(&x))?;
+            }
+        }
+        Ok(Settings {
+            n,
+            kind: if guided { Kind::Guided } else { Kind::Plain },
+            guidance_scale: request.guidance_scale,
+            guidance_rescale: request.guidance_rescale,
+            calls: request.calls.calls(),
+            first_timestep: 0,
+        })
+    }
+}
+
+/// Plans and memory for runs of that shape.
+fn machine(model: &LatentDiffusion, request: &LatentRequest<'_>, shape: &Shape) -> Result<Machine, Error> {
+    let (info, options) = (model.info(), &shape.options);
+    let [h, w] = model.latent_size(shape.size)?;
+    let texts = shape.n * if shape.guided { 2 } else { 1 };
+    let channels = info.autoencoder.latent_channels;
+    let sd = SdRequest { batch: texts, height: h, width: w, tokens: shape.tokens, control: shape.controlled };
+    let controls = Controls::new(info, &request.controls, shape.size, &sd, options)?;
+    let network = model.parts.get(info, ModelPart::UNet)?;
+    let graph = info.unet.graph("unet.", &sd)?;
+    let (plain, guided) = if shape.guided { (None, Some(graph)) } else { (Some(graph), None) };
+    let graphs = Graphs { plain, guided, x: SdUnet::LATENTS, t: SdUnet::TIME, out: SdUnet::OUTPUT };
+    let each = h * w * channels;
+    let mut constants = vec![(SdUnet::TEXT, vec![0.0; texts * shape.tokens * info.unet.text_width])];
+    if let Some(added) = info.unet.added {
+        constants.push((SdUnet::ADDED, vec![0.0; texts * added.width]));
+    }
+    if info.unet.guidance_code > 0 {
+        constants.push((SdUnet::GUIDANCE, vec![0.0; texts * info.unet.guidance_code]));
+    }
+    // As long as those of the runs will be.
+    let values = |n: usize, on: bool| vec![0.0; if on { n } else { 0 }];
+    let (elements, pixels) = (shape.n * each, shape.n * h * w);
+    let kept = || Kept { latents: values(elements, true), noise: values(elements, true), mask: values(pixels, true) };
+    let in_channels = if shape.beside { info.unet.in_channels } else { channels };
+    let inputs = Inputs {
+        time: Time::Code(info.unet.clone()),
+        ids: Vec::new(),
+        constants,
+        channels: [channels, in_channels],
+        beside: values(pixels * (in_channels - channels), shape.beside),
+        kept: shape.restores.then(kept),
+    };
+    let noise = Noise::of_latents(each, channels);
+    let own = (inputs.bytes() + noise.bytes() + 4 * elements) as u64;
+    let sizes = Sizes {
+        batch: shape.n,
+        each,
+        #[cfg(feature = "gpu")]
+        range: None,
+        threads: options.threads,
+        allowed: options.memory_limit.unwrap_or(u64::MAX),
+        reserved: own,
+        #[cfg(feature = "gpu")]
+        device: options.device,
+    };
+    let engine = Engine::new(&network.placed, &graphs, &inputs, &sizes)?;
+    let decoder = model.decoder([h, w], request.decoding, options);
+    let mut machine = Machine::new(engine, inputs, noise, controls, Output::Latents(decoder), [h, w, channels]);
+    machine.first = vec![0.0; elements];
+    machine.retires = !model.parts.holds(ModelPart::UNet);
+    Ok(machine)
+}
+
+/// Puts the conditions into the U-Net's inputs.
+fn fill(
+    machine: &mut Machine,
+    conditions: &LatentConditions,
+    request: &LatentRequest<'_>,
+    info: &super::LatentInfo,
+) -> Result<(), Error> {
+    for (name, values) in &mut machine.inputs.constants {
+        match *name {
+            SdUnet::ADDED => write_added(&info.unet, &conditions.pooled, conditions.texts(), request.size, values)?,
+            SdUnet::GUIDANCE => {
+                for row in values.chunks_exact_mut(info.unet.guidance_code.max(1)) {
+                    write_guidance_code(f64::from(request.guidance_scale), row);
+                }
+            }
+            _ => {
+                in_range("values of the prompts' states", conditions.states.len(), values.len(), values.len())?;
+                values.copy_from_slice(&conditions.states);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// SDXL's second condition, a row a text: pooled state, original size, crop, target size.
+fn write_added(
+    unet: &SdUnet,
+    pooled: &[f32],
+    texts: usize,
+    [height, width]: [usize; 2],
+    rows: &mut [f32],
+) -> Result<(), Error> {
+    let Some(added) = unet.added else { return Ok(()) };
+    let sizes = [height, width, 0, 0, height, width].map(|side| side as f64);
+    let pooled = pooled.chunks_exact((pooled.len() / texts.max(1)).max(1));
+    for (row, pooled) in rows.chunks_exact_mut(added.width.max(1)).zip(pooled) {
+        unet.write_added(pooled, &sizes, row)?;
+    }
+    Ok(())
+}
