@@ -191,23 +191,17 @@ impl Way {
         progress: &mut Progress,
         bytes: &mut [u8],
     ) -> Result<(), Fault> {
-        match self {
-            Self::Alone(session) => {
-                let mut run = session.run(&Request { labels, seeds, calls, guidance_scale }).map_err(internal)?;
-                while run.step().map_err(failed)?.is_some() {
-                    progress.step();
-                }
-                run.write_u8(bytes).map_err(failed)
-            }
+        let run = match self {
+            Self::Alone(session) => session.run(&Request { labels, seeds, calls, guidance_scale }),
             Self::Led(session, gamma) => {
-                let request = GuidedRequest { labels, seeds, calls, gamma: *gamma, conditional: false };
-                let mut run = session.run(&request).map_err(internal)?;
-                while run.step().map_err(failed)?.is_some() {
-                    progress.step();
-                }
-                run.write_u8(bytes).map_err(failed)
+                session.run(&GuidedRequest { labels, seeds, calls, gamma: *gamma, conditional: false })
             }
+        };
+        let mut run = run.map_err(internal)?;
+        while run.step().map_err(failed)?.is_some() {
+            progress.step();
         }
+        run.write_u8(bytes).map_err(failed)
     }
 }
 

@@ -10,6 +10,7 @@ struct Step {
   sigma: f32,
   channels: u32,          // of the sample
   in_channels: u32,       // of the network's input, more where it sees something beside the sample
+  gradient_weight: f32,   // of a classifier's gradient in the answer
 }
 @group(0) @binding(0) var<uniform> p: Step;
 

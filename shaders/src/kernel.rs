@@ -37,6 +37,8 @@ kernels! {
     AddChannels "add_channels",
     /// Softmax attention.
     Attention "attention",
+    /// Guidance by a classifier.
+    ClassifierGuidance "classifier_guidance",
     /// Channels joined.
     Concat "concat",
     /// Convolution.

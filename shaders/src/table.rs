@@ -389,7 +389,8 @@ fn elementwise(class: Class, base: &dyn Fn(Kernel) -> Shader, all: &mut Vec<Shad
     all.extend([flat(K::TokenEmbedding, &[]), flat(K::SelectToken, &[])]);
     all.extend([flat(K::LogSoftmax, &[]), flat(K::LogSoftmaxBackward, &[])]);
     all.extend([flat(K::PositionEncoding, &[]), flat(K::Feed, &[]), flat(K::Feed, &[Flag::Beside])]);
-    all.extend([flat(K::Guidance, &[]), flat(K::Restore, &[]), flat(K::Latents, &[])]);
+    all.extend([flat(K::Guidance, &[]), flat(K::ClassifierGuidance, &[])]);
+    all.extend([flat(K::Restore, &[]), flat(K::Latents, &[])]);
     all.extend([
         flat(K::Guidance, &[Flag::Guided]),
         flat(K::SamplerAccept, &[]),

@@ -211,7 +211,7 @@ impl Gpu {
         self.0.features.contains(Features::SHADER_F16)
     }
 
-    pub(super) fn is(&self, other: &Self) -> bool {
+    pub(crate) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 

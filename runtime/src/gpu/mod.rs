@@ -46,7 +46,9 @@ pub use device::{Gpu, GpuOptions, adapters_async};
 pub use error::GpuError;
 pub use exec::{ExecOptions, Executor, Storage};
 pub use nijimi_shaders::table::{Class, Coop, Method, Tile};
-pub(crate) use sampling::{Beginning, DeviceRun, Ports as DevicePorts, Shape as RunShape, StepInput};
+pub(crate) use sampling::{
+    Beginning, ClassifierInput, ClassifierPorts, DeviceRun, Ports as DevicePorts, Shape as RunShape, StepInput,
+};
 #[cfg(not(target_arch = "wasm32"))]
 pub use self_test::{KernelRow, Measured, ModelRow, Row, SelfTestOptions, self_test};
 pub(crate) use texture::{DeviceDecoder, Shown, draw_into};

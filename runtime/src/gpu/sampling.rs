@@ -96,6 +96,38 @@ pub(crate) struct StepInput<'a> {
     pub n: usize,
     /// Shares of picture and noise of what is put back after the call.
     pub restore: Option<(f32, f32)>,
+    /// Of a classifier that guides, if it does.
+    pub classifier: Option<ClassifierInput<'a>>,
+}
+
+/// A call's numbers of a classifier.
+#[derive(Clone, Copy)]
+pub(crate) struct ClassifierInput<'a> {
+    /// The gradient's share in the answer.
+    pub weight: f32,
+    /// The noise level, as the classifier knows it.
+    pub timestep: f32,
+    /// What evaluates it, where that is on the same device; else the gradient was written.
+    pub exec: Option<&'a Executor>,
+}
+
+/// A classifier's plan on its executor, and where its inputs and the gradient lie.
+#[derive(Clone, Copy)]
+pub(crate) struct ClassifierPorts {
+    pub plan: usize,
+    pub x: Slot,
+    pub t: Slot,
+    pub gradient: Slot,
+}
+
+/// What a run needs to be guided by a classifier.
+struct Attached {
+    /// Of a classifier on the same device: what it is given, and its plan.
+    feed: Option<(Ready, usize)>,
+    guide: Ready,
+    time: wgpu::Buffer,
+    /// The gradient, where it comes from the host.
+    gradient: wgpu::Buffer,
 }
 
 /// What a run begins with.
@@ -133,6 +165,8 @@ pub(crate) struct DeviceRun {
     accept: Vec<Ready>,
     restore: Option<Ready>,
     to_u8: Option<Ready>,
+    classifier: Option<Attached>,
+    eps: wgpu::Buffer,
     submitted: VecDeque<Submitted>,
     /// The first samples, for a run that must be made again.
     first: Vec<f32>,
@@ -250,6 +284,8 @@ impl DeviceRun {
             accept,
             restore,
             to_u8,
+            classifier: None,
+            eps,
             submitted,
             first,
             fresh,
@@ -257,6 +293,63 @@ impl DeviceRun {
             time_row,
         };
         Ok(run)
+    }
+
+    /// Prepares guidance by a classifier: of one on the same device, with its executor and ports.
+    pub fn attach(&mut self, classifier: Option<(&mut Executor, ClassifierPorts)>) -> Result<(), GpuError> {
+        let (gpu, elements) = (self.gpu().clone(), self.shape.elements());
+        let memory = BufferUsages::STORAGE | BufferUsages::COPY_DST;
+        let time = gpu.buffer("a classifier's noise level", 4, memory)?;
+        let from_host = if classifier.is_some() { 1 } else { elements as u64 };
+        let gradient = gpu.buffer("a gradient", from_host * 4, memory)?;
+        let eps = ("eps", Operand::Buffer(&self.eps));
+        let (feed, guide) = match classifier {
+            Some((exec, ports)) => {
+                let variants = exec.variants();
+                let class = variants.machine.class;
+                let operands = vec![
+                    ("x", Operand::Buffer(&self.x)),
+                    ("time", Operand::Buffer(&time)),
+                    ("input", Operand::Slot(ports.x)),
+                    ("t", Operand::Slot(ports.t)),
+                ];
+                let n = elements.max(ports.t.len());
+                let feed = own(&self.step, flat(class, n), variants.flat(Kernel::Feed), operands);
+                let operands = vec![("gradient", Operand::Slot(ports.gradient)), eps];
+                let shader = variants.flat(Kernel::ClassifierGuidance);
+                let guide = own(&self.step, flat(class, elements), shader, operands);
+                let mut ready = exec.prepare(&[feed, guide])?;
+                let guide = ready.pop();
+                (ready.pop().zip(Some(ports.plan)), guide)
+            }
+            None => {
+                let class = self.exec.variants().machine.class;
+                let shader = Shader::new(Kernel::ClassifierGuidance).constant("WX", table::flat(class));
+                let operands = vec![("gradient", Operand::Buffer(&gradient)), eps];
+                let guide = own(&self.step, flat(class, elements), shader, operands);
+                (None, self.exec.prepare(&[guide])?.pop())
+            }
+        };
+        self.classifier = guide.map(|guide| Attached { feed, guide, time, gradient });
+        Ok(())
+    }
+
+    /// The gradient of a classifier that is not on the same device.
+    pub fn write_gradient(&self, values: &[f32]) -> Result<(), GpuError> {
+        let Some(classifier) = &self.classifier else { return Ok(()) };
+        let bytes = trusted::bytes(values);
+        let gpu = self.gpu();
+        gpu.scoped("a gradient", bytes.len() as u64, || gpu.queue().write_buffer(&classifier.gradient, 0, bytes))
+    }
+
+    /// Submits what a classifier on the same device is given; its plan.
+    pub fn feed_classifier(&self, exec: &Executor, s: &StepInput<'_>) -> Result<Option<usize>, GpuError> {
+        self.write_step(s, false)?;
+        let Some((feed, plan)) = self.classifier.as_ref().and_then(|classifier| classifier.feed.as_ref()) else {
+            return Ok(None);
+        };
+        exec.submit("a classifier's inputs", |pass| feed.record(pass))?;
+        Ok(Some(*plan))
     }
 
     fn gpu(&self) -> &Gpu {
@@ -329,6 +422,13 @@ impl DeviceRun {
             if ports.guided && s.guidance_rescale != 0.0 {
                 self.rescale[s.ports].record(pass);
             }
+            if let (Some(attached), Some(input)) = (&self.classifier, s.classifier) {
+                if let (Some((feed, plan)), Some(exec)) = (&attached.feed, input.exec) {
+                    feed.record(pass);
+                    exec.record(*plan, pass);
+                }
+                attached.guide.record(pass);
+            }
             self.accept[usize::from(noisy)].record(pass);
             if let (Some(restore), Some(_)) = (&self.restore, s.restore) {
                 restore.record(pass);
@@ -355,13 +455,17 @@ impl DeviceRun {
         let floats = [s.guidance_scale, s.guidance_rescale, s.call.input_scale, alpha, sigma].map(f32::to_bits);
         let mut words = [0; STEP as usize];
         let numbers = [used, each, s.index].map(|n| n as u32).into_iter().chain(floats);
-        let numbers = numbers.chain([channels as u32, in_channels as u32]);
+        let weight = s.classifier.map_or(0.0, |classifier| classifier.weight);
+        let numbers = numbers.chain([channels as u32, in_channels as u32, weight.to_bits()]);
         words.iter_mut().zip(numbers).for_each(|(word, number)| *word = number);
         let queue = self.gpu().queue();
         self.gpu().scoped("a step's numbers", 0, || {
             queue.write_buffer(&self.step, 0, trusted::bytes(&words));
             queue.write_buffer(&self.call, 0, trusted::bytes(&call(s.call)));
             queue.write_buffer(&self.time, 0, trusted::bytes(&self.time_row));
+            if let (Some(attached), Some(input)) = (&self.classifier, s.classifier) {
+                queue.write_buffer(&attached.time, 0, trusted::bytes(&[input.timestep]));
+            }
             if noisy {
                 queue.write_buffer(&self.noise, 0, trusted::bytes(&self.fresh[..used]));
             }

@@ -220,14 +220,15 @@ fn selected_tokens() {
 
 /// What the self-test leaves to the model that it draws with, beside [`Kernel::ToTexture`].
 const SAMPLING: [Kernel; 4] = [Kernel::Feed, Kernel::Guidance, Kernel::SamplerAccept, Kernel::ToU8];
-/// What runs of prompts use alone: `tests/latent.rs` holds them to the reference implementation's pictures.
-const PROMPTS: [Kernel; 3] = [Kernel::Latents, Kernel::Rescale, Kernel::Restore];
+/// What runs of prompts, and those that a classifier guides, use alone: `tests/latent.rs` holds them to the reference
+/// implementation's pictures, `tests/guided.rs` to the CPU's.
+const OTHER_RUNS: [Kernel; 4] = [Kernel::ClassifierGuidance, Kernel::Latents, Kernel::Rescale, Kernel::Restore];
 
 /// Seen red without the case of max_pool, and with f32 alone.
 #[test]
 fn the_self_test_runs_every_kernel_and_type() {
     let Some(gpu) = gpu() else { return };
-    let mut kernels: Vec<_> = SAMPLING.into_iter().chain(PROMPTS).collect();
+    let mut kernels: Vec<_> = SAMPLING.into_iter().chain(OTHER_RUNS).collect();
     kernels.push(Kernel::ToTexture);
     let mut flags = Vec::new();
     for Spec { dtype, graph, .. } in self_test::specs(false).unwrap() {

@@ -218,6 +218,30 @@ impl ClassifierSession {
         Ok(&self.evaluator.output(NoisyClassifier::GRADIENT)?[..x.len()])
     }
 
+    /// Sets the labels for a device that asks it without the host.
+    pub(super) fn set_labels(&mut self, labels: &[Option<u32>]) -> Result<(), Error> {
+        self.ids.fill(None);
+        self.ids[..labels.len()].copy_from_slice(labels);
+        #[cfg(feature = "gpu")]
+        if let Some(exec) = self.evaluator.on_device() {
+            exec.set_ids(&self.ids)?;
+        }
+        Ok(())
+    }
+
+    /// What executes it, if that is on this device, with the gradient's plan; its ids are those of the labels last asked for.
+    #[cfg(feature = "gpu")]
+    pub(super) fn on_device(
+        &mut self,
+        gpu: &crate::gpu::Gpu,
+    ) -> Option<(&mut crate::gpu::Executor, crate::gpu::ClassifierPorts)> {
+        let exec = self.evaluator.on_device().filter(|exec| exec.gpu().is(gpu))?;
+        let plan = exec.plans().get(GRADIENT)?;
+        let (x, t) = plan.input(NoisyClassifier::PICTURE).zip(plan.input(NoisyClassifier::TIME))?;
+        let gradient = plan.output(NoisyClassifier::GRADIENT)?;
+        Some((exec, crate::gpu::ClassifierPorts { plan: GRADIENT, x, t, gradient }))
+    }
+
     pub(super) fn check_labels(&self, labels: &[Option<u32>]) -> Result<(), RequestError> {
         let count = self.info().network.label_count;
         let wrong = labels.iter().enumerate().find_map(|(i, l)| l.filter(|&l| l as usize >= count).map(|l| (i, l)));

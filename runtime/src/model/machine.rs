@@ -2,8 +2,7 @@
 
 #[cfg(feature = "gpu")]
 use super::RequestError;
-use super::controls::Controls;
-use super::engine::{At, Engine, Inputs, Settings, Values};
+use super::engine::{At, Beside, Engine, Inputs, Settings, Values};
 use super::latent::LatentDecoder;
 use super::noise::{Noise, NoiseSource};
 use crate::Error;
@@ -22,7 +21,7 @@ pub(super) struct Machine {
     pub engine: Engine,
     pub inputs: Inputs,
     pub noise: Noise,
-    pub controls: Controls,
+    pub beside: Beside,
     pub output: Output,
     /// Height, width and channels of a sample.
     pub shape: [usize; 3],
@@ -42,7 +41,7 @@ impl Machine {
         engine: Engine,
         inputs: Inputs,
         noise: Noise,
-        controls: Controls,
+        beside: Beside,
         output: Output,
         shape: [usize; 3],
     ) -> Self {
@@ -50,7 +49,7 @@ impl Machine {
             engine,
             inputs,
             noise,
-            controls,
+            beside,
             output,
             shape,
             drawn: true,
@@ -76,7 +75,7 @@ impl Machine {
     /// Bytes of the machine's memory and the device's, weights not counted.
     pub fn bytes(&self) -> usize {
         let decoder = if let Output::Latents(decoder) = &self.output { decoder.bytes() } else { 0 };
-        let own = 4 * self.pictures.len() + self.inputs.bytes() + self.noise.bytes() + self.controls.bytes();
+        let own = 4 * self.pictures.len() + self.inputs.bytes() + self.noise.bytes() + self.beside.bytes();
         self.engine.bytes() + own + decoder
     }
 
@@ -95,12 +94,12 @@ impl Machine {
     /// Makes a call.
     pub async fn call(&mut self, settings: &Settings<'_>, index: usize) -> Result<(), Error> {
         let each = self.each();
-        let Self { engine, inputs, noise, controls, .. } = self;
+        let Self { engine, inputs, noise, beside, .. } = self;
         if settings.calls[index].noise != 0.0 {
             // Draw 0 is the initial noise.
             noise.draw(index as u32 + 1, each, engine.noise());
         }
-        engine.step(At { settings, index, inputs }, controls).await
+        engine.step(At { settings, index, inputs }, beside).await
     }
 
     /// The values of the run's samples; `next` is the call that has not been made.
@@ -188,7 +187,7 @@ impl Machine {
 
     /// Gives the network's memory back, and that of what works beside it: the run has made its last step.
     pub async fn retire(&mut self, settings: &Settings<'_>) -> Result<(), Error> {
-        self.controls = Controls::default();
+        self.beside = Beside::default();
         let goes = self.retires || matches!(self.engine, Engine::Cpu(_));
         if goes {
             let calls = settings.calls.len();
@@ -232,8 +231,8 @@ impl Machine {
             for index in 0..bad {
                 self.call(settings, index).await?;
             }
-            let Self { engine, inputs, controls, .. } = self;
-            return Err(engine.trace(At { settings, index: bad, inputs }, controls).await);
+            let Self { engine, inputs, beside, .. } = self;
+            return Err(engine.trace(At { settings, index: bad, inputs }, beside).await);
         }
         let _ = (bad, settings, next);
         Ok(())

@@ -54,7 +54,7 @@ pub use control::{Control, ControlInfo};
 pub use device::Device;
 pub use engine::Values;
 pub use error::{ModelError, RequestError};
-pub use guided::{ClassifierGuided, GuidedRequest, GuidedRun};
+pub use guided::{ClassifierGuided, GuidedRequest};
 pub use hvae::{Hvae, HvaeSession};
 pub use info::{Defaults, Info};
 pub use latent::{

@@ -1,8 +1,7 @@
 //! A session: plans, memory and threads for runs of up to a batch of pictures.
 
 use super::RequestError;
-use super::controls::Controls;
-use super::engine::{Engine, Graphs, Inputs, Kind, Settings, Sizes, Time};
+use super::engine::{Beside, Engine, Graphs, Inputs, Kind, Settings, Sizes, Time};
 use super::machine::{Machine, Output};
 use super::noise::{Noise, NoiseSource};
 use super::pipeline::{Model, Pipeline};
@@ -73,7 +72,7 @@ pub fn batch_seeds(first: u64, n: usize) -> Vec<u64> {
 /// thread.
 pub struct Session {
     pub(super) model: Arc<Model>,
-    machine: Machine,
+    pub(super) machine: Machine,
     /// Whether there is a plan for twice the batch.
     guided: bool,
     batch: usize,
@@ -117,7 +116,7 @@ impl Session {
         };
         let engine = Engine::new(&model.network.placed, &graphs, &inputs, &sizes)?;
         let output = Output::Pixels(model.info.range);
-        let machine = Machine::new(engine, inputs, noise, Controls::default(), output, shape);
+        let machine = Machine::new(engine, inputs, noise, Beside::default(), output, shape);
         Ok(Self { machine, guided, batch, model })
     }
 

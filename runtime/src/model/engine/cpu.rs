@@ -1,6 +1,6 @@
 //! A session's calls on the CPU.
 
-use super::{At, Context, Controls, Executor, Graphs, Kind, MemoryLimit, Ports, Sizes, Values};
+use super::{At, Beside, Context, Controls, Executor, Graphs, Kind, MemoryLimit, Ports, Sizes, Values};
 use crate::Error;
 use crate::cpu::exec::{ExecError, PLAN, Weights};
 use crate::guidance;
@@ -64,16 +64,23 @@ impl CpuEngine {
         &mut self.noise
     }
 
-    pub async fn step(&mut self, at: At<'_>, controls: &mut Controls) -> Result<(), Error> {
+    pub async fn step(&mut self, at: At<'_>, beside: &mut Beside) -> Result<(), Error> {
         let ports = self.ports(at.settings.kind)?;
-        self.fill(&at, ports, controls).await?;
+        self.fill(&at, ports, &mut beside.controls).await?;
         self.exec.run(ports.plan, &at.inputs.ids);
         self.guide(&at, ports)?;
         let used = at.settings.n * self.each;
         if !finite(&self.answer[..used]) {
-            return Err(at.lost(self.trace(&at, ports, controls).await?));
+            return Err(at.lost(self.trace(&at, ports, &mut beside.controls).await?));
         }
         let Self { x, answer, noise, state, .. } = self;
+        if let Some(guide) = beside.guide() {
+            let lead = guide.lead(at.call(), &x[..used], at.settings.n, &mut answer[..used]);
+            lead.await.map_err(|e| at.named(e))?;
+            if !finite(&answer[..used]) {
+                return Err(at.lost(not_finite("the guidance", "classifier", &answer[..used])));
+            }
+        }
         state.accept(at.call(), x, answer, noise)?;
         if let Some(kept) = at.kept() {
             kept.restore(x, at.next_call());

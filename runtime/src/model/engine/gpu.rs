@@ -1,9 +1,10 @@
 //! A session's calls on a device.
 
-use super::{At, Controls, Graphs, Inputs, Kept, Kind, Sizes, Values};
+use super::guide::{Guide, the_classifiers};
+use super::{At, Beside, Controls, Graphs, Inputs, Kept, Kind, Sizes, Values};
 use crate::Error;
 use crate::cpu::exec::ExecError;
-use crate::gpu::{Beginning, DevicePorts, DeviceRun, Executor, RunShape, StepInput, Weights};
+use crate::gpu::{Beginning, ClassifierInput, DevicePorts, DeviceRun, Executor, RunShape, StepInput, Weights};
 use crate::plan::{MemoryLimit, Plan};
 use alloc::sync::Arc;
 use alloc::vec;
@@ -17,6 +18,8 @@ pub(in crate::model) struct GpuEngine {
     /// The network's inputs on the host, for ControlNets.
     input: Vec<f32>,
     time: Vec<f32>,
+    /// Values of a sample.
+    each: usize,
 }
 
 impl GpuEngine {
@@ -48,7 +51,7 @@ impl GpuEngine {
         let limit = MemoryLimit { allowed: sizes.allowed, reserved };
         let exec = Executor::new(gpu, weights.clone(), plans, limit, &options)?;
         let run = DeviceRun::new(exec, ports.clone(), shape)?;
-        Ok(Self { run, ports, of_kind, input: Vec::new(), time: Vec::new() })
+        Ok(Self { run, ports, of_kind, input: Vec::new(), time: Vec::new(), each: sizes.each })
     }
 
     pub fn plans(&self) -> &[Plan] {
@@ -74,11 +77,29 @@ impl GpuEngine {
         self.run.noise()
     }
 
-    pub async fn step(&mut self, at: At<'_>, controls: &mut Controls) -> Result<(), Error> {
+    pub async fn step(&mut self, at: At<'_>, beside: &mut Beside) -> Result<(), Error> {
         self.run.room().await?;
-        self.control(&at, controls).await?;
-        let input = self.input(&at)?;
+        self.control(&at, &mut beside.controls).await?;
+        self.lead(&at, beside).await.map_err(|e| at.named(e))?;
+        let input = self.input(&at, beside)?;
         Ok(self.run.step(&input)?)
+    }
+
+    /// Prepares guidance by a classifier.
+    pub fn attach(&mut self, guide: &mut Guide) -> Result<(), Error> {
+        Ok(self.run.attach(guide.session.on_device(self.run.exec.gpu()))?)
+    }
+
+    /// A classifier that is elsewhere is asked by the host, which brings its gradient to the device.
+    async fn lead(&mut self, at: &At<'_>, beside: &mut Beside) -> Result<(), Error> {
+        let Some(guide) = beside.guide() else { return Ok(()) };
+        if guide.session.on_device(self.run.exec.gpu()).is_some() {
+            return Ok(());
+        }
+        let (n, used) = (at.settings.n, at.settings.n * self.each);
+        self.run.read(false, used).await?;
+        let gradient = guide.gradient(at.call(), &self.run.host()[..used], n).await?;
+        Ok(self.run.write_gradient(gradient)?)
     }
 
     /// A ControlNet is asked by the host, which puts what it says into the U-Net's inputs.
@@ -132,8 +153,8 @@ impl GpuEngine {
     }
 
     /// The error of a call, before which the others were made again.
-    pub async fn trace(&mut self, at: At<'_>, controls: &mut Controls) -> Error {
-        match self.traced(&at, controls).await {
+    pub async fn trace(&mut self, at: At<'_>, beside: &mut Beside) -> Error {
+        match self.traced(&at, beside).await {
             Err(Error::Exec(source)) => at.lost(source),
             Err(e) => e,
             Ok(()) => at.lost(ExecError::NotFinite {
@@ -145,16 +166,28 @@ impl GpuEngine {
         }
     }
 
-    async fn traced(&mut self, at: &At<'_>, controls: &mut Controls) -> Result<(), Error> {
-        self.control(at, controls).await?;
-        let input = self.input(at)?;
-        self.run.trace(&input).await
+    async fn traced(&mut self, at: &At<'_>, beside: &mut Beside) -> Result<(), Error> {
+        self.control(at, &mut beside.controls).await?;
+        self.lead(at, beside).await?;
+        let input = self.input(at, beside)?;
+        self.run.trace(&input).await?;
+        let Some(exec) = input.classifier.and_then(|classifier| classifier.exec) else { return Ok(()) };
+        match self.run.feed_classifier(exec, &input)? {
+            Some(plan) => exec.run_checked_async(plan).await.map_err(the_classifiers),
+            None => Ok(()),
+        }
     }
 
     /// A call's numbers, for the device.
-    fn input<'a>(&mut self, at: &At<'a>) -> Result<StepInput<'a>, Error> {
+    fn input<'a>(&mut self, at: &At<'a>, beside: &'a mut Beside) -> Result<StepInput<'a>, Error> {
         let settings = at.settings;
         at.inputs.time.write(at.timestep(), &mut self.run.time_row);
+        let gpu = self.run.exec.gpu();
+        let classifier = beside.guide().map(|guide| {
+            let (weight, timestep) = (guide.gamma * guide.sigma(at.call()), guide.timestep(at.call()));
+            let exec = guide.session.on_device(gpu).map(|(exec, _)| &*exec);
+            ClassifierInput { weight, timestep, exec }
+        });
         Ok(StepInput {
             ports: self.of_kind[settings.kind as usize].ok_or(ExecError::Weights)?,
             index: at.index,
@@ -163,6 +196,7 @@ impl GpuEngine {
             call: &settings.calls[at.index],
             n: settings.n,
             restore: at.kept().map(|_| Kept::level(at.next_call())),
+            classifier,
         })
     }
 }

@@ -3,6 +3,7 @@
 mod cpu;
 #[cfg(feature = "gpu")]
 mod gpu;
+mod guide;
 mod inputs;
 
 use super::RequestError;
@@ -21,6 +22,7 @@ use alloc::vec::Vec;
 pub(super) use cpu::CpuEngine;
 #[cfg(feature = "gpu")]
 pub(super) use gpu::GpuEngine;
+pub(super) use guide::Guide;
 pub(super) use inputs::{Inputs, Kept, Time};
 
 /// A model's weights, where they are used.
@@ -162,10 +164,34 @@ impl At<'_> {
         StepInfo { index: self.call().step - calls[0].step, total: steps(calls), timestep }
     }
 
+    /// An error, with the call's step where it is a NaN or an infinity.
+    pub fn named(&self, e: Error) -> Error {
+        if let Error::Exec(source @ ExecError::NotFinite { .. }) = e { self.lost(source) } else { e }
+    }
+
     /// The error of a call that made a NaN or an infinity.
     pub fn lost(&self, source: ExecError) -> Error {
         let StepInfo { index, total, .. } = self.info();
         RequestError::NotFinite { step: index + 1, total, source }.into()
+    }
+}
+
+/// Networks that work beside the one that draws.
+#[derive(Default)]
+pub(super) struct Beside {
+    pub controls: Controls,
+    pub guide: Option<Guide>,
+}
+
+impl Beside {
+    /// Bytes of memory, weights not counted.
+    pub fn bytes(&self) -> usize {
+        self.controls.bytes() + self.guide.as_ref().map_or(0, Guide::bytes)
+    }
+
+    /// The classifier, if it is asked.
+    fn guide(&mut self) -> Option<&mut Guide> {
+        self.guide.as_mut().filter(|guide| guide.gamma != 0.0)
     }
 }
 
@@ -241,11 +267,11 @@ impl Engine {
     }
 
     /// Makes a call, or (a device) submits it, when few others are under way.
-    pub async fn step(&mut self, at: At<'_>, controls: &mut Controls) -> Result<(), Error> {
+    pub async fn step(&mut self, at: At<'_>, beside: &mut Beside) -> Result<(), Error> {
         match self {
-            Self::Cpu(engine) => engine.step(at, controls).await,
+            Self::Cpu(engine) => engine.step(at, beside).await,
             #[cfg(feature = "gpu")]
-            Self::Gpu(engine) => engine.step(at, controls).await,
+            Self::Gpu(engine) => engine.step(at, beside).await,
             Self::Done(_) => Err(ExecError::Weights.into()),
         }
     }
@@ -305,6 +331,11 @@ impl Engine {
 
 #[cfg(feature = "gpu")]
 impl Engine {
+    /// Prepares guidance by a classifier.
+    pub fn attach(&mut self, guide: &mut Guide) -> Result<(), Error> {
+        if let Self::Gpu(engine) = self { engine.attach(guide) } else { Ok(()) }
+    }
+
     /// The samples and the estimate on a device.
     pub fn buffers(&self) -> Option<[&wgpu::Buffer; 2]> {
         if let Self::Gpu(engine) = self { Some(engine.buffers()) } else { None }
@@ -321,8 +352,8 @@ impl Engine {
     }
 
     /// The error of a call that went wrong, before which all others were made again.
-    pub async fn trace(&mut self, at: At<'_>, controls: &mut Controls) -> Error {
-        if let Self::Gpu(engine) = self { engine.trace(at, controls).await } else { at.lost(ExecError::Weights) }
+    pub async fn trace(&mut self, at: At<'_>, beside: &mut Beside) -> Error {
+        if let Self::Gpu(engine) = self { engine.trace(at, beside).await } else { at.lost(ExecError::Weights) }
     }
 }
 

@@ -8,7 +8,7 @@ use super::request::LatentRequest;
 use super::start::Start;
 use crate::Error;
 use crate::model::controls::Controls;
-use crate::model::engine::{Engine, Graphs, Inputs, Kept, Kind, Settings, Sizes, Time};
+use crate::model::engine::{Beside, Engine, Graphs, Inputs, Kept, Kind, Settings, Sizes, Time};
 use crate::model::machine::{Machine, Output};
 use crate::model::noise::Noise;
 use crate::model::run::Run;
@@ -241,7 +241,14 @@ fn machine(model: &LatentDiffusion, request: &LatentRequest<'_>, shape: &Shape) 
     };
     let engine = Engine::new(&network.placed, &graphs, &inputs, &sizes)?;
     let decoder = model.decoder([h, w], request.decoding, options);
-    let mut machine = Machine::new(engine, inputs, noise, controls, Output::Latents(decoder), [h, w, channels]);
+    let mut machine = Machine::new(
+        engine,
+        inputs,
+        noise,
+        Beside { controls, guide: None },
+        Output::Latents(decoder),
+        [h, w, channels],
+    );
     machine.first = vec![0.0; elements];
     machine.retires = !model.parts.holds(ModelPart::UNet);
     Ok(machine)
