@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let mut run = models.run(&request)?;
         while run.step()?.is_some() {}
         pictures.extend(run.to_u8()?);
-        let logs = judge.log_probabilities(run.pictures(), classifier.info().first_timestep as f32)?;
+        let logs = judge.log_probabilities(run.pictures()?, classifier.info().first_timestep as f32)?;
         let sure: Vec<String> = logs
             .chunks_exact(classifier.info().labels.len())
             .map(|logs| format!("{:.3}", logs[id as usize].exp()))

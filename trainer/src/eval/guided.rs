@@ -107,7 +107,7 @@ impl Sweep<'_> {
             let request = GuidedRequest { labels, seeds: &seeds, calls: &calls, gamma, conditional: false };
             let mut run = guided.run(&request)?;
             while run.step()?.is_some() {}
-            pictures.extend(run.pictures().iter().map(|v| ((v - low) / (high - low)).clamp(0.0, 1.0)));
+            pictures.extend(run.pictures()?.iter().map(|v| ((v - low) / (high - low)).clamp(0.0, 1.0)));
         }
         let verdict = self.judge.judge(&pictures);
         let right =
