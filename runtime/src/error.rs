@@ -17,9 +17,12 @@ pub enum Error {
     #[cfg(feature = "std")]
     #[error(transparent)]
     File(#[from] crate::gguf::FileError),
-    /// A kernel refuses a weight, a shape or an instruction set.
+    /// A backend refuses a weight or its shape.
     #[error(transparent)]
-    Kernel(#[from] crate::cpu::KernelError),
+    Kernel(#[from] crate::plan::KernelError),
+    /// The CPU lacks an instruction set.
+    #[error(transparent)]
+    Isa(#[from] crate::cpu::IsaMissing),
     /// A noise schedule cannot be.
     #[error(transparent)]
     Schedule(#[from] crate::schedule::ScheduleError),
@@ -31,7 +34,7 @@ pub enum Error {
     Plan(#[from] crate::plan::PlanError),
     /// An execution cannot be set up, or made a NaN or an infinity.
     #[error(transparent)]
-    Exec(#[from] crate::cpu::exec::ExecError),
+    Exec(#[from] crate::plan::ExecError),
     /// A device cannot be had, or did not do what it was asked.
     #[cfg(feature = "gpu")]
     #[error(transparent)]

@@ -5,15 +5,15 @@
 mod common;
 
 use common::Tiny;
+use nijimi_runtime::Error;
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::gpu::check::Case;
 use nijimi_runtime::gpu::{Choice, ExecOptions, Gpu, GpuError, GpuOptions, Storage, Values};
 use nijimi_runtime::graph::{Graph, Shape};
 use nijimi_runtime::model::{Device, LatentDiffusion, Pipeline, Request, RequestError, SessionOptions, batch_seeds};
-use nijimi_runtime::plan::PlanError;
+use nijimi_runtime::plan::{ExecError, PlanError};
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::sampler::Solver;
-use nijimi_runtime::{Error, cpu::exec::ExecError};
 
 const DIGITS: &[u8] = include_bytes!("../../weights/digits-q8_0.gguf");
 const EMOJI: &[u8] = include_bytes!("../../weights/emoji-q8_0.gguf");

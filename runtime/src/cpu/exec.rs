@@ -1,11 +1,10 @@
 //! Executes plans with the CPU kernels, in one arena, allocating nothing.
 
-use super::{AttentionShape, Context, Conv2dShape, Epilogue, ImageShape, KernelError, PackedMatrix, Table, footprint};
+use super::{AttentionShape, Context, Conv2dShape, Epilogue, ImageShape, PackedMatrix, Table, footprint};
 use crate::graph::{Graph, IdsId, Op, Shape, WeightId, WeightKind};
-use crate::plan::{ALIGN, MemoryLimit, Plan, PlanError, PlanOptions, Slot, Step};
+use crate::plan::{ALIGN, ExecError, MemoryLimit, Plan, PlanError, PlanOptions, Slot, Step};
 use crate::quant::{DType, QuantError};
 use alloc::borrow::ToOwned;
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -105,36 +104,6 @@ impl Weights {
             _ => unreachable!("the weights were checked against the graph"),
         }
     }
-}
-
-/// An execution that cannot be set up, or went wrong.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ExecError {
-    /// The kernels cannot read a matrix.
-    #[error(transparent)]
-    Kernel(#[from] KernelError),
-    /// A bias or an embedding cannot be decoded.
-    #[error(transparent)]
-    Quant(#[from] QuantError),
-    /// More memory than allowed.
-    #[error(transparent)]
-    Plan(#[from] PlanError),
-    /// The weights are not the graph's.
-    #[error("the weights are not those of this network")]
-    Weights,
-    /// A NaN or an infinity.
-    #[error("{step} ({kind}) made {value} at element {index} of its output")]
-    NotFinite {
-        /// The operation.
-        step: String,
-        /// Its kind.
-        kind: &'static str,
-        /// `NaN`, `inf` or `-inf`.
-        value: String,
-        /// Where in the output.
-        index: usize,
-    },
 }
 
 /// One thread of execution: an arena and scratch memory, large enough for each of its plans.

@@ -5,7 +5,7 @@ use super::run::StepInfo;
 use super::session::{check, in_range};
 use super::wait::wait;
 use super::{ClassifierSession, ModelError, RequestError, Session};
-use crate::cpu::exec::ExecError;
+use crate::plan::ExecError;
 use crate::rng::normal_fill_each;
 use crate::sampler::{Call, Calls, SamplerState, steps};
 use crate::{Error, guidance};

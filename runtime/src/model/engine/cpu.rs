@@ -2,10 +2,10 @@
 
 use super::{At, Context, Executor, MemoryLimit, Ports, Sizes, Which, plans, ports};
 use crate::Error;
-use crate::cpu::exec::{ExecError, PLAN, Weights};
+use crate::cpu::exec::{PLAN, Weights};
 use crate::graph::Graph;
 use crate::guidance::{self, GuidanceError};
-use crate::plan::Plan;
+use crate::plan::{ExecError, Plan};
 use crate::rng::normal_fill_each;
 use crate::sampler::{SamplerError, SamplerState};
 use alloc::sync::Arc;

@@ -2,10 +2,9 @@
 
 use super::{At, Sizes, Which, plans, ports};
 use crate::Error;
-use crate::cpu::exec::ExecError;
 use crate::gpu::{DevicePorts, DeviceRun, Executor, GpuError, StepInput, Values, Weights};
 use crate::graph::Graph;
-use crate::plan::{MemoryLimit, Plan};
+use crate::plan::{ExecError, MemoryLimit, Plan};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
