@@ -62,6 +62,14 @@ pub enum NetworkError {
         /// Number of labels.
         label_count: usize,
     },
+    /// A token that the embedding has no row for.
+    #[error("a token id is {id}, must be less than {vocabulary}: the tokenizer is of another model")]
+    Token {
+        /// The token.
+        id: u32,
+        /// Rows of the embedding.
+        vocabulary: usize,
+    },
     /// The graph refused an operation.
     #[error(transparent)]
     Graph(#[from] GraphError),

@@ -7,6 +7,7 @@ use crate::model::{Device, Network, SessionOptions};
 use crate::quant::DType;
 use crate::text::{Special, Tokenizer, Vocabulary};
 use alloc::borrow::ToOwned;
+use alloc::string::ToString;
 use alloc::vec;
 use safetensors::SafeTensors;
 use serde_json::Value;
