@@ -1,6 +1,7 @@
 //! Executes plans with the CPU kernels, in one arena, allocating nothing.
 
-use super::{AttentionShape, Context, Conv2dShape, Epilogue, ImageShape, PackedMatrix, Table, footprint};
+use super::shapes::{attention_shape, conv_shape, image, rows};
+use super::{Context, Epilogue, PackedMatrix, Table, footprint};
 use crate::graph::{Graph, IdsId, Op, Shape, WeightId, WeightKind};
 use crate::plan::{ALIGN, ExecError, MemoryLimit, Plan, PlanError, PlanOptions, Slot, Step};
 use crate::quant::{DType, QuantError};
@@ -203,28 +204,10 @@ impl Executor {
     }
 }
 
-pub(super) fn conv_shape(op: &Op<Slot>, y: Shape) -> Option<Conv2dShape> {
-    let Op::Conv2d { x, upsample, kernel, stride, pad, pad_end, .. } = *op else { return None };
-    let Shape { n, h, w, c } = x.shape;
-    Some(Conv2dShape { n, h, w, upsample, c_in: c, c_out: y.c, kernel, stride, pad, pad_end })
-}
-
-pub(super) const fn attention_shape(q: Shape, k: Shape, heads: usize, causal: bool) -> AttentionShape {
-    AttentionShape { n: q.n, queries: q.h * q.w, keys: k.h * k.w, c: q.c, heads, causal }
-}
-
 /// The ids of one input.
 fn ids_of<'a>(plan: &Plan, input: IdsId, ids: &'a [Option<u32>]) -> &'a [Option<u32>] {
     let skip: usize = plan.ids()[..input.index()].iter().map(|(_, n)| n).sum();
     &ids[skip..][..plan.ids()[input.index()].1]
-}
-
-pub(super) const fn rows(s: Shape) -> usize {
-    s.n * s.h * s.w
-}
-
-pub(super) const fn image(s: Shape) -> ImageShape {
-    ImageShape { n: s.n, h: s.h, w: s.w, c: s.c }
 }
 
 /// The arena without a step's output: what lies left and right of it.

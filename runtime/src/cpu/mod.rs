@@ -36,6 +36,7 @@ pub mod rates;
 mod relu_backward;
 mod rows;
 mod select_token;
+mod shapes;
 mod simd;
 mod to_u8;
 mod token_embedding;
