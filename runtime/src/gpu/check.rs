@@ -1,7 +1,7 @@
 //! A graph on a device and on the CPU, compared: what the tests and `nijimi self-test` do.
 
-use super::exec::{ExecOptions, Executor, Storage};
-use super::{Gpu, GpuError, Weights, trusted};
+use super::exec::{ExecOptions, Executor};
+use super::{Gpu, GpuError, Storage, Weights, trusted};
 use crate::Error;
 use crate::cpu::Context;
 use crate::cpu::exec as cpu;

@@ -1,10 +1,10 @@
 //! Measures which tiles suit the products of a plan: not in a browser, where nothing may wait.
 
-use super::Gpu;
 use super::check::Case;
-use super::exec::{ExecOptions, Storage};
+use super::exec::ExecOptions;
 use super::tune::Question;
 use super::weights::{Item, Weights};
+use super::{Gpu, Storage};
 use crate::Error;
 use crate::graph::{Activation, Graph, Op};
 use crate::plan::{Plan, Step};

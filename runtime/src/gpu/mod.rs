@@ -25,6 +25,7 @@ mod proof;
 mod sampling;
 #[cfg(not(target_arch = "wasm32"))]
 mod self_test;
+mod storage;
 #[cfg(test)]
 pub(crate) mod tests;
 mod transfer;
@@ -43,12 +44,13 @@ pub use adapter::{Adapter, Choice, choose, may_be_there};
 pub use device::adapters;
 pub use device::{Gpu, GpuOptions, adapters_async};
 pub use error::GpuError;
-pub use exec::{ExecOptions, Executor, Storage};
+pub use exec::{ExecOptions, Executor};
 pub use nijimi_shaders::table::{Class, Coop, Method, Tile};
 pub use sampling::Values;
 pub(crate) use sampling::{DeviceRun, Ports as DevicePorts, StepInput};
 #[cfg(not(target_arch = "wasm32"))]
 pub use self_test::{KernelRow, Measured, ModelRow, Row, SelfTestOptions, self_test};
+pub use storage::Storage;
 pub use weights::Weights;
 /// The wgpu that devices are handed in and out with: of another version, its types are others.
 pub use wgpu;
