@@ -22,6 +22,8 @@ mod pack;
 mod pipeline;
 #[cfg(not(target_arch = "wasm32"))]
 mod proof;
+#[cfg(not(target_arch = "wasm32"))]
+mod row;
 mod sampling;
 #[cfg(not(target_arch = "wasm32"))]
 mod self_test;
@@ -46,10 +48,12 @@ pub use device::{Gpu, GpuOptions, adapters_async};
 pub use error::GpuError;
 pub use exec::{ExecOptions, Executor};
 pub use nijimi_shaders::table::{Class, Coop, Method, Tile};
+#[cfg(not(target_arch = "wasm32"))]
+pub use row::{KernelRow, Measured, ModelRow, Row};
 pub use sampling::Values;
 pub(crate) use sampling::{DeviceRun, Ports as DevicePorts, StepInput};
 #[cfg(not(target_arch = "wasm32"))]
-pub use self_test::{KernelRow, Measured, ModelRow, Row, SelfTestOptions, self_test};
+pub use self_test::{SelfTestOptions, self_test};
 pub use storage::Storage;
 pub use weights::Weights;
 /// The wgpu that devices are handed in and out with: of another version, its types are others.

@@ -1,6 +1,6 @@
 //! A model's pictures on a device against those of the CPU: the second half of the self-test.
 
-use super::self_test::ModelRow;
+use super::row::ModelRow;
 use super::{Gpu, Values};
 use crate::Error;
 use crate::gguf::File;
