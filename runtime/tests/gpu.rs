@@ -7,7 +7,7 @@ mod common;
 use common::Tiny;
 use nijimi_runtime::Error;
 use nijimi_runtime::gguf::File;
-use nijimi_runtime::gpu::check::Case;
+use nijimi_runtime::gpu::lab::Case;
 use nijimi_runtime::gpu::{Choice, ExecOptions, Gpu, GpuError, GpuOptions, Storage, Values};
 use nijimi_runtime::graph::{Graph, Shape};
 use nijimi_runtime::model::{Device, LatentDiffusion, Pipeline, Request, RequestError, SessionOptions, batch_seeds};

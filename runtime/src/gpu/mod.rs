@@ -7,32 +7,18 @@
 mod adapter;
 mod bind;
 mod cache;
-#[cfg(not(target_arch = "wasm32"))]
-mod cases;
-#[cfg(not(target_arch = "wasm32"))]
-pub mod check;
 mod device;
 mod error;
 mod exec;
 pub mod footprint;
-mod lower;
 #[cfg(not(target_arch = "wasm32"))]
-mod measure;
+pub mod lab;
+mod lower;
 mod pack;
 mod pipeline;
-#[cfg(not(target_arch = "wasm32"))]
-mod proof;
-#[cfg(not(target_arch = "wasm32"))]
-mod row;
 mod sampling;
-#[cfg(not(target_arch = "wasm32"))]
-mod self_test;
 mod storage;
-#[cfg(test)]
-pub(crate) mod tests;
 mod transfer;
-#[cfg(not(target_arch = "wasm32"))]
-mod trial;
 mod trusted;
 #[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "nothing is measured in a browser"))]
 mod tune;
@@ -48,12 +34,8 @@ pub use device::{Gpu, GpuOptions, adapters_async};
 pub use error::GpuError;
 pub use exec::{ExecOptions, Executor};
 pub use nijimi_shaders::table::{Class, Coop, Method, Tile};
-#[cfg(not(target_arch = "wasm32"))]
-pub use row::{KernelRow, Measured, ModelRow, Row};
 pub use sampling::Values;
 pub(crate) use sampling::{DeviceRun, Ports as DevicePorts, StepInput};
-#[cfg(not(target_arch = "wasm32"))]
-pub use self_test::{SelfTestOptions, self_test};
 pub use storage::Storage;
 pub use weights::Weights;
 /// The wgpu that devices are handed in and out with: of another version, its types are others.

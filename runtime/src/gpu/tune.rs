@@ -1,4 +1,4 @@
-//! Tiles chosen by measurement (`measure.rs`), where that was asked for: kept for each adapter and driver, and used from
+//! Tiles chosen by measurement (`lab/measure.rs`), where that was asked for: kept for each adapter and driver, and used from
 //! then on.
 
 use super::{GpuError, Storage};

@@ -1,9 +1,9 @@
 //! A model's pictures on a device against those of the CPU: the second half of the self-test.
 
-use super::row::ModelRow;
-use super::{Gpu, Values};
+use super::{Gpu, ModelRow};
 use crate::Error;
 use crate::gguf::File;
+use crate::gpu::Values;
 use crate::model::{Device, Pipeline, Request, Run, SessionOptions, batch_seeds};
 use crate::sampler::Solver;
 use alloc::format;

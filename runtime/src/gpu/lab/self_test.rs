@@ -1,9 +1,7 @@
 //! Everything that a device does for us, compared with the CPU and timed: what `nijimi self-test` prints.
 
 use super::cases::{self, Spec};
-use super::check::{Case, Mismatch};
-use super::row::{KernelRow, Measured, Row};
-use super::{Class, ExecOptions, Executor, Gpu, Storage, trial};
+use super::{Case, Class, ExecOptions, Executor, Gpu, KernelRow, Measured, Mismatch, Row, Storage, trial};
 use crate::Error;
 use crate::graph::{Activation, GraphError};
 use crate::nn::NetworkError;
