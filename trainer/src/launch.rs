@@ -1,10 +1,35 @@
-//! What the commands that fit a system have in common: threads, folders, types of weights, and Ctrl-C.
+//! What the commands that fit a system have in common: device, threads, folders, types of weights, and Ctrl-C.
 use crate::error::{Error, Result};
 use nijimi_runtime::gguf::{File, Value};
 use nijimi_runtime::quant::DType;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+
+/// What a run computes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Device {
+    /// This machine's processor.
+    Cpu,
+    /// The first NVIDIA GPU.
+    Cuda,
+}
+
+impl std::str::FromStr for Device {
+    type Err = String;
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match text {
+            "cpu" => Ok(Self::Cpu),
+            "cuda" if cfg!(feature = "cuda") => Ok(Self::Cuda),
+            "cuda" => {
+                Err("this build is without CUDA; `cargo build --release -p nijimi-trainer --features cuda` makes one \
+                           (see docs/cuda.md)"
+                    .into())
+            }
+            _ => Err("expected cpu or cuda".into()),
+        }
+    }
+}
 
 /// The type of weights that `--type` names.
 ///

@@ -1,10 +1,9 @@
 //! `nijimi-train autoencoder`.
 use super::{Fitting, Settings};
-use crate::cli::Device;
 use crate::data::captioned::Captioned;
 use crate::error::{Error, Result};
 use crate::fit::{Ended, FitOptions, fit_in};
-use crate::launch;
+use crate::launch::{self, Device};
 use crate::nn::autoencoder_kl::Config;
 use crate::ops::Kit;
 use crate::optim::AdamW;

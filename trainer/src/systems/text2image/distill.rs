@@ -1,9 +1,9 @@
 //! `nijimi-train distill`: `nijimi-train text2image` with a teacher.
 use super::command::{TextToImageArgs, on_device};
 use super::teacher::Lesson;
-use crate::cli::Device;
 use crate::error::{Error, Result};
 use crate::fit::Ended;
+use crate::launch::Device;
 use crate::world::World;
 use argh::FromArgs;
 use nijimi_runtime::model::{LatentDefaults, LatentInfo};
