@@ -4,6 +4,7 @@ use crate::fit::Ended;
 use crate::launch;
 use crate::world::{self, World};
 use argh::FromArgs;
+use nijimi_runtime::quant::DType;
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -51,8 +52,8 @@ pub struct QuantizeArgs {
     #[argh(option)]
     out: PathBuf,
     /// type of the weights: f32, f16, q8_0 or q4_0
-    #[argh(option, long = "type")]
-    dtype: String,
+    #[argh(option, long = "type", from_str_fn(launch::dtype))]
+    dtype: DType,
 }
 
 /// Parses the command line, runs, and returns the exit code: 0 done, 1 an error, 130 interrupted.
@@ -93,9 +94,7 @@ fn run(command: Command, world: &Rc<dyn World>) -> Result<Ended> {
         Command::Guided(args) => crate::eval::guided::run(&args).map(|()| Ended::Finished),
         Command::Book(args) => crate::systems::book::run(&args).map(|()| Ended::Finished),
         Command::Loss(args) => crate::eval::loss::run(&args).map(|()| Ended::Finished),
-        Command::Quantize(a) => launch::dtype(&a.dtype)
-            .and_then(|t| crate::quantize::quantize(&a.model, &a.out, t))
-            .map(|()| Ended::Finished),
+        Command::Quantize(a) => crate::quantize::quantize(&a.model, &a.out, a.dtype).map(|()| Ended::Finished),
     }
 }
 

@@ -1,12 +1,14 @@
 //! The book's step 7: a variational autoencoder of gray pictures. Kingma and Welling 2014.
 use crate::error::Result;
 use crate::fit::Ended;
+use crate::launch;
 use crate::nn::vae::{Config, Scalar, Terms, Vae};
 use crate::ops::Kit;
 use crate::optim::AdamW;
 use crate::systems::autoencoder::{Asked, Autoencoder, Settings, command};
 use crate::tensor::{T2, Tp};
 use argh::FromArgs;
+use nijimi_runtime::quant::DType;
 use std::path::PathBuf;
 
 /// Train a variational autoencoder on gray pictures (book step 7).
@@ -47,8 +49,8 @@ pub struct VaeArgs {
     #[argh(option)]
     clip: Option<f64>,
     /// type of the exported weights: f32, f16, q8_0 or q4_0; rows that are not whole blocks stay f16 (default f16)
-    #[argh(option, long = "type", default = "String::from(\"f16\")")]
-    dtype: String,
+    #[argh(option, long = "type", from_str_fn(launch::dtype), default = "DType::F16")]
+    dtype: DType,
     /// name of the model in the file (default: the data folder's)
     #[argh(option)]
     name: Option<String>,
@@ -140,7 +142,7 @@ impl From<&VaeArgs> for Asked {
             latent: a.latent,
             adam: AdamW { lr: a.lr, weight_decay: 0.0, warmup: 0, clip: a.clip, muon: None },
             ema: Some(a.ema).filter(|e| *e > 0.0),
-            dtype: a.dtype.clone(),
+            dtype: a.dtype,
             name: a.name.clone(),
             resume: a.resume,
             checkpoint_minutes: a.checkpoint_minutes,

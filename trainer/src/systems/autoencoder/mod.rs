@@ -161,7 +161,7 @@ pub struct Asked {
     /// Decay of averaged weights.
     pub ema: Option<f64>,
     /// Type of the weights.
-    pub dtype: String,
+    pub dtype: DType,
     /// Name of the model.
     pub name: Option<String>,
     /// Go on from the checkpoint.
@@ -208,7 +208,7 @@ pub fn run<M: Autoencoder<Cpu>>(a: &Asked, model: impl FnOnce(&Cpu, u64, Config)
     let shaping = (a.system, &a.variant, a.settings, config, &a.adam, a.ema, data.len());
     let options = FitOptions {
         out: a.out.clone(),
-        dtype: launch::dtype(&a.dtype)?,
+        dtype: a.dtype,
         report: launch::report_folder(a.report.as_ref(), &a.out),
         epochs: a.epochs,
         max_steps: a.max_steps,

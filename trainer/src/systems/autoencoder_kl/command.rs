@@ -3,12 +3,13 @@ use super::{Fitting, Settings};
 use crate::data::captioned::Captioned;
 use crate::error::{Error, Result};
 use crate::fit::{Ended, FitOptions, fit_in};
-use crate::launch::{self, Device};
+use crate::launch::{self, Device, Numbers};
 use crate::nn::autoencoder_kl::Config;
 use crate::ops::Kit;
 use crate::optim::AdamW;
 use crate::world::World;
 use argh::FromArgs;
+use nijimi_runtime::quant::DType;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
@@ -30,8 +31,8 @@ pub struct AutoencoderArgs {
     #[argh(option, default = "64")]
     size: usize,
     /// channels of each level, the largest picture first; between levels sides halve (default 32,64,128)
-    #[argh(option, default = "String::from(\"32,64,128\")")]
-    channels: String,
+    #[argh(option, default = "Numbers(vec![32, 64, 128])")]
+    channels: Numbers<1>,
     /// channels of the latents (default 4)
     #[argh(option, default = "4")]
     latent_channels: usize,
@@ -72,8 +73,8 @@ pub struct AutoencoderArgs {
     #[argh(option, default = "200")]
     hold_out: usize,
     /// type of the exported weights: f32, f16, q8_0 or q4_0 (default f16)
-    #[argh(option, long = "type", default = "String::from(\"f16\")")]
-    dtype: String,
+    #[argh(option, long = "type", from_str_fn(launch::dtype), default = "DType::F16")]
+    dtype: DType,
     /// name of the model in the file (default: the data folder's)
     #[argh(option)]
     name: Option<String>,
@@ -129,7 +130,7 @@ fn on<D: Kit>(device: D, a: &AutoencoderArgs, world: &Rc<dyn World>) -> Result<E
         in_channels: 3,
         out_channels: 3,
         latent_channels: a.latent_channels,
-        channels: launch::channels(&a.channels, 1)?,
+        channels: a.channels.0.clone(),
         layers_per_block: a.layers,
         norm_groups: a.groups,
         mid_attention: false,
@@ -153,7 +154,7 @@ fn on<D: Kit>(device: D, a: &AutoencoderArgs, world: &Rc<dyn World>) -> Result<E
     let shaping = (settings, &config, &adam, ema, data.pictures.len(), a.size, a.hold_out);
     let options = FitOptions {
         out: a.out.clone(),
-        dtype: launch::dtype(&a.dtype)?,
+        dtype: a.dtype,
         report: launch::report_folder(a.report.as_ref(), &a.out),
         epochs: a.epochs,
         max_steps: a.max_steps,

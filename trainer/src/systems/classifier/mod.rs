@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::export::Description;
 use crate::export::classifier::noisy_classifier;
 use crate::fit::{At, Ended, FitOptions, Record, StepResult, Task, fit};
-use crate::launch;
+use crate::launch::{self, Numbers};
 use crate::nn::judge::cross_entropy;
 use crate::nn::noisy_classifier::{Config, NoisyClassifier};
 use crate::ops::Kit;
@@ -49,8 +49,8 @@ pub struct ClassifierArgs {
     #[argh(option, default = "1e-3")]
     lr: f64,
     /// channels of the blocks (default 32,64,128)
-    #[argh(option, default = "String::from(\"32,64,128\")")]
-    channels: String,
+    #[argh(option, default = "Numbers(vec![32, 64, 128])")]
+    channels: Numbers<1>,
     /// length of the time vector (default 100)
     #[argh(option, default = "100")]
     time_dim: usize,
@@ -64,8 +64,8 @@ pub struct ClassifierArgs {
     #[argh(option, default = "0.02")]
     beta_end: f64,
     /// type of the exported weights: f32, f16, q8_0 or q4_0 (default q8_0)
-    #[argh(option, long = "type", default = "String::from(\"q8_0\")")]
-    dtype: String,
+    #[argh(option, long = "type", from_str_fn(launch::dtype), default = "DType::Q8_0")]
+    dtype: DType,
     /// names of the labels in their order, with commas (default: 0,1,2,...)
     #[argh(option)]
     labels: Option<String>,
@@ -280,7 +280,7 @@ pub fn run(a: &ClassifierArgs) -> Result<Outcome> {
     let data = LabelledPictures::load(&a.data, Split::Train)?;
     let count = usize::from(*data.labels.iter().max().unwrap_or(&0)) + 1;
     let labels = launch::labels(a.labels.as_deref(), count)?;
-    let channels = launch::channels(&a.channels, 1)?;
+    let channels = a.channels.0.clone();
     let settings = Settings {
         batch: a.batch,
         epochs: a.epochs,
@@ -291,7 +291,7 @@ pub fn run(a: &ClassifierArgs) -> Result<Outcome> {
     let adam = AdamW { lr: a.lr, weight_decay: 0.0, warmup: 0, clip: None, muon: None };
     let options = FitOptions {
         out: a.out.clone(),
-        dtype: launch::dtype(&a.dtype)?,
+        dtype: a.dtype,
         report: launch::report_folder(a.report.as_ref(), &a.out),
         epochs: a.epochs,
         max_steps: a.max_steps,

@@ -3,12 +3,13 @@ use super::{Ddpm, Naming, Settings};
 use crate::data::idx::{LabelledPictures, Split};
 use crate::error::{Error, Result};
 use crate::fit::{Ended, FitOptions, fit_in};
-use crate::launch::{self, Device};
+use crate::launch::{self, Device, Numbers};
 use crate::nn::book_unet::Config;
 use crate::ops::Kit;
 use crate::optim::AdamW;
 use crate::world::World;
 use argh::FromArgs;
+use nijimi_runtime::quant::DType;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
@@ -48,14 +49,14 @@ pub struct DdpmArgs {
     #[argh(option, default = "0.999")]
     ema: f64,
     /// channels from the top level to the bottom (default 64,128,256)
-    #[argh(option, default = "String::from(\"64,128,256\")")]
-    channels: String,
+    #[argh(option, default = "Numbers(vec![64, 128, 256])")]
+    channels: Numbers<2>,
     /// length of the time vector (default 100)
     #[argh(option, default = "100")]
     time_dim: usize,
     /// type of the exported weights: f32, f16, q8_0 or q4_0 (default q8_0)
-    #[argh(option, long = "type", default = "String::from(\"q8_0\")")]
-    dtype: String,
+    #[argh(option, long = "type", from_str_fn(launch::dtype), default = "DType::Q8_0")]
+    dtype: DType,
     /// names of the labels in their order, with commas (default: 0,1,2,...)
     #[argh(option)]
     labels: Option<String>,
@@ -111,9 +112,6 @@ pub struct DdpmArgs {
 /// # Errors
 /// Data that cannot be read, settings that make no sense, a loss that is lost.
 pub fn run(a: &DdpmArgs, world: &Rc<dyn World>) -> Result<Ended> {
-    let config = |label_count| -> Result<Config> {
-        Ok(Config { in_channels: 1, channels: launch::channels(&a.channels, 2)?, time_dim: a.time_dim, label_count })
-    };
     if a.batch == 0 || a.epochs == 0 || a.noise_steps < 2 || a.time_dim == 0 {
         return Err(Error::Usage(
             "--batch, --epochs and --time-dim must be at least 1, --noise-steps at least 2".into(),
@@ -122,7 +120,12 @@ pub fn run(a: &DdpmArgs, world: &Rc<dyn World>) -> Result<Ended> {
     launch::threads(a.threads)?;
     let data = LabelledPictures::load(&a.data, Split::Train)?;
     let label_count = usize::from(*data.labels.iter().max().unwrap_or(&0)) + 1;
-    let config = config(if a.unconditional { 0 } else { label_count })?;
+    let config = Config {
+        in_channels: 1,
+        channels: a.channels.0.clone(),
+        time_dim: a.time_dim,
+        label_count: if a.unconditional { 0 } else { label_count },
+    };
     let fold = 1 << (config.channels.len() - 1);
     if data.width % fold != 0 || data.height % fold != 0 {
         let (w, h) = (data.width, data.height);
@@ -149,7 +152,7 @@ pub fn run(a: &DdpmArgs, world: &Rc<dyn World>) -> Result<Ended> {
     let adam = AdamW { lr: a.lr, weight_decay: a.weight_decay, warmup: a.warmup, clip: a.clip, muon: None };
     let options = FitOptions {
         out: a.out.clone(),
-        dtype: launch::dtype(&a.dtype)?,
+        dtype: a.dtype,
         report,
         epochs: a.epochs,
         max_steps: a.max_steps,

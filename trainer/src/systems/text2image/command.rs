@@ -8,7 +8,7 @@ use crate::data::captioned::Captioned;
 use crate::data::captions;
 use crate::error::{Error, Result};
 use crate::fit::{Ended, FitOptions, fit_in};
-use crate::launch::{self, Device};
+use crate::launch::{self, Device, Numbers};
 use crate::nn::text2image::TextToImage;
 use crate::ops::Kit;
 use crate::optim::AdamW;
@@ -18,6 +18,7 @@ use crate::{import, text};
 use argh::FromArgs;
 use nijimi_runtime::gguf::{File, MappedFile};
 use nijimi_runtime::model::{FirstStage, LatentInfo};
+use nijimi_runtime::quant::DType;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -45,8 +46,8 @@ pub struct TextToImageArgs {
     #[argh(option)]
     pub(super) size: Option<usize>,
     /// channels of the U-Net's levels, the largest latents first (default 64,128,256)
-    #[argh(option, default = "String::from(\"64,128,256\")")]
-    pub(super) channels: String,
+    #[argh(option, default = "Numbers(vec![64, 128, 256])")]
+    pub(super) channels: Numbers<1>,
     /// transformer blocks of each level, 0 for none; the middle has the last level's (default 0,1,1)
     #[argh(option, default = "String::from(\"0,1,1\")")]
     pub(super) transformers: String,
@@ -113,8 +114,8 @@ pub struct TextToImageArgs {
     #[argh(option, default = "3.0")]
     pub(super) shift: f64,
     /// type of the exported weights: f32, f16, q8_0 or q4_0 (default q8_0)
-    #[argh(option, long = "type", default = "String::from(\"q8_0\")")]
-    pub(super) dtype: String,
+    #[argh(option, long = "type", from_str_fn(launch::dtype), default = "DType::Q8_0")]
+    pub(super) dtype: DType,
     /// name of the model in the file (default: the data folder's)
     #[argh(option)]
     pub(super) name: Option<String>,
@@ -204,7 +205,7 @@ fn given(
         return Ok((Given { info, vocabulary: import::vocabulary(file)?, autoencoder }, Some(trained)));
     }
     let sizes = Sizes {
-        channels: launch::channels(&a.channels, 1)?,
+        channels: a.channels.0.clone(),
         transformers: counts("--transformers", &a.transformers)?,
         layers: a.layers,
         head: a.head,
@@ -295,7 +296,7 @@ fn on<D: Kit>(device: D, a: &TextToImageArgs, lesson: Option<Lesson>, world: &Rc
     let shaping = (settings, &unet, &encoder, &adam, ema, data.pictures.len(), size, lesson);
     let options = FitOptions {
         out: a.out.clone(),
-        dtype: launch::dtype(&a.dtype)?,
+        dtype: a.dtype,
         report,
         epochs: a.epochs,
         max_steps: a.max_steps,

@@ -3,10 +3,11 @@ use super::command::{TextToImageArgs, on_device};
 use super::teacher::Lesson;
 use crate::error::{Error, Result};
 use crate::fit::Ended;
-use crate::launch::Device;
+use crate::launch::{self, Device};
 use crate::world::World;
 use argh::FromArgs;
 use nijimi_runtime::model::{LatentDefaults, LatentInfo};
+use nijimi_runtime::quant::DType;
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -58,8 +59,8 @@ pub struct DistillArgs {
     #[argh(option, default = "0.999")]
     ema: f64,
     /// type of the exported weights: f32, f16, q8_0 or q4_0 (default q8_0)
-    #[argh(option, long = "type", default = "String::from(\"q8_0\")")]
-    dtype: String,
+    #[argh(option, long = "type", from_str_fn(launch::dtype), default = "DType::Q8_0")]
+    dtype: DType,
     /// name of the model in the file (default: the teacher's)
     #[argh(option)]
     name: Option<String>,
@@ -113,7 +114,7 @@ pub fn run(a: &DistillArgs, world: &Rc<dyn World>) -> Result<Ended> {
         warmup: a.warmup,
         clip: a.clip,
         ema: a.ema,
-        dtype: a.dtype.clone(),
+        dtype: a.dtype,
         name: a.name.clone(),
         seed: a.seed,
         precision: a.precision.clone(),
