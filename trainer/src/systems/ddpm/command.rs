@@ -2,109 +2,61 @@
 use super::{Ddpm, Naming, Settings};
 use crate::data::idx::{LabelledPictures, Split};
 use crate::error::{Error, Result};
-use crate::fit::{Ended, FitOptions, fit_in};
+use crate::fit::{Ended, fit_in};
+use crate::fit_command::{FitCommand, fit_command};
 use crate::launch::{self, Device, Numbers};
 use crate::nn::book_unet::Config;
 use crate::ops::Kit;
 use crate::optim::AdamW;
 use crate::world::World;
-use argh::FromArgs;
 use nijimi_runtime::quant::DType;
-use std::path::PathBuf;
 use std::rc::Rc;
-use std::time::Duration;
 
-/// Train a diffusion model on labelled pictures (book steps 9, 10.1, 10.4).
-#[derive(FromArgs)]
-#[argh(subcommand, name = "ddpm")]
-pub struct DdpmArgs {
-    /// folder with IDX files: MNIST, Fashion-MNIST, or your own in that form
-    #[argh(option)]
-    data: PathBuf,
-    /// the weight file to write
-    #[argh(option)]
-    out: PathBuf,
-    /// folder for log, curve, previews and checkpoint (default: the weight file's name without its extension, with -report)
-    #[argh(option)]
-    report: Option<PathBuf>,
-    /// passes over the data (default 10)
-    #[argh(option, default = "10")]
-    epochs: u64,
-    /// pictures in a batch (default 128)
-    #[argh(option, default = "128")]
-    batch: usize,
-    /// learning rate (default 1e-3)
-    #[argh(option, default = "1e-3")]
-    lr: f64,
-    /// steps over which the learning rate rises from 0 (default 0)
-    #[argh(option, default = "0")]
-    warmup: u64,
-    /// largest norm of the gradients; longer ones are scaled down (default: no limit)
-    #[argh(option)]
-    clip: Option<f64>,
-    /// decoupled weight decay (default 0)
-    #[argh(option, default = "0.0")]
-    weight_decay: f64,
-    /// decay of the averaged weights that are exported; 0 exports the raw ones (default 0.999)
-    #[argh(option, default = "0.999")]
-    ema: f64,
-    /// channels from the top level to the bottom (default 64,128,256)
-    #[argh(option, default = "Numbers(vec![64, 128, 256])")]
-    channels: Numbers<2>,
-    /// length of the time vector (default 100)
-    #[argh(option, default = "100")]
-    time_dim: usize,
-    /// type of the exported weights: f32, f16, q8_0 or q4_0 (default q8_0)
-    #[argh(option, long = "type", from_str_fn(launch::dtype), default = "DType::Q8_0")]
-    dtype: DType,
-    /// names of the labels in their order, with commas (default: 0,1,2,...)
-    #[argh(option)]
-    labels: Option<String>,
-    /// name of the model in the file (default: the data folder's)
-    #[argh(option)]
-    name: Option<String>,
-    /// train without labels
-    #[argh(switch)]
-    unconditional: bool,
-    /// probability that a label is dropped, for classifier-free guidance (default 0.1)
-    #[argh(option, default = "0.1")]
-    label_drop: f32,
-    /// noise levels (default 1000)
-    #[argh(option, default = "1000")]
-    noise_steps: usize,
-    /// variance of the first noise level (default 1e-4)
-    #[argh(option, default = "1e-4")]
-    beta_start: f64,
-    /// variance of the last noise level (default 0.02)
-    #[argh(option, default = "0.02")]
-    beta_end: f64,
-    /// the book's own ways where they differ: labels dropped for a whole batch, no averaged weights
-    #[argh(switch)]
-    as_in_book: bool,
-    /// keys everything random (default 0)
-    #[argh(option, default = "0")]
-    seed: u64,
-    /// precision of the convolutions' products: f32, or bf16 on CPUs that have it (default f32)
-    #[argh(option, default = "String::from(\"f32\")")]
-    precision: String,
-    /// go on from the checkpoint in the report folder
-    #[argh(switch)]
-    resume: bool,
-    /// minutes between checkpoints (default 5)
-    #[argh(option, default = "5.0")]
-    checkpoint_minutes: f64,
-    /// stop after this many steps
-    #[argh(option)]
-    max_steps: Option<u64>,
-    /// train together with the other processes that mpirun has started, each its share of every batch (see docs/world.md)
-    #[argh(switch)]
-    pub world: bool,
-    /// what to train on: cpu, or cuda in a build for it (default cpu)
-    #[argh(option, default = "Device::Cpu")]
-    device: Device,
-    /// threads (default: all cores)
-    #[argh(option, short = 't')]
-    threads: Option<usize>,
+fit_command! {
+    /// Train a diffusion model on labelled pictures (book steps 9, 10.1, 10.4).
+    DdpmArgs "ddpm" {
+        idx;
+        out;
+        report("log, curve, previews and checkpoint");
+        epochs("passes over the data", "10");
+        batch("128");
+        lr("learning rate", "1e-3");
+        warmup("0");
+        clip;
+        /// decoupled weight decay (default 0)
+        #[argh(option, default = "0.0")]
+        weight_decay: f64,
+        ema("0.999", "0.999");
+        /// channels from the top level to the bottom (default 64,128,256)
+        #[argh(option, default = "Numbers(vec![64, 128, 256])")]
+        channels: Numbers<2>,
+        /// length of the time vector (default 100)
+        #[argh(option, default = "100")]
+        time_dim: usize,
+        dtype("", "q8_0", "DType::Q8_0");
+        labels;
+        name("the data folder");
+        /// train without labels
+        #[argh(switch)]
+        unconditional: bool,
+        /// probability that a label is dropped, for classifier-free guidance (default 0.1)
+        #[argh(option, default = "0.1")]
+        label_drop: f32,
+        /// noise levels (default 1000)
+        #[argh(option, default = "1000")]
+        noise_steps: usize,
+        betas;
+        /// the book's own ways where they differ: labels dropped for a whole batch, no averaged weights
+        #[argh(switch)]
+        as_in_book: bool,
+        seed;
+        precision("convolutions' ");
+        checkpoints;
+        max_steps;
+        world;
+        device;
+        threads;
+    }
 }
 
 /// Trains, and writes the file.
@@ -147,24 +99,10 @@ pub fn run(a: &DdpmArgs, world: &Rc<dyn World>) -> Result<Ended> {
     };
     let labels = launch::labels(a.labels.as_deref(), label_count)?;
     let naming = Naming { name: launch::model_name(a.name.as_ref(), &a.data, "ddpm"), labels };
-    let report = launch::report_folder(a.report.as_ref(), &a.out);
     let ema = Some(a.ema).filter(|e| *e > 0.0 && !a.as_in_book);
     let adam = AdamW { lr: a.lr, weight_decay: a.weight_decay, warmup: a.warmup, clip: a.clip, muon: None };
-    let options = FitOptions {
-        out: a.out.clone(),
-        dtype: a.dtype,
-        report,
-        epochs: a.epochs,
-        max_steps: a.max_steps,
-        // `epochs` may grow from one run to the next; all else shapes the result.
-        fingerprint: format!("ddpm {settings:?} {config:?} {adam:?} ema {ema:?} pictures {}", data.len()),
-        adam,
-        ema,
-        checkpoint_every: Duration::from_secs_f64(a.checkpoint_minutes.max(0.0) * 60.0),
-        keep: 0,
-        resume: a.resume,
-        command: launch::command_line(),
-    };
+    let shaping = format!("ddpm {settings:?} {config:?} {adam:?} ema {ema:?} pictures {}", data.len());
+    let options = a.fit_options(adam, ema, shaping);
     let stop = launch::interruptible()?;
     match a.device {
         Device::Cpu => {
@@ -187,6 +125,7 @@ pub fn run(a: &DdpmArgs, world: &Rc<dyn World>) -> Result<Ended> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use argh::FromArgs as _;
 
     fn device(name: &str) -> std::result::Result<Device, String> {
         let args = ["--data", "d", "--out", "o", "--device", name];
