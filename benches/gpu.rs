@@ -8,8 +8,8 @@
 //! Two kernels measure the roofline (Williams, Waterman, Patterson 2009) first: a copy of 64 MiB, and chains of fused
 //! multiply-adds in registers. A kernel's share is of min(peak, bytes/s x its operations a byte), each operand counted once.
 
-use nijimi_runtime::gpu::check::Case;
-use nijimi_runtime::gpu::{Choice, ExecOptions, Gpu, GpuOptions, Row, SelfTestOptions, self_test};
+use nijimi_runtime::gpu::lab::{Case, Row, SelfTestOptions, self_test};
+use nijimi_runtime::gpu::{Choice, ExecOptions, Gpu, GpuOptions};
 use nijimi_runtime::graph::{Graph, Shape};
 use nijimi_runtime::quant::DType;
 use std::time::Instant;

@@ -5,10 +5,9 @@ use crate::fault::Fault;
 use crate::grid::Size;
 use crate::parameters::Parameters;
 use crate::progress::tell;
-use nijimi_runtime::Error;
+use nijimi_runtime::error::{self, Error};
 use nijimi_runtime::gguf;
 use nijimi_runtime::model::RequestError;
-use nijimi_runtime::plan::PlanError;
 use nijimi_runtime::sampler::Calls;
 use std::ops::Range;
 use std::time::Duration;
@@ -113,22 +112,18 @@ pub fn ms(time: Duration) -> String {
     format!("{:.2} ms", time.as_secs_f64() * 1e3)
 }
 
-/// The fault of a session that cannot be made.
-pub fn internal(e: Error) -> Fault {
-    match e {
-        Error::Gpu(e) => e.into(),
-        // More than the device binds at once; a CPU has no such limit.
-        Error::Plan(PlanError::Activation { .. }) => Fault::Device(e.to_string()),
-        e => Fault::Internal(e.to_string()),
-    }
-}
-
-/// The fault of a run that failed: numbers that are none come from damaged weights, or from guidance that is too strong.
+/// The fault of a model that cannot draw.
 pub fn failed(e: Error) -> Fault {
-    match e {
-        Error::Request(RequestError::NotFinite { .. }) => {
-            Fault::Input(format!("{e}: the weights are damaged, or --cfg-scale is too large"))
-        }
-        e => internal(e),
+    match e.fault() {
+        error::Fault::Request => Fault::Usage(e.to_string()),
+        error::Fault::Input => match e {
+            // Numbers that are none come from damaged weights, or from guidance that is too strong.
+            Error::Request(RequestError::NotFinite { .. }) => {
+                Fault::Input(format!("{e}: the weights are damaged, or --cfg-scale is too large"))
+            }
+            e => Fault::Input(e.to_string()),
+        },
+        error::Fault::Device => Fault::Device(e.to_string()),
+        error::Fault::Internal => Fault::Internal(e.to_string()),
     }
 }

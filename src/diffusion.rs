@@ -1,6 +1,6 @@
 //! Pictures from a diffusion model: from a weight file and the command line to bytes.
 
-use crate::artist::{self, Artist, Done, Drawing, Round, failed, internal, ms};
+use crate::artist::{self, Artist, Done, Drawing, Round, failed, ms};
 use crate::backend::{self, Loaded};
 use crate::cli::Cli;
 use crate::fault::Fault;
@@ -110,12 +110,12 @@ impl Artist for Diffusion {
             ..SessionOptions::default()
         };
         let planning = Instant::now();
-        let session = self.on.model.session(&options).map_err(internal)?;
+        let session = self.on.model.session(&options).map_err(failed)?;
         let arena = session.plans().iter().map(|plan| plan.arena_len() * 4).max().unwrap_or(0);
         let mut session = match &self.classifier {
             None => Way::Alone(session),
             Some((classifier, gamma)) => {
-                let classifier = classifier.session(&options).map_err(internal)?;
+                let classifier = classifier.session(&options).map_err(failed)?;
                 let led = ClassifierGuided::new(session, classifier).map_err(|e| Fault::Input(e.to_string()))?;
                 Way::Led(Box::new(led), *gamma)
             }
@@ -197,7 +197,7 @@ impl Way {
                 session.run(&GuidedRequest { labels, seeds, calls, gamma: *gamma, conditional: false })
             }
         };
-        let mut run = run.map_err(internal)?;
+        let mut run = run.map_err(failed)?;
         while run.step().map_err(failed)?.is_some() {
             progress.step();
         }

@@ -1,6 +1,6 @@
 //! Pictures from an autoencoder: each out of one latent vector, without steps.
 
-use crate::artist::{self, Artist, Done, Drawing, failed, internal, ms};
+use crate::artist::{self, Artist, Done, Drawing, failed, ms};
 use crate::backend::{self, Loaded};
 use crate::cli::Cli;
 use crate::fault::Fault;
@@ -119,7 +119,7 @@ impl Artist for Latent {
     fn draw(&self, drawing: &Drawing, cli: &Cli, done: Done<'_>) -> Result<(), Fault> {
         let options = SessionOptions { batch: drawing.round(), threads: cli.threads, ..SessionOptions::default() };
         let planning = Instant::now();
-        let mut session = self.session(&options).map_err(internal)?;
+        let mut session = self.session(&options).map_err(failed)?;
         let planning = planning.elapsed();
         let stored = self.on.gpu().map_or(Ok(()), Gpu::store_cache);
         if cli.verbose {

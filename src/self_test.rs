@@ -5,7 +5,8 @@ use crate::cli::SelfTest;
 use crate::default_model::DIGITS;
 use crate::fault::Fault;
 use nijimi_runtime::cpu::Isa;
-use nijimi_runtime::gpu::{self, Choice, KernelRow, ModelRow, Row, SelfTestOptions};
+use nijimi_runtime::gpu::lab::{self, KernelRow, ModelRow, Row, SelfTestOptions};
+use nijimi_runtime::gpu::{self, Choice};
 use std::io::{Write, stdout};
 
 /// Tests one device, and prints each result as it comes.
@@ -23,7 +24,7 @@ pub fn run(options: &SelfTest) -> Result<(), Fault> {
     ));
     let (mut rows, mut failed) = (0, 0);
     let test = SelfTestOptions { large: Some(large) };
-    gpu::self_test(&gpu, &test, DIGITS.bytes, |row| {
+    lab::self_test(&gpu, &test, DIGITS.bytes, |row| {
         rows += 1;
         failed += usize::from(!row.passed());
         say(&line(row));

@@ -5,7 +5,7 @@ pub mod loading;
 pub mod planning;
 mod preview;
 
-use crate::artist::{self, Artist, Done, Drawing, failed, internal, ms};
+use crate::artist::{self, Artist, Done, Drawing, failed, ms};
 use crate::backend::Loaded;
 use crate::cli::{Cli, none_of};
 use crate::fault::Fault;
@@ -321,13 +321,12 @@ fn save(path: &std::path::Path, run: &mut Run<'_>) -> Result<(), Fault> {
     latents::write(path, [n, channels, h, w], &noise, run.sample().map_err(failed)?)
 }
 
-/// A size that cannot be is the user's.
+/// As [`failed`], with the options that a number out of its range may come from.
 fn asked(e: Error) -> Fault {
     match e {
         Error::Request(e @ RequestError::Range { .. }) => {
             Fault::Usage(format!("{e} (-W, -H, --cfg-scale, -i, --mask, --clip-skip, --control-strength)"))
         }
-        Error::Request(_) | Error::Model(_) | Error::Gguf(_) | Error::Quant(_) => Fault::Input(e.to_string()),
-        e => internal(e),
+        e => failed(e),
     }
 }

@@ -7,7 +7,7 @@
 mod common;
 
 use common::cpu_seconds;
-use nijimi_runtime::gpu::check::Case;
+use nijimi_runtime::gpu::lab::Case;
 use nijimi_runtime::gpu::{Choice, Class, ExecOptions, Gpu, GpuOptions, Storage, Tile};
 use nijimi_runtime::graph::{Graph, Shape};
 use nijimi_runtime::quant::DType;

@@ -1,5 +1,8 @@
 //! The one error type of the crate; each room has its own kind, with what was wrong, where, and what to do.
 
+use crate::model::RequestError;
+use crate::plan::{ExecError, PlanError};
+
 /// Everything that can go wrong between a file and a picture.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -17,9 +20,12 @@ pub enum Error {
     #[cfg(feature = "std")]
     #[error(transparent)]
     File(#[from] crate::gguf::FileError),
-    /// A kernel refuses a weight, a shape or an instruction set.
+    /// A backend refuses a weight or its shape.
     #[error(transparent)]
-    Kernel(#[from] crate::cpu::KernelError),
+    Kernel(#[from] crate::plan::KernelError),
+    /// The CPU lacks an instruction set.
+    #[error(transparent)]
+    Isa(#[from] crate::cpu::IsaMissing),
     /// A noise schedule cannot be.
     #[error(transparent)]
     Schedule(#[from] crate::schedule::ScheduleError),
@@ -28,10 +34,10 @@ pub enum Error {
     Network(#[from] crate::nn::NetworkError),
     /// A plan cannot be made: memory.
     #[error(transparent)]
-    Plan(#[from] crate::plan::PlanError),
+    Plan(#[from] PlanError),
     /// An execution cannot be set up, or made a NaN or an infinity.
     #[error(transparent)]
-    Exec(#[from] crate::cpu::exec::ExecError),
+    Exec(#[from] ExecError),
     /// A device cannot be had, or did not do what it was asked.
     #[cfg(feature = "gpu")]
     #[error(transparent)]
@@ -41,7 +47,7 @@ pub enum Error {
     Model(#[from] crate::model::ModelError),
     /// A request that the model or the session cannot serve.
     #[error(transparent)]
-    Request(#[from] crate::model::RequestError),
+    Request(#[from] RequestError),
     /// A sampler or one of its steps.
     #[error(transparent)]
     Sampler(#[from] crate::sampler::SamplerError),
@@ -61,4 +67,71 @@ pub enum Error {
     /// Values that are no picture.
     #[error(transparent)]
     ToU8(#[from] crate::cpu::ToU8Error),
+}
+
+/// Whose fault an error is, and so where to look for help.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// Of what was asked for: a number or a setting that cannot be, more memory than is allowed.
+    Request,
+    /// Of what was given: a file, its weights, a label, a picture.
+    Input,
+    /// Of a device: it is missing, lost, or too small. Another one, or the CPU, may do.
+    Device,
+    /// Of this library, or of the program that calls it: none of a user's doing.
+    Internal,
+}
+
+impl Error {
+    /// Whose fault it is: for exit codes, and for where a message is shown.
+    pub fn fault(&self) -> Fault {
+        match self {
+            #[cfg(feature = "gpu")]
+            Self::Gpu(_) => Fault::Device,
+            #[cfg(feature = "std")]
+            Self::File(_) => Fault::Input,
+            #[cfg(feature = "import")]
+            Self::Import(_) => Fault::Input,
+            Self::Request(RequestError::Range { .. }) => Fault::Request,
+            Self::Gguf(_) | Self::Quant(_) | Self::Kernel(_) | Self::Network(_) | Self::Model(_) => Fault::Input,
+            Self::Request(_) | Self::Dist(_) | Self::Text(_) => Fault::Input,
+            Self::Isa(_) | Self::Schedule(_) | Self::Sampler(_) | Self::Guidance(_) => Fault::Request,
+            Self::Plan(e) | Self::Exec(ExecError::Plan(e)) => match e {
+                PlanError::Memory { .. } => Fault::Request,
+                // More than a device binds at once; a CPU has no such limit.
+                PlanError::Activation { .. } => Fault::Device,
+                _ => Fault::Internal,
+            },
+            Self::Exec(ExecError::Kernel(_) | ExecError::Quant(_)) => Fault::Input,
+            Self::Exec(_) | Self::Write(_) | Self::ToU8(_) => Fault::Internal,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sampler::SamplerError;
+    use alloc::string::String;
+
+    /// Seen red with a number out of its range taken for a wrong input.
+    #[test]
+    fn whose_fault_it_is() {
+        let range = RequestError::Range { what: "steps", found: String::new(), expected: String::new() };
+        let activation = PlanError::Activation { value: String::new(), needed: 2, allowed: 1 };
+        let clobbered = PlanError::Clobbered { step: String::new(), value: 0 };
+        let all: [(Error, Fault); 8] = [
+            (range.into(), Fault::Request),
+            (SamplerError::Eta(2.0).into(), Fault::Request),
+            (ExecError::Plan(PlanError::Memory { needed: 2, allowed: 1 }).into(), Fault::Request),
+            (RequestError::Lengths { labels: 1, seeds: 2 }.into(), Fault::Input),
+            (crate::nn::NetworkError::Token { id: 9, vocabulary: 9 }.into(), Fault::Input),
+            (activation.into(), Fault::Device),
+            (clobbered.into(), Fault::Internal),
+            (ExecError::Weights.into(), Fault::Internal),
+        ];
+        for (error, fault) in all {
+            assert_eq!(error.fault(), fault, "{error}");
+        }
+    }
 }

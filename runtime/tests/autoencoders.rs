@@ -197,7 +197,7 @@ fn refusals_say_why() {
     let limited = SessionOptions { memory_limit: Some(bytes / 2), ..options() };
     assert!(matches!(
         vae.session(&limited).map(drop),
-        Err(Error::Exec(nijimi_runtime::cpu::exec::ExecError::Plan(PlanError::Memory { .. })))
+        Err(Error::Exec(nijimi_runtime::plan::ExecError::Plan(PlanError::Memory { .. })))
     ));
     assert!(vae.session(&SessionOptions { batch: 0, ..options() }).is_err());
 }

@@ -5,18 +5,18 @@
 mod common;
 
 use common::Tiny;
+use nijimi_runtime::Error;
 use nijimi_runtime::gguf::File;
-use nijimi_runtime::gpu::check::Case;
+use nijimi_runtime::gpu::lab::Case;
 use nijimi_runtime::gpu::{Choice, ExecOptions, Gpu, GpuError, GpuOptions, Storage};
 use nijimi_runtime::graph::{Graph, Shape};
 use nijimi_runtime::model::{
     Decoding, Device, LatentDiffusion, LatentRequest, Pipeline, Request, RequestError, SessionOptions, Tiling, Values,
     batch_seeds,
 };
-use nijimi_runtime::plan::PlanError;
+use nijimi_runtime::plan::{ExecError, PlanError};
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::sampler::Solver;
-use nijimi_runtime::{Error, cpu::exec::ExecError};
 
 const DIGITS: &[u8] = include_bytes!("../../weights/digits-q8_0.gguf");
 const EMOJI: &[u8] = include_bytes!("../../weights/emoji-q8_0.gguf");

@@ -12,11 +12,11 @@ mod model;
 
 use model::Tiny;
 use nijimi_runtime::Error;
-use nijimi_runtime::cpu::exec::ExecError;
 use nijimi_runtime::gguf::{File, MetaValue};
 use nijimi_runtime::model::{
     Classifier, ClassifierGuided, Device, GuidedRequest, Pipeline, Request, RequestError, SessionOptions,
 };
+use nijimi_runtime::plan::ExecError;
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::rng::normal_fill;
 use nijimi_runtime::sampler::{Calls, SamplerState, Settings, Solver};

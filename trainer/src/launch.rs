@@ -1,4 +1,4 @@
-//! What the commands that fit a system have in common: threads, folders, types of weights, and Ctrl-C.
+//! What the commands that fit a system have in common: device, threads, folders, types of weights, and Ctrl-C.
 use crate::error::{Error, Result};
 use nijimi_runtime::gguf::{File, Value};
 use nijimi_runtime::quant::DType;
@@ -6,15 +6,38 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
+/// What a run computes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Device {
+    /// This machine's processor.
+    Cpu,
+    /// The first NVIDIA GPU.
+    Cuda,
+}
+
+impl std::str::FromStr for Device {
+    type Err = String;
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match text {
+            "cpu" => Ok(Self::Cpu),
+            "cuda" if cfg!(feature = "cuda") => Ok(Self::Cuda),
+            "cuda" => {
+                Err("this build is without CUDA; `cargo build --release -p nijimi-trainer --features cuda` makes one \
+                           (see docs/cuda.md)"
+                    .into())
+            }
+            _ => Err("expected cpu or cuda".into()),
+        }
+    }
+}
+
 /// The type of weights that `--type` names.
 ///
 /// # Errors
 /// Names the types there are.
-pub fn dtype(name: &str) -> Result<DType> {
+pub fn dtype(name: &str) -> std::result::Result<DType, String> {
     let allowed = [DType::F32, DType::F16, DType::Q8_0, DType::Q4_0];
-    DType::from_name(name)
-        .filter(|t| allowed.contains(t))
-        .ok_or_else(|| Error::Usage(format!("--type {name}: expected f32, f16, q8_0 or q4_0")))
+    DType::from_name(name).filter(|t| allowed.contains(t)).ok_or_else(|| "expected f32, f16, q8_0 or q4_0".into())
 }
 
 /// Computes on so many threads from here on; `None` is all cores.
@@ -81,24 +104,17 @@ pub fn interruptible() -> Result<Arc<AtomicBool>> {
     stop.clone().map_err(|e| Error::Usage(format!("Ctrl-C cannot be caught: {e}")))
 }
 
-/// The channels of a network, as in `64,128,256`: at least so many.
-///
-/// # Errors
-/// If they are not positive numbers with commas.
-pub fn channels(text: &str, least: usize) -> Result<Vec<usize>> {
-    numbers("--channels", text, least)
-}
+/// Positive numbers that an option lists with commas, as in `64,128,256`: at least so many.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Numbers<const LEAST: usize>(pub Vec<usize>);
 
-/// The positive numbers that an option lists with commas: at least so many.
-///
-/// # Errors
-/// If they are not.
-pub fn numbers(option: &str, text: &str, least: usize) -> Result<Vec<usize>> {
-    let list: Option<Vec<usize>> = text.split(',').map(|c| c.trim().parse().ok().filter(|c| *c > 0)).collect();
-    list.filter(|l| l.len() >= least).ok_or_else(|| {
-        let what = format!("{option} {text}: expected at least {least} positive numbers with commas, as in 64,128,256");
-        Error::Usage(what)
-    })
+impl<const LEAST: usize> std::str::FromStr for Numbers<LEAST> {
+    type Err = String;
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let list: Option<Vec<usize>> = text.split(',').map(|c| c.trim().parse().ok().filter(|c| *c > 0)).collect();
+        let wrong = || format!("expected at least {LEAST} positive numbers with commas, as in 64,128,256");
+        list.filter(|l| l.len() >= LEAST).map(Self).ok_or_else(wrong)
+    }
 }
 
 /// The names of `count` labels: as listed with commas, or 0, 1, 2, ...

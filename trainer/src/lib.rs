@@ -7,6 +7,7 @@ pub mod error;
 pub mod eval;
 pub mod export;
 pub mod fit;
+mod fit_command;
 pub mod import;
 pub mod launch;
 pub mod log;

@@ -1,6 +1,5 @@
 //! What happens to a matrix product's tile on its way to memory: bias, residual, activation, in one pass.
 
-use super::matmul::NR;
 use crate::graph::Activation;
 
 /// Applied to each element of the output: `activation(v + bias + residual)`; with [`Activation::Geglu`],
@@ -19,13 +18,13 @@ impl Epilogue<'_> {
     /// Stores the product as it is.
     pub const NONE: Self = Epilogue { bias: &[], residual: None, activation: Activation::None };
 
-    /// Finishes one row of a tile: `out` is `acc.len().min(out.len())` elements of row-major output at `index`, of
+    /// Finishes one row of a tile of `N` channels: `out` is as many elements of row-major output at `index`, or fewer, of
     /// channels from `channel`. Inlined into code compiled for each instruction set; plain operations in a fixed
     /// order, so that all of them give the same bits.
     #[inline(always)]
-    pub(super) fn finish(&self, acc: &[f32; NR], channel: usize, index: usize, out: &mut [f32]) {
+    pub(super) fn finish<const N: usize>(&self, acc: &[f32; N], channel: usize, index: usize, out: &mut [f32]) {
         // A full row of known length is what the compiler turns into vectors.
-        if let Ok(out) = <&mut [f32; NR]>::try_from(&mut *out) {
+        if let Ok(out) = <&mut [f32; N]>::try_from(&mut *out) {
             self.finish_slice(acc, channel, index, out);
         } else {
             self.finish_slice(&acc[..out.len()], channel, index, out);
@@ -55,15 +54,15 @@ impl Epilogue<'_> {
     /// As [`Self::finish`] for [`Activation::Geglu`]: `acc` and `gate` are the products of the value's and the gate's
     /// features from `channel`, of `channels` each.
     #[inline(always)]
-    pub(super) fn finish_gated(
+    pub(super) fn finish_gated<const N: usize>(
         &self,
-        acc: &[f32; NR],
-        gate: &[f32; NR],
+        acc: &[f32; N],
+        gate: &[f32; N],
         [channel, channels]: [usize; 2],
         index: usize,
         out: &mut [f32],
     ) {
-        if let Ok(out) = <&mut [f32; NR]>::try_from(&mut *out) {
+        if let Ok(out) = <&mut [f32; N]>::try_from(&mut *out) {
             self.finish_gated_slice(acc, gate, [channel, channels], index, out);
         } else {
             self.finish_gated_slice(&acc[..out.len()], &gate[..out.len()], [channel, channels], index, out);
@@ -206,6 +205,7 @@ pub(super) fn exp2(x: f32) -> f32 {
 mod tests {
     use super::super::definition;
     use super::*;
+    use crate::cpu::matmul::NR;
 
     /// Seen red with the degree-6 term dropped from the polynomial.
     #[test]

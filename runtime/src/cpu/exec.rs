@@ -1,11 +1,11 @@
 //! Executes plans with the CPU kernels, in one arena, allocating nothing.
 
-use super::{AttentionShape, Context, Conv2dShape, Epilogue, ImageShape, KernelError, PackedMatrix, Table, footprint};
+use super::shapes::{attention_shape, conv_shape, image, rows};
+use super::{Context, Epilogue, PackedMatrix, Table, footprint};
 use crate::graph::{Graph, IdsId, Op, Shape, WeightId, WeightKind};
-use crate::plan::{ALIGN, MemoryLimit, Plan, PlanError, PlanOptions, Slot, Step};
+use crate::plan::{ALIGN, ExecError, MemoryLimit, Plan, PlanError, PlanOptions, Slot, Step};
 use crate::quant::{DType, QuantError};
 use alloc::borrow::ToOwned;
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -105,36 +105,6 @@ impl Weights {
             _ => unreachable!("the weights were checked against the graph"),
         }
     }
-}
-
-/// An execution that cannot be set up, or went wrong.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ExecError {
-    /// The kernels cannot read a matrix.
-    #[error(transparent)]
-    Kernel(#[from] KernelError),
-    /// A bias or an embedding cannot be decoded.
-    #[error(transparent)]
-    Quant(#[from] QuantError),
-    /// More memory than allowed.
-    #[error(transparent)]
-    Plan(#[from] PlanError),
-    /// The weights are not the graph's.
-    #[error("the weights are not those of this network")]
-    Weights,
-    /// A NaN or an infinity.
-    #[error("{step} ({kind}) made {value} at element {index} of its output")]
-    NotFinite {
-        /// The operation.
-        step: String,
-        /// Its kind.
-        kind: &'static str,
-        /// `NaN`, `inf` or `-inf`.
-        value: String,
-        /// Where in the output.
-        index: usize,
-    },
 }
 
 /// One thread of execution: an arena and scratch memory, large enough for each of its plans.
@@ -276,28 +246,10 @@ impl Executor {
     }
 }
 
-pub(super) fn conv_shape(op: &Op<Slot>, y: Shape) -> Option<Conv2dShape> {
-    let Op::Conv2d { x, upsample, kernel, stride, pad, pad_end, .. } = *op else { return None };
-    let Shape { n, h, w, c } = x.shape;
-    Some(Conv2dShape { n, h, w, upsample, c_in: c, c_out: y.c, kernel, stride, pad, pad_end })
-}
-
-pub(super) const fn attention_shape(q: Shape, k: Shape, heads: usize, causal: bool) -> AttentionShape {
-    AttentionShape { n: q.n, queries: q.h * q.w, keys: k.h * k.w, c: q.c, heads, causal }
-}
-
 /// The ids of one input.
 fn ids_of<'a>(plan: &Plan, input: IdsId, ids: &'a [Option<u32>]) -> &'a [Option<u32>] {
     let skip: usize = plan.ids()[..input.index()].iter().map(|(_, n)| n).sum();
     &ids[skip..][..plan.ids()[input.index()].1]
-}
-
-pub(super) const fn rows(s: Shape) -> usize {
-    s.n * s.h * s.w
-}
-
-pub(super) const fn image(s: Shape) -> ImageShape {
-    ImageShape { n: s.n, h: s.h, w: s.w, c: s.c }
 }
 
 /// The arena without a step's output: what lies left and right of it.

@@ -1,6 +1,6 @@
 //! How much memory weights and executions take, told without taking it.
 
-use super::exec::{attention_shape, conv_shape, image, rows};
+use super::shapes::{attention_shape, conv_shape, image, rows};
 use super::{Context, PackedMatrix};
 use crate::graph::{Op, WeightId, WeightKind};
 use crate::plan::{ALIGN, Plan, Step};

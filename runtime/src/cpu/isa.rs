@@ -62,6 +62,16 @@ impl fmt::Display for Isa {
     }
 }
 
+/// An instruction set that the machine cannot run was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("this machine lacks {isa}; its best is {best}: ask for that, or let it be detected")]
+pub struct IsaMissing {
+    /// What was asked for.
+    pub isa: Isa,
+    /// What the machine has.
+    pub best: Isa,
+}
+
 #[cfg(all(target_arch = "x86_64", feature = "std"))]
 mod x86 {
     use std::is_x86_feature_detected as has;

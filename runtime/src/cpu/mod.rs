@@ -18,7 +18,6 @@ mod conv2d_in_place;
 pub(crate) mod definition;
 mod embedding;
 mod epilogue;
-mod error;
 pub mod exec;
 pub mod footprint;
 mod group_norm;
@@ -37,6 +36,7 @@ pub mod rates;
 mod relu_backward;
 mod rows;
 mod select_token;
+mod shapes;
 mod simd;
 mod to_u8;
 mod token_embedding;
@@ -51,9 +51,8 @@ pub use conv2d::{Conv2dShape, conv2d, conv2d_scratch};
 pub use conv2d_in_place::{conv2d_in_place, conv2d_in_place_scratch};
 pub use embedding::{Table, embedding_add};
 pub use epilogue::Epilogue;
-pub use error::KernelError;
 pub use group_norm::{group_norm, group_norm_scratch};
-pub use isa::Isa;
+pub use isa::{Isa, IsaMissing};
 pub use layer_norm::layer_norm;
 pub use linear::{linear, linear_scratch};
 pub use log_softmax::log_softmax;
@@ -87,10 +86,10 @@ impl Context {
     /// As [`Context::new`], with a named instruction set: for tests and comparisons, since results do not depend on it.
     ///
     /// # Errors
-    /// [`KernelError::IsaMissing`] if this machine lacks `isa`.
-    pub fn with_isa(threads: usize, isa: Isa) -> Result<Self, KernelError> {
+    /// [`IsaMissing`] if this machine lacks `isa`.
+    pub fn with_isa(threads: usize, isa: Isa) -> Result<Self, IsaMissing> {
         if !isa.is_available() {
-            return Err(KernelError::IsaMissing { isa, best: Isa::detect() });
+            return Err(IsaMissing { isa, best: Isa::detect() });
         }
         Ok(Self { pool: Pool::new(threads), isa })
     }
@@ -155,7 +154,7 @@ mod tests {
     #[test]
     fn a_missing_instruction_set_is_refused() {
         let other = if cfg!(target_arch = "aarch64") { Isa::Avx2 } else { Isa::Neon };
-        assert!(matches!(Context::with_isa(1, other), Err(KernelError::IsaMissing { isa, .. }) if isa == other));
+        assert!(matches!(Context::with_isa(1, other), Err(IsaMissing { isa, .. }) if isa == other));
         for isa in Isa::available() {
             assert_eq!(Context::with_isa(1, isa).unwrap().isa(), isa);
         }

@@ -1,6 +1,7 @@
 //! How fast this machine is at what networks are made of, measured in a moment: from which follows how long a plan takes.
 
-use super::{AttentionShape, Context, Conv2dShape, Epilogue, KernelError, PackedMatrix};
+use super::{AttentionShape, Context, Conv2dShape, Epilogue, PackedMatrix};
+use crate::plan::KernelError;
 use crate::quant::{self, DType};
 use core::hint::black_box;
 use std::time::{Duration, Instant};

@@ -1,9 +1,8 @@
 //! Buffers of an executor, and bind groups on them.
 
-use super::exec::Storage;
 use super::lower::{Operand, Param};
 use super::pipeline::Pipeline;
-use super::{Gpu, GpuError, trusted};
+use super::{Gpu, GpuError, Storage, trusted};
 use crate::plan::Slot;
 use alloc::format;
 use alloc::string::ToString;

@@ -1,15 +1,14 @@
 //! Executes plans on a device, in one arena, allocating nothing.
 
 use super::bind::Binder;
-use super::footprint::Memory;
+use super::footprint::{Memory, SPARE};
 use super::lower::{self, Variants};
 use super::pipeline::Pipeline;
 use super::weights::Weights;
-use super::{Gpu, GpuError, trusted};
+use super::{Gpu, GpuError, Storage, trusted};
 use crate::Error;
-use crate::cpu::exec::ExecError;
 use crate::graph::{Graph, Op};
-use crate::plan::{ALIGN, MemoryLimit, Plan, PlanError, PlanOptions, Slot, Step};
+use crate::plan::{ALIGN, ExecError, MemoryLimit, Plan, PlanError, PlanOptions, Slot, Step};
 use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::sync::Arc;
@@ -18,26 +17,6 @@ use half::f16;
 use nijimi_shaders::Shader;
 use nijimi_shaders::table::{Class, Coop, MAX_HEAD, Machine, Tile};
 use wgpu::BufferUsages;
-
-/// How activations lie in device memory. Sums are f32 in any case.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Storage {
-    /// 4 bytes each.
-    #[default]
-    F32,
-    /// 2 bytes each: half the memory and traffic, where the device has `shader-f16` and the network's values stay
-    /// below 65504.
-    F16,
-}
-
-impl Storage {
-    pub(super) const fn bytes(self) -> u64 {
-        match self {
-            Self::F32 => 4,
-            Self::F16 => 2,
-        }
-    }
-}
 
 /// What an execution may use; the default is what suits the adapter.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -59,9 +38,6 @@ pub struct ExecOptions {
 fn head(step: &Step) -> Option<usize> {
     if let Op::Attention { q, heads, .. } = step.op { Some(q.shape.c / heads) } else { None }
 }
-
-/// Dispatches that others than the plans may bind: those of a sampler.
-pub(super) const SPARE: usize = 12;
 
 /// A dispatch, ready to be recorded.
 pub(super) struct Ready {

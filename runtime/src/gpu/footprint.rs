@@ -1,12 +1,14 @@
 //! How much of a device's memory weights and executions take, told without a device.
 
 use super::bind::Binder;
-use super::exec::SPARE;
 use super::pack::column_bytes;
 use super::{Gpu, GpuError, Storage, lower};
 use crate::graph::WeightKind;
 use crate::plan::Plan;
 use crate::quant::DType;
+
+/// Dispatches that others than the plans may bind: those of a sampler.
+pub(super) const SPARE: usize = 12;
 
 /// Bytes of a weight as [`super::Weights`] hold it.
 pub fn weight(kind: WeightKind, dtype: DType) -> u64 {

@@ -7,30 +7,19 @@
 mod adapter;
 mod bind;
 mod cache;
-#[cfg(not(target_arch = "wasm32"))]
-mod cases;
-#[cfg(not(target_arch = "wasm32"))]
-pub mod check;
 mod device;
 mod error;
 mod exec;
 pub mod footprint;
-mod lower;
 #[cfg(not(target_arch = "wasm32"))]
-mod measure;
+pub mod lab;
+mod lower;
 mod pack;
 mod pipeline;
-#[cfg(not(target_arch = "wasm32"))]
-mod proof;
 mod sampling;
-#[cfg(not(target_arch = "wasm32"))]
-mod self_test;
-#[cfg(test)]
-pub(crate) mod tests;
+mod storage;
 mod texture;
 mod transfer;
-#[cfg(not(target_arch = "wasm32"))]
-mod trial;
 mod trusted;
 #[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "nothing is measured in a browser"))]
 mod tune;
@@ -44,13 +33,12 @@ pub use adapter::{Adapter, Choice, choose, may_be_there};
 pub use device::adapters;
 pub use device::{Gpu, GpuOptions, adapters_async};
 pub use error::GpuError;
-pub use exec::{ExecOptions, Executor, Storage};
+pub use exec::{ExecOptions, Executor};
 pub use nijimi_shaders::table::{Class, Coop, Method, Tile};
 pub(crate) use sampling::{
     Beginning, ClassifierInput, ClassifierPorts, DeviceRun, Ports as DevicePorts, Shape as RunShape, StepInput,
 };
-#[cfg(not(target_arch = "wasm32"))]
-pub use self_test::{KernelRow, Measured, ModelRow, Row, SelfTestOptions, self_test};
+pub use storage::Storage;
 pub(crate) use texture::{DeviceDecoder, Shown, draw_into};
 pub use weights::Weights;
 /// The wgpu that devices are handed in and out with: of another version, its types are others.

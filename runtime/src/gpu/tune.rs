@@ -1,8 +1,7 @@
-//! Tiles chosen by measurement (`measure.rs`), where that was asked for: kept for each adapter and driver, and used from
+//! Tiles chosen by measurement (`lab/measure.rs`), where that was asked for: kept for each adapter and driver, and used from
 //! then on.
 
-use super::GpuError;
-use super::exec::Storage;
+use super::{GpuError, Storage};
 use crate::quant::DType;
 use alloc::format;
 use alloc::string::{String, ToString};

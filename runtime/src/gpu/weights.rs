@@ -2,9 +2,8 @@
 
 use super::pack::{Matrix, column_bytes};
 use super::{Gpu, GpuError};
-use crate::cpu::KernelError;
-use crate::cpu::exec::ExecError;
 use crate::graph::{Graph, WeightId, WeightKind};
+use crate::plan::{ExecError, KernelError};
 use crate::quant::DType;
 use crate::{Error, quant};
 use alloc::vec;

@@ -170,7 +170,7 @@ impl ClassifierSession {
     /// the network knows it (level 1 is the model's `first_timestep`).
     ///
     /// # Errors
-    /// Values that are not 1 to a batch of pictures; [`crate::cpu::exec::ExecError::NotFinite`]; what a device has to
+    /// Values that are not 1 to a batch of pictures; [`crate::plan::ExecError::NotFinite`]; what a device has to
     /// say.
     pub fn log_probabilities(&mut self, x: &[f32], timestep: f32) -> Result<&[f32], Error> {
         wait(self.log_probabilities_async(x, timestep))

@@ -1,8 +1,8 @@
 //! What can be wrong with a model's file, and with what is asked of the model.
 
 use super::latent::TooLarge;
-use crate::cpu::exec::ExecError;
 use crate::dist::DistError;
+use crate::plan::ExecError;
 use alloc::string::String;
 use alloc::vec::Vec;
 

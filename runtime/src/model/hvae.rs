@@ -107,7 +107,7 @@ impl HvaeSession {
     /// I)`, draw 1; the picture is `decoder1(z1)`. `(n, h, w, c)` in [0, 1]. A picture depends on its own seed alone.
     ///
     /// # Errors
-    /// No seeds, or more than the batch; [`crate::cpu::exec::ExecError::NotFinite`]; what a device has to say.
+    /// No seeds, or more than the batch; [`crate::plan::ExecError::NotFinite`]; what a device has to say.
     pub fn sample(&mut self, seeds: &[u64]) -> Result<&[f32], Error> {
         wait(self.sample_async(seeds))
     }

@@ -3,9 +3,9 @@
 use super::ModelError;
 use super::patch::{Patch, Patches};
 use crate::Error;
-use crate::cpu::exec::ExecError;
 use crate::gguf::File;
 use crate::graph::{Derivation, Weight, WeightKind};
+use crate::plan::ExecError;
 use crate::quant::{self, DType};
 use alloc::borrow::ToOwned;
 use alloc::sync::Arc;

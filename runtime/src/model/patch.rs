@@ -2,8 +2,8 @@
 
 use super::ModelError;
 use crate::Error;
-use crate::cpu::exec::ExecError;
 use crate::gguf::Tensor;
+use crate::plan::ExecError;
 use crate::quant;
 use alloc::borrow::ToOwned;
 use alloc::sync::Arc;

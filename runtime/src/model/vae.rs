@@ -162,7 +162,7 @@ impl VaeSession {
     /// A picture depends on its own seed alone, never on its neighbours.
     ///
     /// # Errors
-    /// No seeds, or more than the batch; [`crate::cpu::exec::ExecError::NotFinite`]; what a device has to say.
+    /// No seeds, or more than the batch; [`crate::plan::ExecError::NotFinite`]; what a device has to say.
     pub fn sample(&mut self, seeds: &[u64]) -> Result<&[f32], Error> {
         wait(self.sample_async(seeds))
     }

@@ -1,5 +1,6 @@
 //! The U-Net of "Deep Learning from Scratch 5", steps 9.1, 9.2 and 10.1, of any depth and width.
 
+use super::range;
 use crate::graph::{Graph, GraphError, IdsId, Shape, ValueId};
 use alloc::format;
 use alloc::string::String;
@@ -62,14 +63,17 @@ pub enum NetworkError {
         /// Number of labels.
         label_count: usize,
     },
+    /// A token that the embedding has no row for.
+    #[error("a token id is {id}, must be less than {vocabulary}: the tokenizer is of another model")]
+    Token {
+        /// The token.
+        id: u32,
+        /// Rows of the embedding.
+        vocabulary: usize,
+    },
     /// The graph refused an operation.
     #[error(transparent)]
     Graph(#[from] GraphError),
-}
-
-/// What a block adds to its input, and for how many pictures.
-struct Conditions {
-    time: Option<ValueId>,
 }
 
 impl BookUnet {
@@ -85,9 +89,6 @@ impl BookUnet {
     /// # Errors
     /// The first field that is out of its range.
     pub fn validate(&self) -> Result<(), NetworkError> {
-        let range = |field, found, min, max| {
-            if (min..=max).contains(&found) { Ok(()) } else { Err(NetworkError::Range { field, found, min, max }) }
-        };
         range("in_channels", self.in_channels, 1, 1024)?;
         range("number of levels", self.channels.len(), 1, 12)?;
         for &c in &self.channels {
@@ -129,22 +130,22 @@ impl BookUnet {
         let (middle, levels) = self.channels.split_last().unwrap_or((&1, &[]));
         let g = &mut Graph::new();
         let picture = g.input(Self::PICTURE, Shape::new(batch, self.height, self.width, self.in_channels))?;
-        let conditions = self.conditions(g, batch)?;
+        let time = self.time(g, batch)?;
 
         let mut skips = Vec::with_capacity(levels.len());
         let mut x = picture;
         for (i, &c) in levels.iter().enumerate() {
             let name = format!("down{}", i + 1);
-            let skip = conditions.block(g, &name, x, c)?;
+            let skip = block(g, &name, x, time, c)?;
             skips.push(skip);
             x = g.max_pool2(&format!("{name}.pool"), skip)?;
         }
-        x = conditions.block(g, "bot1", x, *middle)?;
+        x = block(g, "bot1", x, time, *middle)?;
         for (i, &c) in levels.iter().enumerate().rev() {
             let name = format!("up{}", i + 1);
             let upsampled = g.upsample_bilinear2(&format!("{name}.upsample"), x)?;
             let joined = g.concat(&format!("{name}.concat"), upsampled, skips[i])?;
-            x = conditions.block(g, &name, joined, c)?;
+            x = block(g, &name, joined, time, c)?;
         }
         let out = g.conv2d("out", x, self.in_channels, [1, 1, 0], true)?;
         g.output(Self::PICTURE, out)?;
@@ -152,9 +153,9 @@ impl BookUnet {
     }
 
     /// The time vector, with the labels' embedding added.
-    fn conditions(&self, g: &mut Graph, batch: usize) -> Result<Conditions, GraphError> {
+    fn time(&self, g: &mut Graph, batch: usize) -> Result<Option<ValueId>, GraphError> {
         if self.time_dim == 0 {
-            return Ok(Conditions { time: None });
+            return Ok(None);
         }
         let t = g.input(Self::TIME, Shape::vector(batch, 1))?;
         let mut time = g.position_encoding("time", t, self.time_dim)?;
@@ -162,27 +163,31 @@ impl BookUnet {
             let labels: IdsId = g.input_ids(Self::LABELS, batch);
             time = g.embedding_add("label_emb", time, labels, self.label_count)?;
         }
-        Ok(Conditions { time: Some(time) })
+        Ok(Some(time))
     }
 }
 
-impl Conditions {
-    fn block(&self, g: &mut Graph, name: &str, x: ValueId, out: usize) -> Result<ValueId, GraphError> {
-        let at = |part: &str| -> String { format!("{name}.{part}") };
-        let inp = g.shape(x).c;
-        let mut x = x;
-        if let Some(time) = self.time {
-            let v = g.linear(&at("mlp.0"), time, inp, true)?;
-            let v = g.relu(&at("mlp.1"), v)?;
-            let v = g.linear(&at("mlp.2"), v, inp, true)?;
-            x = g.add_channels(&at("time"), x, v)?;
-        }
-        // 1 and 4 are the batch norms, folded into 0 and 3.
-        x = g.conv2d(&at("convs.0"), x, out, [3, 1, 1], true)?;
-        x = g.relu(&at("convs.2"), x)?;
-        x = g.conv2d(&at("convs.3"), x, out, [3, 1, 1], true)?;
-        g.relu(&at("convs.5"), x)
+/// A block: its view of the time vector, if there is one, is added to its input; then twice convolution and ReLU.
+pub(super) fn block(
+    g: &mut Graph,
+    name: &str,
+    mut x: ValueId,
+    time: Option<ValueId>,
+    out: usize,
+) -> Result<ValueId, GraphError> {
+    let at = |part: &str| -> String { format!("{name}.{part}") };
+    let inp = g.shape(x).c;
+    if let Some(time) = time {
+        let v = g.linear(&at("mlp.0"), time, inp, true)?;
+        let v = g.relu(&at("mlp.1"), v)?;
+        let v = g.linear(&at("mlp.2"), v, inp, true)?;
+        x = g.add_channels(&at("time"), x, v)?;
     }
+    // 1 and 4 are the batch norms, folded into 0 and 3.
+    x = g.conv2d(&at("convs.0"), x, out, [3, 1, 1], true)?;
+    x = g.relu(&at("convs.2"), x)?;
+    x = g.conv2d(&at("convs.3"), x, out, [3, 1, 1], true)?;
+    g.relu(&at("convs.5"), x)
 }
 
 #[cfg(test)]

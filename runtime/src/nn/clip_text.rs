@@ -5,9 +5,8 @@
 
 use super::{NetworkError, range};
 use crate::graph::{Activation, Graph, GraphError, IdsId, ValueId};
-use crate::model::RequestError;
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 
 /// The encoder's configuration; the field in brackets is that of `config.json`.
@@ -171,11 +170,10 @@ impl ClipText {
     ///
     /// # Errors
     /// An id that the token embedding has no row for: the tokenizer is not this model's.
-    pub fn ids(&self, windows: &[&[u32]], end: Option<u32>) -> Result<Vec<Option<u32>>, RequestError> {
+    pub fn ids(&self, windows: &[&[u32]], end: Option<u32>) -> Result<Vec<Option<u32>>, NetworkError> {
         let all = || windows.iter().copied().flatten().copied();
         if let Some(id) = all().find(|id| *id as usize >= self.vocabulary) {
-            let expected = format!("less than {}: the tokenizer is of another model", self.vocabulary);
-            return Err(RequestError::Range { what: "a token id", found: id.to_string(), expected });
+            return Err(NetworkError::Token { id, vocabulary: self.vocabulary });
         }
         let places = end.into_iter().flat_map(|end| windows.iter().map(move |window| Self::end(window, end)));
         Ok(all().chain(places).map(Some).collect())

@@ -1,10 +1,10 @@
 //! A classifier of noised pictures, told how noised they are: what guides a diffusion model to a label (Dhariwal and
 //! Nichol 2021, "Diffusion Models Beat GANs on Image Synthesis"; "Deep Learning from Scratch 5", step 10.3).
 
+use super::book_unet::block;
 use super::{NetworkError, range};
-use crate::graph::{Graph, GraphError, Shape, ValueId};
+use crate::graph::{Graph, Shape, ValueId};
 use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
 
 /// The classifier's configuration.
@@ -115,7 +115,7 @@ impl NoisyClassifier {
             if i > 0 {
                 x = g.max_pool2(&format!("block{i}.pool"), x)?;
             }
-            x = block(&mut g, &name, x, time, c)?;
+            x = block(&mut g, &name, x, Some(time), c)?;
         }
         let side = g.shape(x).h;
         let h = g.conv2d("head", x, Self::HIDDEN, [side, 1, 0], true)?;
@@ -123,20 +123,6 @@ impl NoisyClassifier {
         let logits = g.linear("out", h, self.label_count, true)?;
         Ok((g, [picture, logits]))
     }
-}
-
-fn block(g: &mut Graph, name: &str, x: ValueId, time: ValueId, out: usize) -> Result<ValueId, GraphError> {
-    let at = |part: &str| -> String { format!("{name}.{part}") };
-    let inp = g.shape(x).c;
-    let v = g.linear(&at("mlp.0"), time, inp, true)?;
-    let v = g.relu(&at("mlp.1"), v)?;
-    let v = g.linear(&at("mlp.2"), v, inp, true)?;
-    let x = g.add_channels(&at("time"), x, v)?;
-    // 1 and 4 are the batch norms, folded into 0 and 3.
-    let x = g.conv2d(&at("convs.0"), x, out, [3, 1, 1], true)?;
-    let x = g.relu(&at("convs.2"), x)?;
-    let x = g.conv2d(&at("convs.3"), x, out, [3, 1, 1], true)?;
-    g.relu(&at("convs.5"), x)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! anything runs, so it can be refused.
 
 mod arena;
+mod error;
 mod fuse;
 mod limit;
 #[cfg(test)]
@@ -18,6 +19,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::ops::Range;
 
+pub use error::{ExecError, KernelError, PlanError};
 pub use limit::MemoryLimit;
 
 /// Offsets in the arena are multiples of this many elements: 64 bytes, a cache line.
@@ -113,65 +115,6 @@ impl Default for PlanOptions {
     fn default() -> Self {
         Self { fuse: true, memory_limit: None, align: ALIGN, piece: None, convolve_in_place: None }
     }
-}
-
-/// A plan that cannot be made, or (from [`Plan::verify`]) is wrong.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum PlanError {
-    /// More memory than allowed.
-    #[error("{needed} bytes of memory are needed, {allowed} are allowed: use a smaller batch, or raise the limit")]
-    Memory {
-        /// Bytes needed.
-        needed: u64,
-        /// Bytes allowed.
-        allowed: u64,
-    },
-    /// An activation that no piece of the arena can hold.
-    #[error(
-        "{value} takes {needed} bytes, but the device binds {allowed} at once: use a smaller picture or batch, or another \
-             device"
-    )]
-    Activation {
-        /// The operation that makes it, or the input's name.
-        value: String,
-        /// Bytes that it takes.
-        needed: u64,
-        /// Bytes of a piece.
-        allowed: u64,
-    },
-    /// An alignment or a piece that is not what it must be.
-    #[error("alignment {align} and pieces of {piece}: the one must be a multiple of 16, the other of the alignment")]
-    Options {
-        /// Elements.
-        align: usize,
-        /// Elements; 0 for no pieces.
-        piece: usize,
-    },
-    /// A step reads an activation that is not, or no longer, in the arena.
-    #[error("step {step} reads value {value}, which is not intact")]
-    Clobbered {
-        /// The step's name, or the output's.
-        step: String,
-        /// The value's index in the graph.
-        value: usize,
-    },
-    /// A step's output lies on something that the step reads.
-    #[error("step {step} writes over its operand, value {value}")]
-    Aliased {
-        /// The step's name.
-        step: String,
-        /// The operand's index in the graph.
-        value: usize,
-    },
-    /// An activation lies outside the arena or off its alignment.
-    #[error("value {value} is misplaced at offset {offset}")]
-    Misplaced {
-        /// The value's index in the graph.
-        value: usize,
-        /// Its offset in elements.
-        offset: usize,
-    },
 }
 
 /// A network, ready to be executed.

@@ -1,5 +1,7 @@
 //! The book's steps 9, 10.1 and 10.4: a diffusion model on labelled pictures, conditional with label drop for
 //! classifier-free guidance. Ho et al. 2020; Ho and Salimans 2022.
+pub mod command;
+
 use crate::data::idx::LabelledPictures;
 use crate::data::loader::Loader;
 use crate::error::Result;

@@ -1,6 +1,7 @@
 //! The book's appendix C: a variational autoencoder with a chain of two latent vectors.
 use crate::error::Result;
 use crate::fit::Ended;
+use crate::fit_command::{FitCommand, fit_command};
 use crate::nn::hvae::{Estimator, Hvae};
 use crate::nn::vae::{Config, Scalar, Terms};
 use crate::ops::Kit;
@@ -8,70 +9,40 @@ use crate::optim::AdamW;
 use crate::param::{Module, Visitor};
 use crate::systems::autoencoder::{Asked, Autoencoder, Settings, command};
 use crate::tensor::{T2, Tp};
-use argh::FromArgs;
-use std::path::PathBuf;
+use nijimi_runtime::quant::DType;
 
-/// Train a variational autoencoder with two levels of latent vectors (book appendix C).
-#[derive(FromArgs)]
-#[argh(subcommand, name = "hvae")]
-pub struct HvaeArgs {
-    /// folder with IDX files: MNIST, Fashion-MNIST, or your own in that form
-    #[argh(option)]
-    data: PathBuf,
-    /// the weight file to write
-    #[argh(option)]
-    out: PathBuf,
-    /// folder for log, curve, pictures and checkpoint (default: the weight file's name without its extension, with -report)
-    #[argh(option)]
-    report: Option<PathBuf>,
-    /// passes over the data (default 30)
-    #[argh(option, default = "30")]
-    epochs: u64,
-    /// pictures in a batch (default 32)
-    #[argh(option, default = "32")]
-    batch: usize,
-    /// learning rate (default 1e-3)
-    #[argh(option, default = "1e-3")]
-    lr: f64,
-    /// width of the hidden layers (default 100)
-    #[argh(option, default = "100")]
-    hidden: usize,
-    /// length of a latent vector (default 20)
-    #[argh(option, default = "20")]
-    latent: usize,
-    /// what the divergence is multiplied by; 1 is the ELBO (default 1)
-    #[argh(option, default = "1.0")]
-    beta: f64,
-    /// estimate the ELBO without the bias of the book's loss, which takes the two latent vectors for independent
-    #[argh(switch)]
-    exact: bool,
-    /// decay of the averaged weights that are exported; 0 exports the raw ones (default 0)
-    #[argh(option, default = "0.0")]
-    ema: f64,
-    /// largest norm of the gradients; longer ones are scaled down (default: no limit)
-    #[argh(option)]
-    clip: Option<f64>,
-    /// type of the exported weights: f32, f16, q8_0 or q4_0; rows that are not whole blocks stay f16 (default f16)
-    #[argh(option, long = "type", default = "String::from(\"f16\")")]
-    dtype: String,
-    /// name of the model in the file (default: the data folder's)
-    #[argh(option)]
-    name: Option<String>,
-    /// keys everything random (default 0)
-    #[argh(option, default = "0")]
-    seed: u64,
-    /// go on from the checkpoint in the report folder
-    #[argh(switch)]
-    resume: bool,
-    /// minutes between checkpoints (default 5)
-    #[argh(option, default = "5.0")]
-    checkpoint_minutes: f64,
-    /// stop after this many steps
-    #[argh(option)]
-    max_steps: Option<u64>,
-    /// threads; a step is too small to gain by many (default 1)
-    #[argh(option, short = 't', default = "1")]
-    threads: usize,
+fit_command! {
+    /// Train a variational autoencoder with two levels of latent vectors (book appendix C).
+    HvaeArgs "hvae" {
+        idx;
+        out;
+        report("log, curve, pictures and checkpoint");
+        epochs("passes over the data", "30");
+        batch("32");
+        lr("learning rate", "1e-3");
+        /// width of the hidden layers (default 100)
+        #[argh(option, default = "100")]
+        hidden: usize,
+        /// length of a latent vector (default 20)
+        #[argh(option, default = "20")]
+        latent: usize,
+        /// what the divergence is multiplied by; 1 is the ELBO (default 1)
+        #[argh(option, default = "1.0")]
+        beta: f64,
+        /// estimate the ELBO without the bias of the book's loss, which takes the two latent vectors for independent
+        #[argh(switch)]
+        exact: bool,
+        ema("0", "0.0");
+        clip;
+        dtype("; rows that are not whole blocks stay f16", "f16", "DType::F16");
+        name("the data folder");
+        seed;
+        checkpoints;
+        max_steps;
+        /// threads; a step is too small to gain by many (default 1)
+        #[argh(option, short = 't', default = "1")]
+        threads: usize,
+    }
 }
 
 /// The network with the estimator that it is trained with.
@@ -144,6 +115,7 @@ impl From<&HvaeArgs> for Asked {
             && a.beta == 1.0
             && a.ema == 0.0
             && !a.exact;
+        let adam = AdamW { lr: a.lr, weight_decay: 0.0, warmup: 0, clip: a.clip, muon: None };
         Asked {
             system: "hvae",
             network: "mlp-hvae",
@@ -162,19 +134,11 @@ impl From<&HvaeArgs> for Asked {
                 "decoder2.linear2",
             ],
             data: a.data.clone(),
-            out: a.out.clone(),
-            report: a.report.clone(),
-            epochs: a.epochs,
+            name: a.name.clone(),
             settings: Settings { batch: a.batch, beta: a.beta, seed: a.seed },
             hidden: a.hidden,
             latent: a.latent,
-            adam: AdamW { lr: a.lr, weight_decay: 0.0, warmup: 0, clip: a.clip, muon: None },
-            ema: Some(a.ema).filter(|e| *e > 0.0),
-            dtype: a.dtype.clone(),
-            name: a.name.clone(),
-            resume: a.resume,
-            checkpoint_minutes: a.checkpoint_minutes,
-            max_steps: a.max_steps,
+            options: a.fit_options(adam, Some(a.ema).filter(|e| *e > 0.0), String::new()),
             threads: a.threads,
             variant: format!("{:?}", a.estimator()),
         }

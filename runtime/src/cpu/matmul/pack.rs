@@ -1,7 +1,7 @@
 //! Weights laid out once for the kernels: panels of 32 output channels, aligned to cache lines.
 
 use super::{BLOCK, NR};
-use crate::cpu::KernelError;
+use crate::plan::KernelError;
 use crate::quant::{self, DType};
 use alloc::vec;
 use alloc::vec::Vec;

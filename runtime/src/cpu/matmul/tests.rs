@@ -391,7 +391,7 @@ fn scalar_fma_rounds_once() {
 /// Seen red with the length checked from above only.
 #[test]
 fn wrong_weights_are_refused() {
-    use crate::cpu::KernelError as E;
+    use crate::plan::KernelError as E;
     let new = PackedMatrix::new;
     assert!(matches!(new(DType::F32, &[], 0, 1, 1), Err(E::EmptyMatrix { out: 0, .. })));
     assert!(matches!(new(DType::Q8_0, &[0; 34], 1, 1, 33), Err(E::PartialBlock { inp: 33, block: 32, .. })));

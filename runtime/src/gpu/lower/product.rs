@@ -1,7 +1,7 @@
 //! Matrix products: linear layers and convolutions.
 
 use super::{Dispatch, MAX_GROUPS, Operand, Param, Variants, activation, pixels, values};
-use crate::gpu::exec::Storage;
+use crate::gpu::Storage;
 use crate::gpu::tune::Question;
 use crate::gpu::weights::{Item, Part, Weights, flag};
 use crate::graph::{Activation, WeightId};

@@ -1,9 +1,10 @@
 //! The product of a module's factors, added to a layer.
 
 use super::module::Module;
-use crate::cpu::{Context, Epilogue, KernelError, PackedMatrix, linear, linear_scratch};
+use crate::cpu::{Context, Epilogue, PackedMatrix, linear, linear_scratch};
 use crate::import::{ImportError, Safetensors};
 use crate::layout::channels_last;
+use crate::plan::KernelError;
 use crate::quant::DType;
 use std::string::String;
 use std::vec;

@@ -2,9 +2,9 @@
 
 use super::{At, Beside, Context, Controls, Executor, Graphs, Kind, MemoryLimit, Ports, Sizes, Values};
 use crate::Error;
-use crate::cpu::exec::{ExecError, PLAN, Weights};
+use crate::cpu::exec::{PLAN, Weights};
 use crate::guidance;
-use crate::plan::Plan;
+use crate::plan::{ExecError, Plan};
 use crate::sampler::SamplerState;
 use alloc::sync::Arc;
 use alloc::vec;

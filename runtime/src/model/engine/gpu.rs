@@ -3,9 +3,8 @@
 use super::guide::{Guide, the_classifiers};
 use super::{At, Beside, Controls, Graphs, Inputs, Kept, Kind, Sizes, Values};
 use crate::Error;
-use crate::cpu::exec::ExecError;
 use crate::gpu::{Beginning, ClassifierInput, DevicePorts, DeviceRun, Executor, RunShape, StepInput, Weights};
-use crate::plan::{MemoryLimit, Plan};
+use crate::plan::{ExecError, MemoryLimit, Plan};
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;

@@ -1,7 +1,7 @@
 //! A classifier that guides a run (Dhariwal and Nichol 2021, algorithm 2).
 
-use crate::cpu::exec::ExecError;
 use crate::model::ClassifierSession;
+use crate::plan::ExecError;
 use crate::sampler::{Call, Prediction};
 use crate::{Error, guidance};
 use alloc::format;

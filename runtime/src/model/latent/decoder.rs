@@ -220,7 +220,7 @@ impl LatentDecoder {
         if made.device.is_none() {
             let plan = &exec.plans()[0];
             let slots = plan.input(AutoencoderKl::LATENTS).zip(plan.output(AutoencoderKl::PICTURE));
-            let (latents, picture) = slots.ok_or(crate::cpu::exec::ExecError::Weights)?;
+            let (latents, picture) = slots.ok_or(crate::plan::ExecError::Weights)?;
             let scale = [1.0 / info.scaling_factor, info.shift_factor];
             made.device = Some(crate::gpu::DeviceDecoder::new(exec, latents, picture, sources, scale)?);
         }

@@ -7,6 +7,7 @@ use crate::model::{Device, Network, SessionOptions};
 use crate::quant::DType;
 use crate::text::{Special, Tokenizer, Vocabulary};
 use alloc::borrow::ToOwned;
+use alloc::string::ToString;
 use alloc::vec;
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -176,7 +177,7 @@ fn every_pipelines_states_are_transformers() {
 #[cfg(feature = "gpu")]
 #[test]
 fn a_device_has_the_same_states() {
-    let Some(gpu) = crate::gpu::tests::gpu() else { return };
+    let Some(gpu) = crate::gpu::lab::tests::gpu() else { return };
     let count =
         pipelines(TOLERANCE_GPU, &|file, graphs| Network::load(file, graphs, &Device::Gpu(gpu.clone())).unwrap());
     assert!(count > 0, "no pipeline in {}", fixtures().display());

@@ -10,7 +10,6 @@ use crate::fit::{At, Ended, FitOptions, Record, StepResult, Task, fit};
 use crate::launch;
 use crate::nn::vae::{Config, Scalar, Terms};
 use crate::ops::Kit;
-use crate::optim::AdamW;
 use crate::param::{self, Module};
 use crate::plot::{Figure as _, Pictures};
 use crate::report::Report;
@@ -22,7 +21,6 @@ use nijimi_runtime::quant::DType;
 use nijimi_runtime::rng::Stream;
 use report::Findings;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// Settings of the training.
 #[derive(Clone, Copy, Debug)]
@@ -144,32 +142,16 @@ pub struct Asked {
     pub layers: &'static [&'static str],
     /// Folder with the IDX files.
     pub data: PathBuf,
-    /// The weight file.
-    pub out: PathBuf,
-    /// Folder of the report.
-    pub report: Option<PathBuf>,
-    /// Passes over the data.
-    pub epochs: u64,
+    /// Name of the model.
+    pub name: Option<String>,
     /// Of the training.
     pub settings: Settings,
     /// Width of the hidden layers.
     pub hidden: usize,
     /// Length of a latent vector.
     pub latent: usize,
-    /// The optimizer.
-    pub adam: AdamW,
-    /// Decay of averaged weights.
-    pub ema: Option<f64>,
-    /// Type of the weights.
-    pub dtype: String,
-    /// Name of the model.
-    pub name: Option<String>,
-    /// Go on from the checkpoint.
-    pub resume: bool,
-    /// Time between checkpoints.
-    pub checkpoint_minutes: f64,
-    /// Stop after so many steps.
-    pub max_steps: Option<u64>,
+    /// How to fit; the fingerprint is made here.
+    pub options: FitOptions,
     /// Threads.
     pub threads: usize,
     /// What else shapes the result, for the checkpoint's fingerprint.
@@ -192,7 +174,7 @@ pub struct Outcome {
 /// # Errors
 /// Data that cannot be read, settings that make no sense, a loss that is lost.
 pub fn run<M: Autoencoder<Cpu>>(a: &Asked, model: impl FnOnce(&Cpu, u64, Config) -> M) -> Result<Outcome> {
-    if a.settings.batch == 0 || a.epochs == 0 || a.hidden == 0 || a.latent == 0 {
+    if a.settings.batch == 0 || a.options.epochs == 0 || a.hidden == 0 || a.latent == 0 {
         return Err(Error::Usage("--batch, --epochs, --hidden and --latent must be at least 1".into()));
     }
     let data = LabelledPictures::load(&a.data, Split::Train)?;
@@ -205,21 +187,8 @@ pub fn run<M: Autoencoder<Cpu>>(a: &Asked, model: impl FnOnce(&Cpu, u64, Config)
         layers: a.layers,
         beta: a.settings.beta,
     };
-    let shaping = (a.system, &a.variant, a.settings, config, &a.adam, a.ema, data.len());
-    let options = FitOptions {
-        out: a.out.clone(),
-        dtype: launch::dtype(&a.dtype)?,
-        report: launch::report_folder(a.report.as_ref(), &a.out),
-        epochs: a.epochs,
-        max_steps: a.max_steps,
-        fingerprint: format!("{shaping:?}"),
-        adam: a.adam.clone(),
-        ema: a.ema,
-        checkpoint_every: Duration::from_secs_f64(a.checkpoint_minutes.max(0.0) * 60.0),
-        keep: 0,
-        resume: a.resume,
-        command: launch::command_line(),
-    };
+    let shaping = (a.system, &a.variant, a.settings, config, &a.options.adam, a.options.ema, data.len());
+    let options = FitOptions { fingerprint: format!("{shaping:?}"), ..a.options.clone() };
     let device = Cpu::default();
     let model = model(&device, a.settings.seed, config);
     // Its losses say nothing of other data.

@@ -1,107 +1,69 @@
 //! `nijimi-train autoencoder`.
 use super::{Fitting, Settings};
-use crate::cli::Device;
 use crate::data::captioned::Captioned;
 use crate::error::{Error, Result};
-use crate::fit::{Ended, FitOptions, fit_in};
-use crate::launch;
+use crate::fit::{Ended, fit_in};
+use crate::fit_command::{FitCommand, fit_command};
+use crate::launch::{self, Device, Numbers};
 use crate::nn::autoencoder_kl::Config;
 use crate::ops::Kit;
 use crate::optim::AdamW;
 use crate::world::World;
-use argh::FromArgs;
+use nijimi_runtime::quant::DType;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::time::Duration;
 
-/// Train the autoencoder of latent diffusion on pictures: the first stage of text2image.
-#[derive(FromArgs)]
-#[argh(subcommand, name = "autoencoder")]
-pub struct AutoencoderArgs {
-    /// folder with pictures: captions.tsv and its pictures, or any PNG and JPEG files with a .txt each
-    #[argh(option)]
-    data: PathBuf,
-    /// the weight file to write
-    #[argh(option)]
-    out: PathBuf,
-    /// folder for log, curve, reconstructions and checkpoint (default: the weight file's name without its extension, with -report)
-    #[argh(option)]
-    report: Option<PathBuf>,
-    /// side of the pictures in pixels, to which all are cropped and resized (default 64)
-    #[argh(option, default = "64")]
-    size: usize,
-    /// channels of each level, the largest picture first; between levels sides halve (default 32,64,128)
-    #[argh(option, default = "String::from(\"32,64,128\")")]
-    channels: String,
-    /// channels of the latents (default 4)
-    #[argh(option, default = "4")]
-    latent_channels: usize,
-    /// residual blocks of a level of the encoder; the decoder's have one more (default 1)
-    #[argh(option, default = "1")]
-    layers: usize,
-    /// ranges of channels of the normalizations (default 8)
-    #[argh(option, default = "8")]
-    groups: usize,
-    /// passes over the data (default 20)
-    #[argh(option, default = "20")]
-    epochs: u64,
-    /// pictures in a batch (default 16)
-    #[argh(option, default = "16")]
-    batch: usize,
-    /// learning rate, which falls to a fiftieth along half a cosine (default 1e-3)
-    #[argh(option, default = "1e-3")]
-    lr: f64,
-    /// steps over which the learning rate rises from 0 (default 100)
-    #[argh(option, default = "100")]
-    warmup: u64,
-    /// largest norm of the gradients; longer ones are scaled down (default 1)
-    #[argh(option, default = "1.0")]
-    clip: f64,
-    /// decay of the averaged weights that are exported; 0 exports the raw ones (default 0.998)
-    #[argh(option, default = "0.998")]
-    ema: f64,
-    /// weight of the mean absolute error beside the mean squared error's 1 (default 0.1)
-    #[argh(option, default = "0.1")]
-    l1_weight: f64,
-    /// weight of the latents' divergence in nats a value (default 1e-3)
-    #[argh(option, default = "1e-3")]
-    kl_weight: f64,
-    /// most pixels by which pictures are shifted in training, over white (default 3)
-    #[argh(option, default = "3")]
-    shift: usize,
-    /// pictures, of whole subjects, that are held out for evaluation (default 200)
-    #[argh(option, default = "200")]
-    hold_out: usize,
-    /// type of the exported weights: f32, f16, q8_0 or q4_0 (default f16)
-    #[argh(option, long = "type", default = "String::from(\"f16\")")]
-    dtype: String,
-    /// name of the model in the file (default: the data folder's)
-    #[argh(option)]
-    name: Option<String>,
-    /// keys everything random (default 0)
-    #[argh(option, default = "0")]
-    seed: u64,
-    /// precision of the convolutions' products: f32, or bf16 on CPUs that have it (default f32)
-    #[argh(option, default = "String::from(\"f32\")")]
-    precision: String,
-    /// go on from the checkpoint in the report folder
-    #[argh(switch)]
-    resume: bool,
-    /// minutes between checkpoints (default 5)
-    #[argh(option, default = "5.0")]
-    checkpoint_minutes: f64,
-    /// stop after this many steps
-    #[argh(option)]
-    max_steps: Option<u64>,
-    /// train together with the other processes that mpirun has started, each its share of every batch (see docs/world.md)
-    #[argh(switch)]
-    pub world: bool,
-    /// what to train on: cpu, or cuda in a build for it (default cpu)
-    #[argh(option, default = "Device::Cpu")]
-    device: Device,
-    /// threads (default: all cores)
-    #[argh(option, short = 't')]
-    threads: Option<usize>,
+fit_command! {
+    /// Train the autoencoder of latent diffusion on pictures: the first stage of text2image.
+    AutoencoderArgs "autoencoder" {
+        /// folder with pictures: captions.tsv and its pictures, or any PNG and JPEG files with a .txt each
+        #[argh(option)]
+        data: PathBuf,
+        out;
+        report("log, curve, reconstructions and checkpoint");
+        /// side of the pictures in pixels, to which all are cropped and resized (default 64)
+        #[argh(option, default = "64")]
+        size: usize,
+        /// channels of each level, the largest picture first; between levels sides halve (default 32,64,128)
+        #[argh(option, default = "Numbers(vec![32, 64, 128])")]
+        channels: Numbers<1>,
+        /// channels of the latents (default 4)
+        #[argh(option, default = "4")]
+        latent_channels: usize,
+        /// residual blocks of a level of the encoder; the decoder's have one more (default 1)
+        #[argh(option, default = "1")]
+        layers: usize,
+        /// ranges of channels of the normalizations (default 8)
+        #[argh(option, default = "8")]
+        groups: usize,
+        epochs("passes over the data", "20");
+        batch("16");
+        lr("learning rate, which falls to a fiftieth along half a cosine", "1e-3");
+        warmup("100");
+        clip("1", "1.0");
+        ema("0.998", "0.998");
+        /// weight of the mean absolute error beside the mean squared error's 1 (default 0.1)
+        #[argh(option, default = "0.1")]
+        l1_weight: f64,
+        /// weight of the latents' divergence in nats a value (default 1e-3)
+        #[argh(option, default = "1e-3")]
+        kl_weight: f64,
+        /// most pixels by which pictures are shifted in training, over white (default 3)
+        #[argh(option, default = "3")]
+        shift: usize,
+        /// pictures, of whole subjects, that are held out for evaluation (default 200)
+        #[argh(option, default = "200")]
+        hold_out: usize,
+        dtype("", "f16", "DType::F16");
+        name("the data folder");
+        seed;
+        precision("convolutions' ");
+        checkpoints;
+        max_steps;
+        world;
+        device;
+        threads;
+    }
 }
 
 /// Trains, and reports the file's figures on the pictures held out.
@@ -130,7 +92,7 @@ fn on<D: Kit>(device: D, a: &AutoencoderArgs, world: &Rc<dyn World>) -> Result<E
         in_channels: 3,
         out_channels: 3,
         latent_channels: a.latent_channels,
-        channels: launch::channels(&a.channels, 1)?,
+        channels: a.channels.0.clone(),
         layers_per_block: a.layers,
         norm_groups: a.groups,
         mid_attention: false,
@@ -152,21 +114,7 @@ fn on<D: Kit>(device: D, a: &AutoencoderArgs, world: &Rc<dyn World>) -> Result<E
     let adam = AdamW { lr: a.lr, weight_decay: 0.0, warmup: a.warmup, clip: Some(a.clip), muon: None };
     let ema = Some(a.ema).filter(|e| *e > 0.0);
     let shaping = (settings, &config, &adam, ema, data.pictures.len(), a.size, a.hold_out);
-    let options = FitOptions {
-        out: a.out.clone(),
-        dtype: launch::dtype(&a.dtype)?,
-        report: launch::report_folder(a.report.as_ref(), &a.out),
-        epochs: a.epochs,
-        max_steps: a.max_steps,
-        // `epochs` may grow from one run to the next; all else shapes the result.
-        fingerprint: format!("autoencoder {shaping:?}"),
-        adam: adam.clone(),
-        ema,
-        checkpoint_every: Duration::from_secs_f64(a.checkpoint_minutes.max(0.0) * 60.0),
-        keep: 0,
-        resume: a.resume,
-        command: launch::command_line(),
-    };
+    let options = a.fit_options(adam.clone(), ema, format!("autoencoder {shaping:?}"));
     let name = launch::model_name(a.name.as_ref(), &a.data, "autoencoder");
     let mut task = Fitting::new(device, settings, name, &config, data, a.hold_out, a.epochs)?;
     fit_in(&**world, &mut task, &options, &launch::interruptible()?)

@@ -6,8 +6,9 @@ use crate::data::loader::Loader;
 use crate::error::{Error, Result};
 use crate::export::Description;
 use crate::export::classifier::noisy_classifier;
-use crate::fit::{At, Ended, FitOptions, Record, StepResult, Task, fit};
-use crate::launch;
+use crate::fit::{At, Ended, Record, StepResult, Task, fit};
+use crate::fit_command::{FitCommand, fit_command};
+use crate::launch::{self, Numbers};
 use crate::nn::judge::cross_entropy;
 use crate::nn::noisy_classifier::{Config, NoisyClassifier};
 use crate::ops::Kit;
@@ -15,7 +16,6 @@ use crate::optim::AdamW;
 use crate::param;
 use crate::report::Report;
 use crate::tensor::{T2, T4};
-use argh::FromArgs;
 use dfdx::prelude::*;
 use evaluate::{Bin, accuracy_by_t};
 use nijimi_runtime::cpu::position_encoding;
@@ -23,70 +23,35 @@ use nijimi_runtime::quant::DType;
 use nijimi_runtime::rng::Stream;
 use nijimi_runtime::schedule::Schedule;
 use rayon::prelude::*;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
-/// Train a classifier of noised pictures, for classifier guidance (book step 10.3).
-#[derive(FromArgs)]
-#[argh(subcommand, name = "classifier")]
-pub struct ClassifierArgs {
-    /// folder with IDX files: MNIST, Fashion-MNIST, or your own in that form
-    #[argh(option)]
-    data: PathBuf,
-    /// the weight file to write
-    #[argh(option)]
-    out: PathBuf,
-    /// folder for log, curve and checkpoint (default: the weight file's name without its extension, with -report)
-    #[argh(option)]
-    report: Option<PathBuf>,
-    /// passes over the data; the learning rate falls to 0 over them (default 5)
-    #[argh(option, default = "5")]
-    epochs: u64,
-    /// pictures in a batch (default 128)
-    #[argh(option, default = "128")]
-    batch: usize,
-    /// first learning rate (default 1e-3)
-    #[argh(option, default = "1e-3")]
-    lr: f64,
-    /// channels of the blocks (default 32,64,128)
-    #[argh(option, default = "String::from(\"32,64,128\")")]
-    channels: String,
-    /// length of the time vector (default 100)
-    #[argh(option, default = "100")]
-    time_dim: usize,
-    /// noise levels, as of the diffusion model that is to be guided (default 1000)
-    #[argh(option, default = "1000")]
-    noise_steps: usize,
-    /// variance of the first noise level (default 1e-4)
-    #[argh(option, default = "1e-4")]
-    beta_start: f64,
-    /// variance of the last noise level (default 0.02)
-    #[argh(option, default = "0.02")]
-    beta_end: f64,
-    /// type of the exported weights: f32, f16, q8_0 or q4_0 (default q8_0)
-    #[argh(option, long = "type", default = "String::from(\"q8_0\")")]
-    dtype: String,
-    /// names of the labels in their order, with commas (default: 0,1,2,...)
-    #[argh(option)]
-    labels: Option<String>,
-    /// name of the model in the file (default: the data folder's)
-    #[argh(option)]
-    name: Option<String>,
-    /// keys everything random (default 0)
-    #[argh(option, default = "0")]
-    seed: u64,
-    /// go on from the checkpoint in the report folder
-    #[argh(switch)]
-    resume: bool,
-    /// minutes between checkpoints (default 5)
-    #[argh(option, default = "5.0")]
-    checkpoint_minutes: f64,
-    /// stop after this many steps
-    #[argh(option)]
-    max_steps: Option<u64>,
-    /// threads (default: all cores)
-    #[argh(option, short = 't')]
-    threads: Option<usize>,
+fit_command! {
+    /// Train a classifier of noised pictures, for classifier guidance (book step 10.3).
+    ClassifierArgs "classifier" {
+        idx;
+        out;
+        report("log, curve and checkpoint");
+        epochs("passes over the data; the learning rate falls to 0 over them", "5");
+        batch("128");
+        lr("first learning rate", "1e-3");
+        /// channels of the blocks (default 32,64,128)
+        #[argh(option, default = "Numbers(vec![32, 64, 128])")]
+        channels: Numbers<1>,
+        /// length of the time vector (default 100)
+        #[argh(option, default = "100")]
+        time_dim: usize,
+        /// noise levels, as of the diffusion model that is to be guided (default 1000)
+        #[argh(option, default = "1000")]
+        noise_steps: usize,
+        betas;
+        dtype("", "q8_0", "DType::Q8_0");
+        labels;
+        name("the data folder");
+        seed;
+        checkpoints;
+        max_steps;
+        threads;
+    }
 }
 
 /// Settings of the training.
@@ -280,7 +245,7 @@ pub fn run(a: &ClassifierArgs) -> Result<Outcome> {
     let data = LabelledPictures::load(&a.data, Split::Train)?;
     let count = usize::from(*data.labels.iter().max().unwrap_or(&0)) + 1;
     let labels = launch::labels(a.labels.as_deref(), count)?;
-    let channels = launch::channels(&a.channels, 1)?;
+    let channels = a.channels.0.clone();
     let settings = Settings {
         batch: a.batch,
         epochs: a.epochs,
@@ -289,20 +254,8 @@ pub fn run(a: &ClassifierArgs) -> Result<Outcome> {
         seed: a.seed,
     };
     let adam = AdamW { lr: a.lr, weight_decay: 0.0, warmup: 0, clip: None, muon: None };
-    let options = FitOptions {
-        out: a.out.clone(),
-        dtype: launch::dtype(&a.dtype)?,
-        report: launch::report_folder(a.report.as_ref(), &a.out),
-        epochs: a.epochs,
-        max_steps: a.max_steps,
-        fingerprint: format!("classifier {settings:?} {channels:?} {} {adam:?} pictures {}", a.time_dim, data.len()),
-        adam,
-        ema: None,
-        checkpoint_every: Duration::from_secs_f64(a.checkpoint_minutes.max(0.0) * 60.0),
-        keep: 0,
-        resume: a.resume,
-        command: launch::command_line(),
-    };
+    let shaping = format!("classifier {settings:?} {channels:?} {} {adam:?} pictures {}", a.time_dim, data.len());
+    let options = a.fit_options(adam, None, shaping);
     let name = launch::model_name(a.name.as_ref(), &a.data, "classifier");
     let device = Cpu::default();
     let mut task = Classifier::new(device.clone(), settings, name, labels, channels, a.time_dim, data)?;

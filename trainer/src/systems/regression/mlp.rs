@@ -4,7 +4,7 @@ use super::report::{Book, report};
 use super::{Fitted, Settings, fit, print_losses};
 use crate::error::{Error, Result};
 use crate::fit::{Ended, Record};
-use crate::launch;
+use crate::launch::{self, Numbers};
 use crate::mt19937::Mt19937;
 use crate::nn::mlp::Mlp;
 use crate::report::Comparison;
@@ -30,8 +30,8 @@ pub struct MlpArgs {
     #[argh(option)]
     report: Option<PathBuf>,
     /// widths of the hidden layers (default 10)
-    #[argh(option, default = "String::from(\"10\")")]
-    hidden: String,
+    #[argh(option, default = "Numbers(vec![10])")]
+    hidden: Numbers<1>,
     /// updates (default 10000)
     #[argh(option, default = "10_000")]
     iterations: u64,
@@ -98,9 +98,8 @@ pub fn run(a: &MlpArgs) -> Result<Ended> {
         Some(path) => Examples::read(path, a.columns.as_deref())?,
         None => Examples::book_sine(&mut random),
     };
-    let hidden = launch::numbers("--hidden", &a.hidden, 1)?;
     let settings = Settings { iterations: a.iterations, lr: a.lr, batch: a.batch, adam: a.adam, seed: a.seed };
-    let fitted = by_descent(&examples, &hidden, &mut random, &settings)?;
+    let fitted = by_descent(&examples, &a.hidden.0, &mut random, &settings)?;
     print_losses(&fitted.losses, a.every);
     println!("mean squared error {}", fitted.mean_squared_error(&examples));
     let record = Record {
@@ -112,7 +111,7 @@ pub fn run(a: &MlpArgs) -> Result<Ended> {
     let name = launch::table_name(a.name.as_ref(), a.data.as_deref(), "sine");
     fitted.write(&a.out, "mlp", &name, &examples, &record)?;
     let own = a.data.is_none() && a.seed == 0 && a.batch.is_none() && !a.adam;
-    let own = own && hidden == [10] && a.iterations == 10_000 && a.lr == 0.2 && a.every == 1000;
+    let own = own && a.hidden.0 == [10] && a.iterations == 10_000 && a.lr == 0.2 && a.every == 1000;
     let title = "A network of one hidden layer (step 6.4)";
     let mut report = report(title, &fitted, &examples, a.every, own.then_some(&BOOK))?;
     let mean = examples.y.iter().sum::<f64>() / examples.y.len() as f64;

@@ -4,159 +4,122 @@ use super::latents::Latents;
 use super::network::{Sizes, describe, halvings};
 use super::teacher::{Lesson, Teacher};
 use super::{Fitting, Given, Settings};
-use crate::cli::Device;
 use crate::data::captioned::Captioned;
 use crate::data::captions;
 use crate::error::{Error, Result};
 use crate::fit::{Ended, FitOptions, fit_in};
+use crate::fit_command::{FitCommand, fit_command};
+use crate::launch::{self, Device, Numbers};
 use crate::nn::text2image::TextToImage;
 use crate::ops::Kit;
 use crate::optim::AdamW;
 use crate::param::{self, State};
 use crate::world::World;
-use crate::{import, launch, text};
-use argh::FromArgs;
+use crate::{import, text};
 use nijimi_runtime::gguf::{File, MappedFile};
 use nijimi_runtime::model::{FirstStage, LatentInfo};
+use nijimi_runtime::quant::DType;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::Duration;
 
-/// Train a text-to-image latent diffusion model on captioned pictures (book step 10.5).
-#[derive(FromArgs)]
-#[argh(subcommand, name = "text2image")]
-pub struct TextToImageArgs {
-    /// folder with captions.tsv and its pictures, or PNG and JPEG files with a .txt each
-    #[argh(option)]
-    pub(super) data: PathBuf,
-    /// the weight file of the first stage, from nijimi-train autoencoder
-    #[argh(option)]
-    pub(super) autoencoder: Option<PathBuf>,
-    /// a model's weight file to go on from: its networks, vocabulary and autoencoder, in place of --autoencoder and sizes
-    #[argh(option)]
-    pub(super) init: Option<PathBuf>,
-    /// the weight file to write
-    #[argh(option)]
-    pub(super) out: PathBuf,
-    /// folder for log, curve, previews, latents and checkpoint (default: the weight file's name without its extension, with -report)
-    #[argh(option)]
-    pub(super) report: Option<PathBuf>,
-    /// side of the pictures in pixels (default: that of --init's pictures, or 64)
-    #[argh(option)]
-    pub(super) size: Option<usize>,
-    /// channels of the U-Net's levels, the largest latents first (default 64,128,256)
-    #[argh(option, default = "String::from(\"64,128,256\")")]
-    pub(super) channels: String,
-    /// transformer blocks of each level, 0 for none; the middle has the last level's (default 0,1,1)
-    #[argh(option, default = "String::from(\"0,1,1\")")]
-    pub(super) transformers: String,
-    /// residual blocks of a level on the way down; one more on the way up (default 1)
-    #[argh(option, default = "1")]
-    pub(super) layers: usize,
-    /// channels of an attention head (default 32)
-    #[argh(option, default = "32")]
-    pub(super) head: usize,
-    /// ranges of channels of the normalizations (default 8)
-    #[argh(option, default = "8")]
-    pub(super) groups: usize,
-    /// width of the text's states (default 192)
-    #[argh(option, default = "192")]
-    pub(super) text_width: usize,
-    /// layers of the text encoder (default 2)
-    #[argh(option, default = "2")]
-    pub(super) text_layers: usize,
-    /// ids of a window of text, with its start and end (default 24)
-    #[argh(option, default = "24")]
-    pub(super) tokens: usize,
-    /// tokens of the vocabulary that is made of the captions (default 4096)
-    #[argh(option, default = "4096")]
-    pub(super) vocabulary: usize,
-    /// epochs; in each, every subject is drawn eight times (default 100)
-    #[argh(option, default = "100")]
-    pub(super) epochs: u64,
-    /// pictures in a batch (default 32)
-    #[argh(option, default = "32")]
-    pub(super) batch: usize,
-    /// learning rate (default 5e-4)
-    #[argh(option, default = "5e-4")]
-    pub(super) lr: f64,
-    /// what updates matrices: muon, or adamw, which updates all else either way (default adamw)
-    #[argh(option, default = "String::from(\"adamw\")")]
-    pub(super) optimizer: String,
-    /// share of the run, at its end, over which the learning rate falls to 0 (default 0.2)
-    #[argh(option, default = "0.2")]
-    pub(super) decay: f64,
-    /// steps over which the learning rate rises from 0 (default 200)
-    #[argh(option, default = "200")]
-    pub(super) warmup: u64,
-    /// largest norm of the gradients; longer ones are scaled down (default 1)
-    #[argh(option, default = "1.0")]
-    pub(super) clip: f64,
-    /// decoupled weight decay (default 0.01)
-    #[argh(option, default = "0.01")]
-    pub(super) weight_decay: f64,
-    /// decay of the averaged weights that are exported; 0 exports the raw ones (default 0.999)
-    #[argh(option, default = "0.999")]
-    pub(super) ema: f64,
-    /// probability that a caption is dropped, for classifier-free guidance (default 0.1)
-    #[argh(option, default = "0.1")]
-    pub(super) caption_drop: f32,
-    /// probability that a picture is mirrored, where its caption allows it; 0 where what is learned is by heart, which takes
-    /// longer for two of each (default 0.5)
-    #[argh(option, default = "0.5")]
-    pub(super) mirror: f32,
-    /// weight losses by min(snr, this) / (snr + 1); 0 for none (default 0)
-    #[argh(option, default = "0.0")]
-    pub(super) min_snr: f64,
-    /// how far noise levels are drawn towards noise, where the caption matters: noise over signal is so many times that of
-    /// uniform times; 1 for uniform (default 3)
-    #[argh(option, default = "3.0")]
-    pub(super) shift: f64,
-    /// type of the exported weights: f32, f16, q8_0 or q4_0 (default q8_0)
-    #[argh(option, long = "type", default = "String::from(\"q8_0\")")]
-    pub(super) dtype: String,
-    /// name of the model in the file (default: the data folder's)
-    #[argh(option)]
-    pub(super) name: Option<String>,
-    /// licence that the file states (default: that of --init, or none)
-    #[argh(option)]
-    pub(super) license: Option<String>,
-    /// keys everything random (default 0)
-    #[argh(option, default = "0")]
-    pub(super) seed: u64,
-    /// precision of the products: f32, or bf16 on CPUs that have it (default f32)
-    #[argh(option, default = "String::from(\"f32\")")]
-    pub(super) precision: String,
-    /// go on from the checkpoint in the report folder
-    #[argh(switch)]
-    pub(super) resume: bool,
-    /// minutes between checkpoints (default 5)
-    #[argh(option, default = "5.0")]
-    pub(super) checkpoint_minutes: f64,
-    /// checkpoints of epochs that are kept beside the newest one (default 0); to go on from one, copy it over checkpoint.safetensors
-    #[argh(option, default = "0")]
-    pub(super) keep: usize,
-    /// pictures, of whole subjects, that are not trained on: the loss on them is logged after each epoch (default 0)
-    #[argh(option, default = "0")]
-    pub(super) hold_out: usize,
-    /// text file with the prompts that previews show, one a line (default: 24 of the captions)
-    #[argh(option)]
-    pub(super) prompts: Option<PathBuf>,
-    /// folder into which each step's batch is written, for the same steps in another program (see benches/peers)
-    #[argh(option)]
-    pub(super) batches: Option<PathBuf>,
-    /// stop after this many steps
-    #[argh(option)]
-    pub(super) max_steps: Option<u64>,
-    /// train together with the other processes that mpirun has started, each its share of every batch (see docs/world.md)
-    #[argh(switch)]
-    pub world: bool,
-    /// what to train on: cpu, or cuda in a build for it (default cpu)
-    #[argh(option, default = "Device::Cpu")]
-    pub(super) device: Device,
-    /// threads (default: all cores)
-    #[argh(option, short = 't')]
-    pub(super) threads: Option<usize>,
+fit_command! {
+    /// Train a text-to-image latent diffusion model on captioned pictures (book step 10.5).
+    TextToImageArgs "text2image" {
+        /// folder with captions.tsv and its pictures, or PNG and JPEG files with a .txt each
+        #[argh(option)]
+        data: PathBuf,
+        /// the weight file of the first stage, from nijimi-train autoencoder
+        #[argh(option)]
+        autoencoder: Option<PathBuf>,
+        /// a model's weight file to go on from: its networks, vocabulary and autoencoder, in place of --autoencoder and sizes
+        #[argh(option)]
+        init: Option<PathBuf>,
+        out;
+        report("log, curve, previews, latents and checkpoint");
+        /// side of the pictures in pixels (default: that of --init's pictures, or 64)
+        #[argh(option)]
+        size: Option<usize>,
+        /// channels of the U-Net's levels, the largest latents first (default 64,128,256)
+        #[argh(option, default = "Numbers(vec![64, 128, 256])")]
+        channels: Numbers<1>,
+        /// transformer blocks of each level, 0 for none; the middle has the last level's (default 0,1,1)
+        #[argh(option, default = "String::from(\"0,1,1\")")]
+        transformers: String,
+        /// residual blocks of a level on the way down; one more on the way up (default 1)
+        #[argh(option, default = "1")]
+        layers: usize,
+        /// channels of an attention head (default 32)
+        #[argh(option, default = "32")]
+        head: usize,
+        /// ranges of channels of the normalizations (default 8)
+        #[argh(option, default = "8")]
+        groups: usize,
+        /// width of the text's states (default 192)
+        #[argh(option, default = "192")]
+        text_width: usize,
+        /// layers of the text encoder (default 2)
+        #[argh(option, default = "2")]
+        text_layers: usize,
+        /// ids of a window of text, with its start and end (default 24)
+        #[argh(option, default = "24")]
+        tokens: usize,
+        /// tokens of the vocabulary that is made of the captions (default 4096)
+        #[argh(option, default = "4096")]
+        vocabulary: usize,
+        epochs("epochs; in each, every subject is drawn eight times", "100");
+        batch("32");
+        lr("learning rate", "5e-4");
+        /// what updates matrices: muon, or adamw, which updates all else either way (default adamw)
+        #[argh(option, default = "String::from(\"adamw\")")]
+        optimizer: String,
+        /// share of the run, at its end, over which the learning rate falls to 0 (default 0.2)
+        #[argh(option, default = "0.2")]
+        decay: f64,
+        warmup("200");
+        clip("1", "1.0");
+        /// decoupled weight decay (default 0.01)
+        #[argh(option, default = "0.01")]
+        weight_decay: f64,
+        ema("0.999", "0.999");
+        /// probability that a caption is dropped, for classifier-free guidance (default 0.1)
+        #[argh(option, default = "0.1")]
+        caption_drop: f32,
+        /// probability that a picture is mirrored, where its caption allows it; 0 where what is learned is by heart, which takes
+        /// longer for two of each (default 0.5)
+        #[argh(option, default = "0.5")]
+        mirror: f32,
+        /// weight losses by min(snr, this) / (snr + 1); 0 for none (default 0)
+        #[argh(option, default = "0.0")]
+        min_snr: f64,
+        /// how far noise levels are drawn towards noise, where the caption matters: noise over signal is so many times that of
+        /// uniform times; 1 for uniform (default 3)
+        #[argh(option, default = "3.0")]
+        shift: f64,
+        dtype("", "q8_0", "DType::Q8_0");
+        name("the data folder");
+        /// licence that the file states (default: that of --init, or none)
+        #[argh(option)]
+        license: Option<String>,
+        seed;
+        precision("");
+        checkpoints;
+        /// checkpoints of epochs that are kept beside the newest one (default 0); to go on from one, copy it over checkpoint.safetensors
+        #[argh(option, default = "0")]
+        keep: usize,
+        /// pictures, of whole subjects, that are not trained on: the loss on them is logged after each epoch (default 0)
+        #[argh(option, default = "0")]
+        hold_out: usize,
+        /// text file with the prompts that previews show, one a line (default: 24 of the captions)
+        #[argh(option)]
+        prompts: Option<PathBuf>,
+        /// folder into which each step's batch is written, for the same steps in another program (see benches/peers)
+        #[argh(option)]
+        batches: Option<PathBuf>,
+        max_steps;
+        world;
+        device;
+        threads;
+    }
 }
 
 /// Side of the pictures, unless it is told or stands in the file that training goes on from.
@@ -204,7 +167,7 @@ fn given(
         return Ok((Given { info, vocabulary: import::vocabulary(file)?, autoencoder }, Some(trained)));
     }
     let sizes = Sizes {
-        channels: launch::channels(&a.channels, 1)?,
+        channels: a.channels.0.clone(),
         transformers: counts("--transformers", &a.transformers)?,
         layers: a.layers,
         head: a.head,
@@ -293,21 +256,7 @@ fn on<D: Kit>(device: D, a: &TextToImageArgs, lesson: Option<Lesson>, world: &Rc
     let adam = AdamW { lr: a.lr, weight_decay: a.weight_decay, warmup: a.warmup, clip: Some(a.clip), muon };
     let ema = Some(a.ema).filter(|e| *e > 0.0);
     let shaping = (settings, &unet, &encoder, &adam, ema, data.pictures.len(), size, lesson);
-    let options = FitOptions {
-        out: a.out.clone(),
-        dtype: launch::dtype(&a.dtype)?,
-        report,
-        epochs: a.epochs,
-        max_steps: a.max_steps,
-        // `epochs` may grow from one run to the next; all else shapes the result.
-        fingerprint: format!("text2image {shaping:?}"),
-        adam: adam.clone(),
-        ema,
-        checkpoint_every: Duration::from_secs_f64(a.checkpoint_minutes.max(0.0) * 60.0),
-        keep: a.keep,
-        resume: a.resume,
-        command: launch::command_line(),
-    };
+    let options = FitOptions { keep: a.keep, ..a.fit_options(adam.clone(), ema, format!("text2image {shaping:?}")) };
     let parameters = param::count(&mut model);
     let prompts = a.prompts.as_deref().map(lines).transpose()?;
     let mut task = Fitting::new(device, settings, given, data, latents, model, a.epochs)?;

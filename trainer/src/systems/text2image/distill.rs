@@ -1,95 +1,61 @@
 //! `nijimi-train distill`: `nijimi-train text2image` with a teacher.
 use super::command::{TextToImageArgs, on_device};
 use super::teacher::Lesson;
-use crate::cli::Device;
 use crate::error::{Error, Result};
 use crate::fit::Ended;
+use crate::fit_command::fit_command;
 use crate::world::World;
-use argh::FromArgs;
+use argh::FromArgs as _;
 use nijimi_runtime::model::{LatentDefaults, LatentInfo};
+use nijimi_runtime::quant::DType;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-/// Teach a student that draws in few steps, without guidance, what a text-to-image model draws in many: its weights begin as the
-/// teacher's. Its file is sampled as the teacher's is.
-#[derive(FromArgs)]
-#[argh(subcommand, name = "distill")]
-pub struct DistillArgs {
-    /// the weight file of the teacher, from nijimi-train text2image
-    #[argh(option)]
-    teacher: PathBuf,
-    /// folder with the pictures and captions that it was trained on
-    #[argh(option)]
-    data: PathBuf,
-    /// the weight file to write
-    #[argh(option)]
-    out: PathBuf,
-    /// folder for log, curve, previews, latents and checkpoint (default: the weight file's name without its extension, with -report)
-    #[argh(option)]
-    report: Option<PathBuf>,
-    /// steps of the student (default 4)
-    #[argh(option, default = "4")]
-    steps: usize,
-    /// steps of the teacher, a multiple of the student's (default 20)
-    #[argh(option, default = "20")]
-    teacher_steps: usize,
-    /// strength of the teacher's guidance (default: the file's own)
-    #[argh(option)]
-    cfg_scale: Option<f32>,
-    /// epochs; in each, every subject is drawn eight times (default 8)
-    #[argh(option, default = "8")]
-    epochs: u64,
-    /// pictures in a batch (default 32)
-    #[argh(option, default = "32")]
-    batch: usize,
-    /// learning rate (default 2e-4)
-    #[argh(option, default = "2e-4")]
-    lr: f64,
-    /// share of the run, at its end, over which the learning rate falls to 0 (default 1)
-    #[argh(option, default = "1.0")]
-    decay: f64,
-    /// steps over which the learning rate rises from 0 (default 50)
-    #[argh(option, default = "50")]
-    warmup: u64,
-    /// largest norm of the gradients; longer ones are scaled down (default 1)
-    #[argh(option, default = "1.0")]
-    clip: f64,
-    /// decay of the averaged weights that are exported; 0 exports the raw ones (default 0.999)
-    #[argh(option, default = "0.999")]
-    ema: f64,
-    /// type of the exported weights: f32, f16, q8_0 or q4_0 (default q8_0)
-    #[argh(option, long = "type", default = "String::from(\"q8_0\")")]
-    dtype: String,
-    /// name of the model in the file (default: the teacher's)
-    #[argh(option)]
-    name: Option<String>,
-    /// keys everything random (default 0)
-    #[argh(option, default = "0")]
-    seed: u64,
-    /// precision of the products: f32, or bf16 on CPUs that have it (default f32)
-    #[argh(option, default = "String::from(\"f32\")")]
-    precision: String,
-    /// go on from the checkpoint in the report folder
-    #[argh(switch)]
-    resume: bool,
-    /// minutes between checkpoints (default 5)
-    #[argh(option, default = "5.0")]
-    checkpoint_minutes: f64,
-    /// checkpoints of epochs that are kept beside the newest one (default 0); to go on from one, copy it over checkpoint.safetensors
-    #[argh(option, default = "0")]
-    keep: usize,
-    /// text file with the prompts that previews show, one a line (default: 24 of the captions)
-    #[argh(option)]
-    prompts: Option<PathBuf>,
-    /// stop after this many steps
-    #[argh(option)]
-    max_steps: Option<u64>,
-    /// what to train on: cpu, or cuda in a build for it (default cpu)
-    #[argh(option, default = "Device::Cpu")]
-    device: Device,
-    /// threads (default: all cores)
-    #[argh(option, short = 't')]
-    threads: Option<usize>,
+fit_command! {
+    /// Teach a student that draws in few steps, without guidance, what a text-to-image model draws in many: its weights begin as the
+    /// teacher's. Its file is sampled as the teacher's is.
+    DistillArgs "distill" {
+        /// the weight file of the teacher, from nijimi-train text2image
+        #[argh(option)]
+        teacher: PathBuf,
+        /// folder with the pictures and captions that it was trained on
+        #[argh(option)]
+        data: PathBuf,
+        out;
+        report("log, curve, previews, latents and checkpoint");
+        /// steps of the student (default 4)
+        #[argh(option, default = "4")]
+        steps: usize,
+        /// steps of the teacher, a multiple of the student's (default 20)
+        #[argh(option, default = "20")]
+        teacher_steps: usize,
+        /// strength of the teacher's guidance (default: the file's own)
+        #[argh(option)]
+        cfg_scale: Option<f32>,
+        epochs("epochs; in each, every subject is drawn eight times", "8");
+        batch("32");
+        lr("learning rate", "2e-4");
+        /// share of the run, at its end, over which the learning rate falls to 0 (default 1)
+        #[argh(option, default = "1.0")]
+        decay: f64,
+        warmup("50");
+        clip("1", "1.0");
+        ema("0.999", "0.999");
+        dtype("", "q8_0", "DType::Q8_0");
+        name("the teacher");
+        seed;
+        precision("");
+        checkpoints;
+        /// checkpoints of epochs that are kept beside the newest one (default 0); to go on from one, copy it over checkpoint.safetensors
+        #[argh(option, default = "0")]
+        keep: usize,
+        /// text file with the prompts that previews show, one a line (default: 24 of the captions)
+        #[argh(option)]
+        prompts: Option<PathBuf>,
+        max_steps;
+        device;
+        threads;
+    }
 }
 
 /// Teaches, and writes the student's file.
@@ -113,7 +79,7 @@ pub fn run(a: &DistillArgs, world: &Rc<dyn World>) -> Result<Ended> {
         warmup: a.warmup,
         clip: a.clip,
         ema: a.ema,
-        dtype: a.dtype.clone(),
+        dtype: a.dtype,
         name: a.name.clone(),
         seed: a.seed,
         precision: a.precision.clone(),

@@ -1,10 +1,10 @@
 //! A graph on a device and on the CPU, compared: what the tests and `nijimi self-test` do.
 
-use super::exec::{ExecOptions, Executor, Storage};
-use super::{Gpu, GpuError, Weights, trusted};
+use super::{ExecOptions, Executor, Gpu, GpuError, Storage, Weights};
 use crate::Error;
 use crate::cpu::Context;
 use crate::cpu::exec as cpu;
+use crate::gpu::trusted;
 use crate::graph::{Graph, Op, WeightKind};
 use crate::plan::{MemoryLimit, Plan, PlanOptions};
 use crate::quant::{self, DType};

@@ -1,11 +1,10 @@
 //! Measures which tiles suit the products of a plan: not in a browser, where nothing may wait.
 
-use super::Gpu;
-use super::check::Case;
-use super::exec::{ExecOptions, Storage};
-use super::tune::Question;
-use super::weights::{Item, Weights};
+use super::{Case, ExecOptions, Gpu, Storage, Weights};
 use crate::Error;
+use crate::gpu::lower::halves;
+use crate::gpu::tune::Question;
+use crate::gpu::weights::Item;
 use crate::graph::{Activation, Graph, Op};
 use crate::plan::{Plan, Step};
 use nijimi_shaders::table::{self, Machine, Product, Tile};
@@ -16,7 +15,7 @@ const TOLERANCE: f32 = 5e-3;
 impl Gpu {
     /// Measures the products of a plan that were not measured before: each candidate of the table, on random weights of
     /// the same shape. A tenth of a second for each product, once.
-    pub(super) fn tune(
+    pub(in crate::gpu) fn tune(
         &self,
         plans: &[Plan],
         weights: &Weights,
@@ -65,8 +64,7 @@ fn single(step: &Step, weights: &Weights, storage: Storage) -> Result<Option<(Qu
     let [part] = &parts[..] else { return Ok(None) };
     let gated = activation == Activation::Geglu;
     let s = step.output.shape;
-    let product =
-        Product { rows: s.n * s.h * s.w, n: part.n, k: taps * inp, gated, halves: super::lower::halves(*dtype) };
+    let product = Product { rows: s.n * s.h * s.w, n: part.n, k: taps * inp, gated, halves: halves(*dtype) };
     let question = Question { conv: window != [1, 1, 0, 0], dtype: *dtype, storage, product };
     let mut g = Graph::new();
     let build = |g: &mut Graph| {

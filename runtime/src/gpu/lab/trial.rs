@@ -1,7 +1,6 @@
 //! A model's pictures on a device against those of the CPU: the second half of the self-test.
 
-use super::Gpu;
-use super::self_test::ModelRow;
+use super::{Gpu, ModelRow};
 use crate::Error;
 use crate::gguf::File;
 use crate::model::Values;

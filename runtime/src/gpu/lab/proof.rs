@@ -1,8 +1,6 @@
 //! Cooperative matrices are experimental in wgpu and new in drivers: they are used where they were seen to work.
 
-use super::Gpu;
-use super::check::Case;
-use super::exec::ExecOptions;
+use super::{Case, ExecOptions, Gpu};
 use crate::Error;
 use crate::graph::{Graph, Shape};
 use crate::quant::DType;
@@ -13,7 +11,7 @@ const TOLERANCE: f32 = 2e-3;
 
 impl Gpu {
     /// Whether a small product comes out right; tried once.
-    pub(super) fn proven(&self, coop: Coop) -> bool {
+    pub(in crate::gpu) fn proven(&self, coop: Coop) -> bool {
         *self.0.proven.get_or_init(|| {
             let tile = Tile::coop(coop, 2, 2, 2, 2, 8);
             let graph = || -> Result<Graph, Error> {

@@ -1,9 +1,9 @@
 //! Every kernel against its CPU twin, over odd shapes, formats and variants.
 
 use super::cases::{self, Spec};
-use super::check::Case;
 use super::self_test::F16_TOLERANCE;
 use super::*;
+use crate::gpu::{Choice, GpuOptions, Method, Tile};
 use crate::graph::{Activation, Graph, GraphError, Shape, ValueId};
 use crate::quant::DType;
 use alloc::format;

@@ -1,0 +1,146 @@
+//! `nijimi-train ddpm`.
+use super::{Ddpm, Naming, Settings};
+use crate::data::idx::{LabelledPictures, Split};
+use crate::error::{Error, Result};
+use crate::fit::{Ended, fit_in};
+use crate::fit_command::{FitCommand, fit_command};
+use crate::launch::{self, Device, Numbers};
+use crate::nn::book_unet::Config;
+use crate::ops::Kit;
+use crate::optim::AdamW;
+use crate::world::World;
+use nijimi_runtime::quant::DType;
+use std::rc::Rc;
+
+fit_command! {
+    /// Train a diffusion model on labelled pictures (book steps 9, 10.1, 10.4).
+    DdpmArgs "ddpm" {
+        idx;
+        out;
+        report("log, curve, previews and checkpoint");
+        epochs("passes over the data", "10");
+        batch("128");
+        lr("learning rate", "1e-3");
+        warmup("0");
+        clip;
+        /// decoupled weight decay (default 0)
+        #[argh(option, default = "0.0")]
+        weight_decay: f64,
+        ema("0.999", "0.999");
+        /// channels from the top level to the bottom (default 64,128,256)
+        #[argh(option, default = "Numbers(vec![64, 128, 256])")]
+        channels: Numbers<2>,
+        /// length of the time vector (default 100)
+        #[argh(option, default = "100")]
+        time_dim: usize,
+        dtype("", "q8_0", "DType::Q8_0");
+        labels;
+        name("the data folder");
+        /// train without labels
+        #[argh(switch)]
+        unconditional: bool,
+        /// probability that a label is dropped, for classifier-free guidance (default 0.1)
+        #[argh(option, default = "0.1")]
+        label_drop: f32,
+        /// noise levels (default 1000)
+        #[argh(option, default = "1000")]
+        noise_steps: usize,
+        betas;
+        /// the book's own ways where they differ: labels dropped for a whole batch, no averaged weights
+        #[argh(switch)]
+        as_in_book: bool,
+        seed;
+        precision("convolutions' ");
+        checkpoints;
+        max_steps;
+        world;
+        device;
+        threads;
+    }
+}
+
+/// Trains, and writes the file.
+///
+/// # Errors
+/// Data that cannot be read, settings that make no sense, a loss that is lost.
+pub fn run(a: &DdpmArgs, world: &Rc<dyn World>) -> Result<Ended> {
+    if a.batch == 0 || a.epochs == 0 || a.noise_steps < 2 || a.time_dim == 0 {
+        return Err(Error::Usage(
+            "--batch, --epochs and --time-dim must be at least 1, --noise-steps at least 2".into(),
+        ));
+    }
+    launch::threads(a.threads)?;
+    let data = LabelledPictures::load(&a.data, Split::Train)?;
+    let label_count = usize::from(*data.labels.iter().max().unwrap_or(&0)) + 1;
+    let config = Config {
+        in_channels: 1,
+        channels: a.channels.0.clone(),
+        time_dim: a.time_dim,
+        label_count: if a.unconditional { 0 } else { label_count },
+    };
+    let fold = 1 << (config.channels.len() - 1);
+    if data.width % fold != 0 || data.height % fold != 0 {
+        let (w, h) = (data.width, data.height);
+        return Err(Error::Usage(format!(
+            "pictures of {w}x{h} cannot be halved {} times: give fewer --channels",
+            config.channels.len() - 1
+        )));
+    }
+    let settings = Settings {
+        batch: a.batch,
+        label_drop: a.label_drop,
+        as_in_book: a.as_in_book,
+        steps: a.noise_steps,
+        beta_start: a.beta_start,
+        beta_end: a.beta_end,
+        seed: a.seed,
+        precision: <dfdx::prelude::Cpu as Kit>::precision(&a.precision)
+            .map_err(|e| Error::Usage(format!("--precision {e}")))?,
+    };
+    let labels = launch::labels(a.labels.as_deref(), label_count)?;
+    let naming = Naming { name: launch::model_name(a.name.as_ref(), &a.data, "ddpm"), labels };
+    let ema = Some(a.ema).filter(|e| *e > 0.0 && !a.as_in_book);
+    let adam = AdamW { lr: a.lr, weight_decay: a.weight_decay, warmup: a.warmup, clip: a.clip, muon: None };
+    let shaping = format!("ddpm {settings:?} {config:?} {adam:?} ema {ema:?} pictures {}", data.len());
+    let options = a.fit_options(adam, ema, shaping);
+    let stop = launch::interruptible()?;
+    match a.device {
+        Device::Cpu => {
+            let device = dfdx::prelude::Cpu::default();
+            let task = Ddpm::new(device, settings, naming, config, data)?;
+            fit_in(&**world, &mut task.within(world.clone()), &options, &stop)
+        }
+        #[cfg(feature = "cuda")]
+        Device::Cuda => {
+            let device =
+                dfdx::prelude::Cuda::try_build(0, 0).map_err(|e| Error::Device(format!("CUDA device 0: {e}")))?;
+            let task = Ddpm::new(device, settings, naming, config, data)?;
+            fit_in(&**world, &mut task.within(world.clone()), &options, &stop)
+        }
+        #[cfg(not(feature = "cuda"))]
+        Device::Cuda => unreachable!("refused where the command line is read"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use argh::FromArgs as _;
+
+    fn device(name: &str) -> std::result::Result<Device, String> {
+        let args = ["--data", "d", "--out", "o", "--device", name];
+        DdpmArgs::from_args(&["nijimi-train", "ddpm"], &args).map(|a| a.device).map_err(|e| e.output)
+    }
+
+    /// Seen red with the message left empty.
+    #[test]
+    fn a_device_that_is_not_there_is_refused() {
+        assert_eq!(device("cpu"), Ok(Device::Cpu));
+        let other = device("gpu").expect_err("no such device");
+        assert!(other.contains("expected cpu or cuda"), "{other}");
+        match device("cuda") {
+            Ok(d) => assert!(d == Device::Cuda && cfg!(feature = "cuda")),
+            Err(e) => assert!(e.contains("--features cuda") && !cfg!(feature = "cuda"), "{e}"),
+        }
+    }
+}
