@@ -1,10 +1,10 @@
 //! Executes plans with the CPU kernels, in one arena, allocating nothing.
 
-use super::{AttentionShape, Context, Conv2dShape, Epilogue, ImageShape, KernelError, PackedMatrix, Table, footprint};
+use super::{AttentionShape, Context, Conv2dShape, Epilogue, ImageShape, KernelError, Matrix, Table, footprint};
 use crate::graph::{Graph, IdsId, Op, Shape, WeightId, WeightKind};
 use crate::plan::{ALIGN, MemoryLimit, Plan, PlanError, PlanOptions, Slot, Step};
 use crate::quant::{DType, QuantError};
-use alloc::borrow::ToOwned;
+use alloc::borrow::{Cow, ToOwned};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec;
@@ -12,9 +12,9 @@ use alloc::vec::Vec;
 
 /// A weight as the kernels read it.
 enum Packed {
-    Matrix(PackedMatrix),
+    Matrix(Matrix),
     /// A bias, or a scale.
-    Values(Vec<f32>),
+    Values(Cow<'static, [f32]>),
     Table(Table),
 }
 
@@ -40,39 +40,40 @@ impl Weights {
         Self::default()
     }
 
-    /// Adds the next weight, in the order of [`Graph::weights`]: `data` in `dtype`, in the layout of `kind`.
+    /// Adds the next weight, in the order of [`Graph::weights`]: `data` in `dtype`, in the layout of `kind`. Matrices are
+    /// packed for the kernels.
     ///
     /// # Errors
     /// Data that does not have the size that its kind and type ask for, or a type that the kernels cannot read.
     pub fn push(&mut self, kind: WeightKind, dtype: DType, data: &[u8]) -> Result<(), ExecError> {
-        let packed = match kind {
-            WeightKind::Conv { out, kernel, inp } => {
-                Packed::Matrix(PackedMatrix::new(dtype, data, out, kernel * kernel, inp)?)
-            }
-            WeightKind::Linear { out, inp } => Packed::Matrix(PackedMatrix::new(dtype, data, out, 1, inp)?),
-            WeightKind::Table { rows, dim } => {
-                let table = Table::new(dtype, data, dim)?;
-                if table.rows() != rows {
-                    let (bytes, len) = (data.len(), kind.elements());
-                    return Err(QuantError::LengthMismatch { dtype, bytes, len }.into());
-                }
-                Packed::Table(table)
-            }
-            WeightKind::Vector { .. } => {
-                let mut values = vec![0.0; kind.elements()];
-                crate::quant::decode(dtype, data, &mut values)?;
-                Packed::Values(values)
-            }
+        let packed = match sizes(kind) {
+            Some([out, taps, inp]) => Packed::Matrix(Matrix::pack(dtype, data, out, taps, inp)?),
+            None => as_stored(kind, dtype, Cow::Owned(data.to_vec()))?,
         };
         self.items.push((kind, packed));
         Ok(())
     }
 
-    /// Bytes in memory.
+    /// As [`Self::push`], without packing: what is borrowed is read where it lies by portable code, which gives the same
+    /// bits more slowly. Only biases and scales that are not f32, or not aligned as f32, are copied.
+    ///
+    /// # Errors
+    /// As [`Self::push`].
+    pub fn push_stored(&mut self, kind: WeightKind, dtype: DType, data: Cow<'static, [u8]>) -> Result<(), ExecError> {
+        let stored = match sizes(kind) {
+            Some([out, taps, inp]) => Packed::Matrix(Matrix::stored(dtype, data, out, taps, inp)?),
+            None => as_stored(kind, dtype, data)?,
+        };
+        self.items.push((kind, stored));
+        Ok(())
+    }
+
+    /// Bytes of memory held; borrowed ones are not.
     pub fn bytes(&self) -> usize {
         let bytes = |packed: &Packed| match packed {
             Packed::Matrix(m) => m.bytes(),
-            Packed::Values(v) => v.len() * 4,
+            Packed::Values(Cow::Owned(v)) => v.len() * 4,
+            Packed::Values(Cow::Borrowed(_)) => 0,
             Packed::Table(t) => t.bytes(),
         };
         self.items.iter().map(|(_, packed)| bytes(packed)).sum()
@@ -85,7 +86,7 @@ impl Weights {
     }
 
     // The kinds agree with the graph's (`fit`), so the other arms are never taken.
-    fn matrix(&self, id: WeightId) -> &PackedMatrix {
+    fn matrix(&self, id: WeightId) -> &Matrix {
         match &self.items[id.index()].1 {
             Packed::Matrix(m) => m,
             _ => unreachable!("the weights were checked against the graph"),
@@ -105,6 +106,36 @@ impl Weights {
             _ => unreachable!("the weights were checked against the graph"),
         }
     }
+}
+
+/// Outputs, taps and inputs of a matrix.
+fn sizes(kind: WeightKind) -> Option<[usize; 3]> {
+    match kind {
+        WeightKind::Conv { out, kernel, inp } => Some([out, kernel * kernel, inp]),
+        WeightKind::Linear { out, inp } => Some([out, 1, inp]),
+        WeightKind::Table { .. } | WeightKind::Vector { .. } => None,
+    }
+}
+
+/// What is no matrix.
+fn as_stored(kind: WeightKind, dtype: DType, data: Cow<'static, [u8]>) -> Result<Packed, ExecError> {
+    if let WeightKind::Table { rows, dim } = kind {
+        let (bytes, len) = (data.len(), kind.elements());
+        let table = Table::stored(dtype, data, dim)?;
+        if table.rows() != rows {
+            return Err(QuantError::LengthMismatch { dtype, bytes, len }.into());
+        }
+        return Ok(Packed::Table(table));
+    }
+    if let (Cow::Borrowed(data), DType::F32, true) = (&data, dtype, cfg!(target_endian = "little"))
+        && let Ok(values) = bytemuck::try_cast_slice(data)
+        && values.len() == kind.elements()
+    {
+        return Ok(Packed::Values(Cow::Borrowed(values)));
+    }
+    let mut values = vec![0.0; kind.elements()];
+    crate::quant::decode(dtype, &data, &mut values)?;
+    Ok(Packed::Values(values.into()))
 }
 
 /// An execution that cannot be set up, or went wrong.

@@ -1,7 +1,7 @@
 //! How much memory weights and executions take, told without taking it.
 
 use super::exec::{attention_shape, conv_shape, image, rows};
-use super::{Context, PackedMatrix};
+use super::{Context, Matrix};
 use crate::graph::{Op, WeightId, WeightKind};
 use crate::plan::{ALIGN, Plan, Step};
 use crate::quant::DType;
@@ -10,9 +10,9 @@ use crate::quant::DType;
 pub fn weight(kind: WeightKind, dtype: DType) -> u64 {
     let bytes = match kind {
         WeightKind::Conv { out, kernel, inp } => {
-            kernel.checked_mul(kernel).and_then(|taps| PackedMatrix::bytes_of(dtype, out, taps, inp))
+            kernel.checked_mul(kernel).and_then(|taps| Matrix::bytes_of(dtype, out, taps, inp))
         }
-        WeightKind::Linear { out, inp } => PackedMatrix::bytes_of(dtype, out, 1, inp),
+        WeightKind::Linear { out, inp } => Matrix::bytes_of(dtype, out, 1, inp),
         WeightKind::Vector { len } => len.checked_mul(size_of::<f32>()),
         WeightKind::Table { rows, dim } => dtype.row_bytes(dim).and_then(|row| row.checked_mul(rows)),
     };

@@ -56,6 +56,11 @@ pub enum ModelError {
         /// Those needed.
         expected: [u64; 4],
     },
+    /// Bytes that may go before the model does, for a device that leaves the weights in them.
+    #[error(
+        "Device::CpuInPlace leaves the weights in the file's bytes: open them with File::new_static, or use Device::Cpu"
+    )]
+    NotStatic,
     /// An input or output that the graph does not have, or one that was not given.
     #[error("no {what} {name:?}: {}", ports(.known))]
     Port {

@@ -23,8 +23,8 @@ pub(super) struct Model {
 }
 
 impl Pipeline {
-    /// Loads a model for a device. The weights are copied and packed for the kernels; the file's bytes are not needed
-    /// afterwards.
+    /// Loads a model for a device. The weights are copied and packed for the kernels, and the file's bytes are not needed
+    /// afterwards; except for [`Device::CpuInPlace`], which reads them where they lie.
     ///
     /// # Errors
     /// Metadata that is missing, of the wrong type or unknown to this version; tensors that are missing, too many, or
@@ -40,7 +40,7 @@ impl Pipeline {
         &self.model.info
     }
 
-    /// Bytes of the packed weights.
+    /// Bytes of the weights in memory.
     pub fn weight_bytes(&self) -> usize {
         self.model.network.weight_bytes()
     }
