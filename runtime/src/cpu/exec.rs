@@ -154,6 +154,14 @@ pub enum ExecError {
     /// The weights are not the graph's.
     #[error("the weights are not those of this network")]
     Weights,
+    /// Too little memory of the caller's.
+    #[error("the network needs memory for {needed} f32 ({} bytes), {given} are lent: lend more, or plan smaller batches", .needed * 4)]
+    Lent {
+        /// Values of f32 that the arena and the scratch memory take.
+        needed: usize,
+        /// Values of f32 lent.
+        given: usize,
+    },
     /// A NaN or an infinity.
     #[error("{step} ({kind}) made {value} at element {index} of its output")]
     NotFinite {
@@ -168,15 +176,40 @@ pub enum ExecError {
     },
 }
 
+/// What an executor works in: the arena, then the scratch memory.
+enum Memory {
+    Allocated(Vec<f32>),
+    Lent(&'static mut [f32]),
+}
+
+impl Memory {
+    fn values(&self) -> &[f32] {
+        match self {
+            Self::Allocated(values) => values,
+            Self::Lent(values) => values,
+        }
+    }
+
+    fn values_mut(&mut self) -> &mut [f32] {
+        match self {
+            Self::Allocated(values) => values,
+            Self::Lent(values) => values,
+        }
+    }
+}
+
 /// One thread of execution: an arena and scratch memory, large enough for each of its plans.
 pub struct Executor {
     context: Context,
     weights: Arc<Weights>,
     plans: Vec<Plan>,
-    arena: Vec<f32>,
-    /// The first element of `arena` on a 64-byte boundary.
+    memory: Memory,
+    /// The first element of the memory on a 64-byte boundary: where the arena begins.
     base: usize,
-    scratch: Vec<u8>,
+    /// The first element after the arena: the scratch memory.
+    scratch: usize,
+    /// The first element after that; what is lent may be longer.
+    end: usize,
 }
 
 impl Executor {
@@ -191,6 +224,20 @@ impl Executor {
         plans: Vec<(&Graph, Plan)>,
         limit: MemoryLimit,
     ) -> Result<Self, ExecError> {
+        Self::new_in(context, weights, plans, limit, None)
+    }
+
+    /// As [`Self::new`], in memory of the caller's, if there is any: of any content, and of any length that suffices.
+    ///
+    /// # Errors
+    /// As [`Self::new`]; [`ExecError::Lent`], with the length that is needed, if the memory is too short.
+    pub fn new_in(
+        context: Context,
+        weights: Arc<Weights>,
+        plans: Vec<(&Graph, Plan)>,
+        limit: MemoryLimit,
+        lent: Option<&'static mut [f32]>,
+    ) -> Result<Self, ExecError> {
         if !plans.iter().all(|(graph, _)| weights.fit(graph)) {
             return Err(ExecError::Weights);
         }
@@ -203,9 +250,27 @@ impl Executor {
         if needed > limit.allowed {
             return Err(PlanError::Memory { needed, allowed: limit.allowed }.into());
         }
-        let arena = vec![0.0f32; len + ALIGN];
-        let base = arena.as_ptr().align_offset(ALIGN * size_of::<f32>()).min(ALIGN);
-        Ok(Self { context, weights, plans, arena, base, scratch: vec![0; scratch] })
+        let values = len + ALIGN + scratch / size_of::<f32>();
+        let memory = match lent {
+            None => Memory::Allocated(vec![0.0; values]),
+            Some(lent) if lent.len() < values => {
+                return Err(ExecError::Lent { needed: values, given: lent.len() });
+            }
+            Some(lent) => {
+                lent[..values].fill(0.0);
+                Memory::Lent(lent)
+            }
+        };
+        let base = memory.values().as_ptr().align_offset(ALIGN * size_of::<f32>()).min(ALIGN);
+        Ok(Self { context, weights, plans, memory, base, scratch: len + ALIGN, end: values })
+    }
+
+    /// The memory that was lent.
+    pub fn into_lent(self) -> Option<&'static mut [f32]> {
+        match self.memory {
+            Memory::Allocated(_) => None,
+            Memory::Lent(lent) => Some(lent),
+        }
     }
 
     /// The plans, in the order in which they were given.
@@ -215,17 +280,17 @@ impl Executor {
 
     /// Bytes of the arena and of the scratch memory.
     pub fn bytes(&self) -> usize {
-        self.arena.len() * 4 + self.scratch.len()
+        self.end * size_of::<f32>()
     }
 
     /// The elements of an input, to be filled before each execution.
     pub fn slot_mut(&mut self, slot: Slot) -> &mut [f32] {
-        &mut self.arena[self.base..][slot.range()]
+        &mut self.memory.values_mut()[self.base..][slot.range()]
     }
 
     /// The elements of an output, after an execution.
     pub fn slot(&self, slot: Slot) -> &[f32] {
-        &self.arena[self.base..][slot.range()]
+        &self.memory.values()[self.base..][slot.range()]
     }
 
     /// Executes a plan. `ids` are those of the plan's inputs of ids, one after the other; each must be a row of its
@@ -260,8 +325,9 @@ impl Executor {
 
     fn step(&mut self, plan: usize, i: usize, ids: &[Option<u32>]) {
         let plan = &self.plans[plan];
-        let arena = &mut self.arena[self.base..][..plan.arena_len()];
-        execute(&self.context, &self.weights, plan, &plan.steps()[i], ids, &mut self.scratch, arena);
+        let (arena, scratch) = self.memory.values_mut()[..self.end].split_at_mut(self.scratch);
+        let (arena, scratch) = (&mut arena[self.base..][..plan.arena_len()], bytemuck::cast_slice_mut(scratch));
+        execute(&self.context, &self.weights, plan, &plan.steps()[i], ids, scratch, arena);
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) const fn arena(len: usize) -> u64 {
     (len as u64 + ALIGN as u64) * size_of::<f32>() as u64
 }
 
-/// The most scratch memory that a step needs.
+/// The most scratch memory that a step needs, in bytes; whole f32.
 pub(super) fn scratch(context: &Context, plan: &Plan, dtype: impl Fn(WeightId) -> DType) -> usize {
     let need = |step: &Step| match step.op {
         Op::Conv2d { weight, .. } => {
@@ -47,5 +47,5 @@ pub(super) fn scratch(context: &Context, plan: &Plan, dtype: impl Fn(WeightId) -
         }
         _ => 0,
     };
-    plan.steps().iter().map(need).max().unwrap_or(0)
+    plan.steps().iter().map(need).max().unwrap_or(0).next_multiple_of(size_of::<f32>())
 }

@@ -70,7 +70,18 @@ impl Pipeline {
     /// # Errors
     /// A batch out of range, or more memory than the options allow; the error has both figures.
     pub fn session(&self, options: &SessionOptions) -> Result<Session, Error> {
-        Session::new(self, options)
+        Session::new(self, options, None)
+    }
+
+    /// As [`Self::session`], with its large memory (activations and scratch, all but a few pictures) lent by the caller: a
+    /// static, or a bank of memory of its own. Of any content; at least as long as the error for too short memory says.
+    /// [`Session::into_lent`] gives it back.
+    ///
+    /// # Errors
+    /// As [`Self::session`]; [`ExecError::Lent`](crate::cpu::exec::ExecError::Lent) if the memory is too short;
+    /// [`RequestError::DeviceMemory`] of a model on a device.
+    pub fn session_in(&self, options: &SessionOptions, memory: &'static mut [f32]) -> Result<Session, Error> {
+        Session::new(self, options, Some(memory))
     }
 }
 

@@ -79,7 +79,11 @@ pub struct Session {
 }
 
 impl Session {
-    pub(super) fn new(pipeline: &Pipeline, options: &SessionOptions) -> Result<Self, Error> {
+    pub(super) fn new(
+        pipeline: &Pipeline,
+        options: &SessionOptions,
+        lent: Option<&'static mut [f32]>,
+    ) -> Result<Self, Error> {
         let model = pipeline.model.clone();
         let network = &model.info.network;
         let batch = options.batch;
@@ -99,7 +103,7 @@ impl Session {
             device: options.device,
             reserved: own_bytes(&ids, &seeds) as u64,
         };
-        let engine = Engine::new(&model.network.placed, &graphs, &sizes)?;
+        let engine = Engine::new(&model.network.placed, &graphs, &sizes, lent)?;
         Ok(Self { engine, guided, batch, ids, seeds, model })
     }
 
@@ -117,6 +121,11 @@ impl Session {
     /// Bytes of memory that the session takes, on the machine and on the device, weights not counted.
     pub fn bytes(&self) -> usize {
         self.engine.bytes() + own_bytes(&self.ids, &self.seeds)
+    }
+
+    /// The memory of [`Pipeline::session_in`], for the next session.
+    pub fn into_lent(self) -> Option<&'static mut [f32]> {
+        self.engine.into_lent()
     }
 
     /// The plans: for the batch, and, with guidance, for twice the batch.

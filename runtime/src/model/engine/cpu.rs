@@ -29,7 +29,12 @@ pub(in crate::model) struct CpuEngine {
 }
 
 impl CpuEngine {
-    pub fn new(weights: &Arc<Weights>, graphs: &[Graph], sizes: &Sizes) -> Result<Self, Error> {
+    pub fn new(
+        weights: &Arc<Weights>,
+        graphs: &[Graph],
+        sizes: &Sizes,
+        lent: Option<&'static mut [f32]>,
+    ) -> Result<Self, Error> {
         let plans = plans(graphs, &PLAN)?;
         let ports = ports(&plans)?;
         let elements = sizes.batch * sizes.picture;
@@ -37,7 +42,7 @@ impl CpuEngine {
         let own = 3 * elements as u64 * 4 + state.bytes() as u64;
         let limit = MemoryLimit { allowed: sizes.allowed, reserved: sizes.reserved + own };
         Ok(Self {
-            exec: Executor::new(Context::new(sizes.threads), weights.clone(), plans, limit)?,
+            exec: Executor::new_in(Context::new(sizes.threads), weights.clone(), plans, limit, lent)?,
             ports,
             x: vec![0.0; elements],
             eps: vec![0.0; elements],
@@ -46,6 +51,10 @@ impl CpuEngine {
             picture: sizes.picture,
             range: sizes.range,
         })
+    }
+
+    pub fn into_lent(self) -> Option<&'static mut [f32]> {
+        self.exec.into_lent()
     }
 
     pub fn plans(&self) -> &[Plan] {

@@ -118,12 +118,27 @@ pub(super) enum Engine {
 }
 
 impl Engine {
-    /// For these batch sizes of one network.
-    pub fn new(weights: &Placed, graphs: &[Graph], sizes: &Sizes) -> Result<Self, Error> {
+    /// For these batch sizes of one network; on the CPU in `lent` memory, if there is any.
+    pub fn new(
+        weights: &Placed,
+        graphs: &[Graph],
+        sizes: &Sizes,
+        lent: Option<&'static mut [f32]>,
+    ) -> Result<Self, Error> {
         match weights {
-            Placed::Cpu(weights) => CpuEngine::new(weights, graphs, sizes).map(|e| Self::Cpu(Box::new(e))),
+            Placed::Cpu(weights) => CpuEngine::new(weights, graphs, sizes, lent).map(|e| Self::Cpu(Box::new(e))),
+            #[cfg(feature = "gpu")]
+            Placed::Gpu(_) if lent.is_some() => Err(RequestError::DeviceMemory.into()),
             #[cfg(feature = "gpu")]
             Placed::Gpu(weights) => GpuEngine::new(weights, graphs, sizes).map(|e| Self::Gpu(Box::new(e))),
+        }
+    }
+
+    pub fn into_lent(self) -> Option<&'static mut [f32]> {
+        match self {
+            Self::Cpu(engine) => engine.into_lent(),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(_) => None,
         }
     }
 
