@@ -85,7 +85,7 @@ fn bytes_that_may_go_are_refused() {
     assert!(file.is_static() && Pipeline::load(&file, &Device::Cpu).is_ok());
 }
 
-/// Seen red with lent memory that is not cleared, with a length that is not looked at, and with a part of it given back.
+/// Seen red with a length that is not looked at, and with a part of the memory given back.
 #[test]
 fn a_session_in_lent_memory_draws_the_same() {
     let pipeline = pipeline(&Device::Cpu);

@@ -256,10 +256,7 @@ impl Executor {
             Some(lent) if lent.len() < values => {
                 return Err(ExecError::Lent { needed: values, given: lent.len() });
             }
-            Some(lent) => {
-                lent[..values].fill(0.0);
-                Memory::Lent(lent)
-            }
+            Some(lent) => Memory::Lent(lent),
         };
         let base = memory.values().as_ptr().align_offset(ALIGN * size_of::<f32>()).min(ALIGN);
         Ok(Self { context, weights, plans, memory, base, scratch: len + ALIGN, end: values })
