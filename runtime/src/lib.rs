@@ -32,6 +32,7 @@ pub mod rng;
 pub mod sampler;
 pub mod schedule;
 pub mod score;
+pub mod sync;
 pub mod text;
 
 pub use error::Error;

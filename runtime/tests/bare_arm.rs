@@ -5,11 +5,13 @@ extern crate alloc;
 #[path = "../../tests/bare/src/mixture.rs"]
 mod mixture;
 
-use nijimi_runtime::gguf::File;
+use nijimi_runtime::gguf;
 use nijimi_runtime::model::{Device, Pipeline, Request, SessionOptions};
 use nijimi_runtime::sampler::Solver;
+use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 const TARGET: &str = "thumbv7em-none-eabihf";
 const EMULATOR: &str = "qemu-system-arm";
@@ -41,14 +43,32 @@ fn run(program: &str) -> (Vec<u8>, [usize; 2]) {
         .arg(root().join("target/bare-arm"))
         .status();
     assert!(built.unwrap().success());
-    let Output { status, stdout, stderr } = Command::new(EMULATOR)
+    let target = root().join("target/bare-arm").join(TARGET).join("release");
+    let written = ["out", "err"].map(|end| target.join(format!("{program}.{end}")));
+    let [out, err] = written.each_ref().map(|path| File::create(path).unwrap());
+    let mut emulator = Command::new(EMULATOR)
         .args(["-machine", "mps2-an386", "-nographic", "-monitor", "none", "-serial", "none"])
         .args(["-semihosting-config", "enable=on,target=native", "-kernel"])
-        .arg(root().join("target/bare-arm").join(TARGET).join("release").join(program))
-        .output()
+        .arg(target.join(program))
+        .stdout(out)
+        .stderr(err)
+        .spawn()
         .unwrap();
+    // Half a minute, where nothing else runs; a program that has lost its way would never end.
+    let end = Instant::now() + Duration::from_secs(300);
+    let status = loop {
+        match emulator.try_wait().unwrap() {
+            Some(status) => break Some(status),
+            None if Instant::now() < end => std::thread::sleep(Duration::from_millis(50)),
+            None => {
+                let _ = emulator.kill().and_then(|()| emulator.wait());
+                break None;
+            }
+        }
+    };
+    let [stdout, stderr] = written.map(|path| std::fs::read(path).unwrap());
     let report = String::from_utf8_lossy(&stderr);
-    assert!(status.success(), "{program}: {status}: {report}");
+    assert!(status.is_some_and(|status| status.success()), "{program}: {status:?}: {report}");
     println!("{program}\n{report}");
     let bytes = |what: &str| {
         let line = report.lines().find_map(|line| line.strip_prefix(what));
@@ -73,7 +93,7 @@ fn a_microcontroller_draws_the_same_from_flash() {
     let (drawn, taken) = run("digits");
 
     let bytes = std::fs::read(root().join("weights/digits-q8_0.gguf")).unwrap();
-    let pipeline = Pipeline::load(&File::new_checked(&bytes).unwrap(), &Device::Cpu).unwrap();
+    let pipeline = Pipeline::load(&gguf::File::new_checked(&bytes).unwrap(), &Device::Cpu).unwrap();
     let mut session = pipeline.session(&SessionOptions::default()).unwrap();
     let calls = pipeline.calls(Solver::default(), 4).unwrap();
     let labels = [Some(pipeline.label("7").unwrap())];

@@ -4,9 +4,9 @@ use super::{AttentionShape, Context, Conv2dShape, Epilogue, ImageShape, KernelEr
 use crate::graph::{Graph, IdsId, Op, Shape, WeightId, WeightKind};
 use crate::plan::{ALIGN, MemoryLimit, Plan, PlanError, PlanOptions, Slot, Step};
 use crate::quant::{DType, QuantError};
+use crate::sync::Arc;
 use alloc::borrow::{Cow, ToOwned};
 use alloc::string::String;
-use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 

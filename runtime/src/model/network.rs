@@ -13,11 +13,11 @@ use crate::cpu::exec::{ExecError, Executor};
 use crate::gguf::File;
 use crate::graph::{Graph, Weight, share_weights};
 use crate::plan::{Binding, MemoryLimit, Plan};
+use crate::sync::Arc;
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::ToString;
-use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 

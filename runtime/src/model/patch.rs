@@ -5,8 +5,8 @@ use crate::Error;
 use crate::cpu::exec::ExecError;
 use crate::gguf::Tensor;
 use crate::quant;
+use crate::sync::Arc;
 use alloc::borrow::ToOwned;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 /// Something that changes tensors while they are loaded. The file stays as it is.

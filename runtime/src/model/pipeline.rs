@@ -7,8 +7,8 @@ use super::{Info, RequestError};
 use crate::Error;
 use crate::gguf::File;
 use crate::sampler::{Calls, Solver};
+use crate::sync::Arc;
 use alloc::borrow::ToOwned;
-use alloc::sync::Arc;
 use alloc::vec;
 
 /// A loaded model, immutable. Clones share it; any number of sessions on any threads may use it at once.

@@ -9,9 +9,9 @@ use crate::Error;
 use crate::graph::Graph;
 use crate::plan::Plan;
 use crate::sampler::Calls;
+use crate::sync::Arc;
 use alloc::format;
 use alloc::string::{String, ToString};
-use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 

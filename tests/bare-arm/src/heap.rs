@@ -60,7 +60,7 @@ unsafe impl GlobalAlloc for Heap {
             while let Some(&Free { bytes: has, next }) = (*link).as_ref() {
                 let start = (*link).cast::<u8>();
                 // Whole pieces in front, too.
-                let front = start.align_offset(layout.align().max(size_of::<Free>())) ;
+                let front = start.align_offset(layout.align().max(size_of::<Free>()));
                 if front + bytes <= has {
                     let place = start.add(front);
                     let mut rest = next;

@@ -94,7 +94,13 @@ fn report() {
     let _ = write!(out, "ram {}\n", statics + heap + stack);
 }
 
+/// There may be no stack left to say it on: a new one.
+#[unsafe(naked)]
 unsafe extern "C" fn fault() -> ! {
+    naked_asm!("ldr r0, =_stack_top", "mov sp, r0", "b {say}", say = sym say_fault)
+}
+
+unsafe extern "C" fn say_fault() -> ! {
     let _ = write!(say(), "a fault: the stack is too short, or memory was used that is not there\n");
     exit(false)
 }

@@ -8,7 +8,7 @@ use crate::guidance::{self, GuidanceError};
 use crate::plan::Plan;
 use crate::rng::normal_fill_each;
 use crate::sampler::{SamplerError, SamplerState};
-use alloc::sync::Arc;
+use crate::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 

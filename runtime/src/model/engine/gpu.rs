@@ -6,7 +6,7 @@ use crate::cpu::exec::ExecError;
 use crate::gpu::{DevicePorts, DeviceRun, Executor, GpuError, StepInput, Values, Weights};
 use crate::graph::Graph;
 use crate::plan::{MemoryLimit, Plan};
-use alloc::sync::Arc;
+use crate::sync::Arc;
 use alloc::vec::Vec;
 
 pub(in crate::model) struct GpuEngine {

@@ -13,8 +13,8 @@ use crate::graph::Graph;
 use crate::nn::BookUnet;
 use crate::plan::{MemoryLimit, Plan, PlanOptions, Slot};
 use crate::sampler::{Call, steps};
+use crate::sync::Arc;
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 pub(super) use cpu::CpuEngine;
