@@ -31,15 +31,18 @@ fn a_layer_allocates_nothing() {
     // A thread allocates while it starts, which may be after its pool was made.
     std::thread::sleep(std::time::Duration::from_millis(100));
     for (dtype, weight_bytes) in [(DType::F32, 4 * 64), (DType::F16, 2 * 64), (DType::Q8_0, 68), (DType::Q4_0, 36)] {
-        let w = Matrix::pack(dtype, &vec![0; s.c_out * 9 * weight_bytes], s.c_out, 9, s.c_in).unwrap();
+        let data = vec![0; s.c_out * 9 * weight_bytes];
+        let packed = Matrix::pack(dtype, &data, s.c_out, 9, s.c_in).unwrap();
+        let stored = Matrix::stored(dtype, data.into(), s.c_out, 9, s.c_in).unwrap();
         let (x, bias) = (vec![1.0; s.n * s.h * s.w * s.c_in], vec![1.0; s.c_out]);
         let mut y = vec![0.0; s.n * s.h * s.w * s.c_out];
         let mut scratch = vec![0; conv2d_scratch(&ctx, &s, dtype)];
         let e = Epilogue { bias: &bias, residual: None, activation: Activation::Relu };
         let before = ALLOCATIONS.load(Relaxed);
         for _ in 0..20 {
-            conv2d(&ctx, &s, &x, &w, &e, &mut scratch, &mut y);
+            conv2d(&ctx, &s, &x, &packed, &e, &mut scratch, &mut y);
         }
+        conv2d(&ctx, &s, &x, &stored, &e, &mut scratch, &mut y);
         assert_eq!(ALLOCATIONS.load(Relaxed), before, "{}", dtype.name());
         assert!(y.iter().all(|v| *v == 1.0));
     }

@@ -90,8 +90,8 @@ fn report() {
     let stack = top - end - 4 * unused.count();
     let (statics, heap) = (bss_end - data, HEAP.peak());
     let mut out = say();
-    let _ = write!(out, "flash {flash}\nstatics {statics}\nheap {heap}\nstack {stack}\n");
-    let _ = write!(out, "ram {}\n", statics + heap + stack);
+    let _ = writeln!(out, "flash {flash}\nstatics {statics}\nheap {heap}\nstack {stack}");
+    let _ = writeln!(out, "ram {}", statics + heap + stack);
 }
 
 /// There may be no stack left to say it on: a new one.
@@ -101,12 +101,12 @@ unsafe extern "C" fn fault() -> ! {
 }
 
 unsafe extern "C" fn say_fault() -> ! {
-    let _ = write!(say(), "a fault: the stack is too short, or memory was used that is not there\n");
+    let _ = writeln!(say(), "a fault: the stack is too short, or memory was used that is not there");
     exit(false)
 }
 
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo) -> ! {
-    let _ = write!(say(), "{info}\n");
+    let _ = writeln!(say(), "{info}");
     exit(false)
 }

@@ -75,7 +75,7 @@ enum Layout {
 }
 
 /// Weights of a linear layer or a convolution, `[out][taps][inp]`: packed for the kernels of any instruction set, or in
-/// the bytes of a weight file, for the portable kernels of [`super::stored`]. Either gives the same bits.
+/// the bytes of a weight file, for a portable kernel. Either gives the same bits.
 #[derive(Clone)]
 pub struct Matrix {
     dtype: DType,

@@ -22,8 +22,9 @@ static mut MEMORY: [f32; 348_380] = [0.0; 348_380];
 
 fn draw() -> Result<alloc::vec::Vec<u8>, Error> {
     let pipeline = Pipeline::load(&File::new_static(&WEIGHTS.0)?, &Device::CpuInPlace)?;
+    let place = &raw mut MEMORY;
     // SAFETY: borrowed once.
-    let memory = unsafe { &mut *(&raw mut MEMORY) };
+    let memory = unsafe { &mut *place };
     let options = SessionOptions { guidance: false, ..Default::default() };
     let mut session = pipeline.session_in(&options, memory)?;
     let calls = pipeline.calls(Solver::default(), 2)?;
@@ -38,7 +39,7 @@ extern "C" fn main() -> bool {
     match draw() {
         Ok(picture) => give(&picture),
         Err(e) => {
-            let _ = write!(say(), "{e}\n");
+            let _ = writeln!(say(), "{e}");
             return false;
         }
     }

@@ -14,7 +14,7 @@ extern "C" fn main() -> bool {
         match rows {
             Ok(rows) => give(&rows),
             Err(e) => {
-                let _ = write!(say(), "{e}\n");
+                let _ = writeln!(say(), "{e}");
                 return false;
             }
         }
