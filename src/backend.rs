@@ -66,7 +66,7 @@ impl<T> Loaded<T> {
     pub fn gpu(&self) -> Option<&Gpu> {
         match &self.device {
             Device::Gpu(gpu) => Some(gpu),
-            Device::Cpu => None,
+            Device::Cpu | Device::CpuInPlace => None,
         }
     }
 

@@ -9,8 +9,8 @@ mod common;
 
 use common::{cpu_seconds, noise};
 use nijimi_runtime::cpu::{
-    AttentionShape, Context, Epilogue, ImageShape, Isa, PackedMatrix, activate, attention, attention_scratch,
-    group_norm, group_norm_scratch, layer_norm, linear, linear_scratch,
+    AttentionShape, Context, Epilogue, ImageShape, Isa, Matrix, activate, attention, attention_scratch, group_norm,
+    group_norm_scratch, layer_norm, linear, linear_scratch,
 };
 use nijimi_runtime::graph::Activation;
 use nijimi_runtime::quant::{DType, encode};
@@ -84,7 +84,7 @@ fn main() {
             let out = 8 * c;
             let (mut stored, bias) = (Vec::new(), noise(out));
             encode(dtype, &noise(out * c), &mut stored).expect("whole blocks");
-            let w = PackedMatrix::new(dtype, &stored, out, 1, c).expect("weights");
+            let w = Matrix::pack(dtype, &stored, out, 1, c).expect("weights");
             let mut y = vec![0.0; rows * if activation == Activation::Geglu { out / 2 } else { out }];
             let mut scratch = vec![0; linear_scratch(&ctx, rows, c, dtype)];
             let e = Epilogue { bias: &bias, residual: None, activation };

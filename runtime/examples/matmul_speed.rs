@@ -8,7 +8,7 @@
 mod common;
 
 use common::{cpu_seconds, noise};
-use nijimi_runtime::cpu::{Context, Conv2dShape, Epilogue, PackedMatrix, conv2d, conv2d_scratch};
+use nijimi_runtime::cpu::{Context, Conv2dShape, Epilogue, Matrix, conv2d, conv2d_scratch};
 use nijimi_runtime::graph::Activation;
 use nijimi_runtime::quant::{DType, encode};
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ fn measure(ctx: &Context, s: &Conv2dShape, dtype: DType) -> (f64, f64) {
     let mut stored = Vec::new();
     let weights = noise(s.c_out * s.kernel * s.kernel * s.c_in);
     encode(dtype, &weights, &mut stored).expect("whole blocks");
-    let w = PackedMatrix::new(dtype, &stored, s.c_out, s.kernel * s.kernel, s.c_in).expect("weights");
+    let w = Matrix::pack(dtype, &stored, s.c_out, s.kernel * s.kernel, s.c_in).expect("weights");
     let (x, bias) = (noise(s.n * s.h * s.w * s.c_in), noise(s.c_out));
     let mut y = vec![0.0; s.n * s.out_h() * s.out_w() * s.c_out];
     let mut scratch = vec![0; conv2d_scratch(ctx, s, dtype)];

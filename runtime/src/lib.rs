@@ -1,8 +1,9 @@
 //! Samples diffusion models from one `.gguf` file, on the CPU, with or without `std`, or on a GPU.
 //!
 //! The core is `#![no_std]` with `alloc`; the feature `std` (default) adds memory-mapped files and a thread pool, and
-//! changes no result. The feature `gpu` adds the module `gpu` and `model::Device::Gpu`, for which models are
-//! loaded as they are for `model::Device::Cpu`; everything else stays as it is.
+//! changes no result. What a program without `std` brings is told in `docs/bare-metal.md`. The feature `gpu` adds the module
+//! `gpu` and `model::Device::Gpu`, for which models are loaded as they are for `model::Device::Cpu`; everything else stays
+//! as it is.
 #![no_std]
 #![deny(unsafe_code)]
 // A browser's objects stay on their thread; elsewhere all of this can be sent.
@@ -32,10 +33,15 @@ pub mod rng;
 pub mod sampler;
 pub mod schedule;
 pub mod score;
+pub mod sync;
 pub mod text;
 
 pub use error::Error;
 pub use model::{Device, Model, Picture};
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/bare-metal.md")]
+struct BareMetal;
 
 /// The README's example is compiled with the tests.
 #[cfg(all(doctest, feature = "gpu"))]

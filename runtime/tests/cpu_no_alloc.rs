@@ -5,8 +5,8 @@ mod counting;
 
 use counting::ALLOCATIONS;
 use nijimi_runtime::cpu::{
-    AttentionShape, Context, Conv2dShape, Epilogue, ImageShape, PackedMatrix, activate, attention, attention_scratch,
-    conv2d, conv2d_scratch, group_norm, group_norm_scratch, layer_norm, linear, linear_scratch,
+    AttentionShape, Context, Conv2dShape, Epilogue, ImageShape, Matrix, activate, attention, attention_scratch, conv2d,
+    conv2d_scratch, group_norm, group_norm_scratch, layer_norm, linear, linear_scratch,
 };
 use nijimi_runtime::graph::Activation;
 use nijimi_runtime::quant::DType;
@@ -31,15 +31,18 @@ fn a_layer_allocates_nothing() {
     // A thread allocates while it starts, which may be after its pool was made.
     std::thread::sleep(std::time::Duration::from_millis(100));
     for (dtype, weight_bytes) in [(DType::F32, 4 * 64), (DType::F16, 2 * 64), (DType::Q8_0, 68), (DType::Q4_0, 36)] {
-        let w = PackedMatrix::new(dtype, &vec![0; s.c_out * 9 * weight_bytes], s.c_out, 9, s.c_in).unwrap();
+        let data = vec![0; s.c_out * 9 * weight_bytes];
+        let packed = Matrix::pack(dtype, &data, s.c_out, 9, s.c_in).unwrap();
+        let stored = Matrix::stored(dtype, data.into(), s.c_out, 9, s.c_in).unwrap();
         let (x, bias) = (vec![1.0; s.n * s.h * s.w * s.c_in], vec![1.0; s.c_out]);
         let mut y = vec![0.0; s.n * s.h * s.w * s.c_out];
         let mut scratch = vec![0; conv2d_scratch(&ctx, &s, dtype)];
         let e = Epilogue { bias: &bias, residual: None, activation: Activation::Relu };
         let before = ALLOCATIONS.load(Relaxed);
         for _ in 0..20 {
-            conv2d(&ctx, &s, &x, &w, &e, &mut scratch, &mut y);
+            conv2d(&ctx, &s, &x, &packed, &e, &mut scratch, &mut y);
         }
+        conv2d(&ctx, &s, &x, &stored, &e, &mut scratch, &mut y);
         assert_eq!(ALLOCATIONS.load(Relaxed), before, "{}", dtype.name());
         assert!(y.iter().all(|v| *v == 1.0));
     }
@@ -55,7 +58,7 @@ fn a_transformer_block_allocates_nothing(ctx: &Context) {
     let (mut y, mut scratch) = (x.clone(), vec![0; attention_scratch(ctx, &shape)]);
     scratch.resize(scratch.len().max(group_norm_scratch(picture, 8)), 0);
     scratch.resize(scratch.len().max(linear_scratch(ctx, n * tokens, c, DType::F32)), 0);
-    let w = PackedMatrix::new(DType::F32, &vec![0; 2 * c * c * 4], 2 * c, 1, c).unwrap();
+    let w = Matrix::pack(DType::F32, &vec![0; 2 * c * c * 4], 2 * c, 1, c).unwrap();
     let (ones, e) = (vec![1.0; c], Epilogue { activation: Activation::Geglu, ..Epilogue::NONE });
     let before = ALLOCATIONS.load(Relaxed);
     for _ in 0..20 {

@@ -24,7 +24,7 @@ const GPU: f32 = 1e-3;
 
 fn tolerance(device: &Device) -> f32 {
     match device {
-        Device::Cpu => CPU,
+        Device::Cpu | Device::CpuInPlace => CPU,
         #[cfg(feature = "gpu")]
         Device::Gpu(_) => GPU,
     }

@@ -16,7 +16,8 @@ use super::matmul::{Lanes, PanelProduct};
 use super::pool::Parts;
 use super::simd::vectorized;
 use super::{Context, Isa};
-use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use crate::sync::AtomicUsize;
+use core::sync::atomic::Ordering::Relaxed;
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! Two-dimensional convolution of NHWC pictures, as an indirect matrix product: no picture is unfolded.
 
 use super::matmul::{self, Window};
-use super::{Context, Epilogue, PackedMatrix};
+use super::{Context, Epilogue, Matrix};
 use crate::quant::DType;
 
 /// Sizes of a convolution: square kernel, the same stride down and across.
@@ -79,21 +79,13 @@ pub fn conv2d_scratch(_ctx: &Context, s: &Conv2dShape, dtype: DType) -> usize {
 /// # Panics
 /// If a slice's length does not fit the shape, or `scratch` is shorter than [`conv2d_scratch`] says. A plan checks
 /// shapes once, before anything runs.
-pub fn conv2d(
-    ctx: &Context,
-    s: &Conv2dShape,
-    x: &[f32],
-    w: &PackedMatrix,
-    e: &Epilogue,
-    scratch: &mut [u8],
-    y: &mut [f32],
-) {
+pub fn conv2d(ctx: &Context, s: &Conv2dShape, x: &[f32], w: &Matrix, e: &Epilogue, scratch: &mut [u8], y: &mut [f32]) {
     checked(s, w);
     matmul::run(ctx, &s.window(), x, w, e, scratch, y);
 }
 
 /// # Panics
 /// Where the weights are of another shape.
-pub(super) fn checked(s: &Conv2dShape, w: &PackedMatrix) {
+pub(super) fn checked(s: &Conv2dShape, w: &Matrix) {
     assert_eq!((w.out(), w.taps(), w.inp()), (s.c_out, s.kernel * s.kernel, s.c_in), "conv2d: weights' shape");
 }

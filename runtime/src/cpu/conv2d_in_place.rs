@@ -5,7 +5,7 @@
 
 use super::conv2d::checked;
 use super::matmul::{self, Window};
-use super::{Context, Conv2dShape, Epilogue, PackedMatrix};
+use super::{Context, Conv2dShape, Epilogue, Matrix};
 use crate::quant::DType;
 
 /// Bytes of input copied at a time: far more than the rows that are seen twice, far less than the pictures.
@@ -39,26 +39,11 @@ fn scratch_of(s: &Conv2dShape, dtype: DType, rows: usize) -> usize {
 ///
 /// # Panics
 /// As [`super::conv2d`]; and where the output has other sides or more channels than the input, or the picture is seen upsampled.
-pub fn conv2d_in_place(
-    ctx: &Context,
-    s: &Conv2dShape,
-    w: &PackedMatrix,
-    e: &Epilogue,
-    scratch: &mut [u8],
-    x: &mut [f32],
-) {
+pub fn conv2d_in_place(ctx: &Context, s: &Conv2dShape, w: &Matrix, e: &Epilogue, scratch: &mut [u8], x: &mut [f32]) {
     in_bands(ctx, s, band_rows(s, BAND), w, e, scratch, x);
 }
 
-fn in_bands(
-    ctx: &Context,
-    s: &Conv2dShape,
-    rows: usize,
-    w: &PackedMatrix,
-    e: &Epilogue,
-    scratch: &mut [u8],
-    x: &mut [f32],
-) {
+fn in_bands(ctx: &Context, s: &Conv2dShape, rows: usize, w: &Matrix, e: &Epilogue, scratch: &mut [u8], x: &mut [f32]) {
     checked(s, w);
     assert!(!s.upsample && s.stride == 1 && [s.out_h(), s.out_w()] == [s.h, s.w], "conv2d in place: sides");
     assert!(s.c_out <= s.c_in, "conv2d in place: more channels than there is room for");
@@ -137,7 +122,7 @@ mod tests {
             let s = Conv2dShape { n, h, w, upsample: false, c_in, c_out, kernel, stride: 1, pad, pad_end };
             let mut stored = Vec::new();
             encode(dtype, &random(c_out * kernel * kernel * c_in, 1), &mut stored).unwrap();
-            let weights = PackedMatrix::new(dtype, &stored, c_out, kernel * kernel, c_in).unwrap();
+            let weights = Matrix::pack(dtype, &stored, c_out, kernel * kernel, c_in).unwrap();
             let (x, bias, residual) = (random(n * h * w * c_in, 2), random(c_out, 3), random(n * h * w * c_out, 4));
             let e = Epilogue { bias: &bias, residual: Some(&residual), activation: Activation::Silu };
             let ctx = Context::new(2);

@@ -1,7 +1,7 @@
 //! A row of a table for every picture.
 
 use crate::quant::{DType, QuantError, decode_blocks};
-use alloc::vec::Vec;
+use alloc::borrow::Cow;
 
 /// Values decoded at a time: whole blocks of every format.
 const CHUNK: usize = 32;
@@ -9,7 +9,7 @@ const CHUNK: usize = 32;
 /// An embedding, `[rows][dim]`, kept as it is stored: a vocabulary's is large, and few of its rows are read.
 pub struct Table {
     dtype: DType,
-    data: Vec<u8>,
+    data: Cow<'static, [u8]>,
     /// Elements of a row, and their bytes.
     dim: usize,
     row: usize,
@@ -21,12 +21,20 @@ impl Table {
     /// # Errors
     /// Rows that are not whole blocks of the format, or data that is not whole rows.
     pub fn new(dtype: DType, data: &[u8], dim: usize) -> Result<Self, QuantError> {
+        Self::stored(dtype, Cow::Owned(data.to_vec()), dim)
+    }
+
+    /// As [`Self::new`], of data that is read where it lies.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn stored(dtype: DType, data: Cow<'static, [u8]>, dim: usize) -> Result<Self, QuantError> {
         let row = dtype.row_bytes(dim).ok_or(QuantError::PartialBlock { dtype, len: dim })?;
         let rows = data.len().checked_div(row).unwrap_or(0);
         if rows * row != data.len() {
             return Err(QuantError::LengthMismatch { dtype, bytes: data.len(), len: rows * dim });
         }
-        Ok(Self { dtype, data: data.to_vec(), dim, row })
+        Ok(Self { dtype, data, dim, row })
     }
 
     /// Number of rows.
@@ -34,9 +42,12 @@ impl Table {
         self.data.len().checked_div(self.row).unwrap_or(0)
     }
 
-    /// Bytes in memory.
+    /// Bytes of memory held; borrowed ones are not.
     pub fn bytes(&self) -> usize {
-        self.data.len()
+        match &self.data {
+            Cow::Owned(data) => data.len(),
+            Cow::Borrowed(_) => 0,
+        }
     }
 
     /// `y += table[id]`; whether there is such a row.
@@ -77,6 +88,7 @@ mod tests {
     use super::*;
     use crate::quant::{decode, encode};
     use alloc::vec;
+    use alloc::vec::Vec;
 
     fn table(values: &[f32], dim: usize) -> Table {
         Table::new(DType::F32, bytemuck::cast_slice(values), dim).unwrap()

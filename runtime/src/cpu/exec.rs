@@ -1,20 +1,20 @@
 //! Executes plans with the CPU kernels, in one arena, allocating nothing.
 
 use super::shapes::{attention_shape, conv_shape, image, rows};
-use super::{Context, Epilogue, PackedMatrix, Table, footprint};
+use super::{Context, Epilogue, Matrix, Table, footprint};
 use crate::graph::{Graph, IdsId, Op, Shape, WeightId, WeightKind};
 use crate::plan::{ALIGN, ExecError, MemoryLimit, Plan, PlanError, PlanOptions, Slot, Step};
 use crate::quant::{DType, QuantError};
-use alloc::borrow::ToOwned;
-use alloc::sync::Arc;
+use crate::sync::Arc;
+use alloc::borrow::{Cow, ToOwned};
 use alloc::vec;
 use alloc::vec::Vec;
 
 /// A weight as the kernels read it.
 enum Packed {
-    Matrix(PackedMatrix),
+    Matrix(Matrix),
     /// A bias, or a scale.
-    Values(Vec<f32>),
+    Values(Cow<'static, [f32]>),
     Table(Table),
 }
 
@@ -40,39 +40,40 @@ impl Weights {
         Self::default()
     }
 
-    /// Adds the next weight, in the order of [`Graph::weights`]: `data` in `dtype`, in the layout of `kind`.
+    /// Adds the next weight, in the order of [`Graph::weights`]: `data` in `dtype`, in the layout of `kind`. Matrices are
+    /// packed for the kernels.
     ///
     /// # Errors
     /// Data that does not have the size that its kind and type ask for, or a type that the kernels cannot read.
     pub fn push(&mut self, kind: WeightKind, dtype: DType, data: &[u8]) -> Result<(), ExecError> {
-        let packed = match kind {
-            WeightKind::Conv { out, kernel, inp } => {
-                Packed::Matrix(PackedMatrix::new(dtype, data, out, kernel * kernel, inp)?)
-            }
-            WeightKind::Linear { out, inp } => Packed::Matrix(PackedMatrix::new(dtype, data, out, 1, inp)?),
-            WeightKind::Table { rows, dim } => {
-                let table = Table::new(dtype, data, dim)?;
-                if table.rows() != rows {
-                    let (bytes, len) = (data.len(), kind.elements());
-                    return Err(QuantError::LengthMismatch { dtype, bytes, len }.into());
-                }
-                Packed::Table(table)
-            }
-            WeightKind::Vector { .. } => {
-                let mut values = vec![0.0; kind.elements()];
-                crate::quant::decode(dtype, data, &mut values)?;
-                Packed::Values(values)
-            }
+        let packed = match sizes(kind) {
+            Some([out, taps, inp]) => Packed::Matrix(Matrix::pack(dtype, data, out, taps, inp)?),
+            None => as_stored(kind, dtype, Cow::Owned(data.to_vec()))?,
         };
         self.items.push((kind, packed));
         Ok(())
     }
 
-    /// Bytes in memory.
+    /// As [`Self::push`], without packing: what is borrowed is read where it lies by portable code, which gives the same
+    /// bits more slowly. Only biases and scales that are not f32, or not aligned as f32, are copied.
+    ///
+    /// # Errors
+    /// As [`Self::push`].
+    pub fn push_stored(&mut self, kind: WeightKind, dtype: DType, data: Cow<'static, [u8]>) -> Result<(), ExecError> {
+        let stored = match sizes(kind) {
+            Some([out, taps, inp]) => Packed::Matrix(Matrix::stored(dtype, data, out, taps, inp)?),
+            None => as_stored(kind, dtype, data)?,
+        };
+        self.items.push((kind, stored));
+        Ok(())
+    }
+
+    /// Bytes of memory held; borrowed ones are not.
     pub fn bytes(&self) -> usize {
         let bytes = |packed: &Packed| match packed {
             Packed::Matrix(m) => m.bytes(),
-            Packed::Values(v) => v.len() * 4,
+            Packed::Values(Cow::Owned(v)) => v.len() * 4,
+            Packed::Values(Cow::Borrowed(_)) => 0,
             Packed::Table(t) => t.bytes(),
         };
         self.items.iter().map(|(_, packed)| bytes(packed)).sum()
@@ -85,7 +86,7 @@ impl Weights {
     }
 
     // The kinds agree with the graph's (`fit`), so the other arms are never taken.
-    fn matrix(&self, id: WeightId) -> &PackedMatrix {
+    fn matrix(&self, id: WeightId) -> &Matrix {
         match &self.items[id.index()].1 {
             Packed::Matrix(m) => m,
             _ => unreachable!("the weights were checked against the graph"),
@@ -107,44 +108,77 @@ impl Weights {
     }
 }
 
+/// Outputs, taps and inputs of a matrix.
+fn sizes(kind: WeightKind) -> Option<[usize; 3]> {
+    match kind {
+        WeightKind::Conv { out, kernel, inp } => Some([out, kernel * kernel, inp]),
+        WeightKind::Linear { out, inp } => Some([out, 1, inp]),
+        WeightKind::Table { .. } | WeightKind::Vector { .. } => None,
+    }
+}
+
+/// What is no matrix.
+fn as_stored(kind: WeightKind, dtype: DType, data: Cow<'static, [u8]>) -> Result<Packed, ExecError> {
+    if let WeightKind::Table { rows, dim } = kind {
+        let (bytes, len) = (data.len(), kind.elements());
+        let table = Table::stored(dtype, data, dim)?;
+        if table.rows() != rows {
+            return Err(QuantError::LengthMismatch { dtype, bytes, len }.into());
+        }
+        return Ok(Packed::Table(table));
+    }
+    if let (Cow::Borrowed(data), DType::F32, true) = (&data, dtype, cfg!(target_endian = "little"))
+        && let Ok(values) = bytemuck::try_cast_slice(data)
+        && values.len() == kind.elements()
+    {
+        return Ok(Packed::Values(Cow::Borrowed(values)));
+    }
+    let mut values = vec![0.0; kind.elements()];
+    crate::quant::decode(dtype, &data, &mut values)?;
+    Ok(Packed::Values(values.into()))
+}
+
+/// What an executor works in: the arena, then the scratch memory. Executors that never work at the same time may share it.
+pub(crate) enum Memory {
+    Allocated(Vec<f32>),
+    Lent(&'static mut [f32]),
+}
+
+impl Default for Memory {
+    /// None.
+    fn default() -> Self {
+        Self::Allocated(Vec::new())
+    }
+}
+
+impl Memory {
+    fn values(&self) -> &[f32] {
+        match self {
+            Self::Allocated(values) => values,
+            Self::Lent(values) => values,
+        }
+    }
+
+    fn values_mut(&mut self) -> &mut [f32] {
+        match self {
+            Self::Allocated(values) => values,
+            Self::Lent(values) => values,
+        }
+    }
+}
+
 /// One thread of execution: an arena and scratch memory, large enough for each of its plans.
 pub struct Executor {
     context: Context,
     weights: Arc<Weights>,
     plans: Vec<Plan>,
     memory: Memory,
-    /// Elements of the arena and bytes of scratch memory that the plans need.
-    needs: [usize; 2],
-}
-
-/// An arena and scratch memory, which executors that never work at the same time may share.
-#[derive(Default)]
-pub(crate) struct Memory {
-    arena: Vec<f32>,
-    /// The first element of `arena` on a 64-byte boundary.
+    /// The first element of the memory on a 64-byte boundary: where the arena begins.
     base: usize,
-    scratch: Vec<u8>,
-}
-
-impl Memory {
-    fn new([arena, scratch]: [usize; 2]) -> Self {
-        let arena = vec![0.0f32; arena + ALIGN];
-        let base = arena.as_ptr().align_offset(ALIGN * size_of::<f32>()).min(ALIGN);
-        Self { arena, base, scratch: vec![0; scratch] }
-    }
-
-    /// The larger of each.
-    fn larger(self, other: Self) -> Self {
-        let (mut a, b) = if self.arena.len() >= other.arena.len() { (self, other) } else { (other, self) };
-        if b.scratch.len() > a.scratch.len() {
-            a.scratch = b.scratch;
-        }
-        a
-    }
-
-    fn has(&self, [arena, scratch]: [usize; 2]) -> bool {
-        self.arena.len() >= arena + ALIGN && self.scratch.len() >= scratch
-    }
+    /// The first element after the arena: the scratch memory.
+    scratch: usize,
+    /// The first element after that; what is lent may be longer.
+    end: usize,
 }
 
 impl Executor {
@@ -159,6 +193,20 @@ impl Executor {
         plans: Vec<(&Graph, Plan)>,
         limit: MemoryLimit,
     ) -> Result<Self, ExecError> {
+        Self::new_in(context, weights, plans, limit, None)
+    }
+
+    /// As [`Self::new`], in memory of the caller's, if there is any: of any content, and of any length that suffices.
+    ///
+    /// # Errors
+    /// As [`Self::new`]; [`ExecError::Lent`], with the length that is needed, if the memory is too short.
+    pub fn new_in(
+        context: Context,
+        weights: Arc<Weights>,
+        plans: Vec<(&Graph, Plan)>,
+        limit: MemoryLimit,
+        lent: Option<&'static mut [f32]>,
+    ) -> Result<Self, ExecError> {
         if !plans.iter().all(|(graph, _)| weights.fit(graph)) {
             return Err(ExecError::Weights);
         }
@@ -171,8 +219,18 @@ impl Executor {
         if needed > limit.allowed {
             return Err(PlanError::Memory { needed, allowed: limit.allowed }.into());
         }
-        let needs = [len, scratch];
-        Ok(Self { context, weights, plans, memory: Memory::new(needs), needs })
+        let values = len + ALIGN + scratch / size_of::<f32>();
+        let memory = match lent {
+            None => Memory::default(),
+            Some(lent) if lent.len() < values => {
+                return Err(ExecError::Lent { needed: values, given: lent.len() });
+            }
+            Some(lent) => Memory::Lent(lent),
+        };
+        let mut exec =
+            Self { context, weights, plans, memory: Memory::default(), base: 0, scratch: len + ALIGN, end: values };
+        exec.give_memory(memory);
+        Ok(exec)
     }
 
     /// The memory, for another executor to use; it is to be given back before anything else is done.
@@ -182,9 +240,20 @@ impl Executor {
 
     /// Memory of another executor, to be used from now on if it is larger.
     pub(crate) fn give_memory(&mut self, memory: Memory) {
-        self.memory = core::mem::take(&mut self.memory).larger(memory);
-        if !self.memory.has(self.needs) {
-            self.memory = core::mem::take(&mut self.memory).larger(Memory::new(self.needs));
+        if memory.values().len() > self.memory.values().len() {
+            self.memory = memory;
+        }
+        if self.memory.values().len() < self.end {
+            self.memory = Memory::Allocated(vec![0.0; self.end]);
+        }
+        self.base = self.memory.values().as_ptr().align_offset(ALIGN * size_of::<f32>()).min(ALIGN);
+    }
+
+    /// The memory that was lent.
+    pub fn into_lent(self) -> Option<&'static mut [f32]> {
+        match self.memory {
+            Memory::Allocated(_) => None,
+            Memory::Lent(lent) => Some(lent),
         }
     }
 
@@ -195,17 +264,17 @@ impl Executor {
 
     /// Bytes of the arena and of the scratch memory.
     pub fn bytes(&self) -> usize {
-        self.memory.arena.len() * 4 + self.memory.scratch.len()
+        self.memory.values().len() * size_of::<f32>()
     }
 
     /// The elements of an input, to be filled before each execution.
     pub fn slot_mut(&mut self, slot: Slot) -> &mut [f32] {
-        &mut self.memory.arena[self.memory.base..][slot.range()]
+        &mut self.memory.values_mut()[self.base..][slot.range()]
     }
 
     /// The elements of an output, after an execution.
     pub fn slot(&self, slot: Slot) -> &[f32] {
-        &self.memory.arena[self.memory.base..][slot.range()]
+        &self.memory.values()[self.base..][slot.range()]
     }
 
     /// Executes a plan. `ids` are those of the plan's inputs of ids, one after the other; each must be a row of its
@@ -240,8 +309,8 @@ impl Executor {
 
     fn step(&mut self, plan: usize, i: usize, ids: &[Option<u32>]) {
         let plan = &self.plans[plan];
-        let Memory { arena, base, scratch } = &mut self.memory;
-        let arena = &mut arena[*base..][..plan.arena_len()];
+        let (arena, scratch) = self.memory.values_mut()[..self.end].split_at_mut(self.scratch);
+        let (arena, scratch) = (&mut arena[self.base..][..plan.arena_len()], bytemuck::cast_slice_mut(scratch));
         execute(&self.context, &self.weights, plan, &plan.steps()[i], ids, scratch, arena);
     }
 }

@@ -1,7 +1,7 @@
 //! How much memory weights and executions take, told without taking it.
 
 use super::shapes::{attention_shape, conv_shape, image, rows};
-use super::{Context, PackedMatrix};
+use super::{Context, Matrix};
 use crate::graph::{Op, WeightId, WeightKind};
 use crate::plan::{ALIGN, Plan, Step};
 use crate::quant::DType;
@@ -10,9 +10,9 @@ use crate::quant::DType;
 pub fn weight(kind: WeightKind, dtype: DType) -> u64 {
     let bytes = match kind {
         WeightKind::Conv { out, kernel, inp } => {
-            kernel.checked_mul(kernel).and_then(|taps| PackedMatrix::bytes_of(dtype, out, taps, inp))
+            kernel.checked_mul(kernel).and_then(|taps| Matrix::bytes_of(dtype, out, taps, inp))
         }
-        WeightKind::Linear { out, inp } => PackedMatrix::bytes_of(dtype, out, 1, inp),
+        WeightKind::Linear { out, inp } => Matrix::bytes_of(dtype, out, 1, inp),
         WeightKind::Vector { len } => len.checked_mul(size_of::<f32>()),
         WeightKind::Table { rows, dim } => dtype.row_bytes(dim).and_then(|row| row.checked_mul(rows)),
     };
@@ -30,7 +30,7 @@ pub(super) const fn arena(len: usize) -> u64 {
     (len as u64 + ALIGN as u64) * size_of::<f32>() as u64
 }
 
-/// The most scratch memory that a step needs.
+/// The most scratch memory that a step needs, in bytes; whole f32.
 pub(super) fn scratch(context: &Context, plan: &Plan, dtype: impl Fn(WeightId) -> DType) -> usize {
     let need = |step: &Step| match step.op {
         Op::Conv2d { weight, .. } => {
@@ -47,5 +47,5 @@ pub(super) fn scratch(context: &Context, plan: &Plan, dtype: impl Fn(WeightId) -
         }
         _ => 0,
     };
-    plan.steps().iter().map(need).max().unwrap_or(0)
+    plan.steps().iter().map(need).max().unwrap_or(0).next_multiple_of(size_of::<f32>())
 }

@@ -1,7 +1,7 @@
 //! A linear layer: the matrix product with one tap.
 
 use super::matmul::{self, Window};
-use super::{Context, Epilogue, PackedMatrix};
+use super::{Context, Epilogue, Matrix};
 use crate::quant::DType;
 
 /// Bytes of scratch [`linear`] needs for `rows` rows of `inp` inputs and weights of `dtype`.
@@ -14,15 +14,7 @@ pub fn linear_scratch(_ctx: &Context, rows: usize, inp: usize, dtype: DType) -> 
 ///
 /// # Panics
 /// If a slice's length does not fit the shape, or `scratch` is shorter than [`linear_scratch`] says.
-pub fn linear(
-    ctx: &Context,
-    rows: usize,
-    x: &[f32],
-    w: &PackedMatrix,
-    e: &Epilogue,
-    scratch: &mut [u8],
-    y: &mut [f32],
-) {
+pub fn linear(ctx: &Context, rows: usize, x: &[f32], w: &Matrix, e: &Epilogue, scratch: &mut [u8], y: &mut [f32]) {
     assert_eq!(w.taps(), 1, "linear: weights of a convolution");
     // One picture, one pixel high.
     let window = Window { n: 1, h: 1, w: rows, shift: 0, out_h: 1, out_w: rows, kernel: 1, stride: 1, top: 0, left: 0 };

@@ -57,7 +57,7 @@ pub use layer_norm::layer_norm;
 pub use linear::{linear, linear_scratch};
 pub use log_softmax::log_softmax;
 pub use log_softmax_backward::log_softmax_backward;
-pub use matmul::PackedMatrix;
+pub use matmul::Matrix;
 pub use max_pool::max_pool2;
 pub use max_pool_backward::max_pool2_backward;
 pub use pool::Pool;
@@ -121,7 +121,7 @@ mod tests {
     fn context_is_shared_between_threads() {
         fn shared<T: Send + Sync>() {}
         shared::<Context>();
-        shared::<PackedMatrix>();
+        shared::<Matrix>();
     }
 
     /// The bits themselves, so that another machine or architecture is compared with this one. Seen red with the output of

@@ -1,6 +1,6 @@
 //! How fast this machine is at what networks are made of, measured in a moment: from which follows how long a plan takes.
 
-use super::{AttentionShape, Context, Conv2dShape, Epilogue, PackedMatrix};
+use super::{AttentionShape, Context, Conv2dShape, Epilogue, Matrix};
 use crate::plan::KernelError;
 use crate::quant::{self, DType};
 use core::hint::black_box;
@@ -83,11 +83,11 @@ fn numbers(len: usize) -> Vec<f32> {
     (0..len as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 23) as f32 - 1.0).collect()
 }
 
-fn packed(dtype: DType, out: usize, taps: usize, inp: usize) -> Result<PackedMatrix, KernelError> {
+fn packed(dtype: DType, out: usize, taps: usize, inp: usize) -> Result<Matrix, KernelError> {
     let mut data = Vec::new();
     // Cannot fail: finite, and rows of whole blocks. An empty matrix would be refused below.
     let _ = quant::encode(dtype, &numbers(out * taps * inp), &mut data);
-    PackedMatrix::new(dtype, &data, out, taps, inp)
+    Matrix::pack(dtype, &data, out, taps, inp)
 }
 
 const PLAIN: Epilogue<'static> = Epilogue { bias: &[], residual: None, activation: super::Activation::None };

@@ -24,6 +24,8 @@ pub struct File<'a> {
     /// Positions in `metadata` and `tensors`, sorted by name.
     by_key: Vec<u32>,
     by_name: Vec<u32>,
+    /// The bytes, if they stay.
+    lasting: Option<&'static [u8]>,
     /// Where the bytes come from, if it can take them back.
     #[cfg(feature = "std")]
     pub(super) map: Option<&'a super::MappedFile>,
@@ -63,6 +65,7 @@ impl<'a> File<'a> {
             by_key,
             tensors: Vec::new(),
             by_name: Vec::new(),
+            lasting: None,
             #[cfg(feature = "std")]
             map: None,
         };
@@ -82,6 +85,27 @@ impl<'a> File<'a> {
         file.by_name = sorted(file.tensors.len(), |i| file.tensors[i].name)
             .map_err(|name| GgufError::DuplicateTensor { name: quoted(name) })?;
         Ok(file)
+    }
+
+    /// As [`Self::new_checked`], of bytes that stay for as long as the program runs, in flash for instance: models can leave
+    /// their weights there ([`crate::model::Device::CpuInPlace`]).
+    ///
+    /// # Errors
+    /// As [`Self::new_checked`].
+    pub fn new_static(bytes: &'static [u8]) -> Result<Self, GgufError> {
+        Ok(Self { lasting: Some(bytes), ..Self::new_checked(bytes)? })
+    }
+
+    /// Whether the file was opened by [`Self::new_static`].
+    pub fn is_static(&self) -> bool {
+        self.lasting.is_some()
+    }
+
+    /// `part` for as long as the program runs, if it is some of the bytes of [`Self::new_static`].
+    pub(crate) fn lasting(&self, part: &[u8]) -> Option<&'static [u8]> {
+        let bytes = self.lasting?;
+        let start = part.as_ptr().addr().checked_sub(bytes.as_ptr().addr())?;
+        bytes.get(start..start.checked_add(part.len())?)
     }
 
     fn stated_alignment(&self) -> Result<u32, GgufError> {

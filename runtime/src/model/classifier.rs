@@ -10,10 +10,10 @@ use crate::gguf::File;
 use crate::graph::Graph;
 use crate::nn::NoisyClassifier;
 use crate::schedule::Schedule;
+use crate::sync::Arc;
 use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::String;
-use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 

@@ -10,9 +10,9 @@ use crate::Error;
 use crate::gguf::File;
 use crate::graph::Graph;
 use crate::nn::{ControlNet, SdRequest, SdUnet};
+use crate::sync::Arc;
 use alloc::format;
 use alloc::string::{String, ToString};
-use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 

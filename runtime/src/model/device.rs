@@ -11,6 +11,10 @@ pub enum Device {
     /// The CPU: weights are packed for its kernels.
     #[default]
     Cpu,
+    /// The CPU, for machines whose flash is larger than their memory: weights are read where they lie in a file that was
+    /// opened by [`File::new_static`](crate::gguf::File::new_static), by portable code. The same bits as [`Self::Cpu`],
+    /// without its speed.
+    CpuInPlace,
     /// A GPU: weights lie in its memory, quantized as in the file.
     #[cfg(feature = "gpu")]
     Gpu(crate::gpu::Gpu),

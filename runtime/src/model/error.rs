@@ -56,6 +56,11 @@ pub enum ModelError {
         /// Those needed.
         expected: [u64; 4],
     },
+    /// Bytes that may go before the model does, for a device that leaves the weights in them.
+    #[error(
+        "Device::CpuInPlace leaves the weights in the file's bytes: open them with File::new_static, or use Device::Cpu"
+    )]
+    NotStatic,
     /// An input or output that the graph does not have, or one that was not given.
     #[error("no {what} {name:?}: {}", ports(.known))]
     Port {
@@ -187,6 +192,9 @@ pub enum RequestError {
     /// Something that only a device does.
     #[error("the session runs on the CPU, and has no device to draw on: load the model for a GPU (Device::Gpu)")]
     NoDevice,
+    /// Memory lent to a session on a device.
+    #[error("the session works in its device's memory, and takes none that is lent: use Pipeline::session")]
+    DeviceMemory,
     /// A run that takes more memory than it may, however it is done.
     #[error(transparent)]
     TooLarge(alloc::boxed::Box<TooLarge>),

@@ -11,7 +11,7 @@ use crate::gguf::File;
 use crate::graph::Graph;
 use crate::nn::MlpHvae;
 use crate::rng::{normal_fill, normal_fill_each};
-use alloc::sync::Arc;
+use crate::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 

@@ -7,8 +7,8 @@ use crate::gguf::File;
 use crate::graph::{Derivation, Weight, WeightKind};
 use crate::plan::ExecError;
 use crate::quant::{self, DType};
+use crate::sync::Arc;
 use alloc::borrow::ToOwned;
-use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 

@@ -13,10 +13,11 @@ use crate::cpu::exec::{Executor, Memory};
 use crate::gguf::File;
 use crate::graph::{Graph, Weight, share_weights};
 use crate::plan::{Binding, ExecError, MemoryLimit, Plan};
+use crate::sync::Arc;
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::ToString;
-use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -70,6 +71,18 @@ impl Network {
                 load::part(file, prefixes, &weights, patches, |kind, dtype, data| Ok(packed.push(kind, dtype, data)?))?;
                 Placed::Cpu(packed.into())
             }
+            Device::CpuInPlace => {
+                if !file.is_static() {
+                    return Err(ModelError::NotStatic.into());
+                }
+                let mut stored = crate::cpu::exec::Weights::new();
+                load::part(file, prefixes, &weights, patches, |kind, dtype, data| {
+                    // What a patch or the graph has changed lies in no file.
+                    let data = file.lasting(data).map_or_else(|| Cow::Owned(data.to_vec()), Cow::Borrowed);
+                    Ok(stored.push_stored(kind, dtype, data)?)
+                })?;
+                Placed::Cpu(stored.into())
+            }
             #[cfg(feature = "gpu")]
             Device::Gpu(gpu) => {
                 let mut packed = crate::gpu::Weights::new(gpu);
@@ -80,7 +93,7 @@ impl Network {
         Ok(Self { placed, weights })
     }
 
-    /// Bytes of the packed weights.
+    /// Bytes of the weights in memory: packed, or, of [`Device::CpuInPlace`], what could not be left in the file.
     pub fn weight_bytes(&self) -> usize {
         self.placed.bytes()
     }

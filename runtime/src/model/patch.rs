@@ -5,8 +5,8 @@ use crate::Error;
 use crate::gguf::Tensor;
 use crate::plan::ExecError;
 use crate::quant;
+use crate::sync::Arc;
 use alloc::borrow::ToOwned;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 /// Something that changes tensors while they are loaded. The file stays as it is.

@@ -7,8 +7,8 @@ use super::{Info, RequestError};
 use crate::Error;
 use crate::gguf::File;
 use crate::sampler::{Calls, Solver};
+use crate::sync::Arc;
 use alloc::borrow::ToOwned;
-use alloc::sync::Arc;
 use alloc::vec;
 
 /// A loaded model, immutable. Clones share it; any number of sessions on any threads may use it at once.
@@ -23,8 +23,8 @@ pub(super) struct Model {
 }
 
 impl Pipeline {
-    /// Loads a model for a device. The weights are copied and packed for the kernels; the file's bytes are not needed
-    /// afterwards.
+    /// Loads a model for a device. The weights are copied and packed for the kernels, and the file's bytes are not needed
+    /// afterwards; except for [`Device::CpuInPlace`], which reads them where they lie.
     ///
     /// # Errors
     /// Metadata that is missing, of the wrong type or unknown to this version; tensors that are missing, too many, or
@@ -40,7 +40,7 @@ impl Pipeline {
         &self.model.info
     }
 
-    /// Bytes of the packed weights.
+    /// Bytes of the weights in memory.
     pub fn weight_bytes(&self) -> usize {
         self.model.network.weight_bytes()
     }
@@ -70,7 +70,18 @@ impl Pipeline {
     /// # Errors
     /// A batch out of range, or more memory than the options allow; the error has both figures.
     pub fn session(&self, options: &SessionOptions) -> Result<Session, Error> {
-        Session::new(self, options)
+        Session::new(self, options, None)
+    }
+
+    /// As [`Self::session`], with its large memory (activations and scratch, all but a few pictures) lent by the caller: a
+    /// static, or a bank of memory of its own. Of any content; at least as long as the error for too short memory says.
+    /// [`Session::into_lent`] gives it back.
+    ///
+    /// # Errors
+    /// As [`Self::session`]; [`ExecError::Lent`](crate::cpu::exec::ExecError::Lent) if the memory is too short;
+    /// [`RequestError::DeviceMemory`] of a model on a device.
+    pub fn session_in(&self, options: &SessionOptions, memory: &'static mut [f32]) -> Result<Session, Error> {
+        Session::new(self, options, Some(memory))
     }
 }
 

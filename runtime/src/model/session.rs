@@ -11,9 +11,9 @@ use crate::Error;
 use crate::nn::BookUnet;
 use crate::plan::Plan;
 use crate::sampler::Calls;
+use crate::sync::Arc;
 use alloc::format;
 use alloc::string::{String, ToString};
-use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -79,7 +79,11 @@ pub struct Session {
 }
 
 impl Session {
-    pub(super) fn new(pipeline: &Pipeline, options: &SessionOptions) -> Result<Self, Error> {
+    pub(super) fn new(
+        pipeline: &Pipeline,
+        options: &SessionOptions,
+        lent: Option<&'static mut [f32]>,
+    ) -> Result<Self, Error> {
         let model = pipeline.model.clone();
         let network = &model.info.network;
         let batch = options.batch;
@@ -114,7 +118,7 @@ impl Session {
             device: options.device,
             reserved: (inputs.bytes() + noise.bytes()) as u64,
         };
-        let engine = Engine::new(&model.network.placed, &graphs, &inputs, &sizes)?;
+        let engine = Engine::new(&model.network.placed, &graphs, &inputs, &sizes, lent)?;
         let output = Output::Pixels(model.info.range);
         let machine = Machine::new(engine, inputs, noise, Beside::default(), output, shape);
         Ok(Self { machine, guided, batch, model })
@@ -133,6 +137,11 @@ impl Session {
     /// Bytes of memory that the session takes, on the machine and on the device, weights not counted.
     pub fn bytes(&self) -> usize {
         self.machine.bytes()
+    }
+
+    /// The memory of [`Pipeline::session_in`], for the next session.
+    pub fn into_lent(self) -> Option<&'static mut [f32]> {
+        self.machine.engine.into_lent()
     }
 
     /// The plans: for the batch, and, with guidance, for twice the batch.

@@ -23,9 +23,14 @@ impl Stored for Vec<u8> {
     }
 }
 
+/// These may stay where they are: [`File::new_static`].
 impl Stored for &'static [u8] {
     fn bytes(&self) -> &[u8] {
         self
+    }
+
+    fn file(&self) -> Result<File<'_>, GgufError> {
+        File::new_static(self)
     }
 }
 

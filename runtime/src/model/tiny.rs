@@ -11,9 +11,9 @@ use crate::Error;
 use crate::gguf::File;
 use crate::graph::Graph;
 use crate::nn::AutoencoderTiny;
+use crate::sync::Arc;
 use alloc::format;
 use alloc::string::{String, ToString};
-use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 

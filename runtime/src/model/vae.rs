@@ -9,8 +9,8 @@ use crate::Error;
 use crate::gguf::File;
 use crate::nn::MlpVae;
 use crate::rng::normal_fill_each;
+use crate::sync::Arc;
 use alloc::string::String;
-use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 

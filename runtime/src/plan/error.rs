@@ -130,6 +130,14 @@ pub enum ExecError {
     /// The weights are not the graph's.
     #[error("the weights are not those of this network")]
     Weights,
+    /// Too little memory of the caller's.
+    #[error("the network needs memory for {needed} f32 ({} bytes), {given} are lent: lend more, or plan smaller batches", .needed * 4)]
+    Lent {
+        /// Values of f32 that the arena and the scratch memory take.
+        needed: usize,
+        /// Values of f32 lent.
+        given: usize,
+    },
     /// A NaN or an infinity.
     #[error("{step} ({kind}) made {value} at element {index} of its output")]
     NotFinite {

@@ -22,12 +22,13 @@ mod pack;
 mod panel;
 mod quantize;
 mod scalar;
+mod stored;
 #[cfg(test)]
 mod tests;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
 
-pub use pack::PackedMatrix;
+pub use pack::Matrix;
 pub(super) use panel::{Lanes, PanelProduct};
 
 use super::pool::Parts;
@@ -261,7 +262,7 @@ pub(super) fn run(
     ctx: &Context,
     window: &Window,
     x: &[f32],
-    w: &PackedMatrix,
+    w: &Matrix,
     e: &Epilogue,
     scratch: &mut [u8],
     y: &mut [f32],
@@ -276,6 +277,9 @@ pub(super) fn run(
     assert!(!gated || w.out().is_multiple_of(2), "matrix product: a gated layer with an odd number of features");
     if rows == 0 {
         return;
+    }
+    if let Some(stored) = w.rows() {
+        return stored::run(ctx, window, x, w, stored, e, scratch, y);
     }
     let source = prepare(ctx, pixels, w.inp(), w.format(), x, scratch);
     let kernel = Kernel::of(ctx.isa(), w.format());
@@ -323,7 +327,7 @@ fn part(
     kernel: &Kernel,
     window: &Window,
     source: &Source,
-    w: &PackedMatrix,
+    w: &Matrix,
     e: &Epilogue,
     y: &Parts<f32>,
     c_out: usize,

@@ -1,8 +1,9 @@
-//! Weights laid out once for the kernels: panels of 32 output channels, aligned to cache lines.
+//! Weights laid out once for the kernels, in panels of 32 output channels, aligned to cache lines; or as they are stored.
 
 use super::{BLOCK, NR};
 use crate::plan::KernelError;
 use crate::quant::{self, DType};
+use alloc::borrow::Cow;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -64,49 +65,63 @@ impl Format {
     }
 }
 
-/// Weights of a linear layer or a convolution, `[out][taps][inp]`, laid out for the kernels of any instruction set.
+/// Where the numbers are.
 #[derive(Clone)]
-pub struct PackedMatrix {
+enum Layout {
+    /// All panels, one after the other.
+    Panels(Vec<Line>),
+    /// As in a weight file.
+    Rows(Cow<'static, [u8]>),
+}
+
+/// Weights of a linear layer or a convolution, `[out][taps][inp]`: packed for the kernels of any instruction set, or in
+/// the bytes of a weight file, for a portable kernel. Either gives the same bits.
+#[derive(Clone)]
+pub struct Matrix {
     dtype: DType,
     out: usize,
     taps: usize,
     inp: usize,
-    lines: Vec<Line>,
+    layout: Layout,
 }
 
-impl core::fmt::Debug for PackedMatrix {
+impl core::fmt::Debug for Matrix {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let Self { dtype, out, taps, inp, .. } = self;
-        write!(f, "PackedMatrix({} {out} x {taps} x {inp})", dtype.name())
+        write!(f, "Matrix({} {out} x {taps} x {inp})", dtype.name())
     }
 }
 
-impl PackedMatrix {
+impl Matrix {
     /// Packs `data`: `out` x `taps` rows of `inp` elements of `dtype`, little-endian, as they lie in a weight file.
     /// `taps` is kernel height times width, 1 for a linear layer. bf16 weights are kept as f32, their exact value.
     ///
     /// # Errors
     /// [`KernelError`] if a size is 0, a product of sizes overflows, `inp` is not whole blocks of a quantized format,
     /// or `data` is not exactly as long as the sizes say.
-    pub fn new(dtype: DType, data: &[u8], out: usize, taps: usize, inp: usize) -> Result<Self, KernelError> {
-        if out == 0 || taps == 0 || inp == 0 {
-            return Err(KernelError::EmptyMatrix { out, taps, inp });
-        }
-        let too_large = KernelError::TooLarge { out, taps, inp };
-        let block = dtype.block_len();
-        if !inp.is_multiple_of(block) {
-            return Err(KernelError::PartialBlock { dtype: dtype.name(), block, inp });
-        }
-        let row = dtype.row_bytes(inp).ok_or(too_large.clone())?;
-        let expected = row.checked_mul(taps).and_then(|n| n.checked_mul(out)).ok_or(too_large.clone())?;
-        if data.len() != expected {
-            let got = data.len();
-            return Err(KernelError::WeightBytes { dtype: dtype.name(), out, taps, inp, expected, got });
-        }
-        let bytes = Self::bytes_of(dtype, out, taps, inp).ok_or(too_large)?;
-        let mut m = Self { dtype, out, taps, inp, lines: vec![Line([0; 64]); bytes / 64] };
-        m.fill(data, row);
+    pub fn pack(dtype: DType, data: &[u8], out: usize, taps: usize, inp: usize) -> Result<Self, KernelError> {
+        let row = row_bytes(dtype, data, out, taps, inp)?;
+        let bytes = Self::bytes_of(dtype, out, taps, inp).ok_or(KernelError::TooLarge { out, taps, inp })?;
+        let mut lines = vec![Line([0; 64]); bytes / 64];
+        let mut m = Self { dtype, out, taps, inp, layout: Layout::Panels(Vec::new()) };
+        m.fill(data, row, bytemuck::cast_slice_mut(&mut lines));
+        m.layout = Layout::Panels(lines);
         Ok(m)
+    }
+
+    /// As [`Self::pack`], of `data` that is read where it lies, in flash for instance, and never copied; of any alignment.
+    ///
+    /// # Errors
+    /// As [`Self::pack`].
+    pub fn stored(
+        dtype: DType,
+        data: Cow<'static, [u8]>,
+        out: usize,
+        taps: usize,
+        inp: usize,
+    ) -> Result<Self, KernelError> {
+        row_bytes(dtype, &data, out, taps, inp)?;
+        Ok(Self { dtype, out, taps, inp, layout: Layout::Rows(data) })
     }
 
     /// [`Self::bytes`] of a matrix of these sizes, which nobody needs to make for it; `None` where they overflow.
@@ -116,11 +131,10 @@ impl PackedMatrix {
     }
 
     /// Copies each stored row to its lane of each record.
-    fn fill(&mut self, data: &[u8], row: usize) {
+    fn fill(&self, data: &[u8], row: usize, bytes: &mut [u8]) {
         let (dtype, format) = (self.dtype, self.format());
         let (panel_bytes, tap_bytes) = (self.panel_bytes(), self.tap_bytes());
         let (step, record) = (dtype.block_bytes(), format.step_bytes());
-        let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut self.lines);
         if format == Format::Q8 {
             bytes.fill(128); // lanes beyond `out`: code 0, and below, scale 0
             bytes.chunks_exact_mut(record).for_each(|r| r[NR * BLOCK..].fill(0));
@@ -151,14 +165,29 @@ impl PackedMatrix {
         self.out.div_ceil(NR)
     }
 
-    /// All panels, from a cache line's start.
+    /// All panels, from a cache line's start; none if the weights are [`Self::rows`].
     pub(crate) fn packed(&self) -> &[u8] {
-        bytemuck::cast_slice(&self.lines)
+        match &self.layout {
+            Layout::Panels(lines) => bytemuck::cast_slice(lines),
+            Layout::Rows(_) => &[],
+        }
     }
 
-    /// Bytes held.
+    /// All rows as they are stored, if they are not packed: row `n * taps + t` is tap `t` of output `n`.
+    pub(super) fn rows(&self) -> Option<&[u8]> {
+        match &self.layout {
+            Layout::Panels(_) => None,
+            Layout::Rows(data) => Some(data),
+        }
+    }
+
+    /// Bytes of memory held; borrowed ones are not.
     pub fn bytes(&self) -> usize {
-        self.lines.len() * 64
+        match &self.layout {
+            Layout::Panels(lines) => lines.len() * 64,
+            Layout::Rows(Cow::Owned(data)) => data.len(),
+            Layout::Rows(Cow::Borrowed(_)) => 0,
+        }
     }
 
     /// Output channels.
@@ -180,6 +209,25 @@ impl PackedMatrix {
     pub fn dtype(&self) -> DType {
         self.dtype
     }
+}
+
+/// Bytes of a stored row, if `data` is as many as the sizes say.
+fn row_bytes(dtype: DType, data: &[u8], out: usize, taps: usize, inp: usize) -> Result<usize, KernelError> {
+    if out == 0 || taps == 0 || inp == 0 {
+        return Err(KernelError::EmptyMatrix { out, taps, inp });
+    }
+    let too_large = KernelError::TooLarge { out, taps, inp };
+    let block = dtype.block_len();
+    if !inp.is_multiple_of(block) {
+        return Err(KernelError::PartialBlock { dtype: dtype.name(), block, inp });
+    }
+    let row = dtype.row_bytes(inp).ok_or(too_large.clone())?;
+    let expected = row.checked_mul(taps).and_then(|n| n.checked_mul(out)).ok_or(too_large)?;
+    if data.len() != expected {
+        let got = data.len();
+        return Err(KernelError::WeightBytes { dtype: dtype.name(), out, taps, inp, expected, got });
+    }
+    Ok(row)
 }
 
 /// Copies one stored block (or element) `src` to lane `lane` of the record `dst`.

@@ -6,7 +6,7 @@ use crate::cpu::Isa;
 
 /// 32 activations: `x[i] ~ scale * codes[i]`.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, bytemuck::Zeroable, bytemuck::Pod)]
 pub(crate) struct ActBlock {
     /// Codes in -127..=127.
     pub codes: [i8; BLOCK],

@@ -1,5 +1,7 @@
 //! Every instruction set against the definition of a convolution in f64, and against each other bit for bit.
 
+mod stored;
+
 use super::*;
 use crate::cpu::{Activation, Conv2dShape, conv2d, conv2d_scratch, definition, linear, linear_scratch};
 use crate::quant::{decode, encode};
@@ -49,19 +51,23 @@ impl Case {
         Self { dtype, x: noise(s.n * s.h * s.w * s.c_in, 2), stored, bias, residual, activation, shape }
     }
 
-    fn packed(&self) -> PackedMatrix {
+    fn packed(&self) -> Matrix {
         let s = &self.shape;
-        PackedMatrix::new(self.dtype, &self.stored, s.c_out, s.kernel * s.kernel, s.c_in).unwrap()
+        Matrix::pack(self.dtype, &self.stored, s.c_out, s.kernel * s.kernel, s.c_in).unwrap()
     }
 
     fn run(&self, ctx: &Context) -> Vec<f32> {
+        self.product(ctx, &self.packed())
+    }
+
+    fn product(&self, ctx: &Context, w: &Matrix) -> Vec<f32> {
         let s = &self.shape;
         let residual = (!self.residual.is_empty()).then_some(&self.residual[..]);
         let e = Epilogue { bias: &self.bias, residual, activation: self.activation };
         // Stale scratch must not show.
         let mut scratch = vec![0xff; conv2d_scratch(ctx, s, self.dtype)];
         let mut y = vec![f32::NAN; s.n * s.out_h() * s.out_w() * s.c_out];
-        conv2d(ctx, s, &self.x, &self.packed(), &e, &mut scratch, &mut y);
+        conv2d(ctx, s, &self.x, w, &e, &mut scratch, &mut y);
         y
     }
 
@@ -160,7 +166,7 @@ fn gated_layers_match_the_definition() {
         for dtype in FORMATS.into_iter().filter(|dtype| dtype.row_bytes(inp).is_some()) {
             let mut stored = Vec::new();
             encode(dtype, &noise(2 * out * inp, 1), &mut stored).unwrap();
-            let packed = PackedMatrix::new(dtype, &stored, 2 * out, 1, inp).unwrap();
+            let packed = Matrix::pack(dtype, &stored, 2 * out, 1, inp).unwrap();
             let mut w = vec![0.0; 2 * out * inp];
             decode(dtype, &stored, &mut w).unwrap();
             let (x, bias, residual) = (noise(rows * inp, 2), noise(2 * out, 3), noise(rows * out, 4));
@@ -329,7 +335,7 @@ fn extreme_codes_are_exact() {
             for b in stored.chunks_exact_mut(dtype.block_bytes()) {
                 b[..2].copy_from_slice(&half::f16::ONE.to_le_bytes());
             }
-            let w = PackedMatrix::new(dtype, &stored, 40, 1, 64).unwrap();
+            let w = Matrix::pack(dtype, &stored, 40, 1, 64).unwrap();
             let mut decoded = vec![0.0; 64 * 40];
             decode(dtype, &stored, &mut decoded).unwrap();
             let x = vec![127.0 * sign; 64 * 5];
@@ -392,7 +398,7 @@ fn scalar_fma_rounds_once() {
 #[test]
 fn wrong_weights_are_refused() {
     use crate::plan::KernelError as E;
-    let new = PackedMatrix::new;
+    let new = Matrix::pack;
     assert!(matches!(new(DType::F32, &[], 0, 1, 1), Err(E::EmptyMatrix { out: 0, .. })));
     assert!(matches!(new(DType::Q8_0, &[0; 34], 1, 1, 33), Err(E::PartialBlock { inp: 33, block: 32, .. })));
     assert!(matches!(new(DType::F16, &[0; 5], 1, 1, 3), Err(E::WeightBytes { expected: 6, got: 5, .. })));

@@ -1,7 +1,7 @@
 //! The product of a module's factors, added to a layer.
 
 use super::module::Module;
-use crate::cpu::{Context, Epilogue, PackedMatrix, linear, linear_scratch};
+use crate::cpu::{Context, Epilogue, Matrix, linear, linear_scratch};
 use crate::import::{ImportError, Safetensors};
 use crate::layout::channels_last;
 use crate::plan::KernelError;
@@ -45,7 +45,7 @@ impl Factors {
         up.iter_mut().for_each(|v| *v *= module.scale);
         let turned = (0..columns).flat_map(|c| (0..rank).map(move |r| r * columns + c));
         let bytes: Vec<u8> = turned.flat_map(|i| down[i].to_le_bytes()).collect();
-        let matrix = PackedMatrix::new(DType::F32, &bytes, columns, 1, rank)?;
+        let matrix = Matrix::pack(DType::F32, &bytes, columns, 1, rank)?;
         let ctx = Context::new(1);
         let mut scratch = vec![0; linear_scratch(&ctx, ROWS, rank, DType::F32)];
         let mut product = vec![0.0; ROWS * columns];

@@ -6,7 +6,7 @@ use crate::cpu::exec::{PLAN, Weights};
 use crate::guidance;
 use crate::plan::{ExecError, Plan};
 use crate::sampler::SamplerState;
-use alloc::sync::Arc;
+use crate::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -26,7 +26,12 @@ pub(in crate::model) struct CpuEngine {
 }
 
 impl CpuEngine {
-    pub fn new(weights: &Arc<Weights>, graphs: &Graphs, sizes: &Sizes) -> Result<Self, Error> {
+    pub fn new(
+        weights: &Arc<Weights>,
+        graphs: &Graphs,
+        sizes: &Sizes,
+        lent: Option<&'static mut [f32]>,
+    ) -> Result<Self, Error> {
         let plans = graphs.plans(&PLAN)?;
         let ports = graphs.ports(&plans)?;
         let elements = sizes.batch * sizes.each;
@@ -34,7 +39,7 @@ impl CpuEngine {
         let own = 3 * elements as u64 * 4 + state.bytes() as u64;
         let limit = MemoryLimit { allowed: sizes.allowed, reserved: sizes.reserved + own };
         Ok(Self {
-            exec: Executor::new(Context::new(sizes.threads), weights.clone(), plans, limit)?,
+            exec: Executor::new_in(Context::new(sizes.threads), weights.clone(), plans, limit, lent)?,
             ports,
             x: vec![0.0; elements],
             answer: vec![0.0; elements],
@@ -42,6 +47,10 @@ impl CpuEngine {
             state,
             each: sizes.each,
         })
+    }
+
+    pub fn into_lent(self) -> Option<&'static mut [f32]> {
+        self.exec.into_lent()
     }
 
     pub fn plans(&self) -> &[Plan] {

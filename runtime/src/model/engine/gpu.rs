@@ -5,7 +5,7 @@ use super::{At, Beside, Controls, Graphs, Inputs, Kept, Kind, Sizes, Values};
 use crate::Error;
 use crate::gpu::{Beginning, ClassifierInput, DevicePorts, DeviceRun, Executor, RunShape, StepInput, Weights};
 use crate::plan::{ExecError, MemoryLimit, Plan};
-use alloc::sync::Arc;
+use crate::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 

@@ -15,8 +15,8 @@ use crate::cpu::exec::{Executor, Memory, Weights};
 use crate::graph::Graph;
 use crate::plan::{ExecError, MemoryLimit, Plan, PlanOptions, Slot};
 use crate::sampler::{Call, steps};
+use crate::sync::Arc;
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 pub(super) use cpu::CpuEngine;
@@ -214,13 +214,31 @@ pub(super) enum Engine {
 }
 
 impl Engine {
-    /// For these graphs of one network; `inputs` are as long as those of every run will be.
-    pub fn new(weights: &Placed, graphs: &Graphs, inputs: &Inputs, sizes: &Sizes) -> Result<Self, Error> {
+    /// For these graphs of one network, on the CPU in `lent` memory, if there is any; `inputs` are as long as those of every
+    /// run will be.
+    pub fn new(
+        weights: &Placed,
+        graphs: &Graphs,
+        inputs: &Inputs,
+        sizes: &Sizes,
+        lent: Option<&'static mut [f32]>,
+    ) -> Result<Self, Error> {
         let _ = inputs;
         match weights {
-            Placed::Cpu(weights) => CpuEngine::new(weights, graphs, sizes).map(|e| Self::Cpu(Box::new(e))),
+            Placed::Cpu(weights) => CpuEngine::new(weights, graphs, sizes, lent).map(|e| Self::Cpu(Box::new(e))),
+            #[cfg(feature = "gpu")]
+            Placed::Gpu(_) if lent.is_some() => Err(RequestError::DeviceMemory.into()),
             #[cfg(feature = "gpu")]
             Placed::Gpu(weights) => GpuEngine::new(weights, graphs, inputs, sizes).map(|e| Self::Gpu(Box::new(e))),
+        }
+    }
+
+    pub fn into_lent(self) -> Option<&'static mut [f32]> {
+        match self {
+            Self::Cpu(engine) => engine.into_lent(),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(_) => None,
+            Self::Done(_) => None,
         }
     }
 

@@ -49,8 +49,8 @@ use super::{Device, Patch, Stored, TinyAutoencoder};
 use crate::Error;
 use crate::gguf::File;
 use crate::sampler::{Calls, Field, Sigmas, Solver};
+use crate::sync::Arc;
 use alloc::string::String;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use parts::Parts;
 

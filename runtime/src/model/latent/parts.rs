@@ -7,7 +7,7 @@ use crate::graph::Graph;
 use crate::model::network::Network;
 use crate::model::{Device, Patch, Stored};
 use crate::nn::SdRequest;
-use alloc::sync::Arc;
+use crate::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 

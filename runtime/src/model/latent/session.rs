@@ -239,7 +239,7 @@ fn machine(model: &LatentDiffusion, request: &LatentRequest<'_>, shape: &Shape) 
         #[cfg(feature = "gpu")]
         device: options.device,
     };
-    let engine = Engine::new(&network.placed, &graphs, &inputs, &sizes)?;
+    let engine = Engine::new(&network.placed, &graphs, &inputs, &sizes, None)?;
     let decoder = model.decoder([h, w], request.decoding, options);
     let mut machine = Machine::new(
         engine,

@@ -1,0 +1,139 @@
+//! The product with weights as a file has them, read where they lie: for machines whose flash is larger than their memory.
+//! Portable Rust without pointers; the sums are those of the packed kernels in the same order, so the bits are the same.
+
+use super::quantize::{ActBlock, quantize};
+use super::scalar::fma;
+use super::{BLOCK, Matrix, NR, Window};
+use crate::cpu::{Activation, Context, Epilogue};
+use crate::quant::{DType, decode_blocks};
+use half::f16;
+
+/// Rows of output made at a time: each stored row is read once for so many.
+const TILE: usize = 8;
+/// Pixels that a task quantizes.
+const PIXELS: usize = 64;
+
+type Acc = [[f32; NR]; TILE];
+
+/// Input pixels.
+#[derive(Clone, Copy)]
+enum Pixels<'a> {
+    Floats(&'a [f32]),
+    Codes(&'a [ActBlock]),
+}
+
+/// What all tiles read.
+struct Product<'a> {
+    window: &'a Window,
+    pixels: Pixels<'a>,
+    w: &'a Matrix,
+    /// Stored, of `row` bytes each.
+    rows: &'a [u8],
+    row: usize,
+}
+
+/// As [`super::run`], which has checked the sizes; `rows` are those of `w`.
+pub(super) fn run(
+    ctx: &Context,
+    window: &Window,
+    x: &[f32],
+    w: &Matrix,
+    rows: &[u8],
+    e: &Epilogue,
+    scratch: &mut [u8],
+    y: &mut [f32],
+) {
+    let pixels = if w.format().is_quantized() {
+        let (blocks, start) = (x.len() / BLOCK, scratch.as_ptr().align_offset(align_of::<ActBlock>()));
+        let codes = scratch.get_mut(start..).and_then(|s| s.get_mut(..blocks * size_of::<ActBlock>()));
+        let codes: &mut [ActBlock] = bytemuck::cast_slice_mut(codes.expect("matrix product: scratch is too short"));
+        let values = PIXELS * w.inp();
+        ctx.pool.for_chunks(codes, values / BLOCK, &|i, out| {
+            quantize(ctx.isa(), &x[i * values..x.len().min((i + 1) * values)], 0, out);
+        });
+        Pixels::Codes(codes)
+    } else {
+        Pixels::Floats(x)
+    };
+    let product = Product { window, pixels, w, rows, row: rows.len() / (w.out() * w.taps()) };
+    let gated = e.activation == Activation::Geglu;
+    let c_out = if gated { w.out() / 2 } else { w.out() };
+    ctx.pool.for_chunks(y, TILE * c_out, &|i, y| {
+        for channel in (0..c_out).step_by(NR) {
+            let channels = NR.min(c_out - channel);
+            let acc = product.tile(i * TILE, y.len() / c_out, channel, channels);
+            let gate = gated.then(|| product.tile(i * TILE, y.len() / c_out, c_out + channel, channels));
+            for (m, y) in y.chunks_exact_mut(c_out).enumerate() {
+                let (index, out) = ((i * TILE + m) * c_out + channel, &mut y[channel..][..channels]);
+                match &gate {
+                    None => e.finish(&acc[m], channel, index, out),
+                    Some(gate) => e.finish_gated(&acc[m], &gate[m], [channel, c_out], index, out),
+                }
+            }
+        }
+    });
+}
+
+impl Product<'_> {
+    /// The sums of `count` output pixels and some features.
+    fn tile(&self, first: usize, count: usize, feature: usize, features: usize) -> Acc {
+        let (w, mut acc) = (self.w, [[0.0; NR]; TILE]);
+        for tap in 0..w.taps() {
+            let pixels: [_; TILE] = core::array::from_fn(|i| pixel_under(self.window, first + i, tap));
+            for n in 0..features {
+                let row = &self.rows[((feature + n) * w.taps() + tap) * self.row..][..self.row];
+                match self.pixels {
+                    Pixels::Floats(x) => floats(w, row, x, &pixels[..count], n, &mut acc),
+                    Pixels::Codes(x) => codes(w, row, x, &pixels[..count], n, &mut acc),
+                }
+            }
+        }
+        acc
+    }
+}
+
+/// The input pixel under a tap of an output pixel; none outside the picture.
+fn pixel_under(s: &Window, row: usize, tap: usize) -> Option<usize> {
+    let (x, rest) = (row % s.out_w, row / s.out_w);
+    let (y, image) = (rest % s.out_h, rest / s.out_h);
+    let iy = (y * s.stride + tap / s.kernel).checked_sub(s.top)? >> s.shift;
+    let ix = (x * s.stride + tap % s.kernel).checked_sub(s.left)? >> s.shift;
+    (iy < s.h && ix < s.w).then_some((image * s.h + iy) * s.w + ix)
+}
+
+/// `acc[i][n] += pixel i * row`, by fused multiply-adds in the order of the channels.
+fn floats(w: &Matrix, row: &[u8], x: &[f32], pixels: &[Option<usize>], n: usize, acc: &mut Acc) {
+    let dtype = w.dtype();
+    for (c, stored) in row.chunks(BLOCK * dtype.block_bytes()).enumerate() {
+        let mut weights = [0.0; BLOCK];
+        let weights = &mut weights[..stored.len() / dtype.block_bytes()];
+        decode_blocks(dtype, stored, weights);
+        for (pixel, acc) in pixels.iter().zip(&mut *acc) {
+            let zeros = [0.0; BLOCK];
+            let x = pixel.map_or(&zeros[..], |pixel| &x[pixel * w.inp() + c * BLOCK..]);
+            acc[n] = weights.iter().zip(x).fold(acc[n], |acc, (w, x)| fma(*x, *w, acc));
+        }
+    }
+}
+
+/// `acc[i][n] += (scale of the row's block * scale of pixel i's) * exact sum of their codes`, block by block.
+fn codes(w: &Matrix, row: &[u8], x: &[ActBlock], pixels: &[Option<usize>], n: usize, acc: &mut Acc) {
+    let (blocks, half) = (w.inp() / BLOCK, w.dtype() == DType::Q4_0);
+    for (b, stored) in row.chunks_exact(w.dtype().block_bytes()).enumerate() {
+        let scale = f16::from_le_bytes([stored[0], stored[1]]).to_f32_const();
+        let mut weights = [0i8; BLOCK];
+        if half {
+            let (low, high) = weights.split_at_mut(BLOCK / 2);
+            for ((low, high), code) in low.iter_mut().zip(high).zip(&stored[2..]) {
+                (*low, *high) = ((code & 15) as i8 - 8, (code >> 4) as i8 - 8);
+            }
+        } else {
+            weights.iter_mut().zip(&stored[2..]).for_each(|(w, code)| *w = code.cast_signed());
+        }
+        for (pixel, acc) in pixels.iter().zip(&mut *acc) {
+            let x = pixel.map_or(&ActBlock::ZERO, |pixel| &x[pixel * blocks + b]);
+            let sum: i32 = weights.iter().zip(&x.codes).map(|(w, x)| i32::from(*w) * i32::from(*x)).sum();
+            acc[n] += (scale * x.scale) * sum as f32;
+        }
+    }
+}
