@@ -78,7 +78,7 @@ unpack_sources() {
 }
 
 install_bindgen() {
-    cargo install --quiet wasm-bindgen-cli --version "$bindgen" --no-default-features --root "$1" ||
+    cargo install --quiet --debug wasm-bindgen-cli --version "$bindgen" --no-default-features --root "$1" ||
         lacks "cannot install wasm-bindgen $bindgen"
 }
 
