@@ -13,7 +13,6 @@ extern crate alloc;
 extern crate std;
 
 pub mod cpu;
-pub mod diffusion;
 pub mod dist;
 pub mod error;
 pub mod gguf;
@@ -31,7 +30,6 @@ pub mod quant;
 pub mod rng;
 pub mod sampler;
 pub mod schedule;
-pub mod score;
 pub mod text;
 
 pub use error::Error;

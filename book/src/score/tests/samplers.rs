@@ -1,7 +1,7 @@
 //! The samplers: the flow and Langevin dynamics.
 
 use super::*;
-use crate::sampler::{Calls, SamplerState, Settings, Solver as Sampler};
+use nijimi_runtime::sampler::{Calls, SamplerState, Settings, Solver as Sampler};
 
 /// Kolmogorov and Smirnov's statistic times sqrt(n): above 1.63 once in a hundred.
 fn kolmogorov(mut x: Vec<f64>, cdf: impl Fn(f64) -> f64) -> f64 {

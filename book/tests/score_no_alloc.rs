@@ -1,13 +1,13 @@
 //! Steps of the flow and of Langevin dynamics allocate nothing, nor do densities and scores. Alone in its file: the
 //! counter counts every thread.
 
-#[path = "common/counting.rs"]
+#[path = "../../runtime/tests/common/counting.rs"]
 mod counting;
 
 use counting::ALLOCATIONS;
+use nijimi_book::score::{Diffused, Flow, Langevin, ScoreError, Solver};
 use nijimi_runtime::dist::{Mixture, MultivariateNormal};
 use nijimi_runtime::schedule::{Schedule, Spacing};
-use nijimi_runtime::score::{Diffused, Flow, Langevin, ScoreError, Solver};
 use std::sync::atomic::Ordering::Relaxed;
 
 // Seen red: with a copy of the point for the second slope, and with the joint densities of a score in a `Vec`.

@@ -1,13 +1,13 @@
 //! Diffusion's theory in numbers (steps 8 and 9): how a schedule takes the data away, what the ELBO weighs its levels
 //! with, and the ELBO of one number under the best possible network.
 //!
-//! `cargo run --release -p nijimi-runtime --example schedule [linear|scaled_linear|cosine]`
+//! `cargo run --release -p nijimi-book --example schedule [linear|scaled_linear|cosine]`
 
-use nijimi_runtime::diffusion::{DiffusionError, Elbo, Level, Target, prior_kl};
+use nijimi_book::diffusion::{DiffusionError, Elbo, Level, Target, prior_kl};
+use nijimi_book::score::Diffused;
 use nijimi_runtime::dist::{Mixture, MultivariateNormal, Normal};
 use nijimi_runtime::rng::Stream;
 use nijimi_runtime::schedule::Schedule;
-use nijimi_runtime::score::Diffused;
 use std::error::Error;
 
 fn main() -> Result<(), Box<dyn Error>> {

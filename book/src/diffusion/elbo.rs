@@ -1,17 +1,17 @@
 //! The evidence lower bound of a chain (Ho et al. 2020, eq. 5), exactly or estimated level by level.
 
 use super::{DiffusionError, Level, Target, same_len};
-use crate::rng::Stream;
-use crate::schedule::Schedule;
 use alloc::vec;
 use core::f64::consts::TAU;
+use nijimi_runtime::rng::Stream;
+use nijimi_runtime::schedule::Schedule;
 
 /// KL(N(p_mean, p_variance I) || N(q_mean, q_variance I)) in nats, of as many dimensions as the means have.
 ///
 /// ```
-/// use nijimi_runtime::diffusion::kl;
+/// use nijimi_book::diffusion::kl;
 /// assert!((kl(&[1.0], 0.25, &[0.0], 1.0)? - 0.8181471805599454).abs() < 1e-15);
-/// # Ok::<(), nijimi_runtime::diffusion::DiffusionError>(())
+/// # Ok::<(), nijimi_book::diffusion::DiffusionError>(())
 /// ```
 ///
 /// # Errors

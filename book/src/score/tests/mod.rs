@@ -2,12 +2,12 @@ mod samplers;
 
 use super::*;
 use crate::diffusion::Level;
-use crate::dist::{Mixture, MultivariateNormal, Normal, quadrature};
-use crate::guidance;
-use crate::rng::Stream;
-use crate::schedule::{Schedule, Spacing};
 use alloc::vec;
 use alloc::vec::Vec;
+use nijimi_runtime::dist::{Mixture, MultivariateNormal, Normal, quadrature};
+use nijimi_runtime::guidance;
+use nijimi_runtime::rng::Stream;
+use nijimi_runtime::schedule::{Schedule, Spacing};
 use serde_json::Value;
 
 const REFERENCE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/reference/guidance.json"));

@@ -1,13 +1,13 @@
 //! Sampling by a score alone (step 10.2): a mixture of two normals in the plane, by Langevin dynamics with and without
 //! annealing and by the probability flow, each drawn as a density of letters.
 //!
-//! `cargo run --release -p nijimi-runtime --example score [SEED]`
+//! `cargo run --release -p nijimi-book --example score [SEED]`
 
-use nijimi_runtime::diffusion::Level;
+use nijimi_book::diffusion::Level;
+use nijimi_book::score::{Diffused, Flow, Langevin, ScoreError, Solver, annealed};
 use nijimi_runtime::dist::{Mixture, MultivariateNormal};
 use nijimi_runtime::rng::Stream;
 use nijimi_runtime::schedule::{Schedule, Spacing};
-use nijimi_runtime::score::{Diffused, Flow, Langevin, ScoreError, Solver, annealed};
 use std::error::Error;
 
 const ROWS: usize = 4000;

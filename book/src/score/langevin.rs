@@ -2,9 +2,9 @@
 
 use super::{ScoreError, finite, same_len};
 use crate::diffusion::Level;
-use crate::rng::Stream;
 use alloc::vec;
 use alloc::vec::Vec;
+use nijimi_runtime::rng::Stream;
 
 /// The unadjusted Langevin algorithm on a batch (Song and Ermon 2019, eq. 4): `x + step_size / 2 * score +
 /// sqrt(step_size) * noise`, again and again, ends in the density whose score it is, up to a bias that falls with

@@ -1,10 +1,10 @@
 //! A mixture under the forward process: everything that a perfect network would know, in closed form.
 
 use super::ScoreError;
-use crate::dist::Mixture;
-use crate::schedule::Schedule;
 use alloc::vec;
 use alloc::vec::Vec;
+use nijimi_runtime::dist::Mixture;
+use nijimi_runtime::schedule::Schedule;
 
 /// q_t for data from a mixture: the sum of `w_k N(sqrt(alpha_bar) m_k, alpha_bar S_k + (1 - alpha_bar) I)`, and what is
 /// known of x_0, the noise and the component (the *class* y) given x_t.

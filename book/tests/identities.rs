@@ -1,7 +1,7 @@
 //! The identities that the book rests on: matrix derivatives (appendix A), Jensen's inequality (appendix B), and
 //! ELBO + KL = log p (step 5), each on the library's own distributions at random points.
 
-use nijimi_runtime::diffusion;
+use nijimi_book::diffusion;
 use nijimi_runtime::dist::{Mixture, MultivariateNormal, Normal, discrete, quadrature};
 use nijimi_runtime::rng::Stream;
 

@@ -1,7 +1,7 @@
 use super::*;
-use crate::dist::Normal;
-use crate::rng::Stream;
 use alloc::vec::Vec;
+use nijimi_runtime::dist::Normal;
+use nijimi_runtime::rng::Stream;
 use serde_json::Value;
 
 const REFERENCE: &str =

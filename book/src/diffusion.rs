@@ -2,11 +2,11 @@
 //! four things that a network can be asked for.
 //!
 //! Ho, Jain, Abbeel 2020: "Denoising diffusion probabilistic models"; Salimans and Ho 2022 for `v`. Levels are those of
-//! [`schedule`](crate::schedule): level 0 is the data, `alpha_t = 1 - beta_t`, `alpha_bar_0 = 1`. Vectors are flat
+//! [`schedule`](nijimi_runtime::schedule): level 0 is the data, `alpha_t = 1 - beta_t`, `alpha_bar_0 = 1`. Vectors are flat
 //! slices of any number of dimensions, since every covariance is a multiple of the identity.
 //!
 //! ```
-//! use nijimi_runtime::diffusion::{Level, Target};
+//! use nijimi_book::diffusion::{Level, Target};
 //! use nijimi_runtime::schedule::Schedule;
 //! let level = Level::new(&Schedule::linear(1e-4, 0.02, 1000)?, 500)?;
 //! let x_t = level.marginal().at(0.7, -0.3); // x_0, noise
@@ -22,8 +22,8 @@ mod tests;
 
 pub use elbo::{Elbo, Estimate, kl, prior_kl};
 
-use crate::schedule::Schedule;
 use core::f64::consts::TAU;
+use nijimi_runtime::schedule::Schedule;
 
 /// Why something of the theory cannot be told.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

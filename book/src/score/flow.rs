@@ -2,9 +2,9 @@
 
 use super::{ScoreError, finite, same_len};
 use crate::diffusion::Level;
-use crate::schedule::{Schedule, Spacing};
 use alloc::vec;
 use alloc::vec::Vec;
+use nijimi_runtime::schedule::{Schedule, Spacing};
 
 /// How a step of the ODE is taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

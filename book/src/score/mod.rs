@@ -8,8 +8,9 @@
 //! stop at the first error that it returns.
 //!
 //! ```
+//! use nijimi_book::score::{Diffused, Flow, ScoreError, Solver};
 //! use nijimi_runtime::dist::{Mixture, MultivariateNormal};
-//! use nijimi_runtime::{rng::Stream, schedule::{Schedule, Spacing}, score::{Diffused, Flow, ScoreError, Solver}};
+//! use nijimi_runtime::{rng::Stream, schedule::{Schedule, Spacing}};
 //! let normal = |mean, variance| MultivariateNormal::diagonal(vec![mean], &[variance]);
 //! let data = Mixture::new(vec![0.3, 0.7], vec![normal(-1.0, 0.25)?, normal(2.0, 0.64)?])?;
 //! let schedule = Schedule::linear(1e-4, 0.02, 1000)?;
@@ -38,8 +39,8 @@ pub use flow::{Flow, Scratch, Solver, Step};
 pub use langevin::{Langevin, annealed};
 
 use crate::diffusion::DiffusionError;
-use crate::dist::DistError;
-use crate::schedule::ScheduleError;
+use nijimi_runtime::dist::DistError;
+use nijimi_runtime::schedule::ScheduleError;
 
 /// Why there is no score, or no sampling by it.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
