@@ -4,7 +4,7 @@ use crate::bytes::human;
 use crate::cli::{Convert, none_of};
 use crate::fault::Fault;
 use crate::progress::tell;
-use nijimi_runtime::import::{self, Checkpoint, Event, Family, Format, ImportError, Model, Options, Types};
+use nijimi_import::{self as import, Checkpoint, Event, Family, Format, ImportError, Model, Options, Types};
 use nijimi_runtime::quant::DType;
 use std::io::{IsTerminal, Write, stderr};
 use std::path::Path;

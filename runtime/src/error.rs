@@ -54,10 +54,9 @@ pub enum Error {
     /// A vocabulary that makes no tokenizer.
     #[error(transparent)]
     Text(#[from] crate::text::TextError),
-    /// A published checkpoint, or what is added to one, cannot be read.
-    #[cfg(feature = "import")]
+    /// A patch of the caller's cannot be applied, as a LoRA whose file cannot be read.
     #[error(transparent)]
-    Import(#[from] crate::import::ImportError),
+    Patch(alloc::boxed::Box<dyn core::error::Error + Send + Sync>),
     /// Values that are no picture.
     #[error(transparent)]
     ToU8(#[from] crate::cpu::ToU8Error),

@@ -20,8 +20,6 @@ pub mod gguf;
 pub mod gpu;
 pub mod graph;
 pub mod guidance;
-#[cfg(feature = "import")]
-pub mod import;
 pub mod layout;
 pub mod model;
 pub mod nn;

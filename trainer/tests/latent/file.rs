@@ -1,8 +1,8 @@
 //! The file of a whole model.
 use crate::networks::{random, text, unet};
 use dfdx::prelude::*;
+use nijimi_import::Types;
 use nijimi_runtime::gguf::File;
-use nijimi_runtime::import::Types;
 use nijimi_runtime::model::{Device, FirstStage, LatentDefaults, LatentDiffusion, LatentInfo, LatentRequest, TextInfo};
 use nijimi_runtime::nn::{AutoencoderKl as AutoencoderConfig, TextStates};
 use nijimi_runtime::quant::DType;
