@@ -4,8 +4,8 @@
 
 use crate::cli::value::TensorFile;
 use crate::fault::Fault;
+use nijimi_import::{ImportError, Safetensors};
 use nijimi_runtime::gguf::write_atomic;
-use nijimi_runtime::import::{ImportError, Safetensors};
 use nijimi_runtime::layout::channels_last;
 use std::path::Path;
 

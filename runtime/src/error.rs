@@ -60,10 +60,9 @@ pub enum Error {
     /// A vocabulary that makes no tokenizer.
     #[error(transparent)]
     Text(#[from] crate::text::TextError),
-    /// A published checkpoint, or what is added to one, cannot be read.
-    #[cfg(feature = "import")]
+    /// A patch of the caller's cannot be applied, as a LoRA whose file cannot be read.
     #[error(transparent)]
-    Import(#[from] crate::import::ImportError),
+    Patch(alloc::boxed::Box<dyn core::error::Error + Send + Sync>),
     /// Values that are no picture.
     #[error(transparent)]
     ToU8(#[from] crate::cpu::ToU8Error),
@@ -90,11 +89,9 @@ impl Error {
             Self::Gpu(_) => Fault::Device,
             #[cfg(feature = "std")]
             Self::File(_) => Fault::Input,
-            #[cfg(feature = "import")]
-            Self::Import(_) => Fault::Input,
             Self::Request(RequestError::Range { .. }) => Fault::Request,
             Self::Gguf(_) | Self::Quant(_) | Self::Kernel(_) | Self::Network(_) | Self::Model(_) => Fault::Input,
-            Self::Request(_) | Self::Dist(_) | Self::Text(_) => Fault::Input,
+            Self::Request(_) | Self::Dist(_) | Self::Text(_) | Self::Patch(_) => Fault::Input,
             Self::Isa(_) | Self::Schedule(_) | Self::Sampler(_) | Self::Guidance(_) => Fault::Request,
             Self::Plan(e) | Self::Exec(ExecError::Plan(e)) => match e {
                 PlanError::Memory { .. } => Fault::Request,

@@ -14,7 +14,6 @@ extern crate alloc;
 extern crate std;
 
 pub mod cpu;
-pub mod diffusion;
 pub mod dist;
 pub mod error;
 pub mod gguf;
@@ -22,8 +21,6 @@ pub mod gguf;
 pub mod gpu;
 pub mod graph;
 pub mod guidance;
-#[cfg(feature = "import")]
-pub mod import;
 pub mod layout;
 pub mod model;
 pub mod nn;
@@ -32,7 +29,6 @@ pub mod quant;
 pub mod rng;
 pub mod sampler;
 pub mod schedule;
-pub mod score;
 pub mod sync;
 pub mod text;
 

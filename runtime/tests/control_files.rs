@@ -1,6 +1,5 @@
 //! ControlNets and tiny autoencoders from published files: every form of a file becomes the same one of ours, which
 //! computes what the folder's tensors do; files that do not fit are refused.
-#![cfg(feature = "import")]
 
 #[path = "common/diffusers.rs"]
 mod common;
@@ -9,9 +8,9 @@ mod common;
 mod device;
 
 use common::{Tensors, control_net, fixtures, gguf, json, shapes};
+use nijimi_import::{Checkpoint, Model, Options, Types, convert};
 use nijimi_runtime::Error;
 use nijimi_runtime::gguf::File;
-use nijimi_runtime::import::{Checkpoint, Model, Options, Types, convert};
 use nijimi_runtime::model::{Control, Device, LatentDiffusion, ModelError, Network, SessionOptions, TinyAutoencoder};
 use nijimi_runtime::nn::{ControlNet, SdRequest, SdUnet};
 use nijimi_runtime::quant::DType;
@@ -296,7 +295,6 @@ fn published_control_nets_are_told_by_their_tensors() {
             sparse(&place.join("one.safetensors"), tensors.iter().map(|(name, shape)| (old(name), shape.clone())));
             let Model::ControlNet(mut single) = open(&place.join("one.safetensors")).model else { panic!("{name}") };
             // What tensors do not tell, and a ControlNet has no use for.
-            single.unet.sample_size = folder.unet.sample_size;
             single.unet.out_channels = folder.unet.out_channels;
             assert_eq!(single, folder, "{name} {prefix:?}");
         }

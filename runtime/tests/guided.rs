@@ -212,7 +212,7 @@ fn requests_are_checked() {
     let longer = Schedule::linear(1e-4, 0.02, 2000).unwrap();
     let settings = Settings { steps_offset: 0, ..Settings::new(Solver::default(), 4) };
     let calls = Calls::new(&longer, &settings).unwrap();
-    let error = models.run(&GuidedRequest { calls: &calls, ..right }).unwrap().step().unwrap_err().to_string();
+    let error = refused(GuidedRequest { calls: &calls, ..right });
     assert!(error.starts_with("the sampler's timestep is 1500, must be 0 to 999"), "{error}");
 }
 

@@ -1,6 +1,5 @@
 //! Whole pictures of published pipelines, converted and drawn, against diffusers'. The families, prompts, sizes and steps
 //! are those of the files found in `NIJIMI_FIXTURES` (default: the project's own copy).
-#![cfg(feature = "import")]
 
 #[cfg(feature = "gpu")]
 #[path = "common/device.rs"]
@@ -11,8 +10,8 @@ mod common {
 }
 
 use common::pipelines::{Family, bytes, families, opened};
+use nijimi_import::Options;
 use nijimi_runtime::gguf::File;
-use nijimi_runtime::import::Options;
 use nijimi_runtime::model::{Control, Device, LatentDiffusion};
 use nijimi_runtime::quant::DType;
 

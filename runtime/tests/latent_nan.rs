@@ -1,5 +1,4 @@
 //! Weights that are no numbers, anywhere between a prompt and its picture: the error names the operation that met them.
-#![cfg(feature = "import")]
 
 mod common {
     pub mod diffusers;

@@ -1,5 +1,4 @@
 //! Plans of whole runs, against what the networks take once they are loaded.
-#![cfg(feature = "import")]
 
 #[path = "common/diffusers.rs"]
 mod common;
@@ -7,12 +6,12 @@ mod common;
 #[path = "common/device.rs"]
 mod device;
 
+use nijimi_import::{Checkpoint, Options, Types, convert};
 use nijimi_runtime::Error;
 use nijimi_runtime::cpu::Context;
 use nijimi_runtime::cpu::rates::Rates;
 use nijimi_runtime::gguf::{File, MappedFile};
 use nijimi_runtime::graph::Graph;
-use nijimi_runtime::import::{Checkpoint, Options, Types, convert};
 use nijimi_runtime::model::{
     Choice, Device, LatentInfo, LatentPlan, Network, PlanRequest, RequestError, SessionOptions, StagePlan, Tiling,
 };

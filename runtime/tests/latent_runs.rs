@@ -1,5 +1,4 @@
 //! What runs of latent diffusion models promise beyond the reference implementation's pictures.
-#![cfg(feature = "import")]
 
 mod common {
     pub mod diffusers;

@@ -2,8 +2,6 @@
 //! the control. Runs on `sd1full` of the fixtures (`NIJIMI_FIXTURES`, or `../shared/fixtures`), which the project has no
 //! copy of.
 
-#![cfg(feature = "import")]
-
 #[path = "common/diffusers.rs"]
 mod common;
 
@@ -15,7 +13,6 @@ use nijimi_runtime::nn::clip_text::{ClipText, TextStates};
 use nijimi_runtime::nn::{AutoencoderKl, ControlNet, SdRequest, SdUnet};
 use nijimi_runtime::text::{Special, Tokenizer, Vocabulary};
 use serde_json::Value;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 const FAMILY: &str = "sd1full";
@@ -37,8 +34,9 @@ fn evaluator(graph: &Graph, tensors: &Tensors) -> Evaluator {
 
 /// The states of both texts.
 fn states(family: &Path, texts: [&str; 2]) -> Vec<f32> {
-    let read = |path: &str| fs::read_to_string(family.join(path)).unwrap();
-    let vocabulary = Vocabulary::from_tokenizer_json(&read("tokenizer/tokenizer.json")).unwrap();
+    let nijimi_import::Tokenizer { tokens, merges, .. } =
+        nijimi_import::Tokenizer::open(&family.join("tokenizer")).unwrap();
+    let vocabulary = Vocabulary { tokens, merges };
     let id = |token: &str| vocabulary.id(token).unwrap();
     let end = id("<|endoftext|>");
     let special = Special { start: id("<|startoftext|>"), end, pad: end, length: 77 };

@@ -6,7 +6,7 @@ use crate::cli::{Cli, LoraFile};
 use crate::fault::Fault;
 use crate::image_in;
 use crate::source::{Conversion, Role, Source};
-use nijimi_runtime::import::Lora;
+use nijimi_import::Lora;
 use nijimi_runtime::model::{Control, Device, LatentDiffusion, LatentInfo, OpenOptions, Patch, TinyAutoencoder};
 use nijimi_runtime::quant::DType;
 use std::path::Path;

@@ -3,7 +3,7 @@
 
 use super::common::{Folder, Picture};
 use super::convert::pipeline;
-use nijimi_runtime::import::Safetensors;
+use nijimi_import::Safetensors;
 use std::path::Path;
 
 /// Of a byte: the picture to begin with is rounded to bytes, and so is the one that is drawn.

@@ -2,8 +2,8 @@
 use crate::checkpoint::write_atomic;
 use crate::error::{Error, Result};
 use crate::export::weight_type;
+use nijimi_import::Types;
 use nijimi_runtime::gguf::{File, MappedFile, MetaValue, Value, ValueType, Writer};
-use nijimi_runtime::import::Types;
 use nijimi_runtime::model::FirstStage;
 use nijimi_runtime::quant::DType;
 use std::path::Path;

@@ -13,9 +13,9 @@ mod teacher;
 
 use dfdx::prelude::*;
 use networks::{ids, normal, random, text, unet, unets};
+use nijimi_import::Types;
 use nijimi_runtime::gguf::{File, Writer};
 use nijimi_runtime::graph::Graph;
-use nijimi_runtime::import::Types;
 use nijimi_runtime::model::{Device, Evaluator, Network, SessionOptions};
 use nijimi_runtime::nn::{AutoencoderKl as AutoencoderConfig, SdRequest, TextStates};
 use nijimi_runtime::quant::DType;

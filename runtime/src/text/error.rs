@@ -50,22 +50,4 @@ pub enum TextError {
         /// Ids of a window.
         found: usize,
     },
-    /// Ids that leave one out, or go past the end.
-    #[error("the vocabulary has {tokens} tokens, but {token:?} is number {id}: ids must be 0, 1, 2, ... without gaps")]
-    Gap {
-        /// The token.
-        token: String,
-        /// Its id.
-        id: u64,
-        /// How many there are.
-        tokens: usize,
-    },
-    /// A file that is not what it is called.
-    #[error("{file}: {what}")]
-    Json {
-        /// Which.
-        file: &'static str,
-        /// What is wrong.
-        what: String,
-    },
 }

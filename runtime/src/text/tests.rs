@@ -30,9 +30,7 @@ fn data() -> Option<PathBuf> {
 }
 
 fn clip() -> Option<Vocabulary> {
-    let data = data()?;
-    let read = |name| fs::read_to_string(data.join(name)).unwrap();
-    Some(Vocabulary::from_vocab_and_merges(&read("vocab.json"), &read("merges.txt")).unwrap())
+    data().map(|data| published(&data))
 }
 
 /// The folder of fixtures.
@@ -57,16 +55,10 @@ fn same(tokenizer: &Tokenizer, rows: &Value) {
     assert!(wrong.is_empty(), "{} of {}: {:#?}", wrong.len(), rows.len(), &wrong[..wrong.len().min(20)]);
 }
 
-/// The vocabulary of a pipeline's tokenizer, by either form in which it is published.
+/// The vocabulary of a pipeline's tokenizer.
 fn published(folder: &Path) -> Vocabulary {
-    let read = |name: &str| fs::read_to_string(folder.join(name)).ok();
-    let split = read("vocab.json").zip(read("merges.txt"));
-    let split = split.map(|(vocab, merges)| Vocabulary::from_vocab_and_merges(&vocab, &merges).unwrap());
-    let whole = read("tokenizer.json").map(|json| Vocabulary::from_tokenizer_json(&json).unwrap());
-    if let (Some(split), Some(whole)) = (&split, &whole) {
-        assert_eq!(split, whole, "{}", folder.display());
-    }
-    split.or(whole).unwrap()
+    let nijimi_import::Tokenizer { tokens, merges, .. } = nijimi_import::Tokenizer::open(folder).unwrap();
+    Vocabulary { tokens, merges }
 }
 
 /// Seen red without composition, with the final sigma of `str::to_lowercase`, with runs of digits as one piece, with
@@ -177,13 +169,4 @@ fn what_makes_no_tokenizer_is_refused() {
         let error = found.unwrap_err();
         assert!(error.contains(want), "{error}");
     }
-    let json = |text: &str| Vocabulary::from_tokenizer_json(text).unwrap_err().to_string();
-    assert!(json("{").starts_with("tokenizer.json: "));
-    assert!(json("{}").contains("the model's type is null"));
-    assert!(json(r#"{"model":{"type":"BPE","vocab":{},"merges":[1]}}"#).contains("must be lines, or pairs"));
-    let files = |vocab: &str| Vocabulary::from_vocab_and_merges(vocab, "").unwrap_err().to_string();
-    assert!(files("[]").contains("must be an object"));
-    assert!(files(r#"{"a": 1}"#).contains("without gaps"));
-    assert!(files(r#"{"a": 0, "b": 0}"#).contains("without gaps"));
-    assert!(files(r#"{"a": -1}"#).contains("not a whole number"));
 }

@@ -2,8 +2,8 @@
 #![allow(dead_code, reason = "not every test file uses everything")]
 
 use super::diffusers::{Tensors, fixtures, metadata};
+use nijimi_import::{Checkpoint, Options, Types, convert};
 use nijimi_runtime::gguf::File;
-use nijimi_runtime::import::{Checkpoint, Options, Types, convert};
 use nijimi_runtime::model::{
     Control, Device, LatentControl, LatentDiffusion, LatentRequest, OpenOptions, Patch, Stored,
 };

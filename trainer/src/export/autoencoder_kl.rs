@@ -4,8 +4,8 @@ use super::{begin, record};
 use crate::error::Result;
 use crate::fit::Record;
 use crate::param::State;
+use nijimi_import::Types;
 use nijimi_runtime::gguf::Writer;
-use nijimi_runtime::import::Types;
 use nijimi_runtime::model::FirstStage;
 use nijimi_runtime::quant::DType;
 

@@ -3,8 +3,8 @@ use super::{channels_last, record};
 use crate::error::Result;
 use crate::fit::Record;
 use crate::param::State;
+use nijimi_import::Types;
 use nijimi_runtime::gguf::Writer;
-use nijimi_runtime::import::Types;
 use nijimi_runtime::model::LatentInfo;
 use nijimi_runtime::text::Vocabulary;
 
@@ -23,7 +23,7 @@ pub fn latent_diffusion(
     types: &Types,
 ) -> Result<Vec<u8>> {
     let mut w = Writer::new();
-    info.write(&mut w, vocabulary, types.rest())?;
+    info.write(&mut w, &[vocabulary], types.rest())?;
     record(&mut w, about)?;
     tensors(&mut w, state, "", types)?;
     Ok(w.finish())

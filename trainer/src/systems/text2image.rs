@@ -20,7 +20,7 @@ use crate::param::{self, State, Values};
 use crate::tensor::{T1, T4, Tp};
 use dfdx::prelude::*;
 use latents::Latents;
-use nijimi_runtime::import::Types;
+use nijimi_import::Types;
 use nijimi_runtime::model::LatentInfo;
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::rng::Stream;

@@ -1,8 +1,8 @@
 //! The file of a whole model.
 use crate::networks::{random, text, unet};
 use dfdx::prelude::*;
+use nijimi_import::Types;
 use nijimi_runtime::gguf::File;
-use nijimi_runtime::import::Types;
 use nijimi_runtime::model::{Device, FirstStage, LatentDefaults, LatentDiffusion, LatentInfo, LatentRequest, TextInfo};
 use nijimi_runtime::nn::{AutoencoderKl as AutoencoderConfig, TextStates};
 use nijimi_runtime::quant::DType;
@@ -114,7 +114,7 @@ fn draw(bytes: &[u8]) -> Vec<f32> {
     let mut run =
         model.run(&LatentRequest { guidance_scale, size: [16, 16], ..model.request("ab a", 4, &calls) }).unwrap();
     while run.step().unwrap().is_some() {}
-    run.pictures().unwrap()
+    run.pictures().unwrap().to_vec()
 }
 
 /// Seen red with the autoencoder's tensors left out.

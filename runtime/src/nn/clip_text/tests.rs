@@ -46,11 +46,8 @@ struct Encoder {
 }
 
 fn tokenizer(folder: &Path) -> Tokenizer {
-    let read = |name: &str| fs::read_to_string(folder.join(name));
-    let vocabulary = match (read("vocab.json"), read("merges.txt")) {
-        (Ok(vocab), Ok(merges)) => Vocabulary::from_vocab_and_merges(&vocab, &merges).unwrap(),
-        _ => Vocabulary::from_tokenizer_json(&read("tokenizer.json").unwrap()).unwrap(),
-    };
+    let nijimi_import::Tokenizer { tokens, merges, .. } = nijimi_import::Tokenizer::open(folder).unwrap();
+    let vocabulary = Vocabulary { tokens, merges };
     let config = json(&folder.join("tokenizer_config.json"));
     let id = |key: &str| vocabulary.id(config[key].as_str().unwrap()).unwrap();
     let special = Special { start: id("bos_token"), end: id("eos_token"), pad: id("pad_token"), length: 77 };

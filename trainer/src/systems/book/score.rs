@@ -5,11 +5,11 @@ use super::theory::{LEVELS, schedule};
 use crate::error::{Error, Result};
 use crate::plot::{Chart, Grid, Row, linspace};
 use crate::report::{Comparison, Report};
-use nijimi_runtime::diffusion::Level;
+use nijimi_book::diffusion::Level;
+use nijimi_book::score::{Diffused, Flow, Langevin, ScoreError, Solver, annealed};
 use nijimi_runtime::dist::{DistError, Mixture, MultivariateNormal};
 use nijimi_runtime::rng::Stream;
 use nijimi_runtime::schedule::Schedule;
-use nijimi_runtime::score::{Diffused, Flow, Langevin, ScoreError, Solver, annealed};
 use std::path::Path;
 
 /// The levels pictured.

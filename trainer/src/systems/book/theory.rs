@@ -4,7 +4,7 @@ use super::record::Record;
 use crate::error::{Error, Result};
 use crate::plot::{Chart, Row};
 use crate::report::{Comparison, Report};
-use nijimi_runtime::diffusion::{DiffusionError, Level, Target, prior_kl};
+use nijimi_book::diffusion::{DiffusionError, Level, Target, prior_kl};
 use nijimi_runtime::schedule::Schedule;
 use std::path::Path;
 

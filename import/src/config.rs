@@ -1,0 +1,95 @@
+//! What a checkpoint's networks are, in numbers.
+
+use nijimi_runtime::model::{FirstStage, TinyInfo};
+use nijimi_runtime::nn::{ClipText, ControlNet, SdUnet};
+use nijimi_runtime::sampler::Field;
+
+/// What a checkpoint is.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Model {
+    /// Stable Diffusion: U-Net, autoencoder, text encoders.
+    LatentDiffusion(Box<Config>),
+    /// What leads one by a picture.
+    ControlNet(Box<ControlNet>),
+    /// What decodes its latents fast (TAESD). It has no name yet.
+    AutoencoderTiny(Box<TinyInfo>),
+}
+
+impl Model {
+    /// `nijimi.system` of its file.
+    pub fn system(&self) -> &'static str {
+        match self {
+            Self::LatentDiffusion(_) => "latent-diffusion",
+            Self::ControlNet(_) => "control-net",
+            Self::AutoencoderTiny(_) => "autoencoder-tiny",
+        }
+    }
+}
+
+/// Which of the published models it is a form of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Family {
+    /// Stable Diffusion 1.x: CLIP ViT-L/14, convolutions around its transformers.
+    Sd1,
+    /// Stable Diffusion 2.x: OpenCLIP ViT-H/14, linear layers around its transformers.
+    Sd2,
+    /// SDXL: both CLIP ViT-L/14 and OpenCLIP ViT-bigG/14, sizes as a condition.
+    Sdxl,
+}
+
+impl Family {
+    /// `sd1`, `sd2` or `sdxl`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sd1 => "sd1",
+            Self::Sd2 => "sd2",
+            Self::Sdxl => "sdxl",
+        }
+    }
+}
+
+/// A diffusers scheduler, as its `scheduler_config.json` has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SchedulerConfig {
+    /// Its class: `DDIMScheduler`, …
+    pub class: String,
+    /// Noise levels of the training.
+    pub train_steps: u32,
+    /// Beta at the first level.
+    pub beta_start: f64,
+    /// Beta at the last.
+    pub beta_end: f64,
+    /// How beta runs: `linear`, `scaled_linear`, `squaredcos_cap_v2`.
+    pub beta_schedule: String,
+    /// `epsilon`, `v_prediction` or `sample`.
+    pub prediction_type: String,
+    /// The rest, by diffusers' names; what is not here is the class's default.
+    pub settings: Vec<(&'static str, Field)>,
+}
+
+/// All of a latent diffusion model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Which form it is.
+    pub family: Family,
+    /// The denoiser.
+    pub unet: SdUnet,
+    /// Side of the latents that it was trained at.
+    pub sample_size: usize,
+    /// The autoencoder.
+    pub vae: FirstStage,
+    /// Side of the pictures that it was trained at.
+    pub vae_sample_size: usize,
+    /// Whether half precision is known to overflow in it.
+    pub force_upcast: bool,
+    /// The text encoder.
+    pub text: ClipText,
+    /// SDXL's second.
+    pub text_2: Option<ClipText>,
+    /// Noise.
+    pub scheduler: SchedulerConfig,
+    /// Whether an empty negative prompt is zeros (SDXL).
+    pub force_zeros_for_empty_prompt: bool,
+}

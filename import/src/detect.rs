@@ -1,0 +1,292 @@
+//! What a single-file checkpoint is, by its tensors alone: nothing else is in it.
+
+use super::config::{Config, Family, SchedulerConfig};
+use super::parse::unet_levels;
+use nijimi_runtime::graph::Activation;
+use nijimi_runtime::model::FirstStage;
+use nijimi_runtime::nn::{AutoencoderKl, ClipText, SdAdded, SdUnet, TimeCode};
+use nijimi_runtime::sampler::Field;
+use std::collections::BTreeMap;
+
+/// Shapes by name.
+pub(super) type Shapes = BTreeMap<String, Vec<usize>>;
+
+/// Most blocks that are counted.
+const MAX_BLOCKS: usize = 256;
+
+/// Channels of a head in CLIP, in 2.x and in SDXL; 1.x has 8 heads everywhere.
+const HEAD_CHANNELS: usize = 64;
+const SD1_HEADS: usize = 8;
+
+/// The layer that Stable Diffusion 2.x's text states skip, if the file has it: OpenCLIP-H's last. Its published
+/// pipelines leave it out (diffusers, `SD_2_TEXT_ENCODER_KEYS_TO_IGNORE`).
+pub(super) const SD2_SKIPPED_LAYER: usize = 23;
+
+const UNET: &str = "model.diffusion_model.";
+const VAE: &str = "first_stage_model.";
+
+/// Its configuration, or what it lacks to be one of the three families.
+pub(super) fn detect(shapes: &Shapes) -> Result<Config, String> {
+    let has =
+        |prefix: &str| shapes.range(prefix.to_string()..).next().is_some_and(|(name, _)| name.starts_with(prefix));
+    if !has(UNET) {
+        let what = match () {
+            () if has("lora_") || shapes.keys().any(|k| k.contains(".lora_")) => {
+                "it is a LoRA, which is added to a model"
+            }
+            () if has("double_blocks.") || has("transformer_blocks.") || has("joint_blocks.") => "it is a transformer",
+            () if has("decoder.") || has("encoder.") => "it is a part of one, an autoencoder",
+            () if has("text_model.") => "it is a part of one, a text encoder",
+            () => "its tensors are not Stable Diffusion's",
+        };
+        return Err(format!(
+            "{what}: only whole checkpoints of SD 1.x, 2.x and SDXL are, with model.diffusion_model.*"
+        ));
+    }
+    if has("model.diffusion_model.double_blocks.") || has("model.diffusion_model.joint_blocks.") {
+        return Err("its network is a transformer (SD 3, FLUX): only SD 1.x, 2.x and SDXL are".into());
+    }
+    if has("conditioner.embedders.0.model.") {
+        return Err("it is SDXL's refiner, which is not supported: take the base model".into());
+    }
+    let (family, text, text_2) = if has("conditioner.embedders.0.") {
+        let first = transformers(shapes, "conditioner.embedders.0.transformer.")?;
+        (Family::Sdxl, first, Some(open_clip(shapes, "conditioner.embedders.1.model.", true)?))
+    } else if has("cond_stage_model.model.") {
+        (Family::Sd2, open_clip(shapes, "cond_stage_model.model.", false)?, None)
+    } else if has("cond_stage_model.transformer.") {
+        (Family::Sd1, transformers(shapes, "cond_stage_model.transformer.")?, None)
+    } else {
+        return Err("it has no text encoder (cond_stage_model.* or conditioner.*): use the whole checkpoint".into());
+    };
+    let pooled = text_2.as_ref().and_then(|t| t.projection);
+    let unet = unet(shapes, pooled)?;
+    let vae = vae(shapes, family)?;
+    let v = family == Family::Sd2 && unet.in_channels == 4 || has("v_pred");
+    let scheduler = scheduler(if v { "v_prediction" } else { "epsilon" }, has("ztsnr"));
+    let force_zeros_for_empty_prompt = family == Family::Sdxl;
+    // What a file of tensors does not tell.
+    let (sample_size, vae_sample_size) = if family == Family::Sdxl { (128, 1024) } else { (64, 512) };
+    Ok(Config {
+        family,
+        unet,
+        sample_size,
+        vae,
+        vae_sample_size,
+        force_upcast: true,
+        text,
+        text_2,
+        scheduler,
+        force_zeros_for_empty_prompt,
+    })
+}
+
+/// The schedule of all published checkpoints, sampled by DDIM.
+fn scheduler(prediction_type: &str, zero_snr: bool) -> SchedulerConfig {
+    let mut settings = vec![
+        ("steps_offset", Field::Number(1.0)),
+        ("clip_sample", Field::Flag(false)),
+        ("set_alpha_to_one", Field::Flag(false)),
+    ];
+    if zero_snr {
+        settings.push(("rescale_betas_zero_snr", Field::Flag(true)));
+    }
+    settings.push(("timestep_spacing", Field::Text("leading".into())));
+    SchedulerConfig {
+        class: "DDIMScheduler".into(),
+        train_steps: 1000,
+        beta_start: 0.00085,
+        beta_end: 0.012,
+        beta_schedule: "scaled_linear".into(),
+        prediction_type: prediction_type.into(),
+        settings,
+    }
+}
+
+/// Dimension `dim` of a tensor, where that is not nothing.
+pub(super) fn dim(shapes: &Shapes, name: &str, dim: usize) -> Option<usize> {
+    shapes.get(name).and_then(|shape| shape.get(dim).copied()).filter(|&n| (1..=1 << 20).contains(&n))
+}
+
+pub(super) fn need(shapes: &Shapes, name: &str, at: usize) -> Result<usize, String> {
+    dim(shapes, name, at).ok_or_else(|| format!("the tensor {name} is missing, or not of the shape it must have"))
+}
+
+/// The least number of which there is no such tensor.
+pub(super) fn count(shapes: &Shapes, name: impl Fn(usize) -> String) -> usize {
+    (0..MAX_BLOCKS).take_while(|&i| shapes.contains_key(&name(i))).count()
+}
+
+fn unet(shapes: &Shapes, pooled: Option<usize>) -> Result<SdUnet, String> {
+    let added = match (dim(shapes, &format!("{UNET}label_emb.0.0.weight"), 1), pooled) {
+        (Some(width), Some(pooled)) => {
+            // Two sizes, two offsets, two sizes of the result.
+            Some(SdAdded { code: width.saturating_sub(pooled) / 6, width })
+        }
+        (None, None) => None,
+        _ => return Err("its U-Net and its text encoders are of different models".into()),
+    };
+    Ok(SdUnet { out_channels: need(shapes, &format!("{UNET}out.2.weight"), 0)?, ..trunk(shapes, UNET, added)? })
+}
+
+/// All of a U-Net but its way up, by LDM's names after `prefix`: a ControlNet has no other.
+pub(super) fn trunk(shapes: &Shapes, prefix: &str, added: Option<SdAdded>) -> Result<SdUnet, String> {
+    let depth = |block: &str| count(shapes, |i| format!("{prefix}{block}.transformer_blocks.{i}.norm1.weight"));
+    let first = need(shapes, &format!("{prefix}input_blocks.0.0.weight"), 0)?;
+    let (mut channels, mut depths, mut layers) = (vec![], vec![], vec![]);
+    let (mut c, mut d, mut n) = (first, 0, 0);
+    for i in 1..MAX_BLOCKS {
+        if let Some(out) = dim(shapes, &format!("{prefix}input_blocks.{i}.0.out_layers.3.weight"), 0) {
+            (c, d, n) = (out, depth(&format!("input_blocks.{i}.1")), n + 1);
+            continue;
+        }
+        channels.push(c);
+        depths.push(d);
+        layers.push(n);
+        if !shapes.contains_key(&format!("{prefix}input_blocks.{i}.0.op.weight")) {
+            break;
+        }
+        (d, n) = (0, 0);
+    }
+    let middle = format!("{prefix}middle_block.1");
+    Levels {
+        channels,
+        depths,
+        layers,
+        mid_depth: depth("middle_block.1"),
+        context: need(shapes, &format!("{middle}.transformer_blocks.0.attn2.to_k.weight"), 1)?,
+        linear_projection: is_matrix(shapes, &format!("{middle}.proj_in.weight")),
+        in_channels: need(shapes, &format!("{prefix}input_blocks.0.0.weight"), 1)?,
+        guidance_code: dim(shapes, &format!("{prefix}time_embed.cond_proj.weight"), 1).unwrap_or(0),
+        added,
+    }
+    .config()
+}
+
+/// Whether the tensor has two dimensions.
+pub(super) fn is_matrix(shapes: &Shapes, name: &str) -> bool {
+    shapes.get(name).is_some_and(|shape| shape.len() == 2)
+}
+
+/// What of a U-Net's configuration its tensors tell.
+pub(super) struct Levels {
+    pub channels: Vec<usize>,
+    pub depths: Vec<usize>,
+    /// Residual blocks of each level.
+    pub layers: Vec<usize>,
+    pub mid_depth: usize,
+    pub context: usize,
+    pub linear_projection: bool,
+    pub in_channels: usize,
+    pub guidance_code: usize,
+    pub added: Option<SdAdded>,
+}
+
+impl Levels {
+    /// The rest is the same in all published models, or told by these.
+    pub fn config(self) -> Result<SdUnet, String> {
+        let layers_per_block = self.layers.first().copied().unwrap_or(0);
+        if layers_per_block == 0 || self.layers.iter().any(|&n| n != layers_per_block) {
+            let layers = self.layers;
+            return Err(format!("it has {layers:?} residual blocks by level, and only equal numbers are supported"));
+        }
+        // The layers around the transformers are convolutions in 1.x alone.
+        let heads = |&c: &usize| if self.linear_projection { (c / HEAD_CHANNELS).max(1) } else { SD1_HEADS };
+        let heads: Vec<usize> = self.channels.iter().map(heads).collect();
+        Ok(SdUnet {
+            in_channels: self.in_channels,
+            out_channels: self.in_channels,
+            levels: unet_levels(&self.channels, &heads, &self.depths, self.mid_depth),
+            layers_per_block,
+            text_width: self.context,
+            linear_projection: self.linear_projection,
+            norm_groups: 32,
+            norm_eps: 1e-5,
+            time_code: TimeCode::default(),
+            added: self.added,
+            guidance_code: self.guidance_code,
+        })
+    }
+}
+
+fn vae(shapes: &Shapes, family: Family) -> Result<FirstStage, String> {
+    let block = |level, i| format!("{VAE}encoder.down.{level}.block.{i}.conv2.weight");
+    let levels = count(shapes, |level| block(level, 0));
+    let channels = (0..levels).map(|level| need(shapes, &block(level, 0), 0)).collect::<Result<Vec<_>, _>>()?;
+    if channels.is_empty() {
+        return Err("it has no autoencoder (first_stage_model.*): use the whole checkpoint".into());
+    }
+    let network = AutoencoderKl {
+        in_channels: need(shapes, &format!("{VAE}encoder.conv_in.weight"), 1)?,
+        out_channels: need(shapes, &format!("{VAE}decoder.conv_out.weight"), 0)?,
+        latent_channels: need(shapes, &format!("{VAE}decoder.conv_in.weight"), 1)?,
+        layers_per_block: count(shapes, |i| block(0, i)),
+        norm_groups: 32,
+        mid_attention: shapes.contains_key(&format!("{VAE}encoder.mid.attn_1.q.weight")),
+        quant_conv: shapes.contains_key(&format!("{VAE}quant_conv.weight")),
+        post_quant_conv: shapes.contains_key(&format!("{VAE}post_quant_conv.weight")),
+        channels,
+    };
+    let scaling_factor = if family == Family::Sdxl { 0.13025 } else { 0.18215 };
+    Ok(FirstStage { network, scaling_factor, shift_factor: 0.0 })
+}
+
+/// A text encoder by transformers' names: CLIP ViT-L/14 and its kin.
+fn transformers(shapes: &Shapes, prefix: &str) -> Result<ClipText, String> {
+    let bare = !shapes.contains_key(&format!("{prefix}text_model.final_layer_norm.weight"));
+    let prefix = if bare { prefix.to_string() } else { format!("{prefix}text_model.") };
+    let width = need(shapes, &format!("{prefix}final_layer_norm.weight"), 0)?;
+    Ok(ClipText {
+        vocabulary: need(shapes, &format!("{prefix}embeddings.token_embedding.weight"), 0)?,
+        positions: need(shapes, &format!("{prefix}embeddings.position_embedding.weight"), 0)?,
+        width,
+        hidden: need(shapes, &format!("{prefix}encoder.layers.0.mlp.fc1.weight"), 0)?,
+        layers: count(shapes, |i| format!("{prefix}encoder.layers.{i}.mlp.fc1.weight")),
+        heads: (width / HEAD_CHANNELS).max(1),
+        activation: Activation::QuickGelu,
+        eps: 1e-5,
+        projection: None,
+    })
+}
+
+/// A text encoder by OpenCLIP's names.
+fn open_clip(shapes: &Shapes, prefix: &str, projected: bool) -> Result<ClipText, String> {
+    let width = need(shapes, &format!("{prefix}ln_final.weight"), 0)?;
+    let layers = count(shapes, |i| format!("{prefix}transformer.resblocks.{i}.mlp.c_fc.weight"));
+    let projection = [("text_projection", 1), ("text_projection.weight", 0)];
+    let projection = projection.into_iter().find_map(|(name, at)| dim(shapes, &format!("{prefix}{name}"), at));
+    Ok(ClipText {
+        vocabulary: need(shapes, &format!("{prefix}token_embedding.weight"), 0)?,
+        positions: need(shapes, &format!("{prefix}positional_embedding"), 0)?,
+        width,
+        hidden: need(shapes, &format!("{prefix}transformer.resblocks.0.mlp.c_fc.weight"), 0)?,
+        layers: if !projected && layers == SD2_SKIPPED_LAYER + 1 { SD2_SKIPPED_LAYER } else { layers },
+        heads: (width / HEAD_CHANNELS).max(1),
+        activation: Activation::Gelu,
+        eps: 1e-5,
+        projection: match projected {
+            true => Some(projection.ok_or_else(|| format!("the tensor {prefix}text_projection is missing"))?),
+            false => None,
+        },
+    })
+}
+
+/// What a single file may hold beside the model: schedules, running means, counters. Within the three networks nothing
+/// but what is listed is.
+pub(super) fn is_aside(name: &str) -> bool {
+    let within = ["model.diffusion_model.", "first_stage_model.", "cond_stage_model.", "conditioner."];
+    if !within.iter().any(|prefix| name.starts_with(prefix)) {
+        return true;
+    }
+    let clip = name.starts_with("cond_stage_model.") || name.starts_with("conditioner.");
+    let skipped = format!("cond_stage_model.model.transformer.resblocks.{SD2_SKIPPED_LAYER}.");
+    name.ends_with("position_ids")
+        || clip && (name.ends_with("logit_scale") || name.ends_with(".attn_mask"))
+        || name.starts_with("cond_stage_model.model.text_projection")
+        || name.starts_with("cond_stage_model.transformer.text_projection")
+        || name.starts_with("conditioner.embedders.0.transformer.text_projection")
+        || name.starts_with(&skipped)
+        || name.starts_with("first_stage_model.loss.")
+        || name.starts_with("first_stage_model.model_ema.")
+        || name.starts_with("first_stage_model.logvar")
+}

@@ -1,0 +1,103 @@
+//! Pipeline folders as diffusers writes them.
+
+use super::checkpoint::{Checkpoint, Format, Found, Options};
+use super::config::{Config, Family, Model};
+use super::error::{ImportError, refused};
+use super::json::Json;
+use super::tokenizer::Tokenizer;
+use super::{expect, files, names, parse};
+use serde_json::Value;
+use std::path::Path;
+
+/// Reads a folder with this `model_index.json`.
+pub(super) fn open(folder: &Path, index: &Json, options: &Options) -> Result<Checkpoint, ImportError> {
+    let class = index.str("_class_name", "")?;
+    let known = class.starts_with("StableDiffusion") || class.starts_with("LatentConsistencyModel");
+    if !known || class.starts_with("StableDiffusion3") {
+        return Err(index.wrong("_class_name", "a pipeline of Stable Diffusion 1.x, 2.x or SDXL"));
+    }
+    let part = |name: &str| match index.get(name) {
+        Some(Value::Array(pair)) => pair.iter().any(|v| !v.is_null()),
+        _ => false,
+    };
+    for name in ["unet", "vae", "text_encoder", "tokenizer", "scheduler"] {
+        if !part(name) {
+            return Err(index.wrong(name, "the library and class of this part, which the model needs"));
+        }
+    }
+    let json = |name: &str, file: &str| {
+        let path = folder.join(name).join(file);
+        if path.is_file() {
+            return Json::open(&path);
+        }
+        Err(ImportError::MissingFile { path, remedy: "model_index.json names this part: download the whole folder" })
+    };
+    let unet_json = json("unet", "config.json")?;
+    let unet = parse::unet(&unet_json)?;
+    let vae_json = json("vae", "config.json")?;
+    let vae = parse::vae(&vae_json)?;
+    let scheduler = parse::scheduler(&json("scheduler", "scheduler_config.json")?)?;
+
+    let mut found = Found::default();
+    let mut ranges = vec![];
+    let mut text_configs = vec![];
+    let second = part("text_encoder_2").then_some("text_encoder_2");
+    for name in ["text_encoder"].into_iter().chain(second).chain(["unet", "vae"]) {
+        let start = found.files.len();
+        found.files.extend(files::open(&folder.join(name), options.variant.as_deref())?);
+        if name.starts_with("text_encoder") {
+            let projected =
+                found.files[start..].iter().any(|file| file.tensors().contains_key("text_projection.weight"));
+            text_configs.push(parse::text(&json(name, "config.json")?, projected)?);
+        }
+        ranges.push((name, start..found.files.len()));
+    }
+    let mut text_configs = text_configs.into_iter();
+    let text = text_configs.next().ok_or_else(|| index.wrong("text_encoder", "a text encoder"))?;
+    let text_2 = text_configs.next();
+
+    let wide = text.width + text_2.as_ref().map_or(0, |text| text.width);
+    let family = match (&unet.added, &text_2) {
+        (Some(_), Some(_)) => Family::Sdxl,
+        (None, None) if unet.linear_projection => Family::Sd2,
+        (None, None) => Family::Sd1,
+        _ => return Err(index.wrong("text_encoder_2", "there exactly where the U-Net has an addition_embed_type")),
+    };
+    if wide != unet.text_width {
+        return Err(unet_json.wrong("cross_attention_dim", format!("{wide}, the width of the text states")));
+    }
+    let force_zeros_for_empty_prompt = index.bool("force_zeros_for_empty_prompt", family == Family::Sdxl)?;
+    let config = Config {
+        family,
+        unet,
+        sample_size: unet_json.size("sample_size", Some(64))?,
+        vae,
+        vae_sample_size: vae_json.size("sample_size", Some(512))?,
+        force_upcast: vae_json.bool("force_upcast", true)?,
+        text,
+        text_2,
+        scheduler,
+        force_zeros_for_empty_prompt,
+    };
+
+    for (part, expected) in expect::parts(&config).map_err(refused(folder))? {
+        let range = ranges.iter().find(|(name, _)| *name == part).map_or(0..0, |(_, range)| range.clone());
+        found.take(&folder.join(part), part, expected, range.clone(), |name| names::diffusers(part, name))?;
+        let counter =
+            |name: &str| name.ends_with("position_ids") || part.starts_with("text") && name.ends_with("logit_scale");
+        found.left_over(range, counter)?;
+    }
+    let tokenizer = match &options.tokenizer {
+        Some(path) => Tokenizer::open(path)?,
+        None => Tokenizer::open(&folder.join("tokenizer"))?,
+    };
+    let tokenizer_2 = match second {
+        Some(_) if part("tokenizer_2") => Some(Tokenizer::open(&folder.join("tokenizer_2"))?),
+        Some(_) => return Err(index.wrong("tokenizer_2", "the tokenizer of the second text encoder")),
+        None => None,
+    };
+    let found = found.checkpoint(folder, Format::Diffusers, Model::LatentDiffusion(Box::new(config)));
+    let checkpoint = Checkpoint { tokenizer: Some(tokenizer), tokenizer_2, ..found };
+    checkpoint.check_vocabulary()?;
+    Ok(checkpoint)
+}

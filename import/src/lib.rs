@@ -1,0 +1,41 @@
+//! Published checkpoints of Stable Diffusion 1.x, 2.x and SDXL, of ControlNets and of the tiny autoencoder, as diffusers
+//! folders or single `.safetensors` files: what they are, and their tensors under one set of names, to be written as one
+//! of our files.
+//!
+//! [`Checkpoint::open`] reads headers and configurations, and finds every tensor or says what is wrong; [`Source::read`]
+//! streams numbers, a few rows at a time, in the layout of `docs/format.md`; [`convert`] writes the file. [`Lora::open`]
+//! reads what is added to one. Python pickles (`.ckpt`, `.bin`) can run any program when read, and are refused.
+#![forbid(unsafe_code)]
+
+mod checkpoint;
+mod config;
+mod control;
+mod convert;
+mod describe;
+mod detect;
+mod error;
+mod expect;
+mod files;
+mod folder;
+mod json;
+mod lora;
+mod names;
+mod open;
+mod parse;
+mod safetensors;
+mod single;
+mod tiny;
+mod tokenizer;
+mod types;
+
+#[cfg(test)]
+mod tests;
+
+pub use checkpoint::{Checkpoint, Format, Options, Source, Tensor};
+pub use config::{Config, Family, Model, SchedulerConfig};
+pub use convert::{Event, Summary, convert, convert_into};
+pub use error::{ImportError, LoraError};
+pub use lora::Lora;
+pub use safetensors::{Entry, MAX_HEADER, Safetensors};
+pub use tokenizer::Tokenizer;
+pub use types::Types;

@@ -1,0 +1,192 @@
+//! LoRA: changes of a model's layers as products of two thin factors (Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large
+//! Language Models"), and of its convolutions (LoCon), added to the weights while they are loaded.
+//!
+//! `W + strength * alpha / rank * up * down` takes the place of `W`: no step of a picture costs more for it, and a LoRA of
+//! another strength is another load.
+
+mod key;
+mod merge;
+mod module;
+mod places;
+mod settings;
+
+use super::error::{ImportError, LISTED, LoraError};
+use super::safetensors::{Safetensors, is_read};
+use merge::Factors;
+use module::{Module, Pieces};
+use nijimi_runtime::Error;
+use nijimi_runtime::gguf::File;
+use nijimi_runtime::model::Patch;
+use settings::Settings;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+/// Numbers that are looked at together.
+const CHUNK: usize = 1 << 18;
+
+/// A LoRA, matched to a model. Its numbers stay in the file until a layer is patched, so that it takes next to no memory.
+#[derive(Debug)]
+pub struct Lora {
+    /// Reading moves the file's one position.
+    file: Mutex<Safetensors>,
+    /// By the model's tensors.
+    modules: BTreeMap<String, Module>,
+}
+
+impl Lora {
+    /// Opens a `.safetensors` file, finds for each of its modules the tensor of `file` that it is for, and looks at every
+    /// number. `strength` 1 is what it was trained at; any finite number can be.
+    ///
+    /// Modules may be called as kohya's scripts do (`lora_unet_…`, `lora_te_…`, `lora_te1_…`, `lora_te2_…`, with
+    /// diffusers' blocks or the original ones), or as any diffusers since 0.12 or PEFT does (`unet.….lora_A.weight`,
+    /// `….lora.down.weight`, `….processor.to_q_lora.down.weight`, `text_encoder.…`, `text_encoder_2.…`). A module without
+    /// `alpha` is of alpha = rank, if the header has no `lora_adapter_metadata` that says otherwise.
+    ///
+    /// # Errors
+    /// [`ImportError::Lora`]: a LoRA for another model (modules without a place, shapes that do not fit), half a pair, a
+    /// form that is not a pair of factors (DoRA, LoHa, LoKr and others), NaN, a strength that is not finite. Otherwise
+    /// what is wrong with the file as such.
+    pub fn open(path: impl AsRef<Path>, strength: f32, file: &File<'_>) -> Result<Self, ImportError> {
+        let path = path.as_ref();
+        if !strength.is_finite() {
+            return Err(LoraError::Strength { path: path.into(), strength }.into());
+        }
+        let lora = Safetensors::open(path)?;
+        let pieces = pieces(&lora)?;
+        let settings = Settings::read(&lora)?;
+        let mut modules = BTreeMap::new();
+        for (tensor, (name, place)) in places(&lora, &pieces, file)? {
+            let mut module = Module::fit(&lora, name, &pieces[name], &place)?;
+            let alpha = pieces[name].alpha.as_ref().map(|alpha| number(&lora, alpha)).transpose()?;
+            module.scale = strength * settings.scale(name, alpha, module.rank)?;
+            module.factors().try_for_each(|factor| check(&lora, factor))?;
+            modules.insert(tensor, module);
+        }
+        Ok(Self { file: Mutex::new(lora), modules })
+    }
+
+    /// The model's tensors that it changes, in alphabetical order.
+    pub fn tensors(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.modules.keys().map(String::as_str)
+    }
+}
+
+impl Patch for Lora {
+    fn touches(&self, name: &str) -> bool {
+        self.modules.contains_key(name)
+    }
+
+    fn apply(&self, name: &str, shape: &[usize], values: &mut [f32]) -> Result<(), Error> {
+        let Some(module) = self.modules.get(name) else { return Ok(()) };
+        let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        if shape != module.shape || values.len() != shape.iter().product::<usize>() {
+            let (path, expected) = (file.path().into(), module.shape.clone());
+            let other = LoraError::Shape { path, name: name.to_owned(), found: shape.to_vec(), expected };
+            return Err(Error::Patch(Box::new(other)));
+        }
+        let factors = Factors::read(&file, module).map_err(|e| Error::Patch(Box::new(e)))?;
+        drop(file);
+        Ok(factors.add(module, values)?)
+    }
+}
+
+/// The file's tensors by module.
+fn pieces(file: &Safetensors) -> Result<BTreeMap<&str, Pieces>, ImportError> {
+    let mut modules: BTreeMap<&str, Pieces> = BTreeMap::new();
+    let mut unknown = None;
+    for (name, entry) in file.tensors() {
+        let path = || file.path().into();
+        let Some((module, piece)) = key::split(name) else {
+            if let Some(form) = key::form(name) {
+                return Err(LoraError::Form { path: path(), name: name.clone(), form }.into());
+            }
+            unknown = unknown.or(Some(name));
+            continue;
+        };
+        if !is_read(&entry.dtype) {
+            return Err(ImportError::DType { path: path(), name: name.clone(), found: entry.dtype.clone() });
+        }
+        if let Some(first) = modules.entry(module).or_default().add(piece, name) {
+            let (second, of) = (name.clone(), module.to_owned());
+            return Err(LoraError::Twice { path: path(), first, second, of }.into());
+        }
+    }
+    let path = || file.path().into();
+    match unknown {
+        _ if modules.is_empty() => {
+            let first = file.tensors().keys().next().cloned().unwrap_or_default();
+            Err(LoraError::NotALora { path: path(), first }.into())
+        }
+        Some(name) => {
+            let form = "a form that is not known";
+            Err(LoraError::Form { path: path(), name: name.clone(), form }.into())
+        }
+        None => Ok(modules),
+    }
+}
+
+/// The model's tensors that the modules are for, each with its module's name.
+fn places<'a>(
+    lora: &Safetensors,
+    pieces: &BTreeMap<&'a str, Pieces>,
+    file: &File<'_>,
+) -> Result<BTreeMap<String, (&'a str, places::Place)>, LoraError> {
+    let known = places::of(file);
+    let mut found: BTreeMap<String, (&str, places::Place)> = BTreeMap::new();
+    let mut lost: Vec<&str> = Vec::new();
+    for &module in pieces.keys() {
+        let Some(place) = known.get(&key::of_module(module)) else {
+            lost.push(module);
+            continue;
+        };
+        match found.entry(place.tensor.clone()) {
+            Entry::Vacant(entry) => {
+                entry.insert((module, place.clone()));
+            }
+            // Of two copies, diffusers' names count.
+            Entry::Occupied(_) if key::is_original(module) => {}
+            Entry::Occupied(mut entry) if key::is_original(entry.get().0) => entry.get_mut().0 = module,
+            Entry::Occupied(entry) => {
+                let (first, second) = (entry.get().0.to_owned(), module.to_owned());
+                return Err(LoraError::Twice { path: lora.path().into(), first, second, of: place.tensor.clone() });
+            }
+        }
+    }
+    match lost.len() {
+        0 => Ok(found),
+        count => {
+            let names = lost.into_iter().take(LISTED).map(str::to_owned).collect();
+            Err(LoraError::OtherModel { path: lora.path().into(), count, of: pieces.len(), names })
+        }
+    }
+}
+
+/// The one number of a tensor.
+fn number(file: &Safetensors, name: &str) -> Result<f32, ImportError> {
+    let shape = &file.tensors()[name].shape;
+    if shape.iter().any(|&n| n != 1) {
+        let (name, found) = (name.to_owned(), shape.clone());
+        return Err(LoraError::Shape { path: file.path().into(), name, found, expected: Vec::new() }.into());
+    }
+    check(file, name)?;
+    let mut values = Vec::new();
+    file.read(name, 0..1, &mut values)?;
+    Ok(values[0])
+}
+
+/// Every number is finite.
+fn check(file: &Safetensors, name: &str) -> Result<(), ImportError> {
+    let len = file.tensors()[name].shape.iter().product();
+    let mut values = Vec::new();
+    for start in (0..len).step_by(CHUNK) {
+        values.clear();
+        file.read(name, start..len.min(start + CHUNK), &mut values)?;
+        if let Some(i) = values.iter().position(|v| !v.is_finite()) {
+            let (path, name) = (file.path().into(), name.to_owned());
+            return Err(LoraError::NotFinite { path, name, at: start + i, value: values[i] }.into());
+        }
+    }
+    Ok(())
+}

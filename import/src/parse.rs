@@ -1,0 +1,278 @@
+//! Configurations as diffusers and transformers write them.
+
+use super::config::SchedulerConfig;
+use super::error::ImportError;
+use super::json::Json;
+use nijimi_runtime::model::FirstStage;
+use nijimi_runtime::nn::{AutoencoderKl, ClipText, SdAdded, SdLevel, SdUnet, TimeCode};
+use nijimi_runtime::sampler::Field;
+use serde_json::{Value, json};
+
+/// Most layers of anything: a configuration that says more is not one.
+const MAX_LAYERS: usize = 256;
+
+/// `unet/config.json`.
+pub(super) fn unet(json: &Json) -> Result<SdUnet, ImportError> {
+    json.only("_class_name", json!("UNet2DConditionModel"))?;
+    let config = trunk(json)?;
+    let up = block_types(json, "up_block_types", config.levels.len(), "CrossAttnUpBlock2D", "UpBlock2D")?;
+    if !up.into_iter().rev().eq(config.levels.iter().map(|level| level.attends)) {
+        return Err(json.wrong("up_block_types", "down_block_types in reverse"));
+    }
+    Ok(config)
+}
+
+/// All of a U-Net but its way up, which is as its way down: a ControlNet has no other.
+pub(super) fn trunk(json: &Json) -> Result<SdUnet, ImportError> {
+    json.only("act_fn", json!("silu"))?;
+    json.only("mid_block_type", json!("UNetMidBlock2DCrossAttn"))?;
+    json.only("time_embedding_type", json!("positional"))?;
+    json.only("resnet_time_scale_shift", json!("default"))?;
+    json.only("attention_type", json!("default"))?;
+    for (key, only) in [("conv_in_kernel", 3), ("conv_out_kernel", 3), ("downsample_padding", 1)] {
+        json.only(key, json!(only))?;
+    }
+    for key in ["mid_block_scale_factor", "resnet_out_scale_factor"] {
+        if json.number(key, 1.0)? != 1.0 {
+            return Err(json.wrong(key, "1"));
+        }
+    }
+    for key in [
+        "center_input_sample",
+        "class_embed_type",
+        "num_class_embeds",
+        "cross_attention_norm",
+        "dual_cross_attention",
+        "encoder_hid_dim",
+        "encoder_hid_dim_type",
+        "only_cross_attention",
+        "mid_block_only_cross_attention",
+        "resnet_skip_time_act",
+        "reverse_transformer_layers_per_block",
+        "time_embedding_act_fn",
+        "time_embedding_dim",
+        "timestep_post_act",
+    ] {
+        json.absent(key)?;
+    }
+    let channels = json.sizes("block_out_channels")?;
+    let levels = channels.len();
+    let attention = block_types(json, "down_block_types", levels, "CrossAttnDownBlock2D", "DownBlock2D")?;
+    let depths = json.levels("transformer_layers_per_block", levels, Some(1))?;
+    let per_level = json.levels("layers_per_block", levels, Some(2))?;
+    if per_level.iter().any(|n| *n != per_level[0]) {
+        return Err(json.wrong("layers_per_block", "the same for all levels"));
+    }
+    if depths.iter().chain(&per_level).any(|&n| n > MAX_LAYERS) {
+        return Err(json.wrong("transformer_layers_per_block", format!("at most {MAX_LAYERS} layers of a kind")));
+    }
+    // diffusers reads the number of heads from a key that is named after their size (its issue 2011).
+    let heads = if json.get("num_attention_heads").is_some() { "num_attention_heads" } else { "attention_head_dim" };
+    let head_counts = json.levels(heads, levels, Some(8))?;
+    if channels.iter().zip(&head_counts).any(|(c, h)| c % h != 0) {
+        return Err(json.wrong(heads, format!("divisors of the channels {channels:?}")));
+    }
+    let added = match json.str("addition_embed_type", "none")? {
+        "none" => None,
+        "text_time" => Some(SdAdded {
+            code: json.size("addition_time_embed_dim", None)?,
+            width: json.size("projection_class_embeddings_input_dim", None)?,
+        }),
+        _ => return Err(json.wrong("addition_embed_type", "null or \"text_time\"")),
+    };
+    let guidance_code = match json.get("time_cond_proj_dim") {
+        Some(_) => json.size("time_cond_proj_dim", None)?,
+        None => 0,
+    };
+    let own: Vec<usize> = attention.iter().zip(&depths).map(|(&has, &depth)| if has { depth } else { 0 }).collect();
+    Ok(SdUnet {
+        in_channels: json.size("in_channels", Some(4))?,
+        out_channels: json.size("out_channels", Some(4))?,
+        layers_per_block: per_level[0],
+        text_width: json.size("cross_attention_dim", None)?,
+        linear_projection: json.bool("use_linear_projection", false)?,
+        norm_groups: groups(json, &channels)?,
+        norm_eps: json.number("norm_eps", 1e-5)? as f32,
+        time_code: TimeCode {
+            cosine_first: json.bool("flip_sin_to_cos", true)?,
+            shift: json.number("freq_shift", 0.0)?,
+        },
+        added,
+        guidance_code,
+        levels: unet_levels(&channels, &head_counts, &own, depths[levels - 1]),
+    })
+}
+
+/// The levels of a U-Net with transformers of so many blocks, and of `mid` in the middle, which is as the last level.
+pub(super) fn unet_levels(channels: &[usize], heads: &[usize], depths: &[usize], mid: usize) -> Vec<SdLevel> {
+    let level = |i: usize| {
+        let layers = if i + 1 == channels.len() { mid } else { depths[i] };
+        SdLevel { channels: channels[i], heads: heads[i], layers, attends: depths[i] > 0 }
+    };
+    (0..channels.len()).map(level).collect()
+}
+
+/// Whether each level has attention.
+fn block_types(json: &Json, key: &str, n: usize, with: &str, without: &str) -> Result<Vec<bool>, ImportError> {
+    let is = |v: &Value| match v.as_str() {
+        Some(name) if name == with => Some(true),
+        Some(name) if name == without => Some(false),
+        _ => None,
+    };
+    let list = json.get(key).and_then(Value::as_array).filter(|list| list.len() == n);
+    let types = list.and_then(|list| list.iter().map(is).collect());
+    types.ok_or_else(|| json.wrong(key, format!("{n} of {with} and {without}")))
+}
+
+fn groups(json: &Json, channels: &[usize]) -> Result<usize, ImportError> {
+    let groups = json.size("norm_num_groups", Some(32))?;
+    match channels.iter().all(|c| c.is_multiple_of(groups)) {
+        true => Ok(groups),
+        false => Err(json.wrong("norm_num_groups", format!("a divisor of the channels {channels:?}"))),
+    }
+}
+
+/// `vae/config.json`.
+pub(super) fn vae(json: &Json) -> Result<FirstStage, ImportError> {
+    json.only("_class_name", json!("AutoencoderKL"))?;
+    json.only("act_fn", json!("silu"))?;
+    let channels = json.sizes("block_out_channels")?;
+    block_types(json, "down_block_types", channels.len(), "DownEncoderBlock2D", "DownEncoderBlock2D")?;
+    block_types(json, "up_block_types", channels.len(), "UpDecoderBlock2D", "UpDecoderBlock2D")?;
+    let layers_per_block = json.size("layers_per_block", Some(1))?;
+    if layers_per_block > MAX_LAYERS {
+        return Err(json.wrong("layers_per_block", format!("at most {MAX_LAYERS}")));
+    }
+    for key in ["latents_mean", "latents_std"] {
+        if json.get(key).is_some() {
+            return Err(json.wrong(key, "null: statistics of each latent channel are not supported"));
+        }
+    }
+    let network = AutoencoderKl {
+        in_channels: json.size("in_channels", Some(3))?,
+        out_channels: json.size("out_channels", Some(3))?,
+        latent_channels: json.size("latent_channels", Some(4))?,
+        layers_per_block,
+        norm_groups: groups(json, &channels)?,
+        mid_attention: json.bool("mid_block_add_attention", true)?,
+        quant_conv: json.bool("use_quant_conv", true)?,
+        post_quant_conv: json.bool("use_post_quant_conv", true)?,
+        channels,
+    };
+    Ok(FirstStage {
+        network,
+        // Configurations older than the key are of Stable Diffusion 1.x.
+        scaling_factor: json.number("scaling_factor", 0.18215)? as f32,
+        shift_factor: json.number("shift_factor", 0.0)? as f32,
+    })
+}
+
+/// `text_encoder/config.json`; `projected` where the file has a projection.
+pub(super) fn text(json: &Json, projected: bool) -> Result<ClipText, ImportError> {
+    let activation = ClipText::activation_of(json.str("hidden_act", "quick_gelu")?);
+    let activation = activation.ok_or_else(|| json.wrong("hidden_act", "\"quick_gelu\" or \"gelu\""))?;
+    match json.str("model_type", "clip_text_model")? {
+        "clip_text_model" | "clip" => {}
+        _ => return Err(json.wrong("model_type", "\"clip_text_model\"")),
+    }
+    let (width, heads) = (json.size("hidden_size", None)?, json.size("num_attention_heads", None)?);
+    if !width.is_multiple_of(heads) {
+        return Err(json.wrong("num_attention_heads", format!("a divisor of the width {width}")));
+    }
+    let layers = json.size("num_hidden_layers", None)?;
+    if layers > MAX_LAYERS {
+        return Err(json.wrong("num_hidden_layers", format!("at most {MAX_LAYERS}")));
+    }
+    Ok(ClipText {
+        vocabulary: json.size("vocab_size", Some(49408))?,
+        positions: json.size("max_position_embeddings", Some(77))?,
+        width,
+        hidden: json.size("intermediate_size", None)?,
+        layers,
+        heads,
+        activation,
+        eps: json.number("layer_norm_eps", 1e-5)? as f32,
+        projection: if projected { Some(json.size("projection_dim", None)?) } else { None },
+    })
+}
+
+const U32S: [&str; 4] = ["num_train_timesteps", "steps_offset", "solver_order", "original_inference_steps"];
+const BOOLS: [&str; 12] = [
+    "clip_sample",
+    "set_alpha_to_one",
+    "rescale_betas_zero_snr",
+    "thresholding",
+    "skip_prk_steps",
+    "use_karras_sigmas",
+    "use_exponential_sigmas",
+    "use_beta_sigmas",
+    "use_lu_lambdas",
+    "lower_order_final",
+    "euler_at_final",
+    "predict_x0",
+];
+const STRS: [&str; 8] = [
+    "timestep_spacing",
+    "algorithm_type",
+    "solver_type",
+    "final_sigmas_type",
+    "variance_type",
+    "interpolation_type",
+    "timestep_type",
+    "time_shift_type",
+];
+const F64S: [&str; 8] = [
+    "clip_sample_range",
+    "dynamic_thresholding_ratio",
+    "sample_max_value",
+    "timestep_scaling",
+    "sigma_data",
+    "sigma_min",
+    "sigma_max",
+    "shift",
+];
+
+/// `scheduler_config.json`.
+pub(super) fn scheduler(json: &Json) -> Result<SchedulerConfig, ImportError> {
+    let class = json.str("_class_name", "")?;
+    if class.is_empty() {
+        return Err(json.wrong("_class_name", "the name of a scheduler"));
+    }
+    let mut settings = Vec::new();
+    for key in U32S {
+        let Some(value) = json.get(key) else { continue };
+        let value = value.as_u64().and_then(|n| u32::try_from(n).ok());
+        let value = value.ok_or_else(|| json.wrong(key, "a number from 0"))?;
+        settings.push((key, Field::Number(f64::from(value))));
+    }
+    for key in BOOLS {
+        if json.get(key).is_some() {
+            settings.push((key, Field::Flag(json.bool(key, false)?)));
+        }
+    }
+    for key in STRS {
+        if json.get(key).is_some() {
+            settings.push((key, Field::Text(json.str(key, "")?.to_string())));
+        }
+    }
+    for key in F64S {
+        if json.get(key).is_some() {
+            settings.push((key, Field::Number(json.number(key, 0.0)?)));
+        }
+    }
+    settings.extend(json.numbers("trained_betas")?.map(|betas| ("trained_betas", Field::Numbers(betas))));
+    let prediction_type = match json.str("prediction_type", "epsilon")? {
+        name @ ("epsilon" | "v_prediction" | "sample") => name.to_string(),
+        _ => return Err(json.wrong("prediction_type", "\"epsilon\", \"v_prediction\" or \"sample\"")),
+    };
+    let train_steps = json.size("num_train_timesteps", Some(1000))? as u32;
+    Ok(SchedulerConfig {
+        class: String::from(class),
+        train_steps,
+        beta_start: json.number("beta_start", 0.0001)?,
+        beta_end: json.number("beta_end", 0.02)?,
+        beta_schedule: json.str("beta_schedule", "linear")?.to_string(),
+        prediction_type,
+        settings,
+    })
+}

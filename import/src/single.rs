@@ -1,0 +1,75 @@
+//! Checkpoints of one file, with the names of the original code.
+
+use super::checkpoint::{Checkpoint, Format, Found, Options};
+use super::config::{Family, Model};
+use super::detect::{Shapes, detect, is_aside};
+use super::error::{ImportError, refused};
+use super::safetensors::Safetensors;
+use super::tokenizer::Tokenizer;
+use super::{expect, names};
+use std::path::{Path, PathBuf};
+
+/// The second encoder of SDXL fills windows with "!" (its tokenizer's `pad_token`).
+const SDXL_PAD_2: &str = "!";
+
+/// Reads one `.safetensors` file.
+pub(super) fn open(
+    path: &Path,
+    file: Safetensors,
+    shapes: &Shapes,
+    options: &Options,
+) -> Result<Checkpoint, ImportError> {
+    let mut config = detect(shapes).map_err(|why| ImportError::NotAModel { path: path.into(), why })?;
+    let mut notes = Vec::new();
+    let stated = file.metadata().get("modelspec.prediction_type").or_else(|| file.metadata().get("prediction_type"));
+    match (stated.map(String::as_str), config.family) {
+        (Some("epsilon" | "eps"), _) => config.scheduler.prediction_type = "epsilon".into(),
+        (Some("v" | "v_prediction"), _) => config.scheduler.prediction_type = "v_prediction".into(),
+        (_, Family::Sd2) if options.prediction_type.is_none() => notes.push(
+            "the file does not say what its network predicts: taken for that of 2.x at 768 pixels, v_prediction; if \
+             pictures are noise, convert with --prediction-type epsilon"
+                .to_string(),
+        ),
+        _ => {}
+    }
+
+    let mut found = Found::new(vec![file]);
+    for (part, expected) in expect::parts(&config).map_err(refused(path))? {
+        found.take(path, part, expected, 0..1, |name| names::original(part, name, &config))?;
+    }
+    found.left_over(0..1, is_aside)?;
+
+    let tokenizer = tokenizer(path, options)?;
+    let tokenizer_2 = config.text_2.map(|_| {
+        let mut second = tokenizer.clone();
+        let pad = second.tokens.iter().position(|token| token == SDXL_PAD_2);
+        second.pad = pad.map_or(second.pad, |pad| pad as u32);
+        second
+    });
+    let found = found.checkpoint(path, Format::SingleFile, Model::LatentDiffusion(Box::new(config)));
+    let checkpoint = Checkpoint { tokenizer: Some(tokenizer), tokenizer_2, notes, ..found };
+    checkpoint.check_vocabulary()?;
+    Ok(checkpoint)
+}
+
+/// CLIP's vocabulary, which such a file does not hold: where it is said to be, or beside the file, or in a pipeline folder
+/// beside it that is called as the file up to a dot.
+fn tokenizer(path: &Path, options: &Options) -> Result<Tokenizer, ImportError> {
+    if let Some(folder) = &options.tokenizer {
+        return Tokenizer::open(folder);
+    }
+    let beside = path.parent().unwrap_or(Path::new("."));
+    let mut folders: Vec<PathBuf> = vec![beside.join("tokenizer"), beside.into()];
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    folders.extend(
+        name.match_indices('.').filter(|(at, _)| *at > 0).map(|(at, _)| beside.join(&name[..at]).join("tokenizer")),
+    );
+    match folders.iter().find(|folder| Tokenizer::is_in(folder)) {
+        Some(folder) => Tokenizer::open(folder),
+        None => {
+            let remedy = "a checkpoint of one file has no vocabulary: name the tokenizer folder of any pipeline of its family \
+                          with --tokenizer, or put its vocab.json and merges.txt beside the file";
+            Err(ImportError::MissingFile { path: beside.join("tokenizer"), remedy })
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! LoRAs, merged into published pipelines. The families, pictures and strengths are those of the files found in
+//! `NIJIMI_FIXTURES` (default: the project's own copy); other LoRAs are made here.
+
+#[path = "../../runtime/tests/common/diffusers.rs"]
+mod diffusers;
+#[path = "lora/made.rs"]
+mod made;
+#[path = "lora/names.rs"]
+mod names;
+#[path = "../../runtime/tests/common/pipelines.rs"]
+mod pipelines;
+#[path = "lora/refusals.rs"]
+mod refusals;
+
+use diffusers::fixtures;
+use made::{Made, factors};
+use nijimi_import::{Lora, Options};
+use nijimi_runtime::gguf::File;
+use nijimi_runtime::model::{LatentConditions, LatentRequest, Patch};
+use nijimi_runtime::quant::{self, DType};
+use pipelines::{bytes, families, opened, way};
+use std::sync::Arc;
+
+/// Of a picture in [0, 1], with f32 weights.
+const TOLERANCE: f32 = 2.0 / 255.0;
+
+/// A pipeline of the fixtures; `None`, and a line that says so, where they have none of that name.
+fn pipeline(family: &str, dtype: DType) -> Option<Vec<u8>> {
+    let folder = fixtures().join("pipelines").join(family);
+    if !folder.is_dir() {
+        println!("skipped: no {family} in {}", fixtures().display());
+        return None;
+    }
+    Some(bytes(&folder, &Options::default(), dtype))
+}
+
+/// The file with its tensors changed by the patches, in their order, and encoded again in their own types.
+fn patched(bytes: &[u8], patches: &[Arc<dyn Patch>]) -> Vec<u8> {
+    let (mut out, file) = (bytes.to_vec(), File::new_checked(bytes).unwrap());
+    for tensor in file.tensors().filter(|tensor| patches.iter().any(|patch| patch.touches(tensor.name))) {
+        let mut values = tensor.to_f32();
+        for patch in patches.iter().filter(|patch| patch.touches(tensor.name)) {
+            patch.apply(tensor.name, &tensor.shape(), &mut values).unwrap();
+        }
+        let mut encoded = Vec::new();
+        quant::encode(tensor.dtype, &values, &mut encoded).unwrap();
+        let at = tensor.data.as_ptr().addr() - bytes.as_ptr().addr();
+        out[at..at + encoded.len()].copy_from_slice(&encoded);
+    }
+    out
+}
+
+/// Draws with every LoRA found, merged into weights of a type, and without. `judge` is told what the pictures are
+/// called and how far both are from diffusers', which has f32 weights: the greatest and the mean difference.
+fn compare(dtype: DType, judge: impl Fn(&str, [f32; 2], [f32; 2])) {
+    let mut drawn = 0;
+    for family in families() {
+        let path = family.folder.with_file_name(format!("{}.lora.safetensors", family.name));
+        if !path.is_file() {
+            continue;
+        }
+        let bytes = family.bytes(dtype);
+        for name in family.pictures() {
+            let Some(strength) = way(name).and_then(|way| way.lora) else { continue };
+            let lora = Lora::open(&path, strength, &File::new_checked(&bytes).unwrap()).unwrap();
+            let far = |patches: Vec<Arc<dyn Patch>>, name: &str| {
+                let far = family.differences(&opened(bytes.clone(), patches), None, name);
+                [far.iter().copied().fold(0.0, f32::max), far.iter().sum::<f32>() / far.len() as f32]
+            };
+            let [with, without] = [far(vec![Arc::new(lora)], name), far(vec![], name.split_once("_lora").unwrap().0)];
+            let figures = [with, without].map(|pair| pair.map(|v| v * 255.0));
+            let name = format!("{} {name}", family.name);
+            println!("{name} {dtype}: greatest and mean difference, and without, of 255: {figures:.3?}");
+            judge(&name, with, without);
+            drawn += 1;
+        }
+    }
+    assert!(drawn > 0 || std::env::var_os("NIJIMI_FIXTURES").is_some(), "no pictures with a LoRA");
+}
+
+/// Seen red with the strength or alpha left out, and with products added to the first rows only.
+#[test]
+fn pictures_are_the_reference_implementations() {
+    compare(DType::F32, |name, with, _| assert!(with[0] <= TOLERANCE, "{name}: {} / 255", with[0] * 255.0));
+}
+
+/// A LoRA costs a quantized model next to nothing more than quantization does. Seen red with the strength left out.
+#[test]
+fn a_quantized_base_stays_as_near_as_it_was() {
+    compare(DType::Q8_0, |name, with, without| {
+        assert!(with[1] <= 1.5 * without[1], "{name}: {} / 255 in the mean", with[1] * 255.0);
+    });
+}
+
+/// What the text encoder makes of a few words.
+fn states(bytes: &[u8], patches: &[Arc<dyn Patch>]) -> LatentConditions {
+    let model = opened(bytes.to_vec(), patches.to_vec());
+    let calls = model.calls(None, &[], 1).unwrap();
+    model.read(&LatentRequest { size: [64, 64], ..model.request("a cat on the mat", 0, &calls) }).unwrap()
+}
+
+/// Loading with patches is loading a file whose tensors were changed: bit for bit, in every type, both of two that touch
+/// one tensor, and one that touches two. Seen red with the stored data handed on, with the first or the last patch only,
+/// and with a tensor's bytes behind those of the one before.
+#[test]
+fn patches_apply_while_a_network_is_loaded() {
+    let layer = "text_encoder.text_model.encoder.layers.0.mlp.fc1";
+    for dtype in [DType::F32, DType::F16, DType::Q8_0] {
+        let Some(bytes) = pipeline("sd1", dtype) else { return };
+        let file = File::new_checked(&bytes).unwrap();
+        let pair = |module: &str, layer: &str| {
+            let shape = file.tensor(&format!("{layer}.weight")).unwrap().shape();
+            factors(module, [".lora_down.weight", ".lora_up.weight"], &shape, 4)
+        };
+        let second = pair("lora_te_text_model_encoder_layers_0_mlp_fc1", layer);
+        let smaller = layer.replace("mlp.fc1", "self_attn.q_proj");
+        let made = [Made::new([pair(layer, layer), pair(&smaller, &smaller)].concat(), &[]), Made::new(second, &[])];
+        let open = |made: &Made| -> Arc<dyn Patch> { Arc::new(Lora::open(&made.path.0, 1.5, &file).unwrap()) };
+        let patches = made.each_ref().map(open);
+        let with = states(&bytes, &patches);
+        assert_eq!(with, states(&patched(&bytes, &patches), &[]), "{dtype}");
+        assert_ne!(with, states(&bytes, &patches[..1]), "{dtype}: the second");
+        assert_ne!(with, states(&bytes, &[]), "{dtype}: none");
+    }
+}

@@ -1,0 +1,136 @@
+//! LoRAs that are not added: each refusal says what is wrong, where, and what to do.
+
+use super::made::{Made, Stored, factors, stored};
+use super::pipeline;
+use nijimi_import::Lora;
+use nijimi_runtime::gguf::File;
+use nijimi_runtime::model::Patch;
+use nijimi_runtime::quant::DType;
+use std::path::Path;
+
+const ENDS: [&str; 2] = [".lora_down.weight", ".lora_up.weight"];
+const MODULE: &str = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q";
+const TENSOR: &str = "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q.weight";
+
+/// The message with which a file is refused, without its own name.
+fn refused(path: &Path, bytes: &[u8]) -> String {
+    let message = Lora::open(path, 1.0, &File::new_checked(bytes).unwrap()).unwrap_err().to_string();
+    message.replace(path.to_str().unwrap(), "FILE")
+}
+
+fn says(message: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(message.contains(part), "{part:?} is not in {message:?}");
+    }
+}
+
+/// Seen red with modules without a place left out, with the shape of `lora_up` not looked at, and with `apply` taking any
+/// shape.
+#[test]
+fn loras_of_something_else() {
+    let Some(bytes) = pipeline("sd1", DType::F32) else { return };
+    let shape = File::new_checked(&bytes).unwrap().tensor(TENSOR).unwrap().shape();
+    let pair = || factors(MODULE, ENDS, &shape, 4);
+    let of = |tensors: Vec<Stored>| refused(&Made::new(tensors, &[]).path.0, &bytes);
+    // Nothing has a place; one of two has none, as this model has one text encoder; another width, and another rank.
+    let lost: Vec<Stored> =
+        (0..5).flat_map(|i| factors(&format!("lora_unet_double_blocks_{i}"), ENDS, &[8, 8], 4)).collect();
+    says(
+        &of(lost),
+        &[
+            "FILE: this model has no place for 5 of its 5",
+            "lora_unet_double_blocks_0, ",
+            "lora_unet_double_blocks_2, …",
+            "another kind of model",
+        ],
+    );
+    let second = factors("lora_te2_text_model_encoder_layers_0_mlp_fc1", ENDS, &[8, 8], 4);
+    says(&of([pair(), second].concat()), &["1 of its 2", "(lora_te2_text_model_encoder_layers_0_mlp_fc1)"]);
+    let mut wide = pair();
+    wide[0] = stored(&wide[0].name, &[4, 768]);
+    says(&of(wide), &["to_q.lora_down.weight has the shape [4, 768]", "needs [4, 32]"]);
+    let mut thin = pair();
+    thin[1] = stored(&thin[1].name, &[32, 5]);
+    says(&of(thin), &["to_q.lora_up.weight has the shape [32, 5]", "needs [32, 4]"]);
+    for rank in [vec![0, 32], vec![], vec![4]] {
+        let mut none = pair();
+        none[0] = stored(&none[0].name, &rank);
+        says(&of(none), &["lora_down.weight has the shape"]);
+    }
+    let convolution = factors("lora_unet_conv_in", ENDS, &[16, 1, 1, 4], 4);
+    says(&of(convolution), &["conv_in.lora_down.weight has the shape [4, 4, 1, 1]", "needs [4, 4, 3, 3]"]);
+
+    // Of one model, applied to another.
+    let made = Made::new(pair(), &[]);
+    let lora = Lora::open(&made.path.0, 1.0, &File::new_checked(&bytes).unwrap()).unwrap();
+    let other = lora.apply(TENSOR, &[32, 64], &mut [0.0; 2048]).unwrap_err().to_string();
+    says(&other, &[TENSOR, "[32, 64]", "needs [32, 32]"]);
+}
+
+/// Seen red with NaN in `lora_up` not looked for, with two modules for one tensor or two tensors for one factor let through,
+/// and with the first number taken of an alpha that has more.
+#[test]
+fn broken_files() {
+    let Some(bytes) = pipeline("sd1", DType::F32) else { return };
+    let file = File::new_checked(&bytes).unwrap();
+    let shape = file.tensor(TENSOR).unwrap().shape();
+    let pair = || factors(MODULE, ENDS, &shape, 4);
+    let of = |tensors: Vec<Stored>| refused(&Made::new(tensors, &[]).path.0, &bytes);
+    let alpha = |values: Vec<f32>| Stored { name: format!("{MODULE}.alpha"), shape: vec![values.len()], values };
+    says(&of(pair()[..1].to_vec()), &["FILE: the module lora_unet_mid_block", "lora_up", "not complete"]);
+    says(&of(pair()[1..].to_vec()), &[MODULE, "lora_down"]);
+    says(&of(vec![alpha(vec![1.0])]), &[MODULE, "lora_down"]);
+    for (which, what) in [(0, "lora_down"), (1, "lora_up")] {
+        let mut damaged = pair();
+        damaged[which].values[77] = f32::NAN;
+        says(&of(damaged), &["number 77", what, "NaN"]);
+    }
+    says(&of([pair(), vec![alpha(vec![f32::INFINITY])]].concat()), &["number 0", ".alpha", "inf"]);
+    says(&of([pair(), vec![alpha(vec![1.0, 2.0])]].concat()), &[".alpha has the shape [2]", "needs []"]);
+    let twice = factors("unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q", ENDS, &shape, 4);
+    says(&of([pair(), twice].concat()), &[MODULE, "are both for unet.mid_block"]);
+    let again = factors(MODULE, [".lora_A.weight", ".lora_B.weight"], &shape, 4);
+    says(&of([pair(), again].concat()), &[".lora_A.weight and ", ".lora_down.weight are both for lora_unet_mid_block"]);
+    let said = |text: &str| refused(&Made::new(pair(), &[("lora_adapter_metadata", text)]).path.0, &bytes);
+    says(&said("{"), &["lora_adapter_metadata", "EOF"]);
+
+    let made = Made::new(pair(), &[]);
+    let whole = std::fs::read(&made.path.0).unwrap();
+    std::fs::write(&made.path.0, &whole[..whole.len() - 4]).unwrap();
+    says(&refused(&made.path.0, &bytes), &["FILE is not a sound .safetensors file", "truncated"]);
+    std::fs::write(&made.path.0, b"").unwrap();
+    says(&refused(&made.path.0, &bytes), &["FILE is empty"]);
+    std::fs::write(&made.path.0, b"PK\x03\x04 and so on").unwrap();
+    says(&refused(&made.path.0, &bytes), &["FILE is a Python pickle"]);
+    let header =
+        format!(r#"{{"{MODULE}.lora_down.weight":{{"dtype":"F8_E4M3","shape":[4,32],"data_offsets":[0,128]}}}}"#);
+    says(&refused(&Made::raw(&header, &[0; 128]).0, &bytes), &["lora_down.weight is stored as F8_E4M3", "convert"]);
+    let strange = Lora::open(&made.path.0, f32::NAN, &file).unwrap_err().to_string();
+    says(&strange, &["strength NaN"]);
+}
+
+/// Seen red with the names of other forms not looked at, and with unknown ones left out.
+#[test]
+fn other_forms() {
+    let Some(bytes) = pipeline("sd1", DType::F32) else { return };
+    let shape = File::new_checked(&bytes).unwrap().tensor(TENSOR).unwrap().shape();
+    let with = |end: &str| {
+        let name = [MODULE, end].concat();
+        let tensors = [factors(MODULE, ENDS, &shape, 4), vec![stored(&name, &[4])]].concat();
+        refused(&Made::new(tensors, &[]).path.0, &bytes)
+    };
+    for (end, form) in [
+        (".dora_scale", "a DoRA"),
+        (".lora_magnitude_vector.weight", "a DoRA"),
+        (".hada_w1_a", "a LoHa"),
+        (".lokr_w1", "a LoKr"),
+        (".oft_blocks", "an OFT"),
+        (".diff", "a difference"),
+        (".lora_up.bias", "a form that is not known"),
+    ] {
+        says(&with(end), &["FILE: the tensor ", end, form, "merge it into the model"]);
+    }
+    let checkpoint = vec![stored("model.diffusion_model.out.2.weight", &[4]), stored("a.bias", &[4])];
+    says(&refused(&Made::new(checkpoint, &[]).path.0, &bytes), &["FILE is no LoRA", "\"a.bias\""]);
+    says(&refused(&Made::new(vec![], &[]).path.0, &bytes), &["FILE is no LoRA"]);
+}
