@@ -12,7 +12,7 @@ mod common;
 use criterion::{Criterion, SamplingMode};
 use nijimi_runtime::cpu::Isa;
 use nijimi_runtime::gguf::File;
-use nijimi_runtime::model::{Device, Pipeline, Request, Session, SessionOptions, batch_seeds};
+use nijimi_runtime::model::{Device, Diffusion, Request, Session, SessionOptions, batch_seeds};
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::sampler::{Calls, Solver};
 use std::time::{Duration, Instant};
@@ -51,7 +51,7 @@ fn sample(session: &mut Session, calls: &Calls) -> Vec<u8> {
 
 fn bench(criterion: &mut Criterion, dtype: DType, full: bool) {
     let bytes = common::book_model(dtype);
-    let pipeline = Pipeline::load(&File::new_checked(&bytes).unwrap(), &Device::Cpu).unwrap();
+    let pipeline = Diffusion::load(&File::new_checked(&bytes).unwrap(), &Device::Cpu).unwrap();
     let session =
         |guidance| pipeline.session(&SessionOptions { batch: PICTURES, guidance, ..Default::default() }).unwrap();
     let (mut plain, mut guided) = (session(false), session(true));

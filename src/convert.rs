@@ -76,7 +76,7 @@ pub fn about(checkpoint: &Checkpoint) -> String {
 
 fn what(model: &Model) -> String {
     let config = match model {
-        Model::LatentDiffusion(config) => config,
+        Model::TextToImage(config) => config,
         Model::ControlNet(config) => {
             let width = config.unet.text_width;
             let channels: Vec<usize> = config.unet.levels.iter().map(|level| level.channels).collect();

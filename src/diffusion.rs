@@ -12,15 +12,15 @@ use crate::solver;
 use crate::source::Source;
 use nijimi_runtime::gpu::Gpu;
 use nijimi_runtime::model::{
-    Classifier, ClassifierGuided, Device, GuidedRequest, Info, Pipeline, Request, Session, SessionOptions,
+    Classifier, ClassifierGuided, Device, Diffusion, GuidedRequest, Info, Request, Session, SessionOptions,
 };
 use nijimi_runtime::sampler::{Calls, Solver};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// A model, ready to draw.
-pub struct Diffusion {
-    on: Loaded<Pipeline>,
+pub struct PixelArtist {
+    on: Loaded<Diffusion>,
     /// What leads it, and its strength.
     classifier: Option<(Classifier, f32)>,
     /// Where it came from.
@@ -29,12 +29,12 @@ pub struct Diffusion {
     loaded: Duration,
 }
 
-impl Diffusion {
+impl PixelArtist {
     /// Loads the weight file where the command line says.
     pub fn load(source: &Source, cli: &Cli, started: Instant) -> Result<Self, Fault> {
         cli.no_text()?;
         let file = source.file()?;
-        let pipeline = |device: &Device| Pipeline::load(&file, device);
+        let pipeline = |device: &Device| Diffusion::load(&file, device);
         let on = backend::load(cli.place(), cli.tune, pipeline, |e| source.wrong(e))?;
         let classifier = cli.classifier.as_deref().map(|path| classifier(path, &on.device)).transpose()?;
         let classifier = classifier.map(|c| (c, cli.classifier_scale.unwrap_or(1.0)));
@@ -47,7 +47,7 @@ impl Diffusion {
     }
 }
 
-impl Artist for Diffusion {
+impl Artist for PixelArtist {
     fn size(&self) -> Size {
         let network = &self.on.model.info().network;
         (network.width, network.height, network.in_channels)

@@ -3,7 +3,7 @@
 use crate::artist::{Artist, Drawing};
 use crate::canvas::Canvas;
 use crate::cli::Cli;
-use crate::diffusion::Diffusion;
+use crate::diffusion::PixelArtist;
 use crate::fault::Fault;
 use crate::grid::{Grid, Size};
 use crate::latent::Latent;
@@ -12,7 +12,7 @@ use crate::picture::png;
 use crate::progress::tell;
 use crate::source::{Conversion, Role, Source};
 use crate::target::{Target, writable};
-use crate::text_to_image::TextToImage;
+use crate::text_to_image::PromptArtist;
 use nijimi_runtime::gguf::write_atomic;
 use nijimi_runtime::quant::DType;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -34,11 +34,11 @@ pub fn run(cli: &Cli) -> Result<(), Fault> {
             "{} is a classifier, which draws nothing by itself: give it to a diffusion model with --classifier",
             source.name
         ))),
-        "latent-diffusion" => pictures(cli, || TextToImage::load(&source, cli, started)),
+        "latent-diffusion" => pictures(cli, || PromptArtist::load(&source, cli, started)),
         "normal" | "mvn" | "mixture" | "descent" | "regression" | "mlp" => {
             numbers::run(&source, cli, cli.seed.unwrap_or_else(random_seed))
         }
-        _ => pictures(cli, || Diffusion::load(&source, cli, started)),
+        _ => pictures(cli, || PixelArtist::load(&source, cli, started)),
     }
 }
 

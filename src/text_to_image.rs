@@ -20,8 +20,8 @@ use inputs::Inputs;
 use loading::{Beside, file_name};
 use nijimi_runtime::Error;
 use nijimi_runtime::model::{
-    Choice, Control, Decoding, LatentControl, LatentDiffusion, LatentInfo, LatentRequest, ModelPart, NoiseSource,
-    RequestError, Run, SessionOptions, TinyAutoencoder,
+    Choice, Control, Decoding, LatentControl, LatentInfo, LatentRequest, ModelPart, NoiseSource, RequestError, Run,
+    SessionOptions, TextToImage, TinyAutoencoder,
 };
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::sampler::Calls;
@@ -33,13 +33,13 @@ const STRENGTH: f64 = 0.75;
 
 /// The model, and what goes with it.
 pub struct Parts {
-    on: Loaded<LatentDiffusion>,
+    on: Loaded<TextToImage>,
     control: Option<Control>,
     tiny: Option<TinyAutoencoder>,
 }
 
 /// A model, ready to draw.
-pub struct TextToImage {
+pub struct PromptArtist {
     parts: Parts,
     /// Where it came from, and the bytes of its weights there: they are loaded in parts.
     source: String,
@@ -55,7 +55,7 @@ pub struct TextToImage {
     loaded: Duration,
 }
 
-impl TextToImage {
+impl PromptArtist {
     /// Opens the weight file, and whatever goes with it, where the command line says. What a run takes is planned, and refused
     /// if it is more than there is.
     pub fn load(source: &Source, cli: &Cli, started: Instant) -> Result<Self, Fault> {
@@ -94,7 +94,7 @@ impl TextToImage {
         let model = &parts.on.model;
         let inputs = Inputs::read(model, cli, size)?;
         if cli.stay_resident {
-            let used = model.used(inputs.start.is_some(), parts.tiny.as_ref());
+            let used = model.used(inputs.init_image.is_some(), parts.tiny.as_ref());
             parts.on.model = model.hold(&used).map_err(|e| source.wrong(e))?;
         }
         let weights = source.file()?.tensors().map(|tensor| tensor.data.len()).sum();
@@ -128,7 +128,7 @@ impl TextToImage {
             guidance_scale: guidance_scale(self.parts.on.model.info(), cli.cfg_scale),
             guidance_rescale: cli.cfg_rescale.unwrap_or(0.0),
             latents: self.inputs.latents(index),
-            start: self.inputs.start.as_deref(),
+            init_image: self.inputs.init_image.as_deref(),
             mask: self.inputs.mask.as_deref(),
             controls: control.into_iter().collect(),
             decoding: self.decoding(),
@@ -139,13 +139,7 @@ impl TextToImage {
     }
 
     /// Takes a run's steps.
-    fn steps(
-        &self,
-        model: &LatentDiffusion,
-        run: &mut Run<'_>,
-        cli: &Cli,
-        progress: &mut Progress,
-    ) -> Result<(), Fault> {
+    fn steps(&self, model: &TextToImage, run: &mut Run<'_>, cli: &Cli, progress: &mut Progress) -> Result<(), Fault> {
         let mut preview = Preview::new(cli, self.parts.tiny.as_ref());
         while let Some(step) = run.step().map_err(failed)? {
             progress.step();
@@ -195,7 +189,7 @@ fn calls(info: &LatentInfo, cli: &Cli) -> Result<Calls, Fault> {
     Calls::new(&schedule, &settings).map_err(|e| wrong(e.into()))
 }
 
-impl Artist for TextToImage {
+impl Artist for PromptArtist {
     fn size(&self) -> Size {
         (self.size[1], self.size[0], self.parts.on.model.info().autoencoder.out_channels)
     }
@@ -241,14 +235,14 @@ impl Artist for TextToImage {
         // The prompts are the same for all, and so is the picture to begin with.
         let reading = Instant::now();
         let model = &self.parts.on.model;
-        let conditions = model.read(&self.request(cli, 0, 0)).map_err(asked)?;
-        let begun = model.begin(&self.request(cli, 0, 0)).map_err(asked)?;
+        let prompts = model.encode_prompts(&self.request(cli, 0, 0)).map_err(asked)?;
+        let init = model.encode_init(&self.request(cli, 0, 0)).map_err(asked)?;
         if cli.verbose {
             tell(&[format!("loaded in {}, prompt read in {}", ms(self.loaded), ms(reading.elapsed()))]);
         }
         let request = |index: usize| LatentRequest {
-            conditions: Some(&conditions),
-            begun: begun.as_ref(),
+            encoded_prompts: Some(&prompts),
+            encoded_init: init.as_ref(),
             ..self.request(cli, index, drawing.seed(index))
         };
         let mut progress = Progress::new(total * self.calls.steps());
@@ -287,7 +281,7 @@ impl Artist for TextToImage {
             let size = model.latent_size(self.size).map_err(|e| asked(e.into()))?;
             let mut decoder = model.decoder(size, self.decoding(), &options(cli));
             for (index, latents) in drawn.iter().enumerate() {
-                let mut decode = || Ok(LatentDiffusion::to_u8(decoder.decode(latents)?));
+                let mut decode = || Ok(TextToImage::to_u8(decoder.decode(latents)?));
                 timed(&mut progress, index, &mut decode)?;
             }
             return Ok(());

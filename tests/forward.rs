@@ -2,7 +2,7 @@
 use dfdx::prelude::*;
 use nijimi_runtime::cpu::position_encoding;
 use nijimi_runtime::gguf::File;
-use nijimi_runtime::model::{Device, Pipeline, SessionOptions};
+use nijimi_runtime::model::{Device, Diffusion, SessionOptions};
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::rng::{Stream, normal_fill};
 use nijimi_trainer::export::{self, Description};
@@ -16,7 +16,7 @@ const LABELS: [Option<u32>; 3] = [Some(1), None, Some(0)];
 
 /// The largest difference of the two answers, relative to the largest value of the trainer's.
 fn difference(model: &BookUnet<Cpu>, bytes: &[u8], timestep: u32) -> f32 {
-    let pipeline = Pipeline::load(&File::new_checked(bytes).unwrap(), &Device::Cpu).unwrap();
+    let pipeline = Diffusion::load(&File::new_checked(bytes).unwrap(), &Device::Cpu).unwrap();
     let network = pipeline.info().network.clone();
     let (n, h, w) = (LABELS.len(), network.height, network.width);
     let mut x = vec![0f32; n * h * w];

@@ -6,7 +6,7 @@ extern crate alloc;
 mod mixture;
 
 use nijimi_runtime::gguf::File;
-use nijimi_runtime::model::{Device, Pipeline, Request, SessionOptions};
+use nijimi_runtime::model::{Device, Diffusion, Request, SessionOptions};
 use nijimi_runtime::sampler::Solver;
 use std::path::Path;
 use std::process::Command;
@@ -30,7 +30,7 @@ fn a_program_without_std_draws_the_same() {
     assert!(bare.status.success(), "{}: {}", bare.status, String::from_utf8_lossy(&bare.stderr));
 
     let bytes = std::fs::read(root.join("weights/digits-q8_0.gguf")).unwrap();
-    let pipeline = Pipeline::load(&File::new_checked(&bytes).unwrap(), &Device::Cpu).unwrap();
+    let pipeline = Diffusion::load(&File::new_checked(&bytes).unwrap(), &Device::Cpu).unwrap();
     let mut session = pipeline.session(&SessionOptions::default()).unwrap();
     let calls = pipeline.calls(Solver::default(), 20).unwrap();
     let guidance_scale = pipeline.info().defaults.guidance_scale;

@@ -84,7 +84,7 @@ impl Checkpoint {
     /// The configuration of a latent diffusion model; `None` of what goes beside one.
     pub fn latent_diffusion(&self) -> Option<&Config> {
         match &self.model {
-            Model::LatentDiffusion(config) => Some(config),
+            Model::TextToImage(config) => Some(config),
             _ => None,
         }
     }

@@ -9,7 +9,7 @@ use nijimi_runtime::sampler::Field;
 #[non_exhaustive]
 pub enum Model {
     /// Stable Diffusion: U-Net, autoencoder, text encoders.
-    LatentDiffusion(Box<Config>),
+    TextToImage(Box<Config>),
     /// What leads one by a picture.
     ControlNet(Box<ControlNet>),
     /// What decodes its latents fast (TAESD). It has no name yet.
@@ -20,7 +20,7 @@ impl Model {
     /// `nijimi.system` of its file.
     pub fn system(&self) -> &'static str {
         match self {
-            Self::LatentDiffusion(_) => "latent-diffusion",
+            Self::TextToImage(_) => "latent-diffusion",
             Self::ControlNet(_) => "control-net",
             Self::AutoencoderTiny(_) => "autoencoder-tiny",
         }

@@ -20,7 +20,7 @@ pub(super) fn write(checkpoint: &Checkpoint, name: &str, dtype: DType, w: &mut W
     let refuse = refused::<Error>(&checkpoint.path);
     let (name, license) = (name.to_owned(), String::new());
     let behind = match &checkpoint.model {
-        Model::LatentDiffusion(config) => {
+        Model::TextToImage(config) => {
             latent(checkpoint, config, name, dtype, w).map_err(&refuse)?;
             "nijimi.family"
         }

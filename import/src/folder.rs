@@ -96,7 +96,7 @@ pub(super) fn open(folder: &Path, index: &Json, options: &Options) -> Result<Che
         Some(_) => return Err(index.wrong("tokenizer_2", "the tokenizer of the second text encoder")),
         None => None,
     };
-    let found = found.checkpoint(folder, Format::Diffusers, Model::LatentDiffusion(Box::new(config)));
+    let found = found.checkpoint(folder, Format::Diffusers, Model::TextToImage(Box::new(config)));
     let checkpoint = Checkpoint { tokenizer: Some(tokenizer), tokenizer_2, ..found };
     checkpoint.check_vocabulary()?;
     Ok(checkpoint)

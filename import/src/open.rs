@@ -17,7 +17,7 @@ impl Checkpoint {
     pub fn open(path: impl AsRef<Path>, options: &Options) -> Result<Self, ImportError> {
         let path = path.as_ref();
         let mut checkpoint = if path.is_dir() { of_folder(path, options)? } else { of_file(path, options)? };
-        if let (Some(prediction), Model::LatentDiffusion(config)) = (&options.prediction_type, &mut checkpoint.model) {
+        if let (Some(prediction), Model::TextToImage(config)) = (&options.prediction_type, &mut checkpoint.model) {
             config.scheduler.prediction_type = prediction.clone();
         }
         Ok(checkpoint)

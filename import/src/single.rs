@@ -46,7 +46,7 @@ pub(super) fn open(
         second.pad = pad.map_or(second.pad, |pad| pad as u32);
         second
     });
-    let found = found.checkpoint(path, Format::SingleFile, Model::LatentDiffusion(Box::new(config)));
+    let found = found.checkpoint(path, Format::SingleFile, Model::TextToImage(Box::new(config)));
     let checkpoint = Checkpoint { tokenizer: Some(tokenizer), tokenizer_2, notes, ..found };
     checkpoint.check_vocabulary()?;
     Ok(checkpoint)

@@ -16,7 +16,7 @@ use diffusers::fixtures;
 use made::{Made, factors};
 use nijimi_import::{Lora, Options};
 use nijimi_runtime::gguf::File;
-use nijimi_runtime::model::{LatentConditions, LatentRequest, Patch};
+use nijimi_runtime::model::{EncodedPrompts, LatentRequest, Patch};
 use nijimi_runtime::quant::{self, DType};
 use pipelines::{bytes, families, opened, way};
 use std::sync::Arc;
@@ -93,10 +93,10 @@ fn a_quantized_base_stays_as_near_as_it_was() {
 }
 
 /// What the text encoder makes of a few words.
-fn states(bytes: &[u8], patches: &[Arc<dyn Patch>]) -> LatentConditions {
+fn states(bytes: &[u8], patches: &[Arc<dyn Patch>]) -> EncodedPrompts {
     let model = opened(bytes.to_vec(), patches.to_vec());
     let calls = model.calls(None, &[], 1).unwrap();
-    model.read(&LatentRequest { size: [64, 64], ..model.request("a cat on the mat", 0, &calls) }).unwrap()
+    model.encode_prompts(&LatentRequest { size: [64, 64], ..model.request("a cat on the mat", 0, &calls) }).unwrap()
 }
 
 /// Loading with patches is loading a file whose tensors were changed: bit for bit, in every type, both of two that touch

@@ -8,7 +8,7 @@ mod picture;
 
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::{
-    Classifier, ClassifierGuided, Device, GuidedRequest, Pipeline, SessionOptions, batch_seeds,
+    Classifier, ClassifierGuided, Device, Diffusion, GuidedRequest, SessionOptions, batch_seeds,
 };
 use std::error::Error;
 use std::path::Path;
@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let files = [next("weights/digits-q8_0.gguf"), next("weights/digits-classifier-q8_0.gguf")];
     let [diffusion, classifier] = files.map(|file| std::fs::read(&file).map_err(|e| format!("{file}: {e}")));
 
-    let pipeline = Pipeline::load(&File::new_checked(&diffusion?)?, &Device::Cpu)?;
+    let pipeline = Diffusion::load(&File::new_checked(&diffusion?)?, &Device::Cpu)?;
     let classifier = Classifier::load(&File::new_checked(&classifier?)?, &Device::Cpu)?;
     let id = classifier.label(&label)?;
     let options = SessionOptions { batch: 8, guidance: false, ..Default::default() };

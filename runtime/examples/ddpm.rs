@@ -6,7 +6,7 @@
 mod picture;
 
 use nijimi_runtime::gguf::File;
-use nijimi_runtime::model::{Device, Pipeline, Request, SessionOptions};
+use nijimi_runtime::model::{Device, Diffusion, Request, SessionOptions};
 use std::error::Error;
 use std::path::Path;
 
@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let seed: u64 = arguments.next().map_or(Ok(1), |seed| seed.parse())?;
 
     let bytes = std::fs::read(&file).map_err(|e| format!("{file}: {e}"))?;
-    let pipeline = Pipeline::load(&File::new_checked(&bytes)?, &Device::Cpu)?;
+    let pipeline = Diffusion::load(&File::new_checked(&bytes)?, &Device::Cpu)?;
     let info = pipeline.info();
     let columns = 8;
     // A row a label, or one row of whatever comes.

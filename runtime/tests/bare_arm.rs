@@ -6,7 +6,7 @@ extern crate alloc;
 mod mixture;
 
 use nijimi_runtime::gguf;
-use nijimi_runtime::model::{Device, Pipeline, Request, SessionOptions};
+use nijimi_runtime::model::{Device, Diffusion, Request, SessionOptions};
 use nijimi_runtime::sampler::Solver;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -93,7 +93,7 @@ fn a_microcontroller_draws_the_same_from_flash() {
     let (drawn, taken) = run("digits");
 
     let bytes = std::fs::read(root().join("weights/digits-q8_0.gguf")).unwrap();
-    let pipeline = Pipeline::load(&gguf::File::new_checked(&bytes).unwrap(), &Device::Cpu).unwrap();
+    let pipeline = Diffusion::load(&gguf::File::new_checked(&bytes).unwrap(), &Device::Cpu).unwrap();
     let mut session = pipeline.session(&SessionOptions::default()).unwrap();
     let calls = pipeline.calls(Solver::default(), 2).unwrap();
     let labels = [Some(pipeline.label("7").unwrap())];

@@ -11,7 +11,7 @@ use common::{Tensors, control_net, fixtures, gguf, json, shapes};
 use nijimi_import::{Checkpoint, Model, Options, Types, convert};
 use nijimi_runtime::Error;
 use nijimi_runtime::gguf::File;
-use nijimi_runtime::model::{Control, Device, LatentDiffusion, ModelError, Network, SessionOptions, TinyAutoencoder};
+use nijimi_runtime::model::{Control, Device, ModelError, Network, SessionOptions, TextToImage, TinyAutoencoder};
 use nijimi_runtime::nn::{ControlNet, SdRequest, SdUnet};
 use nijimi_runtime::quant::DType;
 use safetensors::{SafeTensors, tensor::TensorView};
@@ -316,7 +316,7 @@ fn a_control_net_of_another_model_is_refused() {
         return println!("skipped: no sd1full among the fixtures");
     }
     let control = Control::load(&File::new_checked(&whole(&control)).unwrap(), &Device::Cpu).unwrap();
-    let info = LatentDiffusion::load(&File::new_checked(&whole(&own)).unwrap(), &Device::Cpu).unwrap().info().clone();
+    let info = TextToImage::load(&File::new_checked(&whole(&own)).unwrap(), &Device::Cpu).unwrap().info().clone();
     control.check(&info).unwrap();
     let refused = |edit: &dyn Fn(&mut nijimi_runtime::model::LatentInfo)| {
         let mut info = info.clone();

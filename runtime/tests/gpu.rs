@@ -11,7 +11,7 @@ use nijimi_runtime::gpu::lab::Case;
 use nijimi_runtime::gpu::{Choice, ExecOptions, Gpu, GpuError, GpuOptions, Storage};
 use nijimi_runtime::graph::{Graph, Shape};
 use nijimi_runtime::model::{
-    Decoding, Device, LatentDiffusion, LatentRequest, Pipeline, Request, RequestError, SessionOptions, Tiling, Values,
+    Decoding, Device, Diffusion, LatentRequest, Request, RequestError, SessionOptions, TextToImage, Tiling, Values,
     batch_seeds,
 };
 use nijimi_runtime::plan::{ExecError, PlanError};
@@ -35,14 +35,14 @@ fn open() -> Option<Gpu> {
     }
 }
 
-fn both(gpu: &Gpu, bytes: &[u8]) -> [Pipeline; 2] {
+fn both(gpu: &Gpu, bytes: &[u8]) -> [Diffusion; 2] {
     let file = File::new_checked(bytes).unwrap();
-    [Pipeline::load(&file, &Device::Cpu).unwrap(), Pipeline::load(&file, &Device::Gpu(gpu.clone())).unwrap()]
+    [Diffusion::load(&file, &Device::Cpu).unwrap(), Diffusion::load(&file, &Device::Gpu(gpu.clone())).unwrap()]
 }
 
 /// The pictures of a request, as values and as bytes.
 fn draw(
-    pipeline: &Pipeline,
+    pipeline: &Diffusion,
     solver: Solver,
     steps: usize,
     labels: &[Option<u32>],
@@ -99,7 +99,7 @@ fn a_prompt_is_drawn_awaited() {
     let Some(gpu) = open() else { return };
     let file = File::new_checked(EMOJI).unwrap();
     let drawn = [Device::Cpu, Device::Gpu(gpu)].map(|device| {
-        let model = LatentDiffusion::load(&file, &device).unwrap();
+        let model = TextToImage::load(&file, &device).unwrap();
         let calls = model.calls_by(None, None, 2).unwrap();
         let request = model.request("a red apple", 1, &calls);
         let mut run = model.run(&request).unwrap();
@@ -124,7 +124,7 @@ fn a_prompt_is_drawn_awaited() {
 #[test]
 fn a_prompt_is_drawn_into_a_texture() {
     let Some(gpu) = open() else { return };
-    let model = LatentDiffusion::load(&File::new_checked(EMOJI).unwrap(), &Device::Gpu(gpu.clone())).unwrap();
+    let model = TextToImage::load(&File::new_checked(EMOJI).unwrap(), &Device::Gpu(gpu.clone())).unwrap();
     let calls = model.calls_by(None, None, 1).unwrap();
     let prompts = vec!["a red apple", "a dog"];
     let request =

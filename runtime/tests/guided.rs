@@ -14,7 +14,7 @@ use model::Tiny;
 use nijimi_runtime::Error;
 use nijimi_runtime::gguf::{File, MetaValue};
 use nijimi_runtime::model::{
-    Classifier, ClassifierGuided, Device, GuidedRequest, Pipeline, Request, RequestError, SessionOptions,
+    Classifier, ClassifierGuided, Device, Diffusion, GuidedRequest, Request, RequestError, SessionOptions,
 };
 use nijimi_runtime::plan::ExecError;
 use nijimi_runtime::quant::DType;
@@ -30,15 +30,15 @@ fn options() -> SessionOptions {
     SessionOptions { batch: 4, threads: 2, ..Default::default() }
 }
 
-fn pipeline(tiny: &Tiny) -> Pipeline {
-    Pipeline::load(&File::new_checked(&tiny.bytes()).unwrap(), &Device::Cpu).unwrap()
+fn pipeline(tiny: &Tiny) -> Diffusion {
+    Diffusion::load(&File::new_checked(&tiny.bytes()).unwrap(), &Device::Cpu).unwrap()
 }
 
 fn classifier(changes: &[(&'static str, MetaValue)]) -> Classifier {
     Classifier::load(&File::new_checked(&classifier::file(DType::F32, changes).bytes).unwrap(), &Device::Cpu).unwrap()
 }
 
-fn pair(pipeline: &Pipeline, classifier: &Classifier) -> ClassifierGuided {
+fn pair(pipeline: &Diffusion, classifier: &Classifier) -> ClassifierGuided {
     ClassifierGuided::new(pipeline.session(&options()).unwrap(), classifier.session(&options()).unwrap()).unwrap()
 }
 
@@ -152,9 +152,9 @@ fn a_device_draws_the_same() {
     let bytes = Tiny::new(10).bytes();
     let made = classifier::file(DType::F32, &[]);
     let (file, other) = (File::new_checked(&bytes).unwrap(), File::new_checked(&made.bytes).unwrap());
-    let on_cpu = (Pipeline::load(&file, &Device::Cpu).unwrap(), Classifier::load(&other, &Device::Cpu).unwrap());
+    let on_cpu = (Diffusion::load(&file, &Device::Cpu).unwrap(), Classifier::load(&other, &Device::Cpu).unwrap());
     let on_gpu = (
-        Pipeline::load(&file, &Device::Gpu(gpu.clone())).unwrap(),
+        Diffusion::load(&file, &Device::Gpu(gpu.clone())).unwrap(),
         Classifier::load(&other, &Device::Gpu(gpu.clone())).unwrap(),
     );
     for method in [Solver::ddpm(), Solver::default()] {
@@ -173,7 +173,7 @@ fn a_device_draws_the_same() {
 #[test]
 fn what_does_not_belong_together_is_refused() {
     let right = pipeline(&Tiny::new(10));
-    let refused = |pipeline: &Pipeline, classifier: &Classifier| {
+    let refused = |pipeline: &Diffusion, classifier: &Classifier| {
         let (a, b) = (pipeline.session(&options()).unwrap(), classifier.session(&options()).unwrap());
         ClassifierGuided::new(a, b).map(drop).unwrap_err().to_string()
     };
@@ -219,7 +219,7 @@ fn requests_are_checked() {
 /// Seen red with the diffusion model's answer not looked at.
 #[test]
 fn a_number_that_is_none_names_the_part() {
-    let name = |pipeline: &Pipeline, classifier: &Classifier| {
+    let name = |pipeline: &Diffusion, classifier: &Classifier| {
         let mut models = pair(pipeline, classifier);
         let calls = pipeline.calls(Solver::default(), 5).unwrap();
         let request = GuidedRequest { labels: &LABELS, seeds: &SEEDS, calls: &calls, gamma: 1.0, conditional: false };

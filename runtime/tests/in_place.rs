@@ -3,7 +3,7 @@
 use nijimi_runtime::Error;
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::{
-    Classifier, Device, LatentDiffusion, Model, ModelError, OpenOptions, Pipeline, Request, Session, SessionOptions,
+    Classifier, Device, Diffusion, Model, ModelError, OpenOptions, Request, Session, SessionOptions, TextToImage,
 };
 use nijimi_runtime::plan::ExecError;
 use nijimi_runtime::sampler::Solver;
@@ -15,12 +15,12 @@ fn bytes(name: &str) -> &'static [u8] {
     std::fs::read(path).unwrap().leak()
 }
 
-fn pipeline(device: &Device) -> Pipeline {
-    Pipeline::load(&File::new_static(bytes("digits-q8_0.gguf")).unwrap(), device).unwrap()
+fn pipeline(device: &Device) -> Diffusion {
+    Diffusion::load(&File::new_static(bytes("digits-q8_0.gguf")).unwrap(), device).unwrap()
 }
 
 /// A seven in two steps, guided.
-fn seven(pipeline: &Pipeline, session: &mut Session) -> Vec<f32> {
+fn seven(pipeline: &Diffusion, session: &mut Session) -> Vec<f32> {
     let calls = pipeline.calls(Solver::default(), 2).unwrap();
     let labels = [Some(pipeline.label("7").unwrap())];
     let mut run = session.run(&Request { labels: &labels, seeds: &[1], calls: &calls, guidance_scale: 2.0 }).unwrap();
@@ -32,7 +32,7 @@ fn seven(pipeline: &Pipeline, session: &mut Session) -> Vec<f32> {
 #[test]
 fn models_in_place_draw_the_same() {
     let [packed, in_place] = [Device::Cpu, Device::CpuInPlace].map(|device| pipeline(&device));
-    let draw = |p: &Pipeline| seven(p, &mut p.session(&SessionOptions::default()).unwrap());
+    let draw = |p: &Diffusion| seven(p, &mut p.session(&SessionOptions::default()).unwrap());
     assert!(draw(&packed) == draw(&in_place));
     // The data of every tensor begins at a multiple of 32 bytes.
     assert_eq!(in_place.weight_bytes(), 0);
@@ -62,10 +62,10 @@ fn text_to_image_in_place_draws_the_same() {
     let stored: &'static [u8] = bytes("emoji-q8_0.gguf");
     let open = |device| {
         let options = OpenOptions { device, ..Default::default() };
-        LatentDiffusion::open(Arc::new(stored), options).unwrap().hold_all().unwrap()
+        TextToImage::open(Arc::new(stored), options).unwrap().hold_all().unwrap()
     };
     let [packed, in_place] = [Device::Cpu, Device::CpuInPlace].map(open);
-    let draw = |model: &LatentDiffusion| {
+    let draw = |model: &TextToImage| {
         let calls = model.calls_by(None, None, 1).unwrap();
         let mut run = model.run(&model.request("a red apple", 1, &calls)).unwrap();
         while run.step().unwrap().is_some() {}
@@ -79,10 +79,10 @@ fn text_to_image_in_place_draws_the_same() {
 #[test]
 fn bytes_that_may_go_are_refused() {
     let bytes = bytes("digits-q8_0.gguf").to_vec();
-    let found = Pipeline::load(&File::new_checked(&bytes).unwrap(), &Device::CpuInPlace).unwrap_err();
+    let found = Diffusion::load(&File::new_checked(&bytes).unwrap(), &Device::CpuInPlace).unwrap_err();
     assert!(matches!(found, Error::Model(ModelError::NotStatic)), "{found}");
     let file = File::new_static(self::bytes("digits-q8_0.gguf")).unwrap();
-    assert!(file.is_static() && Pipeline::load(&file, &Device::Cpu).is_ok());
+    assert!(file.is_static() && Diffusion::load(&file, &Device::Cpu).is_ok());
 }
 
 /// Seen red with a length that is not looked at, and with a part of the memory given back.

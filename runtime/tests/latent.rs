@@ -12,7 +12,7 @@ mod common {
 use common::pipelines::{Family, bytes, families, opened};
 use nijimi_import::Options;
 use nijimi_runtime::gguf::File;
-use nijimi_runtime::model::{Control, Device, LatentDiffusion};
+use nijimi_runtime::model::{Control, Device, TextToImage};
 use nijimi_runtime::quant::DType;
 
 /// Of a picture in [0, 1].
@@ -31,7 +31,7 @@ fn control(family: &Family, load: impl Fn(&File<'_>) -> Control) -> Option<Contr
 }
 
 /// Draws every picture of the model's own, and gives how many there were.
-fn compare(family: &Family, model: &LatentDiffusion, control: Option<&Control>, tolerance: f32) -> usize {
+fn compare(family: &Family, model: &TextToImage, control: Option<&Control>, tolerance: f32) -> usize {
     let mut drawn = 0;
     for name in family.pictures().filter(|name| !name.contains("_lora")) {
         if name.contains("_control") && control.is_none() {
@@ -77,7 +77,7 @@ fn a_device_draws_the_same() {
     let Some(gpu) = device::device() else { return };
     for family in families() {
         let bytes = family.bytes(DType::F32);
-        let model = LatentDiffusion::load(&File::new_checked(&bytes).unwrap(), &Device::Gpu(gpu.clone())).unwrap();
+        let model = TextToImage::load(&File::new_checked(&bytes).unwrap(), &Device::Gpu(gpu.clone())).unwrap();
         let drawn = compare(
             &family,
             &model,

@@ -8,7 +8,7 @@ mod common {
 use common::pipelines::{Family, families, opened};
 use nijimi_runtime::Error;
 use nijimi_runtime::gguf::File;
-use nijimi_runtime::model::{LatentDiffusion, LatentRequest};
+use nijimi_runtime::model::{LatentRequest, TextToImage};
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::sampler::Calls;
 
@@ -35,11 +35,11 @@ fn spoiled(bytes: &[u8], which: impl Fn(&str) -> bool) -> Vec<u8> {
 }
 
 /// From a prompt and a picture to a picture; all a run has to say.
-fn draw(model: &LatentDiffusion) -> Result<Vec<f32>, Error> {
+fn draw(model: &TextToImage) -> Result<Vec<f32>, Error> {
     let start: Vec<f32> = (0..SIDE * SIDE * 3).map(|i| (i * 37 % 101) as f32 / 100.0).collect();
     let (schedule, settings) = model.info().settings(None, &[], 4)?;
     let calls = Calls::new(&schedule, &settings.from_strength(0.5))?;
-    let request = LatentRequest { start: Some(&start), size: [SIDE; 2], ..model.request("a red mat", 7, &calls) };
+    let request = LatentRequest { init_image: Some(&start), size: [SIDE; 2], ..model.request("a red mat", 7, &calls) };
     let mut run = model.run(&request)?;
     while run.step()?.is_some() {}
     run.pictures().map(<[f32]>::to_vec)

@@ -9,7 +9,7 @@ use common::pipelines::{Family, families, opened};
 use nijimi_runtime::Error;
 use nijimi_runtime::gguf::{File, Value, Writer};
 use nijimi_runtime::model::{
-    Decoding, LatentDiffusion, LatentRequest, ModelPart, NoiseSource, Patch, SessionOptions, Tiling,
+    Decoding, LatentRequest, ModelPart, NoiseSource, Patch, SessionOptions, TextToImage, Tiling,
 };
 use nijimi_runtime::quant::{self, DType};
 use nijimi_runtime::sampler::{Calls, Field, Sigmas, Solver};
@@ -21,11 +21,11 @@ fn family(name: &str) -> Family {
     families().into_iter().find(|family| family.name == name).unwrap_or_else(|| panic!("no {name}"))
 }
 
-fn request<'a>(model: &LatentDiffusion, calls: &'a Calls) -> LatentRequest<'a> {
+fn request<'a>(model: &TextToImage, calls: &'a Calls) -> LatentRequest<'a> {
     LatentRequest { guidance_scale: 3.0, size: [SIDE; 2], ..model.request("a red mat", 7, calls) }
 }
 
-fn draw(model: &LatentDiffusion, request: &LatentRequest<'_>) -> Vec<f32> {
+fn draw(model: &TextToImage, request: &LatentRequest<'_>) -> Vec<f32> {
     let mut run = model.run(request).unwrap();
     while run.step().unwrap().is_some() {}
     run.sample().unwrap().to_vec()
@@ -35,7 +35,7 @@ fn picture() -> Vec<f32> {
     (0..SIDE * SIDE * 3).map(|i| (i * 37 % 101) as f32 / 100.0).collect()
 }
 
-fn calls_from(model: &LatentDiffusion, strength: f64) -> Calls {
+fn calls_from(model: &TextToImage, strength: f64) -> Calls {
     let (schedule, settings) = model.info().settings(None, &[], 4).unwrap();
     Calls::new(&schedule, &settings.from_strength(strength)).unwrap()
 }
@@ -50,7 +50,7 @@ fn what_a_mask_keeps_is_kept_and_the_rest_is_drawn() {
     let calls = model.calls(None, &[], 4).unwrap();
     let drawn = draw(&model, &request(&model, &calls));
     let masked = |mask: &[f32]| {
-        draw(&model, &LatentRequest { start: Some(&start), mask: Some(mask), ..request(&model, &calls) })
+        draw(&model, &LatentRequest { init_image: Some(&start), mask: Some(mask), ..request(&model, &calls) })
     };
     assert_eq!(masked(&[0.0; SIDE * SIDE]), latents);
     assert_eq!(masked(&[1.0; SIDE * SIDE]), drawn);
@@ -62,7 +62,7 @@ fn what_a_mask_keeps_is_kept_and_the_rest_is_drawn() {
     }
     // On the way, what is kept has the noise of its level.
     let mut run = model
-        .run(&LatentRequest { start: Some(&start), mask: Some(&[0.0; SIDE * SIDE]), ..request(&model, &calls) })
+        .run(&LatentRequest { init_image: Some(&start), mask: Some(&[0.0; SIDE * SIDE]), ..request(&model, &calls) })
         .unwrap();
     run.step().unwrap();
     let next = calls.calls()[1];
@@ -83,13 +83,15 @@ fn a_run_from_a_picture_needs_one() {
         said(&request(&model, &calls))
     );
     let start = picture();
-    let short = LatentRequest { start: Some(&start[3..]), ..request(&model, &calls) };
+    let short = LatentRequest { init_image: Some(&start[3..]), ..request(&model, &calls) };
     assert!(said(&short).contains("starting pictures"), "{}", said(&short));
     let inpaint = family("inpaint").model(DType::F32);
     let calls = inpaint.calls(None, &[], 4).unwrap();
     let said = |request: &LatentRequest<'_>| inpaint.run(request).err().unwrap().to_string();
     assert!(said(&request(&model, &calls)).contains("starting picture is missing"));
-    assert!(said(&LatentRequest { start: Some(&start), ..request(&model, &calls) }).contains("the mask is missing"));
+    assert!(
+        said(&LatentRequest { init_image: Some(&start), ..request(&model, &calls) }).contains("the mask is missing")
+    );
 }
 
 /// Seen red with two layers skipped for a clip_skip of 2, and with the skipped state not normed.
@@ -97,7 +99,7 @@ fn a_run_from_a_picture_needs_one() {
 fn clip_skip_counts_from_the_last_layer() {
     let model = family("sd1").model(DType::F32);
     let calls = model.calls(None, &[], 2).unwrap();
-    let read = |clip_skip| model.read(&LatentRequest { clip_skip, ..request(&model, &calls) });
+    let read = |clip_skip| model.encode_prompts(&LatentRequest { clip_skip, ..request(&model, &calls) });
     assert_eq!(read(0).unwrap(), read(1).unwrap());
     assert_ne!(read(1).unwrap(), read(2).unwrap());
     let layers = model.info().texts[0].network.layers;
@@ -105,7 +107,7 @@ fn clip_skip_counts_from_the_last_layer() {
     assert!(read(layers + 1).err().unwrap().to_string().contains("clip_skip"));
     // SDXL does without its last layer already.
     let model = family("sdxl").model(DType::F32);
-    let read = |clip_skip| model.read(&LatentRequest { clip_skip, ..request(&model, &calls) }).unwrap();
+    let read = |clip_skip| model.encode_prompts(&LatentRequest { clip_skip, ..request(&model, &calls) }).unwrap();
     assert_eq!(read(0), read(2));
     assert_ne!(read(0), read(1));
 }
@@ -119,9 +121,13 @@ fn read_prompts_and_held_parts_change_nothing() {
     let plain = draw(&model, &request(&model, &calls));
     let held = model.hold(&[ModelPart::UNet, ModelPart::Decoder]).unwrap();
     assert!(held.weight_bytes() > 0 && model.weight_bytes() == 0);
-    let conditions = model.read(&request(&model, &calls)).unwrap();
-    let given =
-        LatentRequest { conditions: Some(&conditions), prompts: vec![], negatives: vec![], ..request(&model, &calls) };
+    let conditions = model.encode_prompts(&request(&model, &calls)).unwrap();
+    let given = LatentRequest {
+        encoded_prompts: Some(&conditions),
+        prompts: vec![],
+        negatives: vec![],
+        ..request(&model, &calls)
+    };
     assert_eq!(draw(&held, &given), plain);
     assert_eq!(draw(&model.hold_all().unwrap(), &request(&model, &calls)), plain);
     let unguided = LatentRequest { guidance_scale: 1.0, ..given };
@@ -165,28 +171,30 @@ fn a_picture_to_begin_with_is_encoded_once_and_first() {
         let calls = calls_from(&model, strength);
         let asked = |seed| {
             let plain = LatentRequest { size: [SIDE; 2], ..model.request("a red mat", seed, &calls) };
-            LatentRequest { start: Some(&start), mask: mask.map(Vec::as_slice), ..plain }
+            LatentRequest { init_image: Some(&start), mask: mask.map(Vec::as_slice), ..plain }
         };
         let plain = [3, 4].map(|seed| draw(&model, &asked(seed)));
         assert_ne!(plain[0], plain[1]);
         loads.0.lock().unwrap().clear();
-        let begun = model.begin(&asked(3)).unwrap();
+        let begun = model.encode_init(&asked(3)).unwrap();
         assert!(begun.is_some());
         let held = model.hold(&[ModelPart::UNet]).unwrap();
-        let both = [3, 4]
-            .map(|seed| draw(&held, &LatentRequest { begun: begun.as_ref(), start: None, mask: None, ..asked(seed) }));
+        let both = [3, 4].map(|seed| {
+            draw(&held, &LatentRequest { encoded_init: begun.as_ref(), init_image: None, mask: None, ..asked(seed) })
+        });
         assert_eq!(both, plain, "{name} from {strength}");
         let loads = loads.0.lock().unwrap().clone();
         let at = |prefix: &str| loads.iter().position(|name| name.starts_with(prefix)).unwrap();
         let last = loads.iter().rposition(|name| name.starts_with("vae.encoder.")).unwrap();
         assert!(last < at("unet."), "{name}: the encoder is loaded beside the U-Net");
-        let other = LatentRequest { begun: begun.as_ref(), size: [SIDE * 2, SIDE], ..model.request("", 1, &calls) };
+        let other =
+            LatentRequest { encoded_init: begun.as_ref(), size: [SIDE * 2, SIDE], ..model.request("", 1, &calls) };
         let refused = model.run(&other).err().unwrap().to_string();
         assert!(refused.contains("starting pictures") && refused.contains("16x32"), "{refused}");
     }
     let model = family("sd1").model(DType::F16);
     let calls = calls_from(&model, 1.0);
-    assert_eq!(model.begin(&request(&model, &calls)).unwrap(), None);
+    assert_eq!(model.encode_init(&request(&model, &calls)).unwrap(), None);
 }
 
 /// Without a starting picture no run uses the encoder. Seen red with the encoder always used.

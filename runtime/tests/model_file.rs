@@ -5,16 +5,16 @@ mod common;
 
 use common::Tiny;
 use nijimi_runtime::gguf::{File, MetaValue};
-use nijimi_runtime::model::{Device, Pipeline};
+use nijimi_runtime::model::{Device, Diffusion};
 use nijimi_runtime::sampler::Solver;
 
 fn refusal(tiny: Tiny) -> String {
-    Pipeline::load(&File::new_checked(&tiny.bytes()).unwrap(), &Device::Cpu).expect_err("refused").to_string()
+    Diffusion::load(&File::new_checked(&tiny.bytes()).unwrap(), &Device::Cpu).expect_err("refused").to_string()
 }
 
 #[test]
 fn the_description_is_read() {
-    let p = Pipeline::load(&File::new_checked(&Tiny::new(3).bytes()).unwrap(), &Device::Cpu).unwrap();
+    let p = Diffusion::load(&File::new_checked(&Tiny::new(3).bytes()).unwrap(), &Device::Cpu).unwrap();
     let info = p.info();
     assert_eq!((info.name.as_str(), info.license.as_str()), ("tiny", ""));
     assert_eq!(info.labels, ["0", "1", "2"]);
@@ -42,7 +42,7 @@ fn models_of_other_kinds_are_refused() {
         assert!(other("nijimi.sampler.method", solver).contains(&format!("nijimi.sampler.method is \"{solver}\"")));
     }
     let euler = Tiny::new(3).meta("nijimi.sampler.method", "euler").bytes();
-    let euler = Pipeline::load(&File::new_checked(&euler).unwrap(), &Device::Cpu).unwrap();
+    let euler = Diffusion::load(&File::new_checked(&euler).unwrap(), &Device::Cpu).unwrap();
     assert_eq!(euler.info().defaults.solver, Solver::Euler);
 }
 

@@ -13,8 +13,8 @@ use common::Tiny;
 use counting::ALLOCATIONS;
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::{
-    Classifier, ClassifierGuided, Device, GuidedRequest, Hvae, LatentDiffusion, LatentRequest, Pipeline, Request,
-    SessionOptions, Vae,
+    Classifier, ClassifierGuided, Device, Diffusion, GuidedRequest, Hvae, LatentRequest, Request, SessionOptions,
+    TextToImage, Vae,
 };
 use nijimi_runtime::nn::{MlpHvae, MlpVae};
 use nijimi_runtime::quant::DType;
@@ -26,7 +26,7 @@ use std::sync::atomic::Ordering::Relaxed;
 #[test]
 fn drawing_allocates_nothing() {
     let bytes = Tiny::new(10).bytes();
-    let pipeline = Pipeline::load(&File::new_checked(&bytes).unwrap(), &Device::Cpu).unwrap();
+    let pipeline = Diffusion::load(&File::new_checked(&bytes).unwrap(), &Device::Cpu).unwrap();
     let mut session = pipeline.session(&SessionOptions { batch: 3, threads: 2, ..Default::default() }).unwrap();
     let mut pictures = [0; 3 * 64];
     let solvers = Solver::NAMES.split(", ").filter(|name| !name.starts_with("flow"));
@@ -56,7 +56,7 @@ fn drawing_allocates_nothing() {
 /// picture, and with the noise that a run begins with in a `Vec` of its own.
 fn runs_of_a_prompt_allocate_nothing() {
     let bytes = include_bytes!("../../weights/emoji-q8_0.gguf");
-    let model = LatentDiffusion::load(&File::new_checked(bytes).unwrap(), &Device::Cpu).unwrap();
+    let model = TextToImage::load(&File::new_checked(bytes).unwrap(), &Device::Cpu).unwrap();
     let mut session = model.session();
     let mut counted = 0;
     for name in Solver::NAMES.split(", ").filter(|name| !name.starts_with("flow")) {
@@ -70,8 +70,8 @@ fn runs_of_a_prompt_allocate_nothing() {
             options,
             ..model.request("", 1, &calls)
         };
-        let conditions = model.read(&request).unwrap();
-        let request = LatentRequest { conditions: Some(&conditions), ..request };
+        let conditions = model.encode_prompts(&request).unwrap();
+        let request = LatentRequest { encoded_prompts: Some(&conditions), ..request };
         let mut pictures = [0; 2 * 64 * 64 * 3];
         let mut draw = || {
             let mut run = session.run(&request).unwrap();
@@ -119,7 +119,7 @@ fn autoencoders_allocate_nothing() {
     assert_eq!(ALLOCATIONS.load(Relaxed) - before, 0);
 }
 
-fn guidance_allocates_nothing(pipeline: &Pipeline) {
+fn guidance_allocates_nothing(pipeline: &Diffusion) {
     let options = SessionOptions { batch: 2, threads: 2, ..Default::default() };
     let made = classifier::file(DType::F32, &[]);
     let judge = Classifier::load(&File::new_checked(&made.bytes).unwrap(), &Device::Cpu).unwrap();

@@ -5,15 +5,15 @@ mod common;
 
 use common::Tiny;
 use nijimi_runtime::gguf::File;
-use nijimi_runtime::model::{Device, Pipeline, Request, RequestError, Run, Session, SessionOptions, batch_seeds};
+use nijimi_runtime::model::{Device, Diffusion, Request, RequestError, Run, Session, SessionOptions, batch_seeds};
 use nijimi_runtime::sampler::{Calls, Solver};
 use nijimi_runtime::{Error, plan::PlanError};
 
-fn pipeline(tiny: &Tiny) -> Pipeline {
-    Pipeline::load(&File::new_checked(&tiny.bytes()).unwrap(), &Device::Cpu).unwrap()
+fn pipeline(tiny: &Tiny) -> Diffusion {
+    Diffusion::load(&File::new_checked(&tiny.bytes()).unwrap(), &Device::Cpu).unwrap()
 }
 
-fn session(pipeline: &Pipeline, batch: usize, threads: usize) -> Session {
+fn session(pipeline: &Diffusion, batch: usize, threads: usize) -> Session {
     pipeline.session(&SessionOptions { batch, threads, ..Default::default() }).unwrap()
 }
 
@@ -27,7 +27,7 @@ fn request<'a>(labels: &'a [Option<u32>], seeds: &'a [u64], calls: &'a Calls) ->
 }
 
 /// DDPM, and DDIM with some noise.
-fn samplers(pipeline: &Pipeline) -> [Calls; 2] {
+fn samplers(pipeline: &Diffusion) -> [Calls; 2] {
     let ddim = Solver::ddim(0.5);
     [Solver::ddpm(), ddim].map(|method| pipeline.calls(method, 6).unwrap())
 }
@@ -38,7 +38,7 @@ const LABELS: [Option<u32>; 4] = [Some(7), None, Some(2), Some(7)];
 fn pipelines_and_sessions_can_be_sent() {
     fn shared<T: Send + Sync + Clone>() {}
     fn sent<T: Send>() {}
-    shared::<Pipeline>();
+    shared::<Diffusion>();
     sent::<Session>();
     sent::<Error>();
 }

@@ -3,12 +3,12 @@
 use crate::cli::Cli;
 use crate::fault::Fault;
 use crate::{image_in, latents};
-use nijimi_runtime::model::LatentDiffusion;
+use nijimi_runtime::model::TextToImage;
 
 /// All that is read before anything is drawn.
 pub struct Inputs {
     /// The picture to begin with, `(h, w, 3)` in [0, 1].
-    pub start: Option<Vec<f32>>,
+    pub init_image: Option<Vec<f32>>,
     /// What of it is painted anew, `(h, w)`.
     pub mask: Option<Vec<f32>>,
     /// What a ControlNet is shown, `(h, w, 3)` in [0, 1].
@@ -19,7 +19,7 @@ pub struct Inputs {
 
 impl Inputs {
     /// Reads the files that the command line names; `size` is height and width of the pictures.
-    pub fn read(model: &LatentDiffusion, cli: &Cli, size: [usize; 2]) -> Result<Self, Fault> {
+    pub fn read(model: &TextToImage, cli: &Cli, size: [usize; 2]) -> Result<Self, Fault> {
         let picture = |path| image_in::picture(path, size);
         let channels = model.info().autoencoder.latent_channels;
         let [h, w] = size.map(|side| side / model.factor());
@@ -31,7 +31,7 @@ impl Inputs {
             None => Vec::new(),
         };
         Ok(Self {
-            start: cli.init_img.as_deref().map(picture).transpose()?,
+            init_image: cli.init_img.as_deref().map(picture).transpose()?,
             mask: cli.mask.as_deref().map(|path| image_in::mask(path, size)).transpose()?,
             control: cli.control_image.as_deref().map(picture).transpose()?,
             latents,

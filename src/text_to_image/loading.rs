@@ -7,7 +7,7 @@ use crate::fault::Fault;
 use crate::image_in;
 use crate::source::{Conversion, Role, Source};
 use nijimi_import::Lora;
-use nijimi_runtime::model::{Control, Device, LatentDiffusion, LatentInfo, OpenOptions, Patch, TinyAutoencoder};
+use nijimi_runtime::model::{Control, Device, LatentInfo, OpenOptions, Patch, TextToImage, TinyAutoencoder};
 use nijimi_runtime::quant::DType;
 use std::path::Path;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ pub fn size(info: &LatentInfo, cli: &Cli) -> Result<[usize; 2], Fault> {
 }
 
 /// Opens the model, whose parts are loaded when a run comes to them.
-pub fn open(source: &Source, cli: &Cli) -> Result<Loaded<LatentDiffusion>, Fault> {
+pub fn open(source: &Source, cli: &Cli) -> Result<Loaded<TextToImage>, Fault> {
     let file = source.file()?;
     let lora = |lora: &LoraFile| -> Result<Arc<dyn Patch>, Fault> {
         let lora = Lora::open(&lora.path, lora.strength, &file).map_err(|e| Fault::Input(e.to_string()))?;
@@ -47,13 +47,13 @@ pub fn open(source: &Source, cli: &Cli) -> Result<Loaded<LatentDiffusion>, Fault
     let patches = cli.lora.iter().map(lora).collect::<Result<Vec<_>, _>>()?;
     let open = |device: &Device| {
         let options = OpenOptions { patches: patches.clone(), device: device.clone() };
-        LatentDiffusion::open(source.stored(), options)
+        TextToImage::open(source.stored(), options)
     };
     backend::load(cli.place(), cli.tune, open, |e| source.wrong(e))
 }
 
 /// Loads what goes with it.
-pub fn load(on: Loaded<LatentDiffusion>, beside: &Beside) -> Result<Parts, Fault> {
+pub fn load(on: Loaded<TextToImage>, beside: &Beside) -> Result<Parts, Fault> {
     let device = &on.device;
     let control = |source: &Source| -> Result<Control, Fault> {
         let file = source.file()?;

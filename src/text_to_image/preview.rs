@@ -6,7 +6,7 @@ use crate::cli::{Cli, PreviewMethod};
 use crate::fault::Fault;
 use crate::picture::png;
 use nijimi_runtime::gguf::write_atomic;
-use nijimi_runtime::model::{Decoding, LatentDiffusion, Run, SessionOptions, StepInfo, TinyAutoencoder};
+use nijimi_runtime::model::{Decoding, Run, SessionOptions, StepInfo, TextToImage, TinyAutoencoder};
 use std::path::PathBuf;
 
 /// What is shown, and how.
@@ -29,7 +29,7 @@ impl<'a> Preview<'a> {
     }
 
     /// Writes the picture of the estimate, if it is its turn.
-    pub fn show(&mut self, model: &LatentDiffusion, run: &mut Run<'_>, step: StepInfo) -> Result<(), Fault> {
+    pub fn show(&mut self, model: &TextToImage, run: &mut Run<'_>, step: StepInfo) -> Result<(), Fault> {
         if !(step.index + 1).is_multiple_of(self.interval) {
             return Ok(());
         }
@@ -41,7 +41,7 @@ impl<'a> Preview<'a> {
             (PreviewMethod::Vae, _) => (decode(Decoding::Whole)?, w * factor, 1),
             _ => (model.project(estimate), w, factor),
         };
-        let bytes = LatentDiffusion::to_u8(&values);
+        let bytes = TextToImage::to_u8(&values);
         let channels = bytes.len() * scale * scale / (h * w * factor * factor);
         let mut canvas = Canvas::new(w * factor, h * factor, channels);
         canvas.put(0, 0, &bytes, width, scale);

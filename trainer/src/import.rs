@@ -6,7 +6,7 @@ use crate::nn::layers::BATCH_NORM_EPS;
 use crate::ops::Kit;
 use crate::param::{self, Module, State, Values};
 use nijimi_runtime::gguf::{File, Tensor};
-use nijimi_runtime::model::{Device, Pipeline};
+use nijimi_runtime::model::{Device, Diffusion};
 use nijimi_runtime::text::Vocabulary;
 
 /// `(out, k, k, in)` to `(out, in, k, k)`.
@@ -60,7 +60,7 @@ pub fn vocabulary(file: &File) -> Result<Vocabulary> {
 /// # Errors
 /// If the runtime refuses the file, or it lacks a tensor.
 pub fn book_unet<D: Kit>(device: &D, file: &File) -> Result<BookUnet<D>> {
-    let network = Pipeline::load(file, &Device::Cpu)?.info().network.clone();
+    let network = Diffusion::load(file, &Device::Cpu)?.info().network.clone();
     let config = Config {
         in_channels: network.in_channels,
         channels: network.channels.clone(),

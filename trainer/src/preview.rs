@@ -4,7 +4,7 @@ use crate::eval::evaluate::draw::{Artist, Drawing};
 use crate::eval::picture::save;
 use crate::plot::{Figure as _, Pictures};
 use nijimi_runtime::gguf::File;
-use nijimi_runtime::model::{Device, Pipeline, Request, SessionOptions, batch_seeds};
+use nijimi_runtime::model::{Device, Diffusion, Request, SessionOptions, batch_seeds};
 use std::path::Path;
 
 /// Pictures per label.
@@ -19,7 +19,7 @@ const UNLABELLED: usize = 10;
 pub fn grid(file: &[u8], path: &Path) -> Result<()> {
     let runtime = nijimi_runtime::Error::from;
     let file = File::new_checked(file).map_err(runtime)?;
-    let pipeline = Pipeline::load(&file, &Device::Cpu)?;
+    let pipeline = Diffusion::load(&file, &Device::Cpu)?;
     let info = pipeline.info();
     let columns = if info.labels.is_empty() { UNLABELLED } else { info.labels.len() };
     let mut session = pipeline.session(&SessionOptions { batch: columns, ..SessionOptions::default() })?;

@@ -7,7 +7,7 @@ mod common;
 use colours::{COLOURS, write_pictures};
 use common::Folder;
 use nijimi_runtime::gguf::File;
-use nijimi_runtime::model::{Device, FirstStage, LatentDiffusion, LatentInfo, LatentRequest};
+use nijimi_runtime::model::{Device, FirstStage, LatentInfo, LatentRequest, TextToImage};
 use nijimi_trainer::checkpoint::Checkpoint;
 use std::process::{Command, Output};
 
@@ -47,7 +47,7 @@ fn text2image(folder: &Folder, options: &str) -> Output {
 
 /// The mean colour that a file draws for a prompt, 0 to 255.
 fn drawn(bytes: &[u8], prompt: &str) -> [f32; 3] {
-    let model = LatentDiffusion::load(&File::new_checked(bytes).expect("a file"), &Device::Cpu).expect("a model");
+    let model = TextToImage::load(&File::new_checked(bytes).expect("a file"), &Device::Cpu).expect("a model");
     let defaults = model.info().defaults;
     let calls = model.calls_by(defaults.solver, defaults.sigmas, defaults.steps.expect("steps")).expect("calls");
     let guidance_scale = defaults.guidance_scale.expect("a scale");

@@ -3,7 +3,7 @@
 use js_sys::{Function, Uint8Array};
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::gpu::{Choice, Gpu, GpuOptions};
-use nijimi_runtime::model::{Device, LatentDiffusion, Model, Pipeline, Request, Run, SessionOptions, StepInfo};
+use nijimi_runtime::model::{Device, Diffusion, Model, Request, Run, SessionOptions, StepInfo, TextToImage};
 use wasm_bindgen::prelude::*;
 
 /// A model in the memory of a device. While it draws, JavaScript can ask nothing else of it.
@@ -91,7 +91,7 @@ impl Painter {
 }
 
 async fn label(
-    model: &Pipeline,
+    model: &Diffusion,
     label: &str,
     seed: u32,
     steps: usize,
@@ -106,7 +106,7 @@ async fn label(
 }
 
 async fn text(
-    model: &LatentDiffusion,
+    model: &TextToImage,
     prompt: &str,
     seed: u32,
     steps: usize,

@@ -3,8 +3,8 @@
 use super::vae::bytes;
 use super::wait::wait;
 use super::{
-    Classifier, Control, Device, FirstStage, Hvae, LatentDiffusion, ModelError, Numbers, Pipeline, Request,
-    RequestError, SessionOptions, TinyAutoencoder, Vae, info,
+    Classifier, Control, Device, Diffusion, FirstStage, Hvae, ModelError, Numbers, Request, RequestError,
+    SessionOptions, TextToImage, TinyAutoencoder, Vae, info,
 };
 use crate::Error;
 use crate::gguf::File;
@@ -27,9 +27,9 @@ use alloc::vec::Vec;
 #[non_exhaustive]
 pub enum Model {
     /// `latent-diffusion`: pictures from prompts.
-    TextToImage(LatentDiffusion),
+    TextToImage(TextToImage),
     /// `ddpm`: pictures of labels, or of nothing in particular, in pixels.
-    Diffusion(Pipeline),
+    Diffusion(Diffusion),
     /// `vae`: pictures of a latent vector.
     Vae(Vae),
     /// `hvae`: pictures of two levels of latent vectors.
@@ -131,8 +131,8 @@ impl Model {
     /// A system that this version does not know; metadata or tensors that are missing, too many or unfit; a device error.
     pub fn load(file: &File<'_>, device: &Device) -> Result<Self, Error> {
         Ok(match ModelKind::of(file)? {
-            ModelKind::TextToImage => Self::TextToImage(LatentDiffusion::load(file, device)?),
-            ModelKind::Diffusion => Self::Diffusion(Pipeline::load(file, device)?),
+            ModelKind::TextToImage => Self::TextToImage(TextToImage::load(file, device)?),
+            ModelKind::Diffusion => Self::Diffusion(Diffusion::load(file, device)?),
             ModelKind::Vae => Self::Vae(Vae::load(file, device)?),
             ModelKind::Hvae => Self::Hvae(Hvae::load(file, device)?),
             ModelKind::Numbers => Self::Numbers(Numbers::load(file)?),

@@ -193,7 +193,7 @@ pub enum RequestError {
     #[error("the session runs on the CPU, and has no device to draw on: load the model for a GPU (Device::Gpu)")]
     NoDevice,
     /// Memory lent to a session on a device.
-    #[error("the session works in its device's memory, and takes none that is lent: use Pipeline::session")]
+    #[error("the session works in its device's memory, and takes none that is lent: use Diffusion::session")]
     DeviceMemory,
     /// A run that takes more memory than it may, however it is done.
     #[error(transparent)]

@@ -30,7 +30,7 @@ pub struct GuidedRequest<'a> {
     pub labels: &'a [Option<u32>],
     /// One a picture. A picture depends on its own seed and label alone, never on its neighbours.
     pub seeds: &'a [u64],
-    /// How to get there, from [`super::Pipeline::calls`].
+    /// How to get there, from [`super::Diffusion::calls`].
     pub calls: &'a Calls,
     /// Strength of the guidance, the book's gamma: 0 is none, and then the classifier is not asked.
     pub gamma: f32,

@@ -1,13 +1,13 @@
-//! From a weight file to pictures: [`Pipeline`] (shared, immutable) -> [`Session`] (memory and threads) -> [`Run`] (one
+//! From a weight file to pictures: [`Diffusion`] (shared, immutable) -> [`Session`] (memory and threads) -> [`Run`] (one
 //! batch, step by step).
 //!
 //! The caller owns the loop, so progress, preview and cancelling need no callbacks:
 //!
 //! ```no_run
-//! use nijimi_runtime::{Error, gguf, model::{Device, Pipeline, Request, SessionOptions}};
+//! use nijimi_runtime::{Error, gguf, model::{Device, Diffusion, Request, SessionOptions}};
 //!
 //! fn sevens(bytes: &[u8]) -> Result<Vec<u8>, Error> {
-//!     let pipeline = Pipeline::load(&gguf::File::new_checked(bytes)?, &Device::Cpu)?;
+//!     let pipeline = Diffusion::load(&gguf::File::new_checked(bytes)?, &Device::Cpu)?;
 //!     let mut session = pipeline.session(&SessionOptions { batch: 2, ..Default::default() })?;
 //!     let seven = Some(pipeline.label("7")?);
 //!     let defaults = pipeline.info().defaults;
@@ -27,6 +27,7 @@ mod classifier;
 mod control;
 mod controls;
 mod device;
+mod diffusion;
 mod engine;
 mod error;
 mod guided;
@@ -39,7 +40,6 @@ mod network;
 mod noise;
 mod numbers;
 mod patch;
-mod pipeline;
 mod run;
 mod session;
 mod stored;
@@ -52,21 +52,21 @@ pub use any::{Model, ModelKind, Picture};
 pub use classifier::{Classifier, ClassifierInfo, ClassifierSession};
 pub use control::{Control, ControlInfo};
 pub use device::Device;
+pub use diffusion::Diffusion;
 pub use engine::Values;
 pub use error::{ModelError, RequestError};
 pub use guided::{ClassifierGuided, GuidedRequest};
 pub use hvae::{Hvae, HvaeSession};
 pub use info::{Defaults, Info};
 pub use latent::{
-    Blend, Choice, Decoding, FirstStage, LatentConditions, LatentControl, LatentDecoder, LatentDefaults,
-    LatentDiffusion, LatentInfo, LatentPlan, LatentRequest, LatentSession, LatentStart, ModelPart, OpenOptions,
-    PlanRequest, StagePlan, TextInfo, Tile, Tiling, TooLarge, Work,
+    Blend, Choice, Decoding, EncodedInit, EncodedPrompts, FirstStage, LatentControl, LatentDecoder, LatentDefaults,
+    LatentInfo, LatentPlan, LatentRequest, LatentSession, ModelPart, OpenOptions, PlanRequest, StagePlan, TextInfo,
+    TextToImage, Tile, Tiling, TooLarge, Work,
 };
 pub use network::{Evaluator, Network};
 pub use noise::NoiseSource;
 pub use numbers::{About, Law, Numbers, Regressor, Trace};
 pub use patch::Patch;
-pub use pipeline::Pipeline;
 pub use run::{Run, StepInfo};
 pub use session::{Request, Session, SessionOptions, batch_seeds};
 pub use stored::Stored;

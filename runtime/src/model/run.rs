@@ -23,7 +23,7 @@ pub struct StepInfo {
 }
 
 /// Pictures in the making, of any model with steps: from [`Session::run`](super::Session::run),
-/// [`LatentSession::run`](super::LatentSession::run) or [`LatentDiffusion::run`](super::LatentDiffusion::run).
+/// [`LatentSession::run`](super::LatentSession::run) or [`TextToImage::run`](super::TextToImage::run).
 ///
 /// What the steps work on is a *sample* for each picture: the picture itself where a model diffuses pixels, else its
 /// latents, which [`Self::pictures`], [`Self::to_u8`] and [`Self::draw_into`] decode.

@@ -1,10 +1,10 @@
 //! A session: plans, memory and threads for runs of up to a batch of pictures.
 
 use super::RequestError;
+use super::diffusion::{Diffusion, Model};
 use super::engine::{Beside, Engine, Graphs, Inputs, Kind, Settings, Sizes, Time};
 use super::machine::{Machine, Output};
 use super::noise::{Noise, NoiseSource};
-use super::pipeline::{Model, Pipeline};
 use super::run::Run;
 use super::wait::wait;
 use crate::Error;
@@ -57,7 +57,7 @@ pub struct Request<'a> {
     pub labels: &'a [Option<u32>],
     /// One a picture. A picture depends on its own seed and label alone, never on its neighbours.
     pub seeds: &'a [u64],
-    /// How to get there, from [`Pipeline::calls`]: made once for many runs, so that a run allocates nothing.
+    /// How to get there, from [`Diffusion::calls`]: made once for many runs, so that a run allocates nothing.
     pub calls: &'a Calls,
     /// Strength of classifier-free guidance (Ho and Salimans 2022): 1 is none, 0 ignores the labels.
     pub guidance_scale: f32,
@@ -80,7 +80,7 @@ pub struct Session {
 
 impl Session {
     pub(super) fn new(
-        pipeline: &Pipeline,
+        pipeline: &Diffusion,
         options: &SessionOptions,
         lent: Option<&'static mut [f32]>,
     ) -> Result<Self, Error> {
@@ -139,7 +139,7 @@ impl Session {
         self.machine.bytes()
     }
 
-    /// The memory of [`Pipeline::session_in`], for the next session.
+    /// The memory of [`Diffusion::session_in`], for the next session.
     pub fn into_lent(self) -> Option<&'static mut [f32]> {
         self.machine.engine.into_lent()
     }

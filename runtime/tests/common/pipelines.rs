@@ -4,9 +4,7 @@
 use super::diffusers::{Tensors, fixtures, metadata};
 use nijimi_import::{Checkpoint, Options, Types, convert};
 use nijimi_runtime::gguf::File;
-use nijimi_runtime::model::{
-    Control, Device, LatentControl, LatentDiffusion, LatentRequest, OpenOptions, Patch, Stored,
-};
+use nijimi_runtime::model::{Control, Device, LatentControl, LatentRequest, OpenOptions, Patch, Stored, TextToImage};
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::sampler::{Calls, Sigmas, Solver};
 use serde_json::Value;
@@ -112,8 +110,8 @@ impl Family {
     }
 
     /// All in memory.
-    pub fn model(&self, dtype: DType) -> LatentDiffusion {
-        LatentDiffusion::load(&File::new_checked(&self.bytes(dtype)).unwrap(), &Device::Cpu).unwrap()
+    pub fn model(&self, dtype: DType) -> TextToImage {
+        TextToImage::load(&File::new_checked(&self.bytes(dtype)).unwrap(), &Device::Cpu).unwrap()
     }
 
     fn said(&self, key: &str) -> &str {
@@ -126,14 +124,14 @@ impl Family {
     }
 
     /// Draws the picture `name`, and gives the greatest difference from the reference's, of a picture in [0, 1].
-    pub fn far(&self, model: &LatentDiffusion, control: Option<&Control>, name: &str) -> f32 {
+    pub fn far(&self, model: &TextToImage, control: Option<&Control>, name: &str) -> f32 {
         let worst = self.differences(model, control, name).into_iter().fold(0.0, f32::max);
         println!("{} {name}: {:.4} / 255", self.name, worst * 255.0);
         worst
     }
 
     /// Draws the picture `name`, and gives the difference of each of its values from the reference's.
-    pub fn differences(&self, model: &LatentDiffusion, control: Option<&Control>, name: &str) -> Vec<f32> {
+    pub fn differences(&self, model: &TextToImage, control: Option<&Control>, name: &str) -> Vec<f32> {
         let way = way(name).unwrap_or_else(|| panic!("{} {name}: drawn in an unknown way", self.name));
         let (prompt, negative, steps) = (self.said("prompt"), self.said("negative_prompt"), self.said("steps"));
         let picture = self.tensors.get(name);
@@ -171,7 +169,7 @@ impl Family {
             guidance_scale: way.guidance_scale,
             guidance_rescale: way.guidance_rescale,
             latents: Some(&latents),
-            start: start.as_deref(),
+            init_image: start.as_deref(),
             mask: mask.as_deref(),
             controls: controls.into_iter().collect(),
             size: [shape[2], shape[3]],
@@ -186,7 +184,7 @@ impl Family {
 }
 
 /// The model, opened with patches.
-pub fn opened(bytes: Vec<u8>, patches: Vec<Arc<dyn Patch>>) -> LatentDiffusion {
+pub fn opened(bytes: Vec<u8>, patches: Vec<Arc<dyn Patch>>) -> TextToImage {
     let stored: Arc<dyn Stored> = Arc::new(bytes);
-    LatentDiffusion::open(stored, OpenOptions { patches, ..OpenOptions::default() }).unwrap()
+    TextToImage::open(stored, OpenOptions { patches, ..OpenOptions::default() }).unwrap()
 }

@@ -14,13 +14,13 @@ use core::arch::{asm, naked_asm};
 use core::panic::PanicInfo;
 use nijimi_runtime::Error;
 use nijimi_runtime::gguf::File;
-use nijimi_runtime::model::{Device, Pipeline, Request, SessionOptions};
+use nijimi_runtime::model::{Device, Diffusion, Request, SessionOptions};
 use nijimi_runtime::sampler::Solver;
 
 static WEIGHTS: &[u8] = include_bytes!("../../../weights/digits-q8_0.gguf");
 
 fn draw() -> Result<alloc::vec::Vec<u8>, Error> {
-    let pipeline = Pipeline::load(&File::new_checked(WEIGHTS)?, &Device::Cpu)?;
+    let pipeline = Diffusion::load(&File::new_checked(WEIGHTS)?, &Device::Cpu)?;
     let mut session = pipeline.session(&SessionOptions::default())?;
     let calls = pipeline.calls(Solver::default(), 20)?;
     let labels = [Some(pipeline.label("7")?)];

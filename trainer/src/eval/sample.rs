@@ -1,7 +1,7 @@
 //! Samples of a weight file, drawn by the runtime: what is judged is what users get.
 use crate::error::{Error, Result};
 use nijimi_runtime::gguf::{File, MappedFile};
-use nijimi_runtime::model::{Device, Info, Pipeline, Request, Session, SessionOptions, batch_seeds};
+use nijimi_runtime::model::{Device, Diffusion, Info, Request, Session, SessionOptions, batch_seeds};
 use nijimi_runtime::sampler::{Calls, Solver};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -34,7 +34,7 @@ pub fn solver(name: &str) -> Result<Solver> {
 }
 
 /// A weight file, loaded.
-pub struct Model(Pipeline);
+pub struct Model(Diffusion);
 
 impl Model {
     /// Loads a file.
@@ -51,7 +51,7 @@ impl Model {
     /// # Errors
     /// If they are no model.
     pub fn of(bytes: &[u8], path: &Path) -> Result<Self> {
-        let load = || Pipeline::load(&File::new_checked(bytes)?, &Device::Cpu);
+        let load = || Diffusion::load(&File::new_checked(bytes)?, &Device::Cpu);
         // The runtime knows bytes only; the user wants to know which file.
         load().map(Self).map_err(|e| Error::data(path, e.to_string()))
     }

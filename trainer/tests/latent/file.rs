@@ -3,7 +3,7 @@ use crate::networks::{random, text, unet};
 use dfdx::prelude::*;
 use nijimi_import::Types;
 use nijimi_runtime::gguf::File;
-use nijimi_runtime::model::{Device, FirstStage, LatentDefaults, LatentDiffusion, LatentInfo, LatentRequest, TextInfo};
+use nijimi_runtime::model::{Device, FirstStage, LatentDefaults, LatentInfo, LatentRequest, TextInfo, TextToImage};
 use nijimi_runtime::nn::{AutoencoderKl as AutoencoderConfig, TextStates};
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::sampler::{Field, Solver};
@@ -107,7 +107,7 @@ fn written(dtype: DType) -> (LatentInfo, State, Vec<u8>) {
 }
 
 fn draw(bytes: &[u8]) -> Vec<f32> {
-    let model = LatentDiffusion::load(&File::new_checked(bytes).unwrap(), &Device::Cpu).unwrap();
+    let model = TextToImage::load(&File::new_checked(bytes).unwrap(), &Device::Cpu).unwrap();
     let defaults = model.info().defaults;
     let calls = model.calls_by(defaults.solver, defaults.sigmas, defaults.steps.unwrap()).unwrap();
     let guidance_scale = defaults.guidance_scale.unwrap();

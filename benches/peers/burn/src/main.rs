@@ -12,7 +12,7 @@ use burn::tensor::{Device, DeviceKind, Int, Tensor, TensorData};
 use nijimi_runtime::cpu::position_encoding;
 use nijimi_runtime::gguf::{File, MappedFile};
 use nijimi_runtime::gpu::{Choice, Gpu, GpuOptions};
-use nijimi_runtime::model::{Device as Processor, Pipeline};
+use nijimi_runtime::model::{Device as Processor, Diffusion};
 use std::error::Error;
 use std::time::{Duration, Instant};
 
@@ -50,12 +50,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let bytes = reference::in_f32(&file)?;
     let same = File::new_checked(&bytes)?;
     let labels: Vec<_> = labels.iter().copied().map(Some).collect();
-    let mut cpu = reference::session(&Pipeline::load(&same, &Processor::Cpu)?, batch)?;
+    let mut cpu = reference::session(&Diffusion::load(&same, &Processor::Cpu)?, batch)?;
     let expected = cpu.predict(&pictures, TIMESTEP, &labels)?;
     check("burn", &answer, expected)?;
     // The same kind of adapter as burn's: here, too, a GPU if there is one.
     let gpu = Gpu::open(&GpuOptions { choice: Choice::Any, ..Default::default() })?;
-    let mut ours = reference::session(&Pipeline::load(&same, &Processor::Gpu(gpu))?, batch)?;
+    let mut ours = reference::session(&Diffusion::load(&same, &Processor::Gpu(gpu))?, batch)?;
     check("nijimi on the GPU", ours.predict(&pictures, TIMESTEP, &labels)?, expected)?;
 
     let ms = |d: Duration| d.as_secs_f64() * 1e3;

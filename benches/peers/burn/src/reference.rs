@@ -1,7 +1,7 @@
 //! nijimi, with the same weights in f32.
 
 use nijimi_runtime::gguf::{Array, File, MetaValue, Value, ValueType, Writer};
-use nijimi_runtime::model::{Pipeline, Session, SessionOptions};
+use nijimi_runtime::model::{Diffusion, Session, SessionOptions};
 use nijimi_runtime::quant::DType;
 use std::error::Error;
 
@@ -23,7 +23,7 @@ pub fn in_f32(file: &File) -> Result<Vec<u8>, Box<dyn Error>> {
 }
 
 /// A session for one evaluation at a time.
-pub fn session(pipeline: &Pipeline, batch: usize) -> Result<Session, Box<dyn Error>> {
+pub fn session(pipeline: &Diffusion, batch: usize) -> Result<Session, Box<dyn Error>> {
     Ok(pipeline.session(&SessionOptions { batch, guidance: false, ..SessionOptions::default() })?)
 }
 

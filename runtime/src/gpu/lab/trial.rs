@@ -4,7 +4,7 @@ use super::{Gpu, ModelRow};
 use crate::Error;
 use crate::gguf::File;
 use crate::model::Values;
-use crate::model::{Device, Pipeline, Request, Run, SessionOptions, batch_seeds};
+use crate::model::{Device, Diffusion, Request, Run, SessionOptions, batch_seeds};
 use crate::sampler::Solver;
 use alloc::format;
 use alloc::string::ToString;
@@ -24,7 +24,7 @@ pub(super) fn rows<'a>(
     many: bool,
 ) -> Result<impl Iterator<Item = ModelRow> + use<'a>, Error> {
     let file = File::new_checked(file)?;
-    let [cpu, device] = [Pipeline::load(&file, &Device::Cpu)?, Pipeline::load(&file, &Device::Gpu(gpu.clone()))?];
+    let [cpu, device] = [Diffusion::load(&file, &Device::Cpu)?, Diffusion::load(&file, &Device::Gpu(gpu.clone()))?];
     let best = cpu.info().defaults;
     let guided = cpu.info().network.label_count > 0;
     let scale = if guided { best.guidance_scale } else { 1.0 };
@@ -54,7 +54,7 @@ struct Drawing {
 
 impl Drawing {
     /// The ratio, and seconds of a step on the device.
-    fn compare(&self, gpu: &Gpu, [cpu, device]: [&Pipeline; 2], pictures: usize) -> Result<(f64, f64), Error> {
+    fn compare(&self, gpu: &Gpu, [cpu, device]: [&Diffusion; 2], pictures: usize) -> Result<(f64, f64), Error> {
         let count = cpu.info().network.label_count;
         // One label after the other.
         let labels: Vec<_> = (0..pictures).map(|i| (count > 0).then(|| ((i + 7) % count.max(1)) as u32)).collect();
@@ -91,7 +91,7 @@ fn timed(run: &mut Run<'_>) -> Result<f64, Error> {
 }
 
 /// The first picture, drawn into a texture of its size, as bytes.
-fn texture(gpu: &Gpu, run: &mut Run<'_>, pipeline: &Pipeline) -> Result<Vec<u8>, Error> {
+fn texture(gpu: &Gpu, run: &mut Run<'_>, pipeline: &Diffusion) -> Result<Vec<u8>, Error> {
     let network = &pipeline.info().network;
     let (width, height) = (network.width as u32, network.height as u32);
     // Rows of a copy are multiples of 256 bytes.

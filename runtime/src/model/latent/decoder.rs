@@ -1,6 +1,6 @@
 //! From latents to a picture, with memory that is made once.
 
-use super::LatentDiffusion;
+use super::TextToImage;
 use super::parts::ModelPart;
 use super::pictures::{graph_of, tile_sizes};
 use super::request::Decoding;
@@ -45,9 +45,9 @@ impl How {
     }
 }
 
-/// Decodes latents of one size, a picture at a time, in memory that is made once: from [`LatentDiffusion::decoder`].
+/// Decodes latents of one size, a picture at a time, in memory that is made once: from [`TextToImage::decoder`].
 pub struct LatentDecoder {
-    model: LatentDiffusion,
+    model: TextToImage,
     /// Height and width of the latents.
     size: [usize; 2],
     how: How,
@@ -65,7 +65,7 @@ struct Made {
     device: Option<crate::gpu::DeviceDecoder>,
 }
 
-impl LatentDiffusion {
+impl TextToImage {
     /// What decodes latents of `size`, height and width, many times over; nothing is loaded or planned before the first.
     pub fn decoder(&self, size: [usize; 2], how: Decoding<'_>, options: &SessionOptions) -> LatentDecoder {
         LatentDecoder { model: self.clone(), size, how: How::of(how), options: *options, made: None }
@@ -74,7 +74,7 @@ impl LatentDiffusion {
 
 impl LatentDecoder {
     /// The picture of latents `(h, w, latent_channels)`, as the U-Net knows them: `(f h, f w, channels)` in [0, 1], f the
-    /// [`factor`](LatentDiffusion::factor). On the CPU, decoded whole, only the first allocates.
+    /// [`factor`](TextToImage::factor). On the CPU, decoded whole, only the first allocates.
     ///
     /// # Errors
     /// Values that are no latents of that size; more memory than the options allow; a NaN or an infinity; a device error.
@@ -197,7 +197,7 @@ impl LatentDecoder {
 }
 
 /// Whether the tiny autoencoder's latents are this model's.
-pub(super) fn fits(model: &LatentDiffusion, tiny: &TinyAutoencoder) -> Result<(), RequestError> {
+pub(super) fn fits(model: &TextToImage, tiny: &TinyAutoencoder) -> Result<(), RequestError> {
     let shape = |channels: usize, factor: usize| format!("{channels} channels, {factor} pixels a side each");
     let own = shape(model.info().autoencoder.latent_channels, model.factor());
     let found = shape(tiny.info().network.latent_channels, tiny.factor());

@@ -1,10 +1,10 @@
 //! Latent diffusion (Rombach et al. 2022; book step 10.5): Stable Diffusion 1.x, 2.x and SDXL, from a prompt to pictures.
 //!
 //! ```no_run
-//! use nijimi_runtime::{Error, gguf, model::{Device, LatentDiffusion}};
+//! use nijimi_runtime::{Error, gguf, model::{Device, TextToImage}};
 //!
 //! fn draw(bytes: &[u8]) -> Result<Vec<u8>, Error> {
-//!     let model = LatentDiffusion::load(&gguf::File::new_checked(bytes)?, &Device::Cpu)?;
+//!     let model = TextToImage::load(&gguf::File::new_checked(bytes)?, &Device::Cpu)?;
 //!     let calls = model.info().default_calls()?;
 //!     let mut run = model.run(&model.request("an astronaut riding a horse", 42, &calls))?;
 //!     while let Some(step) = run.step()? {
@@ -15,35 +15,35 @@
 //! ```
 
 mod calls;
-mod conditions;
 mod decoder;
 mod defaults;
 mod first_stage;
 mod info;
+mod init;
 mod parts;
 mod pictures;
 mod plan;
 mod preview;
+mod prompts;
 mod request;
 mod session;
-mod start;
 mod tiling;
 mod write;
 
-pub use conditions::LatentConditions;
 pub use decoder::LatentDecoder;
 pub use defaults::LatentDefaults;
 pub use first_stage::FirstStage;
 pub use info::{LatentInfo, TextInfo};
+pub use init::EncodedInit;
 pub use parts::ModelPart;
 pub use plan::{Choice, LatentPlan, PlanRequest, StagePlan, TooLarge, Work};
+pub use prompts::EncodedPrompts;
 pub use request::{Decoding, LatentControl, LatentRequest};
 pub use session::LatentSession;
-pub use start::LatentStart;
 pub use tiling::{Blend, Tile, Tiling};
 
+pub(super) use init::each;
 pub(super) use pictures::write_u8;
-pub(super) use start::each;
 
 use super::{Device, Patch, Stored, TinyAutoencoder};
 use crate::Error;
@@ -59,7 +59,7 @@ use parts::Parts;
 /// [`Self::load`] puts all of its networks into memory; [`Self::open`] keeps the file, and loads each network when a run
 /// comes to it: text encoders, then the U-Net, then the decoder, whose memory is taken one after the other.
 #[derive(Clone)]
-pub struct LatentDiffusion {
+pub struct TextToImage {
     info: Arc<LatentInfo>,
     parts: Parts,
 }
@@ -73,7 +73,7 @@ pub struct OpenOptions {
     pub device: Device,
 }
 
-impl LatentDiffusion {
+impl TextToImage {
     /// Loads a model for a device.
     ///
     /// # Errors
@@ -155,8 +155,8 @@ impl LatentDiffusion {
     }
 }
 
-impl core::fmt::Debug for LatentDiffusion {
+impl core::fmt::Debug for TextToImage {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("LatentDiffusion").field("info", self.info()).finish_non_exhaustive()
+        f.debug_struct("TextToImage").field("info", self.info()).finish_non_exhaustive()
     }
 }

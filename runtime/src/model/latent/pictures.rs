@@ -1,6 +1,6 @@
 //! From latents to pictures and back, one picture at a time.
 
-use super::LatentDiffusion;
+use super::TextToImage;
 use super::decoder::fits;
 use super::parts::ModelPart;
 use super::preview;
@@ -15,7 +15,7 @@ use crate::nn::AutoencoderKl;
 use alloc::vec;
 use alloc::vec::Vec;
 
-impl LatentDiffusion {
+impl TextToImage {
     /// Latents of pictures in [0, 1], `(n, height, width, channels)`, as the U-Net knows them: the encoder's mean, without
     /// its noise, times the scaling factor.
     ///

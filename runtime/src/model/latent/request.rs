@@ -1,8 +1,8 @@
 //! What is asked of a model: prompts, seeds, sizes, and pictures to start from.
 
-use super::LatentDiffusion;
-use super::conditions::LatentConditions;
-use super::start::LatentStart;
+use super::TextToImage;
+use super::init::EncodedInit;
+use super::prompts::EncodedPrompts;
 use super::tiling::Tiling;
 use crate::model::noise::NoiseSource;
 use crate::model::{Control, SessionOptions, TinyAutoencoder};
@@ -10,16 +10,16 @@ use crate::sampler::Calls;
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// What to draw: from [`LatentDiffusion::request`](super::LatentDiffusion::request), with whatever is to be another.
+/// What to draw: from [`TextToImage::request`](super::TextToImage::request), with whatever is to be another.
 #[derive(Clone, Debug)]
 pub struct LatentRequest<'a> {
     /// One a picture.
     pub prompts: Vec<&'a str>,
     /// What the picture shall not show, one a picture; `None` is nothing said.
     pub negatives: Vec<Option<&'a str>>,
-    /// The prompts' states from [`LatentDiffusion::read`](super::LatentDiffusion::read), in place of `prompts` and
+    /// The prompts' states from [`TextToImage::encode_prompts`](super::TextToImage::encode_prompts), in place of `prompts` and
     /// `negatives`, which are then not looked at: for many runs of the same prompts.
-    pub conditions: Option<&'a LatentConditions>,
+    pub encoded_prompts: Option<&'a EncodedPrompts>,
     /// Layers of the text encoders that are left out at the end, counted as stable-diffusion.cpp and A1111 do: 1 is
     /// none, 2 the last; 0 what the model was trained with.
     pub clip_skip: usize,
@@ -27,10 +27,10 @@ pub struct LatentRequest<'a> {
     pub seeds: Vec<u64>,
     /// What draws the noise of a seed.
     pub noise: NoiseSource,
-    /// Height and width of the pictures, multiples of [`LatentDiffusion::factor`](super::LatentDiffusion::factor) (and
+    /// Height and width of the pictures, multiples of [`TextToImage::factor`](super::TextToImage::factor) (and
     /// of what the U-Net halves).
     pub size: [usize; 2],
-    /// How to get there, from [`LatentDiffusion::calls`](super::LatentDiffusion::calls).
+    /// How to get there, from [`TextToImage::calls`](super::TextToImage::calls).
     pub calls: &'a Calls,
     /// Strength of classifier-free guidance (Ho and Salimans 2022); 1 and less is none, as in diffusers. Models into which
     /// guidance was distilled are told it, and are evaluated once.
@@ -42,12 +42,12 @@ pub struct LatentRequest<'a> {
     pub latents: Option<&'a [f32]>,
     /// Pictures to start from, in [0, 1], `(n, height, width, 3)`, or one for all: the run begins at its first call's
     /// noise level (Meng et al. 2022, SDEdit), which [`Settings::start`](crate::sampler::Settings::start) chooses.
-    pub start: Option<&'a [f32]>,
-    /// What [`LatentDiffusion::begin`](super::LatentDiffusion::begin) made of `start` and `mask`, which are then not looked
+    pub init_image: Option<&'a [f32]>,
+    /// What [`TextToImage::encode_init`](super::TextToImage::encode_init) made of `init_image` and `mask`, which are then not looked
     /// at: for many runs from the same pictures, or to have the encoder out of memory before the U-Net comes.
-    pub begun: Option<&'a LatentStart>,
+    pub encoded_init: Option<&'a EncodedInit>,
     /// What of the starting pictures is painted anew, `(n, height, width)`, or one for all: from 0.5 on a pixel is.
-    /// Inpainting models need it and `start`; with others, what is kept is put back after every step (Lugmayr et al. 2022,
+    /// Inpainting models need it and `init_image`; with others, what is kept is put back after every step (Lugmayr et al. 2022,
     /// eq. 8).
     pub mask: Option<&'a [f32]>,
     /// ControlNets, whose residuals are added up.
@@ -82,13 +82,13 @@ pub enum Decoding<'a> {
     Tiny(&'a TinyAutoencoder),
 }
 
-impl LatentDiffusion {
+impl TextToImage {
     /// One picture, of the size and with the guidance that suit the model.
     pub fn request<'a>(&self, prompt: &'a str, seed: u64, calls: &'a Calls) -> LatentRequest<'a> {
         LatentRequest {
             prompts: vec![prompt],
             negatives: vec![None],
-            conditions: None,
+            encoded_prompts: None,
             clip_skip: 0,
             seeds: vec![seed],
             noise: NoiseSource::default(),
@@ -97,8 +97,8 @@ impl LatentDiffusion {
             guidance_scale: self.info().guidance_scale(),
             guidance_rescale: 0.0,
             latents: None,
-            start: None,
-            begun: None,
+            init_image: None,
+            encoded_init: None,
             mask: None,
             controls: Vec::new(),
             decoding: Decoding::default(),

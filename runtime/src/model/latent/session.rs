@@ -1,11 +1,11 @@
 //! Runs of prompts: what they are given, and the memory that they use.
 
-use super::LatentDiffusion;
-use super::conditions::LatentConditions;
+use super::TextToImage;
 use super::decoder::How;
+use super::init::Start;
 use super::parts::ModelPart;
+use super::prompts::EncodedPrompts;
 use super::request::LatentRequest;
-use super::start::Start;
 use crate::Error;
 use crate::model::controls::Controls;
 use crate::model::engine::{Beside, Engine, Graphs, Inputs, Kept, Kind, Settings, Sizes, Time};
@@ -22,10 +22,10 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 /// Plans and memory for runs of prompts, one after the other: what a run made stays for the next of the same size, number of
-/// pictures, length of prompts and options, which on the CPU then allocates nothing (with [`LatentRequest::conditions`]
+/// pictures, length of prompts and options, which on the CPU then allocates nothing (with [`LatentRequest::encoded_prompts`]
 /// given, and decoded whole). Other runs plan anew. It holds on to its model, and can be sent to another thread.
 pub struct LatentSession {
-    model: LatentDiffusion,
+    model: TextToImage,
     made: Option<(Shape, Box<Machine>)>,
 }
 
@@ -44,7 +44,7 @@ struct Shape {
     options: SessionOptions,
 }
 
-impl LatentDiffusion {
+impl TextToImage {
     /// Makes a session for many runs. Nothing is loaded or planned before the first run.
     pub fn session(&self) -> LatentSession {
         LatentSession { model: self.clone(), made: None }
@@ -87,7 +87,7 @@ impl LatentDiffusion {
 
 impl LatentSession {
     /// The model.
-    pub fn model(&self) -> &LatentDiffusion {
+    pub fn model(&self) -> &TextToImage {
         &self.model
     }
 
@@ -96,11 +96,11 @@ impl LatentSession {
         self.made.as_ref().map_or(0, |(_, machine)| machine.bytes())
     }
 
-    /// Begins a run, as [`LatentDiffusion::run`] does, with what the session has. A run may be dropped at any step; the
+    /// Begins a run, as [`TextToImage::run`] does, with what the session has. A run may be dropped at any step; the
     /// session can then run again.
     ///
     /// # Errors
-    /// As [`LatentDiffusion::run`].
+    /// As [`TextToImage::run`].
     pub fn run<'a>(&'a mut self, request: &LatentRequest<'a>) -> Result<Run<'a>, Error> {
         wait(self.run_async(request))
     }
@@ -122,14 +122,14 @@ impl LatentSession {
         check(request.guidance_scale.is_finite(), "guidance_scale", request.guidance_scale, "a finite number")?;
         let [h, w] = model.latent_size(request.size)?;
         let read;
-        let conditions = match request.conditions {
+        let conditions = match request.encoded_prompts {
             Some(conditions) => conditions,
             None => {
-                read = model.read_async(request).await?;
+                read = model.encode_prompts_async(request).await?;
                 &read
             }
         };
-        let LatentConditions { pictures, guided, tokens, .. } = *conditions;
+        let EncodedPrompts { pictures, guided, tokens, .. } = *conditions;
         if pictures != n {
             return Err(RequestError::Lengths { labels: pictures, seeds: n }.into());
         }
@@ -144,7 +144,7 @@ impl LatentSession {
             in_range("values of the latents", latents.len(), values, values)?;
         }
         // Before the U-Net is loaded.
-        let encoded = model.encode_start(request).await?;
+        let encoded = model.init_of(request).await?;
         let shape = Shape {
             n,
             size: request.size,
@@ -194,7 +194,7 @@ impl LatentSession {
 }
 
 /// Plans and memory for runs of that shape.
-fn machine(model: &LatentDiffusion, request: &LatentRequest<'_>, shape: &Shape) -> Result<Machine, Error> {
+fn machine(model: &TextToImage, request: &LatentRequest<'_>, shape: &Shape) -> Result<Machine, Error> {
     let (info, options) = (model.info(), &shape.options);
     let [h, w] = model.latent_size(shape.size)?;
     let texts = shape.n * if shape.guided { 2 } else { 1 };
@@ -257,7 +257,7 @@ fn machine(model: &LatentDiffusion, request: &LatentRequest<'_>, shape: &Shape) 
 /// Puts the conditions into the U-Net's inputs.
 fn fill(
     machine: &mut Machine,
-    conditions: &LatentConditions,
+    conditions: &EncodedPrompts,
     request: &LatentRequest<'_>,
     info: &super::LatentInfo,
 ) -> Result<(), Error> {

@@ -8,7 +8,7 @@ use core::fmt::Write;
 use nijimi_bare_arm::semihosting::{give, say};
 use nijimi_runtime::Error;
 use nijimi_runtime::gguf::File;
-use nijimi_runtime::model::{Device, Pipeline, Request, SessionOptions};
+use nijimi_runtime::model::{Device, Diffusion, Request, SessionOptions};
 use nijimi_runtime::sampler::Solver;
 
 /// Aligned as the file's tensors are, so that biases can be read where they lie, too.
@@ -21,7 +21,7 @@ static WEIGHTS: &Aligned<[u8]> = &Aligned(*include_bytes!("../../../../weights/d
 static mut MEMORY: [f32; 348_380] = [0.0; 348_380];
 
 fn draw() -> Result<alloc::vec::Vec<u8>, Error> {
-    let pipeline = Pipeline::load(&File::new_static(&WEIGHTS.0)?, &Device::CpuInPlace)?;
+    let pipeline = Diffusion::load(&File::new_static(&WEIGHTS.0)?, &Device::CpuInPlace)?;
     let place = &raw mut MEMORY;
     // SAFETY: borrowed once.
     let memory = unsafe { &mut *place };

@@ -1,7 +1,7 @@
 //! Pictures of a text-to-image file, drawn by the runtime: what is judged is what users get.
 use crate::error::{Error, Result};
 use nijimi_runtime::gguf::{File, MappedFile};
-use nijimi_runtime::model::{Device, LatentDiffusion, LatentRequest, SessionOptions};
+use nijimi_runtime::model::{Device, LatentRequest, SessionOptions, TextToImage};
 use nijimi_runtime::sampler::{Calls, Solver};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ pub struct Drawing {
 
 /// A text-to-image model, loaded, and how it is asked.
 pub struct Artist {
-    model: LatentDiffusion,
+    model: TextToImage,
     calls: Calls,
     /// Width and height of its pictures.
     pub side: usize,
@@ -60,7 +60,7 @@ impl Artist {
     pub fn of(path: &Path, bytes: &[u8], how: &Drawing) -> Result<Self> {
         let refused = |e: &dyn std::fmt::Display| Error::data(path, e.to_string());
         let file = File::new_checked(bytes).map_err(|e| refused(&e))?;
-        let model = LatentDiffusion::load(&file, &Device::Cpu).map_err(|e| refused(&e))?;
+        let model = TextToImage::load(&file, &Device::Cpu).map_err(|e| refused(&e))?;
         let info = model.info();
         let named = |name: &String| {
             let unknown = || Error::Usage(format!("--sampling-method {name}: there are {}", Solver::NAMES));
@@ -119,5 +119,5 @@ impl Artist {
 
 /// Pictures as bytes, rounded to the nearest.
 pub fn bytes(pictures: &[f32]) -> Vec<u8> {
-    LatentDiffusion::to_u8(pictures)
+    TextToImage::to_u8(pictures)
 }

@@ -1,6 +1,6 @@
 //! What the U-Net is told of the prompts: states of their tokens, and SDXL's pooled ones.
 
-use super::LatentDiffusion;
+use super::TextToImage;
 use super::info::TextInfo;
 use super::parts::ModelPart;
 use super::request::LatentRequest;
@@ -16,9 +16,9 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// Prompts and, for guidance, their negatives, as the U-Net reads them: from [`LatentDiffusion::read`].
+/// Prompts and, for guidance, their negatives, as the U-Net reads them: from [`TextToImage::encode_prompts`].
 #[derive(Clone, Debug, PartialEq)]
-pub struct LatentConditions {
+pub struct EncodedPrompts {
     /// Pictures.
     pub(super) pictures: usize,
     /// Whether the negatives follow the prompts.
@@ -40,7 +40,7 @@ enum Text<'a> {
     Nothing,
 }
 
-impl LatentConditions {
+impl EncodedPrompts {
     /// Bytes held.
     #[must_use]
     pub fn bytes(&self) -> usize {
@@ -53,21 +53,21 @@ impl LatentConditions {
     }
 }
 
-impl LatentDiffusion {
+impl TextToImage {
     /// Encodes the prompts of a request and, where it is guided, the negatives. The encoders' memory is given back.
     ///
     /// # Errors
     /// No picture, or as many negatives as there are no prompts; more memory than the options allow; layers to skip that
     /// the encoder does not have.
-    pub fn read(&self, request: &LatentRequest<'_>) -> Result<LatentConditions, Error> {
-        wait(self.read_async(request))
+    pub fn encode_prompts(&self, request: &LatentRequest<'_>) -> Result<EncodedPrompts, Error> {
+        wait(self.encode_prompts_async(request))
     }
 
-    /// [`Self::read`], awaited.
+    /// [`Self::encode_prompts`], awaited.
     ///
     /// # Errors
-    /// As [`Self::read`] has.
-    pub async fn read_async(&self, request: &LatentRequest<'_>) -> Result<LatentConditions, Error> {
+    /// As [`Self::encode_prompts`] has.
+    pub async fn encode_prompts_async(&self, request: &LatentRequest<'_>) -> Result<EncodedPrompts, Error> {
         let n = request.prompts.len();
         if request.negatives.len() != n {
             return Err(RequestError::Lengths { labels: n, seeds: request.negatives.len() }.into());
@@ -84,7 +84,7 @@ impl LatentDiffusion {
             texts.extend(request.negatives.iter().map(negative));
         }
         let (tokens, states, pooled) = self.encode_texts(&texts, request.clip_skip, &request.options).await?;
-        Ok(LatentConditions { pictures: n, guided, tokens, states, pooled })
+        Ok(EncodedPrompts { pictures: n, guided, tokens, states, pooled })
     }
 
     async fn encode_texts(

@@ -13,7 +13,7 @@ use alloc::vec;
 
 /// A loaded model, immutable. Clones share it; any number of sessions on any threads may use it at once.
 #[derive(Clone)]
-pub struct Pipeline {
+pub struct Diffusion {
     pub(super) model: Arc<Model>,
 }
 
@@ -22,7 +22,7 @@ pub(super) struct Model {
     pub network: Network,
 }
 
-impl Pipeline {
+impl Diffusion {
     /// Loads a model for a device. The weights are copied and packed for the kernels, and the file's bytes are not needed
     /// afterwards; except for [`Device::CpuInPlace`], which reads them where they lie.
     ///
@@ -85,8 +85,8 @@ impl Pipeline {
     }
 }
 
-impl core::fmt::Debug for Pipeline {
+impl core::fmt::Debug for Diffusion {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Pipeline").field("info", self.info()).finish_non_exhaustive()
+        f.debug_struct("Diffusion").field("info", self.info()).finish_non_exhaustive()
     }
 }

@@ -1,6 +1,6 @@
 //! Where a run begins: noise alone, a picture under noise, or a picture of which a part is painted anew.
 
-use super::LatentDiffusion;
+use super::TextToImage;
 use super::request::LatentRequest;
 use crate::Error;
 use crate::model::RequestError;
@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 
 /// Starting pictures and masks as a run needs them, encoded: for many runs.
 #[derive(Clone, PartialEq, Debug)]
-pub struct LatentStart {
+pub struct EncodedInit {
     /// Pictures, height and width of their latents, and the first call's step.
     made: ([usize; 3], usize),
     /// The pictures' latents, `(n, h, w, c)`; empty if all is painted anew.
@@ -37,7 +37,7 @@ pub(super) struct Start {
     pub kept: Option<Kept>,
 }
 
-impl LatentStart {
+impl EncodedInit {
     /// Whether the U-Net sees pictures and mask beside its latents.
     pub(super) fn is_beside(&self) -> bool {
         !self.known.is_empty()
@@ -51,12 +51,12 @@ impl LatentStart {
 
 /// A request's starting pictures, encoded: given, or made for this run.
 pub(super) enum Encoded<'a> {
-    Given(&'a LatentStart),
-    Made(LatentStart),
+    Given(&'a EncodedInit),
+    Made(EncodedInit),
 }
 
 impl Encoded<'_> {
-    pub fn get(&self) -> &LatentStart {
+    pub fn get(&self) -> &EncodedInit {
         match self {
             Self::Given(start) => start,
             Self::Made(start) => start,
@@ -64,22 +64,22 @@ impl Encoded<'_> {
     }
 }
 
-impl LatentDiffusion {
-    /// Encodes the pictures that a request starts from, for [`LatentRequest::begun`] of that request and of others that
+impl TextToImage {
+    /// Encodes the pictures that a request starts from, for [`LatentRequest::encoded_init`] of that request and of others that
     /// differ in prompts, seeds and guidance; `None` if it starts from noise alone. Of the request's calls only where they
     /// begin counts.
     ///
     /// # Errors
     /// As [`Self::run`].
-    pub fn begin(&self, request: &LatentRequest<'_>) -> Result<Option<LatentStart>, Error> {
-        wait(self.begin_async(request))
+    pub fn encode_init(&self, request: &LatentRequest<'_>) -> Result<Option<EncodedInit>, Error> {
+        wait(self.encode_init_async(request))
     }
 
-    /// [`Self::begin`], awaited.
+    /// [`Self::encode_init`], awaited.
     ///
     /// # Errors
     /// As [`Self::run`].
-    pub async fn begin_async(&self, request: &LatentRequest<'_>) -> Result<Option<LatentStart>, Error> {
+    pub async fn encode_init_async(&self, request: &LatentRequest<'_>) -> Result<Option<EncodedInit>, Error> {
         let (n, size @ [height, width], info) = (request.seeds.len(), request.size, self.info());
         let (channels, pixels) = (info.autoencoder.latent_channels, height * width);
         let [h, w] = self.latent_size(size)?;
@@ -92,7 +92,7 @@ impl LatentDiffusion {
             return Err(RequestError::Range { what: "kind of U-Net", found, expected }.into());
         }
         let Some(first) = request.calls.calls().first() else { return Ok(None) };
-        let Some(pictures) = request.start else {
+        let Some(pictures) = request.init_image else {
             if repaints || request.mask.is_some() || first.step > 0 {
                 let why =
                     if repaints { "the model paints a part of a picture anew" } else { "the run starts in the middle" };
@@ -121,14 +121,14 @@ impl LatentDiffusion {
         // From noise alone, an inpainting model sees nothing of the pictures but what is kept.
         let latents = if repaints && first.step == 0 { Vec::new() } else { encode(&pictures).await? };
         let mask = mask.map(|mask| self.shrink(&mask, size));
-        Ok(Some(LatentStart { made: ([n, h, w], first.step), latents, known, mask }))
+        Ok(Some(EncodedInit { made: ([n, h, w], first.step), latents, known, mask }))
     }
 
     /// The pictures that a request starts from, encoded if they are not yet.
-    pub(super) async fn encode_start<'a>(&self, request: &LatentRequest<'a>) -> Result<Option<Encoded<'a>>, Error> {
-        match request.begun {
+    pub(super) async fn init_of<'a>(&self, request: &LatentRequest<'a>) -> Result<Option<Encoded<'a>>, Error> {
+        match request.encoded_init {
             Some(begun) => Ok(Some(Encoded::Given(begun))),
-            None => Ok(self.begin_async(request).await?.map(Encoded::Made)),
+            None => Ok(self.encode_init_async(request).await?.map(Encoded::Made)),
         }
     }
 
@@ -136,7 +136,7 @@ impl LatentDiffusion {
     pub(super) fn start(
         &self,
         request: &LatentRequest<'_>,
-        begun: &LatentStart,
+        begun: &EncodedInit,
         noise: &[f32],
     ) -> Result<Start, Error> {
         let Some(first) = request.calls.calls().first() else { return Ok(Start::default()) };
