@@ -54,8 +54,8 @@ fn run(program: &str) -> (Vec<u8>, [usize; 2]) {
         .stderr(err)
         .spawn()
         .unwrap();
-    // Half a minute, where nothing else runs; a program that has lost its way would never end.
-    let end = Instant::now() + Duration::from_secs(300);
+    // Ten seconds of a processor, of which little may be to be had; a program that has lost its way would never end.
+    let end = Instant::now() + Duration::from_secs(900);
     let status = loop {
         match emulator.try_wait().unwrap() {
             Some(status) => break Some(status),
