@@ -212,7 +212,7 @@ impl Executor {
         }
         let plans: Vec<Plan> = plans.into_iter().map(|(_, plan)| plan).collect();
         let len = plans.iter().map(Plan::arena_len).max().unwrap_or(0);
-        let dtype = |weight| weights.matrix(weight).dtype();
+        let dtype = |weight| weights.matrix(weight).scratch_dtype();
         let scratch = plans.iter().map(|plan| footprint::scratch(&context, plan, dtype)).max().unwrap_or(0);
         let own = footprint::arena(len) + scratch as u64;
         let needed = own.saturating_add(limit.reserved);

@@ -279,7 +279,7 @@ pub(super) fn run(
         return;
     }
     if let Some(stored) = w.rows() {
-        return stored::run(ctx, window, x, w, stored, e, scratch, y);
+        return stored::run(ctx, window, x, w, stored, e, y);
     }
     let source = prepare(ctx, pixels, w.inp(), w.format(), x, scratch);
     let kernel = Kernel::of(ctx.isa(), w.format());

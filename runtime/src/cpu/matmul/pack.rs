@@ -205,6 +205,11 @@ impl Matrix {
         self.inp
     }
 
+    /// The type whose scratch memory suffices: stored weights quantize activations as they are met, and need none.
+    pub(in crate::cpu) fn scratch_dtype(&self) -> DType {
+        if self.rows().is_some() { DType::F32 } else { self.dtype }
+    }
+
     /// Format the weights were stored in.
     pub fn dtype(&self) -> DType {
         self.dtype

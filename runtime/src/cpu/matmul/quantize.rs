@@ -6,7 +6,7 @@ use crate::cpu::Isa;
 
 /// 32 activations: `x[i] ~ scale * codes[i]`.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, bytemuck::Zeroable, bytemuck::Pod)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct ActBlock {
     /// Codes in -127..=127.
     pub codes: [i8; BLOCK],
@@ -53,8 +53,9 @@ fn portable(x: &[f32], offset: i32, out: &mut [ActBlock]) {
     }
 }
 
+/// One block.
 #[inline(always)]
-fn block(x: &[f32; BLOCK], offset: i32) -> ActBlock {
+pub(super) fn block(x: &[f32; BLOCK], offset: i32) -> ActBlock {
     /// Added and subtracted, rounds a small number to the nearest integer, ties to even; its low bits hold it.
     const ROUND: f32 = 12_582_912.0;
     // As integers: exact in any order, and infinity and NaN come out on top.

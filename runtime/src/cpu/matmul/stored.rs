@@ -1,7 +1,7 @@
 //! The product with weights as a file has them, read where they lie: for machines whose flash is larger than their memory.
 //! Portable Rust without pointers; the sums are those of the packed kernels in the same order, so the bits are the same.
 
-use super::quantize::{ActBlock, quantize};
+use super::quantize::{ActBlock, block};
 use super::scalar::fma;
 use super::{BLOCK, Matrix, NR, Window};
 use crate::cpu::{Activation, Context, Epilogue};
@@ -10,52 +10,23 @@ use half::f16;
 
 /// Rows of output made at a time: each stored row is read once for so many.
 const TILE: usize = 8;
-/// Pixels that a task quantizes.
-const PIXELS: usize = 64;
 
 type Acc = [[f32; NR]; TILE];
-
-/// Input pixels.
-#[derive(Clone, Copy)]
-enum Pixels<'a> {
-    Floats(&'a [f32]),
-    Codes(&'a [ActBlock]),
-}
 
 /// What all tiles read.
 struct Product<'a> {
     window: &'a Window,
-    pixels: Pixels<'a>,
+    x: &'a [f32],
     w: &'a Matrix,
     /// Stored, of `row` bytes each.
     rows: &'a [u8],
     row: usize,
 }
 
-/// As [`super::run`], which has checked the sizes; `rows` are those of `w`.
-pub(super) fn run(
-    ctx: &Context,
-    window: &Window,
-    x: &[f32],
-    w: &Matrix,
-    rows: &[u8],
-    e: &Epilogue,
-    scratch: &mut [u8],
-    y: &mut [f32],
-) {
-    let pixels = if w.format().is_quantized() {
-        let (blocks, start) = (x.len() / BLOCK, scratch.as_ptr().align_offset(align_of::<ActBlock>()));
-        let codes = scratch.get_mut(start..).and_then(|s| s.get_mut(..blocks * size_of::<ActBlock>()));
-        let codes: &mut [ActBlock] = bytemuck::cast_slice_mut(codes.expect("matrix product: scratch is too short"));
-        let values = PIXELS * w.inp();
-        ctx.pool.for_chunks(codes, values / BLOCK, &|i, out| {
-            quantize(ctx.isa(), &x[i * values..x.len().min((i + 1) * values)], 0, out);
-        });
-        Pixels::Codes(codes)
-    } else {
-        Pixels::Floats(x)
-    };
-    let product = Product { window, pixels, w, rows, row: rows.len() / (w.out() * w.taps()) };
+/// As [`super::run`], which has checked the sizes, without memory of its own: activations are quantized as they are met, again
+/// for each tap and 32 features. `rows` are those of `w`.
+pub(super) fn run(ctx: &Context, window: &Window, x: &[f32], w: &Matrix, rows: &[u8], e: &Epilogue, y: &mut [f32]) {
+    let product = Product { window, x, w, rows, row: rows.len() / (w.out() * w.taps()) };
     let gated = e.activation == Activation::Geglu;
     let c_out = if gated { w.out() / 2 } else { w.out() };
     ctx.pool.for_chunks(y, TILE * c_out, &|i, y| {
@@ -79,12 +50,20 @@ impl Product<'_> {
     fn tile(&self, first: usize, count: usize, feature: usize, features: usize) -> Acc {
         let (w, mut acc) = (self.w, [[0.0; NR]; TILE]);
         for tap in 0..w.taps() {
-            let pixels: [_; TILE] = core::array::from_fn(|i| pixel_under(self.window, first + i, tap));
-            for n in 0..features {
-                let row = &self.rows[((feature + n) * w.taps() + tap) * self.row..][..self.row];
-                match self.pixels {
-                    Pixels::Floats(x) => floats(w, row, x, &pixels[..count], n, &mut acc),
-                    Pixels::Codes(x) => codes(w, row, x, &pixels[..count], n, &mut acc),
+            let pixel = |i: usize| if i < count { pixel_under(self.window, first + i, tap) } else { None };
+            let pixels: [_; TILE] = core::array::from_fn(pixel);
+            let row = |n: usize| &self.rows[((feature + n) * w.taps() + tap) * self.row..][..self.row];
+            if !w.format().is_quantized() {
+                for n in 0..features {
+                    floats(w, row(n), self.x, &pixels[..count], n, &mut acc);
+                }
+                continue;
+            }
+            for (b, start) in (0..self.row).step_by(w.dtype().block_bytes()).enumerate() {
+                let codes_of = |pixel: usize| self.x[pixel * w.inp() + b * BLOCK..].first_chunk().map(|x| block(x, 0));
+                let x = pixels.map(|pixel| pixel.and_then(codes_of).unwrap_or(ActBlock::ZERO));
+                for n in 0..features {
+                    codes(w.dtype(), &row(n)[start..], &x[..count], n, &mut acc);
                 }
             }
         }
@@ -116,24 +95,21 @@ fn floats(w: &Matrix, row: &[u8], x: &[f32], pixels: &[Option<usize>], n: usize,
     }
 }
 
-/// `acc[i][n] += (scale of the row's block * scale of pixel i's) * exact sum of their codes`, block by block.
-fn codes(w: &Matrix, row: &[u8], x: &[ActBlock], pixels: &[Option<usize>], n: usize, acc: &mut Acc) {
-    let (blocks, half) = (w.inp() / BLOCK, w.dtype() == DType::Q4_0);
-    for (b, stored) in row.chunks_exact(w.dtype().block_bytes()).enumerate() {
-        let scale = f16::from_le_bytes([stored[0], stored[1]]).to_f32_const();
-        let mut weights = [0i8; BLOCK];
-        if half {
-            let (low, high) = weights.split_at_mut(BLOCK / 2);
-            for ((low, high), code) in low.iter_mut().zip(high).zip(&stored[2..]) {
-                (*low, *high) = ((code & 15) as i8 - 8, (code >> 4) as i8 - 8);
-            }
-        } else {
-            weights.iter_mut().zip(&stored[2..]).for_each(|(w, code)| *w = code.cast_signed());
+/// `acc[i][n] += (scale of the stored block * scale of x[i]) * exact sum of their codes`.
+fn codes(dtype: DType, stored: &[u8], x: &[ActBlock], n: usize, acc: &mut Acc) {
+    let stored = &stored[..dtype.block_bytes()];
+    let scale = f16::from_le_bytes([stored[0], stored[1]]).to_f32_const();
+    let mut weights = [0i8; BLOCK];
+    if dtype == DType::Q4_0 {
+        let (low, high) = weights.split_at_mut(BLOCK / 2);
+        for ((low, high), code) in low.iter_mut().zip(high).zip(&stored[2..]) {
+            (*low, *high) = ((code & 15) as i8 - 8, (code >> 4) as i8 - 8);
         }
-        for (pixel, acc) in pixels.iter().zip(&mut *acc) {
-            let x = pixel.map_or(&ActBlock::ZERO, |pixel| &x[pixel * blocks + b]);
-            let sum: i32 = weights.iter().zip(&x.codes).map(|(w, x)| i32::from(*w) * i32::from(*x)).sum();
-            acc[n] += (scale * x.scale) * sum as f32;
-        }
+    } else {
+        weights.iter_mut().zip(&stored[2..]).for_each(|(w, code)| *w = code.cast_signed());
+    }
+    for (x, acc) in x.iter().zip(acc) {
+        let sum: i32 = weights.iter().zip(&x.codes).map(|(w, x)| i32::from(*w) * i32::from(*x)).sum();
+        acc[n] += (scale * x.scale) * sum as f32;
     }
 }

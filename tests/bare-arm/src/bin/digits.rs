@@ -18,7 +18,7 @@ struct Aligned<T: ?Sized>(T);
 static WEIGHTS: &Aligned<[u8]> = &Aligned(*include_bytes!("../../../../weights/digits-q8_0.gguf"));
 
 /// The session's memory: as long as the error says that tells of too little.
-static mut MEMORY: [f32; 348_380] = [0.0; 348_380];
+static mut MEMORY: [f32; 301_664] = [0.0; 301_664];
 
 fn draw() -> Result<alloc::vec::Vec<u8>, Error> {
     let pipeline = Diffusion::load(&File::new_static(&WEIGHTS.0)?, &Device::CpuInPlace)?;

@@ -22,7 +22,7 @@ fn assert_same(case: &Case) {
     }
 }
 
-/// Seen red with the blocks of a row taken from the last one, with the halves of a 4-bit block exchanged, with separate
+/// Seen red with every block of a row taken from its first, with the halves of a 4-bit block exchanged, with separate
 /// multiply and add for floats, with the scales multiplied after the sum, and with taps outside taken as pixel 0.
 #[test]
 fn stored_weights_give_the_bits_of_packed_ones() {
