@@ -140,6 +140,8 @@ pub struct LatentPlan {
     unet: Vec<StagePlan>,
     /// Bytes of latents and conditions.
     kept: u64,
+    /// Whether the networks of a session have each their own memory: on the CPU they share it.
+    apart: bool,
 }
 
 /// Tiles that are smaller show their seams.
@@ -188,10 +190,14 @@ impl LatentPlan {
             unet.push(StagePlan { beside: true, stays: true, buffers, ..stage });
         }
         let coders = planner.coders(file, info, size)?;
-        // Latents as the sampler and the network have them, with what the sampler keeps; states and pooled states.
+        // The samples, the answer, noise, the run's first noise, and what any solver keeps; states as they were read, and
+        // as the network is given them.
         let latents = (height * width * info.autoencoder.latent_channels) as u64;
         let states = tokens * info.unet.text_width + info.unet.added.map_or(0, |added| added.width);
-        let kept = 4 * n as u64 * ((8 + 2 * halves as u64) * latents + (halves * states) as u64);
+        let kept = 4 * n as u64 * (12 * latents + (2 * halves * states) as u64);
+        let apart = false;
+        #[cfg(feature = "gpu")]
+        let apart = apart || request.gpu.is_some();
         let quantized = |dtype| matches!(dtype, DType::Q8_0 | DType::Q4_0);
         let bytes = |of: bool| file.tensors().filter(|t| quantized(t.dtype) == of).map(|t| t.data.len()).sum::<usize>();
         Ok(Self {
@@ -204,6 +210,7 @@ impl LatentPlan {
             coders,
             unet,
             kept,
+            apart,
         })
     }
 

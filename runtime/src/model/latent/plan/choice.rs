@@ -71,7 +71,8 @@ impl LatentPlan {
 
     /// The most bytes that the runs take at once in this way, the program itself not counted.
     pub fn peak(&self, choice: &Choice) -> u64 {
-        match (choice.staged, self.stays) {
+        let apart = if self.apart && !choice.staged { self.decoding(choice) } else { 0 };
+        apart.saturating_add(match (choice.staged, self.stays) {
             (true, _) => self.most(choice, |_| true, |stage| stage.stays),
             (false, true) => self.resident(choice),
             (false, false) => {
@@ -80,7 +81,14 @@ impl LatentPlan {
                 let reading = self.most(choice, |stage| !draws(stage), |stage| stage.stays);
                 reading.max(self.most(choice, draws, |stage| stage.stays || stage.drawn))
             }
-        }
+        })
+    }
+
+    /// Bytes of the activations of the U-Net or of the decoder, whichever are less: what a session takes beside the other's.
+    fn decoding(&self, choice: &Choice) -> u64 {
+        let works = |stage: &StagePlan| stage.arena + stage.buffers;
+        let unet = self.unet.iter().map(works).sum();
+        self.stages(choice).last().map_or(0, works).min(unet)
     }
 
     /// [`Self::peak`] with all that the runs use in memory, whatever the request says.

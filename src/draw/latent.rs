@@ -1,13 +1,13 @@
 //! Pictures from an autoencoder: each out of one latent vector, without steps.
 
-use crate::artist::{self, Artist, Done, Drawing, failed, ms};
-use crate::backend::{self, Loaded};
 use crate::cli::Cli;
+use crate::draw::artist::{self, Artist, Done, Drawing, failed, ms};
+use crate::draw::backend::{self, Loaded};
+use crate::draw::parameters::{Extras, Parameters};
+use crate::draw::progress::tell;
 use crate::fault::Fault;
-use crate::grid::Size;
-use crate::parameters::{Extras, Parameters};
-use crate::progress::tell;
-use crate::source::Source;
+use crate::file::grid::Size;
+use crate::file::source::Source;
 use nijimi_runtime::Error;
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::gpu::Gpu;

@@ -1,6 +1,6 @@
 //! What a picture was drawn with, in the text that picture browsers read.
 
-use crate::infotext::Infotext;
+use crate::file::infotext::Infotext;
 
 /// One drawing's settings.
 #[derive(Debug, Clone, PartialEq)]
@@ -196,8 +196,8 @@ mod tests {
                 vae_tiling: true,
             },
         };
-        let bytes = crate::picture::png(&crate::canvas::Canvas::new(3, 2, 3), parameters.text()).unwrap();
-        let read = crate::picture::Facts::read(std::io::Cursor::new(bytes)).unwrap();
+        let bytes = crate::file::picture::png(&crate::file::canvas::Canvas::new(3, 2, 3), parameters.text()).unwrap();
+        let read = crate::file::picture::Facts::read(std::io::Cursor::new(bytes)).unwrap();
         let read = Infotext::parse(&read.parameters.unwrap());
         assert_eq!((&read.prompt, &read.negative), (&parameters.prompt, &parameters.negative));
         let want = [

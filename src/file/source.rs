@@ -3,10 +3,10 @@
 
 mod temporary;
 
-use crate::convert::{self, Line, stem};
-use crate::default_model::{BuiltIn, DEFAULT};
+use crate::draw::progress::tell;
 use crate::fault::Fault;
-use crate::progress::tell;
+use crate::file::convert::{self, Line, stem};
+use crate::file::default_model::{BuiltIn, DEFAULT};
 use nijimi_import::{self as import, Checkpoint, ImportError, Options, Types};
 use nijimi_runtime::Error;
 use nijimi_runtime::gguf::{File, MappedFile};

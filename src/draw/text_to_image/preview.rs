@@ -1,10 +1,10 @@
 //! `--preview`: a picture of how far it is, written again and again.
 
-use crate::artist::failed;
-use crate::canvas::Canvas;
 use crate::cli::{Cli, PreviewMethod};
+use crate::draw::artist::failed;
 use crate::fault::Fault;
-use crate::picture::png;
+use crate::file::canvas::Canvas;
+use crate::file::picture::png;
 use nijimi_runtime::gguf::write_atomic;
 use nijimi_runtime::model::{Decoding, Run, SessionOptions, StepInfo, TextToImage, TinyAutoencoder};
 use std::path::PathBuf;

@@ -1,15 +1,15 @@
 //! Pictures from a diffusion model: from a weight file and the command line to bytes.
 
-use crate::artist::{self, Artist, Done, Drawing, Round, failed, ms};
-use crate::backend::{self, Loaded};
 use crate::cli::Cli;
+use crate::draw::artist::{self, Artist, Done, Drawing, Round, failed, ms};
+use crate::draw::backend::{self, Loaded};
+use crate::draw::parameters::{Extras, Parameters, Sampling};
+use crate::draw::progress::{Progress, tell};
+use crate::draw::prompt;
+use crate::draw::solver;
 use crate::fault::Fault;
-use crate::grid::Size;
-use crate::parameters::{Extras, Parameters, Sampling};
-use crate::progress::{Progress, tell};
-use crate::prompt;
-use crate::solver;
-use crate::source::Source;
+use crate::file::grid::Size;
+use crate::file::source::Source;
 use nijimi_runtime::gpu::Gpu;
 use nijimi_runtime::model::{
     Classifier, ClassifierGuided, Device, Diffusion, GuidedRequest, Info, Request, Session, SessionOptions,

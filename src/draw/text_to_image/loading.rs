@@ -1,11 +1,11 @@
 //! The model and what goes with it: LoRAs, a ControlNet, a tiny autoencoder.
 
 use super::Parts;
-use crate::backend::{self, Loaded};
 use crate::cli::{Cli, LoraFile};
+use crate::draw::backend::{self, Loaded};
 use crate::fault::Fault;
-use crate::image_in;
-use crate::source::{Conversion, Role, Source};
+use crate::file::image_in;
+use crate::file::source::{Conversion, Role, Source};
 use nijimi_import::Lora;
 use nijimi_runtime::model::{Control, Device, LatentInfo, OpenOptions, Patch, TextToImage, TinyAutoencoder};
 use nijimi_runtime::quant::DType;

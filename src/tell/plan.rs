@@ -1,15 +1,15 @@
 //! `nijimi plan`: what a run would take, told from the header of a file.
 
-use crate::backend;
 use crate::bytes::human;
 use crate::cli::{Place, Plan};
+use crate::draw::backend;
+use crate::draw::solver::solver;
+use crate::draw::text_to_image;
+use crate::draw::text_to_image::loading::Beside;
+use crate::draw::text_to_image::planning::{self, Asked};
 use crate::fault::Fault;
+use crate::file::source::{Conversion, Role, Source};
 use crate::memory;
-use crate::solver::solver;
-use crate::source::{Conversion, Role, Source};
-use crate::text_to_image;
-use crate::text_to_image::loading::Beside;
-use crate::text_to_image::planning::{self, Asked};
 use nijimi_runtime::cpu::Context;
 use nijimi_runtime::cpu::rates::Rates;
 use nijimi_runtime::gguf::File;

@@ -1,18 +1,18 @@
 //! One call of the program, from its arguments to its files.
 
-use crate::artist::{Artist, Drawing};
-use crate::canvas::Canvas;
 use crate::cli::Cli;
-use crate::diffusion::PixelArtist;
+use crate::draw::artist::{Artist, Drawing};
+use crate::draw::diffusion::PixelArtist;
+use crate::draw::latent::Latent;
+use crate::draw::numbers;
+use crate::draw::progress::tell;
+use crate::draw::text_to_image::PromptArtist;
 use crate::fault::Fault;
-use crate::grid::{Grid, Size};
-use crate::latent::Latent;
-use crate::numbers;
-use crate::picture::png;
-use crate::progress::tell;
-use crate::source::{Conversion, Role, Source};
-use crate::target::{Target, writable};
-use crate::text_to_image::PromptArtist;
+use crate::file::canvas::Canvas;
+use crate::file::grid::{Grid, Size};
+use crate::file::picture::png;
+use crate::file::source::{Conversion, Role, Source};
+use crate::file::target::{Target, writable};
 use nijimi_runtime::gguf::write_atomic;
 use nijimi_runtime::quant::DType;
 use std::hash::{BuildHasher, Hasher, RandomState};

@@ -1,8 +1,8 @@
 //! What a PNG picture was drawn with.
 
 use crate::fault::Fault;
-use crate::infotext::Infotext;
-use crate::picture::{Facts, MAGIC};
+use crate::file::infotext::Infotext;
+use crate::file::picture::{Facts, MAGIC};
 use png::ColorType;
 use std::fs::File;
 use std::io::{BufReader, Read, Write, stdout};

@@ -1,7 +1,7 @@
 //! PNG files.
 
-use crate::canvas::Canvas;
 use crate::fault::Fault;
+use crate::file::canvas::Canvas;
 use png::{BitDepth, ColorType, Decoder, DecodingError, Encoder, EncodingError};
 use std::io::{BufRead, Seek};
 

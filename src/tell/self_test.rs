@@ -1,9 +1,9 @@
 //! `nijimi self-test`: what a device does, against the CPU, as a table for people and bug reports.
 
-use crate::backend;
 use crate::cli::SelfTest;
-use crate::default_model::DIGITS;
+use crate::draw::backend;
 use crate::fault::Fault;
+use crate::file::default_model::DIGITS;
 use nijimi_runtime::cpu::Isa;
 use nijimi_runtime::gpu::lab::{self, KernelRow, ModelRow, Row, SelfTestOptions};
 use nijimi_runtime::gpu::{self, Choice};

@@ -2,7 +2,8 @@
 
 use crate::cli::Cli;
 use crate::fault::Fault;
-use crate::{image_in, latents};
+use crate::file::image_in;
+use crate::file::latents;
 use nijimi_runtime::model::TextToImage;
 
 /// All that is read before anything is drawn.

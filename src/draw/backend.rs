@@ -1,9 +1,9 @@
 //! Where a model is loaded: on the CPU, or on a GPU.
 
-use crate::artist::ms;
 use crate::cli::Place;
+use crate::draw::artist::ms;
+use crate::draw::progress::tell;
 use crate::fault::Fault;
-use crate::progress::tell;
 use nijimi_runtime::Error;
 use nijimi_runtime::cpu::Isa;
 use nijimi_runtime::gpu::{self, Choice, Gpu, GpuError, GpuOptions};

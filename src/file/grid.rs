@@ -1,7 +1,7 @@
 //! Many pictures on one sheet: a row for each word of the prompt, a column for each seed.
 
-use crate::canvas::{Canvas, LETTER};
 use crate::fault::Fault;
+use crate::file::canvas::{Canvas, LETTER};
 
 /// Size of the pictures: width, height, channels.
 pub type Size = (usize, usize, usize);

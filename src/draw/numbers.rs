@@ -1,10 +1,10 @@
 //! Rows of numbers from the models that have few: CSV to a file, or printed.
 
 use crate::cli::Cli;
+use crate::draw::progress::tell;
 use crate::fault::Fault;
-use crate::progress::tell;
-use crate::source::Source;
-use crate::table;
+use crate::file::source::Source;
+use crate::tell::table;
 use nijimi_runtime::model::Numbers;
 use std::path::Path;
 

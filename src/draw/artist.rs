@@ -1,10 +1,10 @@
 //! What every model of pictures does, whatever its network.
 
 use crate::cli::Cli;
+use crate::draw::parameters::Parameters;
+use crate::draw::progress::tell;
 use crate::fault::Fault;
-use crate::grid::Size;
-use crate::parameters::Parameters;
-use crate::progress::tell;
+use crate::file::grid::Size;
 use nijimi_runtime::error::{self, Error};
 use nijimi_runtime::gguf;
 use nijimi_runtime::model::RequestError;

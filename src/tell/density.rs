@@ -1,10 +1,10 @@
 //! `nijimi density`: how likely a model holds rows of numbers.
 
 use crate::cli::Density;
+use crate::draw::progress::tell;
 use crate::fault::Fault;
-use crate::progress::tell;
-use crate::source::Source;
-use crate::table;
+use crate::file::source::Source;
+use crate::tell::table;
 use nijimi_runtime::model::{ModelKind, Numbers};
 
 /// Prints each row with its log density, and tells the sum.

@@ -7,7 +7,7 @@ mod picture;
 
 use crate::cli::{Inspect, none_of};
 use crate::fault::Fault;
-use crate::source::Source;
+use crate::file::source::Source;
 use nijimi_runtime::gguf::{Array, File, Tensor, Value};
 use nijimi_runtime::model::{Device, Model};
 use std::fmt::Write as _;

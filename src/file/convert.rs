@@ -2,8 +2,8 @@
 
 use crate::bytes::human;
 use crate::cli::{Convert, none_of};
+use crate::draw::progress::tell;
 use crate::fault::Fault;
-use crate::progress::tell;
 use nijimi_import::{self as import, Checkpoint, Event, Family, Format, ImportError, Model, Options, Types};
 use nijimi_runtime::quant::DType;
 use std::io::{IsTerminal, Write, stderr};
