@@ -103,7 +103,7 @@ fn a_microcontroller_draws_the_same_from_flash() {
     assert_within(taken, [2_800_000, 1_320_000]);
 }
 
-/// Seen red with row 1 for row 0 on the board, and with a mixture of 2,000 rows (RAM).
+/// Seen red with the network's rows first on the board, and with a mixture of 400 rows (RAM).
 #[test]
 #[ignore = "builds another workspace, and needs an emulator: .ci/run runs it"]
 fn a_mixture_and_a_network_fit_in_64_kb() {
