@@ -151,6 +151,19 @@ impl Writer {
         Ok(())
     }
 
+    /// As [`Self::meta`], the entry standing behind that of another key, or last if there is none.
+    ///
+    /// # Errors
+    /// As of [`Self::meta`].
+    pub fn meta_behind(&mut self, other: &str, key: &str, value: impl Into<MetaValue>) -> Result<(), WriteError> {
+        self.meta(key, value)?;
+        let last = self.metadata.len() - 1;
+        if let Some(at) = self.metadata[..last].iter().position(|(k, _)| k == other) {
+            self.metadata[at + 1..].rotate_right(1);
+        }
+        Ok(())
+    }
+
     /// Adds a tensor: `data` in row-major order of `shape`, slowest dimension first, encoded as `dtype` with its blocks
     /// along the last dimension.
     ///

@@ -1,15 +1,16 @@
 //! A ControlNet from its file: what it makes of a picture leads a latent diffusion model.
 
 use super::device::Device;
-use super::info::{kind, text, wrong};
+use super::info::{begin, kind, text, wrong};
 use super::latent::LatentInfo;
 use super::network::{Evaluator, Network};
-use super::unet_keys::{CONTROL, size, sizes, unet};
+use super::unet_keys::{self, CONTROL, n, ns, size, sizes, unet};
 use super::{ModelError, SessionOptions};
 use crate::Error;
-use crate::gguf::File;
+use crate::gguf::{File, Writer};
 use crate::graph::Graph;
 use crate::nn::{ControlNet, SdRequest, SdUnet};
+use crate::quant::DType;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
@@ -45,6 +46,18 @@ impl ControlInfo {
         }
         let [name, license] = ["general.name", "general.license"].map(|key| text(file, key));
         Ok(Self { name, license, network })
+    }
+
+    /// Writes all metadata of a ControlNet's file, most of whose weights are `dtype`.
+    ///
+    /// # Errors
+    /// A configuration that is no network; keys that were written already.
+    pub fn write(&self, w: &mut Writer, dtype: DType) -> Result<(), Error> {
+        self.network.unet.validate()?;
+        begin(w, [&self.name, &self.license], dtype, &KEYS)?;
+        unet_keys::write(w, &CONTROL, &self.network.unet)?;
+        w.meta("nijimi.control.picture_channels", n(self.network.picture_channels))?;
+        Ok(w.meta("nijimi.control.embedding", ns(self.network.embedding.iter().copied()))?)
     }
 
     /// Whether its residuals can be added to those of the model's U-Net.
@@ -96,10 +109,8 @@ impl Control {
     /// another shape than the network's.
     pub fn load(file: &File<'_>, device: &Device) -> Result<Self, Error> {
         let info = ControlInfo::read(file)?;
-        // Of any size: only the weights count here.
-        let side = 1 << info.network.unet.levels.len().min(16);
-        let request = SdRequest { batch: 1, height: side, width: side, tokens: 1, control: false };
-        let network = Network::load(file, vec![info.network.graph(PREFIX, &request)?], device)?;
+        let graph = info.network.graph(PREFIX, &info.network.unet.smallest())?;
+        let network = Network::load(file, vec![graph], device)?;
         Ok(Self { model: Arc::new((info, network)) })
     }
 

@@ -2,8 +2,9 @@
 
 use super::ModelError;
 use crate::Error;
-use crate::gguf::{File, GgufError, Value};
+use crate::gguf::{File, GgufError, Value, WriteError, Writer};
 use crate::nn::BookUnet;
+use crate::quant::{DType, QUANTIZATION_VERSION};
 use crate::sampler::{Prediction, Settings, Solver};
 use crate::schedule::Schedule;
 use alloc::borrow::ToOwned;
@@ -48,7 +49,7 @@ pub struct Info {
 const KEYS: [(&str, &str); 2] = [("nijimi.system", "ddpm"), ("nijimi.network", "book-unet")];
 
 /// The version of our keys that is read.
-pub(super) const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 1;
 
 /// The most noise levels that a schedule may have.
 const MAX_LEVELS: usize = 1 << 20;
@@ -117,6 +118,24 @@ pub(super) fn kind(file: &File<'_>, keys: &[(&'static str, &'static str)]) -> Re
         return Err(ModelError::Unsupported { key, found: version.to_string(), expected: "1" }.into());
     }
     supported(file, keys)
+}
+
+/// Writes what [`kind`] reads, and whose file it is.
+pub(super) fn begin(
+    w: &mut Writer,
+    [name, license]: [&str; 2],
+    dtype: DType,
+    keys: &[(&str, &str)],
+) -> Result<(), WriteError> {
+    w.meta("general.architecture", "nijimi")?;
+    w.meta("general.name", name)?;
+    if !license.is_empty() {
+        w.meta("general.license", license)?;
+    }
+    w.meta("general.file_type", dtype.file_type())?;
+    w.meta("general.quantization_version", QUANTIZATION_VERSION)?;
+    w.meta("nijimi.format_version", FORMAT_VERSION)?;
+    keys.iter().try_for_each(|&(key, value)| w.meta(key, value))
 }
 
 fn supported(file: &File<'_>, keys: &[(&'static str, &'static str)]) -> Result<(), Error> {

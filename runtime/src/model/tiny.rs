@@ -2,15 +2,16 @@
 //! short.
 
 use super::device::Device;
-use super::info::{kind, text, wrong};
+use super::info::{begin, kind, text, wrong};
 use super::network::{Evaluator, Network};
-use super::unet_keys::{maybe, size, sizes};
+use super::unet_keys::{maybe, n, ns, size, sizes};
 use super::wait::wait;
 use super::{RequestError, SessionOptions};
 use crate::Error;
-use crate::gguf::File;
+use crate::gguf::{File, Writer};
 use crate::graph::Graph;
 use crate::nn::AutoencoderTiny;
+use crate::quant::DType;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
@@ -61,6 +62,24 @@ impl TinyInfo {
         network.validate()?;
         let [name, license] = ["general.name", "general.license"].map(|key| text(file, key));
         Ok(Self { name, license, network, has_encoder })
+    }
+
+    /// Writes all metadata of a tiny autoencoder's file, most of whose weights are `dtype`.
+    ///
+    /// # Errors
+    /// A configuration that is no network; keys that were written already.
+    pub fn write(&self, w: &mut Writer, dtype: DType) -> Result<(), Error> {
+        let network = &self.network;
+        network.validate()?;
+        begin(w, [&self.name, &self.license], dtype, &KEYS)?;
+        if self.has_encoder {
+            w.meta("nijimi.tiny.in_channels", n(network.in_channels))?;
+            w.meta("nijimi.tiny.encoder_blocks", ns(network.encoder_blocks.iter().copied()))?;
+        }
+        w.meta("nijimi.tiny.out_channels", n(network.out_channels))?;
+        w.meta("nijimi.tiny.latent_channels", n(network.latent_channels))?;
+        w.meta("nijimi.tiny.channels", n(network.channels))?;
+        Ok(w.meta("nijimi.tiny.decoder_blocks", ns(network.decoder_blocks.iter().copied()))?)
     }
 
     /// How many times a picture's side is that of its latents.

@@ -1,8 +1,8 @@
-//! The sizes of a U-Net of Stable Diffusion, and of a ControlNet, which has the same, from a file's metadata.
+//! The sizes of a U-Net of Stable Diffusion, and of a ControlNet, which has the same, as a file's metadata.
 
 use super::info::wrong;
 use crate::Error;
-use crate::gguf::{File, GgufError};
+use crate::gguf::{File, GgufError, WriteError, Writer};
 use crate::nn::{SdAdded, SdLevel, SdUnet, TimeCode};
 use alloc::format;
 use alloc::vec::Vec;
@@ -10,7 +10,8 @@ use alloc::vec::Vec;
 /// The keys, which differ in their first words alone (`docs/format.md`).
 pub(super) struct Keys {
     pub in_channels: &'static str,
-    pub out_channels: &'static str,
+    /// A ControlNet has none.
+    pub out_channels: Option<&'static str>,
     pub channels: &'static str,
     pub layers_per_block: &'static str,
     pub heads: &'static str,
@@ -28,10 +29,10 @@ pub(super) struct Keys {
 }
 
 macro_rules! keys {
-    ($first:literal) => {
+    ($first:literal, $out_channels:expr) => {
         Keys {
             in_channels: concat!($first, ".in_channels"),
-            out_channels: concat!($first, ".out_channels"),
+            out_channels: $out_channels,
             channels: concat!($first, ".channels"),
             layers_per_block: concat!($first, ".layers_per_block"),
             heads: concat!($first, ".heads"),
@@ -51,9 +52,9 @@ macro_rules! keys {
 }
 
 /// Of a U-Net.
-pub(super) const UNET: Keys = keys!("nijimi.unet");
-/// Of a ControlNet, which has no `out_channels`.
-pub(super) const CONTROL: Keys = keys!("nijimi.control");
+pub(super) const UNET: Keys = keys!("nijimi.unet", Some("nijimi.unet.out_channels"));
+/// Of a ControlNet.
+pub(super) const CONTROL: Keys = keys!("nijimi.control", None);
 
 /// A size.
 pub(super) fn size(file: &File<'_>, key: &str) -> Result<usize, GgufError> {
@@ -68,6 +69,16 @@ pub(super) fn sizes(file: &File<'_>, key: &str) -> Result<Vec<usize>, GgufError>
 /// A size that may be absent.
 pub(super) fn maybe(file: &File<'_>, key: &str) -> Result<Option<usize>, GgufError> {
     if file.get(key).is_some() { size(file, key).map(Some) } else { Ok(None) }
+}
+
+/// A size as it is written; sizes are far below 2^32 in any network that can be.
+pub(super) fn n(size: usize) -> u32 {
+    u32::try_from(size).unwrap_or(u32::MAX)
+}
+
+/// A list of sizes as it is written.
+pub(super) fn ns(sizes: impl IntoIterator<Item = usize>) -> Vec<u32> {
+    sizes.into_iter().map(n).collect()
 }
 
 /// The network.
@@ -99,7 +110,7 @@ pub(super) fn unet(file: &File<'_>, keys: &Keys) -> Result<SdUnet, Error> {
     let in_channels = size(file, keys.in_channels)?;
     let network = SdUnet {
         in_channels,
-        out_channels: maybe(file, keys.out_channels)?.unwrap_or(in_channels),
+        out_channels: keys.out_channels.map_or(Ok(None), |key| maybe(file, key))?.unwrap_or(in_channels),
         levels: (0..channels.len()).map(level).collect(),
         layers_per_block: size(file, keys.layers_per_block)?,
         text_width: size(file, keys.cross_attention_dim)?,
@@ -115,4 +126,35 @@ pub(super) fn unet(file: &File<'_>, keys: &Keys) -> Result<SdUnet, Error> {
     };
     network.validate()?;
     Ok(network)
+}
+
+/// Writes what [`unet`] reads.
+pub(super) fn write(w: &mut Writer, keys: &Keys, unet: &SdUnet) -> Result<(), WriteError> {
+    w.meta(keys.in_channels, n(unet.in_channels))?;
+    if let Some(key) = keys.out_channels {
+        w.meta(key, n(unet.out_channels))?;
+    }
+    w.meta(keys.channels, ns(unet.levels.iter().map(|level| level.channels)))?;
+    w.meta(keys.layers_per_block, n(unet.layers_per_block))?;
+    w.meta(keys.heads, ns(unet.levels.iter().map(|level| level.heads)))?;
+    // A level without has 0; the middle has as many as the last level, or would have.
+    let own = unet.levels.iter().map(|level| if level.attends { level.layers } else { 0 });
+    w.meta(keys.transformer_layers, ns(own))?;
+    w.meta(keys.mid_transformer_layers, n(unet.levels.last().map_or(0, |level| level.layers)))?;
+    w.meta(keys.cross_attention_dim, n(unet.text_width))?;
+    w.meta(keys.linear_projection, unet.linear_projection)?;
+    w.meta(keys.norm_groups, n(unet.norm_groups))?;
+    w.meta(keys.norm_eps, unet.norm_eps)?;
+    w.meta(keys.flip_sin_to_cos, unet.time_code.cosine_first)?;
+    w.meta(keys.freq_shift, unet.time_code.shift as f32)?;
+    if let Some(added) = unet.added {
+        if added.code > 0 {
+            w.meta(keys.addition_time_embed_dim, n(added.code))?;
+        }
+        w.meta(keys.addition_input_dim, n(added.width))?;
+    }
+    if unet.guidance_code > 0 {
+        w.meta(keys.time_cond_proj_dim, n(unet.guidance_code))?;
+    }
+    Ok(())
 }

@@ -101,6 +101,12 @@ impl SdUnet {
         i.map_or_else(|| "control.mid".into(), |i| format!("control.{i}"))
     }
 
+    /// The smallest request that the network can have, for where its weights alone count.
+    pub fn smallest(&self) -> SdRequest {
+        let side = 1 << self.levels.len().min(16);
+        SdRequest { batch: 1, height: side, width: side, tokens: 1, control: false }
+    }
+
     /// Length of the timestep's code: the first level's channels.
     pub fn time_width(&self) -> usize {
         self.levels.first().map_or(0, |level| level.channels)

@@ -23,7 +23,7 @@ pub fn latent_diffusion(
     types: &Types,
 ) -> Result<Vec<u8>> {
     let mut w = Writer::new();
-    info.write(&mut w, vocabulary, types.rest())?;
+    info.write(&mut w, &[vocabulary], types.rest())?;
     record(&mut w, about)?;
     tensors(&mut w, state, "", types)?;
     Ok(w.finish())

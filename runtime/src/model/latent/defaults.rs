@@ -94,7 +94,7 @@ impl LatentDefaults {
             w.meta(SIGMAS, sigmas.name().ok_or_else(unnamed)?)?;
         }
         if let Some(steps) = self.steps {
-            w.meta(STEPS, super::write::n(steps))?;
+            w.meta(STEPS, super::super::unet_keys::n(steps))?;
         }
         if let Some(scale) = self.guidance_scale {
             w.meta(GUIDANCE, scale)?;

@@ -1,12 +1,12 @@
 //! The autoencoder of a file, whether the file holds the rest of a model too or not.
 
 use super::super::info::wrong;
+use super::super::unet_keys::{n, ns};
 use super::info::{autoencoder, positive};
 use crate::Error;
 use crate::gguf::{File, WriteError, Writer};
 use crate::model::{Device, Network};
 use crate::nn::AutoencoderKl;
-use alloc::vec::Vec;
 
 /// The first stage of latent diffusion: what makes latents of pictures and pictures of latents.
 #[derive(Clone, PartialEq, Debug)]
@@ -46,23 +46,16 @@ impl FirstStage {
     /// # Errors
     /// A key that is there already.
     pub fn write(&self, w: &mut Writer) -> Result<(), WriteError> {
-        let AutoencoderKl { in_channels, out_channels, latent_channels, layers_per_block, norm_groups, .. } =
-            self.network;
-        let sizes = [
-            ("nijimi.autoencoder.in_channels", in_channels),
-            ("nijimi.autoencoder.out_channels", out_channels),
-            ("nijimi.autoencoder.latent_channels", latent_channels),
-            ("nijimi.autoencoder.layers_per_block", layers_per_block),
-            ("nijimi.autoencoder.norm_groups", norm_groups),
-        ];
-        for (key, size) in sizes {
-            w.meta(key, size as u32)?;
-        }
-        let channels: Vec<u32> = self.network.channels.iter().map(|&c| c as u32).collect();
-        w.meta("nijimi.autoencoder.channels", channels)?;
-        w.meta("nijimi.autoencoder.mid_attention", self.network.mid_attention)?;
-        w.meta("nijimi.autoencoder.quant_conv", self.network.quant_conv)?;
-        w.meta("nijimi.autoencoder.post_quant_conv", self.network.post_quant_conv)?;
+        let network = &self.network;
+        w.meta("nijimi.autoencoder.in_channels", n(network.in_channels))?;
+        w.meta("nijimi.autoencoder.out_channels", n(network.out_channels))?;
+        w.meta("nijimi.autoencoder.latent_channels", n(network.latent_channels))?;
+        w.meta("nijimi.autoencoder.channels", ns(network.channels.iter().copied()))?;
+        w.meta("nijimi.autoencoder.layers_per_block", n(network.layers_per_block))?;
+        w.meta("nijimi.autoencoder.norm_groups", n(network.norm_groups))?;
+        w.meta("nijimi.autoencoder.mid_attention", network.mid_attention)?;
+        w.meta("nijimi.autoencoder.quant_conv", network.quant_conv)?;
+        w.meta("nijimi.autoencoder.post_quant_conv", network.post_quant_conv)?;
         w.meta("nijimi.autoencoder.scaling_factor", self.scaling_factor)?;
         w.meta("nijimi.autoencoder.shift_factor", self.shift_factor)
     }

@@ -6,7 +6,6 @@ use crate::gguf::File;
 use crate::graph::Graph;
 use crate::model::network::Network;
 use crate::model::{Device, Patch, Stored};
-use crate::nn::SdRequest;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -55,11 +54,7 @@ impl ModelPart {
                 let text = &info.texts[i];
                 text.network.graph(text.prefix, [1, text.network.positions], text.states)?
             }
-            Self::UNet => {
-                let side = 1 << info.unet.levels.len().min(16);
-                let request = SdRequest { batch: 1, height: side, width: side, tokens: 1, control: false };
-                info.unet.graph("unet.", &request)?
-            }
+            Self::UNet => info.unet.graph("unet.", &info.unet.smallest())?,
             Self::Encoder => info.autoencoder.encoder("vae.", 1, [info.autoencoder.factor(); 2])?,
             Self::Decoder => info.autoencoder.decoder("vae.", 1, [1, 1])?,
         })

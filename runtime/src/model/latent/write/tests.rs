@@ -4,11 +4,12 @@ use super::*;
 use crate::gguf::File;
 use crate::graph::Activation;
 use crate::model::LatentDefaults;
-use crate::nn::{AutoencoderKl, ClipText, SdAdded, SdLevel, TimeCode};
+use crate::nn::{AutoencoderKl, ClipText, SdAdded, SdLevel, SdUnet, TimeCode};
 use crate::sampler::{Sigmas, Solver};
 use crate::text::Special;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec;
+use alloc::vec::Vec;
 
 fn vocabulary() -> Vocabulary {
     let tokens = ["a", "b", "a</w>", "b</w>", "ab</w>", "<|startoftext|>", "<|endoftext|>"];
@@ -128,7 +129,7 @@ fn printed(info: &LatentInfo) -> String {
 
 fn written(info: &LatentInfo) -> Vec<u8> {
     let mut writer = Writer::new();
-    info.write(&mut writer, &vocabulary(), DType::Q8_0).unwrap();
+    info.write(&mut writer, &[&vocabulary()], DType::Q8_0).unwrap();
     writer.finish()
 }
 
@@ -149,7 +150,7 @@ fn what_is_written_is_read() {
 #[test]
 fn what_could_not_be_read_is_not_written() {
     let refused = |info: LatentInfo, vocabulary: &Vocabulary, what: &str| {
-        let error = info.write(&mut Writer::new(), vocabulary, DType::F32).unwrap_err().to_string();
+        let error = info.write(&mut Writer::new(), &[vocabulary], DType::F32).unwrap_err().to_string();
         assert!(error.contains(what), "{error}");
     };
     let all = vocabulary();
@@ -169,7 +170,7 @@ fn what_could_not_be_read_is_not_written() {
 fn defaults_that_make_no_sense_are_refused() {
     let of = |key: &str, value: MetaValue| {
         let mut writer = Writer::new();
-        info().write(&mut writer, &vocabulary(), DType::F32).unwrap();
+        info().write(&mut writer, &[&vocabulary()], DType::F32).unwrap();
         writer.meta(key, value).unwrap();
         let bytes = writer.finish();
         LatentInfo::read(&File::new_checked(&bytes).unwrap()).unwrap_err().to_string()
