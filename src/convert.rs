@@ -78,10 +78,11 @@ fn what(model: &Model) -> String {
     let config = match model {
         Model::LatentDiffusion(config) => config,
         Model::ControlNet(config) => {
-            let width = config.unet.cross_attention_dim;
-            return format!("a ControlNet for U-Nets of {:?} channels, text states of {width}", config.unet.channels);
+            let width = config.unet.text_width;
+            let channels: Vec<usize> = config.unet.levels.iter().map(|level| level.channels).collect();
+            return format!("a ControlNet for U-Nets of {channels:?} channels, text states of {width}");
         }
-        Model::AutoencoderTiny(config) if config.encoder_blocks.is_none() => {
+        Model::AutoencoderTiny(info) if !info.has_encoder => {
             return "a tiny autoencoder's decoder alone".into();
         }
         Model::AutoencoderTiny(_) => return "a tiny autoencoder".into(),
@@ -93,10 +94,10 @@ fn what(model: &Model) -> String {
         Family::Sdxl => "SDXL",
         _ => "another model",
     };
-    let form = match (config.unet.in_channels, config.unet.time_cond_proj_dim) {
+    let form = match (config.unet.in_channels, config.unet.guidance_code) {
         (9, _) => ", for inpainting",
-        (_, Some(_)) => ", a latent consistency model",
-        _ => "",
+        (_, 0) => "",
+        _ => ", a latent consistency model",
     };
     format!("{family}{form}, predicts {}", config.scheduler.prediction_type)
 }

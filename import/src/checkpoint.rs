@@ -6,9 +6,9 @@ use super::expect::Expected;
 use super::names::{Candidate, Form};
 use super::safetensors::{self, Safetensors};
 use super::tokenizer::Tokenizer;
-use super::{folder, single};
 use nijimi_runtime::layout::channels_last;
 use std::collections::BTreeSet;
+use std::mem;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -81,36 +81,6 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Opens a folder or a single file, and finds every tensor. No numbers are read. `options` say nothing of a ControlNet
-    /// or a tiny autoencoder but for the variant.
-    ///
-    /// # Errors
-    /// What is wrong, where, and what to do: see [`ImportError`].
-    pub fn open(path: impl AsRef<Path>, options: &Options) -> Result<Self, ImportError> {
-        let path = path.as_ref();
-        let mut checkpoint = match path.is_dir() {
-            true => folder::open(path, options)?,
-            false => single::open(path, options)?,
-        };
-        if let (Some(prediction), Model::LatentDiffusion(config)) = (&options.prediction_type, &mut checkpoint.model) {
-            config.scheduler.prediction_type = prediction.clone();
-        }
-        Ok(checkpoint)
-    }
-
-    /// One of what goes beside a latent diffusion model.
-    pub(super) fn beside(
-        path: &Path,
-        format: Format,
-        model: Model,
-        files: Vec<Safetensors>,
-        tensors: Vec<Tensor>,
-        aside: Vec<String>,
-    ) -> Self {
-        let (path, notes) = (path.into(), Vec::new());
-        Self { path, format, model, tokenizer: None, tokenizer_2: None, aside, notes, files, tensors }
-    }
-
     /// The configuration of a latent diffusion model; `None` of what goes beside one.
     pub fn latent_diffusion(&self) -> Option<&Config> {
         match &self.model {
@@ -135,8 +105,8 @@ impl Checkpoint {
         let pairs = [(&self.tokenizer, Some(&config.text)), (&self.tokenizer_2, config.text_2.as_ref())];
         for (tokenizer, text) in pairs {
             let (Some(tokenizer), Some(text)) = (tokenizer, text) else { continue };
-            if tokenizer.tokens.len() > text.vocab_size {
-                let (tokens, rows) = (tokenizer.tokens.len(), text.vocab_size);
+            if tokenizer.tokens.len() > text.vocabulary {
+                let (tokens, rows) = (tokenizer.tokens.len(), text.vocabulary);
                 let why = format!("its text encoder knows {rows} tokens, but its tokenizer has {tokens}: take its own");
                 return Err(ImportError::NotAModel { path: self.path.clone(), why });
             }
@@ -181,56 +151,85 @@ impl Source for Checkpoint {
     }
 }
 
-/// Finds a part's tensors among `files[range]`, and notes which names were used. `at` is where the part is.
-pub(super) fn take(
-    at: &Path,
-    part: &str,
-    expected: &[Expected],
-    files: &[Safetensors],
-    range: Range<usize>,
-    candidates: impl Fn(&str) -> Vec<Candidate>,
-    used: &mut BTreeSet<String>,
-    tensors: &mut Vec<Tensor>,
-) -> Result<(), ImportError> {
-    for Expected { name, shape } in expected {
-        let candidates = candidates(name);
-        let stored = candidates.iter().find_map(|candidate| {
-            let find = |i: usize| files[i].tensors().get(&candidate.name).map(|entry| (i, entry));
-            range.clone().find_map(find).map(|(i, entry)| (candidate, i, entry))
-        });
-        let Some((candidate, file, entry)) = stored else {
-            let name = candidates.first().map_or_else(|| name.clone(), |c| c.name.clone());
-            return Err(ImportError::MissingTensor { path: at.into(), name, expected: shape.clone() });
-        };
-        let stored = match (candidate.form, &shape[..]) {
-            (Form::Third(_), [height, rest @ ..]) => [&[3 * height], rest].concat(),
-            (Form::Transposed, [out, inp]) => vec![*inp, *out],
-            // The same numbers, with or without two more dimensions.
-            (Form::Pointwise, [out, inp]) if entry.shape.len() == 4 => vec![*out, *inp, 1, 1],
-            _ => shape.clone(),
-        };
-        let path = || files[file].path().into();
-        if entry.shape != stored {
-            let (name, found) = (candidate.name.clone(), entry.shape.clone());
-            return Err(ImportError::Shape { path: path(), name, found, expected: stored });
-        }
-        if !safetensors::is_read(&entry.dtype) {
-            let (name, found) = (candidate.name.clone(), entry.dtype.clone());
-            return Err(ImportError::DType { path: path(), name, found });
-        }
-        let shape = match shape[..] {
-            [out, inp, kh, kw] => vec![out, kh, kw, inp],
-            _ => shape.clone(),
-        };
-        used.insert(candidate.name.clone());
-        tensors.push(Tensor {
-            name: format!("{part}.{name}"),
-            shape,
-            stored_name: candidate.name.clone(),
-            stored_type: entry.dtype.clone(),
-            file,
-            form: candidate.form,
-        });
+/// The files of a checkpoint, and what was found in them.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub files: Vec<Safetensors>,
+    tensors: Vec<Tensor>,
+    /// Names, since the last look at what is left over.
+    used: BTreeSet<String>,
+    aside: Vec<String>,
+}
+
+impl Found {
+    pub fn new(files: Vec<Safetensors>) -> Self {
+        Self { files, ..Self::default() }
     }
-    Ok(())
+
+    /// Finds a part's tensors among `files[range]`. `at` is where the part is.
+    pub fn take(
+        &mut self,
+        at: &Path,
+        part: &str,
+        expected: Vec<Expected>,
+        range: Range<usize>,
+        candidates: impl Fn(&str) -> Vec<Candidate>,
+    ) -> Result<(), ImportError> {
+        for Expected { name, shape } in expected {
+            let candidates = candidates(&name);
+            let stored = candidates.iter().find_map(|candidate| {
+                let find = |i: usize| self.files[i].tensors().get(&candidate.name).map(|entry| (i, entry));
+                range.clone().find_map(find).map(|(i, entry)| (candidate, i, entry))
+            });
+            let Some((candidate, file, entry)) = stored else {
+                let name = candidates.first().map_or(name, |c| c.name.clone());
+                return Err(ImportError::MissingTensor { path: at.into(), name, expected: shape });
+            };
+            let stored = match (candidate.form, &shape[..]) {
+                (Form::Third(_), [height, rest @ ..]) => [&[3 * height], rest].concat(),
+                (Form::Transposed, [out, inp]) => vec![*inp, *out],
+                // The same numbers, with or without two more dimensions.
+                (Form::Pointwise, [out, inp]) if entry.shape.len() == 4 => vec![*out, *inp, 1, 1],
+                _ => shape.clone(),
+            };
+            let (path, stored_name) = (|| self.files[file].path().into(), candidate.name.clone());
+            if entry.shape != stored {
+                let found = entry.shape.clone();
+                return Err(ImportError::Shape { path: path(), name: stored_name, found, expected: stored });
+            }
+            if !safetensors::is_read(&entry.dtype) {
+                return Err(ImportError::DType { path: path(), name: stored_name, found: entry.dtype.clone() });
+            }
+            let shape = match shape[..] {
+                [out, inp, kh, kw] => vec![out, kh, kw, inp],
+                _ => shape,
+            };
+            self.used.insert(stored_name.clone());
+            let (name, stored_type, form) = (format!("{part}.{name}"), entry.dtype.clone(), candidate.form);
+            self.tensors.push(Tensor { name, shape, stored_name, stored_type, file, form });
+        }
+        Ok(())
+    }
+
+    /// Looks at the tensors of `files[range]` that nobody took; an error unless they are known to be aside.
+    pub fn left_over(&mut self, range: Range<usize>, is_aside: impl Fn(&str) -> bool) -> Result<(), ImportError> {
+        let used = mem::take(&mut self.used);
+        for file in &self.files[range] {
+            for (name, entry) in file.tensors().iter().filter(|(name, _)| !used.contains(name.as_str())) {
+                if !is_aside(name) {
+                    let (path, found) = (file.path().into(), entry.shape.clone());
+                    return Err(ImportError::ExtraTensor { path, name: name.clone(), found });
+                }
+                self.aside.push(name.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// A checkpoint of these tensors, without a vocabulary.
+    pub fn checkpoint(self, path: &Path, format: Format, model: Model) -> Checkpoint {
+        let Self { files, tensors, aside, .. } = self;
+        let (path, notes) = (path.into(), Vec::new());
+        Checkpoint { path, format, model, tokenizer: None, tokenizer_2: None, aside, notes, files, tensors }
+    }
 }

@@ -1,27 +1,16 @@
 //! ControlNets: diffusers folders, and single files with diffusers' names or those of the original code (cldm).
 
-use super::checkpoint::{Checkpoint, Format, Options, take};
-use super::config::{Addition, Model, UNetConfig};
+use super::checkpoint::{Checkpoint, Format, Found, Options};
+use super::config::Model;
 use super::detect::{self, Levels, Shapes, count, dim, need};
-use super::error::ImportError;
+use super::error::{ImportError, refused};
 use super::json::Json;
 use super::names::{Candidate, Form, candidate, replace_start, unet};
 use super::safetensors::Safetensors;
-use super::{expect, folder, parse};
+use super::{expect, files, parse};
+use nijimi_runtime::nn::{ControlNet, SdAdded, SdUnet};
 use serde_json::json;
-use std::collections::BTreeSet;
 use std::path::Path;
-
-/// diffusers' `ControlNetModel`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ControlConfig {
-    /// The U-Net whose way down and middle it has; `out_channels` and `sample_size` say nothing here.
-    pub unet: UNetConfig,
-    /// Channels of the picture that controls.
-    pub picture_channels: usize,
-    /// Channels of the convolutions that bring it to the latents' size; it halves between two of them.
-    pub embedding: Vec<usize>,
-}
 
 const PART: &str = "control";
 const EMBEDDING: &str = "controlnet_cond_embedding.";
@@ -31,20 +20,19 @@ const SIZE_CODE: usize = 256;
 /// Reads a folder with a `config.json` of this class.
 pub(super) fn open_folder(path: &Path, json: &Json, options: &Options) -> Result<Checkpoint, ImportError> {
     let config = parse(json)?;
-    let weights = folder::weights(path, options.variant.as_deref())?;
-    let files = weights.iter().map(|file| Safetensors::open(file)).collect::<Result<Vec<_>, _>>()?;
+    let files = files::open(path, options.variant.as_deref())?;
     let names = |name: &str| vec![candidate(name, Form::Same)];
     checkpoint(path, Format::Diffusers, config, files, names, |_| false)
 }
 
-fn parse(json: &Json) -> Result<ControlConfig, ImportError> {
+fn parse(json: &Json) -> Result<ControlNet, ImportError> {
     json.only("controlnet_conditioning_channel_order", json!("rgb"))?;
     json.absent("global_pool_conditions")?;
     let embedding = match json.get("conditioning_embedding_out_channels") {
         Some(_) => json.sizes("conditioning_embedding_out_channels")?,
         None => vec![16, 32, 96, 256],
     };
-    Ok(ControlConfig {
+    Ok(ControlNet {
         unet: parse::trunk(json)?,
         picture_channels: json.size("conditioning_channels", Some(3))?,
         embedding,
@@ -103,20 +91,20 @@ pub(super) fn open_single(path: &Path, file: Safetensors, shapes: &Shapes) -> Re
 fn checkpoint(
     path: &Path,
     format: Format,
-    config: ControlConfig,
+    config: ControlNet,
     files: Vec<Safetensors>,
     names: impl Fn(&str) -> Vec<Candidate>,
     is_aside: impl Fn(&str) -> bool,
 ) -> Result<Checkpoint, ImportError> {
-    let (mut used, mut tensors) = (BTreeSet::new(), Vec::new());
-    take(path, PART, &expect::control(&config), &files, 0..files.len(), names, &mut used, &mut tensors)?;
-    let aside = folder::left_over(&files, &used, is_aside)?;
-    let model = Model::ControlNet(Box::new(config));
-    Ok(Checkpoint::beside(path, format, model, files, tensors, aside))
+    let all = 0..files.len();
+    let mut found = Found::new(files);
+    found.take(path, PART, expect::control(&config).map_err(refused(path))?, all.clone(), names)?;
+    found.left_over(all, is_aside)?;
+    Ok(found.checkpoint(path, format, Model::ControlNet(Box::new(config))))
 }
 
 /// cldm's name.
-fn original(name: &str, config: &ControlConfig) -> String {
+fn original(name: &str, config: &ControlNet) -> String {
     if let Some(rest) = name.strip_prefix(EMBEDDING) {
         // Counted with the activations between them.
         let last = 4 * (config.embedding.len() - 1) + 2;
@@ -140,7 +128,7 @@ fn original(name: &str, config: &ControlConfig) -> String {
 }
 
 /// What it is, by its tensors.
-fn detect(shapes: &Shapes, naming: Naming) -> Result<ControlConfig, String> {
+fn detect(shapes: &Shapes, naming: Naming) -> Result<ControlNet, String> {
     // The first convolution of the picture, and those that halve.
     let (unet, first, halving): (_, String, Box<dyn Fn(usize) -> String>) = match naming {
         Naming::Diffusers => (
@@ -158,20 +146,20 @@ fn detect(shapes: &Shapes, naming: Naming) -> Result<ControlConfig, String> {
     let halvings = count(shapes, &halving);
     let names = [first].into_iter().chain((0..halvings).map(halving));
     let embedding = names.map(|name| need(shapes, &name, 0)).collect::<Result<_, _>>()?;
-    Ok(ControlConfig { unet, picture_channels, embedding })
+    Ok(ControlNet { unet, picture_channels, embedding })
 }
 
 /// SDXL's second condition, if the layer that takes it is there.
-fn addition(shapes: &Shapes, name: &str) -> Result<Option<Addition>, String> {
+fn addition(shapes: &Shapes, name: &str) -> Result<Option<SdAdded>, String> {
     match dim(shapes, name, 1) {
         None => Ok(None),
-        Some(input_dim) if input_dim > 6 * SIZE_CODE => Ok(Some(Addition { time_embed_dim: SIZE_CODE, input_dim })),
+        Some(width) if width > 6 * SIZE_CODE => Ok(Some(SdAdded { code: SIZE_CODE, width })),
         Some(_) => Err(format!("its {name} is not as wide as SDXL's: take the folder that has its config.json")),
     }
 }
 
 /// All of the U-Net that a ControlNet has, by diffusers' names.
-fn trunk(shapes: &Shapes, addition: Option<Addition>) -> Result<UNetConfig, String> {
+fn trunk(shapes: &Shapes, added: Option<SdAdded>) -> Result<SdUnet, String> {
     let resnet = |level: usize, i: usize| format!("down_blocks.{level}.resnets.{i}.conv1.weight");
     let blocks = |at: &str| count(shapes, |i| format!("{at}.transformer_blocks.{i}.norm1.weight"));
     let levels = count(shapes, |level| resnet(level, 0));
@@ -184,9 +172,8 @@ fn trunk(shapes: &Shapes, addition: Option<Addition>) -> Result<UNetConfig, Stri
         context: need(shapes, &format!("{middle}.transformer_blocks.0.attn2.to_k.weight"), 1)?,
         linear_projection: detect::is_matrix(shapes, &format!("{middle}.proj_in.weight")),
         in_channels: need(shapes, "conv_in.weight", 1)?,
-        time_cond_proj_dim: None,
-        addition,
+        guidance_code: 0,
+        added,
     }
     .config()
-    .map_err(|why| why.to_string())
 }

@@ -1,8 +1,8 @@
 //! A checkpoint becomes a file: streamed, a few megabytes at a time.
 
 use super::checkpoint::{Checkpoint, Source};
+use super::describe;
 use super::error::{ImportError, io};
-use super::metadata;
 use super::types::Types;
 use nijimi_runtime::gguf::{AtomicFile, Writer};
 use nijimi_runtime::quant::{self, DType, QuantError};
@@ -78,7 +78,7 @@ fn write(
     mut progress: impl FnMut(Event<'_>),
 ) -> Result<Summary, ImportError> {
     let mut writer = Writer::new();
-    metadata::write(checkpoint, name, types.rest(), &mut writer)?;
+    describe::write(checkpoint, name, types.rest(), &mut writer)?;
     let mut summary: Vec<(DType, usize, u64, u64)> = Vec::new();
     let (mut of, mut dtypes) = (0, Vec::new());
     for tensor in checkpoint.tensors() {

@@ -1,6 +1,11 @@
 //! What a single-file checkpoint is, by its tensors alone: nothing else is in it.
 
-use super::config::{Addition, Config, Family, SchedulerConfig, Setting, TextConfig, UNetConfig, VaeConfig};
+use super::config::{Config, Family, SchedulerConfig};
+use super::parse::unet_levels;
+use nijimi_runtime::graph::Activation;
+use nijimi_runtime::model::FirstStage;
+use nijimi_runtime::nn::{AutoencoderKl, ClipText, SdAdded, SdUnet, TimeCode};
+use nijimi_runtime::sampler::Field;
 use std::collections::BTreeMap;
 
 /// Shapes by name.
@@ -54,26 +59,39 @@ pub(super) fn detect(shapes: &Shapes) -> Result<Config, String> {
     } else {
         return Err("it has no text encoder (cond_stage_model.* or conditioner.*): use the whole checkpoint".into());
     };
-    let pooled = text_2.as_ref().and_then(|t| t.projection_dim);
-    let unet = unet(shapes, family, pooled)?;
+    let pooled = text_2.as_ref().and_then(|t| t.projection);
+    let unet = unet(shapes, pooled)?;
     let vae = vae(shapes, family)?;
     let v = family == Family::Sd2 && unet.in_channels == 4 || has("v_pred");
     let scheduler = scheduler(if v { "v_prediction" } else { "epsilon" }, has("ztsnr"));
     let force_zeros_for_empty_prompt = family == Family::Sdxl;
-    Ok(Config { family, unet, vae, text, text_2, scheduler, force_zeros_for_empty_prompt })
+    // What a file of tensors does not tell.
+    let (sample_size, vae_sample_size) = if family == Family::Sdxl { (128, 1024) } else { (64, 512) };
+    Ok(Config {
+        family,
+        unet,
+        sample_size,
+        vae,
+        vae_sample_size,
+        force_upcast: true,
+        text,
+        text_2,
+        scheduler,
+        force_zeros_for_empty_prompt,
+    })
 }
 
 /// The schedule of all published checkpoints, sampled by DDIM.
 fn scheduler(prediction_type: &str, zero_snr: bool) -> SchedulerConfig {
     let mut settings = vec![
-        ("steps_offset", Setting::U32(1)),
-        ("clip_sample", Setting::Bool(false)),
-        ("set_alpha_to_one", Setting::Bool(false)),
+        ("steps_offset", Field::Number(1.0)),
+        ("clip_sample", Field::Flag(false)),
+        ("set_alpha_to_one", Field::Flag(false)),
     ];
     if zero_snr {
-        settings.push(("rescale_betas_zero_snr", Setting::Bool(true)));
+        settings.push(("rescale_betas_zero_snr", Field::Flag(true)));
     }
-    settings.push(("timestep_spacing", Setting::Str("leading".into())));
+    settings.push(("timestep_spacing", Field::Text("leading".into())));
     SchedulerConfig {
         class: "DDIMScheduler".into(),
         train_steps: 1000,
@@ -99,24 +117,20 @@ pub(super) fn count(shapes: &Shapes, name: impl Fn(usize) -> String) -> usize {
     (0..MAX_BLOCKS).take_while(|&i| shapes.contains_key(&name(i))).count()
 }
 
-fn unet(shapes: &Shapes, family: Family, pooled: Option<usize>) -> Result<UNetConfig, String> {
-    let addition = match (dim(shapes, &format!("{UNET}label_emb.0.0.weight"), 1), pooled) {
-        (Some(input_dim), Some(pooled)) => {
+fn unet(shapes: &Shapes, pooled: Option<usize>) -> Result<SdUnet, String> {
+    let added = match (dim(shapes, &format!("{UNET}label_emb.0.0.weight"), 1), pooled) {
+        (Some(width), Some(pooled)) => {
             // Two sizes, two offsets, two sizes of the result.
-            Some(Addition { time_embed_dim: input_dim.saturating_sub(pooled) / 6, input_dim })
+            Some(SdAdded { code: width.saturating_sub(pooled) / 6, width })
         }
         (None, None) => None,
         _ => return Err("its U-Net and its text encoders are of different models".into()),
     };
-    Ok(UNetConfig {
-        out_channels: need(shapes, &format!("{UNET}out.2.weight"), 0)?,
-        sample_size: if family == Family::Sdxl { 128 } else { 64 },
-        ..trunk(shapes, UNET, addition)?
-    })
+    Ok(SdUnet { out_channels: need(shapes, &format!("{UNET}out.2.weight"), 0)?, ..trunk(shapes, UNET, added)? })
 }
 
 /// All of a U-Net but its way up, by LDM's names after `prefix`: a ControlNet has no other.
-pub(super) fn trunk(shapes: &Shapes, prefix: &str, addition: Option<Addition>) -> Result<UNetConfig, String> {
+pub(super) fn trunk(shapes: &Shapes, prefix: &str, added: Option<SdAdded>) -> Result<SdUnet, String> {
     let depth = |block: &str| count(shapes, |i| format!("{prefix}{block}.transformer_blocks.{i}.norm1.weight"));
     let first = need(shapes, &format!("{prefix}input_blocks.0.0.weight"), 0)?;
     let (mut channels, mut depths, mut layers) = (vec![], vec![], vec![]);
@@ -143,8 +157,8 @@ pub(super) fn trunk(shapes: &Shapes, prefix: &str, addition: Option<Addition>) -
         context: need(shapes, &format!("{middle}.transformer_blocks.0.attn2.to_k.weight"), 1)?,
         linear_projection: is_matrix(shapes, &format!("{middle}.proj_in.weight")),
         in_channels: need(shapes, &format!("{prefix}input_blocks.0.0.weight"), 1)?,
-        time_cond_proj_dim: dim(shapes, &format!("{prefix}time_embed.cond_proj.weight"), 1),
-        addition,
+        guidance_code: dim(shapes, &format!("{prefix}time_embed.cond_proj.weight"), 1).unwrap_or(0),
+        added,
     }
     .config()
 }
@@ -164,13 +178,13 @@ pub(super) struct Levels {
     pub context: usize,
     pub linear_projection: bool,
     pub in_channels: usize,
-    pub time_cond_proj_dim: Option<usize>,
-    pub addition: Option<Addition>,
+    pub guidance_code: usize,
+    pub added: Option<SdAdded>,
 }
 
 impl Levels {
     /// The rest is the same in all published models, or told by these.
-    pub fn config(self) -> Result<UNetConfig, String> {
+    pub fn config(self) -> Result<SdUnet, String> {
         let layers_per_block = self.layers.first().copied().unwrap_or(0);
         if layers_per_block == 0 || self.layers.iter().any(|&n| n != layers_per_block) {
             let layers = self.layers;
@@ -178,36 +192,31 @@ impl Levels {
         }
         // The layers around the transformers are convolutions in 1.x alone.
         let heads = |&c: &usize| if self.linear_projection { (c / HEAD_CHANNELS).max(1) } else { SD1_HEADS };
-        Ok(UNetConfig {
+        let heads: Vec<usize> = self.channels.iter().map(heads).collect();
+        Ok(SdUnet {
             in_channels: self.in_channels,
             out_channels: self.in_channels,
+            levels: unet_levels(&self.channels, &heads, &self.depths, self.mid_depth),
             layers_per_block,
-            heads: self.channels.iter().map(heads).collect(),
-            mid_transformer_layers: self.mid_depth,
-            transformer_layers: self.depths,
-            cross_attention_dim: self.context,
+            text_width: self.context,
             linear_projection: self.linear_projection,
             norm_groups: 32,
             norm_eps: 1e-5,
-            flip_sin_to_cos: true,
-            freq_shift: 0.0,
-            addition: self.addition,
-            time_cond_proj_dim: self.time_cond_proj_dim,
-            sample_size: 64,
-            channels: self.channels,
+            time_code: TimeCode::default(),
+            added: self.added,
+            guidance_code: self.guidance_code,
         })
     }
 }
 
-fn vae(shapes: &Shapes, family: Family) -> Result<VaeConfig, String> {
+fn vae(shapes: &Shapes, family: Family) -> Result<FirstStage, String> {
     let block = |level, i| format!("{VAE}encoder.down.{level}.block.{i}.conv2.weight");
     let levels = count(shapes, |level| block(level, 0));
     let channels = (0..levels).map(|level| need(shapes, &block(level, 0), 0)).collect::<Result<Vec<_>, _>>()?;
     if channels.is_empty() {
         return Err("it has no autoencoder (first_stage_model.*): use the whole checkpoint".into());
     }
-    let sdxl = family == Family::Sdxl;
-    Ok(VaeConfig {
+    let network = AutoencoderKl {
         in_channels: need(shapes, &format!("{VAE}encoder.conv_in.weight"), 1)?,
         out_channels: need(shapes, &format!("{VAE}decoder.conv_out.weight"), 0)?,
         latent_channels: need(shapes, &format!("{VAE}decoder.conv_in.weight"), 1)?,
@@ -216,50 +225,46 @@ fn vae(shapes: &Shapes, family: Family) -> Result<VaeConfig, String> {
         mid_attention: shapes.contains_key(&format!("{VAE}encoder.mid.attn_1.q.weight")),
         quant_conv: shapes.contains_key(&format!("{VAE}quant_conv.weight")),
         post_quant_conv: shapes.contains_key(&format!("{VAE}post_quant_conv.weight")),
-        scaling_factor: if sdxl { 0.13025 } else { 0.18215 },
-        shift_factor: 0.0,
-        latents_mean: None,
-        latents_std: None,
-        force_upcast: true,
-        sample_size: if sdxl { 1024 } else { 512 },
         channels,
-    })
+    };
+    let scaling_factor = if family == Family::Sdxl { 0.13025 } else { 0.18215 };
+    Ok(FirstStage { network, scaling_factor, shift_factor: 0.0 })
 }
 
 /// A text encoder by transformers' names: CLIP ViT-L/14 and its kin.
-fn transformers(shapes: &Shapes, prefix: &str) -> Result<TextConfig, String> {
+fn transformers(shapes: &Shapes, prefix: &str) -> Result<ClipText, String> {
     let bare = !shapes.contains_key(&format!("{prefix}text_model.final_layer_norm.weight"));
     let prefix = if bare { prefix.to_string() } else { format!("{prefix}text_model.") };
     let width = need(shapes, &format!("{prefix}final_layer_norm.weight"), 0)?;
-    Ok(TextConfig {
-        vocab_size: need(shapes, &format!("{prefix}embeddings.token_embedding.weight"), 0)?,
+    Ok(ClipText {
+        vocabulary: need(shapes, &format!("{prefix}embeddings.token_embedding.weight"), 0)?,
         positions: need(shapes, &format!("{prefix}embeddings.position_embedding.weight"), 0)?,
         width,
-        mlp_width: need(shapes, &format!("{prefix}encoder.layers.0.mlp.fc1.weight"), 0)?,
+        hidden: need(shapes, &format!("{prefix}encoder.layers.0.mlp.fc1.weight"), 0)?,
         layers: count(shapes, |i| format!("{prefix}encoder.layers.{i}.mlp.fc1.weight")),
         heads: (width / HEAD_CHANNELS).max(1),
-        activation: "quick_gelu".into(),
-        norm_eps: 1e-5,
-        projection_dim: None,
+        activation: Activation::QuickGelu,
+        eps: 1e-5,
+        projection: None,
     })
 }
 
 /// A text encoder by OpenCLIP's names.
-fn open_clip(shapes: &Shapes, prefix: &str, projected: bool) -> Result<TextConfig, String> {
+fn open_clip(shapes: &Shapes, prefix: &str, projected: bool) -> Result<ClipText, String> {
     let width = need(shapes, &format!("{prefix}ln_final.weight"), 0)?;
     let layers = count(shapes, |i| format!("{prefix}transformer.resblocks.{i}.mlp.c_fc.weight"));
     let projection = [("text_projection", 1), ("text_projection.weight", 0)];
     let projection = projection.into_iter().find_map(|(name, at)| dim(shapes, &format!("{prefix}{name}"), at));
-    Ok(TextConfig {
-        vocab_size: need(shapes, &format!("{prefix}token_embedding.weight"), 0)?,
+    Ok(ClipText {
+        vocabulary: need(shapes, &format!("{prefix}token_embedding.weight"), 0)?,
         positions: need(shapes, &format!("{prefix}positional_embedding"), 0)?,
         width,
-        mlp_width: need(shapes, &format!("{prefix}transformer.resblocks.0.mlp.c_fc.weight"), 0)?,
+        hidden: need(shapes, &format!("{prefix}transformer.resblocks.0.mlp.c_fc.weight"), 0)?,
         layers: if !projected && layers == SD2_SKIPPED_LAYER + 1 { SD2_SKIPPED_LAYER } else { layers },
         heads: (width / HEAD_CHANNELS).max(1),
-        activation: "gelu".into(),
-        norm_eps: 1e-5,
-        projection_dim: match projected {
+        activation: Activation::Gelu,
+        eps: 1e-5,
+        projection: match projected {
             true => Some(projection.ok_or_else(|| format!("the tensor {prefix}text_projection is missing"))?),
             false => None,
         },

@@ -4,22 +4,23 @@
 //!
 //! [`Checkpoint::open`] reads headers and configurations, and finds every tensor or says what is wrong; [`Source::read`]
 //! streams numbers, a few rows at a time, in the layout of `docs/format.md`; [`convert`] writes the file. [`Lora::open`]
-//! reads what is added to one. Python pickles
-//! (`.ckpt`, `.bin`) can run any program when read, and are refused.
+//! reads what is added to one. Python pickles (`.ckpt`, `.bin`) can run any program when read, and are refused.
 #![forbid(unsafe_code)]
 
 mod checkpoint;
 mod config;
 mod control;
 mod convert;
+mod describe;
 mod detect;
 mod error;
 mod expect;
+mod files;
 mod folder;
 mod json;
 mod lora;
-mod metadata;
 mod names;
+mod open;
 mod parse;
 mod safetensors;
 mod single;
@@ -31,13 +32,10 @@ mod types;
 mod tests;
 
 pub use checkpoint::{Checkpoint, Format, Options, Source, Tensor};
-pub use config::{Addition, Config, Family, Model, SchedulerConfig, Setting, TextConfig, UNetConfig, VaeConfig};
-pub use control::ControlConfig;
+pub use config::{Config, Family, Model, SchedulerConfig};
 pub use convert::{Event, Summary, convert, convert_into};
-pub use error::ImportError;
-pub use expect::{Expected, clip, control, parts, tiny_decoder, tiny_encoder, unet, vae};
-pub use lora::{Lora, LoraError};
+pub use error::{ImportError, LoraError};
+pub use lora::Lora;
 pub use safetensors::{Entry, MAX_HEADER, Safetensors};
-pub use tiny::TinyConfig;
 pub use tokenizer::Tokenizer;
 pub use types::Types;

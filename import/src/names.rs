@@ -1,7 +1,7 @@
 //! By which names, and laid out how, a tensor may be found: today's diffusers names, the older ones, and those of the
 //! original code (LDM, generative-models, OpenCLIP), which single-file checkpoints have.
 
-use super::config::{Config, UNetConfig};
+use super::config::Config;
 
 /// How the numbers of a tensor lie in its file, against how PyTorch has the expected one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,14 +52,13 @@ pub(super) fn original(part: &str, name: &str, config: &Config) -> Vec<Candidate
     let sdxl = config.text_2.is_some();
     match part {
         "unet" => {
-            let UNetConfig { layers_per_block, transformer_layers, .. } = &config.unet;
-            let attends = |i| transformer_layers.iter().rev().nth(i).is_some_and(|&depth| depth > 0);
-            let name = unet(name, *layers_per_block, attends);
+            let attends = |i| config.unet.levels.iter().rev().nth(i).is_some_and(|level| level.attends);
+            let name = unet(name, config.unet.layers_per_block, attends);
             vec![candidate(format!("model.diffusion_model.{name}"), Form::Same)]
         }
         "vae" => {
             let form = attention_form(name);
-            vec![candidate(format!("first_stage_model.{}", vae(name, config.vae.channels.len())), form)]
+            vec![candidate(format!("first_stage_model.{}", vae(name, config.vae.network.channels.len())), form)]
         }
         "text_encoder_2" => open_clip("conditioner.embedders.1.model.", name),
         // The original of a 2.x model is OpenCLIP; some tools write transformers' names into it.

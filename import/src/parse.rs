@@ -1,26 +1,29 @@
 //! Configurations as diffusers and transformers write them.
 
-use super::config::{Addition, SchedulerConfig, Setting, TextConfig, UNetConfig, VaeConfig};
+use super::config::SchedulerConfig;
 use super::error::ImportError;
 use super::json::Json;
+use nijimi_runtime::model::FirstStage;
+use nijimi_runtime::nn::{AutoencoderKl, ClipText, SdAdded, SdLevel, SdUnet, TimeCode};
+use nijimi_runtime::sampler::Field;
 use serde_json::{Value, json};
 
 /// Most layers of anything: a configuration that says more is not one.
 const MAX_LAYERS: usize = 256;
 
 /// `unet/config.json`.
-pub(super) fn unet(json: &Json) -> Result<UNetConfig, ImportError> {
+pub(super) fn unet(json: &Json) -> Result<SdUnet, ImportError> {
     json.only("_class_name", json!("UNet2DConditionModel"))?;
     let config = trunk(json)?;
-    let up = block_types(json, "up_block_types", config.channels.len(), "CrossAttnUpBlock2D", "UpBlock2D")?;
-    if !up.into_iter().rev().eq(config.transformer_layers.iter().map(|&depth| depth > 0)) {
+    let up = block_types(json, "up_block_types", config.levels.len(), "CrossAttnUpBlock2D", "UpBlock2D")?;
+    if !up.into_iter().rev().eq(config.levels.iter().map(|level| level.attends)) {
         return Err(json.wrong("up_block_types", "down_block_types in reverse"));
     }
     Ok(config)
 }
 
 /// All of a U-Net but its way up, which is as its way down: a ControlNet has no other.
-pub(super) fn trunk(json: &Json) -> Result<UNetConfig, ImportError> {
+pub(super) fn trunk(json: &Json) -> Result<SdUnet, ImportError> {
     json.only("act_fn", json!("silu"))?;
     json.only("mid_block_type", json!("UNetMidBlock2DCrossAttn"))?;
     json.only("time_embedding_type", json!("positional"))?;
@@ -69,36 +72,44 @@ pub(super) fn trunk(json: &Json) -> Result<UNetConfig, ImportError> {
     if channels.iter().zip(&head_counts).any(|(c, h)| c % h != 0) {
         return Err(json.wrong(heads, format!("divisors of the channels {channels:?}")));
     }
-    let addition = match json.str("addition_embed_type", "none")? {
+    let added = match json.str("addition_embed_type", "none")? {
         "none" => None,
-        "text_time" => Some(Addition {
-            time_embed_dim: json.size("addition_time_embed_dim", None)?,
-            input_dim: json.size("projection_class_embeddings_input_dim", None)?,
+        "text_time" => Some(SdAdded {
+            code: json.size("addition_time_embed_dim", None)?,
+            width: json.size("projection_class_embeddings_input_dim", None)?,
         }),
         _ => return Err(json.wrong("addition_embed_type", "null or \"text_time\"")),
     };
-    let time_cond_proj_dim = match json.get("time_cond_proj_dim") {
-        Some(_) => Some(json.size("time_cond_proj_dim", None)?),
-        None => None,
+    let guidance_code = match json.get("time_cond_proj_dim") {
+        Some(_) => json.size("time_cond_proj_dim", None)?,
+        None => 0,
     };
-    Ok(UNetConfig {
+    let own: Vec<usize> = attention.iter().zip(&depths).map(|(&has, &depth)| if has { depth } else { 0 }).collect();
+    Ok(SdUnet {
         in_channels: json.size("in_channels", Some(4))?,
         out_channels: json.size("out_channels", Some(4))?,
         layers_per_block: per_level[0],
-        heads: head_counts,
-        mid_transformer_layers: depths[levels - 1],
-        transformer_layers: attention.iter().zip(depths).map(|(&has, depth)| if has { depth } else { 0 }).collect(),
-        cross_attention_dim: json.size("cross_attention_dim", None)?,
+        text_width: json.size("cross_attention_dim", None)?,
         linear_projection: json.bool("use_linear_projection", false)?,
         norm_groups: groups(json, &channels)?,
         norm_eps: json.number("norm_eps", 1e-5)? as f32,
-        flip_sin_to_cos: json.bool("flip_sin_to_cos", true)?,
-        freq_shift: json.number("freq_shift", 0.0)? as f32,
-        addition,
-        time_cond_proj_dim,
-        sample_size: json.size("sample_size", Some(64))?,
-        channels,
+        time_code: TimeCode {
+            cosine_first: json.bool("flip_sin_to_cos", true)?,
+            shift: json.number("freq_shift", 0.0)?,
+        },
+        added,
+        guidance_code,
+        levels: unet_levels(&channels, &head_counts, &own, depths[levels - 1]),
     })
+}
+
+/// The levels of a U-Net with transformers of so many blocks, and of `mid` in the middle, which is as the last level.
+pub(super) fn unet_levels(channels: &[usize], heads: &[usize], depths: &[usize], mid: usize) -> Vec<SdLevel> {
+    let level = |i: usize| {
+        let layers = if i + 1 == channels.len() { mid } else { depths[i] };
+        SdLevel { channels: channels[i], heads: heads[i], layers, attends: depths[i] > 0 }
+    };
+    (0..channels.len()).map(level).collect()
 }
 
 /// Whether each level has attention.
@@ -122,7 +133,7 @@ fn groups(json: &Json, channels: &[usize]) -> Result<usize, ImportError> {
 }
 
 /// `vae/config.json`.
-pub(super) fn vae(json: &Json) -> Result<VaeConfig, ImportError> {
+pub(super) fn vae(json: &Json) -> Result<FirstStage, ImportError> {
     json.only("_class_name", json!("AutoencoderKL"))?;
     json.only("act_fn", json!("silu"))?;
     let channels = json.sizes("block_out_channels")?;
@@ -132,37 +143,34 @@ pub(super) fn vae(json: &Json) -> Result<VaeConfig, ImportError> {
     if layers_per_block > MAX_LAYERS {
         return Err(json.wrong("layers_per_block", format!("at most {MAX_LAYERS}")));
     }
-    let latent_channels = json.size("latent_channels", Some(4))?;
-    let per_channel = |key: &str| match json.numbers(key)? {
-        Some(list) if list.len() != latent_channels => Err(json.wrong(key, format!("{latent_channels} numbers"))),
-        list => Ok(list.map(|list| list.into_iter().map(|x| x as f32).collect())),
-    };
-    Ok(VaeConfig {
+    for key in ["latents_mean", "latents_std"] {
+        if json.get(key).is_some() {
+            return Err(json.wrong(key, "null: statistics of each latent channel are not supported"));
+        }
+    }
+    let network = AutoencoderKl {
         in_channels: json.size("in_channels", Some(3))?,
         out_channels: json.size("out_channels", Some(3))?,
-        latent_channels,
+        latent_channels: json.size("latent_channels", Some(4))?,
         layers_per_block,
         norm_groups: groups(json, &channels)?,
         mid_attention: json.bool("mid_block_add_attention", true)?,
         quant_conv: json.bool("use_quant_conv", true)?,
         post_quant_conv: json.bool("use_post_quant_conv", true)?,
+        channels,
+    };
+    Ok(FirstStage {
+        network,
         // Configurations older than the key are of Stable Diffusion 1.x.
         scaling_factor: json.number("scaling_factor", 0.18215)? as f32,
         shift_factor: json.number("shift_factor", 0.0)? as f32,
-        latents_mean: per_channel("latents_mean")?,
-        latents_std: per_channel("latents_std")?,
-        force_upcast: json.bool("force_upcast", true)?,
-        sample_size: json.size("sample_size", Some(512))?,
-        channels,
     })
 }
 
 /// `text_encoder/config.json`; `projected` where the file has a projection.
-pub(super) fn text(json: &Json, projected: bool) -> Result<TextConfig, ImportError> {
-    let activation = match json.str("hidden_act", "quick_gelu")? {
-        name @ ("quick_gelu" | "gelu") => name.to_string(),
-        _ => return Err(json.wrong("hidden_act", "\"quick_gelu\" or \"gelu\"")),
-    };
+pub(super) fn text(json: &Json, projected: bool) -> Result<ClipText, ImportError> {
+    let activation = ClipText::activation_of(json.str("hidden_act", "quick_gelu")?);
+    let activation = activation.ok_or_else(|| json.wrong("hidden_act", "\"quick_gelu\" or \"gelu\""))?;
     match json.str("model_type", "clip_text_model")? {
         "clip_text_model" | "clip" => {}
         _ => return Err(json.wrong("model_type", "\"clip_text_model\"")),
@@ -175,16 +183,16 @@ pub(super) fn text(json: &Json, projected: bool) -> Result<TextConfig, ImportErr
     if layers > MAX_LAYERS {
         return Err(json.wrong("num_hidden_layers", format!("at most {MAX_LAYERS}")));
     }
-    Ok(TextConfig {
-        vocab_size: json.size("vocab_size", Some(49408))?,
+    Ok(ClipText {
+        vocabulary: json.size("vocab_size", Some(49408))?,
         positions: json.size("max_position_embeddings", Some(77))?,
         width,
-        mlp_width: json.size("intermediate_size", None)?,
+        hidden: json.size("intermediate_size", None)?,
         layers,
         heads,
         activation,
-        norm_eps: json.number("layer_norm_eps", 1e-5)? as f32,
-        projection_dim: if projected { Some(json.size("projection_dim", None)?) } else { None },
+        eps: json.number("layer_norm_eps", 1e-5)? as f32,
+        projection: if projected { Some(json.size("projection_dim", None)?) } else { None },
     })
 }
 
@@ -234,24 +242,25 @@ pub(super) fn scheduler(json: &Json) -> Result<SchedulerConfig, ImportError> {
     for key in U32S {
         let Some(value) = json.get(key) else { continue };
         let value = value.as_u64().and_then(|n| u32::try_from(n).ok());
-        settings.push((key, Setting::U32(value.ok_or_else(|| json.wrong(key, "a number from 0"))?)));
+        let value = value.ok_or_else(|| json.wrong(key, "a number from 0"))?;
+        settings.push((key, Field::Number(f64::from(value))));
     }
     for key in BOOLS {
         if json.get(key).is_some() {
-            settings.push((key, Setting::Bool(json.bool(key, false)?)));
+            settings.push((key, Field::Flag(json.bool(key, false)?)));
         }
     }
     for key in STRS {
         if json.get(key).is_some() {
-            settings.push((key, Setting::Str(json.str(key, "")?.to_string())));
+            settings.push((key, Field::Text(json.str(key, "")?.to_string())));
         }
     }
     for key in F64S {
         if json.get(key).is_some() {
-            settings.push((key, Setting::F64(json.number(key, 0.0)?)));
+            settings.push((key, Field::Number(json.number(key, 0.0)?)));
         }
     }
-    settings.extend(json.numbers("trained_betas")?.map(|betas| ("trained_betas", Setting::F64s(betas))));
+    settings.extend(json.numbers("trained_betas")?.map(|betas| ("trained_betas", Field::Numbers(betas))));
     let prediction_type = match json.str("prediction_type", "epsilon")? {
         name @ ("epsilon" | "v_prediction" | "sample") => name.to_string(),
         _ => return Err(json.wrong("prediction_type", "\"epsilon\", \"v_prediction\" or \"sample\"")),

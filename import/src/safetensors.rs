@@ -91,6 +91,11 @@ impl Safetensors {
         &self.tensors
     }
 
+    /// Their shapes.
+    pub(super) fn shapes(&self) -> BTreeMap<String, Vec<usize>> {
+        self.tensors.iter().map(|(name, entry)| (name.clone(), entry.shape.clone())).collect()
+    }
+
     /// The texts of `__metadata__`.
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.metadata

@@ -1,31 +1,25 @@
 //! Checkpoints of one file, with the names of the original code.
 
-use super::checkpoint::{Checkpoint, Format, Options, take};
+use super::checkpoint::{Checkpoint, Format, Found, Options};
 use super::config::{Family, Model};
 use super::detect::{Shapes, detect, is_aside};
-use super::error::ImportError;
+use super::error::{ImportError, refused};
 use super::safetensors::Safetensors;
 use super::tokenizer::Tokenizer;
-use super::{control, expect, folder, names, tiny};
-use std::collections::BTreeSet;
+use super::{expect, names};
 use std::path::{Path, PathBuf};
 
 /// The second encoder of SDXL fills windows with "!" (its tokenizer's `pad_token`).
 const SDXL_PAD_2: &str = "!";
 
 /// Reads one `.safetensors` file.
-pub(super) fn open(path: &Path, options: &Options) -> Result<Checkpoint, ImportError> {
-    let file = Safetensors::open(path)?;
-    let shapes: Shapes = file.tensors().iter().map(|(name, entry)| (name.clone(), entry.shape.clone())).collect();
-    if !shapes.keys().any(|name| name.starts_with("model.diffusion_model.")) {
-        if control::is(&shapes) {
-            return control::open_single(path, file, &shapes);
-        }
-        if tiny::is(&shapes) {
-            return tiny::open_single(path, file, &shapes);
-        }
-    }
-    let mut config = detect(&shapes).map_err(|why| ImportError::NotAModel { path: path.into(), why })?;
+pub(super) fn open(
+    path: &Path,
+    file: Safetensors,
+    shapes: &Shapes,
+    options: &Options,
+) -> Result<Checkpoint, ImportError> {
+    let mut config = detect(shapes).map_err(|why| ImportError::NotAModel { path: path.into(), why })?;
     let mut notes = Vec::new();
     let stated = file.metadata().get("modelspec.prediction_type").or_else(|| file.metadata().get("prediction_type"));
     match (stated.map(String::as_str), config.family) {
@@ -39,41 +33,30 @@ pub(super) fn open(path: &Path, options: &Options) -> Result<Checkpoint, ImportE
         _ => {}
     }
 
-    let files = vec![file];
-    let (mut used, mut tensors) = (BTreeSet::new(), Vec::new());
-    for (part, expected) in expect::parts(&config) {
-        let names = |name: &str| names::original(part, name, &config);
-        take(path, part, &expected, &files, 0..1, names, &mut used, &mut tensors)?;
+    let mut found = Found::new(vec![file]);
+    for (part, expected) in expect::parts(&config).map_err(refused(path))? {
+        found.take(path, part, expected, 0..1, |name| names::original(part, name, &config))?;
     }
-    let aside = folder::left_over(&files, &used, is_aside)?;
+    found.left_over(0..1, is_aside)?;
 
     let tokenizer = tokenizer(path, options)?;
-    let tokenizer_2 = tokenizer.clone().filter(|_| config.text_2.is_some()).map(|mut second| {
+    let tokenizer_2 = config.text_2.map(|_| {
+        let mut second = tokenizer.clone();
         let pad = second.tokens.iter().position(|token| token == SDXL_PAD_2);
         second.pad = pad.map_or(second.pad, |pad| pad as u32);
         second
     });
-    let format = Format::SingleFile;
-    let checkpoint = Checkpoint {
-        path: path.into(),
-        format,
-        model: Model::LatentDiffusion(Box::new(config)),
-        tokenizer: Some(tokenizer).flatten(),
-        tokenizer_2,
-        files,
-        tensors,
-        aside,
-        notes,
-    };
+    let found = found.checkpoint(path, Format::SingleFile, Model::LatentDiffusion(Box::new(config)));
+    let checkpoint = Checkpoint { tokenizer: Some(tokenizer), tokenizer_2, notes, ..found };
     checkpoint.check_vocabulary()?;
     Ok(checkpoint)
 }
 
 /// CLIP's vocabulary, which such a file does not hold: where it is said to be, or beside the file, or in a pipeline folder
 /// beside it that is called as the file up to a dot.
-fn tokenizer(path: &Path, options: &Options) -> Result<Option<Tokenizer>, ImportError> {
+fn tokenizer(path: &Path, options: &Options) -> Result<Tokenizer, ImportError> {
     if let Some(folder) = &options.tokenizer {
-        return Tokenizer::open(folder).map(Some);
+        return Tokenizer::open(folder);
     }
     let beside = path.parent().unwrap_or(Path::new("."));
     let mut folders: Vec<PathBuf> = vec![beside.join("tokenizer"), beside.into()];
@@ -82,7 +65,7 @@ fn tokenizer(path: &Path, options: &Options) -> Result<Option<Tokenizer>, Import
         name.match_indices('.').filter(|(at, _)| *at > 0).map(|(at, _)| beside.join(&name[..at]).join("tokenizer")),
     );
     match folders.iter().find(|folder| Tokenizer::is_in(folder)) {
-        Some(folder) => Tokenizer::open(folder).map(Some),
+        Some(folder) => Tokenizer::open(folder),
         None => {
             let remedy = "a checkpoint of one file has no vocabulary: name the tokenizer folder of any pipeline of its family \
                           with --tokenizer, or put its vocab.json and merges.txt beside the file";

@@ -1,34 +1,19 @@
 //! The tiny autoencoder (TAESD): diffusers folders, single files with diffusers' names, and the two files of the original
 //! code, whose names are but numbers.
 
-use super::checkpoint::{Checkpoint, Format, Options, take};
+use super::checkpoint::{Checkpoint, Format, Found, Options};
 use super::config::Model;
 use super::detect::{Shapes, dim, need};
-use super::error::ImportError;
+use super::error::{ImportError, refused};
+use super::expect::{self, Expected};
+use super::files;
 use super::json::Json;
 use super::names::{Candidate, Form, candidate};
 use super::safetensors::Safetensors;
-use super::{expect, folder};
+use nijimi_runtime::model::TinyInfo;
+use nijimi_runtime::nn::{AutoencoderTiny, NetworkError};
 use serde_json::json;
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-
-/// diffusers' `AutoencoderTiny`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TinyConfig {
-    /// Channels of a picture.
-    pub in_channels: usize,
-    /// Channels of a decoded picture.
-    pub out_channels: usize,
-    /// Channels of a latent.
-    pub latent_channels: usize,
-    /// Channels of all its convolutions.
-    pub channels: usize,
-    /// Residual blocks of each level of the encoder; `None` where there is but a decoder.
-    pub encoder_blocks: Option<Vec<usize>>,
-    /// Residual blocks of each level of the decoder.
-    pub decoder_blocks: Vec<usize>,
-}
 
 const PART: &str = "tiny";
 /// Most levels, and most blocks of one: a file that has more is another.
@@ -37,13 +22,11 @@ const MAX_BLOCKS: usize = 64;
 
 /// Reads a folder with a `config.json` of this class.
 pub(super) fn open_folder(path: &Path, json: &Json, options: &Options) -> Result<Checkpoint, ImportError> {
-    let config = parse(json)?;
-    let weights = folder::weights(path, options.variant.as_deref())?;
-    let files = weights.iter().map(|file| Safetensors::open(file)).collect::<Result<Vec<_>, _>>()?;
-    checkpoint(path, Format::Diffusers, config, files, today)
+    let info = parse(json)?;
+    checkpoint(path, Format::Diffusers, info, files::open(path, options.variant.as_deref())?)
 }
 
-fn parse(json: &Json) -> Result<TinyConfig, ImportError> {
+fn parse(json: &Json) -> Result<TinyInfo, ImportError> {
     for (key, only) in
         [("act_fn", json!("relu")), ("upsample_fn", json!("nearest")), ("upsampling_scaling_factor", json!(2))]
     {
@@ -65,14 +48,20 @@ fn parse(json: &Json) -> Result<TinyConfig, ImportError> {
         blocks if blocks.iter().all(|&n| n <= MAX_BLOCKS) => Ok(blocks),
         _ => Err(json.wrong(key, format!("at most {MAX_BLOCKS} blocks a level"))),
     };
-    Ok(TinyConfig {
+    let network = AutoencoderTiny {
         in_channels: json.size("in_channels", Some(3))?,
         out_channels: json.size("out_channels", Some(3))?,
         latent_channels: json.size("latent_channels", Some(4))?,
         channels: channels[0],
-        encoder_blocks: Some(blocks("num_encoder_blocks")?),
+        encoder_blocks: blocks("num_encoder_blocks")?,
         decoder_blocks: blocks("num_decoder_blocks")?,
-    })
+    };
+    Ok(info(network, true))
+}
+
+/// A description without a name.
+fn info(network: AutoencoderTiny, has_encoder: bool) -> TinyInfo {
+    TinyInfo { name: String::new(), license: String::new(), network, has_encoder }
 }
 
 /// Which of the original's two files it is.
@@ -80,6 +69,17 @@ fn parse(json: &Json) -> Result<TinyConfig, ImportError> {
 enum Half {
     Encoder,
     Decoder,
+}
+
+impl Half {
+    fn expected(self, network: &AutoencoderTiny) -> Result<Vec<Expected>, NetworkError> {
+        if self == Self::Encoder { expect::tiny_encoder(network) } else { expect::tiny_decoder(network) }
+    }
+
+    /// Today's name of a layer.
+    fn layer(self, layer: usize) -> String {
+        format!("{}.layers.{layer}", if self == Self::Encoder { "encoder" } else { "decoder" })
+    }
 }
 
 fn half(shapes: &Shapes) -> Option<Half> {
@@ -104,10 +104,10 @@ pub(super) fn open_single(path: &Path, file: Safetensors, shapes: &Shapes) -> Re
     };
     let Some(found) = half(shapes) else {
         let encoder = shapes.contains_key("encoder.layers.0.weight");
-        let encoder = encoder.then(|| Encoder::detect(shapes, |i| today_of(Half::Encoder, i)));
-        let decoder = Decoder::detect(shapes, |i| today_of(Half::Decoder, i)).map_err(|why| refuse(path, why))?;
-        let config = config(encoder.transpose().map_err(|why| refuse(path, why))?, decoder);
-        return checkpoint(path, Format::SingleFile, config, vec![file], today);
+        let encoder = encoder.then(|| Encoder::detect(shapes, |i| Half::Encoder.layer(i)));
+        let decoder = Decoder::detect(shapes, |i| Half::Decoder.layer(i)).map_err(|why| refuse(path, why))?;
+        let info = detected(encoder.transpose().map_err(|why| refuse(path, why))?, decoder);
+        return checkpoint(path, Format::SingleFile, info, vec![file]);
     };
     let other = other(path, found);
     let second = other.as_deref().map(Safetensors::open).transpose()?;
@@ -118,27 +118,23 @@ pub(super) fn open_single(path: &Path, file: Safetensors, shapes: &Shapes) -> Re
             return Err(refuse(path, "its encoder alone: name the decoder's file, taesd_decoder.safetensors".into()));
         }
     };
-    let shapes = |file: &Safetensors| file.tensors().iter().map(|(name, e)| (name.clone(), e.shape.clone())).collect();
     let read = |file: &Safetensors| -> Result<Encoder, ImportError> {
-        Encoder::detect(&shapes(file), |i| format!("{i}")).map_err(|why| refuse(file.path(), why))
+        Encoder::detect(&file.shapes(), |i| format!("{i}")).map_err(|why| refuse(file.path(), why))
     };
     let first = encoder.as_ref().map(read).transpose()?;
-    let last = Decoder::detect(&shapes(&decoder), |i| format!("{}", i + 1));
-    let config = config(first, last.map_err(|why| refuse(decoder.path(), why))?);
-    let (mut tensors, mut used, mut files) = (Vec::new(), BTreeSet::new(), Vec::new());
-    for (half, file, expected) in [
-        (Half::Encoder, encoder, expect::tiny_encoder(&config)),
-        (Half::Decoder, Some(decoder), expect::tiny_decoder(&config)),
-    ] {
+    let last = Decoder::detect(&decoder.shapes(), |i| format!("{}", i + 1));
+    let info = detected(first, last.map_err(|why| refuse(decoder.path(), why))?);
+    let (mut found, network) = (Found::default(), &info.network);
+    for (half, file) in [(Half::Encoder, encoder), (Half::Decoder, Some(decoder))] {
         let Some(file) = file else { continue };
-        let at = file.path().to_path_buf();
-        files.push(file);
-        let (last, mut own) = (files.len() - 1, BTreeSet::new());
-        take(&at, PART, &expected, &files, last..last + 1, |name| original(half, name), &mut own, &mut tensors)?;
-        folder::left_over(&files[last..], &own, |_| false)?;
-        used.append(&mut own);
+        let (at, own) = (file.path().to_path_buf(), found.files.len()..found.files.len() + 1);
+        found.files.push(file);
+        found.take(&at, PART, half.expected(network).map_err(refused(path))?, own.clone(), |name| {
+            original(half, name)
+        })?;
+        found.left_over(own, |_| false)?;
     }
-    Ok(Checkpoint::beside(path, Format::SingleFile, Model::AutoencoderTiny(config), files, tensors, Vec::new()))
+    Ok(found.checkpoint(path, Format::SingleFile, Model::AutoencoderTiny(Box::new(info))))
 }
 
 /// The file of the other half, if there is one beside this: called the same but for the word.
@@ -149,26 +145,16 @@ fn other(path: &Path, half: Half) -> Option<PathBuf> {
     (name.contains(own) && beside.is_file()).then_some(beside)
 }
 
-fn checkpoint(
-    path: &Path,
-    format: Format,
-    config: TinyConfig,
-    files: Vec<Safetensors>,
-    names: impl Fn(&str) -> Vec<Candidate>,
-) -> Result<Checkpoint, ImportError> {
-    let (mut used, mut tensors) = (BTreeSet::new(), Vec::new());
-    let expected = [expect::tiny_encoder(&config), expect::tiny_decoder(&config)].concat();
-    take(path, PART, &expected, &files, 0..files.len(), names, &mut used, &mut tensors)?;
-    folder::left_over(&files, &used, |_| false)?;
-    Ok(Checkpoint::beside(path, format, Model::AutoencoderTiny(config), files, tensors, Vec::new()))
-}
-
-fn today(name: &str) -> Vec<Candidate> {
-    vec![candidate(name, Form::Same)]
-}
-
-fn today_of(half: Half, layer: usize) -> String {
-    format!("{}.layers.{layer}", if half == Half::Encoder { "encoder" } else { "decoder" })
+/// By today's names.
+fn checkpoint(path: &Path, format: Format, info: TinyInfo, files: Vec<Safetensors>) -> Result<Checkpoint, ImportError> {
+    let all = 0..files.len();
+    let mut found = Found::new(files);
+    for half in [Some(Half::Encoder).filter(|_| info.has_encoder), Some(Half::Decoder)].into_iter().flatten() {
+        let expected = half.expected(&info.network).map_err(refused(path))?;
+        found.take(path, PART, expected, all.clone(), |name| vec![candidate(name, Form::Same)])?;
+    }
+    found.left_over(all, |_| false)?;
+    Ok(found.checkpoint(path, format, Model::AutoencoderTiny(Box::new(info))))
 }
 
 /// The original's name: the layers' numbers alone, in the decoder after what holds the latents, which is its layer 0.
@@ -193,16 +179,23 @@ struct Decoder {
     blocks: Vec<usize>,
 }
 
-fn config(encoder: Option<Encoder>, decoder: Decoder) -> TinyConfig {
+fn detected(encoder: Option<Encoder>, decoder: Decoder) -> TinyInfo {
     let Decoder { latent_channels, out_channels, channels, blocks } = decoder;
-    TinyConfig {
-        in_channels: encoder.as_ref().map_or(out_channels, |encoder| encoder.in_channels),
-        out_channels,
-        latent_channels,
-        channels,
-        encoder_blocks: encoder.map(|encoder| encoder.blocks),
-        decoder_blocks: blocks,
-    }
+    let has_encoder = encoder.is_some();
+    // As they are read from the file of a decoder alone.
+    let none = || Encoder { in_channels: out_channels, blocks: blocks.iter().rev().copied().collect() };
+    let Encoder { in_channels, blocks: encoder_blocks } = encoder.unwrap_or_else(none);
+    info(
+        AutoencoderTiny {
+            in_channels,
+            out_channels,
+            latent_channels,
+            channels,
+            encoder_blocks,
+            decoder_blocks: blocks,
+        },
+        has_encoder,
+    )
 }
 
 /// Residual blocks from layer `at` on.

@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// A byte-pair vocabulary.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tokenizer {
     /// Each token's text, in CLIP's spelling of bytes, by id.
     pub tokens: Vec<String>,

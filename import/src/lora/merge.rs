@@ -1,7 +1,8 @@
 //! The product of a module's factors, added to a layer.
 
 use super::module::Module;
-use crate::{ImportError, Safetensors};
+use crate::error::ImportError;
+use crate::safetensors::Safetensors;
 use nijimi_runtime::cpu::{Context, Epilogue, KernelError, PackedMatrix, linear, linear_scratch};
 use nijimi_runtime::layout::channels_last;
 use nijimi_runtime::quant::DType;

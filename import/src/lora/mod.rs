@@ -4,18 +4,14 @@
 //! `W + strength * alpha / rank * up * down` takes the place of `W`: no step of a picture costs more for it, and a LoRA of
 //! another strength is another load.
 
-mod error;
 mod key;
 mod merge;
 mod module;
 mod places;
 mod settings;
 
-pub use error::LoraError;
-
-use super::error::ImportError;
+use super::error::{ImportError, LISTED, LoraError};
 use super::safetensors::{Safetensors, is_read};
-use error::LISTED;
 use merge::Factors;
 use module::{Module, Pieces};
 use nijimi_runtime::Error;

@@ -1,9 +1,9 @@
 //! The tensors of one module, against the layer that they are for.
 
-use super::error::LoraError;
 use super::key::Piece;
 use super::places::Place;
-use crate::Safetensors;
+use crate::error::LoraError;
+use crate::safetensors::Safetensors;
 
 /// The names of a module's tensors in the file.
 #[derive(Debug, Clone, Default)]

@@ -1,7 +1,7 @@
 //! What diffusers says of a LoRA in the file's header: PEFT's configuration of each part.
 
-use super::error::LoraError;
-use crate::Safetensors;
+use crate::error::LoraError;
+use crate::safetensors::Safetensors;
 use regex_lite::Regex;
 use serde_json::{Map, Value};
 

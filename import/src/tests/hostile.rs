@@ -131,7 +131,7 @@ fn folders_that_lack_something() {
     refuses(&folder.refused(), &["diffusion_pytorch_model.bin is a Python pickle"]);
 }
 
-/// Seen red with `up_block_types` not looked at.
+/// Seen red with `up_block_types` not looked at, and with `latents_std` let through.
 #[test]
 fn configurations_of_something_else() {
     let config = |name: &str, key: &str, value: serde_json::Value| {
@@ -153,6 +153,11 @@ fn configurations_of_something_else() {
     refuses(&unet("cross_attention_dim", json!(768)), &["cross_attention_dim is 768, expected 32"]);
     refuses(&unet("block_out_channels", json!([16, 32, 64])), &["resnets.0", "expected [64"]);
     refuses(&config("vae/config.json", "norm_num_groups", json!(7)), &["norm_num_groups is 7"]);
+    refuses(
+        &config("vae/config.json", "latents_std", json!([1, 1, 1, 1])),
+        &["latents_std is [1,1,1,1]", "expected null"],
+    );
+    refuses(&unet("block_out_channels", json!([16, 32, 20000])), &["channels is 20000, must be 1 to 16384"]);
     refuses(&config("text_encoder/config.json", "hidden_act", json!("relu")), &["hidden_act"]);
     refuses(&config("text_encoder/config.json", "vocab_size", json!(1)), &["token_embedding", "expected [1, 32]"]);
     refuses(&config("scheduler/scheduler_config.json", "prediction_type", json!("flow")), &["prediction_type"]);

@@ -1,0 +1,97 @@
+//! A checkpoint's description as metadata of our file; `docs/format.md` lists the keys.
+
+use super::checkpoint::{Checkpoint, Format};
+use super::config::{Config, Model};
+use super::error::{ImportError, refused};
+use super::tokenizer::Tokenizer;
+use nijimi_runtime::Error;
+use nijimi_runtime::gguf::Writer;
+use nijimi_runtime::model::{ControlInfo, LatentDefaults, LatentInfo, TextInfo, TinyInfo};
+use nijimi_runtime::nn::TextStates;
+use nijimi_runtime::quant::DType;
+use nijimi_runtime::sampler::Field;
+use nijimi_runtime::text::{self, Special, Vocabulary};
+
+/// diffusers' name of the number of noise levels.
+const STEPS: &str = "num_train_timesteps";
+
+/// Writes all keys: those that are read, by what reads them, and what a converted file says beside them.
+pub(super) fn write(checkpoint: &Checkpoint, name: &str, dtype: DType, w: &mut Writer) -> Result<(), ImportError> {
+    let refuse = refused::<Error>(&checkpoint.path);
+    let (name, license) = (name.to_owned(), String::new());
+    let behind = match &checkpoint.model {
+        Model::LatentDiffusion(config) => {
+            latent(checkpoint, config, name, dtype, w).map_err(&refuse)?;
+            "nijimi.family"
+        }
+        Model::ControlNet(network) => {
+            let network = (**network).clone();
+            ControlInfo { name, license, network }.write(w, dtype).map_err(&refuse)?;
+            "nijimi.network"
+        }
+        Model::AutoencoderTiny(info) => {
+            TinyInfo { name, ..(**info).clone() }.write(w, dtype).map_err(&refuse)?;
+            "nijimi.network"
+        }
+    };
+    // Its name only: where it was is nobody's concern.
+    let file = checkpoint.path.file_name().map(|file| file.to_string_lossy().into_owned());
+    w.meta_behind(behind, "nijimi.import.source", file.unwrap_or_default())?;
+    let format = match checkpoint.format {
+        Format::Diffusers => "diffusers folder",
+        Format::SingleFile => "single file",
+    };
+    Ok(w.meta_behind(behind, "nijimi.import.format", format)?)
+}
+
+fn latent(checkpoint: &Checkpoint, config: &Config, name: String, dtype: DType, w: &mut Writer) -> Result<(), Error> {
+    let scheduler = &config.scheduler;
+    // The pipelines of SDXL take the states before the last layer, and its final norm not at all.
+    let states = if config.text_2.is_some() { TextStates::PENULTIMATE } else { TextStates::LAST };
+    let (mut texts, mut vocabularies) = (Vec::new(), Vec::new());
+    for (prefix, network, tokenizer) in [
+        ("text_encoder.", Some(config.text), &checkpoint.tokenizer),
+        ("text_encoder_2.", config.text_2, &checkpoint.tokenizer_2),
+    ] {
+        let Some(network) = network else { continue };
+        let Tokenizer { tokens, merges, bos, eos, pad } = tokenizer.clone().unwrap_or_default();
+        let vocabulary = Vocabulary { tokens, merges };
+        let special = Special { start: bos, end: eos, pad, length: network.positions };
+        let tokenizer = text::Tokenizer::new(&vocabulary, special)?;
+        let states = TextStates { pooled: !texts.is_empty(), ..states };
+        texts.push(TextInfo { prefix, network, states, tokenizer });
+        vocabularies.push(vocabulary);
+    }
+    let field = |name: &str, field: Field| (name.to_owned(), field);
+    let schedule = [
+        field("beta_schedule", Field::Text(scheduler.beta_schedule.clone())),
+        field(STEPS, Field::Number(f64::from(scheduler.train_steps))),
+        field("beta_start", Field::Number(scheduler.beta_start)),
+        field("beta_end", Field::Number(scheduler.beta_end)),
+        field("prediction_type", Field::Text(scheduler.prediction_type.clone())),
+    ];
+    let own = scheduler.settings.iter().filter(|(name, _)| *name != STEPS);
+    let info = LatentInfo {
+        name,
+        license: String::new(),
+        family: config.family.name().into(),
+        unet: config.unet.clone(),
+        autoencoder: config.vae.network.clone(),
+        scaling_factor: config.vae.scaling_factor,
+        shift_factor: config.vae.shift_factor,
+        texts,
+        zeros_for_empty: config.force_zeros_for_empty_prompt,
+        scheduler: scheduler.class.clone(),
+        settings: schedule.into_iter().chain(own.map(|(name, value)| field(name, value.clone()))).collect(),
+        sample_size: config.sample_size,
+        defaults: LatentDefaults::default(),
+    };
+    info.write(w, &vocabularies.iter().collect::<Vec<_>>(), dtype)?;
+    // No reader of ours asks for these. The first says what the schedule does, where the scheduler's file said it.
+    if scheduler.settings.iter().any(|(name, _)| *name == STEPS) {
+        w.meta_behind("nijimi.scheduler.class", "nijimi.scheduler.num_train_timesteps", scheduler.train_steps)?;
+    }
+    let shift = "nijimi.autoencoder.shift_factor";
+    w.meta_behind(shift, "nijimi.autoencoder.sample_size", config.vae_sample_size as u32)?;
+    Ok(w.meta_behind(shift, "nijimi.autoencoder.force_upcast", config.force_upcast)?)
+}

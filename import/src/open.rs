@@ -1,0 +1,65 @@
+//! From a path to a checkpoint: what is there decides who reads it.
+
+use super::checkpoint::{Checkpoint, Options};
+use super::config::Model;
+use super::error::ImportError;
+use super::json::Json;
+use super::safetensors::Safetensors;
+use super::{control, folder, single, tiny};
+use std::path::Path;
+
+impl Checkpoint {
+    /// Opens a folder or a single file, and finds every tensor. No numbers are read. `options` say nothing of a ControlNet
+    /// or a tiny autoencoder but for the variant.
+    ///
+    /// # Errors
+    /// What is wrong, where, and what to do: see [`ImportError`].
+    pub fn open(path: impl AsRef<Path>, options: &Options) -> Result<Self, ImportError> {
+        let path = path.as_ref();
+        let mut checkpoint = if path.is_dir() { of_folder(path, options)? } else { of_file(path, options)? };
+        if let (Some(prediction), Model::LatentDiffusion(config)) = (&options.prediction_type, &mut checkpoint.model) {
+            config.scheduler.prediction_type = prediction.clone();
+        }
+        Ok(checkpoint)
+    }
+}
+
+/// A folder with a `model_index.json`, or with the `config.json` of what goes beside such a pipeline.
+fn of_folder(folder: &Path, options: &Options) -> Result<Checkpoint, ImportError> {
+    let (index, config) = (folder.join("model_index.json"), folder.join("config.json"));
+    if index.is_file() {
+        return folder::open(folder, &Json::open(&index)?, options);
+    }
+    let refuse = |why: String| Err(ImportError::NotAModel { path: folder.into(), why });
+    if !config.is_file() {
+        return refuse(
+            "it has neither a model_index.json nor a config.json: name the folder of the whole pipeline, of a ControlNet or \
+             of a tiny autoencoder, or a single .safetensors file"
+                .into(),
+        );
+    }
+    let json = Json::open(&config)?;
+    match json.str("_class_name", "")? {
+        "ControlNetModel" => control::open_folder(folder, &json, options),
+        "AutoencoderTiny" => tiny::open_folder(folder, &json, options),
+        "" => refuse("its config.json names no class (_class_name), and it has no model_index.json".into()),
+        class => refuse(format!(
+            "it has no model_index.json, and its config.json is that of {class}: name the folder of the whole pipeline, \
+             which this may be a part of"
+        )),
+    }
+}
+
+/// A `.safetensors` file, which its tensors tell.
+fn of_file(path: &Path, options: &Options) -> Result<Checkpoint, ImportError> {
+    let file = Safetensors::open(path)?;
+    let shapes = file.shapes();
+    match () {
+        () if shapes.keys().any(|name| name.starts_with("model.diffusion_model.")) => {
+            single::open(path, file, &shapes, options)
+        }
+        () if control::is(&shapes) => control::open_single(path, file, &shapes),
+        () if tiny::is(&shapes) => tiny::open_single(path, file, &shapes),
+        () => single::open(path, file, &shapes, options),
+    }
+}
