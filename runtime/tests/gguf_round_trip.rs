@@ -53,6 +53,20 @@ fn tensors_of_every_format() {
     assert_eq!(order, all_tensors().into_iter().map(|t| t.0).collect::<Vec<_>>());
 }
 
+/// Seen red with the entry put before the other.
+#[test]
+fn an_entry_may_stand_behind_another() {
+    let mut writer = Writer::new();
+    writer.meta("a", 1u32).unwrap();
+    writer.meta("b", 2u32).unwrap();
+    writer.meta_behind("a", "c", 3u32).unwrap();
+    writer.meta_behind("d", "d", 4u32).unwrap();
+    assert!(matches!(writer.meta_behind("a", "b", 5u32), Err(WriteError::DuplicateKey { .. })));
+    let bytes = writer.finish();
+    let keys: Vec<_> = File::new_checked(&bytes).unwrap().metadata().map(|(key, _)| key.to_owned()).collect();
+    assert_eq!(keys, ["a", "c", "b", "d"]);
+}
+
 #[test]
 fn the_same_calls_give_the_same_bytes() {
     assert_eq!(file(true, true), file(true, true));
