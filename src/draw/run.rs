@@ -14,6 +14,7 @@ use crate::file::picture::png;
 use crate::file::source::{Conversion, Role, Source};
 use crate::file::target::{Target, writable};
 use nijimi_runtime::gguf::write_atomic;
+use nijimi_runtime::model::ModelKind;
 use nijimi_runtime::quant::DType;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Instant;
@@ -26,19 +27,20 @@ pub fn run(cli: &Cli) -> Result<(), Fault> {
     let started = Instant::now();
     let how = Conversion { dtype: cli.kind.unwrap_or(DType::F16), tokenizer: cli.tokenizer.as_deref() };
     let source = Source::open_or_convert(cli.model.as_deref(), Role::Model, how)?;
-    // A file without the key is refused by what loads it, which says what is wrong.
-    match source.file()?.str("nijimi.system").unwrap_or_default() {
-        "vae" => pictures(cli, || Latent::vae(&source, cli, started)),
-        "hvae" => pictures(cli, || Latent::hvae(&source, cli, started)),
-        "classifier" => Err(Fault::Input(format!(
-            "{} is a classifier, which draws nothing by itself: give it to a diffusion model with --classifier",
-            source.name
-        ))),
-        "latent-diffusion" => pictures(cli, || PromptArtist::load(&source, cli, started)),
-        "normal" | "mvn" | "mixture" | "descent" | "regression" | "mlp" => {
-            numbers::run(&source, cli, cli.seed.unwrap_or_else(random_seed))
-        }
-        _ => pictures(cli, || PixelArtist::load(&source, cli, started)),
+    let nothing = |what: &str, instead: &str| {
+        Err(Fault::Input(format!("{} is {what}, which draws nothing by itself: give it {instead}", source.name)))
+    };
+    match ModelKind::of(&source.file()?).map_err(|e| source.wrong(e))? {
+        ModelKind::Vae => pictures(cli, || Latent::vae(&source, cli, started)),
+        ModelKind::Hvae => pictures(cli, || Latent::hvae(&source, cli, started)),
+        ModelKind::TextToImage => pictures(cli, || PromptArtist::load(&source, cli, started)),
+        ModelKind::Diffusion => pictures(cli, || PixelArtist::load(&source, cli, started)),
+        ModelKind::Numbers => numbers::run(&source, cli, cli.seed.unwrap_or_else(random_seed)),
+        ModelKind::Classifier => nothing("a classifier", "to a diffusion model with --classifier"),
+        ModelKind::ControlNet => nothing("a ControlNet", "to a text-to-image model with --control-net"),
+        ModelKind::TinyAutoencoder => nothing("a tiny autoencoder", "to a text-to-image model with --taesd"),
+        ModelKind::Autoencoder => nothing("an autoencoder", "to nijimi-train text2image with --autoencoder FILE"),
+        other => nothing(&format!("of a kind ({other:?})"), "to another program"),
     }
 }
 
