@@ -113,7 +113,7 @@ impl Artist for PixelArtist {
         let session = self.on.model.session(&options).map_err(failed)?;
         let arena = session.plans().iter().map(|plan| plan.arena_len() * 4).max().unwrap_or(0);
         let mut session = match &self.classifier {
-            None => Way::Alone(session),
+            None => Way::Alone(Box::new(session)),
             Some((classifier, gamma)) => {
                 let classifier = classifier.session(&options).map_err(failed)?;
                 let led = ClassifierGuided::new(session, classifier).map_err(|e| Fault::Input(e.to_string()))?;
@@ -169,7 +169,7 @@ impl Artist for PixelArtist {
 
 /// How pictures are drawn.
 enum Way {
-    Alone(Session),
+    Alone(Box<Session>),
     /// With the classifier's strength.
     Led(Box<ClassifierGuided>, f32),
 }

@@ -264,7 +264,11 @@ impl Executor {
 
     /// Bytes of the arena and of the scratch memory.
     pub fn bytes(&self) -> usize {
-        self.memory.values().len() * size_of::<f32>()
+        match &self.memory {
+            Memory::Allocated(values) => size_of_val(&values[..]),
+            // What is lent may be longer.
+            Memory::Lent(_) => self.end * size_of::<f32>(),
+        }
     }
 
     /// The elements of an input, to be filled before each execution.

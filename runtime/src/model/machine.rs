@@ -6,6 +6,7 @@ use super::engine::{At, Beside, Engine, Inputs, Settings, Values};
 use super::latent::LatentDecoder;
 use super::noise::{Noise, NoiseSource};
 use crate::Error;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 /// What a sample is.
@@ -13,7 +14,7 @@ pub(super) enum Output {
     /// A picture, whose values of black and white are these.
     Pixels([f32; 2]),
     /// Latents of a picture.
-    Latents(LatentDecoder),
+    Latents(Box<LatentDecoder>),
 }
 
 /// Memory and machinery of runs.

@@ -246,7 +246,7 @@ fn machine(model: &TextToImage, request: &LatentRequest<'_>, shape: &Shape) -> R
         inputs,
         noise,
         Beside { controls, guide: None },
-        Output::Latents(decoder),
+        Output::Latents(decoder.into()),
         [h, w, channels],
     );
     machine.first = vec![0.0; elements];
