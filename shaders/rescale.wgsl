@@ -4,20 +4,7 @@
 @group(0) @binding(1) var<storage, read_write> answer: array<S>; // the conditional half first
 @group(0) @binding(2) var<storage, read_write> eps: array<f32>;  // guided
 
-var<workgroup> partial: array<vec2<f32>, WX>;
-
-// The sums over a workgroup's invocations; every one of them gets it.
-fn summed(own: vec2<f32>, local: u32) -> vec2<f32> {
-  partial[local] = own;
-  workgroupBarrier();
-  for (var half = WX / 2u; half > 0u; half /= 2u) {
-    if (local < half) { partial[local] += partial[local + half]; }
-    workgroupBarrier();
-  }
-  let sum = partial[0];
-  workgroupBarrier();
-  return sum;
-}
+//#include "total.wgsl"
 
 @compute @workgroup_size(WX, 1, 1)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
@@ -25,13 +12,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let first = group.x * n;
   var own = vec2<f32>();
   for (var i = local; i < n; i += WX) { own += vec2<f32>(f32(answer[first + i]), eps[first + i]); }
-  let mean = summed(own, local) / f32(n);
+  let mean = vec2<f32>(total(local, 0u, 0u, 0u, own[0]), total(local, 0u, 0u, 0u, own[1])) / f32(n);
   own = vec2<f32>();
   for (var i = local; i < n; i += WX) {
     let away = vec2<f32>(f32(answer[first + i]), eps[first + i]) - mean;
     own += away * away;
   }
-  let spread = sqrt(summed(own, local) / f32(n));
+  let spread = sqrt(vec2<f32>(total(local, 0u, 0u, 0u, own[0]), total(local, 0u, 0u, 0u, own[1])) / f32(n));
   if (spread[1] == 0.0) { return; }
   let factor = p.guidance_rescale * (spread[0] / spread[1]) + (1.0 - p.guidance_rescale);
   for (var i = local; i < n; i += WX) { eps[first + i] *= factor; }

@@ -7,6 +7,7 @@
 mod adapter;
 mod bind;
 mod cache;
+mod classifier_guidance;
 mod device;
 mod error;
 mod exec;
@@ -16,6 +17,7 @@ pub mod lab;
 mod lower;
 mod pack;
 mod pipeline;
+mod run_shape;
 mod sampling;
 mod storage;
 mod texture;
@@ -35,9 +37,10 @@ pub use device::{Gpu, GpuOptions, adapters_async};
 pub use error::GpuError;
 pub use exec::{ExecOptions, Executor};
 pub use nijimi_shaders::table::{Class, Coop, Method, Tile};
-pub(crate) use sampling::{
-    Beginning, ClassifierInput, ClassifierPorts, DeviceRun, Ports as DevicePorts, Shape as RunShape, StepInput,
+pub(crate) use run_shape::{
+    Beginning, ClassifierInput, ClassifierPorts, Ports as DevicePorts, Shape as RunShape, StepInput,
 };
+pub(crate) use sampling::DeviceRun;
 pub use storage::Storage;
 pub(crate) use texture::{DeviceDecoder, Shown, draw_into};
 pub use weights::Weights;

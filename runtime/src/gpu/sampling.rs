@@ -1,7 +1,9 @@
 //! Runs on a device: samples, guidance and the solver's arithmetic stay there; only what is asked for is read back.
 
+use super::classifier_guidance::Attached;
 use super::exec::{Executor, Ready};
 use super::lower::{Dispatch, Operand, Param, flat};
+use super::run_shape::{Beginning, Ports, Shape, StepInput};
 use super::waiting::Submitted;
 use super::{Gpu, GpuError, trusted};
 use crate::Error;
@@ -19,137 +21,17 @@ const IN_FLIGHT: usize = 2;
 /// What [`DeviceRun::first_bad`] holds while all numbers are finite.
 const NONE_BAD: u32 = u32::MAX;
 
-/// Where a plan's inputs and output lie.
-#[derive(Clone)]
-pub(crate) struct Ports {
-    /// The executor's plan.
-    pub plan: usize,
-    pub x: Slot,
-    pub t: Slot,
-    pub answer: Slot,
-    /// Inputs that stay the same for a run, in the order of [`Shape::constants`].
-    pub constants: Vec<Slot>,
-    /// Whether the answer's second half is the unconditional one.
-    pub guided: bool,
-}
-
-/// What a run is made for.
-pub(crate) struct Shape {
-    pub batch: usize,
-    /// Values of a sample.
-    pub each: usize,
-    /// Channels of the sample, and of the network's input.
-    pub channels: [usize; 2],
-    /// Values of the code of a noise level.
-    pub time: usize,
-    /// Values of black and white, where samples are pictures.
-    pub range: Option<[f32; 2]>,
-    /// Elements of the inputs that stay the same.
-    pub constants: Vec<usize>,
-    /// Whether something is put back after every step.
-    pub restores: bool,
-}
-
-impl Shape {
-    fn elements(&self) -> usize {
-        self.batch * self.each
-    }
-
-    /// Pixels of all samples.
-    fn pixels(&self) -> usize {
-        self.elements() / self.channels[0].max(1)
-    }
-
-    /// Values of the network's input after the sample's.
-    fn beside(&self) -> usize {
-        self.pixels() * (self.channels[1] - self.channels[0])
-    }
-
-    /// Bytes of device memory, beside the executor's.
-    pub fn bytes(&self) -> u64 {
-        let (elements, constants) = (self.elements() as u64, self.constants.iter().sum::<usize>() as u64);
-        // Sample, answer, estimate, noise, what solvers keep, and what is read back.
-        let mut words = elements * (5 + SLOTS as u64 + 1) + constants + self.beside() as u64 + self.time as u64;
-        if self.restores {
-            words += 2 * elements + self.pixels() as u64;
-        }
-        // Bytes of pictures; the numbers of a step.
-        words * 4 + self.range.map_or(0, |_| elements) + 1024
-    }
-
-    /// Bytes of host memory.
-    pub fn host_bytes(&self) -> u64 {
-        (3 * self.elements() + self.time) as u64 * 4
-    }
-}
-
-/// One call's own numbers.
-#[derive(Clone, Copy)]
-pub(crate) struct StepInput<'a> {
-    /// Of [`Ports`].
-    pub ports: usize,
-    pub index: usize,
-    pub guidance_scale: f32,
-    pub guidance_rescale: f32,
-    pub call: &'a Call,
-    /// Samples in use.
-    pub n: usize,
-    /// Shares of picture and noise of what is put back after the call.
-    pub restore: Option<(f32, f32)>,
-    /// Of a classifier that guides, if it does.
-    pub classifier: Option<ClassifierInput<'a>>,
-}
-
-/// A call's numbers of a classifier.
-#[derive(Clone, Copy)]
-pub(crate) struct ClassifierInput<'a> {
-    /// The gradient's share in the answer.
-    pub weight: f32,
-    /// The noise level, as the classifier knows it.
-    pub timestep: f32,
-    /// What evaluates it, where that is on the same device; else the gradient was written.
-    pub exec: Option<&'a Executor>,
-}
-
-/// A classifier's plan on its executor, and where its inputs and the gradient lie.
-#[derive(Clone, Copy)]
-pub(crate) struct ClassifierPorts {
-    pub plan: usize,
-    pub x: Slot,
-    pub t: Slot,
-    pub gradient: Slot,
-}
-
-/// What a run needs to be guided by a classifier.
-struct Attached {
-    /// Of a classifier on the same device: what it is given, and its plan.
-    feed: Option<(Ready, usize)>,
-    guide: Ready,
-    time: wgpu::Buffer,
-    /// The gradient, where it comes from the host.
-    gradient: wgpu::Buffer,
-}
-
-/// What a run begins with.
-pub(crate) struct Beginning<'a> {
-    pub ids: &'a [Option<u32>],
-    pub constants: &'a mut dyn Iterator<Item = &'a [f32]>,
-    pub beside: &'a [f32],
-    /// Picture, noise and mask of what is put back.
-    pub kept: Option<[&'a [f32]; 3]>,
-}
-
 /// Everything on the device that runs use beside the executor's memory.
 pub(crate) struct DeviceRun {
     pub exec: Executor,
-    shape: Shape,
+    pub(super) shape: Shape,
     ports: Vec<Ports>,
-    x: wgpu::Buffer,
+    pub(super) x: wgpu::Buffer,
     estimate: wgpu::Buffer,
     noise: wgpu::Buffer,
     first_bad: wgpu::Buffer,
     bytes: wgpu::Buffer,
-    step: wgpu::Buffer,
+    pub(super) step: wgpu::Buffer,
     call: wgpu::Buffer,
     time: wgpu::Buffer,
     constants: Vec<wgpu::Buffer>,
@@ -165,8 +47,8 @@ pub(crate) struct DeviceRun {
     accept: Vec<Ready>,
     restore: Option<Ready>,
     to_u8: Option<Ready>,
-    classifier: Option<Attached>,
-    eps: wgpu::Buffer,
+    pub(super) classifier: Option<Attached>,
+    pub(super) eps: wgpu::Buffer,
     submitted: VecDeque<Submitted>,
     /// The first samples, for a run that must be made again.
     first: Vec<f32>,
@@ -295,64 +177,7 @@ impl DeviceRun {
         Ok(run)
     }
 
-    /// Prepares guidance by a classifier: of one on the same device, with its executor and ports.
-    pub fn attach(&mut self, classifier: Option<(&mut Executor, ClassifierPorts)>) -> Result<(), GpuError> {
-        let (gpu, elements) = (self.gpu().clone(), self.shape.elements());
-        let memory = BufferUsages::STORAGE | BufferUsages::COPY_DST;
-        let time = gpu.buffer("a classifier's noise level", 4, memory)?;
-        let from_host = if classifier.is_some() { 1 } else { elements as u64 };
-        let gradient = gpu.buffer("a gradient", from_host * 4, memory)?;
-        let eps = ("eps", Operand::Buffer(&self.eps));
-        let (feed, guide) = match classifier {
-            Some((exec, ports)) => {
-                let variants = exec.variants();
-                let class = variants.machine.class;
-                let operands = vec![
-                    ("x", Operand::Buffer(&self.x)),
-                    ("time", Operand::Buffer(&time)),
-                    ("input", Operand::Slot(ports.x)),
-                    ("t", Operand::Slot(ports.t)),
-                ];
-                let n = elements.max(ports.t.len());
-                let feed = own(&self.step, flat(class, n), variants.flat(Kernel::Feed), operands);
-                let operands = vec![("gradient", Operand::Slot(ports.gradient)), eps];
-                let shader = variants.flat(Kernel::ClassifierGuidance);
-                let guide = own(&self.step, flat(class, elements), shader, operands);
-                let mut ready = exec.prepare(&[feed, guide])?;
-                let guide = ready.pop();
-                (ready.pop().zip(Some(ports.plan)), guide)
-            }
-            None => {
-                let class = self.exec.variants().machine.class;
-                let shader = Shader::new(Kernel::ClassifierGuidance).constant("WX", table::flat(class));
-                let operands = vec![("gradient", Operand::Buffer(&gradient)), eps];
-                let guide = own(&self.step, flat(class, elements), shader, operands);
-                (None, self.exec.prepare(&[guide])?.pop())
-            }
-        };
-        self.classifier = guide.map(|guide| Attached { feed, guide, time, gradient });
-        Ok(())
-    }
-
-    /// The gradient of a classifier that is not on the same device.
-    pub fn write_gradient(&self, values: &[f32]) -> Result<(), GpuError> {
-        let Some(classifier) = &self.classifier else { return Ok(()) };
-        let bytes = trusted::bytes(values);
-        let gpu = self.gpu();
-        gpu.scoped("a gradient", bytes.len() as u64, || gpu.queue().write_buffer(&classifier.gradient, 0, bytes))
-    }
-
-    /// Submits what a classifier on the same device is given; its plan.
-    pub fn feed_classifier(&self, exec: &Executor, s: &StepInput<'_>) -> Result<Option<usize>, GpuError> {
-        self.write_step(s, false)?;
-        let Some((feed, plan)) = self.classifier.as_ref().and_then(|classifier| classifier.feed.as_ref()) else {
-            return Ok(None);
-        };
-        exec.submit("a classifier's inputs", |pass| feed.record(pass))?;
-        Ok(Some(*plan))
-    }
-
-    fn gpu(&self) -> &Gpu {
+    pub(super) fn gpu(&self) -> &Gpu {
         self.exec.gpu()
     }
 
@@ -448,7 +273,7 @@ impl DeviceRun {
 
     /// The numbers of `Step` in `shaders/parts/step.wgsl` and of `Call` in `shaders/sampler_accept.wgsl`, the noise level
     /// and fresh noise.
-    fn write_step(&self, s: &StepInput<'_>, noisy: bool) -> Result<(), GpuError> {
+    pub(super) fn write_step(&self, s: &StepInput<'_>, noisy: bool) -> Result<(), GpuError> {
         let (each, [channels, in_channels]) = (self.shape.each, self.shape.channels);
         let used = s.n * each;
         let (alpha, sigma) = s.restore.unwrap_or_default();
@@ -545,7 +370,7 @@ fn call(c: &Call) -> [u32; CALL as usize] {
 }
 
 /// A dispatch whose parameters are the step's.
-fn own<'a>(
+pub(super) fn own<'a>(
     step: &'a wgpu::Buffer,
     grid: [usize; 3],
     shader: Shader,
