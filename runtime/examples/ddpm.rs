@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let pipeline = Diffusion::load(&File::new_checked(&bytes)?, &Device::Cpu)?;
     let info = pipeline.info();
     let columns = 8;
-    // A row a label, or one row of whatever comes.
+    // A row a label, or one row without a label.
     let rows: Vec<Option<u32>> = match info.labels.len() {
         0 => vec![None],
         n => (0..n as u32).map(Some).collect(),

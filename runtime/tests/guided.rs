@@ -19,7 +19,7 @@ use nijimi_runtime::model::{
 use nijimi_runtime::plan::ExecError;
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::rng::normal_fill;
-use nijimi_runtime::sampler::{Calls, SamplerState, Settings, Solver};
+use nijimi_runtime::sampler::{Calls, SamplerState, Solver, SolverSettings};
 use nijimi_runtime::schedule::Schedule;
 
 const PICTURE: usize = 64;
@@ -210,7 +210,7 @@ fn requests_are_checked() {
     assert!(refused(GuidedRequest { labels: &[None; 5], seeds: &[1; 5], ..right }).starts_with("number of pictures"));
     // Of another model.
     let longer = Schedule::linear(1e-4, 0.02, 2000).unwrap();
-    let settings = Settings { steps_offset: 0, ..Settings::new(Solver::default(), 4) };
+    let settings = SolverSettings { steps_offset: 0, ..SolverSettings::new(Solver::default(), 4) };
     let calls = Calls::new(&longer, &settings).unwrap();
     let error = refused(GuidedRequest { calls: &calls, ..right });
     assert!(error.starts_with("the sampler's timestep is 1500, must be 0 to 999"), "{error}");

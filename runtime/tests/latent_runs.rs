@@ -197,7 +197,7 @@ fn a_picture_to_begin_with_is_encoded_once_and_first() {
     assert_eq!(model.encode_init(&request(&model, &calls)).unwrap(), None);
 }
 
-/// Without a starting picture no run uses the encoder. Seen red with the encoder always used.
+/// Without an init image no run uses the encoder. Seen red with the encoder always used.
 #[test]
 fn what_runs_use_is_held() {
     let model = opened(family("sd1").bytes(DType::F16), vec![]);

@@ -4,7 +4,7 @@
 mod counting;
 
 use counting::ALLOCATIONS;
-use nijimi_runtime::sampler::{Calls, SamplerState, Settings, Solver};
+use nijimi_runtime::sampler::{Calls, SamplerState, Solver, SolverSettings};
 use nijimi_runtime::schedule::Schedule;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -14,7 +14,7 @@ fn no_solver_allocates_in_a_step() {
     let schedule = Schedule::scaled_linear(0.00085, 0.012, 1000).unwrap();
     let noise = [0.5f32; 16];
     for name in Solver::NAMES.split(", ") {
-        let settings = Settings::new(Solver::from_name(name).unwrap(), 10);
+        let settings = SolverSettings::new(Solver::from_name(name).unwrap(), 10);
         let calls = Calls::new(&schedule, &settings).unwrap();
         let mut state = SamplerState::new(calls.calls(), 16);
         let (mut x, mut input) = ([0.3f32; 16], [0f32; 16]);

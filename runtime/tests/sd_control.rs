@@ -1,4 +1,4 @@
-//! A ControlNet by the pictures that it leads to: the whole way from a prompt to a picture, against diffusers, with and without
+//! A ControlNet by the pictures that it guides to: the whole way from a prompt to a picture, against diffusers, with and without
 //! the control. Runs on `sd1full` of the fixtures (`NIJIMI_FIXTURES`, or `../shared/fixtures`), which the project has no
 //! copy of.
 

@@ -93,7 +93,7 @@ pub struct Plan {
     /// the sampler: some evaluate the network twice a step (default: the model's)
     #[argh(option, arg_name = "name")]
     pub sampling_method: Option<String>,
-    /// picture to begin with, of which only the size counts: the encoder runs, too
+    /// init image, of which only the size counts: the encoder runs, too
     #[argh(option, short = 'i', arg_name = "file")]
     pub init_img: Option<PathBuf>,
     /// model that reads a further picture, a ControlNet

@@ -83,7 +83,7 @@ pub struct Cli {
     /// let estimates of the clean picture leave the range of pictures on the way, as the book does
     #[argh(switch)]
     pub no_clip: bool,
-    /// PNG or JPEG picture to begin with, of models that read prompts, as all from here to --stay-resident. Its middle is
+    /// PNG or JPEG init image, of models that read prompts, as all from here to --stay-resident. Its middle is
     /// cut to the shape asked for, and resized
     #[argh(option, short = 'i', arg_name = "file")]
     pub init_img: Option<PathBuf>,

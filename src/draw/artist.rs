@@ -36,9 +36,9 @@ pub trait Artist {
 
 /// What to draw, and how.
 pub struct Drawing {
-    /// One a word; a single `None` for whatever comes.
+    /// One a word; a single `None` for any.
     pub labels: Vec<Option<u32>>,
-    /// Their names; none for whatever comes.
+    /// Their names; none for any.
     pub words: Vec<String>,
     /// The way from noise to picture, where it has steps.
     pub calls: Option<Calls>,

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 /// A model, ready to draw.
 pub struct PixelArtist {
     on: Loaded<Diffusion>,
-    /// What leads it, and its strength.
+    /// The classifier that guides it, and its strength.
     classifier: Option<(Classifier, f32)>,
     /// Where it came from.
     source: String,
@@ -205,7 +205,7 @@ impl Way {
     }
 }
 
-/// Loads a classifier beside the model that it leads.
+/// Loads a classifier beside the model that it guides.
 fn classifier(path: &Path, device: &Device) -> Result<Classifier, Fault> {
     let source = Source::open(Some(path))?;
     Classifier::load(&source.file()?, device).map_err(|e| source.wrong(e))

@@ -2,7 +2,7 @@
 
 use crate::cli::Cli;
 use crate::fault::Fault;
-use nijimi_runtime::sampler::{Settings, Sigmas, Solver};
+use nijimi_runtime::sampler::{Sigmas, Solver, SolverSettings};
 
 /// The options that an unfit way may come from, for errors.
 pub const OPTIONS: &str = "--sampling-method, --scheduler, --steps, --strength, --eta";
@@ -18,7 +18,7 @@ pub fn sigmas(cli: &Cli) -> Result<Option<Sigmas>, Fault> {
 }
 
 /// Gives the solver the share of fresh noise that is asked for.
-pub fn set_eta(settings: &mut Settings, cli: &Cli) -> Result<(), Fault> {
+pub fn set_eta(settings: &mut SolverSettings, cli: &Cli) -> Result<(), Fault> {
     if let Some(eta) = cli.eta {
         let none = || Fault::Usage("--eta is for --sampling-method ddim and tcd: leave it out".into());
         settings.solver = settings.solver.with_eta(eta).ok_or_else(none)?;

@@ -28,7 +28,7 @@ use nijimi_runtime::sampler::Calls;
 use preview::Preview;
 use std::time::{Duration, Instant};
 
-/// How much of a picture to begin with is given up, if nothing is said.
+/// How much of an init image is given up, if nothing is said.
 const STRENGTH: f64 = 0.75;
 
 /// The model, and what goes with it.
@@ -170,7 +170,7 @@ fn method(info: &LatentInfo, asked: Option<&str>) -> String {
     asked.unwrap_or_else(own).to_owned()
 }
 
-/// How much of a picture to begin with is given up. A model for inpainting sees what is kept beside the noise.
+/// How much of an init image is given up. A model for inpainting sees what is kept beside the noise.
 fn strength(info: &LatentInfo, cli: &Cli) -> f64 {
     let repaints = info.unet.in_channels > info.autoencoder.latent_channels;
     cli.strength.unwrap_or(if repaints { 1.0 } else { STRENGTH })
@@ -232,7 +232,7 @@ impl Artist for PromptArtist {
 
     fn draw(&self, drawing: &Drawing, cli: &Cli, done: Done<'_>) -> Result<(), Fault> {
         let total = drawing.pictures();
-        // The prompts are the same for all, and so is the picture to begin with.
+        // The prompts are the same for all, and so is the init image.
         let reading = Instant::now();
         let model = &self.parts.on.model;
         let prompts = model.encode_prompts(&self.request(cli, 0, 0)).map_err(asked)?;

@@ -6,7 +6,7 @@ use super::convert::pipeline;
 use nijimi_import::Safetensors;
 use std::path::Path;
 
-/// Of a byte: the picture to begin with is rounded to bytes, and so is the one that is drawn.
+/// Of a byte: the init image is rounded to bytes, and so is the one that is drawn.
 const TOLERANCE: f32 = 2.0;
 
 /// A tensor of a safetensors file, with its shape.

@@ -17,7 +17,7 @@ use module::{Module, Pieces};
 use nijimi_runtime::Error;
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::Patch;
-use settings::Settings;
+use settings::LoraSettings;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::path::Path;
@@ -55,7 +55,7 @@ impl Lora {
         }
         let lora = Safetensors::open(path)?;
         let pieces = pieces(&lora)?;
-        let settings = Settings::read(&lora)?;
+        let settings = LoraSettings::read(&lora)?;
         let mut modules = BTreeMap::new();
         for (tensor, (name, place)) in places(&lora, &pieces, file)? {
             let mut module = Module::fit(&lora, name, &pieces[name], &place)?;

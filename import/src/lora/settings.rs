@@ -9,12 +9,12 @@ use serde_json::{Map, Value};
 const KEY: &str = "lora_adapter_metadata";
 
 /// The JSON object: `unet.lora_alpha`, `text_encoder.alpha_pattern` and so on.
-pub(super) struct Settings<'a> {
+pub(super) struct LoraSettings<'a> {
     file: &'a Safetensors,
     map: Map<String, Value>,
 }
 
-impl<'a> Settings<'a> {
+impl<'a> LoraSettings<'a> {
     /// Those of a file; none if it says nothing.
     pub fn read(file: &'a Safetensors) -> Result<Self, LoraError> {
         let map = match file.metadata().get(KEY) {

@@ -98,7 +98,7 @@ impl Gpu {
         pollster::block_on(Self::open_async(options))
     }
 
-    /// [`Self::open`], for where nobody may wait: the browser.
+    /// [`Self::open`], awaited: for browsers.
     ///
     /// # Errors
     /// As [`Self::open`].

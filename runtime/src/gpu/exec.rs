@@ -99,7 +99,7 @@ impl Executor {
     ///
     /// # Errors
     /// [`ExecError::Weights`] if a graph has other weights; [`PlanError::Memory`] if the limit is too low, before
-    /// anything is allocated; whatever the device has against it.
+    /// anything is allocated; a device error.
     pub fn new(
         gpu: &Gpu,
         weights: Arc<Weights>,
@@ -270,7 +270,7 @@ impl Executor {
         pollster::block_on(self.run_checked_async(plan))
     }
 
-    /// [`Self::run_checked`], for where nobody may wait.
+    /// [`Self::run_checked`], awaited.
     ///
     /// # Errors
     /// As [`Self::run_checked`] has.
@@ -326,7 +326,7 @@ impl Executor {
         pollster::block_on(self.read_async(slot))
     }
 
-    /// [`Self::read`], for where nobody may wait.
+    /// [`Self::read`], awaited.
     ///
     /// # Errors
     /// Those of the device.

@@ -153,7 +153,7 @@ impl Model {
         wait(self.draw_async(prompt, seed))
     }
 
-    /// [`Self::draw`], awaited: for a browser's GPU, where nobody may wait.
+    /// [`Self::draw`], awaited: for browsers, where nothing may wait.
     ///
     /// # Errors
     /// As [`Self::draw`] has.

@@ -82,7 +82,7 @@ impl Classifier {
     }
 
     /// Makes a session for up to [`SessionOptions::batch`] pictures at once: plans, then allocates its memory. Guidance
-    /// says nothing here.
+    /// is ignored here.
     ///
     /// # Errors
     /// A batch out of range, or more memory than the options allow; the error has both figures.

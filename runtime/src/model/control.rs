@@ -1,4 +1,4 @@
-//! A ControlNet from its file: what it makes of a picture leads a latent diffusion model.
+//! A ControlNet from its file: what it makes of a picture guides a latent diffusion model.
 
 use super::device::Device;
 use super::info::{begin, kind, text, wrong};
@@ -141,7 +141,7 @@ impl Control {
         (0..skips).map(Some).chain([None]).map(SdUnet::residual).collect()
     }
 
-    /// The graph of a request; [`SdRequest::control`] says nothing here. Its inputs are those of the U-Net and
+    /// The graph of a request; [`SdRequest::control`] is ignored here. Its inputs are those of the U-Net and
     /// [`ControlNet::PICTURE`], which holds a picture in [0, 1] for each latent.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! Diffusion guided by a classifier (Dhariwal and Nichol 2021, "Diffusion Models Beat GANs on Image Synthesis",
 //! algorithm 2; "Deep Learning from Scratch 5", step 10.3).
 
-use super::engine::{Guide, Kind, Settings};
+use super::engine::{Guide, Kind, RunSettings};
 use super::machine::Machine;
 use super::noise::NoiseSource;
 use super::run::Run;
@@ -26,7 +26,7 @@ pub struct ClassifierGuided {
 /// What to draw.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct GuidedRequest<'a> {
-    /// One a picture: what it shall show, in the classifier's numbers; `None` for whatever comes.
+    /// One a picture: what it shall show, in the classifier's numbers; `None` for any.
     pub labels: &'a [Option<u32>],
     /// One a picture. A picture depends on its own seed and label alone, never on its neighbours.
     pub seeds: &'a [u64],
@@ -123,7 +123,7 @@ impl ClassifierGuided {
             inputs.ids[..n].copy_from_slice(request.labels);
         }
         guide.lead_to(request.labels, request.gamma)?;
-        let settings = Settings {
+        let settings = RunSettings {
             n,
             kind: Kind::Plain,
             guidance_scale: 1.0,

@@ -59,7 +59,7 @@ impl Hvae {
     }
 
     /// Makes a session for up to [`SessionOptions::batch`] pictures at once: plans, then allocates its memory. Guidance
-    /// says nothing here.
+    /// is ignored here.
     ///
     /// # Errors
     /// A batch out of range, or more memory than the options allow; the error has both figures.
@@ -107,7 +107,7 @@ impl HvaeSession {
     /// I)`, draw 1; the picture is `decoder1(z1)`. `(n, h, w, c)` in [0, 1]. A picture depends on its own seed alone.
     ///
     /// # Errors
-    /// No seeds, or more than the batch; [`crate::plan::ExecError::NotFinite`]; what a device has to say.
+    /// No seeds, or more than the batch; [`crate::plan::ExecError::NotFinite`]; a device error.
     pub fn sample(&mut self, seeds: &[u64]) -> Result<&[f32], Error> {
         wait(self.sample_async(seeds))
     }

@@ -5,7 +5,7 @@ use crate::Error;
 use crate::gguf::{File, GgufError, Value, WriteError, Writer};
 use crate::nn::BookUnet;
 use crate::quant::{DType, QUANTIZATION_VERSION};
-use crate::sampler::{Prediction, Settings, Solver};
+use crate::sampler::{Prediction, Solver, SolverSettings};
 use crate::schedule::Schedule;
 use alloc::borrow::ToOwned;
 use alloc::format;
@@ -55,17 +55,17 @@ const FORMAT_VERSION: u32 = 1;
 const MAX_LEVELS: usize = 1 << 20;
 
 impl Info {
-    /// Settings of a run with this solver, for [`Calls::new`](crate::sampler::Calls::new) on [`Self::schedule`]. Estimates
+    /// SolverSettings of a run with this solver, for [`Calls::new`](crate::sampler::Calls::new) on [`Self::schedule`]. Estimates
     /// are kept in the range of the pictures, which the book does not do: few steps with guidance are much better for it
     /// (`docs/performance.md`).
     #[must_use]
-    pub fn settings(&self, solver: Solver, steps: usize) -> Settings {
-        Settings {
+    pub fn settings(&self, solver: Solver, steps: usize) -> SolverSettings {
+        SolverSettings {
             steps_offset: 0,
             prediction: self.prediction,
             clip: Some(self.range),
             epsilon_from_x0: true,
-            ..Settings::new(solver, steps)
+            ..SolverSettings::new(solver, steps)
         }
     }
 

@@ -2,7 +2,7 @@
 
 #[cfg(feature = "gpu")]
 use super::RequestError;
-use super::engine::{At, Beside, Engine, Inputs, Settings, Values};
+use super::engine::{At, Beside, Engine, Inputs, RunSettings, Values};
 use super::latent::LatentDecoder;
 use super::noise::{Noise, NoiseSource};
 use crate::Error;
@@ -93,7 +93,7 @@ impl Machine {
     }
 
     /// Makes a call.
-    pub async fn call(&mut self, settings: &Settings<'_>, index: usize) -> Result<(), Error> {
+    pub async fn call(&mut self, settings: &RunSettings<'_>, index: usize) -> Result<(), Error> {
         let each = self.each();
         let Self { engine, inputs, noise, beside, .. } = self;
         if settings.calls[index].noise != 0.0 {
@@ -104,7 +104,7 @@ impl Machine {
     }
 
     /// The values of the run's samples; `next` is the call that has not been made.
-    pub async fn values(&mut self, which: Values, settings: &Settings<'_>, next: usize) -> Result<&[f32], Error> {
+    pub async fn values(&mut self, which: Values, settings: &RunSettings<'_>, next: usize) -> Result<&[f32], Error> {
         let n = settings.n * self.each();
         let bad = self.engine.read(which, n).await?;
         self.check(bad, settings, next).await?;
@@ -112,7 +112,7 @@ impl Machine {
     }
 
     /// The pictures of the samples, or of the estimate.
-    pub async fn pictures(&mut self, which: Values, settings: &Settings<'_>, next: usize) -> Result<&[f32], Error> {
+    pub async fn pictures(&mut self, which: Values, settings: &RunSettings<'_>, next: usize) -> Result<&[f32], Error> {
         if let Output::Pixels(_) = self.output {
             return self.values(which, settings, next).await;
         }
@@ -128,7 +128,7 @@ impl Machine {
         &mut self,
         which: Values,
         out: &mut [u8],
-        settings: &Settings<'_>,
+        settings: &RunSettings<'_>,
         next: usize,
     ) -> Result<(), Error> {
         match self.output {
@@ -152,7 +152,7 @@ impl Machine {
     async fn decode(
         &mut self,
         which: Values,
-        settings: &Settings<'_>,
+        settings: &RunSettings<'_>,
         next: usize,
         mut done: impl FnMut(usize, &[f32]),
     ) -> Result<(), Error> {
@@ -187,7 +187,7 @@ impl Machine {
     }
 
     /// Gives the network's memory back, and that of what works beside it: the run has made its last step.
-    pub async fn retire(&mut self, settings: &Settings<'_>) -> Result<(), Error> {
+    pub async fn retire(&mut self, settings: &RunSettings<'_>) -> Result<(), Error> {
         self.beside = Beside::default();
         let goes = self.retires || matches!(self.engine, Engine::Cpu(_));
         if goes {
@@ -218,7 +218,7 @@ impl Machine {
     }
 
     /// Makes the run again up to the call that went wrong on a device, to name the operation.
-    async fn check(&mut self, bad: Option<usize>, settings: &Settings<'_>, next: usize) -> Result<(), Error> {
+    async fn check(&mut self, bad: Option<usize>, settings: &RunSettings<'_>, next: usize) -> Result<(), Error> {
         #[cfg(feature = "gpu")]
         if let Some(bad) = bad.filter(|bad| *bad < next) {
             let each = self.each();

@@ -54,14 +54,14 @@ pub use control::{Control, ControlInfo};
 pub use device::Device;
 pub use diffusion::Diffusion;
 pub use engine::Values;
-pub use error::{ModelError, RequestError};
+pub use error::{ModelError, RequestError, TooLarge};
 pub use guided::{ClassifierGuided, GuidedRequest};
 pub use hvae::{Hvae, HvaeSession};
 pub use info::{Defaults, Info};
 pub use latent::{
     Blend, Choice, Decoding, EncodedInit, EncodedPrompts, FirstStage, LatentControl, LatentDecoder, LatentDefaults,
     LatentInfo, LatentPlan, LatentRequest, LatentSession, ModelPart, OpenOptions, PlanRequest, StagePlan, TextInfo,
-    TextToImage, Tile, Tiling, TooLarge, Work,
+    TextToImage, Tile, Tiling, Work,
 };
 pub use network::{Evaluator, Network};
 pub use noise::NoiseSource;

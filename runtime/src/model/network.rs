@@ -203,7 +203,7 @@ impl Evaluator {
     ///
     /// # Errors
     /// An input that is missing, unknown or too long; too few or too many ids; [`ExecError::NotFinite`] with the first
-    /// operation that made a NaN or an infinity; what a device has to say.
+    /// operation that made a NaN or an infinity; a device error.
     pub fn evaluate(&mut self, graph: usize, inputs: &[(&str, &[f32])], ids: &[Option<u32>]) -> Result<(), Error> {
         wait(self.evaluate_async(graph, inputs, ids))
     }

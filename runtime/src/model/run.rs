@@ -1,7 +1,7 @@
 //! A run: one batch of pictures, from noise, one step at a time.
 
 use super::RequestError;
-use super::engine::{At, Settings, Values};
+use super::engine::{At, RunSettings, Values};
 use super::machine::Machine;
 use super::wait::wait;
 use crate::Error;
@@ -36,7 +36,7 @@ pub struct StepInfo {
 /// all are ready at once.
 pub struct Run<'a> {
     machine: Held<'a>,
-    settings: Settings<'a>,
+    settings: RunSettings<'a>,
     /// The next call.
     next: usize,
 }
@@ -66,12 +66,12 @@ impl Held<'_> {
 
 impl<'a> Run<'a> {
     /// With a machine that has begun.
-    pub(super) fn of_session(machine: &'a mut Machine, settings: Settings<'a>) -> Self {
+    pub(super) fn of_session(machine: &'a mut Machine, settings: RunSettings<'a>) -> Self {
         Self { machine: Held::Session(machine), settings, next: 0 }
     }
 
     /// With a machine of its own that has begun.
-    pub(super) fn alone(machine: Box<Machine>, settings: Settings<'a>) -> Self {
+    pub(super) fn alone(machine: Box<Machine>, settings: RunSettings<'a>) -> Self {
         Self { machine: Held::Own(machine), settings, next: 0 }
     }
 

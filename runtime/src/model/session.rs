@@ -2,7 +2,7 @@
 
 use super::RequestError;
 use super::diffusion::{Diffusion, Model};
-use super::engine::{Beside, Engine, Graphs, Inputs, Kind, Settings, Sizes, Time};
+use super::engine::{Beside, Engine, Graphs, Inputs, Kind, RunSettings, Sizes, Time};
 use super::machine::{Machine, Output};
 use super::noise::{Noise, NoiseSource};
 use super::run::Run;
@@ -53,7 +53,7 @@ impl Default for SessionOptions {
 /// What to draw.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Request<'a> {
-    /// One a picture: what it shall show; `None` for whatever comes.
+    /// One a picture: what it shall show; `None` for any.
     pub labels: &'a [Option<u32>],
     /// One a picture. A picture depends on its own seed and label alone, never on its neighbours.
     pub seeds: &'a [u64],
@@ -212,7 +212,7 @@ impl Session {
         if scale != 0.0 {
             ids[..n].copy_from_slice(request.labels);
         }
-        let settings = Settings {
+        let settings = RunSettings {
             n,
             kind: if guided { Kind::Guided } else { Kind::Plain },
             guidance_scale: scale,

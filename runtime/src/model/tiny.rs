@@ -167,7 +167,7 @@ impl TinyAutoencoder {
     /// out_channels)` in [0, 1], f the [`Self::factor`]. `decoder` is from [`Self::decoder`], of this size.
     ///
     /// # Errors
-    /// Latents of another size; a NaN or an infinity; what a device has to say.
+    /// Latents of another size; a NaN or an infinity; a device error.
     pub fn decode(&self, decoder: &mut Evaluator, latents: &[f32]) -> Result<Vec<f32>, Error> {
         wait(self.decode_async(decoder, latents))
     }
@@ -188,7 +188,7 @@ impl TinyAutoencoder {
     /// them. `encoder` is from [`Self::encoder`], of this size.
     ///
     /// # Errors
-    /// A picture of another size; a NaN or an infinity; what a device has to say.
+    /// A picture of another size; a NaN or an infinity; a device error.
     pub fn encode(&self, encoder: &mut Evaluator, picture: &[f32]) -> Result<Vec<f32>, Error> {
         wait(self.encode_async(encoder, picture))
     }

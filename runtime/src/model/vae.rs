@@ -95,7 +95,7 @@ impl Vae {
     }
 
     /// Makes a session for up to [`SessionOptions::batch`] pictures at once: plans, then allocates its memory. Guidance
-    /// says nothing here.
+    /// is ignored here.
     ///
     /// # Errors
     /// A batch out of range, or more memory than the options allow; the error has both figures.
@@ -162,7 +162,7 @@ impl VaeSession {
     /// A picture depends on its own seed alone, never on its neighbours.
     ///
     /// # Errors
-    /// No seeds, or more than the batch; [`crate::plan::ExecError::NotFinite`]; what a device has to say.
+    /// No seeds, or more than the batch; [`crate::plan::ExecError::NotFinite`]; a device error.
     pub fn sample(&mut self, seeds: &[u64]) -> Result<&[f32], Error> {
         wait(self.sample_async(seeds))
     }

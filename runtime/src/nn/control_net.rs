@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 /// A ControlNet's configuration.
 #[derive(Clone, PartialEq, Debug)]
 pub struct ControlNet {
-    /// The U-Net whose way down and middle it has; `out_channels` says nothing here.
+    /// The U-Net whose way down and middle it has; `out_channels` is ignored here.
     pub unet: SdUnet,
     /// Channels of the picture that controls.
     pub picture_channels: usize,
@@ -30,7 +30,7 @@ impl ControlNet {
         1 << self.embedding.len().saturating_sub(1).min(16)
     }
 
-    /// The network, its tensors' names after `prefix`; [`SdRequest::control`] says nothing here.
+    /// The network, its tensors' names after `prefix`; [`SdRequest::control`] is ignored here.
     ///
     /// # Errors
     /// A configuration that is no network; latents that cannot be halved often enough.

@@ -1,18 +1,18 @@
 //! DDIM: implicit sampling (Song, Meng, Ermon 2021, eq. 12 with the sigma of eq. 16).
 
 use super::call::{Call, Mix};
-use super::settings::Settings;
+use super::settings::SolverSettings;
 use super::solver::Point;
 use super::{Prediction, SamplerError};
 use crate::schedule::Schedule;
 use alloc::vec::Vec;
 
 /// x_next = sqrt(alpha_bar_next) * x_0 + sqrt(1 - alpha_bar_next - sigma^2) * epsilon + sigma * noise. Epsilon is the
-/// network's, also where the estimate of x_0 was clipped; or, with [`Settings::epsilon_from_x0`], the one that leads from
+/// network's, also where the estimate of x_0 was clipped; or, with [`SolverSettings::epsilon_from_x0`], the one that leads from
 /// the (clipped) estimate to x.
 pub(super) fn calls(
     schedule: &Schedule,
-    s: &Settings,
+    s: &SolverSettings,
     eta: f64,
     set_alpha_to_one: bool,
 ) -> Result<Vec<Call>, SamplerError> {

@@ -2,7 +2,7 @@
 
 use super::SamplerError;
 use super::call::{Call, Mix};
-use super::settings::Settings;
+use super::settings::SolverSettings;
 use super::solver::Point;
 use crate::schedule::Schedule;
 use alloc::vec::Vec;
@@ -31,7 +31,7 @@ impl Variance {
 
 /// x_next is drawn from q(x_next | x, x_0) with the estimate in place of x_0. Where levels are skipped, `alpha` and
 /// `beta` are those of the whole jump.
-pub(super) fn calls(schedule: &Schedule, s: &Settings, variance: Variance) -> Result<Vec<Call>, SamplerError> {
+pub(super) fn calls(schedule: &Schedule, s: &SolverSettings, variance: Variance) -> Result<Vec<Call>, SamplerError> {
     let timesteps = s.spacing.timesteps(schedule.steps(), s.steps, s.steps_offset)?;
     let call = |(i, &t): (usize, &usize)| {
         let now = schedule.alpha_bar(t + 1);

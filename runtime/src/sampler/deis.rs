@@ -3,11 +3,11 @@
 
 use super::SamplerError;
 use super::call::{Call, Mix};
-use super::settings::Settings;
+use super::settings::SolverSettings;
 use super::solver::Levels;
 use alloc::vec::Vec;
 
-pub(super) fn calls(levels: &Levels, s: &Settings, order: usize) -> Result<Vec<Call>, SamplerError> {
+pub(super) fn calls(levels: &Levels, s: &SolverSettings, order: usize) -> Result<Vec<Call>, SamplerError> {
     let (points, n) = (&levels.points, levels.steps());
     if order == 0 || order > 3 {
         return Err(SamplerError::Order { order, most: 3 });

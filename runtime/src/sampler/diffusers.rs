@@ -1,6 +1,6 @@
-//! Settings from a published pipeline's `scheduler_config.json`, by the names of `diffusers`.
+//! SolverSettings from a published pipeline's `scheduler_config.json`, by the names of `diffusers`.
 
-use super::settings::{Dpm, FinalSigma, Settings, Sigmas, Solver};
+use super::settings::{Dpm, FinalSigma, Sigmas, Solver, SolverSettings};
 use super::{Prediction, SamplerError, Variance};
 use crate::schedule::{Schedule, Spacing};
 use alloc::string::{String, ToString};
@@ -294,10 +294,10 @@ pub fn from_diffusers(
     class: &str,
     fields: &[(&str, Field)],
     steps: usize,
-) -> Result<(Schedule, Settings), SamplerError> {
+) -> Result<(Schedule, SolverSettings), SamplerError> {
     let f = Fields(fields);
     f.check()?;
-    let mut s = Settings::new(f.solver(class)?, steps);
+    let mut s = SolverSettings::new(f.solver(class)?, steps);
     let schedule = f.schedule(class)?;
     let spacing = match s.spacing {
         Spacing::Leading => "leading",

@@ -3,12 +3,12 @@
 
 use super::call::{Call, Mix};
 use super::euler;
-use super::settings::Settings;
+use super::settings::SolverSettings;
 use super::solver::{Levels, Point};
 use alloc::vec::Vec;
 
 /// The calls of a step from `now` to `down`, with `up` fresh noise at its end.
-pub(super) fn step(levels: &Levels, s: &Settings, i: usize, now: &Point, down: f64, up: f64) -> [Call; 2] {
+pub(super) fn step(levels: &Levels, s: &SolverSettings, i: usize, now: &Point, down: f64, up: f64) -> [Call; 2] {
     let middle = libm::sqrt(now.sigma * down);
     let half = Point::exploding(levels.trained.timestep(middle), middle);
     let slope = (down - now.sigma) / middle;
@@ -18,7 +18,7 @@ pub(super) fn step(levels: &Levels, s: &Settings, i: usize, now: &Point, down: f
     ]
 }
 
-pub(super) fn calls(levels: &Levels, s: &Settings) -> Vec<Call> {
+pub(super) fn calls(levels: &Levels, s: &SolverSettings) -> Vec<Call> {
     let mut calls = Vec::new();
     for (i, p) in levels.points.windows(2).enumerate() {
         if i + 1 < levels.steps() {

@@ -1,12 +1,12 @@
 //! DPM-Solver-2 with ancestral noise (k-diffusion's `sample_dpm_2_ancestral`).
 
 use super::call::Call;
-use super::settings::Settings;
+use super::settings::SolverSettings;
 use super::solver::Levels;
 use super::{dpm2, euler, euler_a};
 use alloc::vec::Vec;
 
-pub(super) fn calls(levels: &Levels, s: &Settings) -> Vec<Call> {
+pub(super) fn calls(levels: &Levels, s: &SolverSettings) -> Vec<Call> {
     let mut calls = Vec::new();
     for (i, p) in levels.points.windows(2).enumerate() {
         let (down, up) = euler_a::down_and_up(p[0].sigma, p[1].sigma);

@@ -1,14 +1,14 @@
 //! DPM-Solver, multistep: 2M, 3M and their SDE forms (Lu et al. 2022, DPM-Solver++, Algorithm 2).
 
 use super::call::{Call, Mix};
-use super::settings::{Dpm, Settings};
+use super::settings::{Dpm, SolverSettings};
 use super::solver::Levels;
 use super::{SamplerError, dpm};
 use alloc::vec::Vec;
 
 pub(super) fn calls(
     levels: &Levels,
-    s: &Settings,
+    s: &SolverSettings,
     form: Dpm,
     order: usize,
     heun: bool,

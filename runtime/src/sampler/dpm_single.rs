@@ -2,14 +2,14 @@
 //! of one, two or three calls that all begin at the group's first sample, of rising order.
 
 use super::call::{Call, Mix};
-use super::settings::{Dpm, Settings};
+use super::settings::{Dpm, SolverSettings};
 use super::solver::Levels;
 use super::{SamplerError, dpm};
 use alloc::vec::Vec;
 
 pub(super) fn calls(
     levels: &Levels,
-    s: &Settings,
+    s: &SolverSettings,
     form: Dpm,
     order: usize,
     heun: bool,

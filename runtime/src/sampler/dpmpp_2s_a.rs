@@ -2,12 +2,12 @@
 //! `sample_dpmpp_2s_ancestral`): the estimate at the middle of the step, in log sigma, is that of the whole step.
 
 use super::call::{Call, Mix};
-use super::settings::Settings;
+use super::settings::SolverSettings;
 use super::solver::{Levels, Point};
 use super::{euler, euler_a};
 use alloc::vec::Vec;
 
-pub(super) fn calls(levels: &Levels, s: &Settings) -> Vec<Call> {
+pub(super) fn calls(levels: &Levels, s: &SolverSettings) -> Vec<Call> {
     let mut calls = Vec::new();
     for (i, p) in levels.points.windows(2).enumerate() {
         let (now, (down, up)) = (&p[0], euler_a::down_and_up(p[0].sigma, p[1].sigma));

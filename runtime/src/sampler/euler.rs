@@ -1,7 +1,7 @@
 //! Euler's method on the probability flow in sigma (Karras et al. 2022, Algorithm 2 with first-order steps, no churn).
 
 use super::call::{Call, Mix};
-use super::settings::Settings;
+use super::settings::SolverSettings;
 use super::solver::Levels;
 use alloc::vec::Vec;
 
@@ -10,7 +10,7 @@ pub(super) fn step(sigma: f64, next: f64) -> Mix {
     Mix::of(next / sigma, 1.0 - next / sigma)
 }
 
-pub(super) fn calls(levels: &Levels, s: &Settings) -> Vec<Call> {
+pub(super) fn calls(levels: &Levels, s: &SolverSettings) -> Vec<Call> {
     let pairs = levels.points.windows(2).enumerate();
     pairs.map(|(i, p)| Call { next: step(p[0].sigma, p[1].sigma), ..p[0].call(i, s) }).collect()
 }

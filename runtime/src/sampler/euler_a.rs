@@ -3,7 +3,7 @@
 
 use super::call::Call;
 use super::euler;
-use super::settings::Settings;
+use super::settings::SolverSettings;
 use super::solver::Levels;
 use alloc::vec::Vec;
 
@@ -13,7 +13,7 @@ pub(super) fn down_and_up(sigma: f64, next: f64) -> (f64, f64) {
     (libm::sqrt((next * next - up).max(0.0)), libm::sqrt(up.max(0.0)))
 }
 
-pub(super) fn calls(levels: &Levels, s: &Settings) -> Vec<Call> {
+pub(super) fn calls(levels: &Levels, s: &SolverSettings) -> Vec<Call> {
     let call = |(i, p): (usize, &[super::solver::Point])| {
         let (down, up) = down_and_up(p[0].sigma, p[1].sigma);
         Call { next: euler::step(p[0].sigma, down), noise: up as f32, ..p[0].call(i, s) }

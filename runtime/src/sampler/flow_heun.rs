@@ -1,11 +1,11 @@
 //! Heun's method on rectified flow: two calls a step, one in the last.
 
 use super::call::{Call, Mix};
-use super::settings::Settings;
+use super::settings::SolverSettings;
 use super::solver::Levels;
 use alloc::vec::Vec;
 
-pub(super) fn calls(levels: &Levels, s: &Settings) -> Vec<Call> {
+pub(super) fn calls(levels: &Levels, s: &SolverSettings) -> Vec<Call> {
     let mut calls = Vec::new();
     for (i, p) in levels.points.windows(2).enumerate() {
         let gap = p[1].sigma - p[0].sigma;

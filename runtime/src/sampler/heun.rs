@@ -3,11 +3,11 @@
 
 use super::call::{Call, Mix};
 use super::euler;
-use super::settings::Settings;
+use super::settings::SolverSettings;
 use super::solver::Levels;
 use alloc::vec::Vec;
 
-pub(super) fn calls(levels: &Levels, s: &Settings) -> Vec<Call> {
+pub(super) fn calls(levels: &Levels, s: &SolverSettings) -> Vec<Call> {
     let mut calls = Vec::new();
     for (i, p) in levels.points.windows(2).enumerate() {
         let (now, next) = (&p[0], &p[1]);

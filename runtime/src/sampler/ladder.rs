@@ -1,6 +1,6 @@
 //! The noise levels that a solver visits: timesteps and their sigmas, worked out beforehand as `diffusers` does.
 
-use super::settings::{FinalSigma, Settings, Sigmas};
+use super::settings::{FinalSigma, Sigmas, SolverSettings};
 use super::{SamplerError, beta};
 use crate::schedule::{Schedule, ScheduleError, Spacing};
 use alloc::vec::Vec;
@@ -59,7 +59,7 @@ pub(super) struct Ladder {
 
 impl Ladder {
     /// Of the samplers that live in sigma space (k-diffusion): `steps` levels, timesteps between trained ones.
-    pub(super) fn of_sigmas(schedule: &Schedule, trained: &Trained, s: &Settings) -> Result<Self, SamplerError> {
+    pub(super) fn of_sigmas(schedule: &Schedule, trained: &Trained, s: &SolverSettings) -> Result<Self, SamplerError> {
         let levels = check(schedule, s.steps)?;
         let timesteps: Vec<f64> = match s.spacing {
             Spacing::Linspace => {
@@ -75,7 +75,7 @@ impl Ladder {
 
     /// Of the samplers whose sample keeps its variance (DPM-Solver, UniPC, DEIS): whole timesteps, and for the even
     /// spacings one more level than steps, so that the last step does not end on the first level.
-    pub(super) fn of_levels(schedule: &Schedule, trained: &Trained, s: &Settings) -> Result<Self, SamplerError> {
+    pub(super) fn of_levels(schedule: &Schedule, trained: &Trained, s: &SolverSettings) -> Result<Self, SamplerError> {
         let levels = check(schedule, s.steps)?;
         let ratio = levels / (s.steps + 1);
         let gap = (levels - 1) as f64 / s.steps as f64;
@@ -100,7 +100,7 @@ impl Ladder {
 
     /// Of rectified flow: sigma is the share of noise, 1 to 0, and the timestep is sigma times the levels. The reference
     /// shifts the ends and then all sigmas once more.
-    pub(super) fn of_flow(schedule: &Schedule, s: &Settings, shift: f64) -> Result<Self, SamplerError> {
+    pub(super) fn of_flow(schedule: &Schedule, s: &SolverSettings, shift: f64) -> Result<Self, SamplerError> {
         let levels = check(schedule, s.steps)? as f64;
         let shifted = |sigma: f64| shift * sigma / (1.0 + (shift - 1.0) * sigma);
         let even = linspace(shifted(1.0), shifted(1.0 / levels), s.steps);
@@ -110,7 +110,7 @@ impl Ladder {
         Ok(Self { timesteps, sigmas })
     }
 
-    fn flow_levels(mut self, levels: usize, s: &Settings, shift: f64) -> Self {
+    fn flow_levels(mut self, levels: usize, s: &SolverSettings, shift: f64) -> Self {
         let shifted = |sigma: f64| shift * sigma / (1.0 + (shift - 1.0) * sigma);
         let even = linspace(1.0, 1.0 / levels as f64, s.steps + 1);
         self.sigmas = if matches!(s.solver, super::Solver::UniPc { .. }) {
@@ -126,7 +126,7 @@ impl Ladder {
     }
 
     /// Exchanges the sigmas for those that `settings` ask for, and adds the last.
-    fn spread(mut self, trained: &Trained, s: &Settings, ends: (f64, f64), round: impl Fn(f64) -> f64) -> Self {
+    fn spread(mut self, trained: &Trained, s: &SolverSettings, ends: (f64, f64), round: impl Fn(f64) -> f64) -> Self {
         let (first, last) = ends;
         let chosen = match s.sigmas {
             Sigmas::Simple => {

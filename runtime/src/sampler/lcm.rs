@@ -2,7 +2,7 @@
 
 use super::SamplerError;
 use super::call::{Call, Mix};
-use super::settings::Settings;
+use super::settings::SolverSettings;
 use super::solver::Point;
 use crate::schedule::{Schedule, ScheduleError};
 use alloc::vec::Vec;
@@ -12,7 +12,7 @@ const SIGMA_DATA: f64 = 0.5;
 
 pub(super) fn calls(
     schedule: &Schedule,
-    s: &Settings,
+    s: &SolverSettings,
     original_steps: usize,
     timestep_scaling: f64,
 ) -> Result<Vec<Call>, SamplerError> {
@@ -29,7 +29,11 @@ pub(super) fn calls(
 }
 
 /// `steps` of the `original_steps` levels of the distillation, evenly from the noisiest.
-pub(super) fn timesteps(schedule: &Schedule, s: &Settings, original_steps: usize) -> Result<Vec<usize>, SamplerError> {
+pub(super) fn timesteps(
+    schedule: &Schedule,
+    s: &SolverSettings,
+    original_steps: usize,
+) -> Result<Vec<usize>, SamplerError> {
     let levels = schedule.steps();
     if original_steps == 0 || original_steps > levels {
         return Err(ScheduleError::Steps { steps: original_steps, levels }.into());

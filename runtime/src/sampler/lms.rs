@@ -1,14 +1,14 @@
 //! Linear multistep in sigma: Adams-Bashforth of order 4 on uneven levels (k-diffusion's `sample_lms`).
 
 use super::call::{Call, Mix};
-use super::settings::Settings;
+use super::settings::SolverSettings;
 use super::solver::{Levels, Point};
 use alloc::vec::Vec;
 
 const ORDER: usize = 4;
 
 /// x' = x + sum over the last slopes of slope_j * integral from sigma_i to sigma_{i+1} of Lagrange's polynomial of j.
-pub(super) fn calls(levels: &Levels, s: &Settings) -> Vec<Call> {
+pub(super) fn calls(levels: &Levels, s: &SolverSettings) -> Vec<Call> {
     let call = |i: usize| {
         let order = (i.saturating_sub(s.start) + 1).min(ORDER);
         let mut next = Mix::of(1.0, 0.0);

@@ -5,11 +5,11 @@
 //! every backend ([`SamplerState::accept`]):
 //!
 //! ```
-//! use nijimi_runtime::sampler::{Calls, SamplerState, Settings, Sigmas, Solver};
+//! use nijimi_runtime::sampler::{Calls, SamplerState, SolverSettings, Sigmas, Solver};
 //! use nijimi_runtime::{rng, schedule::Schedule};
 //! let schedule = Schedule::scaled_linear(0.00085, 0.012, 1000)?;
 //! let solver = Solver::from_name("dpm++2m").unwrap();
-//! let calls = Calls::new(&schedule, &Settings { sigmas: Sigmas::Karras, ..Settings::new(solver, 20) })?;
+//! let calls = Calls::new(&schedule, &SolverSettings { sigmas: Sigmas::Karras, ..SolverSettings::new(solver, 20) })?;
 //! let mut state = SamplerState::new(calls.calls(), 8); // allocates once
 //! let (mut x, mut input) = ([0f32; 8], [0f32; 8]);
 //! rng::normal_fill(7, 0, &mut x);
@@ -57,7 +57,7 @@ pub use ddpm::Variance;
 pub use diffusers::{Field, from_diffusers};
 pub use error::SamplerError;
 pub use prediction::Prediction;
-pub use settings::{Dpm, FinalSigma, Settings, Sigmas, Solver};
+pub use settings::{Dpm, FinalSigma, Sigmas, Solver, SolverSettings};
 pub use solver::Calls;
 pub(crate) use solver::steps;
 

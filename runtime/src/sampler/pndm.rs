@@ -2,7 +2,7 @@
 //! first step is taken twice.
 
 use super::call::{Call, Mix};
-use super::settings::Settings;
+use super::settings::SolverSettings;
 use super::solver::Point;
 use super::{Prediction, SamplerError};
 use crate::schedule::Schedule;
@@ -19,7 +19,7 @@ const ADAMS: [&[f64]; 4] = [
 /// Slots 0 to 3 keep answers, slots 4 and 5 those inside a Runge-Kutta step.
 pub(super) fn calls(
     schedule: &Schedule,
-    s: &Settings,
+    s: &SolverSettings,
     skip_prk: bool,
     set_alpha_to_one: bool,
 ) -> Result<Vec<Call>, SamplerError> {

@@ -278,7 +278,7 @@ impl Solver {
 
 /// All settings of a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Settings {
+pub struct SolverSettings {
     /// Which solver.
     pub solver: Solver,
     /// How many steps: 1 to the number of levels trained.
@@ -308,7 +308,7 @@ pub struct Settings {
     pub floor_timesteps: bool,
 }
 
-impl Settings {
+impl SolverSettings {
     /// What published Stable Diffusion pipelines use with this solver: leading for DDIM, PNDM and the distilled ones,
     /// linspace for the others; offset 1; epsilon.
     #[must_use]

@@ -2,7 +2,7 @@
 
 use super::call::{Call, Mix};
 use super::ladder::{Ladder, Trained};
-use super::settings::{Settings, Sigmas, Solver};
+use super::settings::{Sigmas, Solver, SolverSettings};
 use super::{Prediction, SamplerError};
 use super::{
     ddim, ddpm, deis, dpm_multi, dpm_single, dpm2, dpm2_a, dpmpp_2s_a, euler, euler_a, flow_euler, flow_heun, heun,
@@ -54,7 +54,7 @@ impl Point {
     }
 
     /// A call at this level whose step does nothing yet.
-    pub(super) fn call(&self, step: usize, s: &Settings) -> Call {
+    pub(super) fn call(&self, step: usize, s: &SolverSettings) -> Call {
         let (x0_from_x, x0_from_out) = s.prediction.x0(self.alpha, self.sigma);
         let [low, high] = s.clip.unwrap_or([f32::NEG_INFINITY, f32::INFINITY]);
         Call {
@@ -100,7 +100,7 @@ impl Calls {
     /// # Errors
     /// Steps or offset that do not fit the schedule, an order that the solver does not have, a network whose answer it
     /// cannot use, a clip range or an eta without meaning.
-    pub fn new(schedule: &Schedule, settings: &Settings) -> Result<Self, SamplerError> {
+    pub fn new(schedule: &Schedule, settings: &SolverSettings) -> Result<Self, SamplerError> {
         let s = settings;
         if s.start >= s.steps.max(1) {
             return Err(SamplerError::Start { start: s.start, steps: s.steps });
@@ -215,7 +215,7 @@ impl<'a> Levels<'a> {
         Self { points: timesteps.zip(ladder.sigmas).map(|(t, sigma)| point(t, sigma)).collect(), trained }
     }
 
-    fn preserving(schedule: &Schedule, trained: &'a Trained, s: &Settings) -> Result<Self, SamplerError> {
+    fn preserving(schedule: &Schedule, trained: &'a Trained, s: &SolverSettings) -> Result<Self, SamplerError> {
         let ladder = Ladder::of_levels(schedule, trained, s)?;
         let straight = matches!(s.sigmas, Sigmas::Flow { .. });
         Ok(Self::new(trained, ladder, if straight { Point::straight } else { Point::preserving }))

@@ -4,14 +4,14 @@
 use super::SamplerError;
 use super::call::{Call, Mix};
 use super::lcm;
-use super::settings::Settings;
+use super::settings::SolverSettings;
 use super::solver::Point;
 use crate::schedule::Schedule;
 use alloc::vec::Vec;
 
 pub(super) fn calls(
     schedule: &Schedule,
-    s: &Settings,
+    s: &SolverSettings,
     original_steps: usize,
     eta: f64,
 ) -> Result<Vec<Call>, SamplerError> {

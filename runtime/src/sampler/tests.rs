@@ -15,9 +15,9 @@ fn floats(value: &Value) -> Vec<f32> {
     value.as_array().unwrap().iter().map(|v| v.as_f64().unwrap() as f32).collect()
 }
 
-/// Settings of DDPM or DDIM on trained levels, leading, without offset.
-fn plain(solver: Solver, steps: usize) -> Settings {
-    Settings { steps_offset: 0, ..Settings::new(solver, steps) }
+/// SolverSettings of DDPM or DDIM on trained levels, leading, without offset.
+fn plain(solver: Solver, steps: usize) -> SolverSettings {
+    SolverSettings { steps_offset: 0, ..SolverSettings::new(solver, steps) }
 }
 
 /// Takes a call's answer without a history; the estimate of the clean picture.
@@ -53,12 +53,12 @@ fn from_fixture(case: &Value) -> Calls {
             set_alpha_to_one: flag("set_alpha_to_one"),
         },
     };
-    let settings = Settings {
+    let settings = SolverSettings {
         spacing: Spacing::from_name(name("timestep_spacing")).unwrap(),
         steps_offset: config["steps_offset"].as_u64().unwrap() as usize,
         prediction: Prediction::from_name(name("prediction_type")).unwrap(),
         clip: flag("clip_sample").then(|| float("clip_sample_range") as f32).map(|c| [-c, c]),
-        ..Settings::new(solver, case["steps"].as_u64().unwrap() as usize)
+        ..SolverSettings::new(solver, case["steps"].as_u64().unwrap() as usize)
     };
     Calls::new(&schedule, &settings).unwrap()
 }
@@ -143,7 +143,7 @@ fn ddpm_over_all_levels_is_the_books() {
 fn ddim_with_eta_1_is_ddpm_for_every_prediction() {
     let s = Schedule::cosine(50).unwrap();
     for prediction in [Prediction::Epsilon, Prediction::V, Prediction::Sample] {
-        let make = |solver| Calls::new(&s, &Settings { prediction, ..plain(solver, 50) }).unwrap();
+        let make = |solver| Calls::new(&s, &SolverSettings { prediction, ..plain(solver, 50) }).unwrap();
         let a = make(Solver::Ddim { eta: 1.0, set_alpha_to_one: true });
         let b = make(Solver::Ddpm { variance: Variance::FixedSmall });
         let (x, out, noise) = ([0.3, -1.1, 0.8], [0.5, -0.2, 0.1], [-0.7, 0.1, 1.9]);
@@ -165,7 +165,7 @@ fn predictions_of_one_truth_agree() {
     let (clean, eps) = (0.6f64, -1.2f64);
     for solver in [Solver::default(), Solver::Ddpm { variance: Variance::FixedSmall }] {
         let take = |prediction| {
-            let c = Calls::new(&s, &Settings { prediction, ..plain(solver, 10) }).unwrap().calls()[4];
+            let c = Calls::new(&s, &SolverSettings { prediction, ..plain(solver, 10) }).unwrap().calls()[4];
             let (signal, noise) = s.forward(c.t as usize + 1);
             let out = match prediction {
                 Prediction::Epsilon => eps,
@@ -188,8 +188,8 @@ fn predictions_of_one_truth_agree() {
 #[test]
 fn bad_settings_and_buffers_are_refused_by_name() {
     let s = Schedule::linear(1e-4, 0.02, 100).unwrap();
-    let make = |settings: Settings| Calls::new(&s, &settings);
-    let clip = |clip| Settings { clip: Some(clip), ..plain(Solver::default(), 50) };
+    let make = |settings: SolverSettings| Calls::new(&s, &settings);
+    let clip = |clip| SolverSettings { clip: Some(clip), ..plain(Solver::default(), 50) };
     assert_eq!(make(clip([0.0, 0.0])), Err(SamplerError::Clip(0.0, 0.0)));
     assert!(matches!(make(clip([0.0, f32::NAN])), Err(SamplerError::Clip(..))));
     for eta in [-0.5, 3.0, f64::NAN] {
@@ -199,7 +199,7 @@ fn bad_settings_and_buffers_are_refused_by_name() {
     let steps = make(plain(Solver::default(), 101));
     assert_eq!(steps, Err(SamplerError::Schedule(ScheduleError::Steps { steps: 101, levels: 100 })));
     let zero = s.zero_terminal_snr().unwrap();
-    let trailing = Settings { spacing: Spacing::Trailing, ..plain(Solver::default(), 10) };
+    let trailing = SolverSettings { spacing: Spacing::Trailing, ..plain(Solver::default(), 10) };
     assert_eq!(Calls::new(&zero, &trailing), Err(SamplerError::NoSignal { timestep: 99 }));
 
     let ddpm = make(plain(Solver::Ddpm { variance: Variance::FixedLarge }, 50)).unwrap();
@@ -218,7 +218,7 @@ fn bad_settings_and_buffers_are_refused_by_name() {
 #[test]
 fn nan_is_not_clipped_away() {
     let s = Schedule::linear(1e-4, 0.02, 100).unwrap();
-    let settings = Settings { clip: Some([-1.0, 1.0]), ..plain(Solver::default(), 50) };
+    let settings = SolverSettings { clip: Some([-1.0, 1.0]), ..plain(Solver::default(), 50) };
     let calls = Calls::new(&s, &settings).unwrap();
     let mut x = [9.0, 9.0, -9.0f32];
     let x0 = step(&calls.calls()[0], &mut x, &[f32::NAN, 0.0, 0.0], &[]).unwrap();
@@ -232,9 +232,9 @@ fn nan_is_not_clipped_away() {
 fn the_direction_may_follow_the_clipped_estimate() {
     let s = Schedule::linear(1e-4, 0.02, 1000).unwrap();
     for prediction in [Prediction::Epsilon, Prediction::V, Prediction::Sample] {
-        let own = Settings { prediction, ..plain(Solver::ddim(0.0), 10) };
-        let free = Settings { epsilon_from_x0: true, ..own };
-        let tied = Settings { clip: Some([-0.5, 0.5]), ..free };
+        let own = SolverSettings { prediction, ..plain(Solver::ddim(0.0), 10) };
+        let free = SolverSettings { epsilon_from_x0: true, ..own };
+        let tied = SolverSettings { clip: Some([-0.5, 0.5]), ..free };
         let [own, free, tied] = [own, free, tied].map(|settings| Calls::new(&s, &settings).unwrap());
         for (i, ((own, free), tied)) in own.calls().iter().zip(free.calls()).zip(tied.calls()).enumerate() {
             let t = own.t as usize;

@@ -3,7 +3,7 @@
 use super::SamplerError;
 use super::call::{Call, Mix};
 use super::dpm;
-use super::settings::{Dpm, Settings};
+use super::settings::{Dpm, SolverSettings};
 use super::solver::{Levels, Point};
 use alloc::vec::Vec;
 
@@ -11,7 +11,7 @@ const MOST: usize = 4;
 
 pub(super) fn calls(
     levels: &Levels,
-    s: &Settings,
+    s: &SolverSettings,
     order: usize,
     predict_x0: bool,
     bh2: bool,

@@ -8,9 +8,9 @@ use nijimi_runtime::model::TextToImage;
 
 /// All that is read before anything is drawn.
 pub struct Inputs {
-    /// The picture to begin with, `(h, w, 3)` in [0, 1].
+    /// The init image, `(h, w, 3)` in [0, 1].
     pub init_image: Option<Vec<f32>>,
-    /// What of it is painted anew, `(h, w)`.
+    /// mask: 1 where it is repainted, `(h, w)`.
     pub mask: Option<Vec<f32>>,
     /// What a ControlNet is shown, `(h, w, 3)` in [0, 1].
     pub control: Option<Vec<f32>>,

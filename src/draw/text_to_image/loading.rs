@@ -28,7 +28,7 @@ impl Beside {
     }
 }
 
-/// Height and width of the pictures: what is asked for, or that of the picture to begin with, or the model's.
+/// Height and width of the pictures: what is asked for, or that of the init image, or the model's.
 pub fn size(info: &LatentInfo, cli: &Cli) -> Result<[usize; 2], Fault> {
     let [height, width] = match &cli.init_img {
         Some(path) if cli.width.is_none() || cli.height.is_none() => image_in::size(path, info.multiple())?,

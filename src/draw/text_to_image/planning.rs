@@ -19,7 +19,7 @@ pub struct Asked {
     /// Evaluations of the network for one.
     pub calls: usize,
     pub cfg_scale: Option<f32>,
-    /// A picture to begin with.
+    /// An init image.
     pub encodes: bool,
     pub vae_tiling: bool,
     /// LoRAs.

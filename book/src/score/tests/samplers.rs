@@ -1,7 +1,7 @@
 //! The samplers: the flow and Langevin dynamics.
 
 use super::*;
-use nijimi_runtime::sampler::{Calls, SamplerState, Settings, Solver as Sampler};
+use nijimi_runtime::sampler::{Calls, SamplerState, Solver as Sampler, SolverSettings};
 
 /// Kolmogorov and Smirnov's statistic times sqrt(n): above 1.63 once in a hundred.
 fn kolmogorov(mut x: Vec<f64>, cdf: impl Fn(f64) -> f64) -> f64 {
@@ -90,7 +90,8 @@ fn solvers_have_their_order() {
 fn eulers_flow_is_ddim() {
     let schedule = book();
     let levels = toy_levels(&schedule);
-    let settings = Settings { spacing: Spacing::Trailing, steps_offset: 0, ..Settings::new(Sampler::ddim(0.0), 25) };
+    let settings =
+        SolverSettings { spacing: Spacing::Trailing, steps_offset: 0, ..SolverSettings::new(Sampler::ddim(0.0), 25) };
     let calls = Calls::new(&schedule, &settings).unwrap();
     let start = [-2.0, -0.5, 0.0, 0.7, 1.9];
     let mut x = start.map(|v| v as f32);

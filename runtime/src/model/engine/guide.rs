@@ -8,12 +8,12 @@ use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// The classifier, and what it leads to.
+/// The classifier, and the labels that it guides to.
 pub(in crate::model) struct Guide {
     pub session: ClassifierSession,
     /// What the network answers.
     prediction: Prediction,
-    /// One a sample; `None` is led nowhere.
+    /// One a sample; `None` is not guided.
     pub labels: Vec<Option<u32>>,
     /// Strength; with 0 the classifier is not asked.
     pub gamma: f32,
@@ -62,7 +62,7 @@ impl Guide {
         self.session.gradient_async(input, timestep, &self.labels[..n]).await.map_err(the_classifiers)
     }
 
-    /// Leads the network's answer.
+    /// Guides the network's answer.
     pub async fn lead(&mut self, call: &Call, x: &[f32], n: usize, answer: &mut [f32]) -> Result<(), Error> {
         let (gamma, sigma) = (self.gamma, self.sigma(call));
         let gradient = self.gradient(call, x, n).await?;

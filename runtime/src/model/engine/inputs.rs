@@ -85,7 +85,7 @@ pub(in crate::model) struct Kept {
     pub latents: Vec<f32>,
     /// The run's first noise, of the same size.
     pub noise: Vec<f32>,
-    /// 1 where a latent is painted anew, 0 where it is kept, `(n, h, w)`.
+    /// 1 where a latent is repainted, 0 where it is kept, `(n, h, w)`.
     pub mask: Vec<f32>,
 }
 

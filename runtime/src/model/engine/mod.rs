@@ -113,7 +113,7 @@ pub(super) struct Sizes {
 
 /// A request, checked.
 #[derive(Clone, Copy)]
-pub(super) struct Settings<'a> {
+pub(super) struct RunSettings<'a> {
     /// Samples.
     pub n: usize,
     pub kind: Kind,
@@ -126,7 +126,7 @@ pub(super) struct Settings<'a> {
 /// A call of a run: which, and for what.
 #[derive(Clone, Copy)]
 pub(super) struct At<'a> {
-    pub settings: &'a Settings<'a>,
+    pub settings: &'a RunSettings<'a>,
     /// Of the call, from 0.
     pub index: usize,
     pub inputs: &'a Inputs,

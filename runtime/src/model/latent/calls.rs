@@ -2,7 +2,7 @@
 
 use super::LatentInfo;
 use crate::Error;
-use crate::sampler::{Calls, Field, Settings, Sigmas, Solver, class_of, from_diffusers};
+use crate::sampler::{Calls, Field, Sigmas, Solver, SolverSettings, class_of, from_diffusers};
 use crate::schedule::Schedule;
 use alloc::vec::Vec;
 
@@ -12,19 +12,19 @@ impl LatentInfo {
     /// published pipelines use with it.
     ///
     /// # Errors
-    /// Settings that do not fit each other.
+    /// SolverSettings that do not fit each other.
     pub fn settings_by(
         &self,
         solver: Option<Solver>,
         sigmas: Option<Sigmas>,
         steps: usize,
-    ) -> Result<(Schedule, Settings), Error> {
+    ) -> Result<(Schedule, SolverSettings), Error> {
         let (schedule, mut settings) = match solver.map(|solver| (solver, class_of(&solver))) {
             None => self.settings(None, &[], steps)?,
             Some((_, Some((class, changed)))) => self.settings(Some(class), &changed, steps)?,
             Some((solver, None)) => {
-                let (schedule, Settings { prediction, .. }) = self.settings(None, &[], steps)?;
-                (schedule, Settings { prediction, ..Settings::new(solver, steps) })
+                let (schedule, SolverSettings { prediction, .. }) = self.settings(None, &[], steps)?;
+                (schedule, SolverSettings { prediction, ..SolverSettings::new(solver, steps) })
             }
         };
         // Latents have no range; some classes clip where nothing is said.
@@ -47,14 +47,14 @@ impl LatentInfo {
         class: Option<&str>,
         changed: &[(&str, Field)],
         steps: usize,
-    ) -> Result<(Schedule, Settings), Error> {
+    ) -> Result<(Schedule, SolverSettings), Error> {
         Ok(from_diffusers(class.unwrap_or(&self.scheduler), &self.fields(changed), steps)?)
     }
 
     /// The calls of [`Self::settings_by`].
     ///
     /// # Errors
-    /// Settings that do not fit each other.
+    /// SolverSettings that do not fit each other.
     pub fn calls_by(&self, solver: Option<Solver>, sigmas: Option<Sigmas>, steps: usize) -> Result<Calls, Error> {
         let (schedule, settings) = self.settings_by(solver, sigmas, steps)?;
         Ok(Calls::new(&schedule, &settings)?)

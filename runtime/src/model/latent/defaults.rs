@@ -47,7 +47,7 @@ impl LatentInfo {
     /// The calls of [`Self::steps`] steps with the solver and the noise levels that suit the model.
     ///
     /// # Errors
-    /// Settings of the file's that do not fit each other.
+    /// SolverSettings of the file's that do not fit each other.
     pub fn default_calls(&self) -> Result<Calls, Error> {
         self.calls_by(self.defaults.solver, self.defaults.sigmas, self.steps())
     }

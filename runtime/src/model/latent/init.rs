@@ -1,4 +1,4 @@
-//! Where a run begins: noise alone, a picture under noise, or a picture of which a part is painted anew.
+//! Where a run begins: noise alone, a picture under noise, or a picture of which a part is repainted.
 
 use super::TextToImage;
 use super::request::LatentRequest;
@@ -17,15 +17,15 @@ use alloc::vec::Vec;
 pub struct EncodedInit {
     /// Pictures, height and width of their latents, and the first call's step.
     made: ([usize; 3], usize),
-    /// The pictures' latents, `(n, h, w, c)`; empty if all is painted anew.
+    /// The pictures' latents, `(n, h, w, c)`; empty if all is repainted.
     latents: Vec<f32>,
-    /// For an inpainting U-Net, latents of the pictures with gray where they are painted anew, `(n, h, w, c)`; else empty.
+    /// For an inpainting U-Net, latents of the pictures with gray where they are repainted, `(n, h, w, c)`; else empty.
     known: Vec<f32>,
-    /// 1 where a latent is painted anew, 0 where it is kept, `(n, h, w)`, if there was a mask.
+    /// 1 where a latent is repainted, 0 where it is kept, `(n, h, w)`, if there was a mask.
     mask: Option<Vec<f32>>,
 }
 
-/// A run's first latents, and what it needs of the starting pictures later.
+/// A run's first latents, and what it needs of the init images later.
 #[derive(Default)]
 pub(super) struct Start {
     /// The first latents, `(n, h, w, c)`.
@@ -49,7 +49,7 @@ impl EncodedInit {
     }
 }
 
-/// A request's starting pictures, encoded: given, or made for this run.
+/// A request's init images, encoded: given, or made for this run.
 pub(super) enum Encoded<'a> {
     Given(&'a EncodedInit),
     Made(EncodedInit),

@@ -36,7 +36,7 @@ pub use first_stage::FirstStage;
 pub use info::{LatentInfo, TextInfo};
 pub use init::EncodedInit;
 pub use parts::ModelPart;
-pub use plan::{Choice, LatentPlan, PlanRequest, StagePlan, TooLarge, Work};
+pub use plan::{Choice, LatentPlan, PlanRequest, StagePlan, Work};
 pub use prompts::EncodedPrompts;
 pub use request::{Decoding, LatentControl, LatentRequest};
 pub use session::LatentSession;
@@ -97,12 +97,12 @@ impl TextToImage {
     /// The same model with some networks in memory for as long as it lives: for many runs.
     ///
     /// # Errors
-    /// Numbers that are damaged, what a patch says, what a device has to say.
+    /// Numbers that are damaged, what a patch says, a device error.
     pub fn hold(&self, parts: &[ModelPart]) -> Result<Self, Error> {
         Ok(Self { info: self.info.clone(), parts: self.parts.hold(&self.info, parts.iter().copied())? })
     }
 
-    /// The networks that runs use: without a starting picture not the encoder, and not what `tiny` does in its place.
+    /// The networks that runs use: without an init image not the encoder, and not what `tiny` does in its place.
     pub fn used(&self, encodes: bool, tiny: Option<&TinyAutoencoder>) -> Vec<ModelPart> {
         let encoder = encodes && tiny.is_none_or(|tiny| !tiny.info().has_encoder);
         let texts = (0..self.info.texts.len()).map(ModelPart::Text).chain([ModelPart::UNet]);
@@ -131,7 +131,7 @@ impl TextToImage {
     /// [`LatentInfo::calls_by`] of this model.
     ///
     /// # Errors
-    /// Settings that do not fit each other.
+    /// SolverSettings that do not fit each other.
     pub fn calls_by(&self, solver: Option<Solver>, sigmas: Option<Sigmas>, steps: usize) -> Result<Calls, Error> {
         self.info.calls_by(solver, sigmas, steps)
     }

@@ -17,7 +17,7 @@ pub enum ModelPart {
     Text(usize),
     /// What takes noise away.
     UNet,
-    /// The autoencoder's first half, for pictures to start from.
+    /// The autoencoder's first half, for init images.
     Encoder,
     /// Its second half.
     Decoder,

@@ -20,8 +20,8 @@ impl TextToImage {
     /// its noise, times the scaling factor.
     ///
     /// # Errors
-    /// Values that are no pictures of that size; more memory than the options allow; a NaN or an infinity; what a device
-    /// has to say.
+    /// Values that are no pictures of that size; more memory than the options allow; a NaN or an infinity; a device
+    /// error.
     pub fn encode(
         &self,
         pictures: &[f32],

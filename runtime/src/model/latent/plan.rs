@@ -3,7 +3,7 @@
 mod choice;
 mod work;
 
-pub use choice::{Choice, TooLarge};
+pub use choice::Choice;
 pub use work::Work;
 
 use super::Tiling;
@@ -84,9 +84,9 @@ impl PlanRequest<'_> {
 /// A network of a run.
 #[derive(Clone, PartialEq, Debug)]
 pub struct StagePlan {
-    /// What a person calls it.
+    /// Display name.
     pub name: String,
-    /// Whether it works by turns with the stage before it, so that both are in memory.
+    /// Whether it alternates with the stage before it, so that both are in memory.
     pub beside: bool,
     /// Whether every run uses it: the U-Net and the decoder.
     pub drawn: bool,

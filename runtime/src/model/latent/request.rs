@@ -1,4 +1,4 @@
-//! What is asked of a model: prompts, seeds, sizes, and pictures to start from.
+//! What is asked of a model: prompts, seeds, sizes, and init images.
 
 use super::TextToImage;
 use super::init::EncodedInit;
@@ -41,12 +41,12 @@ pub struct LatentRequest<'a> {
     /// given.
     pub latents: Option<&'a [f32]>,
     /// Pictures to start from, in [0, 1], `(n, height, width, 3)`, or one for all: the run begins at its first call's
-    /// noise level (Meng et al. 2022, SDEdit), which [`Settings::start`](crate::sampler::Settings::start) chooses.
+    /// noise level (Meng et al. 2022, SDEdit), which [`SolverSettings::start`](crate::sampler::SolverSettings::start) chooses.
     pub init_image: Option<&'a [f32]>,
     /// What [`TextToImage::encode_init`](super::TextToImage::encode_init) made of `init_image` and `mask`, which are then not looked
     /// at: for many runs from the same pictures, or to have the encoder out of memory before the U-Net comes.
     pub encoded_init: Option<&'a EncodedInit>,
-    /// What of the starting pictures is painted anew, `(n, height, width)`, or one for all: from 0.5 on a pixel is.
+    /// 1 where the init image is repainted, 0 where it is kept, `(n, height, width)`, or one for all: from 0.5 on a pixel is.
     /// Inpainting models need it and `init_image`; with others, what is kept is put back after every step (Lugmayr et al. 2022,
     /// eq. 8).
     pub mask: Option<&'a [f32]>,
@@ -54,7 +54,7 @@ pub struct LatentRequest<'a> {
     pub controls: Vec<LatentControl<'a>>,
     /// How latents become pictures.
     pub decoding: Decoding<'a>,
-    /// Threads, limits and devices; [`SessionOptions::batch`] says nothing here.
+    /// Threads, limits and devices; [`SessionOptions::batch`] is ignored here.
     pub options: SessionOptions,
 }
 

@@ -8,7 +8,7 @@ use super::prompts::EncodedPrompts;
 use super::request::LatentRequest;
 use crate::Error;
 use crate::model::controls::Controls;
-use crate::model::engine::{Beside, Engine, Graphs, Inputs, Kept, Kind, Settings, Sizes, Time};
+use crate::model::engine::{Beside, Engine, Graphs, Inputs, Kept, Kind, RunSettings, Sizes, Time};
 use crate::model::machine::{Machine, Output};
 use crate::model::noise::Noise;
 use crate::model::run::Run;
@@ -50,7 +50,7 @@ impl TextToImage {
         LatentSession { model: self.clone(), made: None }
     }
 
-    /// Begins a run: encodes the prompts and the pictures to start from, plans the U-Net, draws the noise. The U-Net's
+    /// Begins a run: encodes the prompts and the init images, plans the U-Net, draws the noise. The U-Net's
     /// memory is given back when the last step is made, the decoder's when the pictures are.
     ///
     /// # Errors
@@ -115,7 +115,7 @@ impl LatentSession {
         Ok(Run::of_session(machine, settings))
     }
 
-    async fn begin<'a>(&mut self, request: &LatentRequest<'a>) -> Result<Settings<'a>, Error> {
+    async fn begin<'a>(&mut self, request: &LatentRequest<'a>) -> Result<RunSettings<'a>, Error> {
         let Self { model, made } = self;
         let (n, info) = (request.seeds.len(), model.info());
         in_range("number of pictures", n, 1, MAX_BATCH)?;
@@ -182,7 +182,7 @@ impl LatentSession {
                 engine.start(inputs, |first| first.copy_from_slice(&x))?;
             }
         }
-        Ok(Settings {
+        Ok(RunSettings {
             n,
             kind: if guided { Kind::Guided } else { Kind::Plain },
             guidance_scale: request.guidance_scale,

@@ -89,7 +89,7 @@ fn run(case: &Value) {
 }
 
 /// Sigma is noise over picture, of rectified flow the share of noise. The reference's list of DPM2 leaves the middles out.
-fn compare_sigmas(calls: &[Call], s: &Settings, sigmas: &[Value], name: &str) {
+fn compare_sigmas(calls: &[Call], s: &SolverSettings, sigmas: &[Value], name: &str) {
     let every = if matches!(s.solver, Solver::Dpm2 | Solver::Dpm2Ancestral) { 2 } else { 1 };
     for (call, want) in calls.iter().zip(sigmas).step_by(every) {
         let straight = matches!(s.sigmas, Sigmas::Flow { .. });

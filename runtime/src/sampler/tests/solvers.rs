@@ -1,7 +1,7 @@
 use super::*;
 
-fn settings(name: &str, steps: usize) -> Settings {
-    Settings::new(Solver::from_name(name).unwrap(), steps)
+fn settings(name: &str, steps: usize) -> SolverSettings {
+    SolverSettings::new(Solver::from_name(name).unwrap(), steps)
 }
 
 fn text(value: &str) -> Field {
@@ -140,17 +140,23 @@ fn settings_of_a_configuration_that_are_not_known_are_named() {
 #[test]
 fn settings_without_meaning_are_refused() {
     let schedule = stable_diffusion();
-    let refused = |s: Settings| Calls::new(&schedule, &s).unwrap_err();
-    let multi = |form, order| Settings::new(Solver::DpmMulti { form, order, heun: false }, 8);
+    let refused = |s: SolverSettings| Calls::new(&schedule, &s).unwrap_err();
+    let multi = |form, order| SolverSettings::new(Solver::DpmMulti { form, order, heun: false }, 8);
     assert_eq!(refused(multi(Dpm::Data, 4)), SamplerError::Order { order: 4, most: 3 });
     assert_eq!(refused(multi(Dpm::Data, 0)), SamplerError::Order { order: 0, most: 3 });
     assert_eq!(refused(multi(Dpm::Noise, 2)), SamplerError::CleanEnd);
-    assert_eq!(refused(Settings { final_sigma: FinalSigma::Zero, ..settings("deis", 8) }), SamplerError::CleanEnd);
+    assert_eq!(
+        refused(SolverSettings { final_sigma: FinalSigma::Zero, ..settings("deis", 8) }),
+        SamplerError::CleanEnd
+    );
     assert_eq!(refused(settings("pndm", 3)), SamplerError::TooFew { steps: 3, least: 4 });
-    assert_eq!(refused(Settings { start: 8, ..settings("euler", 8) }), SamplerError::Start { start: 8, steps: 8 });
-    assert_eq!(refused(Settings { clip: Some([1.0, 0.0]), ..settings("heun", 8) }), SamplerError::Clip(1.0, 0.0));
-    assert_eq!(refused(Settings { prediction: Prediction::Flow, ..settings("euler", 8) }), SamplerError::Flow);
-    assert_eq!(refused(Settings { prediction: Prediction::V, ..settings("flow_heun", 8) }), SamplerError::Flow);
+    assert_eq!(
+        refused(SolverSettings { start: 8, ..settings("euler", 8) }),
+        SamplerError::Start { start: 8, steps: 8 }
+    );
+    assert_eq!(refused(SolverSettings { clip: Some([1.0, 0.0]), ..settings("heun", 8) }), SamplerError::Clip(1.0, 0.0));
+    assert_eq!(refused(SolverSettings { prediction: Prediction::Flow, ..settings("euler", 8) }), SamplerError::Flow);
+    assert_eq!(refused(SolverSettings { prediction: Prediction::V, ..settings("flow_heun", 8) }), SamplerError::Flow);
     let steps = |steps| SamplerError::Schedule(ScheduleError::Steps { steps, levels: 1000 });
     for name in Solver::NAMES.split(", ").filter(|name| !matches!(*name, "lcm" | "tcd")) {
         assert_eq!(refused(settings(name, 0)), steps(0), "{name}");
@@ -159,10 +165,10 @@ fn settings_without_meaning_are_refused() {
     let few = SamplerError::Schedule(ScheduleError::Steps { steps: 51, levels: 50 });
     assert_eq!(refused(settings("lcm", 51)), few);
     for shift in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-        let s = Settings { sigmas: Sigmas::Flow { shift }, ..settings("flow_euler", 8) };
+        let s = SolverSettings { sigmas: Sigmas::Flow { shift }, ..settings("flow_euler", 8) };
         assert!(matches!(refused(s), SamplerError::Shift(_)), "{shift}");
     }
-    let crowded = Settings { spacing: Spacing::Leading, ..settings("deis", 1000) };
+    let crowded = SolverSettings { spacing: Spacing::Leading, ..settings("deis", 1000) };
     assert!(matches!(refused(crowded), SamplerError::NoStep { .. }));
     let zero = schedule.zero_terminal_snr().unwrap();
     assert_eq!(Calls::new(&zero, &settings("lcm", 4)), Err(SamplerError::NoSignal { timestep: 999 }));
@@ -192,7 +198,7 @@ fn a_state_refuses_what_does_not_fit_and_leaves_the_sample() {
 #[test]
 fn dpmpp_2s_ancestral_is_k_diffusions_loop() {
     let schedule = stable_diffusion();
-    let s = Settings { sigmas: Sigmas::Karras, ..settings("dpm++2s_a", 6) };
+    let s = SolverSettings { sigmas: Sigmas::Karras, ..settings("dpm++2s_a", 6) };
     let calls = Calls::new(&schedule, &s).unwrap();
     let sigmas: Vec<f64> = calls.calls().chunks(2).map(|c| f64::from(c[0].sigma)).chain([0.0]).collect();
     assert_eq!((calls.calls().len(), sigmas.len()), (11, 7));

@@ -1,49 +1,9 @@
 //! Ways of doing a run, from the one that takes the most memory to the one that takes the least.
 
 use super::{LatentPlan, StagePlan};
-use crate::model::RequestError;
 use crate::model::latent::Tiling;
-use alloc::format;
-use alloc::string::String;
+use crate::model::{RequestError, TooLarge};
 use alloc::vec::Vec;
-
-/// A run that takes more memory than it may: what it takes in each way, and what would help.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{what}: {} with all that it uses in memory{}{}, of {} that may be used; the most is the {stage}'s, with {} of \
-         weights and {} of activations: use {remedy}",
-    mb(*.resident), also(*.staged, "one part of it at a time"), also(*.tiled, "also decoding in tiles"),
-    mb(*.allowed), mb(*.weights), mb(*.activations)
-)]
-pub struct TooLarge {
-    /// The pictures.
-    pub what: String,
-    /// Bytes with all that the run uses in memory.
-    pub resident: u64,
-    /// Bytes with one part of the model at a time, if that may be.
-    pub staged: Option<u64>,
-    /// Bytes with small tiles, too, if that is less.
-    pub tiled: Option<u64>,
-    /// Bytes that may be used.
-    pub allowed: u64,
-    /// The part that takes the most, in the least of these ways.
-    pub stage: String,
-    /// Bytes of its weights.
-    pub weights: u64,
-    /// Bytes of its activations.
-    pub activations: u64,
-    /// What would help.
-    pub remedy: &'static str,
-}
-
-/// Bytes for people.
-fn mb(bytes: u64) -> String {
-    format!("{:.0} MB", bytes as f64 / 1e6)
-}
-
-fn also(bytes: Option<u64>, how: &str) -> String {
-    bytes.map_or_else(String::new, |bytes| format!(", {} with {how}", mb(bytes)))
-}
 
 /// A way of doing a run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
