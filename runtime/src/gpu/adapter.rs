@@ -31,7 +31,7 @@ pub struct Adapter {
     pub subgroup: Option<(u32, u32)>,
     /// Cooperative matrices, `16x16x16 f16 -> f32`.
     pub cooperative: Vec<String>,
-    /// Clocks in the middle of work: [`super::self_test`] and tuning are then exact.
+    /// Clocks in the middle of work: [`super::lab::self_test`] and tuning are then exact.
     pub timestamps: bool,
     /// Runs the shaders on the CPU: never chosen by itself.
     pub software: bool,

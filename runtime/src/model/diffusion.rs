@@ -78,7 +78,7 @@ impl Diffusion {
     /// [`Session::into_lent`] gives it back.
     ///
     /// # Errors
-    /// As [`Self::session`]; [`ExecError::Lent`](crate::cpu::exec::ExecError::Lent) if the memory is too short;
+    /// As [`Self::session`]; [`ExecError::Lent`](crate::plan::ExecError::Lent) if the memory is too short;
     /// [`RequestError::DeviceMemory`] of a model on a device.
     pub fn session_in(&self, options: &SessionOptions, memory: &'static mut [f32]) -> Result<Session, Error> {
         Session::new(self, options, Some(memory))
