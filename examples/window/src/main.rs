@@ -119,7 +119,7 @@ impl Window {
 }
 
 impl eframe::App for Window {
-    /// Once a frame: takes what the painter has to say, and lets it make a step.
+    /// Once a frame: takes what the painter said, and lets it make a step.
     fn logic(&mut self, _: &egui::Context, _: &mut eframe::Frame) {
         while let Some(drawing) = &self.drawing {
             match drawing.notices.try_recv() {
@@ -151,7 +151,7 @@ impl eframe::App for Window {
                 if ui.add_enabled(self.drawing.is_some(), egui::Button::new("Cancel")).clicked() {
                     self.end("cancelled");
                 }
-                ui.label(&self.device);
+                ui.add(egui::Label::new(&self.device).truncate());
             });
             ui.add(ProgressBar::new(self.progress).text(&self.message));
             let side = ui.available_size().min_elem();
