@@ -5,10 +5,11 @@ mod common {
     pub mod pipelines;
 }
 
-use common::pipelines::{Family, families, opened};
+use common::pipelines::{Family, bytes, families, opened};
+use nijimi_import::Options;
 use nijimi_runtime::Error;
 use nijimi_runtime::gguf::File;
-use nijimi_runtime::model::{LatentRequest, TextToImage};
+use nijimi_runtime::model::{Control, Device, LatentControl, LatentRequest, RequestError, TextToImage};
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::sampler::Calls;
 
@@ -67,6 +68,24 @@ fn an_error_names_the_operation() {
     }
     let e = said(&|_: &str| true);
     assert!(e.contains(FIRST[0].1), "{e}");
+}
+
+/// A ControlNet's operation is named with the step, as the U-Net's are. Seen red with its error handed on as it is.
+#[test]
+fn a_controls_error_names_the_step() {
+    let family = families().into_iter().find(|family| family.name == "sd1full").expect("the family sd1full");
+    let written = bytes(&family.folder.with_file_name("sd1full_controlnet"), &Options::default(), DType::F32);
+    let broken = spoiled(&written, |name| name == "control.conv_in.weight");
+    let network = Control::load(&File::new_checked(&broken).unwrap(), &Device::Cpu).unwrap();
+    let model = family.model(DType::F32);
+    let calls = model.calls(None, &[], 3).unwrap();
+    let size = [64; 2];
+    let picture = vec![0.5; 64 * 64 * 3];
+    let controls = vec![LatentControl { network: &network, picture: &picture, strength: 1.0 }];
+    let request = LatentRequest { controls, size, ..model.request("a red mat", 7, &calls) };
+    let error = model.run(&request).unwrap().step().unwrap_err();
+    assert!(matches!(error, Error::Request(RequestError::NotFinite { step: 1, total: 3, .. })), "{error}");
+    assert!(error.to_string().contains("control.conv_in"), "{error}");
 }
 
 /// A layer of each network.

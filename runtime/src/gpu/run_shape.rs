@@ -34,6 +34,8 @@ pub(crate) struct Shape {
     pub constants: Vec<usize>,
     /// Whether something is put back after every step.
     pub restores: bool,
+    /// Whether a guided answer is rescaled.
+    pub rescales: bool,
 }
 
 impl Shape {

@@ -42,7 +42,7 @@ pub(crate) struct DeviceRun {
     /// By ports.
     feed: Vec<Ready>,
     guidance: Vec<Ready>,
-    rescale: Vec<Ready>,
+    rescale: Option<Ready>,
     /// Without noise, with noise.
     accept: Vec<Ready>,
     restore: Option<Ready>,
@@ -102,7 +102,7 @@ impl DeviceRun {
             let operands = vec![("answer", Operand::Slot(ports.answer)), ("eps", Operand::Buffer(&eps))];
             own(variants.flat(Kernel::Guidance).flag(Flag::Guided, ports.guided), elements, operands)
         });
-        let rescale = ports.iter().map(|ports| {
+        let rescale = ports.iter().find(|ports| ports.guided && shape.rescales).map(|ports| {
             let operands = vec![("answer", Operand::Slot(ports.answer)), ("eps", Operand::Buffer(&eps))];
             let shader = variants.shader(Kernel::Rescale).constant("WX", table::reduction(class));
             self::own(&step, [shape.batch, 1, 1], shader, operands)
@@ -133,12 +133,13 @@ impl DeviceRun {
             grid: flat(class, elements.div_ceil(4)),
         });
         // All at once, so that their pipelines are made side by side.
-        let restores = restore.is_some();
+        let (rescales, restores) = (rescale.is_some(), restore.is_some());
         let all: Vec<Dispatch<'_>> =
             feed.chain(guidance).chain(rescale).chain(accept).chain(restore).chain(to_u8).collect();
         let mut ready = exec.prepare(&all)?.into_iter();
         let mut take = |n: usize| ready.by_ref().take(n).collect::<Vec<_>>();
-        let (feed, guidance, rescale) = (take(ports.len()), take(ports.len()), take(ports.len()));
+        let (feed, guidance) = (take(ports.len()), take(ports.len()));
+        let rescale = take(usize::from(rescales)).pop();
         let (accept, restore) = (take(2), take(usize::from(restores)).pop());
         let to_u8 = take(1).pop();
         let host = || vec![0.0; elements];
@@ -245,7 +246,7 @@ impl DeviceRun {
             self.exec.record(ports.plan, pass);
             self.guidance[s.ports].record(pass);
             if ports.guided && s.guidance_rescale != 0.0 {
-                self.rescale[s.ports].record(pass);
+                self.rescale.iter().for_each(|rescale| rescale.record(pass));
             }
             if let (Some(attached), Some(input)) = (&self.classifier, s.classifier) {
                 if let (Some((feed, plan)), Some(exec)) = (&attached.feed, input.exec) {

@@ -211,8 +211,7 @@ impl ClassifierSession {
         in_range("values of x", x.len(), n * picture, n * picture)?;
         self.check_labels(labels)?;
         self.t.fill(timestep);
-        self.ids.fill(None);
-        self.ids[..n].copy_from_slice(labels);
+        self.fill_ids(labels);
         let inputs = [(NoisyClassifier::PICTURE, x), (NoisyClassifier::TIME, &self.t)];
         self.evaluator.evaluate_async(GRADIENT, &inputs, &self.ids).await?;
         Ok(&self.evaluator.output(NoisyClassifier::GRADIENT)?[..x.len()])
@@ -220,13 +219,17 @@ impl ClassifierSession {
 
     /// Sets the labels for a device that asks it without the host.
     pub(super) fn set_labels(&mut self, labels: &[Option<u32>]) -> Result<(), Error> {
-        self.ids.fill(None);
-        self.ids[..labels.len()].copy_from_slice(labels);
+        self.fill_ids(labels);
         #[cfg(feature = "gpu")]
         if let Some(exec) = self.evaluator.on_device() {
             exec.set_ids(&self.ids)?;
         }
         Ok(())
+    }
+
+    fn fill_ids(&mut self, labels: &[Option<u32>]) {
+        self.ids.fill(None);
+        self.ids[..labels.len()].copy_from_slice(labels);
     }
 
     /// What executes it, if that is on this device, with the gradient's plan; its ids are those of the labels last asked for.

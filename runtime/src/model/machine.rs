@@ -76,7 +76,10 @@ impl Machine {
     /// Bytes of the machine's memory and the device's, weights not counted.
     pub fn bytes(&self) -> usize {
         let decoder = if let Output::Latents(decoder) = &self.output { decoder.bytes() } else { 0 };
-        let own = 4 * self.pictures.len() + self.inputs.bytes() + self.noise.bytes() + self.beside.bytes();
+        let own = 4 * (self.first.len() + self.pictures.len())
+            + self.inputs.bytes()
+            + self.noise.bytes()
+            + self.beside.bytes();
         self.engine.bytes() + own + decoder
     }
 
@@ -100,7 +103,8 @@ impl Machine {
             // Draw 0 is the initial noise.
             noise.draw(index as u32 + 1, each, engine.noise());
         }
-        engine.step(At { settings, index, inputs }, beside).await
+        let at = At { settings, index, inputs };
+        engine.step(at, beside).await.map_err(|e| at.named(e))
     }
 
     /// The values of the run's samples; `next` is the call that has not been made.
@@ -188,7 +192,6 @@ impl Machine {
 
     /// Gives the network's memory back, and that of what works beside it: the run has made its last step.
     pub async fn retire(&mut self, settings: &RunSettings<'_>) -> Result<(), Error> {
-        self.beside = Beside::default();
         let goes = self.retires || matches!(self.engine, Engine::Cpu(_));
         if goes {
             let calls = settings.calls.len();
@@ -196,6 +199,7 @@ impl Machine {
             let estimate = self.values(Values::Estimate, settings, calls).await?.to_vec();
             self.engine = Engine::Done([sample, estimate]);
         }
+        self.beside = Beside::default();
         Ok(())
     }
 

@@ -112,6 +112,8 @@ impl Session {
             each: shape.iter().product(),
             #[cfg(feature = "gpu")]
             range: Some(model.info.range),
+            #[cfg(feature = "gpu")]
+            rescales: false,
             threads: options.threads,
             allowed: options.memory_limit.unwrap_or(u64::MAX),
             #[cfg(feature = "gpu")]

@@ -84,8 +84,7 @@ impl CpuEngine {
         }
         let Self { x, answer, noise, state, .. } = self;
         if let Some(guide) = beside.guide() {
-            let lead = guide.lead(at.call(), &x[..used], at.settings.n, &mut answer[..used]);
-            lead.await.map_err(|e| at.named(e))?;
+            guide.lead(at.call(), &x[..used], at.settings.n, &mut answer[..used]).await?;
             if !finite(&answer[..used]) {
                 return Err(at.lost(not_finite("the guidance", "classifier", &answer[..used])));
             }

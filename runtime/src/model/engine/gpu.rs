@@ -45,6 +45,7 @@ impl GpuEngine {
             range: sizes.range,
             constants,
             restores: inputs.kept.is_some(),
+            rescales: sizes.rescales,
         };
         let reserved = sizes.reserved + shape.bytes() + shape.host_bytes();
         let limit = MemoryLimit { allowed: sizes.allowed, reserved };
@@ -79,7 +80,7 @@ impl GpuEngine {
     pub async fn step(&mut self, at: At<'_>, beside: &mut Beside) -> Result<(), Error> {
         self.run.room().await?;
         self.control(&at, &mut beside.controls).await?;
-        self.lead(&at, beside).await.map_err(|e| at.named(e))?;
+        self.lead(&at, beside).await?;
         let input = self.input(&at, beside)?;
         Ok(self.run.step(&input)?)
     }
@@ -96,7 +97,10 @@ impl GpuEngine {
             return Ok(());
         }
         let (n, used) = (at.settings.n, at.settings.n * self.each);
-        self.run.read(false, used).await?;
+        if self.run.read(false, used).await?.is_some() {
+            // The run is lost already: whoever reads it is told by which call.
+            return Ok(());
+        }
         let gradient = guide.gradient(at.call(), &self.run.host()[..used], n).await?;
         Ok(self.run.write_gradient(gradient)?)
     }
@@ -108,12 +112,12 @@ impl GpuEngine {
         }
         let ports = &self.ports[self.of_kind[at.settings.kind as usize].ok_or(ExecError::Weights)?];
         let plan = &self.run.exec.plans()[ports.plan];
-        let residuals =
-            |controls: &Controls| -> Vec<_> { controls.residuals().filter_map(|(name, _)| plan.input(name)).collect() };
-        let slots = residuals(controls);
+        let slots: Vec<_> = controls.residuals().filter_map(|(name, _)| plan.input(name)).collect();
         let [x, t] = [ports.x, ports.t].map(|slot| slot.len());
         let n = self.run.noise().len();
-        self.run.read(false, n).await?;
+        if self.run.read(false, n).await?.is_some() {
+            return Ok(());
+        }
         self.input.resize(x, 0.0);
         self.time.resize(t, 0.0);
         at.inputs.write_sample(at.call(), self.run.host(), &mut self.input)?;

@@ -102,6 +102,9 @@ pub(super) struct Sizes {
     /// Values of black and white, where samples are pictures: for a device, which makes bytes of them.
     #[cfg(feature = "gpu")]
     pub range: Option<[f32; 2]>,
+    /// Whether runs rescale a guided answer.
+    #[cfg(feature = "gpu")]
+    pub rescales: bool,
     pub threads: usize,
     /// Bytes allowed in all.
     pub allowed: u64,

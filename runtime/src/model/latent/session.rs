@@ -40,6 +40,8 @@ struct Shape {
     /// Whether the U-Net sees a picture beside the latents, and whether something is put back after every step.
     beside: bool,
     restores: bool,
+    /// Whether a guided answer is rescaled.
+    rescales: bool,
     controlled: bool,
     options: SessionOptions,
 }
@@ -152,6 +154,7 @@ impl LatentSession {
             guided,
             beside: encoded.as_ref().is_some_and(|encoded| encoded.get().is_beside()),
             restores: encoded.as_ref().is_some_and(|encoded| encoded.get().is_kept()),
+            rescales: guided && request.guidance_rescale != 0.0,
             controlled: !request.controls.is_empty(),
             options: request.options,
         };
@@ -233,6 +236,8 @@ fn machine(model: &TextToImage, request: &LatentRequest<'_>, shape: &Shape) -> R
         each,
         #[cfg(feature = "gpu")]
         range: None,
+        #[cfg(feature = "gpu")]
+        rescales: shape.rescales,
         threads: options.threads,
         allowed: options.memory_limit.unwrap_or(u64::MAX),
         reserved: own,
