@@ -118,9 +118,33 @@ fn a_prompt_is_drawn_awaited() {
     assert!(psnr >= 40.0, "{psnr} dB");
 }
 
+/// What a mask keeps of a picture is put back on the device as on the CPU, under a rescaled guidance.
+///
+/// Seen red with the mask upside down in `restore.wgsl`.
+#[test]
+fn a_mask_keeps_its_part_on_a_device() {
+    let Some(gpu) = open() else { return };
+    let file = File::new_checked(EMOJI).unwrap();
+    let start: Vec<f32> = (0..64 * 64 * 3).map(|i| (i * 37 % 101) as f32 / 100.0).collect();
+    let mask: Vec<f32> = (0..64 * 64).map(|i| if i % 64 < 32 { 0.0 } else { 1.0 }).collect();
+    let [cpu, device] = [Device::Cpu, Device::Gpu(gpu)].map(|device| {
+        let model = TextToImage::load(&file, &device).unwrap();
+        let calls = model.calls_by(Some(Solver::ddim(0.5)), None, 3).unwrap();
+        let request = model.request("a red apple", 1, &calls);
+        let (init_image, mask) = (Some(&start[..]), Some(&mask[..]));
+        let mut run = model.run(&LatentRequest { init_image, mask, guidance_rescale: 0.7, ..request }).unwrap();
+        while run.step().unwrap().is_some() {}
+        run.sample().unwrap().to_vec()
+    });
+    let most = cpu.iter().fold(0.0f32, |most, v| most.max(v.abs()));
+    for (a, b) in cpu.iter().zip(&device) {
+        assert!((a - b).abs() <= 0.02 * most, "{a} {b}");
+    }
+}
+
 /// An app's texture gets the picture of a prompt, decoded on the device: what is read back is the same.
 ///
-/// Seen red with the second picture's latents for the first, and without the scaling factor.
+/// Seen red with the first picture's latents for the second, and without the scaling factor (`latents.wgsl`).
 #[test]
 fn a_prompt_is_drawn_into_a_texture() {
     let Some(gpu) = open() else { return };
@@ -133,18 +157,15 @@ fn a_prompt_is_drawn_into_a_texture() {
     let mut run = session.run(&request).unwrap();
     while run.step().unwrap().is_some() {}
     let [h, w, c] = run.picture_shape();
-    let texture = gpu.device().create_texture(&wgpu::TextureDescriptor {
-        label: None,
-        size: wgpu::Extent3d { width: w as u32, height: h as u32, depth_or_array_layers: 1 },
-        mip_level_count: 1,
-        sample_count: 1,
-        dimension: wgpu::TextureDimension::D2,
-        format: wgpu::TextureFormat::Rgba8Unorm,
-        usage: wgpu::TextureUsages::STORAGE_BINDING | wgpu::TextureUsages::COPY_SRC,
-        view_formats: &[],
-    });
-    let pictures = run.to_u8().unwrap();
-    let previews = run.preview().unwrap();
+    let texture = texture_of(&gpu, w as u32, h as u32);
+    let (pictures, previews) = (run.to_u8().unwrap(), run.preview().unwrap());
+    // As the host has them decoded, with the latents read back.
+    let size = [run.sample_shape()[0], run.sample_shape()[1]];
+    for (latents, bytes) in [(run.sample().unwrap().to_vec(), &pictures), (run.estimate().unwrap().to_vec(), &previews)]
+    {
+        let decoded = model.decode(&latents, size, Decoding::Whole, &SessionOptions::default()).unwrap();
+        assert!(TextToImage::to_u8(&decoded).iter().zip(bytes).all(|(a, b)| a.abs_diff(*b) <= 1));
+    }
     for (which, expected) in [(Values::Sample, pictures), (Values::Estimate, previews)] {
         for (i, expected) in expected.chunks_exact(h * w * c).enumerate() {
             run.draw_into(which, i, &texture.create_view(&Default::default())).unwrap();
@@ -336,16 +357,7 @@ fn an_app_hands_in_its_device() {
     let (w, h) = (device.info().network.width as u32, device.info().network.height as u32);
     assert_eq!(size, u64::from(2 * w * h * 4));
 
-    let texture = gpu.device().create_texture(&wgpu::TextureDescriptor {
-        label: None,
-        size: wgpu::Extent3d { width: 2 * w, height: 2 * h, depth_or_array_layers: 1 },
-        mip_level_count: 1,
-        sample_count: 1,
-        dimension: wgpu::TextureDimension::D2,
-        format: wgpu::TextureFormat::Rgba8Unorm,
-        usage: wgpu::TextureUsages::STORAGE_BINDING | wgpu::TextureUsages::COPY_SRC,
-        view_formats: &[],
-    });
+    let texture = texture_of(&gpu, 2 * w, 2 * h);
     run.draw_into(Values::Sample, 1, &texture.create_view(&Default::default())).unwrap();
     let pixels = read_texture(&gpu, &texture);
     let bytes = run.to_u8().unwrap();
@@ -361,6 +373,20 @@ fn an_app_hands_in_its_device() {
     std::fs::remove_dir_all(&folder).unwrap();
     let error = run.draw_into(Values::Sample, 2, &texture.create_view(&Default::default())).unwrap_err();
     assert!(error.to_string().contains("picture is 2, must be 0 to 1"), "{error}");
+}
+
+/// What an app would draw into.
+fn texture_of(gpu: &Gpu, width: u32, height: u32) -> wgpu::Texture {
+    gpu.device().create_texture(&wgpu::TextureDescriptor {
+        label: None,
+        size: wgpu::Extent3d { width, height, depth_or_array_layers: 1 },
+        mip_level_count: 1,
+        sample_count: 1,
+        dimension: wgpu::TextureDimension::D2,
+        format: wgpu::TextureFormat::Rgba8Unorm,
+        usage: wgpu::TextureUsages::STORAGE_BINDING | wgpu::TextureUsages::COPY_SRC,
+        view_formats: &[],
+    })
 }
 
 fn read_texture(gpu: &Gpu, texture: &wgpu::Texture) -> Vec<u8> {

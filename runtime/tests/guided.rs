@@ -145,6 +145,7 @@ fn guidance_leads_to_the_label() {
     assert!(none < some && some < much, "{none} {some} {much}");
 }
 
+/// Seen red with the other sign in `classifier_guidance.wgsl`, and with a gradient that the host does not bring.
 #[cfg(feature = "gpu")]
 #[test]
 fn a_device_draws_the_same() {

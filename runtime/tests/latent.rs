@@ -71,6 +71,8 @@ fn f16_weights_loaded_in_turn_draw_the_same() {
     assert_eq!(model.weight_bytes(), 0);
 }
 
+/// Seen red with: conditions that are not copied to their places; the mask's channel for all that an inpainting U-Net sees
+/// (`feed.wgsl`); the spreads exchanged (`rescale.wgsl`); latents not divided by the scaling factor (`latents.wgsl`).
 #[cfg(feature = "gpu")]
 #[test]
 fn a_device_draws_the_same() {

@@ -52,7 +52,7 @@ fn drawing_allocates_nothing() {
 }
 
 /// The default model, guided, with every solver: whole runs of a session, their beginning and the pictures' decoding too,
-/// once the first has made its memory. Seen red with a copy of the latents in a step, with a decoder that is made for each
+/// once the first has made its memory. Seen red with a decoder that is made for each
 /// picture, and with the noise that a run begins with in a `Vec` of its own.
 fn runs_of_a_prompt_allocate_nothing() {
     let bytes = include_bytes!("../../weights/emoji-q8_0.gguf");
