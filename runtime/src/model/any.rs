@@ -1,6 +1,7 @@
 //! One way from a weight file to a picture, whatever the file holds.
 
-use super::vae::bytes;
+use super::loaded::Loaded;
+use super::vae::{AutoencoderInfo, MlpAutoencoder, bytes};
 use super::wait::wait;
 use super::{
     Classifier, Control, Device, Diffusion, FirstStage, Hvae, ModelError, Numbers, Request, RequestError,
@@ -189,15 +190,11 @@ impl Model {
             }
             Self::Vae(model) => {
                 unprompted()?;
-                let network = &model.info().network;
-                let bytes = bytes(model.session(&options)?.sample_async(&[seed]).await?)?;
-                Ok(Picture { width: network.width, height: network.height, channels: network.channels, bytes })
+                sampled(model, seed).await
             }
             Self::Hvae(model) => {
                 unprompted()?;
-                let network = &model.info().network;
-                let bytes = bytes(model.session(&options)?.sample_async(&[seed]).await?)?;
-                Ok(Picture { width: network.width, height: network.height, channels: network.channels, bytes })
+                sampled(model, seed).await
             }
             Self::Numbers(_) => Err(nothing("a model of numbers", "its `sample` gives rows of them").into()),
             Self::Classifier(_) => {
@@ -212,4 +209,10 @@ impl Model {
             Self::Autoencoder(_) => Err(nothing("an autoencoder", "it is for training a text-to-image model").into()),
         }
     }
+}
+
+async fn sampled<N: MlpAutoencoder>(model: &Loaded<AutoencoderInfo<N>>, seed: u64) -> Result<Picture, Error> {
+    let mut session = model.session(&SessionOptions::default())?;
+    let [height, width, channels] = session.picture_shape();
+    Ok(Picture { width, height, channels, bytes: bytes(session.sample_async(&[seed]).await?)? })
 }

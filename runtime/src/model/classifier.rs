@@ -1,6 +1,7 @@
 //! Classifiers of noised pictures: probabilities of labels, and which way a picture would have to change for one.
 
 use super::device::Device;
+use super::loaded::Loaded;
 use super::network::{Evaluator, Network};
 use super::session::{MAX_BATCH, in_range};
 use super::wait::wait;
@@ -10,8 +11,6 @@ use crate::gguf::File;
 use crate::graph::Graph;
 use crate::nn::NoisyClassifier;
 use crate::schedule::Schedule;
-use crate::sync::Arc;
-use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
@@ -36,12 +35,9 @@ pub struct ClassifierInfo {
     pub first_timestep: u32,
 }
 
-/// A classifier p(y|x_t, t) (Dhariwal and Nichol 2021; book step 10.3). Immutable; clones share the weights, and any
-/// number of sessions on any threads may use them at once.
-#[derive(Clone)]
-pub struct Classifier {
-    model: Arc<(ClassifierInfo, Network)>,
-}
+/// A classifier p(y|x_t, t) (Dhariwal and Nichol 2021; book step 10.3). A file's
+/// `nijimi.system` is `classifier`.
+pub type Classifier = Loaded<ClassifierInfo>;
 
 /// The graphs, in the order in which a session has them.
 const LOG_PROBABILITIES: usize = 0;
@@ -57,17 +53,7 @@ impl Classifier {
     pub fn load(file: &File<'_>, device: &Device) -> Result<Self, Error> {
         let info = ClassifierInfo::read(file)?;
         let network = Network::load(file, graphs(&info.network, 1)?, device)?;
-        Ok(Self { model: Arc::new((info, network)) })
-    }
-
-    /// What the file says of the model.
-    pub fn info(&self) -> &ClassifierInfo {
-        &self.model.0
-    }
-
-    /// Bytes of the packed weights, those of the gradient among them.
-    pub fn weight_bytes(&self) -> usize {
-        self.model.1.weight_bytes()
+        Ok(Self::new(info, network))
     }
 
     /// The id of a label.
@@ -75,10 +61,7 @@ impl Classifier {
     /// # Errors
     /// [`RequestError::UnknownLabel`], which lists the labels that exist.
     pub fn label(&self, name: &str) -> Result<u32, RequestError> {
-        let labels = &self.model.0.labels;
-        let id = labels.iter().position(|label| label == name);
-        id.map(|id| id as u32)
-            .ok_or_else(|| RequestError::UnknownLabel { label: name.to_owned(), known: labels.clone() })
+        info::label(&self.info().labels, name)
     }
 
     /// Makes a session for up to [`SessionOptions::batch`] pictures at once: plans, then allocates its memory. Guidance
@@ -87,17 +70,11 @@ impl Classifier {
     /// # Errors
     /// A batch out of range, or more memory than the options allow; the error has both figures.
     pub fn session(&self, options: &SessionOptions) -> Result<ClassifierSession, Error> {
-        let (batch, network) = (options.batch, &self.model.0.network);
+        let (batch, network) = (options.batch, &self.info().network);
         in_range("batch", batch, 1, MAX_BATCH)?;
-        let evaluator = self.model.1.evaluator(graphs(network, batch)?, options)?;
+        let evaluator = self.networks().evaluator(graphs(network, batch)?, options)?;
         let (t, ids) = (vec![0.0; batch], vec![None; batch]);
         Ok(ClassifierSession { classifier: self.clone(), evaluator, batch, t, ids })
-    }
-}
-
-impl core::fmt::Debug for Classifier {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Classifier").field("info", self.info()).finish_non_exhaustive()
     }
 }
 

@@ -3,6 +3,7 @@
 use super::device::Device;
 use super::info::{begin, kind, text, wrong};
 use super::latent::LatentInfo;
+use super::loaded::Loaded;
 use super::network::{Evaluator, Network};
 use super::unet_keys::{self, CONTROL, n, ns, size, sizes, unet};
 use super::{ModelError, SessionOptions};
@@ -11,7 +12,6 @@ use crate::gguf::{File, Writer};
 use crate::graph::Graph;
 use crate::nn::{ControlNet, SdRequest, SdUnet};
 use crate::quant::DType;
-use crate::sync::Arc;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec;
@@ -95,11 +95,8 @@ impl ControlInfo {
     }
 }
 
-/// A loaded ControlNet, immutable; clones share it.
-#[derive(Clone)]
-pub struct Control {
-    model: Arc<(ControlInfo, Network)>,
-}
+/// A loaded ControlNet.
+pub type Control = Loaded<ControlInfo>;
 
 impl Control {
     /// Loads a file whose `nijimi.system` is `control-net`.
@@ -111,17 +108,7 @@ impl Control {
         let info = ControlInfo::read(file)?;
         let graph = info.network.graph(PREFIX, &info.network.unet.smallest())?;
         let network = Network::load(file, vec![graph], device)?;
-        Ok(Self { model: Arc::new((info, network)) })
-    }
-
-    /// What the file says of it.
-    pub fn info(&self) -> &ControlInfo {
-        &self.model.0
-    }
-
-    /// Bytes of the packed weights.
-    pub fn weight_bytes(&self) -> usize {
-        self.model.1.weight_bytes()
+        Ok(Self::new(info, network))
     }
 
     /// Whether it fits to the model.
@@ -155,12 +142,6 @@ impl Control {
     /// # Errors
     /// As [`Self::graph`], or more memory than the options allow.
     pub fn evaluator(&self, request: &SdRequest, options: &SessionOptions) -> Result<Evaluator, Error> {
-        self.model.1.evaluator(vec![self.graph(request)?], options)
-    }
-}
-
-impl core::fmt::Debug for Control {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Control").field("info", self.info()).finish_non_exhaustive()
+        self.networks().evaluator(vec![self.graph(request)?], options)
     }
 }

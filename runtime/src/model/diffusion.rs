@@ -3,12 +3,11 @@
 use super::device::Device;
 use super::network::Network;
 use super::session::{Session, SessionOptions};
-use super::{Info, RequestError};
+use super::{Info, RequestError, info};
 use crate::Error;
 use crate::gguf::File;
 use crate::sampler::{Calls, Solver};
 use crate::sync::Arc;
-use alloc::borrow::ToOwned;
 use alloc::vec;
 
 /// A loaded model, immutable. Clones share it; any number of sessions on any threads may use it at once.
@@ -50,10 +49,7 @@ impl Diffusion {
     /// # Errors
     /// [`RequestError::UnknownLabel`], which lists the labels that exist.
     pub fn label(&self, name: &str) -> Result<u32, RequestError> {
-        let labels = &self.model.info.labels;
-        let id = labels.iter().position(|label| label == name);
-        id.map(|id| id as u32)
-            .ok_or_else(|| RequestError::UnknownLabel { label: name.to_owned(), known: labels.clone() })
+        info::label(&self.model.info.labels, name)
     }
 
     /// The calls of the network that a run with this solver makes, all worked out. [`Info::defaults`] has the solver and

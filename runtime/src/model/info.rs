@@ -1,6 +1,6 @@
 //! What a file says of its model.
 
-use super::ModelError;
+use super::{ModelError, RequestError};
 use crate::Error;
 use crate::gguf::{File, GgufError, Value, WriteError, Writer};
 use crate::nn::BookUnet;
@@ -171,6 +171,12 @@ pub(super) fn labels(file: &File<'_>, count: usize, counted: &str) -> Result<Vec
         return Err(wrong(key, format!("a list with {twice:?} twice"), "a list of different names"));
     }
     Ok(labels.into_iter().map(str::to_owned).collect())
+}
+
+/// The id of a label.
+pub(super) fn label(labels: &[String], name: &str) -> Result<u32, RequestError> {
+    let id = labels.iter().position(|label| label == name);
+    id.map(|id| id as u32).ok_or_else(|| RequestError::UnknownLabel { label: name.to_owned(), known: labels.to_vec() })
 }
 
 pub(super) fn range(file: &File<'_>) -> Result<[f32; 2], Error> {

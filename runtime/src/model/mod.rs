@@ -31,10 +31,10 @@ mod diffusion;
 mod engine;
 mod error;
 mod guided;
-mod hvae;
 mod info;
 mod latent;
 mod load;
+mod loaded;
 mod machine;
 mod network;
 mod noise;
@@ -56,13 +56,13 @@ pub use diffusion::Diffusion;
 pub use engine::Values;
 pub use error::{ModelError, RequestError, TooLarge};
 pub use guided::{ClassifierGuided, GuidedRequest};
-pub use hvae::{Hvae, HvaeSession};
 pub use info::{Defaults, Info};
 pub use latent::{
     Blend, Choice, Decoding, EncodedInit, EncodedPrompts, FirstStage, LatentControl, LatentDecoder, LatentDefaults,
     LatentInfo, LatentPlan, LatentRequest, LatentSession, ModelPart, OpenOptions, PlanRequest, StagePlan, TextInfo,
     TextToImage, Tile, Tiling, Work,
 };
+pub use loaded::Loaded;
 pub use network::{Evaluator, Network};
 pub use noise::NoiseSource;
 pub use numbers::{About, Law, Numbers, Regressor, Trace};
@@ -71,4 +71,4 @@ pub use run::{Run, StepInfo};
 pub use session::{Request, Session, SessionOptions, batch_seeds};
 pub use stored::Stored;
 pub use tiny::{TinyAutoencoder, TinyInfo};
-pub use vae::{AutoencoderInfo, Vae, VaeSession};
+pub use vae::{AutoencoderInfo, AutoencoderSession, Hvae, HvaeSession, MlpAutoencoder, Vae, VaeSession};

@@ -3,6 +3,7 @@
 
 use super::device::Device;
 use super::info::{begin, kind, text, wrong};
+use super::loaded::Loaded;
 use super::network::{Evaluator, Network};
 use super::unet_keys::{maybe, n, ns, size, sizes};
 use super::wait::wait;
@@ -12,7 +13,6 @@ use crate::gguf::{File, Writer};
 use crate::graph::Graph;
 use crate::nn::AutoencoderTiny;
 use crate::quant::DType;
-use crate::sync::Arc;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec;
@@ -88,14 +88,11 @@ impl TinyInfo {
     }
 }
 
-/// A loaded tiny autoencoder, immutable; clones share it.
-#[derive(Clone)]
-pub struct TinyAutoencoder {
-    model: Arc<Parts>,
-}
+/// A loaded tiny autoencoder.
+pub type TinyAutoencoder = Loaded<TinyInfo, TinyNetworks>;
 
-struct Parts {
-    info: TinyInfo,
+/// See [`TinyAutoencoder`].
+pub struct TinyNetworks {
     encoder: Option<Network>,
     decoder: Network,
 }
@@ -118,12 +115,7 @@ impl TinyAutoencoder {
         // An encoder of which the metadata says nothing is too much.
         let own = if info.has_encoder { "tiny.decoder." } else { PREFIX };
         let decoder = load(own, info.network.decoder(PREFIX, 1, [1, 1])?)?;
-        Ok(Self { model: Arc::new(Parts { info, encoder, decoder }) })
-    }
-
-    /// What the file says of it.
-    pub fn info(&self) -> &TinyInfo {
-        &self.model.info
+        Ok(Self::new(info, TinyNetworks { encoder, decoder }))
     }
 
     /// How many times a picture's side is that of its latents.
@@ -133,12 +125,7 @@ impl TinyAutoencoder {
 
     /// Bytes of the packed weights.
     pub fn weight_bytes(&self) -> usize {
-        self.model.decoder.weight_bytes() + self.model.encoder.as_ref().map_or(0, Network::weight_bytes)
-    }
-
-    /// Whether it is the same one.
-    pub(super) fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.model, &other.model)
+        self.networks().decoder.weight_bytes() + self.networks().encoder.as_ref().map_or(0, Network::weight_bytes)
     }
 
     /// What [`Self::decode`] works with: for one latent of `size` (height, width) at a time, any number of times.
@@ -146,7 +133,7 @@ impl TinyAutoencoder {
     /// # Errors
     /// A size of nothing, or more memory than the options allow.
     pub fn decoder(&self, size: [usize; 2], options: &SessionOptions) -> Result<Evaluator, Error> {
-        self.model.decoder.evaluator(vec![self.info().network.decoder(PREFIX, 1, size)?], options)
+        self.networks().decoder.evaluator(vec![self.info().network.decoder(PREFIX, 1, size)?], options)
     }
 
     /// What [`Self::encode`] works with: for one picture of `size` (height, width) at a time.
@@ -154,7 +141,7 @@ impl TinyAutoencoder {
     /// # Errors
     /// A file without the encoder; sides that are not multiples of [`Self::factor`]; more memory than the options allow.
     pub fn encoder(&self, size: [usize; 2], options: &SessionOptions) -> Result<Evaluator, Error> {
-        let Some(encoder) = &self.model.encoder else {
+        let Some(encoder) = &self.networks().encoder else {
             let expected = "one with its encoder too: convert the file that has both".to_string();
             return Err(
                 RequestError::Range { what: "tiny autoencoder", found: "a decoder alone".into(), expected }.into()
@@ -211,10 +198,4 @@ async fn once(evaluator: &mut Evaluator, input: &'static str, values: &[f32], ou
     }
     evaluator.evaluate_async(0, &[(input, values)], &[]).await?;
     Ok(evaluator.output(output)?.to_vec())
-}
-
-impl core::fmt::Debug for TinyAutoencoder {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("TinyAutoencoder").field("info", self.info()).finish_non_exhaustive()
-    }
 }
