@@ -1,24 +1,14 @@
 //! Guidance by a classifier, as part of a run on a device.
 
 use super::GpuError;
-use super::exec::{Executor, Ready};
+use super::exec::Executor;
 use super::lower::{Operand, flat};
-use super::run_shape::{ClassifierPorts, StepInput};
+use super::run_shape::{Attached, ClassifierPorts, StepInput};
 use super::sampling::{DeviceRun, own};
 use super::trusted;
 use alloc::vec;
 use nijimi_shaders::{Kernel, Shader, table};
 use wgpu::BufferUsages;
-
-/// What a run needs to be guided by a classifier.
-pub(super) struct Attached {
-    /// Of a classifier on the same device: what it is given, and its plan.
-    pub feed: Option<(Ready, usize)>,
-    pub guide: Ready,
-    pub time: wgpu::Buffer,
-    /// The gradient, where it comes from the host.
-    pub gradient: wgpu::Buffer,
-}
 
 impl DeviceRun {
     /// Prepares guidance by a classifier: of one on the same device, with its executor and ports.

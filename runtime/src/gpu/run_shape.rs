@@ -1,6 +1,6 @@
 //! What runs on a device are made for, and what they are given.
 
-use super::exec::Executor;
+use super::exec::{Executor, Ready};
 use crate::plan::Slot;
 use crate::sampler::{Call, SLOTS};
 use alloc::vec::Vec;
@@ -115,4 +115,14 @@ pub(crate) struct Beginning<'a> {
     pub beside: &'a [f32],
     /// Picture, noise and mask of what is put back.
     pub kept: Option<[&'a [f32]; 3]>,
+}
+
+/// What a run needs to be guided by a classifier.
+pub(super) struct Attached {
+    /// Of a classifier on the same device: what it is given, and its plan.
+    pub feed: Option<(Ready, usize)>,
+    pub guide: Ready,
+    pub time: wgpu::Buffer,
+    /// The gradient, where it comes from the host.
+    pub gradient: wgpu::Buffer,
 }

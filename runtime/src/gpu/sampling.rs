@@ -1,9 +1,8 @@
 //! Runs on a device: samples, guidance and the solver's arithmetic stay there; only what is asked for is read back.
 
-use super::classifier_guidance::Attached;
 use super::exec::{Executor, Ready};
 use super::lower::{Dispatch, Operand, Param, flat};
-use super::run_shape::{Beginning, Ports, Shape, StepInput};
+use super::run_shape::{Attached, Beginning, Ports, Shape, StepInput};
 use super::waiting::Submitted;
 use super::{Gpu, GpuError, trusted};
 use crate::Error;

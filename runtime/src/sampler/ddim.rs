@@ -1,8 +1,8 @@
 //! DDIM: implicit sampling (Song, Meng, Ermon 2021, eq. 12 with the sigma of eq. 16).
 
 use super::call::{Call, Mix};
+use super::levels::Point;
 use super::settings::SolverSettings;
-use super::solver::Point;
 use super::{Prediction, SamplerError};
 use crate::schedule::Schedule;
 use alloc::vec::Vec;

@@ -2,32 +2,10 @@
 
 use super::SamplerError;
 use super::call::{Call, Mix};
-use super::settings::SolverSettings;
-use super::solver::Point;
+use super::levels::Point;
+use super::settings::{SolverSettings, Variance};
 use crate::schedule::Schedule;
 use alloc::vec::Vec;
-
-/// Variance of the noise that a DDPM step adds (Ho et al. 2020, section 3.2; no difference in theory's two extremes).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Variance {
-    /// The posterior's, `beta * (1 - alpha_bar_next) / (1 - alpha_bar)`: right for data that is one point.
-    #[default]
-    FixedSmall,
-    /// The forward step's, `beta`: right for data that is a standard normal.
-    FixedLarge,
-}
-
-impl Variance {
-    /// By the name `diffusers` gives it: "fixed_small" (or "fixed_small_log", the same number), "fixed_large".
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        match name {
-            "fixed_small" | "fixed_small_log" => Some(Self::FixedSmall),
-            "fixed_large" => Some(Self::FixedLarge),
-            _ => None,
-        }
-    }
-}
 
 /// x_next is drawn from q(x_next | x, x_0) with the estimate in place of x_0. Where levels are skipped, `alpha` and
 /// `beta` are those of the whole jump.

@@ -3,8 +3,8 @@
 
 use super::SamplerError;
 use super::call::{Call, Mix};
+use super::levels::Levels;
 use super::settings::SolverSettings;
-use super::solver::Levels;
 use alloc::vec::Vec;
 
 pub(super) fn calls(levels: &Levels, s: &SolverSettings, order: usize) -> Result<Vec<Call>, SamplerError> {

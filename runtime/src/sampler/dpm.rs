@@ -2,8 +2,8 @@
 //! 3.4 to 3.7; DPM-Solver++, eq. 9 to 16).
 
 use super::SamplerError;
+use super::levels::Point;
 use super::settings::Dpm;
-use super::solver::Point;
 
 /// x' = x * sample + d0 * D0 + d1 * D1 + d2 * D2 + noise * n, where D0 is the value at one level of the step and D1, D2
 /// are its divided differences in lambda, in units of the step h.

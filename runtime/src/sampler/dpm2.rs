@@ -3,8 +3,8 @@
 
 use super::call::{Call, Mix};
 use super::euler;
+use super::levels::{Levels, Point};
 use super::settings::SolverSettings;
-use super::solver::{Levels, Point};
 use alloc::vec::Vec;
 
 /// The calls of a step from `now` to `down`, with `up` fresh noise at its end.

@@ -1,8 +1,8 @@
 //! DPM-Solver-2 with ancestral noise (k-diffusion's `sample_dpm_2_ancestral`).
 
 use super::call::Call;
+use super::levels::Levels;
 use super::settings::SolverSettings;
-use super::solver::Levels;
 use super::{dpm2, euler, euler_a};
 use alloc::vec::Vec;
 

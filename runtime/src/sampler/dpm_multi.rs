@@ -1,8 +1,8 @@
 //! DPM-Solver, multistep: 2M, 3M and their SDE forms (Lu et al. 2022, DPM-Solver++, Algorithm 2).
 
 use super::call::{Call, Mix};
+use super::levels::Levels;
 use super::settings::{Dpm, SolverSettings};
-use super::solver::Levels;
 use super::{SamplerError, dpm};
 use alloc::vec::Vec;
 

@@ -2,8 +2,8 @@
 //! of one, two or three calls that all begin at the group's first sample, of rising order.
 
 use super::call::{Call, Mix};
+use super::levels::Levels;
 use super::settings::{Dpm, SolverSettings};
-use super::solver::Levels;
 use super::{SamplerError, dpm};
 use alloc::vec::Vec;
 

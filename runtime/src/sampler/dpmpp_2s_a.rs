@@ -2,8 +2,8 @@
 //! `sample_dpmpp_2s_ancestral`): the estimate at the middle of the step, in log sigma, is that of the whole step.
 
 use super::call::{Call, Mix};
+use super::levels::{Levels, Point};
 use super::settings::SolverSettings;
-use super::solver::{Levels, Point};
 use super::{euler, euler_a};
 use alloc::vec::Vec;
 

@@ -1,8 +1,8 @@
 //! Euler's method on the probability flow in sigma (Karras et al. 2022, Algorithm 2 with first-order steps, no churn).
 
 use super::call::{Call, Mix};
+use super::levels::Levels;
 use super::settings::SolverSettings;
-use super::solver::Levels;
 use alloc::vec::Vec;
 
 /// x' = x + (sigma' - sigma) * (x - x_0) / sigma.

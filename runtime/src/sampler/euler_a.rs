@@ -3,8 +3,8 @@
 
 use super::call::Call;
 use super::euler;
+use super::levels::Levels;
 use super::settings::SolverSettings;
-use super::solver::Levels;
 use alloc::vec::Vec;
 
 /// Where the deterministic step from `sigma` to `next` goes, and how much noise leads back up to `next`.
@@ -14,7 +14,7 @@ pub(super) fn down_and_up(sigma: f64, next: f64) -> (f64, f64) {
 }
 
 pub(super) fn calls(levels: &Levels, s: &SolverSettings) -> Vec<Call> {
-    let call = |(i, p): (usize, &[super::solver::Point])| {
+    let call = |(i, p): (usize, &[super::levels::Point])| {
         let (down, up) = down_and_up(p[0].sigma, p[1].sigma);
         Call { next: euler::step(p[0].sigma, down), noise: up as f32, ..p[0].call(i, s) }
     };

@@ -1,8 +1,8 @@
 //! Heun's method on rectified flow: two calls a step, one in the last.
 
 use super::call::{Call, Mix};
+use super::levels::Levels;
 use super::settings::SolverSettings;
-use super::solver::Levels;
 use alloc::vec::Vec;
 
 pub(super) fn calls(levels: &Levels, s: &SolverSettings) -> Vec<Call> {

@@ -2,8 +2,8 @@
 
 use super::SamplerError;
 use super::call::{Call, Mix};
+use super::levels::Point;
 use super::settings::SolverSettings;
-use super::solver::Point;
 use crate::schedule::{Schedule, ScheduleError};
 use alloc::vec::Vec;
 

@@ -1,8 +1,8 @@
 //! Linear multistep in sigma: Adams-Bashforth of order 4 on uneven levels (k-diffusion's `sample_lms`).
 
 use super::call::{Call, Mix};
+use super::levels::{Levels, Point};
 use super::settings::SolverSettings;
-use super::solver::{Levels, Point};
 use alloc::vec::Vec;
 
 const ORDER: usize = 4;

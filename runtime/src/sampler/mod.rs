@@ -43,6 +43,7 @@ mod flow_heun;
 mod heun;
 mod ladder;
 mod lcm;
+mod levels;
 mod lms;
 mod pndm;
 mod prediction;
@@ -53,11 +54,10 @@ mod unipc;
 
 pub use call::{Call, Mix, SLOTS, SamplerState};
 pub use class::class_of;
-pub use ddpm::Variance;
 pub use diffusers::{Field, from_diffusers};
 pub use error::SamplerError;
 pub use prediction::Prediction;
-pub use settings::{Dpm, FinalSigma, Sigmas, Solver, SolverSettings};
+pub use settings::{Dpm, FinalSigma, Sigmas, Solver, SolverSettings, Variance};
 pub use solver::Calls;
 pub(crate) use solver::steps;
 

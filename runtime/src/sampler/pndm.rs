@@ -2,8 +2,8 @@
 //! first step is taken twice.
 
 use super::call::{Call, Mix};
+use super::levels::Point;
 use super::settings::SolverSettings;
-use super::solver::Point;
 use super::{Prediction, SamplerError};
 use crate::schedule::Schedule;
 use alloc::vec::Vec;

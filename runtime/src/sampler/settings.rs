@@ -1,6 +1,6 @@
 //! What a sampling run is: which solver, on which levels, with what kind of network.
 
-use super::{Prediction, Variance};
+use super::Prediction;
 use crate::schedule::Spacing;
 
 /// How the sigmas of a run are spread.
@@ -346,5 +346,27 @@ impl SolverSettings {
     #[must_use]
     pub fn ddpm(variance: Variance, steps: usize) -> Self {
         Self { steps_offset: 0, ..Self::new(Solver::Ddpm { variance }, steps) }
+    }
+}
+
+/// Variance of the noise that a DDPM step adds (Ho et al. 2020, section 3.2; no difference in theory's two extremes).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Variance {
+    /// The posterior's, `beta * (1 - alpha_bar_next) / (1 - alpha_bar)`: right for data that is one point.
+    #[default]
+    FixedSmall,
+    /// The forward step's, `beta`: right for data that is a standard normal.
+    FixedLarge,
+}
+
+impl Variance {
+    /// By the name `diffusers` gives it: "fixed_small" (or "fixed_small_log", the same number), "fixed_large".
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "fixed_small" | "fixed_small_log" => Some(Self::FixedSmall),
+            "fixed_large" => Some(Self::FixedLarge),
+            _ => None,
+        }
     }
 }

@@ -4,8 +4,8 @@
 use super::SamplerError;
 use super::call::{Call, Mix};
 use super::lcm;
+use super::levels::Point;
 use super::settings::SolverSettings;
-use super::solver::Point;
 use crate::schedule::Schedule;
 use alloc::vec::Vec;
 

@@ -3,8 +3,8 @@
 use super::SamplerError;
 use super::call::{Call, Mix};
 use super::dpm;
+use super::levels::{Levels, Point};
 use super::settings::{Dpm, SolverSettings};
-use super::solver::{Levels, Point};
 use alloc::vec::Vec;
 
 const MOST: usize = 4;
