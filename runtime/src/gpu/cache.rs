@@ -10,6 +10,9 @@ use wgpu::Features;
 /// Starts the file; a change of its form changes this.
 const MAGIC: [u8; 8] = *b"nijimi01";
 
+/// More than any driver's pipelines take.
+const MAX_BYTES: u64 = 1 << 28;
+
 /// A pipeline cache, where the device has one.
 pub(super) struct Cache {
     pub pipelines: Option<wgpu::PipelineCache>,
@@ -24,7 +27,7 @@ impl Cache {
         let has =
             device.features().contains(Features::PIPELINE_CACHE) && wgpu::util::pipeline_cache_key(info).is_some();
         let file = folder.filter(|_| has).map(|folder| folder.join(format!("{}.pipelines", name(info))));
-        let data = file.as_ref().and_then(|file| std::fs::read(file).ok()).and_then(|bytes| checked(&bytes));
+        let data = file.as_ref().and_then(|file| read(file, MAX_BYTES)).and_then(|bytes| checked(&bytes));
         let pipelines = file.is_some().then(|| trusted::pipeline_cache(device, data.as_deref()));
         Self { pipelines, file, stored: data.map(|data| fnv(&data)) }
     }
@@ -60,8 +63,14 @@ fn checked(bytes: &[u8]) -> Option<Vec<u8>> {
     (u64::from_le_bytes(*sum) == fnv(data)).then(|| data.to_vec())
 }
 
+/// A regular file of at most so many bytes; anything else is as if it were not there.
+pub(super) fn read(file: &Path, most: u64) -> Option<Vec<u8>> {
+    let found = std::fs::metadata(file).ok()?;
+    (found.is_file() && found.len() <= most).then(|| std::fs::read(file).ok())?
+}
+
 /// FNV-1a: against accidents, not against enemies.
-fn fnv(bytes: &[u8]) -> u64 {
+pub(super) fn fnv(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, b| (hash ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3))
 }
 

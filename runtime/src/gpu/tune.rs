@@ -1,18 +1,21 @@
 //! Tiles chosen by measurement (`lab/measure.rs`), where that was asked for: kept for each adapter and driver, and used from
 //! then on.
 
-use super::{GpuError, Storage};
+use super::{GpuError, Storage, cache};
 use crate::quant::DType;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use nijimi_shaders::table::{Product, Tile};
+use nijimi_shaders::table::{self, Machine, Product, Tile};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-/// Begins the file; a change of the shaders or of the form changes it.
-const HEADER: &str = concat!("nijimi tiles 1 ", env!("CARGO_PKG_VERSION"));
+/// Begins the file, before the sum of the rest; a change of the shaders or of the form changes it.
+const HEADER: &str = concat!("nijimi tiles 2 ", env!("CARGO_PKG_VERSION"), " ");
+
+/// No measurements are so long.
+const MAX_BYTES: u64 = 1 << 20;
 
 /// What was measured.
 #[derive(Default)]
@@ -44,12 +47,14 @@ impl Question {
 impl Choices {
     /// Those of the file, if it is one.
     pub fn open(file: Option<PathBuf>, wanted: bool) -> Self {
-        let text = file.as_ref().and_then(|file| std::fs::read_to_string(file).ok()).unwrap_or_default();
-        Self { tiles: Mutex::new(read(&text)), file, wanted }
+        let bytes = file.as_ref().and_then(|file| cache::read(file, MAX_BYTES)).unwrap_or_default();
+        Self { tiles: Mutex::new(read(&String::from_utf8_lossy(&bytes))), file, wanted }
     }
 
-    pub fn get(&self, question: &Question) -> Option<Tile> {
-        self.tiles.lock().unwrap_or_else(|e| e.into_inner()).get(&question.key()).copied()
+    /// The tile that was measured, if it is one that this machine can use: a file is believed no further.
+    pub fn get(&self, question: &Question, machine: Machine) -> Option<Tile> {
+        let tile = self.tiles.lock().unwrap_or_else(|e| e.into_inner()).get(&question.key()).copied()?;
+        table::candidates(machine, question.product).contains(&tile).then_some(tile)
     }
 
     pub fn insert(&self, question: &Question, tile: Tile) {
@@ -71,13 +76,16 @@ fn write(tiles: &BTreeMap<String, Tile>) -> String {
         let numbers: Vec<String> = tile.numbers().iter().map(u32::to_string).collect();
         format!("{key}: {}\n", numbers.join(" "))
     };
-    format!("{HEADER}\n{}", tiles.iter().map(line).collect::<String>())
+    let lines: String = tiles.iter().map(line).collect();
+    format!("{HEADER}{:016x}\n{lines}", cache::fnv(lines.as_bytes()))
 }
 
-/// Nothing of a file of another version, and no line that is damaged.
+/// Nothing of a file of another version, or of one that is damaged.
 fn read(text: &str) -> BTreeMap<String, Tile> {
-    let mut lines = text.lines();
-    if lines.next() != Some(HEADER) {
+    let Some((sum, lines)) = text.strip_prefix(HEADER).and_then(|rest| rest.split_once('\n')) else {
+        return BTreeMap::new();
+    };
+    if sum != format!("{:016x}", cache::fnv(lines.as_bytes())) {
         return BTreeMap::new();
     }
     let line = |line: &str| {
@@ -85,7 +93,7 @@ fn read(text: &str) -> BTreeMap<String, Tile> {
         let numbers: Vec<u32> = numbers.split(' ').map(str::parse).collect::<Result<_, _>>().ok()?;
         Some((key.to_string(), Tile::from_numbers(numbers.try_into().ok()?)?))
     };
-    lines.filter_map(line).collect()
+    lines.lines().filter_map(line).collect()
 }
 
 #[cfg(test)]
@@ -106,8 +114,31 @@ mod tests {
         .collect();
         let text = write(&tiles);
         assert_eq!(read(&text), tiles);
-        assert_eq!(read(&text.replace("nijimi tiles 1", "nijimi tiles 2")).len(), 0);
-        assert_eq!(read(&text.replace(": 0 ", ": 9 ")).len(), 2);
-        assert_eq!(read(&text[..text.len() - 3]).len(), 2);
+        assert_eq!(read(&text.replace("nijimi tiles 2", "nijimi tiles 1")).len(), 0);
+        for cut in 0..text.len() {
+            assert_eq!(read(&text[..cut]).len(), 0);
+        }
+        for i in 0..text.len() {
+            let mut bytes = text.clone().into_bytes();
+            bytes[i] ^= 1;
+            assert_eq!(read(&String::from_utf8_lossy(&bytes)).len(), 0, "byte {i}");
+        }
+    }
+
+    /// Seen red with whatever the file says.
+    #[test]
+    fn only_what_a_machine_can_use_is_taken() {
+        let machine = Machine::of(table::Class::Cpu);
+        let product = Product { rows: 64, n: 64, k: 64, gated: false, halves: false };
+        let question = Question { conv: false, dtype: DType::F32, storage: Storage::F32, product };
+        let choices = Choices::default();
+        for tile in [Tile::direct(0, 0, 0), Tile::direct(1024, 1024, 4), Tile::tiled(3, 5, 7, 9, 11)] {
+            choices.insert(&question, tile);
+            assert_eq!(choices.get(&question, machine), None);
+        }
+        for tile in table::candidates(machine, product) {
+            choices.insert(&question, tile);
+            assert_eq!(choices.get(&question, machine), Some(tile));
+        }
     }
 }

@@ -25,7 +25,7 @@ impl Gpu {
         let mut measured = false;
         for step in plans.iter().flat_map(Plan::steps) {
             let Some((question, graph)) = single(step, weights, options.storage)? else { continue };
-            if self.0.choices.get(&question).is_some() {
+            if self.0.choices.get(&question, machine).is_some() {
                 continue;
             }
             let case = Case::new(self, graph, question.dtype, 1)?;

@@ -36,7 +36,7 @@ impl Variants {
             let product = Product { rows, n, k: taps * inp, gated, halves: halves(*dtype) };
             let storage = if self.f16 { Storage::F16 } else { Storage::F32 };
             let question = Question { conv: kernel == Kernel::Conv2d, dtype: *dtype, storage, product };
-            let measured = || weights.gpu().0.choices.get(&question);
+            let measured = || weights.gpu().0.choices.get(&question, self.machine);
             let tile = self.tile.or_else(measured).unwrap_or_else(|| table::product(self.machine, product));
             let shader = self.shader(kernel).flag(flag(*dtype), true).flag(Flag::XVec4, inp.is_multiple_of(4));
             let shader = shader.flag(Flag::Bias, bias.is_some()).flag(Flag::Residual, residual.is_some());
