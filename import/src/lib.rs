@@ -22,6 +22,7 @@ mod lora;
 mod names;
 mod open;
 mod parse;
+pub mod picture;
 mod safetensors;
 mod single;
 mod tiny;

@@ -1,14 +1,9 @@
 //! From a file to pixels.
 
 use crate::fault::Fault;
-use image::{ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
-use std::fs::File;
-use std::io::{self, BufReader};
+use image::ColorType;
+use nijimi_import::picture::{self, PictureError};
 use std::path::Path;
-
-/// The longest side, and the most bytes, that are decoded: a small file may claim any size.
-const MAX_SIDE: u32 = 16384;
-const MAX_BYTES: u64 = 1 << 30;
 
 /// A decoded picture, upright.
 pub struct Decoded {
@@ -26,9 +21,7 @@ pub struct Decoded {
 impl Decoded {
     /// Reads a picture.
     pub fn open(path: &Path, background: f32) -> Result<Self, Fault> {
-        let (image, upright) = decoder(path)?;
-        let mut image = DynamicImage::from_decoder(image).map_err(|e| fault(path, e))?;
-        image.apply_orientation(upright);
+        let image = picture::open(path).map_err(|e| fault(path, &e))?;
         let wide = match image.color() {
             ColorType::L8 | ColorType::La8 | ColorType::Rgb8 | ColorType::Rgba8 => false,
             ColorType::L16 | ColorType::La16 | ColorType::Rgb16 | ColorType::Rgba16 => true,
@@ -62,39 +55,9 @@ impl Decoded {
 
 /// Height and width, upright.
 pub fn size(path: &Path) -> Result<[usize; 2], Fault> {
-    let (decoder, upright) = decoder(path)?;
-    let (width, height) = decoder.dimensions();
-    let size = [height as usize, width as usize];
-    use image::metadata::Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
-    let turned = matches!(upright, Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH);
-    Ok(if turned { [size[1], size[0]] } else { size })
+    picture::size(path).map_err(|e| fault(path, &e))
 }
 
-/// Opens a file within the limits, whatever its name; how to turn it comes with it, as cameras note it.
-fn decoder(path: &Path) -> Result<(impl ImageDecoder, image::metadata::Orientation), Fault> {
-    let unread = |e: io::Error| fault(path, ImageError::IoError(e));
-    let file = BufReader::new(File::open(path).map_err(unread)?);
-    let mut reader = ImageReader::new(file).with_guessed_format().map_err(unread)?;
-    if !matches!(reader.format(), Some(ImageFormat::Png | ImageFormat::Jpeg)) {
-        let name = path.display();
-        return Err(Fault::Input(format!("{name} is neither a PNG nor a JPEG picture: convert it to one of them")));
-    }
-    let mut limits = Limits::default();
-    (limits.max_image_width, limits.max_image_height) = (Some(MAX_SIDE), Some(MAX_SIDE));
-    limits.max_alloc = Some(MAX_BYTES);
-    reader.limits(limits);
-    let mut decoder = reader.into_decoder().map_err(|e| fault(path, e))?;
-    let upright = decoder.orientation().map_err(|e| fault(path, e))?;
-    Ok((decoder, upright))
-}
-
-fn fault(path: &Path, e: ImageError) -> Fault {
-    let name = path.display();
-    Fault::Input(match e {
-        ImageError::IoError(e) if e.kind() != io::ErrorKind::UnexpectedEof => format!("cannot read {name}: {e}"),
-        ImageError::Limits(_) => {
-            format!("{name} has sides of more than {MAX_SIDE} pixels, or more than 1 GiB of them: make it smaller")
-        }
-        e => format!("{name} is a broken picture ({e}): copy or download it again, or save it anew"),
-    })
+fn fault(path: &Path, e: &PictureError) -> Fault {
+    Fault::Input(format!("{} {e}", path.display()))
 }
