@@ -226,7 +226,7 @@ fn what_cannot_be_planned_is_refused() {
     for size in [[0, 64], [64, 1 << 20], [64, usize::MAX]] {
         assert!(matches!(refused(&PlanRequest::new(size)), Error::Request(RequestError::Range { .. })), "{size:?}");
     }
-    assert!(matches!(refused(&PlanRequest::new([60, 65])), Error::Network(_)));
+    assert!(matches!(refused(&PlanRequest::new([60, 65])), Error::Request(RequestError::Range { .. })));
     assert!(matches!(refused(&PlanRequest { pictures: 0, ..PlanRequest::new([64, 64]) }), Error::Request(_)));
     assert!(matches!(refused(&PlanRequest { tile: Some(0), ..PlanRequest::new([64, 64]) }), Error::Network(_)));
     // More than can be addressed, in one piece or in tiles.

@@ -68,7 +68,7 @@ impl PromptArtist {
         let on = loading::open(source, cli)?;
         let info = on.model.info();
         let size = loading::size(info, cli)?;
-        on.model.latent_size(size).map_err(|e| asked(e.into()))?;
+        on.model.info().latent_size(size).map_err(|e| asked(e.into()))?;
         let layers = info.texts.iter().map(|text| text.network.layers).min().unwrap_or(0);
         if let Some(n) = cli.clip_skip.filter(|&n| n > layers) {
             return Err(Fault::Usage(format!("--clip-skip {n}: the text encoder has {layers} layers")));
@@ -278,7 +278,7 @@ impl Artist for PromptArtist {
                 drawn.push(run.sample().map_err(failed)?.to_vec());
             }
             drop(session);
-            let size = model.latent_size(self.size).map_err(|e| asked(e.into()))?;
+            let size = model.info().latent_size(self.size).map_err(|e| asked(e.into()))?;
             let mut decoder = model.decoder(size, self.decoding(), &options(cli));
             for (index, latents) in drawn.iter().enumerate() {
                 let mut decode = || Ok(TextToImage::to_u8(decoder.decode(latents)?));

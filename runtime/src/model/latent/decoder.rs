@@ -1,9 +1,8 @@
 //! From latents to a picture, with memory that is made once.
 
 use super::TextToImage;
-use super::parts::ModelPart;
-use super::pictures::{graph_of, tile_sizes};
 use super::request::Decoding;
+use super::stages::Stage;
 use super::tiling::Tiling;
 use crate::Error;
 use crate::cpu::exec::Memory;
@@ -18,39 +17,13 @@ use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// [`Decoding`], held.
-#[derive(Clone)]
-pub(in crate::model) enum How {
-    Whole,
-    Tiled(Tiling),
-    Tiny(TinyAutoencoder),
-}
-
-impl How {
-    pub fn of(decoding: Decoding<'_>) -> Self {
-        match decoding {
-            Decoding::Whole => Self::Whole,
-            Decoding::Tiled(tiling) => Self::Tiled(tiling),
-            Decoding::Tiny(tiny) => Self::Tiny(tiny.clone()),
-        }
-    }
-
-    fn is(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Whole, Self::Whole) => true,
-            (Self::Tiled(a), Self::Tiled(b)) => a == b,
-            (Self::Tiny(a), Self::Tiny(b)) => a.is(b),
-            _ => false,
-        }
-    }
-}
-
 /// Decodes latents of one size, a picture at a time, in memory that is made once: from [`TextToImage::decoder`].
 pub struct LatentDecoder {
     model: TextToImage,
     /// Height and width of the latents.
     size: [usize; 2],
-    how: How,
+    tiling: Option<Tiling>,
+    tiny: Option<TinyAutoencoder>,
     options: SessionOptions,
     made: Option<Made>,
 }
@@ -68,7 +41,14 @@ struct Made {
 impl TextToImage {
     /// What decodes latents of `size`, height and width, many times over; nothing is loaded or planned before the first.
     pub fn decoder(&self, size: [usize; 2], how: Decoding<'_>, options: &SessionOptions) -> LatentDecoder {
-        LatentDecoder { model: self.clone(), size, how: How::of(how), options: *options, made: None }
+        LatentDecoder {
+            model: self.clone(),
+            size,
+            tiling: how.tiling(),
+            tiny: how.tiny().cloned(),
+            options: *options,
+            made: None,
+        }
     }
 }
 
@@ -93,9 +73,13 @@ impl LatentDecoder {
     }
 
     /// Decodes in another way from now on, if it is another.
-    pub(in crate::model) fn decode_by(&mut self, how: How) {
-        if !self.how.is(&how) {
-            (self.how, self.made) = (how, None);
+    pub(in crate::model) fn decode_by(&mut self, how: Decoding<'_>) {
+        let same_tiny = match (&self.tiny, how.tiny()) {
+            (Some(a), Some(b)) => a.is(b),
+            (a, b) => a.is_none() && b.is_none(),
+        };
+        if !same_tiny || self.tiling != how.tiling() {
+            (self.tiling, self.tiny, self.made) = (how.tiling(), how.tiny().cloned(), None);
         }
     }
 
@@ -121,18 +105,12 @@ impl LatentDecoder {
             return Ok(());
         }
         let (info, size) = (self.model.info(), self.size);
-        let evaluator = match &self.how {
-            How::Tiny(tiny) => {
+        let evaluator = match &self.tiny {
+            Some(tiny) => {
                 fits(&self.model, tiny)?;
                 tiny.decoder(size, &self.options)?
             }
-            how => {
-                let network = self.model.parts.get(info, ModelPart::Decoder)?;
-                let tiling = if let How::Tiled(tiling) = how { Some(*tiling) } else { None };
-                let graphs = tile_sizes(tiling, size).into_iter();
-                let graphs = graphs.map(|size| info.autoencoder.decoder("vae.", 1, size));
-                network.evaluator(graphs.collect::<Result<_, _>>()?, &self.options)?
-            }
+            None => self.model.parts.evaluator(info, Stage::decoder(info, self.tiling, size)?, &self.options)?,
         };
         let z = vec![0.0; size[0] * size[1] * info.autoencoder.latent_channels];
         let picture = vec![0.0; self.picture_shape().iter().product()];
@@ -153,28 +131,26 @@ impl LatentDecoder {
         let network = &info.autoencoder;
         let Some(Made { evaluator, z, picture, .. }) = &mut self.made else { unreachable!("it was made above") };
         z.copy_from_slice(latents);
-        match &self.how {
-            How::Tiny(_) => {
-                AutoencoderTiny::hold(z);
-                evaluator.evaluate_async(0, &[(AutoencoderTiny::LATENTS, z.as_slice())], &[]).await?;
-                picture.copy_from_slice(evaluator.output(AutoencoderTiny::PICTURE)?);
-                picture.iter_mut().for_each(|v| *v = v.clamp(0.0, 1.0));
-                return Ok(picture);
-            }
-            How::Whole => {
-                z.iter_mut().for_each(|v| *v = *v / info.scaling_factor + info.shift_factor);
+        if self.tiny.is_some() {
+            AutoencoderTiny::hold(z);
+            evaluator.evaluate_async(0, &[(AutoencoderTiny::LATENTS, z.as_slice())], &[]).await?;
+            picture.copy_from_slice(evaluator.output(AutoencoderTiny::PICTURE)?);
+            picture.iter_mut().for_each(|v| *v = v.clamp(0.0, 1.0));
+            return Ok(picture);
+        }
+        z.iter_mut().for_each(|v| *v = *v / info.scaling_factor + info.shift_factor);
+        match self.tiling {
+            None => {
                 evaluator.evaluate_async(0, &[(AutoencoderKl::LATENTS, z.as_slice())], &[]).await?;
                 picture.copy_from_slice(evaluator.output(AutoencoderKl::PICTURE)?);
             }
-            How::Tiled(tiling) => {
-                z.iter_mut().for_each(|v| *v = *v / info.scaling_factor + info.shift_factor);
-                let sizes = tile_sizes(Some(*tiling), size);
+            Some(tiling) => {
                 let mut blend = tiling.decoded(size, network.out_channels);
                 picture.fill(0.0);
-                for tile in tiling.tiles(size) {
+                for (graph, tile) in tiling.sized(size) {
                     let cut = tile.cut(z, size[1], network.latent_channels, 1);
                     let input = [(AutoencoderKl::LATENTS, cut.as_slice())];
-                    evaluator.evaluate_async(graph_of(&sizes, &tile), &input, &[]).await?;
+                    evaluator.evaluate_async(graph, &input, &[]).await?;
                     blend.push(evaluator.output(AutoencoderKl::PICTURE)?, picture);
                 }
             }
@@ -215,7 +191,10 @@ impl LatentDecoder {
     pub(in crate::model) fn is_on_device(&mut self, sources: [&wgpu::Buffer; 2]) -> Result<bool, Error> {
         self.make()?;
         let info = self.model.info();
-        let Some(made) = self.made.as_mut().filter(|_| matches!(self.how, How::Whole)) else { return Ok(false) };
+        if self.tiny.is_some() || self.tiling.is_some() {
+            return Ok(false);
+        }
+        let Some(made) = &mut self.made else { return Ok(false) };
         let Some(exec) = made.evaluator.on_device() else { return Ok(false) };
         if made.device.is_none() {
             let plan = &exec.plans()[0];

@@ -1,8 +1,7 @@
 //! The autoencoder of a file, whether the file holds the rest of a model too or not.
 
 use super::super::info::wrong;
-use super::super::unet_keys::{n, ns};
-use super::info::{autoencoder, positive};
+use super::super::unet_keys::{n, ns, size, sizes};
 use crate::Error;
 use crate::gguf::{File, WriteError, Writer};
 use crate::model::{Device, Network};
@@ -24,6 +23,9 @@ impl FirstStage {
     pub const SYSTEM: &'static str = "autoencoder-kl";
     /// What its tensors' names begin with.
     pub const PREFIX: &'static str = "vae.";
+    /// The same of its two halves.
+    pub(super) const ENCODER: [&'static str; 2] = ["vae.encoder.", "vae.quant_conv."];
+    pub(super) const DECODER: [&'static str; 2] = ["vae.decoder.", "vae.post_quant_conv."];
 
     /// Reads a file's metadata, and no tensor.
     ///
@@ -69,8 +71,29 @@ impl FirstStage {
         let encoder = self.network.encoder(Self::PREFIX, 1, [side, side])?;
         let decoder = self.network.decoder(Self::PREFIX, 1, [1, 1])?;
         Ok([
-            Network::load_part(file, &["vae.encoder.", "vae.quant_conv."], encoder, &[], &Device::Cpu)?,
-            Network::load_part(file, &["vae.decoder.", "vae.post_quant_conv."], decoder, &[], &Device::Cpu)?,
+            Network::load_part(file, &Self::ENCODER, encoder, &[], &Device::Cpu)?,
+            Network::load_part(file, &Self::DECODER, decoder, &[], &Device::Cpu)?,
         ])
     }
+}
+
+fn positive(file: &File<'_>, key: &'static str) -> Result<f32, Error> {
+    let found = file.f32(key)?;
+    if found > 0.0 && found.is_finite() { Ok(found) } else { Err(wrong(key, found, "a positive number")) }
+}
+
+fn autoencoder(file: &File<'_>) -> Result<AutoencoderKl, Error> {
+    let network = AutoencoderKl {
+        in_channels: size(file, "nijimi.autoencoder.in_channels")?,
+        out_channels: size(file, "nijimi.autoencoder.out_channels")?,
+        latent_channels: size(file, "nijimi.autoencoder.latent_channels")?,
+        channels: sizes(file, "nijimi.autoencoder.channels")?,
+        layers_per_block: size(file, "nijimi.autoencoder.layers_per_block")?,
+        norm_groups: size(file, "nijimi.autoencoder.norm_groups")?,
+        mid_attention: file.bool("nijimi.autoencoder.mid_attention")?,
+        quant_conv: file.bool("nijimi.autoencoder.quant_conv")?,
+        post_quant_conv: file.bool("nijimi.autoencoder.post_quant_conv")?,
+    };
+    network.validate()?;
+    Ok(network)
 }

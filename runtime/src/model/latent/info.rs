@@ -1,12 +1,14 @@
 //! What a file says of a latent diffusion model.
 
-use super::super::ModelError;
 use super::super::info::{kind, text, wrong};
-use super::super::unet_keys::{UNET, maybe, size, sizes, unet};
+use super::super::unet_keys::{UNET, maybe, size, unet};
 use super::defaults::LatentDefaults;
+use super::first_stage::FirstStage;
 use crate::Error;
 use crate::gguf::{File, Value};
-use crate::nn::{AutoencoderKl, ClipText, SdUnet, TextStates};
+use crate::model::session::check;
+use crate::model::{ModelError, RequestError};
+use crate::nn::{AutoencoderKl, ClipText, SdRequest, SdUnet, TextStates};
 use crate::sampler::Field;
 use crate::text::{Special, Tokenizer};
 use alloc::borrow::ToOwned;
@@ -81,15 +83,16 @@ impl LatentInfo {
             let expected = format!("{width}, the width of the text encoders' states");
             return Err(wrong("nijimi.unet.cross_attention_dim", unet.text_width, expected));
         }
+        let FirstStage { network: autoencoder, scaling_factor, shift_factor } = FirstStage::read(file)?;
         let [name, license, family] = ["general.name", "general.license", "nijimi.family"].map(|key| text(file, key));
         Ok(Self {
             name,
             license,
             family,
             unet,
-            autoencoder: autoencoder(file)?,
-            scaling_factor: positive(file, "nijimi.autoencoder.scaling_factor")?,
-            shift_factor: file.f32("nijimi.autoencoder.shift_factor")?,
+            autoencoder,
+            scaling_factor,
+            shift_factor,
             texts,
             zeros_for_empty: file.bool("nijimi.text.force_zeros_for_empty_prompt")?,
             scheduler: file.str("nijimi.scheduler.class")?.to_owned(),
@@ -109,32 +112,38 @@ impl LatentInfo {
         self.factor() << (self.unet.levels.len() - 1).min(16)
     }
 
+    /// Height and width of the latents of pictures of that size.
+    ///
+    /// # Errors
+    /// Sides that the autoencoder or the U-Net cannot halve.
+    pub fn latent_size(&self, size @ [height, width]: [usize; 2]) -> Result<[usize; 2], RequestError> {
+        let multiple = self.multiple();
+        for (what, side) in [("height", height), ("width", width)] {
+            if side == 0 || side % multiple != 0 {
+                check(false, what, side, format!("a multiple of {multiple}"))?;
+            }
+        }
+        Ok(size.map(|side| side / self.factor()))
+    }
+
+    /// What a run asks of the U-Net, whose texts have so many states; `size` as of [`Self::latent_size`].
+    pub(super) fn sd_request(
+        &self,
+        pictures: usize,
+        guided: bool,
+        size: [usize; 2],
+        tokens: usize,
+        control: bool,
+    ) -> Result<SdRequest, RequestError> {
+        let [height, width] = self.latent_size(size)?;
+        Ok(SdRequest { batch: if guided { 2 * pictures } else { pictures }, height, width, tokens, control })
+    }
+
     /// Whether a scale asks for guidance, which evaluates the network twice: above 1, of a network into which guidance was
     /// not distilled.
     pub fn is_guided(&self, guidance_scale: f32) -> bool {
         guidance_scale > 1.0 && self.unet.guidance_code == 0
     }
-}
-
-pub(super) fn positive(file: &File<'_>, key: &'static str) -> Result<f32, Error> {
-    let found = file.f32(key)?;
-    if found > 0.0 && found.is_finite() { Ok(found) } else { Err(wrong(key, found, "a positive number")) }
-}
-
-pub(super) fn autoencoder(file: &File<'_>) -> Result<AutoencoderKl, Error> {
-    let network = AutoencoderKl {
-        in_channels: size(file, "nijimi.autoencoder.in_channels")?,
-        out_channels: size(file, "nijimi.autoencoder.out_channels")?,
-        latent_channels: size(file, "nijimi.autoencoder.latent_channels")?,
-        channels: sizes(file, "nijimi.autoencoder.channels")?,
-        layers_per_block: size(file, "nijimi.autoencoder.layers_per_block")?,
-        norm_groups: size(file, "nijimi.autoencoder.norm_groups")?,
-        mid_attention: file.bool("nijimi.autoencoder.mid_attention")?,
-        quant_conv: file.bool("nijimi.autoencoder.quant_conv")?,
-        post_quant_conv: file.bool("nijimi.autoencoder.post_quant_conv")?,
-    };
-    network.validate()?;
-    Ok(network)
 }
 
 fn texts(file: &File<'_>) -> Result<Vec<TextInfo>, Error> {

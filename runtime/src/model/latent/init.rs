@@ -82,7 +82,7 @@ impl TextToImage {
     pub async fn encode_init_async(&self, request: &LatentRequest<'_>) -> Result<Option<EncodedInit>, Error> {
         let (n, size @ [height, width], info) = (request.seeds.len(), request.size, self.info());
         let (channels, pixels) = (info.autoencoder.latent_channels, height * width);
-        let [h, w] = self.latent_size(size)?;
+        let [h, w] = info.latent_size(size)?;
         let repaints = info.unet.in_channels == 2 * channels + 1;
         if !repaints && info.unet.in_channels != channels {
             let found = format!("{} with {} channels", self.name(), info.unet.in_channels);
@@ -140,7 +140,7 @@ impl TextToImage {
         noise: &[f32],
     ) -> Result<Start, Error> {
         let Some(first) = request.calls.calls().first() else { return Ok(Start::default()) };
-        let [h, w] = self.latent_size(request.size)?;
+        let [h, w] = self.info().latent_size(request.size)?;
         let here = ([request.seeds.len(), h, w], first.step);
         let words = |([n, h, w], step): ([usize; 3], usize)| format!("{n} of {w}x{h} latents from step {step}");
         check(begun.made == here, "starting pictures", words(begun.made), words(here))?;

@@ -27,6 +27,7 @@ mod preview;
 mod prompts;
 mod request;
 mod session;
+mod stages;
 mod tiling;
 mod write;
 
@@ -35,11 +36,11 @@ pub use defaults::LatentDefaults;
 pub use first_stage::FirstStage;
 pub use info::{LatentInfo, TextInfo};
 pub use init::EncodedInit;
-pub use parts::ModelPart;
 pub use plan::{Choice, LatentPlan, PlanRequest, StagePlan, Work};
 pub use prompts::EncodedPrompts;
 pub use request::{Decoding, LatentControl, LatentRequest};
 pub use session::LatentSession;
+pub use stages::ModelPart;
 pub use tiling::{Blend, Tile, Tiling};
 
 pub(super) use init::each;
@@ -104,10 +105,12 @@ impl TextToImage {
 
     /// The networks that runs use: without an init image not the encoder, and not what `tiny` does in its place.
     pub fn used(&self, encodes: bool, tiny: Option<&TinyAutoencoder>) -> Vec<ModelPart> {
-        let encoder = encodes && tiny.is_none_or(|tiny| !tiny.info().has_encoder);
-        let texts = (0..self.info.texts.len()).map(ModelPart::Text).chain([ModelPart::UNet]);
-        let decoder = tiny.is_none().then_some(ModelPart::Decoder);
-        texts.chain(encoder.then_some(ModelPart::Encoder)).chain(decoder).collect()
+        let uses = |part: &ModelPart| match part {
+            ModelPart::Text(_) | ModelPart::UNet => true,
+            ModelPart::Encoder => encodes && tiny.is_none_or(|tiny| !tiny.info().has_encoder),
+            ModelPart::Decoder => tiny.is_none(),
+        };
+        ModelPart::all(&self.info).filter(uses).collect()
     }
 
     /// [`Self::hold`], of all.

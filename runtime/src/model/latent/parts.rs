@@ -1,65 +1,13 @@
 //! A model's networks: all in memory, or each loaded from the file when it is used and given back afterwards.
 
 use super::info::LatentInfo;
+use super::stages::{ModelPart, Stage};
 use crate::Error;
 use crate::gguf::File;
-use crate::graph::Graph;
-use crate::model::network::Network;
-use crate::model::{Device, Patch, Stored};
+use crate::model::network::{Evaluator, Network};
+use crate::model::{Device, Patch, SessionOptions, Stored};
 use crate::sync::Arc;
-use alloc::vec;
 use alloc::vec::Vec;
-
-/// A network of the model.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ModelPart {
-    /// Text encoder 0, or SDXL's 1.
-    Text(usize),
-    /// What takes noise away.
-    UNet,
-    /// The autoencoder's first half, for init images.
-    Encoder,
-    /// Its second half.
-    Decoder,
-}
-
-impl ModelPart {
-    /// The beginnings of its tensors' names.
-    fn prefixes(self, info: &LatentInfo) -> Vec<&'static str> {
-        match self {
-            Self::Text(i) => info.texts.get(i).map(|text| text.prefix).into_iter().collect(),
-            Self::UNet => vec!["unet."],
-            Self::Encoder => vec!["vae.encoder.", "vae.quant_conv."],
-            Self::Decoder => vec!["vae.decoder.", "vae.post_quant_conv."],
-        }
-    }
-
-    /// Loads it.
-    fn load(
-        self,
-        file: &File<'_>,
-        info: &LatentInfo,
-        device: &Device,
-        patches: &[Arc<dyn Patch>],
-    ) -> Result<Arc<Network>, Error> {
-        let (prefixes, graph) = (self.prefixes(info), self.graph(info)?);
-        let device = device.for_tables(&graph);
-        Ok(Network::load_part(file, &prefixes, graph, patches, &device)?.into())
-    }
-
-    /// A graph of the smallest size: only the weights count here.
-    fn graph(self, info: &LatentInfo) -> Result<Graph, Error> {
-        Ok(match self {
-            Self::Text(i) => {
-                let text = &info.texts[i];
-                text.network.graph(text.prefix, [1, text.network.positions], text.states)?
-            }
-            Self::UNet => info.unet.graph("unet.", &info.unet.smallest())?,
-            Self::Encoder => info.autoencoder.encoder("vae.", 1, [info.autoencoder.factor(); 2])?,
-            Self::Decoder => info.autoencoder.decoder("vae.", 1, [1, 1])?,
-        })
-    }
-}
 
 /// Where the weights come from, and where they go.
 struct Origin {
@@ -75,16 +23,24 @@ pub(super) struct Parts {
     origin: Option<Arc<Origin>>,
 }
 
-/// All of a model's.
-fn all(info: &LatentInfo) -> impl Iterator<Item = ModelPart> {
-    (0..info.texts.len()).map(ModelPart::Text).chain([ModelPart::UNet, ModelPart::Encoder, ModelPart::Decoder])
+/// Loads one.
+fn load(
+    file: &File<'_>,
+    info: &LatentInfo,
+    part: ModelPart,
+    device: &Device,
+    patches: &[Arc<dyn Patch>],
+) -> Result<Arc<Network>, Error> {
+    let graph = part.smallest(info)?;
+    let device = device.for_tables(&graph);
+    Ok(Network::load_part(file, &part.prefixes(info), graph, patches, &device)?.into())
 }
 
 impl Parts {
     /// Loads all.
     pub fn load(file: &File<'_>, info: &LatentInfo, device: &Device) -> Result<Self, Error> {
-        let load = |part: ModelPart| Ok((part, part.load(file, info, device, &[])?));
-        Ok(Self { held: all(info).map(load).collect::<Result<_, Error>>()?, origin: None })
+        let load = |part| Ok((part, load(file, info, part, device, &[])?));
+        Ok(Self { held: ModelPart::all(info).map(load).collect::<Result<_, Error>>()?, origin: None })
     }
 
     /// Loads none, but looks at all tensors.
@@ -95,8 +51,8 @@ impl Parts {
         patches: Vec<Arc<dyn Patch>>,
     ) -> Result<Self, Error> {
         let file = stored.file()?;
-        for part in all(info) {
-            Network::check_part(&file, &part.prefixes(info), part.graph(info)?)?;
+        for part in ModelPart::all(info) {
+            Network::check_part(&file, &part.prefixes(info), part.smallest(info)?)?;
         }
         drop(file);
         Ok(Self { held: Vec::new(), origin: Some(Arc::new(Origin { stored, device, patches })) })
@@ -108,7 +64,14 @@ impl Parts {
             return Ok(network.clone());
         }
         let Some(origin) = &self.origin else { unreachable!("what has no origin holds all parts") };
-        part.load(&origin.stored.file()?, info, &origin.device, &origin.patches)
+        load(&origin.stored.file()?, info, part, &origin.device, &origin.patches)
+    }
+
+    /// What evaluates the graphs of one of the model's stages.
+    pub fn evaluator(&self, info: &LatentInfo, stage: Stage, options: &SessionOptions) -> Result<Evaluator, Error> {
+        let Some(part) = stage.part else { unreachable!("it has a file of its own") };
+        let graphs = stage.graphs.into_iter().map(|(graph, _)| graph).collect();
+        self.get(info, part)?.evaluator(graphs, options)
     }
 
     /// Whether it is held.
@@ -129,7 +92,7 @@ impl Parts {
 
     /// As it is, with all parts held.
     pub fn hold_all(&self, info: &LatentInfo) -> Result<Self, Error> {
-        self.hold(info, all(info))
+        self.hold(info, ModelPart::all(info))
     }
 
     /// Bytes of the packed weights that are held.

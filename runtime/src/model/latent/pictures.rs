@@ -2,10 +2,9 @@
 
 use super::TextToImage;
 use super::decoder::fits;
-use super::parts::ModelPart;
 use super::preview;
 use super::request::Decoding;
-use super::tiling::{Tile, Tiling};
+use super::stages::Stage;
 use crate::Error;
 use crate::model::SessionOptions;
 use crate::model::network::Evaluator;
@@ -57,25 +56,22 @@ impl TextToImage {
             }
             return Ok(latents);
         }
-        let encoder = self.parts.get(info, ModelPart::Encoder)?;
         let factor = self.factor();
         let small = size.map(|side| side / factor);
-        let tiling = if let Decoding::Tiled(tiling) = how { Some(tiling) } else { None };
-        let sizes = tile_sizes(tiling, small);
-        let graphs = sizes.iter().map(|size| network.encoder("vae.", 1, size.map(|side| side * factor)));
-        let mut evaluator = encoder.evaluator(graphs.collect::<Result<_, _>>()?, options)?;
+        let stage = Stage::encoder(info, how.tiling(), small)?;
+        let mut evaluator = self.parts.evaluator(info, stage, options)?;
         for picture in pictures.chunks_exact(picture) {
-            let mean = match how {
-                Decoding::Tiled(tiling) => {
+            let mean = match how.tiling() {
+                Some(tiling) => {
                     let mut blend = tiling.encoded(small, network.latent_channels);
                     let mut whole = vec![0.0; small[0] * small[1] * network.latent_channels];
-                    for tile in tiling.tiles(small) {
+                    for (graph, tile) in tiling.sized(small) {
                         let cut = tile.cut(picture, size[1], network.in_channels, factor);
-                        blend.push(&mean(network, &cut, &mut evaluator, graph_of(&sizes, &tile)).await?, &mut whole);
+                        blend.push(&mean(network, &cut, &mut evaluator, graph).await?, &mut whole);
                     }
                     whole
                 }
-                _ => mean(network, picture, &mut evaluator, 0).await?,
+                None => mean(network, picture, &mut evaluator, 0).await?,
             };
             latents.extend(mean.iter().map(|z| (z - info.shift_factor) * info.scaling_factor));
         }
@@ -149,16 +145,6 @@ async fn mean(
     let (mut mean, mut log_variance) = (vec![0.0; moments.len() / 2], vec![0.0; moments.len() / 2]);
     network.moments(moments, &mut mean, &mut log_variance);
     Ok(mean)
-}
-
-/// The sizes of latents that are decoded at once: one, or those of the tiles.
-pub(super) fn tile_sizes(tiling: Option<Tiling>, size: [usize; 2]) -> Vec<[usize; 2]> {
-    tiling.map_or_else(|| vec![size], |tiling| tiling.sizes(size))
-}
-
-/// The graph of a tile, of those for `sizes`.
-pub(super) fn graph_of(sizes: &[[usize; 2]], tile: &Tile) -> usize {
-    sizes.iter().position(|size| *size == tile.size).unwrap_or(0)
 }
 
 /// A whole number of pictures, at least one.

@@ -6,17 +6,18 @@ mod work;
 pub use choice::Choice;
 pub use work::Work;
 
-use super::Tiling;
 use super::info::LatentInfo;
+use super::stages::Stage;
+use super::tiling::Tiling;
 use crate::Error;
 use crate::cpu::{Context, footprint};
 use crate::gguf::File;
-use crate::graph::{Graph, Weight};
+use crate::graph::Weight;
 use crate::model::ModelError;
-use crate::model::control::{self, ControlInfo};
+use crate::model::control::ControlInfo;
 use crate::model::session::{MAX_BATCH, in_range};
-use crate::model::tiny::{self, TinyInfo};
-use crate::nn::{ControlNet, NetworkError, SdRequest};
+use crate::model::tiny::TinyInfo;
+use crate::nn::{ControlNet, NetworkError};
 use crate::plan::{Plan, PlanOptions};
 use crate::quant::DType;
 use alloc::format;
@@ -154,47 +155,36 @@ impl LatentPlan {
     /// What loading the model would have against the file's metadata and tensors' shapes; a size that the networks cannot
     /// have; activations that the device cannot bind at once.
     pub fn new(file: &File<'_>, info: &LatentInfo, request: &PlanRequest<'_>) -> Result<Self, Error> {
-        in_range("number of pictures", request.pictures, 1, MAX_BATCH)?;
+        let n = request.pictures;
+        in_range("number of pictures", n, 1, MAX_BATCH)?;
         in_range("windows of a prompt", request.windows, 1, 1 << 10)?;
         in_range("height", request.size[0], 1, 1 << 17)?;
         in_range("width", request.size[1], 1, 1 << 17)?;
-        let planner = Planner { context: Context::new(request.threads), request };
-        let (n, halves) = (request.pictures, if request.guided { 2 } else { 1 });
-        let mut texts = Vec::new();
-        for (i, text) in info.texts.iter().enumerate() {
-            let graph = text.network.graph(text.prefix, [1, text.network.positions], text.states)?;
-            let name = if i == 0 { "text encoder".into() } else { format!("text encoder {}", i + 1) };
-            texts.push(planner.stage(&name, file, &[(graph, 1)], n * halves * request.windows)?);
-        }
-        let factor = info.autoencoder.factor();
-        let size @ [height, width] = request.size.map(|side| side / factor);
-        if size.map(|side| side * factor) != request.size {
-            let (halvings, [height, width]) = (factor.ilog2() as usize, request.size);
-            return Err(NetworkError::Sides { height, width, halvings, multiple: factor }.into());
-        }
         let tokens = request.windows * info.texts.first().map_or(1, |text| text.network.positions);
-        let controlled = request.control.is_some();
-        let sd = SdRequest { batch: n * halves, height, width, tokens, control: controlled };
+        let unet = info.sd_request(n, request.guided, request.size, tokens, request.control.is_some())?;
+        let planner = Planner { context: Context::new(request.threads), request, info };
+        let (texts, windows) = (0..info.texts.len(), unet.batch * request.windows);
+        let texts = texts.map(|i| planner.stage(file, &Stage::text(info, i, 0)?, windows)).collect::<Result<_, _>>()?;
         let (calls, runs) = (request.calls, request.runs.max(1));
-        let mut unet = vec![planner.stage("U-Net", file, &[(info.unet.graph("unet.", &sd)?, 1)], calls * runs)?];
-        unet[0].drawn = true;
+        let mut drawing = vec![planner.stage(file, &Stage::unet(info, &unet)?, calls * runs)?];
+        drawing[0].drawn = true;
         if let Some(file) = request.control {
             let control = ControlInfo::read(file)?;
             control.check(info)?;
-            let graph = control.network.graph(control::PREFIX, &sd)?;
-            let elements = |value| graph.shape(value).elements() as u64;
+            let stage = Stage::control(&control, &unet)?;
+            let graph = &stage.graphs[0].0;
             // Its picture for each text, and its residuals on their way to the U-Net.
             let picture = graph.inputs().iter().filter(|port| port.name == ControlNet::PICTURE);
-            let buffers = 4 * picture.chain(graph.outputs()).map(|port| elements(port.value)).sum::<u64>();
-            let stage = planner.stage("ControlNet", file, &[(graph, 1)], calls * runs)?;
-            unet.push(StagePlan { beside: true, stays: true, buffers, ..stage });
+            let ports = picture.chain(graph.outputs());
+            let buffers = 4 * ports.map(|port| graph.shape(port.value).elements() as u64).sum::<u64>();
+            drawing.push(StagePlan { beside: true, buffers, ..planner.stage(file, &stage, calls * runs)? });
         }
-        let coders = planner.coders(file, info, size)?;
+        let coders = planner.coders(file, [unet.height, unet.width])?;
         // The samples, the answer, noise, the run's first noise, and what any solver keeps; states as they were read, and
         // as the network is given them.
-        let latents = (height * width * info.autoencoder.latent_channels) as u64;
+        let latents = n * unet.height * unet.width * info.autoencoder.latent_channels;
         let states = tokens * info.unet.text_width + info.unet.added.map_or(0, |added| added.width);
-        let kept = 4 * n as u64 * (12 * latents + (2 * halves * states) as u64);
+        let kept = 4 * (12 * latents + 2 * unet.batch * states) as u64;
         let apart = false;
         #[cfg(feature = "gpu")]
         let apart = apart || request.gpu.is_some();
@@ -208,7 +198,7 @@ impl LatentPlan {
             wide: bytes(false) > bytes(true),
             texts,
             coders,
-            unet,
+            unet: drawing,
             kept,
             apart,
         })
@@ -231,6 +221,7 @@ impl LatentPlan {
 struct Planner<'a> {
     context: Context,
     request: &'a PlanRequest<'a>,
+    info: &'a LatentInfo,
 }
 
 impl Planner<'_> {
@@ -258,20 +249,12 @@ impl Planner<'_> {
         footprint::executor(&self.context, plan, |weight| dtypes[weight.index()])
     }
 
-    /// A network whose graphs, of the same weights, are evaluated as often as is said for one evaluation of the whole.
-    fn stage(
-        &self,
-        name: &str,
-        file: &File<'_>,
-        graphs: &[(Graph, usize)],
-        evaluations: usize,
-    ) -> Result<StagePlan, Error> {
-        let name = String::from(name);
+    fn stage(&self, file: &File<'_>, of: &Stage, evaluations: usize) -> Result<StagePlan, Error> {
         let mut stage = StagePlan {
-            name,
+            name: of.name.clone(),
             beside: false,
             drawn: false,
-            stays: false,
+            stays: of.part.is_none(),
             weights: 0,
             largest: 0,
             arena: 0,
@@ -281,7 +264,7 @@ impl Planner<'_> {
             evaluations,
         };
         let mut dtypes = Vec::new();
-        for weight in graphs.first().map(|(graph, _)| graph.weights()).unwrap_or_default() {
+        for weight in of.graphs.first().map(|(graph, _)| graph.weights()).unwrap_or_default() {
             let (name, expected) = (weight.name.clone(), weight.tensor().ne());
             let Ok(tensor) = file.tensor(&name) else {
                 return Err(ModelError::MissingTensor { name, expected }.into());
@@ -295,7 +278,7 @@ impl Planner<'_> {
             stage.largest = stage.largest.max(if self.request.patched { 2 * stored + values } else { stored });
             dtypes.push(tensor.dtype);
         }
-        for (graph, times) in graphs {
+        for (graph, times) in &of.graphs {
             let plan = Plan::new(graph, &self.options())?;
             stage.arena = stage.arena.max(self.executor(&plan, &dtypes));
             stage.operations += times * plan.steps().len();
@@ -305,12 +288,12 @@ impl Planner<'_> {
     }
 
     /// The autoencoder in the ways in which it can work; at least one.
-    fn coders(&self, file: &File<'_>, info: &LatentInfo, size: [usize; 2]) -> Result<Vec<Coder>, Error> {
+    fn coders(&self, file: &File<'_>, size: [usize; 2]) -> Result<Vec<Coder>, Error> {
         if self.request.tiny.is_some() {
             // So small that it never works in tiles.
-            return Ok(vec![self.coder(file, info, size, None)?]);
+            return Ok(vec![self.coder(file, size, None)?]);
         }
-        let (first, factor) = (info.sample_size, info.autoencoder.factor());
+        let (first, factor) = (self.info.sample_size, self.info.factor());
         let halves = (0..16).map(|i| first >> i).take_while(|&tile| tile >= LEAST_TILE || tile == first);
         let smaller = halves.filter(|&tile| self.request.tile.is_none_or(|asked| tile < asked));
         let tiles = self.request.tile.into_iter().chain(smaller);
@@ -321,7 +304,7 @@ impl Planner<'_> {
         }
         let (mut coders, mut refused) = (Vec::new(), None);
         for tiling in tilings {
-            match self.coder(file, info, size, tiling) {
+            match self.coder(file, size, tiling) {
                 Ok(coder) => coders.push(coder),
                 // What is too much at once may do in tiles.
                 Err(e @ (Error::Plan(_) | Error::Network(NetworkError::Graph(_)))) => refused = refused.or(Some(e)),
@@ -334,68 +317,32 @@ impl Planner<'_> {
         }
     }
 
-    fn coder(
-        &self,
-        file: &File<'_>,
-        info: &LatentInfo,
-        size: [usize; 2],
-        tiling: Option<Tiling>,
-    ) -> Result<Coder, Error> {
-        let (network, n) = (&info.autoencoder, self.request.pictures);
-        let pixels = self.request.size.iter().product::<usize>() as u64;
-        let sizes: Vec<([usize; 2], usize)> = match tiling {
-            Some(tiling) => {
-                let times = |size: &[usize; 2]| tiling.tiles(self.latents(info)).filter(|t| t.size == *size).count();
-                tiling.sizes(size).into_iter().map(|size| (size, times(&size))).collect()
+    fn coder(&self, file: &File<'_>, size: [usize; 2], tiling: Option<Tiling>) -> Result<Coder, Error> {
+        let Self { info, request, .. } = self;
+        let (network, n) = (&info.autoencoder, request.pictures);
+        let pixels = request.size.iter().product::<usize>() as u64;
+        let tiny = request.tiny.map(|file| TinyInfo::read(file).map(|tiny| (tiny, file))).transpose()?;
+        // Once for all runs.
+        let encoder = match &tiny {
+            _ if !request.encodes => None,
+            Some((tiny, file)) if tiny.has_encoder => {
+                Some(self.stage(file, &Stage::tiny_encoder(tiny, request.size)?, 1)?)
             }
-            None => vec![(size, 1)],
+            _ => Some(self.stage(file, &Stage::encoder(info, tiling, size)?, 1)?),
         };
-        let blend = |channels, tile: usize, scale: usize| {
-            tiling.map_or(0, |tiling| {
-                if scale == 1 { tiling.encoded(size, channels) } else { tiling.decoded(size, channels) }
-                    .bytes(tile * scale)
-            })
-        };
-        let tile = tiling.map_or(0, |tiling| tiling.tile);
-        let tiny = self.request.tiny.map(|file| TinyInfo::read(file).map(|tiny| (tiny, file))).transpose()?;
         // The picture, as it is read and as it is given.
         let picture = 2 * 4 * pixels * network.in_channels as u64;
-        let encoder = match &tiny {
-            _ if !self.request.encodes => None,
-            Some((tiny, file)) if tiny.has_encoder => {
-                let graph = tiny.network.encoder(tiny::PREFIX, 1, self.request.size)?;
-                let stage = self.stage("tiny encoder", file, &[(graph, 1)], 1)?;
-                Some(StagePlan { stays: true, buffers: picture, ..stage })
-            }
-            _ => {
-                let graph = |(size, times): &([usize; 2], usize)| {
-                    Ok((network.encoder("vae.", 1, size.map(|side| side * network.factor()))?, *times))
-                };
-                let graphs = sizes.iter().map(graph).collect::<Result<Vec<_>, Error>>()?;
-                // Once for all runs.
-                let stage = self.stage("encoder", file, &graphs, 1)?;
-                Some(StagePlan { buffers: picture + blend(2 * network.latent_channels, tile, 1), ..stage })
-            }
+        let blend = |t: Tiling| t.encoded(size, 2 * network.latent_channels).bytes(t.tile);
+        let encoder = encoder.map(|stage| StagePlan { buffers: picture + tiling.map_or(0, blend), ..stage });
+        let (file, decoder) = match &tiny {
+            Some((tiny, file)) => (*file, Stage::tiny_decoder(tiny, size)?),
+            None => (file, Stage::decoder(info, tiling, size)?),
         };
-        let graph = |(size, times): &([usize; 2], usize)| {
-            let graph = match &tiny {
-                Some((tiny, _)) => tiny.network.decoder(tiny::PREFIX, 1, *size)?,
-                None => network.decoder("vae.", 1, *size)?,
-            };
-            Ok((graph, *times))
-        };
-        let graphs = sizes.iter().map(graph).collect::<Result<Vec<_>, Error>>()?;
-        let name = if tiling.is_some() { "decoder in tiles" } else { "decoder" };
-        let name = if tiny.is_some() { format!("tiny {name}") } else { name.into() };
-        let stays = tiny.is_some();
-        let decoder = self.stage(&name, tiny.map_or(file, |(_, file)| file), &graphs, n * self.request.runs.max(1))?;
+        let decoder = self.stage(file, &decoder, n * request.runs.max(1))?;
         // The pictures, as numbers and as bytes.
-        let buffers = n as u64 * 5 * pixels * network.out_channels as u64;
-        let buffers = buffers + blend(network.out_channels, tile, network.factor());
-        Ok(Coder { tiling, encoder, decoder: StagePlan { drawn: true, stays, buffers, ..decoder } })
-    }
-
-    fn latents(&self, info: &LatentInfo) -> [usize; 2] {
-        self.request.size.map(|side| side / info.autoencoder.factor())
+        let pictures = n as u64 * 5 * pixels * network.out_channels as u64;
+        let blend = |t: Tiling| t.decoded(size, network.out_channels).bytes(t.tile * t.factor);
+        let buffers = pictures + tiling.map_or(0, blend);
+        Ok(Coder { tiling, encoder, decoder: StagePlan { drawn: true, buffers, ..decoder } })
     }
 }

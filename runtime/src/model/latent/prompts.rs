@@ -2,18 +2,17 @@
 
 use super::TextToImage;
 use super::info::TextInfo;
-use super::parts::ModelPart;
 use super::request::LatentRequest;
+use super::stages::Stage;
 use crate::Error;
-use crate::model::network::Network;
+use crate::model::network::Evaluator;
 use crate::model::session::in_range;
 use crate::model::wait::wait;
 use crate::model::{RequestError, SessionOptions};
-use crate::nn::{ClipText, TextStates};
+use crate::nn::ClipText;
 use crate::text::{Windows, weigh};
 use alloc::borrow::ToOwned;
 use alloc::string::String;
-use alloc::vec;
 use alloc::vec::Vec;
 
 /// Prompts and, for guidance, their negatives, as the U-Net reads them: from [`TextToImage::encode_prompts`].
@@ -102,12 +101,11 @@ impl TextToImage {
         let mut encoded: Vec<Encoded> = Vec::new();
         for (i, text) in info.texts.iter().enumerate() {
             in_range("clip_skip", clip_skip, 0, text.network.layers)?;
-            let skip = clip_skip.checked_sub(1).unwrap_or(text.states.skip);
             let mut windows: Vec<Windows> = prompts.iter().map(|p| Windows::new(&text.tokenizer, p)).collect();
             let most = windows.iter().map(|w| w.0.len()).max().unwrap_or(1);
             windows.iter_mut().for_each(|w| w.extend_to(&text.tokenizer, most));
-            let network = self.parts.get(info, ModelPart::Text(i))?;
-            encoded.push(encode(text, TextStates { skip, ..text.states }, &network, &windows, options).await?);
+            let evaluator = self.parts.evaluator(info, Stage::text(info, i, clip_skip)?, options)?;
+            encoded.push(encode(text, evaluator, &windows).await?);
         }
         // Of the first text's, for instance: all have as many.
         let tokens = |(e, info): (&Encoded, &TextInfo)| e.states.first().map_or(0, |s| s.len() / info.network.width);
@@ -145,17 +143,8 @@ struct Encoded {
     pooled: Vec<Vec<f32>>,
 }
 
-async fn encode(
-    info: &TextInfo,
-    wanted: TextStates,
-    network: &Network,
-    texts: &[Windows],
-    options: &SessionOptions,
-) -> Result<Encoded, Error> {
-    let length = info.network.positions;
-    let graph = info.network.graph(info.prefix, [1, length], wanted)?;
-    let mut evaluator = network.evaluator(vec![graph], options)?;
-    let end = wanted.pooled.then_some(info.tokenizer.special().end);
+async fn encode(info: &TextInfo, mut evaluator: Evaluator, texts: &[Windows]) -> Result<Encoded, Error> {
+    let end = info.states.pooled.then_some(info.tokenizer.special().end);
     let mut encoded = Encoded::default();
     for Windows(windows) in texts {
         let mut states = Vec::new();

@@ -82,6 +82,18 @@ pub enum Decoding<'a> {
     Tiny(&'a TinyAutoencoder),
 }
 
+impl<'a> Decoding<'a> {
+    /// How the model's own autoencoder cuts, if it does.
+    pub(super) fn tiling(self) -> Option<Tiling> {
+        if let Self::Tiled(tiling) = self { Some(tiling) } else { None }
+    }
+
+    /// What works in its place.
+    pub(super) fn tiny(self) -> Option<&'a TinyAutoencoder> {
+        if let Self::Tiny(tiny) = self { Some(tiny) } else { None }
+    }
+}
+
 impl TextToImage {
     /// One picture, of the size and with the guidance that suit the model.
     pub fn request<'a>(&self, prompt: &'a str, seed: u64, calls: &'a Calls) -> LatentRequest<'a> {

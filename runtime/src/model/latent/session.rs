@@ -1,11 +1,10 @@
 //! Runs of prompts: what they are given, and the memory that they use.
 
 use super::TextToImage;
-use super::decoder::How;
 use super::init::Start;
-use super::parts::ModelPart;
 use super::prompts::EncodedPrompts;
 use super::request::LatentRequest;
+use super::stages::{ModelPart, Stage};
 use crate::Error;
 use crate::model::controls::Controls;
 use crate::model::engine::{Beside, Engine, Graphs, Inputs, Kept, Kind, RunSettings, Sizes, Time};
@@ -35,14 +34,13 @@ struct Shape {
     n: usize,
     /// Height and width of the pictures.
     size: [usize; 2],
-    tokens: usize,
     guided: bool,
+    unet: SdRequest,
     /// Whether the U-Net sees a picture beside the latents, and whether something is put back after every step.
     beside: bool,
     restores: bool,
     /// Whether a guided answer is rescaled.
     rescales: bool,
-    controlled: bool,
     options: SessionOptions,
 }
 
@@ -70,20 +68,6 @@ impl TextToImage {
         let settings = session.begin(request).await?;
         let Some((_, machine)) = session.made else { unreachable!("a run that began has its machine") };
         Ok(Run::alone(machine, settings))
-    }
-
-    /// Height and width of the latents of pictures of that size.
-    ///
-    /// # Errors
-    /// Sides that the autoencoder or the U-Net cannot halve.
-    pub fn latent_size(&self, [height, width]: [usize; 2]) -> Result<[usize; 2], RequestError> {
-        let multiple = self.info().multiple();
-        for (what, side) in [("height", height), ("width", width)] {
-            if side == 0 || side % multiple != 0 {
-                check(false, what, side, format!("a multiple of {multiple}"))?;
-            }
-        }
-        Ok([height / self.factor(), width / self.factor()])
     }
 }
 
@@ -122,7 +106,7 @@ impl LatentSession {
         let (n, info) = (request.seeds.len(), model.info());
         in_range("number of pictures", n, 1, MAX_BATCH)?;
         check(request.guidance_scale.is_finite(), "guidance_scale", request.guidance_scale, "a finite number")?;
-        let [h, w] = model.latent_size(request.size)?;
+        info.latent_size(request.size)?;
         let read;
         let conditions = match request.encoded_prompts {
             Some(conditions) => conditions,
@@ -140,33 +124,32 @@ impl LatentSession {
             let expected = format!("{read_for}, for which the prompts were read");
             check(false, "guidance_scale", request.guidance_scale, expected)?;
         }
-        let channels = info.autoencoder.latent_channels;
-        let values = n * h * w * channels;
+        let unet = info.sd_request(n, guided, request.size, tokens, !request.controls.is_empty())?;
+        let each = unet.height * unet.width * info.autoencoder.latent_channels;
         if let Some(latents) = request.latents {
-            in_range("values of the latents", latents.len(), values, values)?;
+            in_range("values of the latents", latents.len(), n * each, n * each)?;
         }
         // Before the U-Net is loaded.
         let encoded = model.init_of(request).await?;
         let shape = Shape {
             n,
             size: request.size,
-            tokens,
             guided,
+            unet,
             beside: encoded.as_ref().is_some_and(|encoded| encoded.get().is_beside()),
             restores: encoded.as_ref().is_some_and(|encoded| encoded.get().is_kept()),
             rescales: guided && request.guidance_rescale != 0.0,
-            controlled: !request.controls.is_empty(),
             options: request.options,
         };
         // ControlNets have plans of their own, which are not kept.
-        if made.as_ref().is_none_or(|(made, _)| *made != shape) || shape.controlled {
+        if made.as_ref().is_none_or(|(made, _)| *made != shape) || unet.control {
             // What was there goes first.
             *made = None;
             *made = Some((shape, Box::new(machine(model, request, &shape)?)));
         }
         let Some((_, machine)) = made else { unreachable!("it was made above") };
         let Output::Latents(decoder) = &mut machine.output else { unreachable!("latents are what it makes") };
-        decoder.decode_by(How::of(request.decoding));
+        decoder.decode_by(request.decoding);
 
         fill(machine, conditions, request, info)?;
         let Machine { engine, inputs, noise, first, drawn, .. } = &mut **machine;
@@ -174,7 +157,7 @@ impl LatentSession {
         *drawn = request.latents.is_none();
         match request.latents {
             Some(latents) => first.copy_from_slice(latents),
-            None => noise.draw(0, h * w * channels, first),
+            None => noise.draw(0, each, first),
         }
         let sigma = request.calls.init_noise_sigma();
         match encoded {
@@ -199,17 +182,15 @@ impl LatentSession {
 /// Plans and memory for runs of that shape.
 fn machine(model: &TextToImage, request: &LatentRequest<'_>, shape: &Shape) -> Result<Machine, Error> {
     let (info, options) = (model.info(), &shape.options);
-    let [h, w] = model.latent_size(shape.size)?;
-    let texts = shape.n * if shape.guided { 2 } else { 1 };
+    let SdRequest { batch: texts, height: h, width: w, tokens, .. } = shape.unet;
     let channels = info.autoencoder.latent_channels;
-    let sd = SdRequest { batch: texts, height: h, width: w, tokens: shape.tokens, control: shape.controlled };
-    let controls = Controls::new(info, &request.controls, shape.size, &sd, options)?;
+    let controls = Controls::new(info, &request.controls, shape.size, &shape.unet, options)?;
     let network = model.parts.get(info, ModelPart::UNet)?;
-    let graph = info.unet.graph("unet.", &sd)?;
-    let (plain, guided) = if shape.guided { (None, Some(graph)) } else { (Some(graph), None) };
+    let graph = Stage::unet(info, &shape.unet)?.graphs.pop().map(|(graph, _)| graph);
+    let (plain, guided) = if shape.guided { (None, graph) } else { (graph, None) };
     let graphs = Graphs { plain, guided, x: SdUnet::LATENTS, t: SdUnet::TIME, out: SdUnet::OUTPUT };
     let each = h * w * channels;
-    let mut constants = vec![(SdUnet::TEXT, vec![0.0; texts * shape.tokens * info.unet.text_width])];
+    let mut constants = vec![(SdUnet::TEXT, vec![0.0; texts * tokens * info.unet.text_width])];
     if let Some(added) = info.unet.added {
         constants.push((SdUnet::ADDED, vec![0.0; texts * added.width]));
     }

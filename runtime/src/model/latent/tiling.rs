@@ -84,6 +84,12 @@ impl Tiling {
         sizes
     }
 
+    /// [`Self::tiles`], each with the place of its size among [`Self::sizes`].
+    pub(super) fn sized(&self, size: [usize; 2]) -> impl Iterator<Item = (usize, Tile)> + use<> {
+        let sizes = self.sizes(size);
+        self.tiles(size).map(move |tile| (sizes.iter().position(|size| *size == tile.size).unwrap_or(0), tile))
+    }
+
     /// What puts decoded tiles of latents of this height and width together.
     pub fn decoded(&self, size: [usize; 2], channels: usize) -> Blend {
         Blend::new(*self, size, channels, self.factor)
