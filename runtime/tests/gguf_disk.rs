@@ -6,7 +6,7 @@
 mod common;
 
 use common::seeds::file;
-use nijimi_runtime::gguf::{File, MappedFile, write_atomic};
+use nijimi_runtime::gguf::{AtomicFile, File, MappedFile, open_regular, write_atomic};
 use std::path::PathBuf;
 use std::{fs, thread};
 
@@ -40,11 +40,11 @@ fn a_file_is_written_and_mapped() {
 #[test]
 fn failure_leaves_nothing_behind() {
     let folder = folder("failure");
-    // A folder is in the way of the rename.
     let path = folder.join("taken");
     fs::create_dir(&path).unwrap();
     let error = write_atomic(&path, b"bytes").unwrap_err();
-    assert_eq!((error.action, &error.path), ("replace", &path));
+    assert_eq!((error.action, &error.path), ("write", &path));
+    assert!(error.to_string().contains("it is a folder"), "{error}");
     assert_eq!(names(&folder), ["taken"]);
 
     let path = folder.join("no such folder/a.gguf");
@@ -52,6 +52,68 @@ fn failure_leaves_nothing_behind() {
     assert!(error.to_string().contains("no such folder"), "{error}");
     assert!(write_atomic("..", b"bytes").is_err());
     assert_eq!(names(&folder), ["taken"]);
+}
+
+/// What is there decides how it is written. Seen red: a link replaced; the mode of a new file; a pipe replaced; a long name
+/// made longer; a folder that takes nothing found at the end.
+#[cfg(target_os = "linux")]
+#[test]
+fn links_modes_pipes_and_long_names() {
+    use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
+    let folder = folder("places");
+    fs::create_dir(folder.join("far")).unwrap();
+    let far = folder.join("far/a");
+    for link in ["near", "nearer"] {
+        // The first one to a file that is not there yet.
+        symlink("far/a", folder.join(link)).unwrap();
+        write_atomic(folder.join(link), link.as_bytes()).unwrap();
+        assert_eq!(fs::read(&far).unwrap(), link.as_bytes());
+        assert!(folder.join(link).is_symlink());
+        fs::set_permissions(&far, fs::Permissions::from_mode(0o640)).unwrap();
+    }
+    write_atomic(&far, b"again").unwrap();
+    assert_eq!(fs::metadata(&far).unwrap().permissions().mode() & 0o777, 0o640);
+
+    let pipe = folder.join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    AtomicFile::prove(&pipe).unwrap();
+    let reader = thread::spawn({
+        let pipe = pipe.clone();
+        move || fs::read(pipe).unwrap()
+    });
+    write_atomic(&pipe, b"rows").unwrap();
+    assert_eq!(reader.join().unwrap(), b"rows");
+    assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo());
+    assert!(open_regular(&pipe).unwrap_err().to_string().contains("not a regular file"));
+
+    write_atomic(folder.join("n".repeat(255)), b"long").unwrap();
+    for (path, part) in [
+        (folder.join("n".repeat(256)), "too long"),
+        ("/proc/nijimi-a".into(), "/proc/nijimi-a"),
+        (folder.join("none/a"), "none/a"),
+        (folder.join("a/"), "does not end in a file name"),
+    ] {
+        let error = AtomicFile::prove(&path).unwrap_err();
+        assert!(error.to_string().contains(part), "{error}");
+    }
+}
+
+/// Seen red: nothing swept; what is being written swept, too; the lock given up before the end.
+#[test]
+fn what_a_killed_program_left_is_swept() {
+    let folder = folder("swept");
+    let (dead, live) = (folder.join(".nijimi-0.tmp"), folder.join(".nijimi-3.tmp"));
+    fs::write(&dead, b"half").unwrap();
+    fs::write(&live, b"half").unwrap();
+    let held = fs::File::open(&live).unwrap();
+    held.lock().unwrap();
+    write_atomic(folder.join("a"), b"whole").unwrap();
+    assert!(!dead.exists() && live.exists());
+    drop(held);
+    let file = AtomicFile::create(folder.join("b")).unwrap();
+    assert!(!live.exists() && !folder.join("b").exists());
+    drop(file);
+    assert_eq!(names(&folder), ["a"]);
 }
 
 #[test]

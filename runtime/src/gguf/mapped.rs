@@ -4,7 +4,7 @@
 //! `unsafe` is needed because the operating system cannot promise that a mapped file stays as it is.
 #![allow(unsafe_code)]
 
-use super::atomic::file_error;
+use super::atomic::{file_error, open_regular};
 use super::{File as Gguf, FileError, GgufError};
 use memmap2::Mmap;
 use std::fs::File;
@@ -28,7 +28,7 @@ impl MappedFile {
     /// Names the path, if it cannot be opened or mapped, or is not a regular file.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, FileError> {
         let path = path.as_ref();
-        Self::of(&File::open(path).map_err(file_error("open", path))?, path)
+        Self::of(&open_regular(path)?, path)
     }
 
     /// Maps an open file, which may be closed then, and need no longer have a name. `path` is for errors.

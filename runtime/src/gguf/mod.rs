@@ -30,6 +30,8 @@ mod writer;
 mod atomic;
 #[cfg(feature = "std")]
 mod mapped;
+#[cfg(feature = "std")]
+mod unnamed;
 
 #[cfg(test)]
 mod refusals;
@@ -41,9 +43,11 @@ pub use value::{Array, Value, ValueType};
 pub use writer::{MetaValue, WriteError, Writer};
 
 #[cfg(feature = "std")]
-pub use atomic::{AtomicFile, FileError, write_atomic};
+pub use atomic::{AtomicFile, FileError, open_regular, write_atomic};
 #[cfg(feature = "std")]
 pub use mapped::MappedFile;
+#[cfg(feature = "std")]
+pub use unnamed::file_size_limit_is_an_error;
 
 /// First four bytes of a file.
 pub const MAGIC: [u8; 4] = *b"GGUF";
