@@ -1,25 +1,18 @@
 //! A model in memory: its description and packed weights.
 
 use super::device::Device;
+use super::loaded::Loaded;
 use super::network::Network;
-use super::session::{Session, SessionOptions};
+use super::options::SessionOptions;
+use super::session::Session;
 use super::{Info, RequestError, info};
 use crate::Error;
 use crate::gguf::File;
 use crate::sampler::{Calls, Solver};
-use crate::sync::Arc;
 use alloc::vec;
 
-/// A loaded model, immutable. Clones share it; any number of sessions on any threads may use it at once.
-#[derive(Clone)]
-pub struct Diffusion {
-    pub(super) model: Arc<Model>,
-}
-
-pub(super) struct Model {
-    pub info: Info,
-    pub network: Network,
-}
+/// A loaded model of pictures in pixels. A file's `nijimi.system` is `ddpm`.
+pub type Diffusion = Loaded<Info>;
 
 impl Diffusion {
     /// Loads a model for a device. The weights are copied and packed for the kernels, and the file's bytes are not needed
@@ -31,17 +24,7 @@ impl Diffusion {
     pub fn load(file: &File<'_>, device: &Device) -> Result<Self, Error> {
         let info = Info::read(file)?;
         let network = Network::load(file, vec![info.network.graph(1)?], device)?;
-        Ok(Self { model: Arc::new(Model { info, network }) })
-    }
-
-    /// What the file says of the model.
-    pub fn info(&self) -> &Info {
-        &self.model.info
-    }
-
-    /// Bytes of the weights in memory.
-    pub fn weight_bytes(&self) -> usize {
-        self.model.network.weight_bytes()
+        Ok(Self::new(info, network))
     }
 
     /// The id of a label.
@@ -49,7 +32,7 @@ impl Diffusion {
     /// # Errors
     /// [`RequestError::UnknownLabel`], which lists the labels that exist.
     pub fn label(&self, name: &str) -> Result<u32, RequestError> {
-        info::label(&self.model.info.labels, name)
+        info::label(&self.info().labels, name)
     }
 
     /// The calls of the network that a run with this solver makes, all worked out. [`Info::defaults`] has the solver and
@@ -58,7 +41,7 @@ impl Diffusion {
     /// # Errors
     /// More steps than the schedule has, or none; settings of the solver that are out of range.
     pub fn calls(&self, solver: Solver, steps: usize) -> Result<Calls, Error> {
-        Ok(Calls::new(&self.model.info.schedule, &self.model.info.settings(solver, steps))?)
+        Ok(Calls::new(&self.info().schedule, &self.info().settings(solver, steps))?)
     }
 
     /// Makes a session: plans, then allocates all memory that its runs use.
@@ -66,7 +49,7 @@ impl Diffusion {
     /// # Errors
     /// A batch out of range, or more memory than the options allow; the error has both figures.
     pub fn session(&self, options: &SessionOptions) -> Result<Session, Error> {
-        Session::new(self, options, None)
+        Session::new(self.clone(), options, None)
     }
 
     /// As [`Self::session`], with its large memory (activations and scratch, all but a few pictures) lent by the caller: a
@@ -77,12 +60,6 @@ impl Diffusion {
     /// As [`Self::session`]; [`ExecError::Lent`](crate::plan::ExecError::Lent) if the memory is too short;
     /// [`RequestError::DeviceMemory`] of a model on a device.
     pub fn session_in(&self, options: &SessionOptions, memory: &'static mut [f32]) -> Result<Session, Error> {
-        Session::new(self, options, Some(memory))
-    }
-}
-
-impl core::fmt::Debug for Diffusion {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Diffusion").field("info", self.info()).finish_non_exhaustive()
+        Session::new(self.clone(), options, Some(memory))
     }
 }

@@ -4,8 +4,8 @@
 use super::engine::{Guide, Kind, RunSettings};
 use super::machine::Machine;
 use super::noise::NoiseSource;
+use super::options::{check, in_range};
 use super::run::Run;
-use super::session::{check, in_range};
 use super::{ClassifierSession, ModelError, RequestError, Session};
 use crate::Error;
 use crate::sampler::Calls;
@@ -44,7 +44,7 @@ impl ClassifierGuided {
     /// # Errors
     /// [`ModelError::Pair`] if their pictures, the range of their values, or their noise levels differ.
     pub fn new(diffusion: Session, classifier: ClassifierSession) -> Result<Self, Error> {
-        let (a, b) = (&diffusion.model.info, classifier.info());
+        let (a, b) = (diffusion.model.info(), classifier.info());
         let pair = |what, diffusion: String, classifier: String| ModelError::Pair { what, diffusion, classifier };
         let sizes = [
             (a.network.height, a.network.width, a.network.in_channels),
@@ -67,7 +67,7 @@ impl ClassifierGuided {
         }
         let batch = diffusion.batch().min(classifier.batch());
         let mut diffusion = diffusion;
-        let (prediction, each) = (diffusion.model.info.prediction, diffusion.picture());
+        let (prediction, each) = (diffusion.model.info().prediction, diffusion.picture());
         #[cfg_attr(not(feature = "gpu"), expect(unused_mut, reason = "a device prepares itself"))]
         let mut guide = Guide::new(classifier, prediction, batch, each);
         #[cfg(feature = "gpu")]
@@ -104,7 +104,7 @@ impl ClassifierGuided {
         }
         in_range("number of pictures", n, 1, self.batch)?;
         check(request.gamma.is_finite(), "gamma", request.gamma, "a finite number")?;
-        let info = &self.diffusion.model.info;
+        let info = self.diffusion.model.info();
         let last = info.schedule.steps() - 1;
         if let Some(call) = request.calls.calls().iter().find(|call| call.t > last as f32) {
             check(false, "the sampler's timestep", call.t, format!("0 to {last}"))?;

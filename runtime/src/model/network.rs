@@ -2,17 +2,16 @@
 //! device, and evaluators that run graphs by the names of their inputs and outputs.
 
 use super::device::Device;
-use super::engine::Placed;
+use super::options::{SessionOptions, in_range};
 use super::patch::Patch;
-use super::session::SessionOptions;
 use super::wait::wait;
 use super::{ModelError, RequestError, load};
 use crate::Error;
 use crate::cpu::Context;
-use crate::cpu::exec::{Executor, Memory};
+use crate::cpu::exec::{Executor, Memory, Weights};
 use crate::gguf::File;
 use crate::graph::{Graph, Weight, share_weights};
-use crate::plan::{Binding, ExecError, MemoryLimit, Plan};
+use crate::plan::{Binding, ExecError, MemoryLimit, Plan, PlanOptions};
 use crate::sync::Arc;
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
@@ -20,6 +19,25 @@ use alloc::format;
 use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
+
+/// A model's weights, where they are used.
+pub(super) enum Placed {
+    /// Packed for the CPU's kernels.
+    Cpu(Arc<Weights>),
+    /// In a device's memory.
+    #[cfg(feature = "gpu")]
+    Gpu(Arc<crate::gpu::Weights>),
+}
+
+impl Placed {
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Cpu(weights) => weights.bytes(),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(weights) => weights.bytes() as usize,
+        }
+    }
+}
 
 /// A network's weights, where they are used; immutable.
 pub struct Network {
@@ -67,7 +85,7 @@ impl Network {
         let weights = shared(graphs)?;
         let placed = match device {
             Device::Cpu => {
-                let mut packed = crate::cpu::exec::Weights::new();
+                let mut packed = Weights::new();
                 load::part(file, prefixes, &weights, patches, |kind, dtype, data| Ok(packed.push(kind, dtype, data)?))?;
                 Placed::Cpu(packed.into())
             }
@@ -75,7 +93,7 @@ impl Network {
                 if !file.is_static() {
                     return Err(ModelError::NotStatic.into());
                 }
-                let mut stored = crate::cpu::exec::Weights::new();
+                let mut stored = Weights::new();
                 load::part(file, prefixes, &weights, patches, |kind, dtype, data| {
                     // What a patch or the graph has changed lies in no file.
                     let data = file.lasting(data).map_or_else(|| Cow::Owned(data.to_vec()), Cow::Borrowed);
@@ -112,13 +130,13 @@ impl Network {
         let limit = MemoryLimit { allowed: options.memory_limit.unwrap_or(u64::MAX), reserved: 0 };
         let engine = match &self.placed {
             Placed::Cpu(weights) => {
-                let plans = super::engine::plans(&graphs, &crate::cpu::exec::PLAN)?;
+                let plans = plans(&graphs, &crate::cpu::exec::PLAN)?;
                 let exec = Executor::new(Context::new(options.threads), weights.clone(), plans, limit)?;
                 Engine::Cpu(Box::new(exec))
             }
             #[cfg(feature = "gpu")]
             Placed::Gpu(weights) => {
-                let plans = super::engine::plans(&graphs, &weights.gpu().plan_options(options.device.storage))?;
+                let plans = plans(&graphs, &weights.gpu().plan_options(options.device.storage))?;
                 let exec = crate::gpu::Executor::new(weights.gpu(), weights.clone(), plans, limit, &options.device)?;
                 Engine::Gpu(Box::new(OnDevice { exec, read: Vec::new() }))
             }
@@ -136,6 +154,15 @@ fn share(graphs: &mut [Graph]) -> Result<(), Error> {
 fn shared(mut graphs: Vec<Graph>) -> Result<Vec<Weight>, Error> {
     share(&mut graphs)?;
     Ok(graphs.first().map(|graph| graph.weights().to_vec()).unwrap_or_default())
+}
+
+/// The limit is the session's: the executor adds up what it and the buffers take.
+pub(super) fn plans<'a>(
+    graphs: impl IntoIterator<Item = &'a Graph>,
+    options: &PlanOptions,
+) -> Result<Vec<(&'a Graph, Plan)>, Error> {
+    let plans = graphs.into_iter().map(|graph| Plan::new(graph, options).map(|plan| (graph, plan)));
+    Ok(plans.collect::<Result<_, _>>()?)
 }
 
 enum Engine {
@@ -257,7 +284,7 @@ impl Evaluator {
             }
         }
         let needed: usize = plan.ids().iter().map(|(_, n)| n).sum();
-        super::session::in_range("number of ids", ids.len(), needed, needed)?;
+        in_range("number of ids", ids.len(), needed, needed)?;
         match plan.inputs().iter().find(|binding| !inputs.iter().any(|(name, _)| *name == binding.name)) {
             Some(missing) => Err(port("input", &missing.name, &[])),
             None => Ok(()),

@@ -1,7 +1,7 @@
 //! A run: one batch of pictures, from noise, one step at a time.
 
 use super::RequestError;
-use super::engine::{At, RunSettings, Values};
+use super::engine::{At, RunSettings, StepInfo, Values};
 use super::machine::Machine;
 use super::wait::wait;
 use crate::Error;
@@ -9,18 +9,6 @@ use alloc::boxed::Box;
 use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
-
-/// A step that was made.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct StepInfo {
-    /// Which, from 0.
-    pub index: usize,
-    /// Of how many.
-    pub total: usize,
-    /// The noise level at which the network was asked (first, if it was more than once), as the network knows it; it may
-    /// lie between two trained levels.
-    pub timestep: f32,
-}
 
 /// Pictures in the making, of any model with steps: from [`Session::run`](super::Session::run),
 /// [`LatentSession::run`](super::LatentSession::run) or [`TextToImage::run`](super::TextToImage::run).

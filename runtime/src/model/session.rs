@@ -1,54 +1,20 @@
 //! A session: plans, memory and threads for runs of up to a batch of pictures.
 
 use super::RequestError;
-use super::diffusion::{Diffusion, Model};
 use super::engine::{Beside, Engine, Graphs, Inputs, Kind, RunSettings, Sizes, Time};
+use super::info::Info;
+use super::loaded::Loaded;
 use super::machine::{Machine, Output};
 use super::noise::{Noise, NoiseSource};
+use super::options::{MAX_BATCH, SessionOptions, check, in_range};
 use super::run::Run;
 use super::wait::wait;
 use crate::Error;
 use crate::nn::BookUnet;
 use crate::plan::Plan;
 use crate::sampler::Calls;
-use crate::sync::Arc;
-use alloc::format;
-use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
-
-/// The largest batch of a session.
-pub(super) const MAX_BATCH: usize = 65536;
-
-/// What a session is for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct SessionOptions {
-    /// The most pictures of one run, at least 1.
-    pub batch: usize,
-    /// Whether runs may use classifier-free guidance, which evaluates the network for twice as many pictures.
-    pub guidance: bool,
-    /// Threads; 0 for as many as the machine has cores.
-    pub threads: usize,
-    /// The most bytes of memory that the session may take, weights not counted.
-    pub memory_limit: Option<u64>,
-    /// How a device is used, if the model was loaded on one; the default suits it.
-    #[cfg(feature = "gpu")]
-    pub device: crate::gpu::ExecOptions,
-}
-
-impl Default for SessionOptions {
-    /// One picture, guidance possible, all cores, any memory.
-    fn default() -> Self {
-        Self {
-            batch: 1,
-            guidance: true,
-            threads: 0,
-            memory_limit: None,
-            #[cfg(feature = "gpu")]
-            device: Default::default(),
-        }
-    }
-}
 
 /// What to draw.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -57,7 +23,7 @@ pub struct Request<'a> {
     pub labels: &'a [Option<u32>],
     /// One a picture. A picture depends on its own seed and label alone, never on its neighbours.
     pub seeds: &'a [u64],
-    /// How to get there, from [`Diffusion::calls`]: made once for many runs, so that a run allocates nothing.
+    /// How to get there, from [`Diffusion::calls`](super::Diffusion::calls): made once for many runs, so that a run allocates nothing.
     pub calls: &'a Calls,
     /// Strength of classifier-free guidance (Ho and Salimans 2022): 1 is none, 0 ignores the labels.
     pub guidance_scale: f32,
@@ -71,7 +37,7 @@ pub fn batch_seeds(first: u64, n: usize) -> Vec<u64> {
 /// Everything that runs use; nothing is allocated afterwards. It holds on to its model, and can be sent to another
 /// thread.
 pub struct Session {
-    pub(super) model: Arc<Model>,
+    pub(super) model: Loaded<Info>,
     pub(super) machine: Machine,
     /// Whether there is a plan for twice the batch.
     guided: bool,
@@ -80,12 +46,11 @@ pub struct Session {
 
 impl Session {
     pub(super) fn new(
-        pipeline: &Diffusion,
+        model: Loaded<Info>,
         options: &SessionOptions,
         lent: Option<&'static mut [f32]>,
     ) -> Result<Self, Error> {
-        let model = pipeline.model.clone();
-        let network = &model.info.network;
+        let network = &model.info().network;
         let batch = options.batch;
         in_range("batch", batch, 1, MAX_BATCH)?;
         let guided = options.guidance && network.label_count > 0;
@@ -111,7 +76,7 @@ impl Session {
             batch,
             each: shape.iter().product(),
             #[cfg(feature = "gpu")]
-            range: Some(model.info.range),
+            range: Some(model.info().range),
             #[cfg(feature = "gpu")]
             rescales: false,
             threads: options.threads,
@@ -120,8 +85,8 @@ impl Session {
             device: options.device,
             reserved: (inputs.bytes() + noise.bytes()) as u64,
         };
-        let engine = Engine::new(&model.network.placed, &graphs, &inputs, &sizes, lent)?;
-        let output = Output::Pixels(model.info.range);
+        let engine = Engine::new(&model.networks().placed, &graphs, &inputs, &sizes, lent)?;
+        let output = Output::Pixels(model.info().range);
         let machine = Machine::new(engine, inputs, noise, Beside::default(), output, shape);
         Ok(Self { machine, guided, batch, model })
     }
@@ -141,7 +106,7 @@ impl Session {
         self.machine.bytes()
     }
 
-    /// The memory of [`Diffusion::session_in`], for the next session.
+    /// The memory of [`Diffusion::session_in`](super::Diffusion::session_in), for the next session.
     pub fn into_lent(self) -> Option<&'static mut [f32]> {
         self.machine.engine.into_lent()
     }
@@ -182,7 +147,7 @@ impl Session {
     }
 
     fn check_labels(&self, labels: &[Option<u32>]) -> Result<(), RequestError> {
-        let count = self.model.info.network.label_count;
+        let count = self.model.info().network.label_count;
         let wrong = labels.iter().enumerate().find_map(|(i, l)| l.filter(|&l| l as usize >= count).map(|l| (i, l)));
         wrong.map_or(Ok(()), |(picture, label)| Err(RequestError::LabelRange { picture, label, count }))
     }
@@ -220,26 +185,9 @@ impl Session {
             guidance_scale: scale,
             guidance_rescale: 0.0,
             calls: request.calls.calls(),
-            first_timestep: self.model.info.first_timestep,
+            first_timestep: self.model.info().first_timestep,
         };
         self.machine.start(NoiseSource::Nijimi, request.seeds, request.calls.init_noise_sigma())?;
         Ok(Run::of_session(&mut self.machine, settings))
     }
-}
-
-pub(super) fn check(
-    ok: bool,
-    what: &'static str,
-    found: impl ToString,
-    expected: impl Into<String>,
-) -> Result<(), RequestError> {
-    if ok { Ok(()) } else { Err(RequestError::Range { what, found: found.to_string(), expected: expected.into() }) }
-}
-
-pub(super) fn in_range(what: &'static str, found: usize, min: usize, max: usize) -> Result<(), RequestError> {
-    // Not through `check`, whose texts would be allocated for every request.
-    if (min..=max).contains(&found) {
-        return Ok(());
-    }
-    check(false, what, found, format!("{min} to {max}"))
 }

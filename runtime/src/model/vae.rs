@@ -3,7 +3,7 @@
 use super::device::Device;
 use super::loaded::Loaded;
 use super::network::{Evaluator, Network};
-use super::session::{MAX_BATCH, in_range};
+use super::options::{MAX_BATCH, in_range};
 use super::wait::wait;
 use super::{RequestError, SessionOptions, info};
 use crate::Error;

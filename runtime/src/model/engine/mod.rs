@@ -1,5 +1,6 @@
 //! What makes the calls of a run, on the CPU or on a device: the network, guidance, the solver's part.
 
+mod controls;
 mod cpu;
 #[cfg(feature = "gpu")]
 mod gpu;
@@ -7,42 +8,22 @@ mod guide;
 mod inputs;
 
 use super::RequestError;
-use super::controls::Controls;
-use super::run::StepInfo;
+use super::network::{Placed, plans};
 use crate::Error;
 use crate::cpu::Context;
-use crate::cpu::exec::{Executor, Memory, Weights};
+use crate::cpu::exec::{Executor, Memory};
 use crate::graph::Graph;
 use crate::plan::{ExecError, MemoryLimit, Plan, PlanOptions, Slot};
 use crate::sampler::{Call, steps};
-use crate::sync::Arc;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+pub(super) use controls::{Controlled, Controls};
 pub(super) use cpu::CpuEngine;
 #[cfg(feature = "gpu")]
 pub(super) use gpu::GpuEngine;
 pub(super) use guide::Guide;
 pub(super) use inputs::{Inputs, Kept, Time};
-
-/// A model's weights, where they are used.
-pub(super) enum Placed {
-    /// Packed for the CPU's kernels.
-    Cpu(Arc<Weights>),
-    /// In a device's memory.
-    #[cfg(feature = "gpu")]
-    Gpu(Arc<crate::gpu::Weights>),
-}
-
-impl Placed {
-    pub fn bytes(&self) -> usize {
-        match self {
-            Self::Cpu(weights) => weights.bytes(),
-            #[cfg(feature = "gpu")]
-            Self::Gpu(weights) => weights.bytes() as usize,
-        }
-    }
-}
 
 /// Whether the network is evaluated once or twice for each sample.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -124,6 +105,18 @@ pub(super) struct RunSettings<'a> {
     pub guidance_rescale: f32,
     pub calls: &'a [Call],
     pub first_timestep: u32,
+}
+
+/// A step that was made.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct StepInfo {
+    /// Which, from 0.
+    pub index: usize,
+    /// Of how many.
+    pub total: usize,
+    /// The noise level at which the network was asked (first, if it was more than once), as the network knows it; it may
+    /// lie between two trained levels.
+    pub timestep: f32,
 }
 
 /// A call of a run: which, and for what.
@@ -376,13 +369,4 @@ impl Engine {
     pub async fn trace(&mut self, at: At<'_>, beside: &mut Beside) -> Error {
         if let Self::Gpu(engine) = self { engine.trace(at, beside).await } else { at.lost(ExecError::Weights) }
     }
-}
-
-/// The limit is the session's: the executor adds up what it and the buffers take.
-pub(super) fn plans<'a>(
-    graphs: impl IntoIterator<Item = &'a Graph>,
-    options: &PlanOptions,
-) -> Result<Vec<(&'a Graph, Plan)>, Error> {
-    let plans = graphs.into_iter().map(|graph| Plan::new(graph, options).map(|plan| (graph, plan)));
-    Ok(plans.collect::<Result<_, _>>()?)
 }

@@ -9,7 +9,7 @@ use crate::cpu::exec::Memory;
 #[cfg(feature = "gpu")]
 use crate::model::engine::Values;
 use crate::model::network::Evaluator;
-use crate::model::session::{check, in_range};
+use crate::model::options::{check, in_range};
 use crate::model::wait::wait;
 use crate::model::{RequestError, SessionOptions, TinyAutoencoder};
 use crate::nn::{AutoencoderKl, AutoencoderTiny};

@@ -6,7 +6,7 @@ use super::defaults::LatentDefaults;
 use super::first_stage::FirstStage;
 use crate::Error;
 use crate::gguf::{File, Value};
-use crate::model::session::check;
+use crate::model::options::check;
 use crate::model::{ModelError, RequestError};
 use crate::nn::{AutoencoderKl, ClipText, SdRequest, SdUnet, TextStates};
 use crate::sampler::Field;

@@ -1,29 +1,18 @@
 //! Where a run begins: noise alone, a picture under noise, or a picture of which a part is repainted.
 
 use super::TextToImage;
+use super::encoded::EncodedInit;
 use super::request::LatentRequest;
 use crate::Error;
 use crate::model::RequestError;
 use crate::model::engine::Kept;
-use crate::model::session::{check, in_range};
+use crate::model::options::{check, in_range};
 use crate::model::wait::wait;
 use crate::sampler::Call;
+use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-
-/// Starting pictures and masks as a run needs them, encoded: for many runs.
-#[derive(Clone, PartialEq, Debug)]
-pub struct EncodedInit {
-    /// Pictures, height and width of their latents, and the first call's step.
-    made: ([usize; 3], usize),
-    /// The pictures' latents, `(n, h, w, c)`; empty if all is repainted.
-    latents: Vec<f32>,
-    /// For an inpainting U-Net, latents of the pictures with gray where they are repainted, `(n, h, w, c)`; else empty.
-    known: Vec<f32>,
-    /// 1 where a latent is repainted, 0 where it is kept, `(n, h, w)`, if there was a mask.
-    mask: Option<Vec<f32>>,
-}
 
 /// A run's first latents, and what it needs of the init images later.
 #[derive(Default)]
@@ -35,33 +24,6 @@ pub(super) struct Start {
     pub beside: Vec<f32>,
     /// What puts back, after every step, what is kept; else nothing.
     pub kept: Option<Kept>,
-}
-
-impl EncodedInit {
-    /// Whether the U-Net sees pictures and mask beside its latents.
-    pub(super) fn is_beside(&self) -> bool {
-        !self.known.is_empty()
-    }
-
-    /// Whether a part is put back after every step.
-    pub(super) fn is_kept(&self) -> bool {
-        self.mask.is_some() && self.known.is_empty()
-    }
-}
-
-/// A request's init images, encoded: given, or made for this run.
-pub(super) enum Encoded<'a> {
-    Given(&'a EncodedInit),
-    Made(EncodedInit),
-}
-
-impl Encoded<'_> {
-    pub fn get(&self) -> &EncodedInit {
-        match self {
-            Self::Given(start) => start,
-            Self::Made(start) => start,
-        }
-    }
 }
 
 impl TextToImage {
@@ -125,10 +87,10 @@ impl TextToImage {
     }
 
     /// The pictures that a request starts from, encoded if they are not yet.
-    pub(super) async fn init_of<'a>(&self, request: &LatentRequest<'a>) -> Result<Option<Encoded<'a>>, Error> {
+    pub(super) async fn init_of<'a>(&self, request: &LatentRequest<'a>) -> Result<Option<Cow<'a, EncodedInit>>, Error> {
         match request.encoded_init {
-            Some(begun) => Ok(Some(Encoded::Given(begun))),
-            None => Ok(self.encode_init_async(request).await?.map(Encoded::Made)),
+            Some(begun) => Ok(Some(Cow::Borrowed(begun))),
+            None => Ok(self.encode_init_async(request).await?.map(Cow::Owned)),
         }
     }
 
@@ -180,7 +142,7 @@ fn noised(latents: &[f32], noise: &[f32], call: &Call) -> Vec<f32> {
 }
 
 /// One for all of `n`, or `n`.
-pub(in crate::model) fn each(values: &[f32], n: usize, of_one: usize, what: &'static str) -> Result<Vec<f32>, Error> {
+pub(super) fn each(values: &[f32], n: usize, of_one: usize, what: &'static str) -> Result<Vec<f32>, Error> {
     if values.len() == of_one {
         return Ok(values.repeat(n));
     }

@@ -17,6 +17,7 @@
 mod calls;
 mod decoder;
 mod defaults;
+mod encoded;
 mod first_stage;
 mod info;
 mod init;
@@ -28,138 +29,20 @@ mod prompts;
 mod request;
 mod session;
 mod stages;
+mod text_to_image;
 mod tiling;
 mod write;
 
 pub use decoder::LatentDecoder;
 pub use defaults::LatentDefaults;
+pub use encoded::{EncodedInit, EncodedPrompts};
 pub use first_stage::FirstStage;
 pub use info::{LatentInfo, TextInfo};
-pub use init::EncodedInit;
 pub use plan::{Choice, LatentPlan, PlanRequest, StagePlan, Work};
-pub use prompts::EncodedPrompts;
 pub use request::{Decoding, LatentControl, LatentRequest};
 pub use session::LatentSession;
 pub use stages::ModelPart;
+pub use text_to_image::{OpenOptions, TextToImage};
 pub use tiling::{Blend, Tile, Tiling};
 
-pub(super) use init::each;
 pub(super) use pictures::write_u8;
-
-use super::{Device, Patch, Stored, TinyAutoencoder};
-use crate::Error;
-use crate::gguf::File;
-use crate::sampler::{Calls, Field, Sigmas, Solver};
-use crate::sync::Arc;
-use alloc::string::String;
-use alloc::vec::Vec;
-use parts::Parts;
-
-/// A model, immutable; clones share it.
-///
-/// [`Self::load`] puts all of its networks into memory; [`Self::open`] keeps the file, and loads each network when a run
-/// comes to it: text encoders, then the U-Net, then the decoder, whose memory is taken one after the other.
-#[derive(Clone)]
-pub struct TextToImage {
-    info: Arc<LatentInfo>,
-    parts: Parts,
-}
-
-/// How a model is opened.
-#[derive(Clone, Default)]
-pub struct OpenOptions {
-    /// Changes to the file's tensors, in their order: LoRAs.
-    pub patches: Vec<Arc<dyn Patch>>,
-    /// Where the networks go.
-    pub device: Device,
-}
-
-impl TextToImage {
-    /// Loads a model for a device.
-    ///
-    /// # Errors
-    /// Metadata that is missing, of the wrong type or unknown to this version; tensors that are missing, too many, or of
-    /// another shape than the networks'; a device error.
-    pub fn load(file: &File<'_>, device: &Device) -> Result<Self, Error> {
-        let info = LatentInfo::read(file)?;
-        Ok(Self { parts: Parts::load(file, &info, device)?, info: info.into() })
-    }
-
-    /// Opens a model, of which nothing is loaded yet. Names and shapes of all tensors are looked at now; numbers when they
-    /// are loaded.
-    ///
-    /// # Errors
-    /// As [`Self::load`].
-    pub fn open(stored: Arc<dyn Stored>, options: OpenOptions) -> Result<Self, Error> {
-        let info = LatentInfo::read(&stored.file()?)?;
-        Ok(Self { parts: Parts::open(stored, &info, options.device, options.patches)?, info: info.into() })
-    }
-
-    /// The same model with some networks in memory for as long as it lives: for many runs.
-    ///
-    /// # Errors
-    /// Numbers that are damaged, what a patch says, a device error.
-    pub fn hold(&self, parts: &[ModelPart]) -> Result<Self, Error> {
-        Ok(Self { info: self.info.clone(), parts: self.parts.hold(&self.info, parts.iter().copied())? })
-    }
-
-    /// The networks that runs use: without an init image not the encoder, and not what `tiny` does in its place.
-    pub fn used(&self, encodes: bool, tiny: Option<&TinyAutoencoder>) -> Vec<ModelPart> {
-        let uses = |part: &ModelPart| match part {
-            ModelPart::Text(_) | ModelPart::UNet => true,
-            ModelPart::Encoder => encodes && tiny.is_none_or(|tiny| !tiny.info().has_encoder),
-            ModelPart::Decoder => tiny.is_none(),
-        };
-        ModelPart::all(&self.info).filter(uses).collect()
-    }
-
-    /// [`Self::hold`], of all.
-    ///
-    /// # Errors
-    /// As [`Self::hold`].
-    pub fn hold_all(&self) -> Result<Self, Error> {
-        Ok(Self { info: self.info.clone(), parts: self.parts.hold_all(&self.info)? })
-    }
-
-    /// What the file says of the model.
-    pub fn info(&self) -> &LatentInfo {
-        &self.info
-    }
-
-    /// Bytes of the packed weights that are held in memory.
-    pub fn weight_bytes(&self) -> usize {
-        self.parts.bytes()
-    }
-
-    /// [`LatentInfo::calls_by`] of this model.
-    ///
-    /// # Errors
-    /// SolverSettings that do not fit each other.
-    pub fn calls_by(&self, solver: Option<Solver>, sigmas: Option<Sigmas>, steps: usize) -> Result<Calls, Error> {
-        self.info.calls_by(solver, sigmas, steps)
-    }
-
-    /// [`LatentInfo::calls`] of this model.
-    ///
-    /// # Errors
-    /// A class or a setting that is not known, or does not fit.
-    pub fn calls(&self, class: Option<&str>, changed: &[(&str, Field)], steps: usize) -> Result<Calls, Error> {
-        self.info.calls(class, changed, steps)
-    }
-
-    /// How many times a picture's side is that of its latents.
-    pub fn factor(&self) -> usize {
-        self.info.autoencoder.factor()
-    }
-
-    /// The name, for errors.
-    pub(super) fn name(&self) -> String {
-        self.info.name.clone()
-    }
-}
-
-impl core::fmt::Debug for TextToImage {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("TextToImage").field("info", self.info()).finish_non_exhaustive()
-    }
-}

@@ -8,7 +8,7 @@ use super::stages::Stage;
 use crate::Error;
 use crate::model::SessionOptions;
 use crate::model::network::Evaluator;
-use crate::model::session::in_range;
+use crate::model::options::in_range;
 use crate::model::wait::wait;
 use crate::nn::AutoencoderKl;
 use alloc::vec;

@@ -15,7 +15,7 @@ use crate::gguf::File;
 use crate::graph::Weight;
 use crate::model::ModelError;
 use crate::model::control::ControlInfo;
-use crate::model::session::{MAX_BATCH, in_range};
+use crate::model::options::{MAX_BATCH, in_range};
 use crate::model::tiny::TinyInfo;
 use crate::nn::{ControlNet, NetworkError};
 use crate::plan::{Plan, PlanOptions};
@@ -83,7 +83,7 @@ impl PlanRequest<'_> {
 }
 
 /// A network of a run.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct StagePlan {
     /// Display name.
     pub name: String,
@@ -250,19 +250,8 @@ impl Planner<'_> {
     }
 
     fn stage(&self, file: &File<'_>, of: &Stage, evaluations: usize) -> Result<StagePlan, Error> {
-        let mut stage = StagePlan {
-            name: of.name.clone(),
-            beside: false,
-            drawn: false,
-            stays: of.part.is_none(),
-            weights: 0,
-            largest: 0,
-            arena: 0,
-            buffers: 0,
-            operations: 0,
-            work: Work::default(),
-            evaluations,
-        };
+        let mut stage =
+            StagePlan { name: of.name.clone(), stays: of.part.is_none(), evaluations, ..StagePlan::default() };
         let mut dtypes = Vec::new();
         for weight in of.graphs.first().map(|(graph, _)| graph.weights()).unwrap_or_default() {
             let (name, expected) = (weight.name.clone(), weight.tensor().ne());

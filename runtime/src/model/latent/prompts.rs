@@ -1,56 +1,18 @@
 //! What the U-Net is told of the prompts: states of their tokens, and SDXL's pooled ones.
 
 use super::TextToImage;
+use super::encoded::EncodedPrompts;
 use super::info::TextInfo;
 use super::request::LatentRequest;
 use super::stages::Stage;
 use crate::Error;
 use crate::model::network::Evaluator;
-use crate::model::session::in_range;
+use crate::model::options::in_range;
 use crate::model::wait::wait;
 use crate::model::{RequestError, SessionOptions};
 use crate::nn::ClipText;
 use crate::text::{Windows, weigh};
-use alloc::borrow::ToOwned;
-use alloc::string::String;
 use alloc::vec::Vec;
-
-/// Prompts and, for guidance, their negatives, as the U-Net reads them: from [`TextToImage::encode_prompts`].
-#[derive(Clone, Debug, PartialEq)]
-pub struct EncodedPrompts {
-    /// Pictures.
-    pub(super) pictures: usize,
-    /// Whether the negatives follow the prompts.
-    pub(super) guided: bool,
-    /// States of a text: 77 for each window.
-    pub(super) tokens: usize,
-    /// One text after the other, `(n, 1, tokens, text_width)`.
-    pub(super) states: Vec<f32>,
-    /// `(n, width)`; empty where no encoder pools.
-    pub(super) pooled: Vec<f32>,
-}
-
-/// A text as it is asked for.
-#[derive(Clone, Copy)]
-enum Text<'a> {
-    /// With weights and any number of windows.
-    Prompt(&'a str),
-    /// As zeros.
-    Nothing,
-}
-
-impl EncodedPrompts {
-    /// Bytes held.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        4 * (self.states.len() + self.pooled.len())
-    }
-
-    /// Texts: one a picture, or two where it is guided.
-    pub(super) fn texts(&self) -> usize {
-        self.pictures * if self.guided { 2 } else { 1 }
-    }
-}
 
 impl TextToImage {
     /// Encodes the prompts of a request and, where it is guided, the negatives. The encoders' memory is given back.
@@ -72,36 +34,28 @@ impl TextToImage {
             return Err(RequestError::Lengths { labels: n, seeds: request.negatives.len() }.into());
         }
         let guided = self.info().is_guided(request.guidance_scale);
-        let zeros = self.info().zeros_for_empty;
-        let negative = |text: &Option<_>| match *text {
-            Some(text) => Text::Prompt(text),
-            None if zeros => Text::Nothing,
-            None => Text::Prompt(""),
-        };
-        let mut texts: Vec<Text<'_>> = request.prompts.iter().map(|prompt| Text::Prompt(prompt)).collect();
+        let nothing = (!self.info().zeros_for_empty).then_some("");
+        let mut texts: Vec<Option<&str>> = request.prompts.iter().map(|prompt| Some(*prompt)).collect();
         if guided {
-            texts.extend(request.negatives.iter().map(negative));
+            texts.extend(request.negatives.iter().map(|text| text.or(nothing)));
         }
         let (tokens, states, pooled) = self.encode_texts(&texts, request.clip_skip, &request.options).await?;
         Ok(EncodedPrompts { pictures: n, guided, tokens, states, pooled })
     }
 
+    /// With weights and any number of windows; `None` as zeros.
     async fn encode_texts(
         &self,
-        texts: &[Text<'_>],
+        texts: &[Option<&str>],
         clip_skip: usize,
         options: &SessionOptions,
     ) -> Result<(usize, Vec<f32>, Vec<f32>), Error> {
-        let prompt = |text: &Text<'_>| match *text {
-            Text::Prompt(prompt) => prompt.to_owned(),
-            Text::Nothing => String::new(),
-        };
-        let prompts: Vec<String> = texts.iter().map(prompt).collect();
         let info = self.info();
         let mut encoded: Vec<Encoded> = Vec::new();
         for (i, text) in info.texts.iter().enumerate() {
             in_range("clip_skip", clip_skip, 0, text.network.layers)?;
-            let mut windows: Vec<Windows> = prompts.iter().map(|p| Windows::new(&text.tokenizer, p)).collect();
+            let windows = texts.iter().map(|prompt| Windows::new(&text.tokenizer, prompt.unwrap_or_default()));
+            let mut windows: Vec<Windows> = windows.collect();
             let most = windows.iter().map(|w| w.0.len()).max().unwrap_or(1);
             windows.iter_mut().for_each(|w| w.extend_to(&text.tokenizer, most));
             let evaluator = self.parts.evaluator(info, Stage::text(info, i, clip_skip)?, options)?;
@@ -125,7 +79,7 @@ impl TextToImage {
             }
             let pooled_from = pooled.len();
             encoded.iter().filter_map(|e| e.pooled.get(i)).for_each(|p| pooled.extend(p));
-            if matches!(text, Text::Nothing) {
+            if text.is_none() {
                 all[from..].fill(0.0);
                 pooled[pooled_from..].fill(0.0);
             }

@@ -1,8 +1,7 @@
 //! What is asked of a model: prompts, seeds, sizes, and init images.
 
 use super::TextToImage;
-use super::init::EncodedInit;
-use super::prompts::EncodedPrompts;
+use super::encoded::{EncodedInit, EncodedPrompts};
 use super::tiling::Tiling;
 use crate::model::noise::NoiseSource;
 use crate::model::{Control, SessionOptions, TinyAutoencoder};

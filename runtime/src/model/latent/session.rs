@@ -1,17 +1,19 @@
 //! Runs of prompts: what they are given, and the memory that they use.
 
 use super::TextToImage;
-use super::init::Start;
-use super::prompts::EncodedPrompts;
-use super::request::LatentRequest;
+use super::encoded::EncodedPrompts;
+use super::info::LatentInfo;
+use super::init::{Start, each};
+use super::request::{LatentControl, LatentRequest};
 use super::stages::{ModelPart, Stage};
 use crate::Error;
-use crate::model::controls::Controls;
-use crate::model::engine::{Beside, Engine, Graphs, Inputs, Kept, Kind, RunSettings, Sizes, Time};
+use crate::model::engine::{
+    Beside, Controlled, Controls, Engine, Graphs, Inputs, Kept, Kind, RunSettings, Sizes, Time,
+};
 use crate::model::machine::{Machine, Output};
 use crate::model::noise::Noise;
+use crate::model::options::{MAX_BATCH, check, in_range};
 use crate::model::run::Run;
-use crate::model::session::{MAX_BATCH, check, in_range};
 use crate::model::wait::wait;
 use crate::model::{RequestError, SessionOptions};
 use crate::nn::{SdRequest, SdUnet, timestep::write_guidance_code};
@@ -136,8 +138,8 @@ impl LatentSession {
             size: request.size,
             guided,
             unet,
-            beside: encoded.as_ref().is_some_and(|encoded| encoded.get().is_beside()),
-            restores: encoded.as_ref().is_some_and(|encoded| encoded.get().is_kept()),
+            beside: encoded.as_ref().is_some_and(|encoded| encoded.is_beside()),
+            restores: encoded.as_ref().is_some_and(|encoded| encoded.is_kept()),
             rescales: guided && request.guidance_rescale != 0.0,
             options: request.options,
         };
@@ -163,7 +165,7 @@ impl LatentSession {
         match encoded {
             None => engine.start(inputs, |x| x.iter_mut().zip(&*first).for_each(|(x, noise)| *x = noise * sigma))?,
             Some(encoded) => {
-                let Start { x, beside, kept } = model.start(request, encoded.get(), first)?;
+                let Start { x, beside, kept } = model.start(request, &encoded, first)?;
                 (inputs.beside, inputs.kept) = (beside, kept);
                 engine.start(inputs, |first| first.copy_from_slice(&x))?;
             }
@@ -184,7 +186,7 @@ fn machine(model: &TextToImage, request: &LatentRequest<'_>, shape: &Shape) -> R
     let (info, options) = (model.info(), &shape.options);
     let SdRequest { batch: texts, height: h, width: w, tokens, .. } = shape.unet;
     let channels = info.autoencoder.latent_channels;
-    let controls = Controls::new(info, &request.controls, shape.size, &shape.unet, options)?;
+    let controls = controls(info, &request.controls, shape)?;
     let network = model.parts.get(info, ModelPart::UNet)?;
     let graph = Stage::unet(info, &shape.unet)?.graphs.pop().map(|(graph, _)| graph);
     let (plain, guided) = if shape.guided { (None, graph) } else { (graph, None) };
@@ -240,16 +242,31 @@ fn machine(model: &TextToImage, request: &LatentRequest<'_>, shape: &Shape) -> R
     Ok(machine)
 }
 
+/// ControlNets, ready for runs of that shape.
+fn controls(info: &LatentInfo, controls: &[LatentControl<'_>], shape: &Shape) -> Result<Controls, Error> {
+    let (mut all, mut residuals) = (Vec::new(), Vec::new());
+    for &LatentControl { network, picture, strength } in controls {
+        check(strength.is_finite(), "strength of a ControlNet", strength, "a finite number")?;
+        network.check(info)?;
+        let one = shape.size[0] * shape.size[1] * network.info().network.picture_channels;
+        let picture = each(picture, 1, one, "values of the picture that controls")?.repeat(shape.unet.batch);
+        let evaluator = network.evaluator(&shape.unet, &shape.options)?;
+        all.push(Controlled { evaluator, picture, strength });
+        residuals = network.residuals();
+    }
+    Ok(Controls::new(all, residuals))
+}
+
 /// Puts the conditions into the U-Net's inputs.
 fn fill(
     machine: &mut Machine,
     conditions: &EncodedPrompts,
     request: &LatentRequest<'_>,
-    info: &super::LatentInfo,
+    info: &LatentInfo,
 ) -> Result<(), Error> {
     for (name, values) in &mut machine.inputs.constants {
         match *name {
-            SdUnet::ADDED => write_added(&info.unet, &conditions.pooled, conditions.texts(), request.size, values)?,
+            SdUnet::ADDED => write_added(&info.unet, &conditions.pooled, request.size, values)?,
             SdUnet::GUIDANCE => {
                 for row in values.chunks_exact_mut(info.unet.guidance_code.max(1)) {
                     write_guidance_code(f64::from(request.guidance_scale), row);
@@ -265,14 +282,9 @@ fn fill(
 }
 
 /// SDXL's second condition, a row a text: pooled state, original size, crop, target size.
-fn write_added(
-    unet: &SdUnet,
-    pooled: &[f32],
-    texts: usize,
-    [height, width]: [usize; 2],
-    rows: &mut [f32],
-) -> Result<(), Error> {
+fn write_added(unet: &SdUnet, pooled: &[f32], [height, width]: [usize; 2], rows: &mut [f32]) -> Result<(), Error> {
     let Some(added) = unet.added else { return Ok(()) };
+    let texts = rows.len() / added.width.max(1);
     let sizes = [height, width, 0, 0, height, width].map(|side| side as f64);
     let pooled = pooled.chunks_exact((pooled.len() / texts.max(1)).max(1));
     for (row, pooled) in rows.chunks_exact_mut(added.width.max(1)).zip(pooled) {

@@ -1,51 +1,33 @@
 //! ControlNets beside the U-Net: what they say of a picture, call by call.
 
-use super::engine::Inputs;
-use super::latent::{LatentControl, LatentInfo, each};
-use super::network::Evaluator;
-use super::session::{SessionOptions, check};
+use super::inputs::Inputs;
 use crate::Error;
-use crate::nn::{ControlNet, SdRequest, SdUnet};
+use crate::model::network::Evaluator;
+use crate::nn::{ControlNet, SdUnet};
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
 /// The ControlNets of a run, ready.
 #[derive(Default)]
-pub(super) struct Controls {
+pub(in crate::model) struct Controls {
     all: Vec<Controlled>,
     /// Their residuals, added up, by the names of the U-Net's inputs.
     sums: Vec<(String, Vec<f32>)>,
 }
 
-struct Controlled {
-    evaluator: Evaluator,
+/// One of them.
+pub(in crate::model) struct Controlled {
+    pub evaluator: Evaluator,
     /// Of every text.
-    picture: Vec<f32>,
-    strength: f32,
+    pub picture: Vec<f32>,
+    pub strength: f32,
 }
 
 impl Controls {
-    /// For pictures of `size`, height and width.
-    pub fn new(
-        info: &LatentInfo,
-        controls: &[LatentControl<'_>],
-        size: [usize; 2],
-        graph: &SdRequest,
-        options: &SessionOptions,
-    ) -> Result<Self, Error> {
-        let mut made = Self::default();
-        for control in controls {
-            check(control.strength.is_finite(), "strength of a ControlNet", control.strength, "a finite number")?;
-            control.network.check(info)?;
-            let channels = control.network.info().network.picture_channels;
-            let one = size[0] * size[1] * channels;
-            let picture = each(control.picture, 1, one, "values of the picture that controls")?.repeat(graph.batch);
-            let evaluator = control.network.evaluator(graph, options)?;
-            made.all.push(Controlled { evaluator, picture, strength: control.strength });
-            made.sums = control.network.residuals().into_iter().map(|name| (name, Vec::new())).collect();
-        }
-        Ok(made)
+    /// Of the same `residuals`.
+    pub fn new(all: Vec<Controlled>, residuals: Vec<String>) -> Self {
+        Self { all, sums: residuals.into_iter().map(|name| (name, Vec::new())).collect() }
     }
 
     /// Whether there is none.

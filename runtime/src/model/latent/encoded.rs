@@ -1,0 +1,52 @@
+//! What was made of a request's prompts and pictures, for many runs.
+
+use alloc::vec::Vec;
+
+/// Prompts and, for guidance, their negatives, as the U-Net reads them: from
+/// [`TextToImage::encode_prompts`](super::TextToImage::encode_prompts).
+#[derive(Clone, Debug, PartialEq)]
+pub struct EncodedPrompts {
+    /// Pictures.
+    pub(super) pictures: usize,
+    /// Whether the negatives follow the prompts.
+    pub(super) guided: bool,
+    /// States of a text: 77 for each window.
+    pub(super) tokens: usize,
+    /// One text after the other, `(n, 1, tokens, text_width)`.
+    pub(super) states: Vec<f32>,
+    /// `(n, width)`; empty where no encoder pools.
+    pub(super) pooled: Vec<f32>,
+}
+
+impl EncodedPrompts {
+    /// Bytes held.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        4 * (self.states.len() + self.pooled.len())
+    }
+}
+
+/// Starting pictures and masks as a run needs them, encoded: for many runs.
+#[derive(Clone, PartialEq, Debug)]
+pub struct EncodedInit {
+    /// Pictures, height and width of their latents, and the first call's step.
+    pub(super) made: ([usize; 3], usize),
+    /// The pictures' latents, `(n, h, w, c)`; empty if all is repainted.
+    pub(super) latents: Vec<f32>,
+    /// For an inpainting U-Net, latents of the pictures with gray where they are repainted, `(n, h, w, c)`; else empty.
+    pub(super) known: Vec<f32>,
+    /// 1 where a latent is repainted, 0 where it is kept, `(n, h, w)`, if there was a mask.
+    pub(super) mask: Option<Vec<f32>>,
+}
+
+impl EncodedInit {
+    /// Whether the U-Net sees pictures and mask beside its latents.
+    pub(super) fn is_beside(&self) -> bool {
+        !self.known.is_empty()
+    }
+
+    /// Whether a part is put back after every step.
+    pub(super) fn is_kept(&self) -> bool {
+        self.mask.is_some() && self.known.is_empty()
+    }
+}
