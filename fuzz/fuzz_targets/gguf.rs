@@ -2,9 +2,9 @@
 //! justify.
 #![no_main]
 
-#[path = "../../runtime/tests/common/touch.rs"]
-mod touch;
+#[path = "../readers.rs"]
+mod readers;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    touch::touch(bytes);
+    readers::gguf(bytes);
 });

@@ -118,7 +118,8 @@ fn fault(e: ImageError) -> PictureError {
     match e {
         ImageError::IoError(e) if e.kind() != io::ErrorKind::UnexpectedEof => PictureError::Read(e),
         ImageError::Limits(_) => PictureError::TooLarge,
-        e => PictureError::Broken(e.to_string()),
+        // Decoders' messages have lines of their own.
+        e => PictureError::Broken(e.to_string().split_whitespace().collect::<Vec<_>>().join(" ")),
     }
 }
 

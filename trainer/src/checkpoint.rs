@@ -39,7 +39,11 @@ impl Checkpoint {
         let bytes = std::fs::read(path).map_err(Error::io(path))?;
         let broken = |e: safetensors::SafeTensorError| Error::Checkpoint {
             path: path.into(),
-            what: format!("{e}: not a checkpoint, or damaged; remove it to start anew"),
+            what: format!(
+                "{}: not a checkpoint, or damaged; remove it to start anew",
+                // It quotes the file.
+                e.to_string().replace(char::is_control, "\u{fffd}")
+            ),
         };
         let (_, header) = SafeTensors::read_metadata(&bytes).map_err(broken)?;
         let file = SafeTensors::deserialize(&bytes).map_err(broken)?;

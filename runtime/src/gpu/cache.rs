@@ -58,7 +58,7 @@ pub(super) fn name(info: &wgpu::AdapterInfo) -> String {
 }
 
 /// The data of a file that is whole.
-fn checked(bytes: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn checked(bytes: &[u8]) -> Option<Vec<u8>> {
     let (sum, data) = bytes.strip_prefix(&MAGIC)?.split_first_chunk::<8>()?;
     (u64::from_le_bytes(*sum) == fnv(data)).then(|| data.to_vec())
 }

@@ -81,7 +81,7 @@ fn write(tiles: &BTreeMap<String, Tile>) -> String {
 }
 
 /// Nothing of a file of another version, or of one that is damaged.
-fn read(text: &str) -> BTreeMap<String, Tile> {
+pub(super) fn read(text: &str) -> BTreeMap<String, Tile> {
     let Some((sum, lines)) = text.strip_prefix(HEADER).and_then(|rest| rest.split_once('\n')) else {
         return BTreeMap::new();
     };

@@ -37,7 +37,9 @@ impl Table {
         let delimiter = Delimiter::of(first_row(bytes).ok_or(TableError::Empty)?);
         let mut first: Option<(u64, Vec<String>)> = None;
         delimiter.rows(bytes, 1, &mut |line, fields| {
-            first = Some((line, fields.map(|f| String::from_utf8_lossy(f).into_owned()).collect()));
+            // Names are printed: what would steer a terminal is no part of them.
+            let name = |f| String::from_utf8_lossy(f).replace(char::is_control, "\u{fffd}");
+            first = Some((line, fields.map(name).collect()));
             Ok(false)
         })?;
         let (line, fields) = first.ok_or(TableError::Empty)?;
@@ -208,7 +210,8 @@ impl Layout<'_> {
         if let Some(value) = value.filter(|v| v.is_finite()) {
             return Ok(value);
         }
-        let (name, text) = (self.known[column].clone(), String::from_utf8_lossy(field).into_owned());
+        let (name, text) =
+            (self.known[column].clone(), String::from_utf8_lossy(field).replace(char::is_control, "\u{fffd}"));
         let column = column + 1;
         Err(match value {
             Some(_) => TableError::NotFinite { line, column, name, text },
