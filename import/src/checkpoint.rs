@@ -99,7 +99,7 @@ impl Checkpoint {
         self.files[self.tensors[index].file].path()
     }
 
-    /// Every token has a row in the encoders' tables.
+    /// Every token has a row in the encoders' tables, and windows are as long as those are.
     pub(super) fn check_vocabulary(&self) -> Result<(), ImportError> {
         let Some(config) = self.latent_diffusion() else { return Ok(()) };
         let pairs = [(&self.tokenizer, Some(&config.text)), (&self.tokenizer_2, config.text_2.as_ref())];
@@ -108,6 +108,13 @@ impl Checkpoint {
             if tokenizer.tokens.len() > text.vocabulary {
                 let (tokens, rows) = (tokenizer.tokens.len(), text.vocabulary);
                 let why = format!("its text encoder knows {rows} tokens, but its tokenizer has {tokens}: take its own");
+                return Err(ImportError::NotAModel { path: self.path.clone(), why });
+            }
+            if let Some(length) = tokenizer.length.filter(|length| *length < text.positions) {
+                let positions = text.positions;
+                let why = format!(
+                    "its tokenizer's windows have {length} tokens (model_max_length), its text encoder's {positions}"
+                );
                 return Err(ImportError::NotAModel { path: self.path.clone(), why });
             }
         }

@@ -66,7 +66,7 @@ pub struct SchedulerConfig {
     /// `epsilon`, `v_prediction` or `sample`.
     pub prediction_type: String,
     /// The rest, by diffusers' names; what is not here is the class's default.
-    pub settings: Vec<(&'static str, Field)>,
+    pub settings: Vec<(String, Field)>,
 }
 
 /// All of a latent diffusion model.

@@ -7,7 +7,7 @@ use super::error::{ImportError, refused};
 use super::json::Json;
 use super::names::{Candidate, Form, candidate, replace_start, unet};
 use super::safetensors::Safetensors;
-use super::{expect, files, parse};
+use super::{aside, expect, files, parse};
 use nijimi_runtime::nn::{ControlNet, SdAdded, SdUnet};
 use serde_json::json;
 use std::path::Path;
@@ -26,6 +26,12 @@ pub(super) fn open_folder(path: &Path, json: &Json, options: &Options) -> Result
 }
 
 fn parse(json: &Json) -> Result<ControlNet, ImportError> {
+    let own =
+        ["controlnet_conditioning_channel_order", "global_pool_conditions", "conditioning_embedding_out_channels"];
+    // A ControlNet's input is as a U-Net's; the last says nothing of it.
+    json.nothing_else(
+        &[&parse::TRUNK[..], &own, &["conditioning_channels", "sample_size", "class_embeddings_concat"]].concat(),
+    )?;
     json.only("controlnet_conditioning_channel_order", json!("rgb"))?;
     json.absent("global_pool_conditions")?;
     let embedding = match json.get("conditioning_embedding_out_channels") {
@@ -84,7 +90,7 @@ pub(super) fn open_single(path: &Path, file: Safetensors, shapes: &Shapes) -> Re
         }
     };
     // Beside the network there may be what its training left.
-    let aside = |name: &str| matches!(naming, Naming::Original(prefix) if !name.starts_with(prefix));
+    let aside = |name: &str| matches!(naming, Naming::Original(prefix) if !name.starts_with(prefix)) && aside::is(name);
     checkpoint(path, Format::SingleFile, config.clone(), vec![file], names, aside)
 }
 

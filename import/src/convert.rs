@@ -106,12 +106,9 @@ fn write(
             values.clear();
             encoded.clear();
             checkpoint.read(i, start..(start + rows).min(tensor.shape[0]), &mut values)?;
-            quant::encode(dtype, &values, &mut encoded).map_err(|source| ImportError::Values {
-                path: checkpoint.file_of(i).into(),
-                name: tensor.stored_name.clone(),
-                stored: String::from(&tensor.stored_type),
-                source: moved(source, start * row),
-            })?;
+            if let Err(source) = quant::encode(dtype, &values, &mut encoded) {
+                return Err(wrong(checkpoint, i, rows, moved(source, start * row))?);
+            }
             out(&encoded)?;
         }
         let padding = [0; 32];
@@ -122,6 +119,24 @@ fn write(
         progress(Event { name: &tensor.name, tensors: i + 1, bytes: written, of });
     }
     Ok(Summary { bytes: total, types: summary })
+}
+
+/// What is wrong with a tensor's values: how many of them, where they are no numbers.
+fn wrong(checkpoint: &Checkpoint, i: usize, rows: usize, source: QuantError) -> Result<ImportError, ImportError> {
+    let tensor = &checkpoint.tensors()[i];
+    let (path, name) = (checkpoint.file_of(i).into(), tensor.stored_name.clone());
+    let stored = String::from(&tensor.stored_type);
+    let QuantError::NonFinite { index: at, value, .. } = source else {
+        return Ok(ImportError::Values { path, name, stored, source });
+    };
+    let (mut count, mut values) = (0, Vec::new());
+    for start in (0..tensor.shape[0]).step_by(rows) {
+        values.clear();
+        checkpoint.read(i, start..(start + rows).min(tensor.shape[0]), &mut values)?;
+        count += values.iter().filter(|value| !value.is_finite()).count();
+    }
+    let of = tensor.shape.iter().product();
+    Ok(ImportError::NotFinite { path, name, stored, at, value, count, of })
 }
 
 /// The error of a piece, with its place in the whole tensor (in our layout).

@@ -44,7 +44,61 @@ pub(super) fn write(checkpoint: &Checkpoint, name: &str, dtype: DType, w: &mut W
     Ok(w.meta_behind(behind, "nijimi.import.format", format)?)
 }
 
+/// Classes of diffusers that are not here, whose models another solver draws as well.
+const OTHER_SOLVERS: [&str; 3] = ["DPMSolverSDEScheduler", "DDIMParallelScheduler", "DDPMParallelScheduler"];
+
+/// Whether the file that it would become could be drawn; what is to be said of it.
+pub(super) fn check(checkpoint: &Checkpoint) -> Result<Option<String>, ImportError> {
+    // Whatever the writer refuses.
+    write(checkpoint, "", DType::F32, &mut Writer::new())?;
+    drawn(checkpoint).map_err(refused::<Error>(&checkpoint.path))
+}
+
+fn drawn(checkpoint: &Checkpoint) -> Result<Option<String>, Error> {
+    match &checkpoint.model {
+        Model::TextToImage(config) => {
+            let (info, _) = info(checkpoint, config, String::new())?;
+            // Graphs of the smallest sizes have every head and every group.
+            for TextInfo { network, states, .. } in &info.texts {
+                network.graph("", [1, network.positions], *states)?;
+            }
+            info.unet.graph("", &info.unet.smallest())?;
+            info.autoencoder.encoder("", 1, [info.autoencoder.factor(); 2])?;
+            info.autoencoder.decoder("", 1, [1, 1])?;
+            let class = info.scheduler.as_str();
+            if OTHER_SOLVERS.contains(&class) {
+                info.settings(Some("DDIMScheduler"), &[], info.steps())?;
+                return Ok(Some(format!("its {class} is not here: draw with another solver, by --sampling-method")));
+            }
+            info.settings_by(None, None, info.steps())?;
+        }
+        Model::ControlNet(network) => {
+            network.graph("", &network.unet.smallest())?;
+        }
+        Model::AutoencoderTiny(info) => {
+            let side = info.factor();
+            info.network.encoder("", 1, [side; 2])?;
+            info.network.decoder("", 1, [1, 1])?;
+        }
+    }
+    Ok(None)
+}
+
 fn latent(checkpoint: &Checkpoint, config: &Config, name: String, dtype: DType, w: &mut Writer) -> Result<(), Error> {
+    let scheduler = &config.scheduler;
+    let (info, vocabularies) = info(checkpoint, config, name)?;
+    info.write(w, &vocabularies.iter().collect::<Vec<_>>(), dtype)?;
+    // No reader of ours asks for these. The first says what the schedule does, where the scheduler's file said it.
+    if scheduler.settings.iter().any(|(name, _)| name == STEPS) {
+        w.meta_behind("nijimi.scheduler.class", "nijimi.scheduler.num_train_timesteps", scheduler.train_steps)?;
+    }
+    let shift = "nijimi.autoencoder.shift_factor";
+    w.meta_behind(shift, "nijimi.autoencoder.sample_size", config.vae_sample_size as u32)?;
+    Ok(w.meta_behind(shift, "nijimi.autoencoder.force_upcast", config.force_upcast)?)
+}
+
+/// What our file would say of it, and its vocabularies.
+fn info(checkpoint: &Checkpoint, config: &Config, name: String) -> Result<(LatentInfo, Vec<Vocabulary>), Error> {
     let scheduler = &config.scheduler;
     // The pipelines of SDXL take the states before the last layer, and its final norm not at all.
     let states = if config.text_2.is_some() { TextStates::PENULTIMATE } else { TextStates::LAST };
@@ -54,8 +108,8 @@ fn latent(checkpoint: &Checkpoint, config: &Config, name: String, dtype: DType, 
         ("text_encoder_2.", config.text_2, &checkpoint.tokenizer_2),
     ] {
         let Some(network) = network else { continue };
-        let Tokenizer { tokens, merges, bos, eos, pad } = tokenizer.clone().unwrap_or_default();
-        let vocabulary = Vocabulary { tokens, merges };
+        let Tokenizer { tokens, merges, added, bos, eos, pad, .. } = tokenizer.clone().unwrap_or_default();
+        let vocabulary = Vocabulary { tokens, merges, added };
         let special = Special { start: bos, end: eos, pad, length: network.positions };
         let tokenizer = text::Tokenizer::new(&vocabulary, special)?;
         let states = TextStates { pooled: !texts.is_empty(), ..states };
@@ -70,7 +124,7 @@ fn latent(checkpoint: &Checkpoint, config: &Config, name: String, dtype: DType, 
         field("beta_end", Field::Number(scheduler.beta_end)),
         field("prediction_type", Field::Text(scheduler.prediction_type.clone())),
     ];
-    let own = scheduler.settings.iter().filter(|(name, _)| *name != STEPS);
+    let own = scheduler.settings.iter().filter(|(name, _)| name != STEPS);
     let info = LatentInfo {
         name,
         license: String::new(),
@@ -86,12 +140,5 @@ fn latent(checkpoint: &Checkpoint, config: &Config, name: String, dtype: DType, 
         sample_size: config.sample_size,
         defaults: LatentDefaults::default(),
     };
-    info.write(w, &vocabularies.iter().collect::<Vec<_>>(), dtype)?;
-    // No reader of ours asks for these. The first says what the schedule does, where the scheduler's file said it.
-    if scheduler.settings.iter().any(|(name, _)| *name == STEPS) {
-        w.meta_behind("nijimi.scheduler.class", "nijimi.scheduler.num_train_timesteps", scheduler.train_steps)?;
-    }
-    let shift = "nijimi.autoencoder.shift_factor";
-    w.meta_behind(shift, "nijimi.autoencoder.sample_size", config.vae_sample_size as u32)?;
-    Ok(w.meta_behind(shift, "nijimi.autoencoder.force_upcast", config.force_upcast)?)
+    Ok((info, vocabularies))
 }

@@ -22,6 +22,9 @@ const SD1_HEADS: usize = 8;
 /// pipelines leave it out (diffusers, `SD_2_TEXT_ENCODER_KEYS_TO_IGNORE`).
 pub(super) const SD2_SKIPPED_LAYER: usize = 23;
 
+/// The text encoder of Stable Diffusion 2.x in files of SDXL's code, as SD-Turbo's (ComfyUI, SD20 in supported_models.py).
+pub(super) const SGM_CLIP: &str = "conditioner.embedders.0.model.";
+
 const UNET: &str = "model.diffusion_model.";
 const VAE: &str = "first_stage_model.";
 
@@ -46,10 +49,14 @@ pub(super) fn detect(shapes: &Shapes) -> Result<Config, String> {
     if has("model.diffusion_model.double_blocks.") || has("model.diffusion_model.joint_blocks.") {
         return Err("its network is a transformer (SD 3, FLUX): only SD 1.x, 2.x and SDXL are".into());
     }
-    if has("conditioner.embedders.0.model.") {
+    // What is told sizes.
+    let sized = has("model.diffusion_model.label_emb.");
+    if has(SGM_CLIP) && sized {
         return Err("it is SDXL's refiner, which is not supported: take the base model".into());
     }
-    let (family, text, text_2) = if has("conditioner.embedders.0.") {
+    let (family, text, text_2) = if has(SGM_CLIP) {
+        (Family::Sd2, open_clip(shapes, SGM_CLIP, false)?, None)
+    } else if has("conditioner.embedders.0.") {
         let first = transformers(shapes, "conditioner.embedders.0.transformer.")?;
         (Family::Sdxl, first, Some(open_clip(shapes, "conditioner.embedders.1.model.", true)?))
     } else if has("cond_stage_model.model.") {
@@ -62,8 +69,7 @@ pub(super) fn detect(shapes: &Shapes) -> Result<Config, String> {
     let pooled = text_2.as_ref().and_then(|t| t.projection);
     let unet = unet(shapes, pooled)?;
     let vae = vae(shapes, family)?;
-    let v = family == Family::Sd2 && unet.in_channels == 4 || has("v_pred");
-    let scheduler = scheduler(if v { "v_prediction" } else { "epsilon" }, has("ztsnr"));
+    let scheduler = scheduler();
     let force_zeros_for_empty_prompt = family == Family::Sdxl;
     // What a file of tensors does not tell.
     let (sample_size, vae_sample_size) = if family == Family::Sdxl { (128, 1024) } else { (64, 512) };
@@ -81,24 +87,22 @@ pub(super) fn detect(shapes: &Shapes) -> Result<Config, String> {
     })
 }
 
-/// The schedule of all published checkpoints, sampled by DDIM.
-fn scheduler(prediction_type: &str, zero_snr: bool) -> SchedulerConfig {
-    let mut settings = vec![
+/// The schedule of all published checkpoints, sampled by DDIM; what else a file says of it, `marks.rs` obeys.
+fn scheduler() -> SchedulerConfig {
+    let settings = [
         ("steps_offset", Field::Number(1.0)),
         ("clip_sample", Field::Flag(false)),
         ("set_alpha_to_one", Field::Flag(false)),
+        ("timestep_spacing", Field::Text("leading".into())),
     ];
-    if zero_snr {
-        settings.push(("rescale_betas_zero_snr", Field::Flag(true)));
-    }
-    settings.push(("timestep_spacing", Field::Text("leading".into())));
+    let settings = settings.map(|(name, value)| (name.into(), value)).into();
     SchedulerConfig {
         class: "DDIMScheduler".into(),
         train_steps: 1000,
         beta_start: 0.00085,
         beta_end: 0.012,
         beta_schedule: "scaled_linear".into(),
-        prediction_type: prediction_type.into(),
+        prediction_type: "epsilon".into(),
         settings,
     }
 }
@@ -269,24 +273,4 @@ fn open_clip(shapes: &Shapes, prefix: &str, projected: bool) -> Result<ClipText,
             false => None,
         },
     })
-}
-
-/// What a single file may hold beside the model: schedules, running means, counters. Within the three networks nothing
-/// but what is listed is.
-pub(super) fn is_aside(name: &str) -> bool {
-    let within = ["model.diffusion_model.", "first_stage_model.", "cond_stage_model.", "conditioner."];
-    if !within.iter().any(|prefix| name.starts_with(prefix)) {
-        return true;
-    }
-    let clip = name.starts_with("cond_stage_model.") || name.starts_with("conditioner.");
-    let skipped = format!("cond_stage_model.model.transformer.resblocks.{SD2_SKIPPED_LAYER}.");
-    name.ends_with("position_ids")
-        || clip && (name.ends_with("logit_scale") || name.ends_with(".attn_mask"))
-        || name.starts_with("cond_stage_model.model.text_projection")
-        || name.starts_with("cond_stage_model.transformer.text_projection")
-        || name.starts_with("conditioner.embedders.0.transformer.text_projection")
-        || name.starts_with(&skipped)
-        || name.starts_with("first_stage_model.loss.")
-        || name.starts_with("first_stage_model.model_ema.")
-        || name.starts_with("first_stage_model.logvar")
 }

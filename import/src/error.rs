@@ -53,6 +53,13 @@ pub enum ImportError {
     /// Numbers that cannot be stored.
     #[error("{}: the tensor {name} of {stored}: {source}", path.display())]
     Values { path: PathBuf, name: String, stored: String, source: QuantError },
+    /// NaN or infinity.
+    #[error(
+        "{}: the tensor {name} of {stored}: {count} of its {of} values are NaN or infinite, value {at} is {value}: it is \
+         damaged, or of a training that diverged",
+        path.display()
+    )]
+    NotFinite { path: PathBuf, name: String, stored: String, at: usize, value: f32, count: usize, of: usize },
     /// A pattern of `--tensor-type`.
     #[error("the tensor pattern {pattern:?}: {why}")]
     Pattern { pattern: String, why: String },
@@ -101,6 +108,15 @@ pub enum LoraError {
         path.display()
     )]
     Form { path: PathBuf, name: String, form: &'static str },
+    /// Tensors by names that no LoRA has.
+    #[error(
+        "{}: {count} of its {of} tensors have names that are not known ({}): without them it would be another LoRA",
+        path.display(), listed(.names, *.count)
+    )]
+    Unknown { path: PathBuf, count: usize, of: usize, names: Vec<String> },
+    /// A LoRA of another kind of network.
+    #[error("{}: the module {module} is of {family}: take a LoRA that was trained for SD 1.x, 2.x or SDXL", path.display())]
+    Family { path: PathBuf, module: String, family: &'static str },
     /// A part of a module without the others.
     #[error("{}: the module {module} has no {missing}: the download is not complete", path.display())]
     Half { path: PathBuf, module: String, missing: &'static str },

@@ -9,6 +9,38 @@ use super::{expect, files, names, parse};
 use serde_json::Value;
 use std::path::Path;
 
+/// The parts of a pipeline that are read, those that look at pictures when they are drawn, and its settings; others would
+/// take part in the picture (ControlNets, adapters).
+const KNOWN: [&str; 13] = [
+    "unet",
+    "vae",
+    "text_encoder",
+    "text_encoder_2",
+    "tokenizer",
+    "tokenizer_2",
+    "scheduler",
+    "safety_checker",
+    "feature_extractor",
+    "image_encoder",
+    "requires_safety_checker",
+    "force_zeros_for_empty_prompt",
+    "add_watermarker",
+];
+
+/// `[null, null]` stands for a part that is left out.
+fn only_known(index: &Json) -> Result<(), ImportError> {
+    let there = |value: &Value| match value {
+        Value::Array(pair) => pair.iter().any(|v| !v.is_null()),
+        Value::Null | Value::Bool(false) => false,
+        _ => true,
+    };
+    let known = |key: &str| key.starts_with('_') || KNOWN.contains(&key);
+    match index.map.iter().find(|(key, value)| there(value) && !known(key)) {
+        Some((key, _)) => Err(index.wrong(key, "no such part or setting: it would not take part in the picture")),
+        None => Ok(()),
+    }
+}
+
 /// Reads a folder with this `model_index.json`.
 pub(super) fn open(folder: &Path, index: &Json, options: &Options) -> Result<Checkpoint, ImportError> {
     let class = index.str("_class_name", "")?;
@@ -16,6 +48,7 @@ pub(super) fn open(folder: &Path, index: &Json, options: &Options) -> Result<Che
     if !known || class.starts_with("StableDiffusion3") {
         return Err(index.wrong("_class_name", "a pipeline of Stable Diffusion 1.x, 2.x or SDXL"));
     }
+    only_known(index)?;
     let part = |name: &str| match index.get(name) {
         Some(Value::Array(pair)) => pair.iter().any(|v| !v.is_null()),
         _ => false,

@@ -2,6 +2,7 @@
 
 use super::error::{ImportError, io};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -10,6 +11,10 @@ use std::path::{Path, PathBuf};
 const MAX_JSON: u64 = 64 << 20;
 /// Largest size in a configuration: wider than any network, and far below where products overflow.
 const MAX_SIZE: u64 = 1 << 20;
+
+/// What diffusers' `EMAModel` adds to the configuration of the network that it is a running mean of (training_utils.py).
+const EMA: [&str; 7] =
+    ["decay", "min_decay", "optimization_step", "update_after_step", "use_ema_warmup", "inv_gamma", "power"];
 
 /// A JSON object, and where it is from.
 #[derive(Debug, Clone)]
@@ -35,7 +40,7 @@ pub(super) fn text(path: &Path) -> Result<String, ImportError> {
 impl Json {
     pub fn open(path: &Path) -> Result<Self, ImportError> {
         let refuse = |why| ImportError::Json { path: path.into(), why };
-        match serde_json::from_str(&text(path)?) {
+        match serde_json::from_str(&finite(&text(path)?)) {
             Ok(Value::Object(map)) => Ok(Self { path: path.into(), map }),
             Ok(_) => Err(refuse("it is not a JSON object".into())),
             Err(e) => Err(refuse(format!("it is not JSON: {e}"))),
@@ -110,6 +115,23 @@ impl Json {
         }
     }
 
+    /// That there is no setting but those of `known`, which are read, and those that are off: what nobody reads is not obeyed.
+    pub fn nothing_else(&self, known: &[&str]) -> Result<(), ImportError> {
+        let off = |value: &Value| match value {
+            Value::Null | Value::Bool(false) => true,
+            Value::Array(list) => list.is_empty(),
+            _ => false,
+        };
+        // diffusers' own: `_class_name`, `_diffusers_version`, `_name_or_path`.
+        let other = self.map.iter().find(|(key, value)| {
+            !key.starts_with('_') && !off(value) && !known.contains(&key.as_str()) && !EMA.contains(&key.as_str())
+        });
+        match other {
+            Some((key, _)) => Err(self.wrong(key, "no such setting: it is not known here, and would not be obeyed")),
+            None => Ok(()),
+        }
+    }
+
     /// That a setting is absent, null or false.
     pub fn absent(&self, key: &str) -> Result<(), ImportError> {
         match self.get(key) {
@@ -117,6 +139,23 @@ impl Json {
             Some(_) => Err(self.wrong(key, "null")),
         }
     }
+}
+
+/// Python writes infinities as bare words, which are not JSON: as strings they are. No string has such a word behind a
+/// colon, a comma or a bracket and a blank unless it is quoted.
+fn finite(text: &str) -> Cow<'_, str> {
+    if !text.contains("Infinity") {
+        return text.into();
+    }
+    let mut text = Cow::from(text);
+    for word in ["-Infinity", "Infinity"] {
+        for before in [": ", ":"] {
+            for after in [",", "\n", "}", "\r"] {
+                text = text.replace(&format!("{before}{word}{after}"), &format!("{before}\"{word}\"{after}")).into();
+            }
+        }
+    }
+    text
 }
 
 fn size(value: &Value) -> Option<usize> {

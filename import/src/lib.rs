@@ -7,6 +7,7 @@
 //! reads what is added to one. Python pickles (`.ckpt`, `.bin`) can run any program when read, and are refused.
 #![forbid(unsafe_code)]
 
+mod aside;
 mod checkpoint;
 mod config;
 mod control;
@@ -17,8 +18,10 @@ mod error;
 mod expect;
 mod files;
 mod folder;
+mod header;
 mod json;
 mod lora;
+mod marks;
 mod names;
 mod open;
 mod parse;

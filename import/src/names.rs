@@ -2,6 +2,7 @@
 //! original code (LDM, generative-models, OpenCLIP), which single-file checkpoints have.
 
 use super::config::Config;
+use super::detect::SGM_CLIP;
 
 /// How the numbers of a tensor lie in its file, against how PyTorch has the expected one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +66,7 @@ pub(super) fn original(part: &str, name: &str, config: &Config) -> Vec<Candidate
         _ if sdxl => transformers("conditioner.embedders.0.transformer.", name),
         _ => {
             let mut all = transformers("cond_stage_model.transformer.", name);
-            all.extend(open_clip("cond_stage_model.model.", name));
+            all.extend(["cond_stage_model.model.", SGM_CLIP].into_iter().flat_map(|prefix| open_clip(prefix, name)));
             all
         }
     }

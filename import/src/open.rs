@@ -5,17 +5,24 @@ use super::config::Model;
 use super::error::ImportError;
 use super::json::Json;
 use super::safetensors::Safetensors;
-use super::{control, folder, single, tiny};
+use super::{control, describe, folder, single, tiny};
 use std::path::Path;
 
 impl Checkpoint {
-    /// Opens a folder or a single file, and finds every tensor. No numbers are read. `options` say nothing of a ControlNet
+    /// Opens a folder or a single file, finds every tensor, and looks whether its parts fit each other and can be drawn. But
+    /// for one vector, which tells what a 2.x model predicts, no numbers are read. `options` say nothing of a ControlNet
     /// or a tiny autoencoder but for the variant.
     ///
     /// # Errors
     /// What is wrong, where, and what to do: see [`ImportError`].
     pub fn open(path: impl AsRef<Path>, options: &Options) -> Result<Self, ImportError> {
-        let path = path.as_ref();
+        let mut checkpoint = Self::find(path.as_ref(), options)?;
+        checkpoint.notes.extend(describe::check(&checkpoint)?);
+        Ok(checkpoint)
+    }
+
+    /// As [`Self::open`], whether or not what is found could be drawn.
+    pub(super) fn find(path: &Path, options: &Options) -> Result<Self, ImportError> {
         let mut checkpoint = if path.is_dir() { of_folder(path, options)? } else { of_file(path, options)? };
         if let (Some(prediction), Model::TextToImage(config)) = (&options.prediction_type, &mut checkpoint.model) {
             config.scheduler.prediction_type = prediction.clone();

@@ -14,6 +14,10 @@ const MAX_LAYERS: usize = 256;
 /// `unet/config.json`.
 pub(super) fn unet(json: &Json) -> Result<SdUnet, ImportError> {
     json.only("_class_name", json!("UNet2DConditionModel"))?;
+    json.nothing_else(
+        &[&TRUNK[..], &["out_channels", "up_block_types", "conv_out_kernel", "sample_size", "class_embeddings_concat"]]
+            .concat(),
+    )?;
     let config = trunk(json)?;
     let up = block_types(json, "up_block_types", config.levels.len(), "CrossAttnUpBlock2D", "UpBlock2D")?;
     if !up.into_iter().rev().eq(config.levels.iter().map(|level| level.attends)) {
@@ -21,6 +25,55 @@ pub(super) fn unet(json: &Json) -> Result<SdUnet, ImportError> {
     }
     Ok(config)
 }
+
+/// What [`trunk`] reads, or asks to be as it must, and what changes no picture.
+pub(super) const TRUNK: [&str; 43] = [
+    "act_fn",
+    "mid_block_type",
+    "time_embedding_type",
+    "resnet_time_scale_shift",
+    "attention_type",
+    "conv_in_kernel",
+    "downsample_padding",
+    "mid_block_scale_factor",
+    "resnet_out_scale_factor",
+    "center_input_sample",
+    "class_embed_type",
+    "num_class_embeds",
+    "cross_attention_norm",
+    "dual_cross_attention",
+    "encoder_hid_dim",
+    "encoder_hid_dim_type",
+    "only_cross_attention",
+    "mid_block_only_cross_attention",
+    "resnet_skip_time_act",
+    "reverse_transformer_layers_per_block",
+    "time_embedding_act_fn",
+    "time_embedding_dim",
+    "timestep_post_act",
+    "block_out_channels",
+    "down_block_types",
+    "transformer_layers_per_block",
+    "layers_per_block",
+    "num_attention_heads",
+    "attention_head_dim",
+    "addition_embed_type",
+    "addition_time_embed_dim",
+    "projection_class_embeddings_input_dim",
+    "time_cond_proj_dim",
+    "in_channels",
+    "cross_attention_dim",
+    "use_linear_projection",
+    "norm_num_groups",
+    "norm_eps",
+    "flip_sin_to_cos",
+    "freq_shift",
+    // Of the training, and of arithmetic in half precision, which is not used here; heads of a condition by text alone,
+    // which is refused.
+    "dropout",
+    "upcast_attention",
+    "addition_embed_type_num_heads",
+];
 
 /// All of a U-Net but its way up, which is as its way down: a ControlNet has no other.
 pub(super) fn trunk(json: &Json) -> Result<SdUnet, ImportError> {
@@ -132,9 +185,35 @@ fn groups(json: &Json, channels: &[usize]) -> Result<usize, ImportError> {
     }
 }
 
+/// What [`vae`] reads; that its decoder overflows half precision is no matter here, nor the size of its training's pictures.
+const VAE: [&str; 16] = [
+    "act_fn",
+    "block_out_channels",
+    "down_block_types",
+    "up_block_types",
+    "layers_per_block",
+    "in_channels",
+    "out_channels",
+    "latent_channels",
+    "norm_num_groups",
+    "mid_block_add_attention",
+    "use_quant_conv",
+    "use_post_quant_conv",
+    "scaling_factor",
+    "shift_factor",
+    "sample_size",
+    "force_upcast",
+];
+
 /// `vae/config.json`.
 pub(super) fn vae(json: &Json) -> Result<FirstStage, ImportError> {
     json.only("_class_name", json!("AutoencoderKL"))?;
+    for key in ["latents_mean", "latents_std"] {
+        if json.get(key).is_some() {
+            return Err(json.wrong(key, "null: statistics of each latent channel are not supported"));
+        }
+    }
+    json.nothing_else(&VAE)?;
     json.only("act_fn", json!("silu"))?;
     let channels = json.sizes("block_out_channels")?;
     block_types(json, "down_block_types", channels.len(), "DownEncoderBlock2D", "DownEncoderBlock2D")?;
@@ -142,11 +221,6 @@ pub(super) fn vae(json: &Json) -> Result<FirstStage, ImportError> {
     let layers_per_block = json.size("layers_per_block", Some(1))?;
     if layers_per_block > MAX_LAYERS {
         return Err(json.wrong("layers_per_block", format!("at most {MAX_LAYERS}")));
-    }
-    for key in ["latents_mean", "latents_std"] {
-        if json.get(key).is_some() {
-            return Err(json.wrong(key, "null: statistics of each latent channel are not supported"));
-        }
     }
     let network = AutoencoderKl {
         in_channels: json.size("in_channels", Some(3))?,
@@ -196,6 +270,29 @@ pub(super) fn text(json: &Json, projected: bool) -> Result<ClipText, ImportError
     })
 }
 
+/// Settings that none of the lists has: what is read where they are obeyed, or refused there by name.
+fn others(json: &Json, settings: &mut Vec<(String, Field)>) -> Result<(), ImportError> {
+    for (key, value) in &json.map {
+        let listed = settings.iter().any(|(known, _)| known == key) || SILENT.contains(&key.as_str());
+        if listed || key.starts_with('_') {
+            continue;
+        }
+        let field = match value {
+            Value::Null | Value::Bool(false) => continue,
+            Value::Bool(true) => Field::Flag(true),
+            Value::Number(_) => Field::Number(json.number(key, 0.0)?),
+            // All noise, which is the default.
+            Value::String(text) if key == "lambda_min_clipped" && text.starts_with("-Inf") => continue,
+            Value::String(text) => Field::Text(text.clone()),
+            Value::Array(list) if list.is_empty() => continue,
+            Value::Array(_) => Field::Numbers(json.numbers(key)?.unwrap_or_default()),
+            Value::Object(_) => return Err(json.wrong(key, "no such setting")),
+        };
+        settings.push((key.clone(), field));
+    }
+    Ok(())
+}
+
 const U32S: [&str; 4] = ["num_train_timesteps", "steps_offset", "solver_order", "original_inference_steps"];
 const BOOLS: [&str; 12] = [
     "clip_sample",
@@ -232,6 +329,22 @@ const F64S: [&str; 8] = [
     "shift",
 ];
 
+/// What says nothing beside what is read, whatever it is (diffusers' classes have defaults of these), and what is named below.
+const SILENT: [&str; 12] = [
+    "beta_start",
+    "beta_end",
+    "beta_schedule",
+    "trained_betas",
+    "prediction_type",
+    "base_shift",
+    "max_shift",
+    "base_image_seq_len",
+    "max_image_seq_len",
+    "max_beta",
+    "skip_type",
+    "flow_shift",
+];
+
 /// `scheduler_config.json`.
 pub(super) fn scheduler(json: &Json) -> Result<SchedulerConfig, ImportError> {
     let class = json.str("_class_name", "")?;
@@ -243,24 +356,25 @@ pub(super) fn scheduler(json: &Json) -> Result<SchedulerConfig, ImportError> {
         let Some(value) = json.get(key) else { continue };
         let value = value.as_u64().and_then(|n| u32::try_from(n).ok());
         let value = value.ok_or_else(|| json.wrong(key, "a number from 0"))?;
-        settings.push((key, Field::Number(f64::from(value))));
+        settings.push((key.into(), Field::Number(f64::from(value))));
     }
     for key in BOOLS {
         if json.get(key).is_some() {
-            settings.push((key, Field::Flag(json.bool(key, false)?)));
+            settings.push((key.into(), Field::Flag(json.bool(key, false)?)));
         }
     }
     for key in STRS {
         if json.get(key).is_some() {
-            settings.push((key, Field::Text(json.str(key, "")?.to_string())));
+            settings.push((key.into(), Field::Text(json.str(key, "")?.to_string())));
         }
     }
     for key in F64S {
         if json.get(key).is_some() {
-            settings.push((key, Field::Number(json.number(key, 0.0)?)));
+            settings.push((key.into(), Field::Number(json.number(key, 0.0)?)));
         }
     }
-    settings.extend(json.numbers("trained_betas")?.map(|betas| ("trained_betas", Field::Numbers(betas))));
+    settings.extend(json.numbers("trained_betas")?.map(|betas| ("trained_betas".into(), Field::Numbers(betas))));
+    others(json, &mut settings)?;
     let prediction_type = match json.str("prediction_type", "epsilon")? {
         name @ ("epsilon" | "v_prediction" | "sample") => name.to_string(),
         _ => return Err(json.wrong("prediction_type", "\"epsilon\", \"v_prediction\" or \"sample\"")),

@@ -17,6 +17,9 @@ use std::path::{Path, PathBuf};
 /// Longest header read, as in the reference implementation.
 pub const MAX_HEADER: u64 = 100_000_000;
 
+/// How a GGUF file of this program goes on after the counts of its header: with the key of what wrote it.
+const GGUF: &[u8] = b"\x14\0\0\0\0\0\0\0general.architecture\x08\0\0\0\x06\0\0\0\0\0\0\0nijimi";
+
 /// A tensor's entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -56,6 +59,9 @@ impl Safetensors {
         }
         let mut start = Vec::new();
         (&mut file).take(8).read_to_end(&mut start).map_err(io("read", path))?;
+        if start.starts_with(b"GGUF") {
+            (&mut file).take(GGUF.len() as u64 + 16).read_to_end(&mut start).map_err(io("read", path))?;
+        }
         foreign(path, &start)?;
         let Ok(length) = <[u8; 8]>::try_from(start) else {
             return Err(refuse(format!(
@@ -133,6 +139,36 @@ impl Safetensors {
         }
         Ok(())
     }
+
+    /// The first number of the tensor `name`, which has one, of any type of numbers.
+    pub(super) fn number(&self, name: &str) -> Result<f64, ImportError> {
+        let path = &self.path;
+        let unread = |found: &str| ImportError::DType { path: path.clone(), name: name.into(), found: found.into() };
+        let entry = self.tensors.get(name).ok_or_else(|| unread("nothing"))?;
+        let mut bytes = [0; 8];
+        let size = usize::try_from(entry.range.end - entry.range.start).unwrap_or(9);
+        let own = bytes.get_mut(..size).ok_or_else(|| unread(&entry.dtype))?;
+        let mut file = &self.file;
+        let at = self.data + entry.range.start;
+        file.seek(SeekFrom::Start(at)).and_then(|_| file.read_exact(own)).map_err(io("read", path))?;
+        let [b0, b1, b2, b3, ..] = bytes;
+        let (two, four) = ([b0, b1], [b0, b1, b2, b3]);
+        Ok(match entry.dtype.as_str() {
+            "F64" => f64::from_le_bytes(bytes),
+            "F32" => f64::from(f32::from_le_bytes(four)),
+            "F16" => half::f16::from_le_bytes(two).to_f64(),
+            "BF16" => half::bf16::from_le_bytes(two).to_f64(),
+            "I64" => i64::from_le_bytes(bytes) as f64,
+            "I32" => f64::from(i32::from_le_bytes(four)),
+            "I16" => f64::from(i16::from_le_bytes(two)),
+            "I8" => f64::from(i8::from_le_bytes([b0])),
+            "U64" => u64::from_le_bytes(bytes) as f64,
+            "U32" => f64::from(u32::from_le_bytes(four)),
+            "U16" => f64::from(u16::from_le_bytes(two)),
+            "U8" => f64::from(b0),
+            other => return Err(unread(other)),
+        })
+    }
 }
 
 /// The types that are read.
@@ -175,8 +211,12 @@ fn foreign(path: &Path, start: &[u8]) -> Result<(), ImportError> {
         return Err(ImportError::Pickle { path: path.into() });
     }
     let why = match start {
+        start if start.starts_with(b"GGUF") && start.ends_with(GGUF) => {
+            "it is a weight file of this program already: use it with -m"
+        }
         start if start.starts_with(b"GGUF") => {
-            "it is a GGUF file: if it is one of this program, use it as it is, with -m"
+            "it is a GGUF file of another program, whose tensors have other names and another order: take the model as \
+             .safetensors or as a folder of diffusers"
         }
         start if start.starts_with(b"version ") => "it is a pointer of Git LFS: run git lfs pull, or download the file",
         // Text: the length of a header that can be read has zeros among its bytes.

@@ -1,12 +1,12 @@
 //! Checkpoints of one file, with the names of the original code.
 
 use super::checkpoint::{Checkpoint, Format, Found, Options};
-use super::config::{Family, Model};
-use super::detect::{Shapes, detect, is_aside};
+use super::config::Model;
+use super::detect::{Shapes, detect};
 use super::error::{ImportError, refused};
 use super::safetensors::Safetensors;
 use super::tokenizer::Tokenizer;
-use super::{expect, names};
+use super::{aside, expect, header, marks, names};
 use std::path::{Path, PathBuf};
 
 /// The second encoder of SDXL fills windows with "!" (its tokenizer's `pad_token`).
@@ -19,25 +19,19 @@ pub(super) fn open(
     shapes: &Shapes,
     options: &Options,
 ) -> Result<Checkpoint, ImportError> {
-    let mut config = detect(shapes).map_err(|why| ImportError::NotAModel { path: path.into(), why })?;
-    let mut notes = Vec::new();
-    let stated = file.metadata().get("modelspec.prediction_type").or_else(|| file.metadata().get("prediction_type"));
-    match (stated.map(String::as_str), config.family) {
-        (Some("epsilon" | "eps"), _) => config.scheduler.prediction_type = "epsilon".into(),
-        (Some("v" | "v_prediction"), _) => config.scheduler.prediction_type = "v_prediction".into(),
-        (_, Family::Sd2) if options.prediction_type.is_none() => notes.push(
-            "the file does not say what its network predicts: taken for that of 2.x at 768 pixels, v_prediction; if \
-             pictures are noise, convert with --prediction-type epsilon"
-                .to_string(),
-        ),
-        _ => {}
+    let refuse = |why: String| ImportError::NotAModel { path: path.into(), why };
+    if let Some((name, why)) = aside::refused(shapes) {
+        return Err(refuse(format!("its tensor {name:?} says that {why}")));
     }
+    let mut config = detect(shapes).map_err(refuse)?;
+    let mut notes = header::notes(&file);
+    marks::obey(path, &file, &mut config, options.prediction_type.is_some(), &mut notes)?;
 
     let mut found = Found::new(vec![file]);
     for (part, expected) in expect::parts(&config).map_err(refused(path))? {
         found.take(path, part, expected, 0..1, |name| names::original(part, name, &config))?;
     }
-    found.left_over(0..1, is_aside)?;
+    found.left_over(0..1, aside::is)?;
 
     let tokenizer = tokenizer(path, options)?;
     let tokenizer_2 = config.text_2.map(|_| {

@@ -26,7 +26,29 @@ pub(super) fn open_folder(path: &Path, json: &Json, options: &Options) -> Result
     checkpoint(path, Format::Diffusers, info, files::open(path, options.variant.as_deref())?)
 }
 
+/// What [`parse`] reads, and what changes no picture: the last three are of latents stored as pictures, and of half precision.
+const KEYS: [&str; 17] = [
+    "act_fn",
+    "upsample_fn",
+    "upsampling_scaling_factor",
+    "scaling_factor",
+    "shift_factor",
+    "encoder_block_out_channels",
+    "decoder_block_out_channels",
+    "block_out_channels",
+    "num_encoder_blocks",
+    "num_decoder_blocks",
+    "in_channels",
+    "out_channels",
+    "latent_channels",
+    "sample_size",
+    "latent_magnitude",
+    "latent_shift",
+    "force_upcast",
+];
+
 fn parse(json: &Json) -> Result<TinyInfo, ImportError> {
+    json.nothing_else(&KEYS)?;
     for (key, only) in
         [("act_fn", json!("relu")), ("upsample_fn", json!("nearest")), ("upsampling_scaling_factor", json!(2))]
     {

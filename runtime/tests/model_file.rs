@@ -28,10 +28,10 @@ fn the_description_is_read() {
 #[test]
 fn models_of_other_kinds_are_refused() {
     let other = |key, value: &str| refusal(Tiny::new(3).meta(key, value));
-    assert_eq!(
-        other("general.architecture", "llama"),
-        "general.architecture is \"llama\", this version runs nijimi: convert the file, or use a newer version"
-    );
+    let foreign = other("general.architecture", "sd1");
+    assert!(foreign.contains("of another program (general.architecture is \"sd1\")"), "{foreign}");
+    assert!(foreign.ends_with("take the model as .safetensors or as a folder of diffusers"), "{foreign}");
+    assert!(refusal(Tiny::new(3).without("general.architecture")).contains("another program (it has no general."));
     for key in ["nijimi.system", "nijimi.network", "nijimi.schedule.kind", "nijimi.prediction_type"] {
         let text = other(key, "else");
         assert!(text.starts_with(&format!("{key} is \"else\", this version runs ")), "{text}");

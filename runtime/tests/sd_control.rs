@@ -36,7 +36,7 @@ fn evaluator(graph: &Graph, tensors: &Tensors) -> Evaluator {
 fn states(family: &Path, texts: [&str; 2]) -> Vec<f32> {
     let nijimi_import::Tokenizer { tokens, merges, .. } =
         nijimi_import::Tokenizer::open(&family.join("tokenizer")).unwrap();
-    let vocabulary = Vocabulary { tokens, merges };
+    let vocabulary = Vocabulary { tokens, merges, added: Vec::new() };
     let id = |token: &str| vocabulary.id(token).unwrap();
     let end = id("<|endoftext|>");
     let special = Special { start: id("<|startoftext|>"), end, pad: end, length: 77 };

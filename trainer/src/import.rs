@@ -50,9 +50,12 @@ pub fn load<D: Kit, M: Module<D>>(mut model: M, prefix: &str, file: &File) -> Re
 /// # Errors
 /// If it has none.
 pub fn vocabulary(file: &File) -> Result<Vocabulary> {
-    let list = |key| file.strs(key).map_err(nijimi_runtime::Error::from);
-    let owned = |list: Vec<&str>| list.into_iter().map(str::to_owned).collect();
-    Ok(Vocabulary { tokens: owned(list("tokenizer.ggml.tokens")?), merges: owned(list("tokenizer.ggml.merges")?) })
+    let list = |part: &str| -> Result<Vec<String>> {
+        let list = file.strs(&format!("tokenizer.ggml.{part}")).map_err(nijimi_runtime::Error::from)?;
+        Ok(list.into_iter().map(str::to_owned).collect())
+    };
+    let added = if file.get("tokenizer.ggml.added_tokens").is_some() { list("added_tokens")? } else { Vec::new() };
+    Ok(Vocabulary { tokens: list("tokens")?, merges: list("merges")?, added })
 }
 
 /// The network of a file. Batch norm was folded away, so the norms of this one do nothing (mean 0, variance 1 - eps).

@@ -48,7 +48,7 @@ pub fn train<S: AsRef<str>>(texts: impl IntoIterator<Item = S>, size: usize) -> 
         learner.join(pair, id);
     }
     tokens.extend(["<|startoftext|>", "<|endoftext|>"].map(String::from));
-    Ok(Vocabulary { tokens, merges })
+    Ok(Vocabulary { tokens, merges, added: Vec::new() })
 }
 
 /// The special tokens of a vocabulary that [`train`] made, with windows of `length` ids padded with the end.

@@ -14,15 +14,17 @@ pub(super) enum Piece {
     Alpha,
 }
 
-/// How the names end, the longer of two that fit first.
-const ENDINGS: [(&str, Piece); 14] = [
+/// How the names end, the longer of two that fit first (ComfyUI's comfy/weight_adapter/lora.py knows the same).
+const ENDINGS: [(&str, Piece); 16] = [
     // kohya
     (".lora_down.weight", Piece::Down),
     (".lora_up.weight", Piece::Up),
     (".lora_mid.weight", Piece::Mid),
-    // PEFT
+    // PEFT; between A and the weight there may be the adapter's name, and some programs leave the weight out
     (".lora_A.weight", Piece::Down),
     (".lora_B.weight", Piece::Up),
+    (".lora_A", Piece::Down),
+    (".lora_B", Piece::Up),
     // diffusers: its layers with a LoRA; before them, of encoders; before both, processors of attention
     (".lora.down.weight", Piece::Down),
     (".lora.up.weight", Piece::Up),
@@ -50,7 +52,12 @@ const FORMS: [(&str, &str); 9] = [
 
 /// The module's own name, and what the tensor is to it; `None` for what is no LoRA's.
 pub(super) fn split(name: &str) -> Option<(&str, Piece)> {
-    ENDINGS.iter().find_map(|&(ending, piece)| name.strip_suffix(ending).map(|module| (module, piece)))
+    ENDINGS.iter().find_map(|&(ending, piece)| Some((name.strip_suffix(ending)?, piece))).or_else(|| {
+        // `.lora_A.default.weight`, by the name of an adapter.
+        let (named, _) = name.strip_suffix(".weight")?.rsplit_once('.')?;
+        let piece = [(".lora_A", Piece::Down), (".lora_B", Piece::Up)];
+        piece.into_iter().find_map(|(ending, piece)| Some((named.strip_suffix(ending)?, piece)))
+    })
 }
 
 /// What a tensor is of that [`split`] does not know.
@@ -60,23 +67,64 @@ pub(super) fn form(name: &str) -> Option<&'static str> {
 }
 
 /// How names begin, and of which part they are then.
-const PREFIXES: [(&str, &str); 9] = [
+const PREFIXES: [(&str, &str); 17] = [
+    // kohya (sd-scripts, networks/lora.py)
     ("lora_unet_", "unet"),
     ("lora_te_", "text_encoder"),
     ("lora_te1_", "text_encoder"),
     ("lora_te2_", "text_encoder_2"),
+    // diffusers (loaders/lora_base.py)
     ("unet.", "unet"),
     ("text_encoder.", "text_encoder"),
     ("text_encoder_2.", "text_encoder_2"),
+    // ComfyUI (comfy/lora.py)
     ("model.diffusion_model.", "unet"),
     ("diffusion_model.", "unet"),
+    ("text_encoders.clip_l.transformer.", "text_encoder"),
+    ("text_encoders.clip_h.transformer.", "text_encoder"),
+    ("text_encoders.clip_g.transformer.", "text_encoder_2"),
+    ("clip_l.transformer.", "text_encoder"),
+    ("clip_h.transformer.", "text_encoder"),
+    ("clip_g.transformer.", "text_encoder_2"),
+    // LyCORIS, as SimpleTuner has it
+    ("lycoris_unet_", "unet"),
+    ("lycoris_", "unet"),
 ];
 
+/// What PEFT puts before the names of a model, whichever it is (`PeftModel`).
+const PEFT: &str = "base_model.model.";
+
+/// Beginnings of modules of other networks, and what those are.
+const FAMILIES: [(&str, &str); 13] = [
+    ("transformer.", "a transformer (FLUX, SD 3 and others)"),
+    ("lora_transformer_", "a transformer (FLUX, SD 3 and others)"),
+    ("lora_unet_double_blocks_", "FLUX"),
+    ("lora_unet_single_blocks_", "FLUX"),
+    ("lora_unet_joint_blocks_", "SD 3"),
+    ("diffusion_model.double_blocks.", "FLUX"),
+    ("diffusion_model.single_blocks.", "FLUX"),
+    ("diffusion_model.joint_blocks.", "SD 3"),
+    ("diffusion_model.layers.", "a transformer (Z-Image, Lumina)"),
+    ("text_encoders.t5xxl.", "T5, a text encoder of FLUX and SD 3"),
+    ("lora_te3_", "T5, a text encoder of FLUX and SD 3"),
+    ("lora_prior_", "Stable Cascade"),
+    ("prior.", "Stable Cascade"),
+];
+
+/// Of which other network a module is, if its name says so.
+pub(super) fn family(module: &str) -> Option<&'static str> {
+    let module = module.strip_prefix(PEFT).unwrap_or(module);
+    FAMILIES.iter().find(|(prefix, _)| module.starts_with(prefix)).map(|(_, family)| *family)
+}
+
 /// The key of a module: its part, and its path with `_` for every `.`, as in kohya's names, which so need not be taken
-/// apart. The first LoRAs of diffusers were for the U-Net alone, and named no part.
+/// apart. The first LoRAs of diffusers were for the U-Net alone, and named no part; nor does PEFT.
 pub(super) fn of_module(module: &str) -> String {
+    let module = module.strip_prefix(PEFT).unwrap_or(module);
     let found = PREFIXES.iter().find_map(|(prefix, part)| module.strip_prefix(prefix).map(|path| (*part, path)));
-    let (part, path) = found.unwrap_or(("unet", module));
+    let unnamed = if module.starts_with("text_model.") { "text_encoder" } else { "unet" };
+    let (part, path) = found.unwrap_or((unnamed, module));
+    let path = path.strip_prefix(PEFT).unwrap_or(path);
     let path = path.replace('.', "_").replace("_processor_", "_");
     // The processors' names of layers.
     let ends: &[(&str, &str)] = match part {

@@ -12,6 +12,7 @@ mod settings;
 
 use super::error::{ImportError, LISTED, LoraError};
 use super::safetensors::{Safetensors, is_read};
+use key::Piece;
 use merge::Factors;
 use module::{Module, Pieces};
 use nijimi_runtime::Error;
@@ -41,8 +42,10 @@ impl Lora {
     ///
     /// Modules may be called as kohya's scripts do (`lora_unet_…`, `lora_te_…`, `lora_te1_…`, `lora_te2_…`, with
     /// diffusers' blocks or the original ones), or as any diffusers since 0.12 or PEFT does (`unet.….lora_A.weight`,
-    /// `….lora.down.weight`, `….processor.to_q_lora.down.weight`, `text_encoder.…`, `text_encoder_2.…`). A module without
-    /// `alpha` is of alpha = rank, if the header has no `lora_adapter_metadata` that says otherwise.
+    /// `….lora.down.weight`, `….processor.to_q_lora.down.weight`, `text_encoder.…`, `text_encoder_2.…`,
+    /// `base_model.model.….lora_A.default.weight`), as ComfyUI (`diffusion_model.…`, `text_encoders.clip_l.transformer.…`)
+    /// or LyCORIS (`lycoris_…`). A module without `alpha`, which is of any type of numbers, is of alpha = rank, if neither
+    /// the header's `lora_adapter_metadata` nor PEFT's `adapter_config.json` beside the file says otherwise.
     ///
     /// # Errors
     /// [`ImportError::Lora`]: a LoRA for another model (modules without a place, shapes that do not fit), half a pair, a
@@ -95,17 +98,20 @@ impl Patch for Lora {
 /// The file's tensors by module.
 fn pieces(file: &Safetensors) -> Result<BTreeMap<&str, Pieces>, ImportError> {
     let mut modules: BTreeMap<&str, Pieces> = BTreeMap::new();
-    let mut unknown = None;
+    let mut unknown: Vec<&String> = Vec::new();
     for (name, entry) in file.tensors() {
         let path = || file.path().into();
         let Some((module, piece)) = key::split(name) else {
             if let Some(form) = key::form(name) {
                 return Err(LoraError::Form { path: path(), name: name.clone(), form }.into());
             }
-            unknown = unknown.or(Some(name));
+            unknown.push(name);
             continue;
         };
-        if !is_read(&entry.dtype) {
+        if let Some(family) = key::family(module) {
+            return Err(LoraError::Family { path: path(), module: module.to_owned(), family }.into());
+        }
+        if piece != Piece::Alpha && !is_read(&entry.dtype) {
             return Err(ImportError::DType { path: path(), name: name.clone(), found: entry.dtype.clone() });
         }
         if let Some(first) = modules.entry(module).or_default().add(piece, name) {
@@ -114,17 +120,16 @@ fn pieces(file: &Safetensors) -> Result<BTreeMap<&str, Pieces>, ImportError> {
         }
     }
     let path = || file.path().into();
-    match unknown {
-        _ if modules.is_empty() => {
-            let first = file.tensors().keys().next().cloned().unwrap_or_default();
-            Err(LoraError::NotALora { path: path(), first }.into())
-        }
-        Some(name) => {
-            let form = "a form that is not known";
-            Err(LoraError::Form { path: path(), name: name.clone(), form }.into())
-        }
-        None => Ok(modules),
+    if modules.is_empty() {
+        let first = file.tensors().keys().next().cloned().unwrap_or_default();
+        return Err(LoraError::NotALora { path: path(), first }.into());
     }
+    if !unknown.is_empty() {
+        let (count, of) = (unknown.len(), file.tensors().len());
+        let names = unknown.into_iter().take(LISTED).cloned().collect();
+        return Err(LoraError::Unknown { path: path(), count, of, names }.into());
+    }
+    Ok(modules)
 }
 
 /// The model's tensors that the modules are for, each with its module's name.
@@ -170,10 +175,11 @@ fn number(file: &Safetensors, name: &str) -> Result<f32, ImportError> {
         let (name, found) = (name.to_owned(), shape.clone());
         return Err(LoraError::Shape { path: file.path().into(), name, found, expected: Vec::new() }.into());
     }
-    check(file, name)?;
-    let mut values = Vec::new();
-    file.read(name, 0..1, &mut values)?;
-    Ok(values[0])
+    let value = file.number(name)? as f32;
+    match value.is_finite() {
+        true => Ok(value),
+        false => Err(LoraError::NotFinite { path: file.path().into(), name: name.into(), at: 0, value }.into()),
+    }
 }
 
 /// Every number is finite.

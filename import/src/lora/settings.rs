@@ -1,6 +1,8 @@
-//! What diffusers says of a LoRA in the file's header: PEFT's configuration of each part.
+//! What is said of a LoRA beside its tensors: PEFT's configuration of each part in the header, by diffusers, or in a file of
+//! its own, by PEFT.
 
-use crate::error::LoraError;
+use crate::error::{ImportError, LoraError};
+use crate::json::Json;
 use crate::safetensors::Safetensors;
 use regex_lite::Regex;
 use serde_json::{Map, Value};
@@ -12,17 +14,25 @@ const KEY: &str = "lora_adapter_metadata";
 pub(super) struct LoraSettings<'a> {
     file: &'a Safetensors,
     map: Map<String, Value>,
+    /// PEFT's own, which is of one part.
+    beside: Option<Json>,
 }
+
+/// How PEFT calls weights and configuration (`WEIGHTS_NAME` and `CONFIG_NAME` in its constants.py).
+const BESIDE: [&str; 2] = ["adapter_model.safetensors", "adapter_config.json"];
 
 impl<'a> LoraSettings<'a> {
     /// Those of a file; none if it says nothing.
-    pub fn read(file: &'a Safetensors) -> Result<Self, LoraError> {
+    pub fn read(file: &'a Safetensors) -> Result<Self, ImportError> {
         let map = match file.metadata().get(KEY) {
             Some(text) => serde_json::from_str(text)
                 .map_err(|e| LoraError::Metadata { path: file.path().into(), why: e.to_string() })?,
             None => Map::new(),
         };
-        Ok(Self { file, map })
+        let config = file.path().with_file_name(BESIDE[1]);
+        let own = file.path().file_name().is_some_and(|name| name == BESIDE[0]) && config.is_file();
+        let beside = own.then(|| Json::open(&config)).transpose()?;
+        Ok(Self { file, map, beside })
     }
 
     /// By what the product of a module's factors is multiplied: `alpha / rank`, or with `use_rslora` `alpha / sqrt(rank)`
@@ -31,7 +41,8 @@ impl<'a> LoraSettings<'a> {
     pub fn scale(&self, module: &str, own: Option<f32>, rank: usize) -> Result<f32, LoraError> {
         let rank = rank as f32;
         let (part, path) = module.split_once('.').unwrap_or_default();
-        let get = |name: &str| self.map.get(&format!("{part}.{name}"));
+        let beside = |name: &str| self.beside.as_ref().and_then(|json| json.get(name));
+        let get = |name: &str| self.map.get(&format!("{part}.{name}")).or_else(|| beside(name));
         let alpha = match own {
             Some(own) => own,
             None => self

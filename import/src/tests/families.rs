@@ -133,13 +133,12 @@ fn a_rewritten_single_file_is_the_folder() {
         let temporary = Folder::new();
         temporary.write("model.safetensors", safetensors(&rewritten(&folder)));
         let tokenizer = Some(path.join("tokenizer"));
+        // Some of these have fewer channels than published models have groups, so that they could not be drawn.
         let single =
-            Checkpoint::open(temporary.join("model.safetensors"), &Options { tokenizer, ..Options::default() });
+            Checkpoint::find(&temporary.join("model.safetensors"), &Options { tokenizer, ..Options::default() });
         let single = single.unwrap_or_else(|e| panic!("{family}: {e}"));
         assert_eq!(config(&single).family, config(&folder).family, "{family}");
         equal(&family, &folder, &single);
-        let guessed = config(&single).family == Family::Sd2 && config(&single).unet.in_channels == 4;
-        assert_eq!(config(&single).scheduler.prediction_type == "v_prediction", guessed);
     }
 }
 
@@ -152,7 +151,7 @@ fn equal(family: &str, folder: &Checkpoint, single: &Checkpoint) {
 }
 
 /// A checkpoint's tensors in PyTorch's layout, f16, under the names of the original code.
-fn rewritten(folder: &Checkpoint) -> BTreeMap<String, Stored> {
+pub(super) fn rewritten(folder: &Checkpoint) -> BTreeMap<String, Stored> {
     let mut parts: BTreeMap<String, BTreeMap<String, Stored>> = BTreeMap::new();
     for tensor in folder.tensors() {
         let part = tensor.name.split('.').next().unwrap().to_string();

@@ -1,7 +1,10 @@
 //! Every pipeline among the fixtures, in its published forms and damaged ones.
 
 mod families;
+mod fits;
 mod hostile;
+mod marks;
 mod published;
 mod support;
+mod tokens;
 mod types;

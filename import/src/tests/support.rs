@@ -110,7 +110,16 @@ pub type Stored = (String, Vec<usize>, Vec<u8>);
 
 /// The bytes of a `.safetensors` file.
 pub fn safetensors(tensors: &BTreeMap<String, Stored>) -> Vec<u8> {
+    marked(tensors, &[])
+}
+
+/// The same, with texts in its header.
+pub fn marked(tensors: &BTreeMap<String, Stored>, texts: &[(&str, &str)]) -> Vec<u8> {
     let (mut header, mut data) = (Map::new(), Vec::new());
+    if !texts.is_empty() {
+        let texts = texts.iter().map(|(key, text)| (key.to_string(), json!(text))).collect();
+        header.insert("__metadata__".into(), Value::Object(texts));
+    }
     for (name, (dtype, shape, bytes)) in tensors {
         let start = data.len();
         data.extend(bytes);

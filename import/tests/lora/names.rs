@@ -29,11 +29,13 @@ const KOHYA: [&str; 2] = [".lora_down.weight", ".lora_up.weight"];
 const PEFT: [&str; 2] = [".lora_A.weight", ".lora_B.weight"];
 const DIFFUSERS: [&str; 2] = [".lora.down.weight", ".lora.up.weight"];
 const ENCODERS: [&str; 2] = [".lora_linear_layer.down.weight", ".lora_linear_layer.up.weight"];
+const ADAPTER: [&str; 2] = [".lora_A.default.weight", ".lora_B.default.weight"];
+const BARE: [&str; 2] = [".lora_A", ".lora_B"];
 const PROCESSORS: [&str; 2] = ["_lora.down.weight", "_lora.up.weight"];
 
 /// Of SDXL's fixture, which has one residual block a level on the way down: so a level of the original code has two
 /// blocks.
-const NAMES: [(&str, [&str; 2], &str); 21] = [
+const NAMES: [(&str, [&str; 2], &str); 32] = [
     (
         "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_q",
         KOHYA,
@@ -94,6 +96,34 @@ const NAMES: [(&str, [&str; 2], &str); 21] = [
         PROCESSORS,
         "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_out.0",
     ),
+    // ComfyUI's, PEFT's and LyCORIS' own.
+    ("diffusion_model.output_blocks.2.1.proj_in", PEFT, "unet.up_blocks.1.attentions.0.proj_in"),
+    ("model.diffusion_model.input_blocks.2.0.op", KOHYA, "unet.down_blocks.0.downsamplers.0.conv"),
+    (
+        "text_encoders.clip_l.transformer.text_model.encoder.layers.0.mlp.fc1",
+        PEFT,
+        "text_encoder.text_model.encoder.layers.0.mlp.fc1",
+    ),
+    (
+        "text_encoders.clip_g.transformer.text_model.encoder.layers.1.mlp.fc2",
+        PEFT,
+        "text_encoder_2.text_model.encoder.layers.1.mlp.fc2",
+    ),
+    (
+        "clip_l.transformer.text_model.encoder.layers.0.mlp.fc2",
+        BARE,
+        "text_encoder.text_model.encoder.layers.0.mlp.fc2",
+    ),
+    ("base_model.model.mid_block.resnets.1.conv2", PEFT, "unet.mid_block.resnets.1.conv2"),
+    ("base_model.model.unet.mid_block.resnets.1.conv1", ADAPTER, "unet.mid_block.resnets.1.conv1"),
+    ("unet.base_model.model.mid_block.resnets.0.conv1", ADAPTER, "unet.mid_block.resnets.0.conv1"),
+    (
+        "base_model.model.text_model.encoder.layers.0.self_attn.q_proj",
+        ADAPTER,
+        "text_encoder.text_model.encoder.layers.0.self_attn.q_proj",
+    ),
+    ("lycoris_mid_block_resnets_0_conv2", KOHYA, "unet.mid_block.resnets.0.conv2"),
+    ("lycoris_unet_mid_block_attentions_0_proj_in", KOHYA, "unet.mid_block.attentions.0.proj_in"),
     // The first ones, of the U-Net alone.
     (
         "mid_block.attentions.0.transformer_blocks.0.attn1.processor.to_v",
@@ -127,6 +157,64 @@ fn every_form_of_name_adds_to_its_layer() {
             adds(&Made::new(tensors, &[]), &bytes, &tensor, 2.0 / RANK as f64, &product);
         }
     }
+}
+
+/// An alpha of any type of numbers, as diffusers takes `alpha.item()`. Seen red with integers refused, and with f64 read as
+/// f32.
+#[test]
+fn an_alpha_is_of_any_type_of_numbers() {
+    let Some(bytes) = pipeline("sd1", DType::F32) else { return };
+    let file = File::new_checked(&bytes).unwrap();
+    let tensor = "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q.weight";
+    let (shape, module) = (file.tensor(tensor).unwrap().shape(), tensor.trim_end_matches(".weight"));
+    let pair = factors(module, KOHYA, &shape, RANK);
+    let product = product(&pair[1].values, &pair[0].values, &shape, RANK);
+    let half = half::f16::from_f32(2.0).to_le_bytes();
+    let brain = half::bf16::from_f32(2.0).to_le_bytes();
+    for (dtype, alpha) in [
+        ("I64", &2i64.to_le_bytes()[..]),
+        ("I32", &2i32.to_le_bytes()),
+        ("I16", &2i16.to_le_bytes()),
+        ("I8", &[2]),
+        ("U8", &[2]),
+        ("F64", &2f64.to_le_bytes()),
+        ("F32", &2f32.to_le_bytes()),
+        ("F16", &half),
+        ("BF16", &brain),
+    ] {
+        let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
+        let mut add = |name: &str, dtype: &str, shape: &[usize], bytes: &[u8]| {
+            let range = [data.len(), data.len() + bytes.len()];
+            data.extend(bytes);
+            header.insert(name.into(), serde_json::json!({"dtype": dtype, "shape": shape, "data_offsets": range}));
+        };
+        for Stored { name, shape, values } in &pair {
+            add(name, "F32", shape, &values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>());
+        }
+        add(&format!("{module}.alpha"), dtype, &[], alpha);
+        let path = Made::raw(&serde_json::Value::Object(header).to_string(), &data);
+        adds(&Made { path, tensors: pair.clone() }, &bytes, tensor, 2.0 / RANK as f64, &product);
+    }
+}
+
+/// PEFT's own folder, whose alpha is in a file of its own: seen red with that not looked at.
+#[test]
+fn a_file_beside_says_alpha() {
+    let Some(bytes) = pipeline("sd1", DType::F32) else { return };
+    let file = File::new_checked(&bytes).unwrap();
+    let tensor = "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q.weight";
+    let shape = file.tensor(tensor).unwrap().shape();
+    let module = tensor.trim_end_matches(".weight").replace("unet.", "base_model.model.");
+    let mut made = Made::pair(&module, PEFT, &shape, RANK);
+    let folder = made.path.0.with_extension("folder");
+    std::fs::create_dir_all(&folder).unwrap();
+    let inside = folder.join("adapter_model.safetensors");
+    std::fs::rename(&made.path.0, &inside).unwrap();
+    made.path.0 = inside;
+    std::fs::write(folder.join("adapter_config.json"), r#"{"r": 3, "lora_alpha": 6, "use_rslora": false}"#).unwrap();
+    let product = product(made.values(PEFT[1]), made.values(PEFT[0]), &shape, RANK);
+    adds(&made, &bytes, tensor, 6.0 / RANK as f64, &product);
+    std::fs::remove_dir_all(folder).unwrap();
 }
 
 /// A linear layer's pair stored as 1x1 convolutions, a 1x1 convolution's as matrices, and LoCon's three factors. Seen red

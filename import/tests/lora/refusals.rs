@@ -34,13 +34,13 @@ fn loras_of_something_else() {
     let of = |tensors: Vec<Stored>| refused(&Made::new(tensors, &[]).path.0, &bytes);
     // Nothing has a place; one of two has none, as this model has one text encoder; another width, and another rank.
     let lost: Vec<Stored> =
-        (0..5).flat_map(|i| factors(&format!("lora_unet_double_blocks_{i}"), ENDS, &[8, 8], 4)).collect();
+        (0..5).flat_map(|i| factors(&format!("lora_unet_triple_blocks_{i}"), ENDS, &[8, 8], 4)).collect();
     says(
         &of(lost),
         &[
             "FILE: this model has no place for 5 of its 5",
-            "lora_unet_double_blocks_0, ",
-            "lora_unet_double_blocks_2, …",
+            "lora_unet_triple_blocks_0, ",
+            "lora_unet_triple_blocks_2, …",
             "another kind of model",
         ],
     );
@@ -126,9 +126,19 @@ fn other_forms() {
         (".lokr_w1", "a LoKr"),
         (".oft_blocks", "an OFT"),
         (".diff", "a difference"),
-        (".lora_up.bias", "a form that is not known"),
     ] {
         says(&with(end), &["FILE: the tensor ", end, form, "merge it into the model"]);
+    }
+    says(&with(".lora_up.bias"), &["FILE: 1 of its 3 tensors", &format!("({MODULE}.lora_up.bias)")]);
+    // Of other networks: seen red with these counted among modules without a place.
+    for (module, family) in [
+        ("transformer.single_transformer_blocks.0.attn.to_q", "FLUX"),
+        ("lora_unet_double_blocks_0_img_attn_qkv", "FLUX"),
+        ("base_model.model.transformer.blocks.0.attn", "a transformer"),
+        ("lora_te3_encoder_block_0_layer_0_SelfAttention_k", "T5"),
+    ] {
+        let of = refused(&Made::new(factors(module, ENDS, &[8, 8], 4), &[]).path.0, &bytes);
+        says(&of, &[module, family, "SD 1.x, 2.x or SDXL"]);
     }
     let checkpoint = vec![stored("model.diffusion_model.out.2.weight", &[4]), stored("a.bias", &[4])];
     says(&refused(&Made::new(checkpoint, &[]).path.0, &bytes), &["FILE is no LoRA", "\"a.bias\""]);

@@ -28,6 +28,13 @@ pub struct ControlInfo {
     pub network: ControlNet,
 }
 
+/// A run gives the guidance scale to the U-Net alone.
+fn told_no_guidance(network: &ControlNet) -> Result<(), Error> {
+    let code = network.unet.guidance_code;
+    let expected = "absent: a ControlNet is not told the guidance scale";
+    if code == 0 { Ok(()) } else { Err(wrong("nijimi.control.time_cond_proj_dim", code, expected)) }
+}
+
 const KEYS: [(&str, &str); 2] = [("nijimi.system", "control-net"), ("nijimi.network", "control-net")];
 
 /// Of the tensors' names.
@@ -44,6 +51,7 @@ impl ControlInfo {
         if network.embedding.is_empty() {
             return Err(wrong("nijimi.control.embedding", "empty", "the channels of one convolution or more"));
         }
+        told_no_guidance(&network)?;
         let [name, license] = ["general.name", "general.license"].map(|key| text(file, key));
         Ok(Self { name, license, network })
     }
@@ -54,6 +62,7 @@ impl ControlInfo {
     /// A configuration that is no network; keys that were written already.
     pub fn write(&self, w: &mut Writer, dtype: DType) -> Result<(), Error> {
         self.network.unet.validate()?;
+        told_no_guidance(&self.network)?;
         begin(w, [&self.name, &self.license], dtype, &KEYS)?;
         unet_keys::write(w, &CONTROL, &self.network.unet)?;
         w.meta("nijimi.control.picture_channels", n(self.network.picture_channels))?;

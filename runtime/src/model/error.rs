@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 #[non_exhaustive]
 pub enum ModelError {
     /// The file's model is of another kind than this version runs.
-    #[error("{key} is {found}, this version runs {expected}: convert the file, or use a newer version")]
+    #[error("{key} is {found}, this version runs {expected}: use a newer version, or another model")]
     Unsupported {
         /// The metadata key.
         key: &'static str,
@@ -19,6 +19,48 @@ pub enum ModelError {
         found: String,
         /// What would be understood.
         expected: &'static str,
+    },
+    /// A file of another program.
+    #[error(
+        "it is a GGUF file of another program ({found}), whose tensors have other names and another order: take the model as \
+         .safetensors or as a folder of diffusers"
+    )]
+    Foreign {
+        /// What it says of itself.
+        found: String,
+    },
+    /// A setting of a network or of its noise that is not known.
+    #[error(
+        "{key}: this version does not know this setting, and would draw as if it were not there: use a newer version"
+    )]
+    UnknownKey {
+        /// The metadata key.
+        key: String,
+    },
+    /// Parts of a model that do not fit each other.
+    #[error("{one} {found}, but {other} {expected}: they are not of one model, so take all files of one publication")]
+    Joint {
+        /// The one side, and what it has or needs: `the U-Net answers with`.
+        one: &'static str,
+        /// How much.
+        found: String,
+        /// The other side.
+        other: &'static str,
+        /// How much.
+        expected: String,
+    },
+    /// A U-Net that reads other things than latents, or latents, mask and what the mask leaves.
+    #[error(
+        "the U-Net reads {found} channels: of latents of {latent} channels only {latent} (text to image) and {inpainting} \
+         (inpainting) can be drawn, so models for editing by instruction, depth and enlarging cannot"
+    )]
+    Reads {
+        /// Channels that it reads.
+        found: usize,
+        /// Those of the latents.
+        latent: usize,
+        /// Those of latents, mask and masked latents.
+        inpainting: usize,
     },
     /// Metadata that contradicts itself.
     #[error("{key} is {found}, must be {expected}")]

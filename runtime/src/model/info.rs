@@ -111,7 +111,12 @@ pub(super) fn wrong(key: &'static str, found: impl ToString, expected: impl Into
 /// That the file is one of ours, of the version that is read, and says `keys`.
 pub(super) fn kind(file: &File<'_>, keys: &[(&'static str, &'static str)]) -> Result<(), Error> {
     // The program first: a file of another lacks our keys, and that is not what is wrong with it.
-    supported(file, &[("general.architecture", "nijimi")])?;
+    let key = "general.architecture";
+    match file.get(key) {
+        Some(Value::Str("nijimi")) => {}
+        Some(Value::Str(name)) => return Err(ModelError::Foreign { found: format!("{key} is {name:?}") }.into()),
+        _ => return Err(ModelError::Foreign { found: format!("it has no {key}") }.into()),
+    }
     let key = "nijimi.format_version";
     let version = file.u32(key)?;
     if version != FORMAT_VERSION {

@@ -42,6 +42,14 @@ pub enum TextError {
         /// How many there are.
         tokens: usize,
     },
+    /// An added token that is not in the vocabulary.
+    #[error("the added token {token:?} is not among the vocabulary's {tokens} tokens, or is empty")]
+    Added {
+        /// Its text.
+        token: String,
+        /// How many there are.
+        tokens: usize,
+    },
     /// A window without room for a single token of text.
     #[error(
         "windows of {found} tokens: there must be room for the start, the end and a token between them, 3 to 65536"

@@ -58,7 +58,7 @@ fn same(tokenizer: &Tokenizer, rows: &Value) {
 /// The vocabulary of a pipeline's tokenizer.
 fn published(folder: &Path) -> Vocabulary {
     let nijimi_import::Tokenizer { tokens, merges, .. } = nijimi_import::Tokenizer::open(folder).unwrap();
-    Vocabulary { tokens, merges }
+    Vocabulary { tokens, merges, added: Vec::new() }
 }
 
 /// Seen red without composition, with the final sigma of `str::to_lowercase`, with runs of digits as one piece, with
@@ -152,7 +152,7 @@ fn what_makes_no_tokenizer_is_refused() {
     let list = |tokens: &[&str]| tokens.iter().map(|t| String::from(*t)).collect::<Vec<_>>();
     let special = Special { start: 0, end: 1, pad: 1, length: 77 };
     let new = |tokens: &[&str], merges: &[&str], special| {
-        let vocabulary = Vocabulary { tokens: list(tokens), merges: list(merges) };
+        let vocabulary = Vocabulary { tokens: list(tokens), merges: list(merges), added: Vec::new() };
         Tokenizer::new(&vocabulary, special).map(|_| ()).map_err(|e| e.to_string())
     };
     assert!(new(&["<s>", "<e>", "a", "b", "ab"], &["a b"], special).is_ok());

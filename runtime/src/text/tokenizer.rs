@@ -28,8 +28,10 @@ pub struct Special {
 pub struct Tokenizer {
     bpe: Bpe,
     special: Special,
-    /// Their texts, which are ids wherever they stand; the longest first.
+    /// Their texts, and those of added tokens, which are ids wherever they stand; the longest first.
     texts: Vec<(String, u32)>,
+    /// Number of ids.
+    tokens: usize,
     comma: Option<u32>,
 }
 
@@ -37,20 +39,23 @@ impl Tokenizer {
     /// A tokenizer of a vocabulary.
     ///
     /// # Errors
-    /// Tokens that come twice, rules that are none or not of this vocabulary, special ids outside of it, windows shorter
-    /// than 3.
+    /// Tokens that come twice, rules that are none or not of this vocabulary, special ids and added tokens outside of it,
+    /// windows shorter than 3.
     pub fn new(vocabulary: &Vocabulary, special: Special) -> Result<Self, TextError> {
-        let tokens = vocabulary.tokens.iter().map(String::as_str);
-        Self::from_parts(tokens, vocabulary.merges.iter().map(String::as_str), special)
+        let Vocabulary { tokens, merges, added } = vocabulary;
+        let [tokens, merges, added] = [tokens, merges, added].map(|list| list.iter().map(String::as_str));
+        Self::from_parts(tokens, merges, added, special)
     }
 
-    /// As [`Self::new`], from the parts as a file holds them: `tokens` by id, and lines `left right`, first joined first.
+    /// As [`Self::new`], from the parts as a file holds them: `tokens` by id, lines `left right`, first joined first, and
+    /// texts of tokens that were added.
     ///
     /// # Errors
     /// As [`Self::new`].
     pub fn from_parts<'a>(
         tokens: impl Iterator<Item = &'a str>,
         merges: impl Iterator<Item = &'a str>,
+        added: impl Iterator<Item = &'a str>,
         special: Special,
     ) -> Result<Self, TextError> {
         if !(3..=65536).contains(&special.length) {
@@ -69,9 +74,19 @@ impl Tokenizer {
             let wrong = || TextError::Special { what, found: id.to_string(), tokens: tokens.len() };
             texts.push(((*text.ok_or_else(wrong)?).to_owned(), id));
         }
+        for token in added {
+            let id = ids.get(token).filter(|_| !token.is_empty());
+            let lost = || TextError::Added { token: token.to_owned(), tokens: tokens.len() };
+            texts.push((token.to_owned(), *id.ok_or_else(lost)?));
+        }
         texts.sort_by_key(|(text, _)| core::cmp::Reverse(text.len()));
         let comma = ids.get(",</w>").copied();
-        Ok(Self { bpe: Bpe::new(&ids, merges)?, special, texts, comma })
+        Ok(Self { bpe: Bpe::new(&ids, merges)?, special, texts, tokens: tokens.len(), comma })
+    }
+
+    /// Number of tokens: no id is as large.
+    pub fn tokens(&self) -> usize {
+        self.tokens
     }
 
     /// The special tokens and the length of a window.
@@ -84,8 +99,8 @@ impl Tokenizer {
         self.comma
     }
 
-    /// The ids of a text of any length, without start and end. The texts of special tokens count as those tokens, so in a
-    /// model that pads with `!`, each `!` is the padding: as in transformers.
+    /// The ids of a text of any length, without start and end. The texts of special and of added tokens count as those tokens,
+    /// so in a model that pads with `!`, each `!` is the padding: as in transformers.
     ///
     /// A run of a million letters takes about a second; no text is refused.
     pub fn encode(&self, text: &str) -> Vec<u32> {

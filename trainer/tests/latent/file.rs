@@ -21,7 +21,7 @@ use nijimi_trainer::quantize::quantize;
 
 fn vocabulary() -> Vocabulary {
     let tokens = ["a", "b", "a</w>", "b</w>", "ab</w>", "<|startoftext|>", "<|endoftext|>"];
-    Vocabulary { tokens: tokens.map(String::from).into(), merges: vec!["a b</w>".into()] }
+    Vocabulary { tokens: tokens.map(String::from).into(), merges: vec!["a b</w>".into()], added: vec![] }
 }
 
 /// A model of 16x16 pictures, and its tensors.

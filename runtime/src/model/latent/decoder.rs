@@ -175,9 +175,16 @@ impl LatentDecoder {
 /// Whether the tiny autoencoder's latents are this model's.
 pub(super) fn fits(model: &TextToImage, tiny: &TinyAutoencoder) -> Result<(), RequestError> {
     let shape = |channels: usize, factor: usize| format!("{channels} channels, {factor} pixels a side each");
-    let own = shape(model.info().autoencoder.latent_channels, model.factor());
-    let found = shape(tiny.info().network.latent_channels, tiny.factor());
-    check(own == found, "the tiny autoencoder's kind of latents", found, own.as_str())
+    let (kl, network) = (&model.info().autoencoder, &tiny.info().network);
+    let own = shape(kl.latent_channels, model.factor());
+    let found = shape(network.latent_channels, tiny.factor());
+    check(own == found, "the tiny autoencoder's kind of latents", found, own.as_str())?;
+    let made = [(network.out_channels, kl.out_channels), (network.in_channels, kl.in_channels)];
+    for (found, own) in made.into_iter().take(if tiny.info().has_encoder { 2 } else { 1 }) {
+        let expected = format!("{own}, as the model's own autoencoder has");
+        check(found == own, "the tiny autoencoder's number of channels of a picture", found, expected.as_str())?;
+    }
+    Ok(())
 }
 
 /// From the decoder's range to [0, 1].

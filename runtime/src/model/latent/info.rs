@@ -1,9 +1,10 @@
 //! What a file says of a latent diffusion model.
 
-use super::super::info::{kind, text, wrong};
+use super::super::info::{kind, text};
 use super::super::unet_keys::{UNET, maybe, size, unet};
 use super::defaults::LatentDefaults;
 use super::first_stage::FirstStage;
+use super::keys;
 use crate::Error;
 use crate::gguf::{File, Value};
 use crate::model::options::check;
@@ -70,36 +71,26 @@ impl LatentInfo {
     /// Metadata that is missing, of the wrong type, unknown to this version, or contradicts itself.
     pub fn read(file: &File<'_>) -> Result<Self, Error> {
         kind(file, &KEYS)?;
-        for key in ["nijimi.autoencoder.latents_mean", "nijimi.autoencoder.latents_std"] {
-            if file.get(key).is_some() {
-                let expected = "no statistics of each latent channel";
-                return Err(ModelError::Unsupported { key, found: "given".into(), expected }.into());
-            }
-        }
-        let unet = unet(file, &UNET)?;
-        let texts = texts(file)?;
-        let width: usize = texts.iter().map(|text| text.network.width).sum();
-        if width != unet.text_width {
-            let expected = format!("{width}, the width of the text encoders' states");
-            return Err(wrong("nijimi.unet.cross_attention_dim", unet.text_width, expected));
-        }
-        let FirstStage { network: autoencoder, scaling_factor, shift_factor } = FirstStage::read(file)?;
+        keys::check(file)?;
         let [name, license, family] = ["general.name", "general.license", "nijimi.family"].map(|key| text(file, key));
-        Ok(Self {
+        let FirstStage { network: autoencoder, scaling_factor, shift_factor } = FirstStage::read(file)?;
+        let info = Self {
             name,
             license,
             family,
-            unet,
+            unet: unet(file, &UNET)?,
             autoencoder,
             scaling_factor,
             shift_factor,
-            texts,
+            texts: texts(file)?,
             zeros_for_empty: file.bool("nijimi.text.force_zeros_for_empty_prompt")?,
             scheduler: file.str("nijimi.scheduler.class")?.to_owned(),
             settings: settings(file)?,
             sample_size: file.u32("nijimi.unet.sample_size")? as usize,
             defaults: LatentDefaults::read(file)?,
-        })
+        };
+        info.check()?;
+        Ok(info)
     }
 
     /// How many times a picture's side is that of its latents.
@@ -201,8 +192,10 @@ fn tokenizer(file: &File<'_>, i: usize, length: usize) -> Result<Tokenizer, Erro
         pad: file.u32(&format!("{own}.padding_token_id"))?,
         length,
     };
-    let (tokens, merges) = (file.strs(&format!("{lists}.tokens"))?, file.strs(&format!("{lists}.merges"))?);
-    Ok(Tokenizer::from_parts(tokens.into_iter(), merges.into_iter(), special)?)
+    let list = |part: &str| file.strs(&format!("{lists}.{part}"));
+    let added = if file.get(&format!("{lists}.added_tokens")).is_some() { list("added_tokens")? } else { Vec::new() };
+    let [tokens, merges, added] = [list("tokens")?, list("merges")?, added].map(Vec::into_iter);
+    Ok(Tokenizer::from_parts(tokens, merges, added, special)?)
 }
 
 /// The scheduler's configuration, as diffusers' file would have it.

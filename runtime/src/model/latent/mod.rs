@@ -21,6 +21,8 @@ mod encoded;
 mod first_stage;
 mod info;
 mod init;
+mod joints;
+mod keys;
 mod parts;
 mod pictures;
 mod plan;

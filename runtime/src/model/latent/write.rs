@@ -29,6 +29,7 @@ impl LatentInfo {
         w.meta("nijimi.family", self.family.as_str())?;
         self.unet.validate()?;
         self.autoencoder.validate()?;
+        self.check()?;
         unet_keys::write(w, &UNET, &self.unet)?;
         w.meta("nijimi.unet.sample_size", n(self.sample_size))?;
         self.first_stage().write(w)?;
@@ -46,11 +47,6 @@ impl LatentInfo {
     }
 
     fn texts(&self, w: &mut Writer) -> Result<(), Error> {
-        let width: usize = self.texts.iter().map(|text| text.network.width).sum();
-        if width != self.unet.text_width {
-            let expected = format!("{width}, the width of the text encoders' states");
-            return Err(wrong(UNET.cross_attention_dim, self.unet.text_width, expected));
-        }
         let states = |text: &TextInfo| TextStates { pooled: false, ..text.states };
         let first = self.texts.first().map(states);
         let same = self.texts.iter().all(|text| Some(states(text)) == first);
@@ -98,6 +94,9 @@ impl LatentInfo {
             if i == 0 || own != of(0) {
                 meta("tokens", own.tokens.clone().into())?;
                 meta("merges", own.merges.clone().into())?;
+                if !own.added.is_empty() {
+                    meta("added_tokens", own.added.clone().into())?;
+                }
             }
             meta("bos_token_id", special.start.into())?;
             meta("eos_token_id", special.end.into())?;

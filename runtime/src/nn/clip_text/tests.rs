@@ -47,7 +47,7 @@ struct Encoder {
 
 fn tokenizer(folder: &Path) -> Tokenizer {
     let nijimi_import::Tokenizer { tokens, merges, .. } = nijimi_import::Tokenizer::open(folder).unwrap();
-    let vocabulary = Vocabulary { tokens, merges };
+    let vocabulary = Vocabulary { tokens, merges, added: Vec::new() };
     let config = json(&folder.join("tokenizer_config.json"));
     let id = |key: &str| vocabulary.id(config[key].as_str().unwrap()).unwrap();
     let special = Special { start: id("bos_token"), end: id("eos_token"), pad: id("pad_token"), length: 77 };

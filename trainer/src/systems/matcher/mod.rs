@@ -262,7 +262,7 @@ impl<D: Kit> TrainedMatcher<D> {
             let text: String = saved.fact(path, key)?;
             Ok(text.lines().map(String::from).collect())
         };
-        let vocabulary = Vocabulary { tokens: lines("tokens")?, merges: lines("merges")? };
+        let vocabulary = Vocabulary { tokens: lines("tokens")?, merges: lines("merges")?, added: Vec::new() };
         let held_out = (saved.fact(path, "hold_out")?, saved.fact(path, "hold_out_seed")?);
         let mut new = Self::new(device, vocabulary, side, held_out, 0).map_err(|e| bad(e.to_string()))?;
         param::load(&mut new.network, "", &saved.tensors).map_err(bad)?;

@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 
 fn vocabulary() -> Vocabulary {
     let tokens = ["a", "b", "a</w>", "b</w>", "ab</w>", "<|startoftext|>", "<|endoftext|>"];
-    Vocabulary { tokens: tokens.map(String::from).into(), merges: vec!["a b</w>".into()] }
+    Vocabulary { tokens: tokens.map(String::from).into(), merges: vec!["a b</w>".into()], added: vec![] }
 }
 
 fn texts(networks: &[ClipText], states: TextStates) -> Vec<TextInfo> {
@@ -47,7 +47,7 @@ fn info() -> LatentInfo {
         license: "CC0-1.0".into(),
         family: "own".into(),
         unet: SdUnet {
-            in_channels: 5,
+            in_channels: 9,
             out_channels: 4,
             levels: vec![level(8, 2, 0, false), level(24, 4, 3, true), level(16, 1, 2, false)],
             layers_per_block: 3,
@@ -61,7 +61,7 @@ fn info() -> LatentInfo {
         },
         autoencoder: AutoencoderKl {
             in_channels: 3,
-            out_channels: 1,
+            out_channels: 3,
             latent_channels: 4,
             channels: vec![6, 10, 14],
             layers_per_block: 7,
@@ -154,7 +154,7 @@ fn what_could_not_be_read_is_not_written() {
         assert!(error.contains(what), "{error}");
     };
     let all = vocabulary();
-    refused(LatentInfo { texts: vec![], ..info() }, &all, "cross_attention_dim");
+    refused(LatentInfo { texts: vec![], ..info() }, &all, "no text encoder");
     refused(LatentInfo { settings: vec![], ..info() }, &all, "beta_schedule");
     let mut other = info();
     other.texts[0].states.skip = 1;
@@ -163,6 +163,66 @@ fn what_could_not_be_read_is_not_written() {
     other.defaults.solver = Some(Solver::Deis { order: 3 });
     refused(other, &all, "sampler.method");
     refused(info(), &Vocabulary { tokens: all.tokens[..6].to_vec(), ..all.clone() }, "end");
+}
+
+/// A file as it is written, with a u32 changed behind this key.
+fn changed(key: &str, value: u32) -> String {
+    let mut bytes = written(&second());
+    let at = bytes.windows(key.len()).position(|window| window == key.as_bytes()).unwrap() + key.len() + 4;
+    bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
+    LatentInfo::read(&File::new_checked(&bytes).unwrap()).unwrap_err().to_string()
+}
+
+/// Every joint, when a file is read and when it is written. Seen red with each comparison left out in turn.
+#[test]
+fn parts_that_do_not_fit_each_other_are_refused() {
+    for (key, value, parts) in [
+        ("nijimi.unet.out_channels", 8, ["answers with 8 channels", "latents have 4 channels"]),
+        ("nijimi.unet.out_channels", 3, ["answers with 3 channels", "latents have 4 channels"]),
+        ("nijimi.unet.in_channels", 8, ["reads 8 channels", "9 (inpainting)"]),
+        ("nijimi.autoencoder.latent_channels", 16, ["answers with 4 channels", "latents have 16 channels"]),
+        ("nijimi.autoencoder.in_channels", 1, ["pictures of 1 channels", "pictures of 3 channels"]),
+        ("nijimi.unet.cross_attention_dim", 33, ["text states of width 33", "together are 32"]),
+        ("nijimi.unet.addition_input_dim", 46, ["told 46 numbers", "are 45 numbers"]),
+        ("nijimi.text_encoder.vocab_size", 6, ["has 7 tokens", "knows 6"]),
+        ("nijimi.text_encoder_2.positions", 8, ["reads 8 tokens", "the first one 7 tokens"]),
+        ("nijimi.unet.sample_size", 0, ["sample_size is 0", "1 to 16384"]),
+    ] {
+        let refused = changed(key, value);
+        assert!(parts.iter().all(|part| refused.contains(part)), "{key} = {value}: {refused}");
+    }
+    let mut info = second();
+    info.unet.out_channels = 8;
+    let refused = info.write(&mut Writer::new(), &[&vocabulary()], DType::F32).unwrap_err().to_string();
+    assert!(refused.contains("answers with 8 channels"), "{refused}");
+}
+
+/// What is not known would not be obeyed. Seen red with every key let through.
+#[test]
+fn settings_of_later_versions_are_refused() {
+    for key in ["nijimi.autoencoder.latents_mean", "nijimi.unet.rope", "nijimi.text.mode", "nijimi.schedule.shift"] {
+        let mut writer = Writer::new();
+        info().write(&mut writer, &[&vocabulary()], DType::F32).unwrap();
+        writer.meta(key, 1u32).unwrap();
+        let bytes = writer.finish();
+        let refused = LatentInfo::read(&File::new_checked(&bytes).unwrap()).unwrap_err().to_string();
+        assert!(refused.contains(key) && refused.contains("newer version"), "{refused}");
+    }
+}
+
+/// Added tokens come back. Seen red with them left out of what is written.
+#[test]
+fn added_tokens_are_written_and_read() {
+    let mut all = vocabulary();
+    all.added = vec!["ab</w>".into()];
+    let mut writer = Writer::new();
+    info().write(&mut writer, &[&all], DType::F32).unwrap();
+    let bytes = writer.finish();
+    let read = LatentInfo::read(&File::new_checked(&bytes).unwrap()).unwrap();
+    assert_eq!(read.texts[0].tokenizer.encode("xab</w>"), [6, 4]);
+    all.added = vec!["none".into()];
+    let refused = info().write(&mut Writer::new(), &[&all], DType::F32).unwrap_err().to_string();
+    assert!(refused.contains("\"none\""), "{refused}");
 }
 
 /// Seen red without the check of the steps.

@@ -1,0 +1,84 @@
+//! What the parts of a model hand to each other: that each takes what another gives.
+
+use super::super::ModelError;
+use super::super::info::wrong;
+use super::LatentInfo;
+use crate::Error;
+use alloc::format;
+use alloc::string::{String, ToString};
+
+/// SDXL's sizes: height, width, top, left, target height, target width.
+const SIZES: usize = 6;
+
+fn joint(one: &'static str, found: String, other: &'static str, expected: String) -> Result<(), Error> {
+    if found == expected { Ok(()) } else { Err(ModelError::Joint { one, found, other, expected }.into()) }
+}
+
+impl LatentInfo {
+    /// Whether the parts fit each other, as [`Self::read`] and [`Self::write`] ask; whether each is a network by itself, its
+    /// graph tells.
+    ///
+    /// # Errors
+    /// [`ModelError::Joint`] and [`ModelError::Reads`], with both sides and both numbers; a number that is none.
+    pub fn check(&self) -> Result<(), Error> {
+        let Self { unet, autoencoder, .. } = self;
+        let latent = autoencoder.latent_channels;
+        let channels = |n: usize| format!("{n} channels");
+        let other = "the autoencoder's latents have";
+        joint("the U-Net answers with", channels(unet.out_channels), other, channels(latent))?;
+        let inpainting = 2 * latent + 1;
+        if ![latent, inpainting].contains(&unet.in_channels) {
+            return Err(ModelError::Reads { found: unet.in_channels, latent, inpainting }.into());
+        }
+        let [reads, makes] = [autoencoder.in_channels, autoencoder.out_channels];
+        joint("the autoencoder reads pictures of", channels(reads), "its decoder makes pictures of", channels(makes))?;
+        if ![1, 3].contains(&makes) {
+            return Err(wrong("nijimi.autoencoder.out_channels", makes, "1 (gray) or 3 (red, green, blue)"));
+        }
+        self.check_texts()?;
+        if !(self.scaling_factor > 0.0 && self.scaling_factor.is_finite()) {
+            return Err(wrong("nijimi.autoencoder.scaling_factor", self.scaling_factor, "a positive number"));
+        }
+        if !self.shift_factor.is_finite() {
+            return Err(wrong("nijimi.autoencoder.shift_factor", self.shift_factor, "a finite number"));
+        }
+        // Sides of pictures are counted in u32.
+        if !(1..=16384).contains(&self.sample_size) {
+            return Err(wrong("nijimi.unet.sample_size", self.sample_size, "1 to 16384"));
+        }
+        Ok(())
+    }
+
+    fn check_texts(&self) -> Result<(), Error> {
+        let Some(first) = self.texts.first() else {
+            return Err(wrong("nijimi.text_encoder.width", "missing", "given: there is no text encoder"));
+        };
+        let width = self.texts.iter().map(|text| text.network.width).sum::<usize>();
+        let own = self.unet.text_width.to_string();
+        joint(
+            "the U-Net reads text states of width",
+            own,
+            "those of the text encoders together are",
+            width.to_string(),
+        )?;
+        for text in &self.texts {
+            let (tokens, rows) = (text.tokenizer.tokens(), text.network.vocabulary);
+            // Published tables may have rows to spare.
+            if tokens > rows {
+                let (found, expected) = (format!("{tokens} tokens"), rows.to_string());
+                return joint("the tokenizer has", found, "its text encoder knows", expected);
+            }
+            let length = text.tokenizer.special().length;
+            let (found, positions) = (format!("{length} tokens"), format!("{} tokens", text.network.positions));
+            joint("the tokenizer's windows have", found, "its text encoder reads", positions.clone())?;
+            let other = format!("{} tokens", first.network.positions);
+            joint("the second text encoder reads", positions, "the first one", other)?;
+        }
+        let Some(added) = self.unet.added else { return Ok(()) };
+        let pooled = self.texts.iter().filter(|text| text.states.pooled);
+        let pooled = pooled.map(|text| text.network.projection.unwrap_or(text.network.width)).sum::<usize>();
+        let given = format!("{} numbers", pooled + SIZES * added.code);
+        let own = format!("{} numbers", added.width);
+        joint("the U-Net is told", own, "the text's pooled state and the codes of six sizes are", given)
+    }
+}

@@ -1,0 +1,72 @@
+//! Which settings a file may have: what is not known here would not be obeyed, and the picture would be another.
+
+use super::super::ModelError;
+use crate::Error;
+use crate::gguf::File;
+use alloc::borrow::ToOwned;
+
+const TEXT: &[&str] =
+    &["vocab_size", "positions", "width", "mlp_width", "layers", "heads", "activation", "norm_eps", "projection_dim"];
+
+/// What may stand behind each beginning of a key (`docs/format.md`). The scheduler's settings are looked at by what reads
+/// them; keys that begin otherwise are records for people.
+const KNOWN: [(&str, &[&str]); 7] = [
+    (
+        "nijimi.unet.",
+        &[
+            "in_channels",
+            "out_channels",
+            "channels",
+            "layers_per_block",
+            "heads",
+            "transformer_layers",
+            "mid_transformer_layers",
+            "cross_attention_dim",
+            "linear_projection",
+            "norm_groups",
+            "norm_eps",
+            "flip_sin_to_cos",
+            "freq_shift",
+            "addition_time_embed_dim",
+            "addition_input_dim",
+            "time_cond_proj_dim",
+            "sample_size",
+        ],
+    ),
+    (
+        "nijimi.autoencoder.",
+        &[
+            "in_channels",
+            "out_channels",
+            "latent_channels",
+            "channels",
+            "layers_per_block",
+            "norm_groups",
+            "mid_attention",
+            "quant_conv",
+            "post_quant_conv",
+            "scaling_factor",
+            "shift_factor",
+            // Of the training, and of arithmetic in half precision, which is not used here.
+            "sample_size",
+            "force_upcast",
+        ],
+    ),
+    ("nijimi.text_encoder.", TEXT),
+    ("nijimi.text_encoder_2.", TEXT),
+    ("nijimi.text.", &["hidden_state", "force_zeros_for_empty_prompt"]),
+    ("nijimi.schedule.", &["kind", "steps", "beta_start", "beta_end"]),
+    ("nijimi.sampler.", &["method", "scheduler", "steps", "guidance_scale"]),
+];
+
+/// That every setting of a latent diffusion model's file is known.
+pub(super) fn check(file: &File<'_>) -> Result<(), Error> {
+    let known = |key: &str| {
+        let found = KNOWN.iter().find_map(|(first, names)| Some((key.strip_prefix(first)?, names)));
+        found.is_none_or(|(name, names)| names.contains(&name))
+    };
+    match file.metadata().find(|(key, _)| !known(key)) {
+        Some((key, _)) => Err(ModelError::UnknownKey { key: key.to_owned() }.into()),
+        None => Ok(()),
+    }
+}
