@@ -69,6 +69,30 @@ pub fn convert_into(
     write(checkpoint, |bytes| file.write_all(bytes).map_err(io("write", path)), name, types, progress)
 }
 
+/// As [`convert_into`], but of the tensors only their names, shapes and types: where their numbers would be, the file is empty.
+/// It is enough to plan a run.
+///
+/// # Errors
+/// As [`convert`].
+pub fn outline_into(
+    checkpoint: &Checkpoint,
+    mut file: &File,
+    path: &Path,
+    name: &str,
+    types: &Types,
+) -> Result<(), ImportError> {
+    let mut writer = Writer::new();
+    describe::write(checkpoint, name, types.rest(), &mut writer)?;
+    let mut len = 0;
+    for tensor in checkpoint.tensors() {
+        let dtype = types.of(&tensor.name, &tensor.shape);
+        len += writer.declare(&tensor.name, &tensor.shape, dtype)?.next_multiple_of(32);
+    }
+    let header = writer.finish();
+    let write = file.write_all(&header).and_then(|()| file.set_len(header.len() as u64 + len));
+    write.map_err(io("write", path))
+}
+
 /// Hands the file's bytes to `out`, in their order.
 fn write(
     checkpoint: &Checkpoint,

@@ -1,9 +1,9 @@
 //! Configuration files: what they say, with the file and the key in every complaint.
 
 use super::error::{ImportError, io};
+use nijimi_runtime::gguf::open_regular;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -25,7 +25,7 @@ pub(super) struct Json {
 
 /// The text of a file of at most 64 MB.
 pub(super) fn text(path: &Path) -> Result<String, ImportError> {
-    let file = File::open(path).map_err(io("open", path))?;
+    let file = open_regular(path)?;
     let mut text = String::new();
     let read = file.take(MAX_JSON + 1).read_to_string(&mut text).map_err(io("read", path))?;
     match read {

@@ -37,7 +37,7 @@ mod tests;
 
 pub use checkpoint::{Checkpoint, Format, Options, Source, Tensor};
 pub use config::{Config, Family, Model, SchedulerConfig};
-pub use convert::{Event, Summary, convert, convert_into};
+pub use convert::{Event, Summary, convert, convert_into, outline_into};
 pub use error::{ImportError, LoraError};
 pub use lora::Lora;
 pub use safetensors::{Entry, MAX_HEADER, Safetensors};

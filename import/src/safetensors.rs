@@ -6,6 +6,7 @@
 //! so what is resident does not grow with the file, and a file that changes meanwhile is an error, not a crash.
 
 use super::error::{ImportError, io};
+use nijimi_runtime::gguf::open_regular;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -47,12 +48,9 @@ impl Safetensors {
     /// # Errors
     /// A file that cannot be read, is empty, a pickle, or breaks a rule of the format.
     pub fn open(path: &Path) -> Result<Self, ImportError> {
-        let mut file = File::open(path).map_err(io("open", path))?;
+        let mut file = open_regular(path)?;
         let about = file.metadata().map_err(io("open", path))?;
         let refuse = |why: String| ImportError::Safetensors { path: path.into(), why };
-        if !about.is_file() {
-            return Err(refuse("it is not a regular file".into()));
-        }
         let len = about.len();
         if len == 0 {
             return Err(ImportError::Empty { path: path.into() });

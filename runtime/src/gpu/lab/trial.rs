@@ -125,7 +125,7 @@ fn texture(gpu: &Gpu, run: &mut Run<'_>, pipeline: &Diffusion) -> Result<Vec<u8>
 }
 
 /// Peak signal to noise ratio of bytes, dB; 100 where there is no difference.
-fn psnr(a: &[u8], b: &[u8]) -> f64 {
+pub fn psnr(a: &[u8], b: &[u8]) -> f64 {
     let squares: f64 = a.iter().zip(b).map(|(a, b)| f64::from(a.abs_diff(*b)).powi(2)).sum();
     let mean = squares / a.len().max(1) as f64;
     (10.0 * libm::log10(255.0 * 255.0 / mean.max(1e-9))).min(100.0)
