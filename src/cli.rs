@@ -3,16 +3,20 @@
 mod check;
 mod commands;
 mod draw;
+mod habits;
+mod number;
+mod parts;
 pub mod value;
 
 pub use commands::{Convert, Density, Devices, Inspect, Plan, SelfTest};
-pub use draw::Cli;
+pub use number::random_seed;
+pub use parts::{Draw, MachineOptions, OutputOptions, SamplingOptions, Subject, TextOptions};
 pub use value::{LoraFile, Place, PreviewMethod};
 
 use crate::fault::Fault;
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
+use draw::Cli;
 use std::ffi::OsString;
-use std::io::{Write, stdout};
 
 /// What the program is asked to do.
 #[derive(Debug, PartialEq)]
@@ -26,52 +30,55 @@ pub enum Command {
     /// Evaluate a density.
     Density(Density),
     /// Draw.
-    Draw(Box<Cli>),
+    Draw(Box<Draw>),
     /// List the devices.
     Devices,
     /// Test one.
     SelfTest(SelfTest),
+    /// Print the help or the version.
+    Print(String),
 }
 
-/// That no option of a list is given; `whose` says what it is for, and why it is refused.
+/// That no option of a list is given; `whose` says what they are for.
 pub fn none_of(given: &[(&str, bool)], whose: &str) -> Result<(), Fault> {
     match given.iter().find(|option| option.1) {
-        Some((option, _)) => Err(Fault::Usage(format!("{option} is for {whose}leave it out"))),
+        Some((option, _)) => Err(Fault::Usage(format!("{option} is for {whose}: leave it out"))),
         None => Ok(()),
     }
 }
 
-/// Reads the arguments, without the program's name. Help and version are printed here, and end the program.
+/// Reads the arguments, without the program's name.
 pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, Fault> {
     let args = args.map(OsString::into_string).collect::<Result<Vec<_>, _>>();
     let args = args.map_err(|arg| Fault::Usage(format!("{} is not UTF-8: use another name", arg.display())))?;
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args.split_first() {
-        Some((&"devices", rest)) => read::<Devices>("nijimi devices", rest).map(|Devices {}| Command::Devices),
-        Some((&"self-test", rest)) => read("nijimi self-test", rest).map(Command::SelfTest),
-        Some((&"convert", rest)) => read("nijimi convert", rest).map(Command::Convert),
-        Some((&"plan", rest)) => read::<Plan>("nijimi plan", rest)?.check().map(Box::new).map(Command::Plan),
-        Some((&"inspect", rest)) => read("nijimi inspect", rest).map(Command::Inspect),
-        Some((&"density", rest)) => read("nijimi density", rest).map(Command::Density),
-        _ => match read::<Cli>("nijimi", &args)? {
-            cli if cli.version => print(concat!("nijimi ", env!("CARGO_PKG_VERSION"))),
-            cli => cli.check().map(Box::new).map(Command::Draw),
-        },
+        Some((&"devices", rest)) => read("nijimi devices", rest, |Devices {}| Ok(Command::Devices)),
+        Some((&"self-test", rest)) => read("nijimi self-test", rest, |options| Ok(Command::SelfTest(options))),
+        Some((&"convert", rest)) => read("nijimi convert", rest, |options| Ok(Command::Convert(options))),
+        Some((&"plan", rest)) => read("nijimi plan", rest, |plan: Plan| Ok(Command::Plan(Box::new(plan.check()?)))),
+        Some((&"inspect", rest)) => read("nijimi inspect", rest, |options| Ok(Command::Inspect(options))),
+        Some((&"density", rest)) => read("nijimi density", rest, |options| Ok(Command::Density(options))),
+        _ => read("nijimi", &args, |cli: Cli| match cli.version {
+            true => Ok(Command::Print(concat!("nijimi ", env!("CARGO_PKG_VERSION")).into())),
+            false => Ok(Command::Draw(Box::new(cli.check()?.into()))),
+        }),
     }
 }
 
-fn read<T: FromArgs>(name: &str, args: &[&str]) -> Result<T, Fault> {
-    let command: Vec<&str> = name.split(' ').collect();
-    T::from_args(&command, args).map_err(|exit| match exit.status {
-        Ok(()) => print(&exit.output),
-        Err(()) => Fault::Usage(remedy(name, exit.output.trim())),
-    })
-}
-
-fn print(text: &str) -> ! {
-    // A reader that has seen enough, as `head`, is no error.
-    let _ = writeln!(stdout(), "{}", text.trim_end());
-    std::process::exit(0)
+fn read<T: FromArgs + ArgsInfo>(
+    name: &str,
+    args: &[&str],
+    command: impl FnOnce(T) -> Result<Command, Fault>,
+) -> Result<Command, Fault> {
+    let names: Vec<&str> = name.split(' ').collect();
+    let args = habits::usual::<T>(args);
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match T::from_args(&names, &args) {
+        Ok(options) => command(options),
+        Err(exit) if exit.status.is_ok() => Ok(Command::Print(exit.output)),
+        Err(exit) => Err(Fault::Usage(remedy(name, exit.output.trim()))),
+    }
 }
 
 fn remedy(name: &str, message: &str) -> String {
@@ -91,9 +98,9 @@ mod tests {
         parse(args.iter().map(OsString::from))
     }
 
-    fn read(args: &[&str]) -> Cli {
+    fn read(args: &[&str]) -> Draw {
         match command(args) {
-            Ok(Command::Draw(cli)) => *cli,
+            Ok(Command::Draw(draw)) => *draw,
             other => panic!("{args:?}: {other:?}"),
         }
     }
@@ -107,12 +114,12 @@ mod tests {
 
     #[test]
     fn the_prompt_is_positional_or_an_option() {
-        assert_eq!(read(&["7"]).prompt(), "7");
-        assert_eq!(read(&["-p", "7"]).prompt(), "7");
-        assert_eq!(read(&[]).prompt(), "");
-        assert_eq!(read(&["help"]).prompt(), "help");
-        assert_eq!(read(&["--", "-7"]).prompt(), "-7");
-        assert!(refused(&["7", "-p", "7"]).contains("twice"));
+        assert_eq!(read(&["7"]).subject.prompt, "7");
+        assert_eq!(read(&["-p", "7"]).subject.prompt, "7");
+        assert_eq!(read(&[]).subject.prompt, "");
+        assert_eq!(read(&["help"]).subject.prompt, "help");
+        assert_eq!(read(&["--", "-7"]).subject.prompt, "-7");
+        assert!(refused(&["7", "-p", "7"]).contains("given twice"));
     }
 
     // Seen red: a prompt of that name taken for the command.
@@ -124,9 +131,9 @@ mod tests {
         assert_eq!(command(&["self-test", "--device", "1", "--large"]), Ok(Command::SelfTest(first)));
         assert_eq!(command(&["inspect"]), Ok(Command::Inspect(Inspect { file: None, keys: false, tensors: false })));
         for prompt in ["devices", "self-test", "convert", "plan", "inspect", "density"] {
-            assert_eq!(read(&["-p", prompt]).prompt(), prompt);
-            assert_eq!(read(&["--", prompt]).prompt(), prompt);
-            assert_eq!(read(&["-v", prompt]).prompt(), prompt);
+            assert_eq!(read(&["-p", prompt]).subject.prompt, prompt);
+            assert_eq!(read(&["--", prompt]).subject.prompt, prompt);
+            assert_eq!(read(&["-v", prompt]).subject.prompt, prompt);
         }
         assert_eq!(refused(&["devices", "1"]), "Unrecognized argument: 1: see nijimi devices --help");
     }
@@ -141,7 +148,7 @@ mod tests {
             (&["--device", "2"], Place::Gpu(Choice::Index(2))),
             (&["--backend", "gpu", "--device", "0"], Place::Gpu(Choice::Index(0))),
         ] {
-            assert_eq!(read(args).place(), place, "{args:?}");
+            assert_eq!(read(args).machine.place, place, "{args:?}");
         }
         assert!(refused(&["--backend", "cpu", "--device", "0"]).contains("--device is for GPUs"));
         assert!(refused(&["--backend", "cpu", "--tune"]).contains("--tune is for GPUs"));
@@ -157,28 +164,44 @@ mod tests {
         for args in [["-b", "0"], ["-b", "1000001"], ["--steps", "0"], ["-t", "1025"], ["--scale", "0"]] {
             assert!(refused(&args).contains(args[0]), "{args:?}");
         }
-        assert!(refused(&["--cfg-scale", "nan"]).contains("finite"));
-        assert!(refused(&["--classifier", "c.gguf", "--classifier-scale", "inf"]).contains("finite"));
-        assert!(refused(&["--classifier-scale", "2"]).contains("needs a --classifier"));
+        assert!(refused(&["--classifier-scale", "2"]).contains("needs --classifier"));
         assert!(refused(&["--classifier", "c.gguf", "--cfg-scale", "2"]).contains("one of them"));
+    }
+
+    // Of each option that takes a number. Seen red: one of them read as any number.
+    #[test]
+    fn numbers_out_of_range_are_refused_by_name() {
+        let counts = ["-b", "-W", "-H", "--steps", "--preview-interval", "--scale"];
+        let shares = ["--cfg-rescale", "--eta", "--strength"];
+        let finite = ["--cfg-scale", "--classifier-scale", "--control-strength"];
+        let others = ["-t", "-s", "--clip-skip", "--device", "--memory-limit", "--lora"];
+        for (options, values) in [
+            (&counts[..], &["0", "-1", "1.5", "nan", "99999999999999999999"][..]),
+            (&shares, &["nan", "-1", "1e30", "1.001", "x"]),
+            (&finite, &["nan", "inf", "1e39", "x"]),
+            (&others[..5], &["nan", "1.5.", "x"]),
+            (&others[5..], &["a.safetensors:nan", "a.safetensors:inf", ""]),
+        ] {
+            for (option, value) in options.iter().flat_map(|option| values.iter().map(move |value| (option, value))) {
+                let message = refused(&[&format!("{option}"), value]);
+                assert!(message.contains(&format!("'{option}'")) && !message.contains("invalid digit"), "{message}");
+            }
+        }
     }
 
     // Seen red: --mask without -i let through.
     #[test]
     fn options_that_need_others_say_which() {
         for (args, part) in [
-            (&["--strength", "0.5"][..], "needs the picture to begin with: -i"),
-            (&["-i", "a.png", "--strength", "1.5"], "--strength must be 0 to 1"),
-            (&["-i", "a.png", "--strength", "nan"], "--strength must be 0 to 1"),
-            (&["--mask", "m.png"], "needs the picture to repaint: -i"),
+            (&["--strength", "0.5"][..], "needs an init image: give one with -i"),
+            (&["--mask", "m.png"], "needs an init image to repaint: give one with -i"),
             (&["--control-net", "c.gguf"], "--control-image"),
             (&["--control-image", "c.png"], "--control-net"),
-            (&["--control-strength", "1"], "needs a --control-net"),
-            (&["--preview-method", "vae"], "needs a --preview"),
-            (&["--preview", "a.png", "--preview-method", "taesd"], "needs a --taesd"),
+            (&["--control-strength", "1"], "needs --control-net"),
+            (&["--preview-method", "vae"], "needs --preview"),
+            (&["--preview", "a.png", "--preview-method", "taesd"], "needs --taesd"),
             (&["--preview", "a.png", "--preview-method", "tiny"], "there are proj, taesd and vae"),
-            (&["--preview", "a.png", "--preview-interval", "0"], "at least 1"),
-            (&["--preview", "a.jpg"], "ending .png"),
+            (&["--preview", "a.jpg"], "ending in .png"),
             (&["--save-latents", "a"], ".safetensors"),
             (&["--latents", "a.npy"], "name a .safetensors file"),
             (&["--rng", "gpu"], "there are nijimi, cpu and cuda"),
@@ -188,7 +211,7 @@ mod tests {
             assert!(refused(args).contains(part), "{args:?}: {}", refused(args));
         }
         let cli = read(&["--lora", "a.safetensors:0.8", "--lora", "b.safetensors", "-i", "a.png", "--mask", "m.png"]);
-        assert_eq!(cli.lora.iter().map(|lora| lora.strength).collect::<Vec<_>>(), [0.8, 1.0]);
+        assert_eq!(cli.text.lora.iter().map(|lora| lora.strength).collect::<Vec<_>>(), [0.8, 1.0]);
     }
 
     #[test]
@@ -198,7 +221,7 @@ mod tests {
         };
         assert_eq!((plan.width, plan.batch, plan.place()), (Some(1024), 1, Place::Gpu(Choice::Index(1))));
         assert!(refused(&["plan"]).contains("--model"));
-        assert!(refused(&["plan", "-m", "a.gguf", "-b", "0"]).contains("-b must be"));
+        assert!(refused(&["plan", "-m", "a.gguf", "-b", "0"]).contains("'-b'"));
         assert!(
             refused(&["plan", "-m", "a.gguf", "--backend", "cpu", "--device", "0"]).contains("--device is for GPUs")
         );
@@ -227,9 +250,9 @@ mod tests {
             &["--memory-limit", "1G"],
             &["--stay-resident"],
         ] {
-            let refused = read(args).no_text();
+            let refused = read(args).text.refuse();
             assert!(matches!(&refused, Err(Fault::Usage(m)) if m.starts_with(args[0])), "{args:?}: {refused:?}");
         }
-        assert_eq!(read(&["7"]).no_text(), Ok(()));
+        assert_eq!(read(&["7"]).text.refuse(), Ok(()));
     }
 }

@@ -1,7 +1,7 @@
 //! What can go wrong, by whose fault it is.
 
+use crate::print::tell;
 use nijimi_runtime::gpu::GpuError;
-use std::io::{Write, stderr};
 use std::process::ExitCode;
 
 /// A message for the user, one line with the remedy, and its kind.
@@ -9,11 +9,11 @@ use std::process::ExitCode;
 pub enum Fault {
     /// The command line is wrong.
     Usage(String),
-    /// A file, a folder, or a word of the prompt is not what it must be.
+    /// A file, a folder, or a word of the prompt is invalid.
     Input(String),
-    /// A GPU is missing, or did not do what it was asked.
+    /// No GPU was found, or it failed.
     Device(String),
-    /// None of the user's doing.
+    /// Not the user's fault.
     Internal(String),
 }
 
@@ -22,8 +22,7 @@ impl Fault {
     pub fn report(&self) -> ExitCode {
         let (Self::Usage(message) | Self::Input(message) | Self::Device(message) | Self::Internal(message)) = self;
         let line = message.split_whitespace().collect::<Vec<_>>().join(" ");
-        // Nobody to tell if stderr is closed.
-        let _ = writeln!(stderr(), "nijimi: {line}");
+        tell(&[format!("nijimi: {line}")]);
         match self {
             Self::Internal(_) => ExitCode::from(1),
             Self::Usage(_) => ExitCode::from(2),
@@ -35,6 +34,6 @@ impl Fault {
 
 impl From<GpuError> for Fault {
     fn from(e: GpuError) -> Self {
-        Self::Device(e.to_string())
+        Self::Device(e.to_string().replace("draw on the CPU", "draw on the CPU (--backend cpu)"))
     }
 }

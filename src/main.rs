@@ -13,6 +13,7 @@ mod draw;
 mod fault;
 mod file;
 mod memory;
+mod print;
 mod quiet;
 mod tell;
 
@@ -21,15 +22,17 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     quiet::drivers();
+    nijimi_runtime::gguf::file_size_limit_is_an_error();
     let asked = cli::parse(std::env::args_os().skip(1));
     let done = asked.and_then(|command| match command {
-        Command::Draw(cli) => draw::run::run(&cli),
+        Command::Draw(asked) => draw::run::run(&asked),
         Command::Convert(options) => file::convert::run(&options),
         Command::Plan(options) => tell::plan::run(&options),
         Command::Inspect(options) => tell::inspect::run(&options),
         Command::Density(options) => tell::density::run(&options),
         Command::Devices => tell::devices::list(),
         Command::SelfTest(options) => tell::self_test::run(&options),
+        Command::Print(text) => print::print(&format!("{}\n", text.trim_end())),
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -9,6 +9,8 @@ mod gpu;
 mod library;
 #[path = "cli/numbers.rs"]
 mod numbers;
+#[path = "cli/output.rs"]
+mod output;
 #[path = "cli/pictures.rs"]
 mod pictures;
 #[path = "cli/prompts.rs"]
@@ -29,7 +31,7 @@ fn a_single_picture() {
     let picture = folder.picture("seven.png");
     assert_eq!((picture.width, picture.height, picture.color), (SIDE, SIDE, ColorType::Grayscale));
     assert!(picture.pixels.iter().any(|&p| p != picture.pixels[0]), "not a constant picture");
-    let pairs = "Steps: 10, Sampler: DDIM, CFG scale: 2, Seed: 5, Size: 8x8, Model: tiny, ";
+    let pairs = "Steps: 10, Sampler: ddim, CFG scale: 2, Seed: 5, Size: 8x8, Model: tiny, ";
     assert_eq!(picture.parameters, format!("7\n{pairs}{VERSION}"));
     assert_eq!(folder.files(), ["seven.png"], "nothing is left beside it");
 
@@ -104,7 +106,7 @@ fn a_labelled_grid() {
     let grid = folder.picture("grid.png");
     // Gap 4; a letter of 16 and two gaps at the left; pictures of 16.
     assert_eq!((grid.width, grid.height), (16 + 8 + 3 * 20, 4 + 2 * 20));
-    let pairs = "Steps: 10, Sampler: DDIM, CFG scale: 2, Seed: 1, Size: 8x8, Model: tiny, Batch size: 3, ";
+    let pairs = "Steps: 10, Sampler: ddim, CFG scale: 2, Seed: 1, Size: 8x8, Model: tiny, Batch size: 3, ";
     assert_eq!(grid.parameters, format!("0, 5\n{pairs}{VERSION}"));
     for (row, word) in ["0", "5"].into_iter().enumerate() {
         let label = grid.cut(4, 4 + row * 20, 16, 16);
@@ -124,7 +126,7 @@ fn without_a_prompt() {
     let folder = Folder::new();
     folder.draw(&["-s", "3", "-o", "a.png"]);
     let picture = folder.picture("a.png");
-    assert!(picture.parameters.starts_with("Steps: 10, Sampler: DDIM, CFG scale: 1, Seed: 3"), "{picture:?}");
+    assert!(picture.parameters.starts_with("Steps: 10, Sampler: ddim, CFG scale: 1, Seed: 3"), "{picture:?}");
     folder.draw(&["7", "-s", "3", "--cfg-scale", "0", "-o", "b.png"]);
     assert_eq!(picture.pixels, folder.picture("b.png").pixels, "as no guidance at all");
     folder.draw(&["7", "-s", "3", "-o", "c.png"]);
@@ -150,13 +152,13 @@ fn colour_and_names_of_several_words() {
 fn options_reach_the_sampler() {
     let folder = Folder::new();
     folder.draw(&["1", "-s", "1", "--steps", "7", "--cfg-scale", "1.5", "--eta", "0.5", "-o", "a.png"]);
-    let pairs = "Steps: 7, Sampler: DDIM, CFG scale: 1.5, Seed: 1, Size: 8x8, Model: tiny, Eta: 0.5, ";
+    let pairs = "Steps: 7, Sampler: ddim, CFG scale: 1.5, Seed: 1, Size: 8x8, Model: tiny, Eta: 0.5, ";
     assert_eq!(folder.picture("a.png").parameters, format!("1\n{pairs}{VERSION}"));
     folder.draw(&["1", "-s", "1", "--steps", "7", "--cfg-scale", "1.5", "-o", "b.png"]);
     assert_ne!(folder.picture("a.png").pixels, folder.picture("b.png").pixels);
     folder.draw(&["1", "-s", "1", "--sampling-method", "ddpm", "-o", "c.png"]);
     let parameters = folder.picture("c.png").parameters;
-    assert!(parameters.contains("Steps: 1000, Sampler: DDPM, "), "every level: {parameters}");
+    assert!(parameters.contains("Steps: 1000, Sampler: ddpm, "), "every level: {parameters}");
 }
 
 #[test]
@@ -230,18 +232,18 @@ fn wrong_usage_exits_with_2() {
         (&["--frobnicate"], "Unrecognized argument: --frobnicate"),
         (&["7", "8"], "put a prompt of several words in quotes"),
         (&["7", "-p", "8"], "given twice"),
-        (&["-b", "0"], "-b must be"),
-        (&["--steps", "many"], "'--steps' with value 'many'"),
+        (&["-b", "0"], "'-b' with value '0': must be a whole number from 1"),
+        (&["--steps", "many"], "'--steps' with value 'many': must be a whole number"),
         (&["-o", "a.jpg"], "must end in .png"),
-        (&["-o", "%d-%d.png"], "one number is enough"),
+        (&["-o", "%d-%d.png"], "use only one number"),
         (&["--sampling-method", "euler_b"], "there are ddpm, ddim, pndm"),
         (&["--scheduler", "even"], "there are discrete, karras"),
         (&["--sampling-method", "flow_euler"], "flow belongs together"),
         (&["--sampling-method", "ddpm", "--eta", "1"], "--eta is for --sampling-method ddim and tcd"),
-        (&["--eta", "-1"], "eta -1"),
+        (&["--eta", "-1"], "'--eta' with value '-1': must be a number from 0 to 1"),
         (&["--steps", "1001"], "1001 sampling steps asked"),
         (&["--lora", "a.safetensors:0.5"], "--lora is for models that read prompts: leave it out"),
-        (&["--mask", "m.png"], "needs the picture to repaint: -i"),
+        (&["--mask", "m.png"], "needs an init image to repaint: give one with -i"),
         (&["-b", "1000000", "-o", "grid.png"], "a file each with -o out-%05d.png"),
     ] {
         // The model that is not about labels allows more.

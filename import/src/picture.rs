@@ -2,6 +2,7 @@
 
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
+use nijimi_runtime::gguf::open_regular;
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read};
 use std::path::Path;
@@ -20,13 +21,13 @@ pub enum PictureError {
     #[error("is not a regular file: give a PNG or JPEG picture")]
     NotAFile,
     /// Something else.
-    #[error("is neither a PNG nor a JPEG picture: convert it to one of them")]
+    #[error("is neither a PNG nor a JPEG picture: convert it to one of these")]
     NotAPicture,
     /// More than the limits.
     #[error("has sides of more than {MAX_SIDE} pixels, or takes more than 1 GiB: make it smaller")]
     TooLarge,
     /// It is cut short, or its data are damaged (which a JPEG does not always show: it has no sums).
-    #[error("is a broken picture ({0}): copy or download it again, or save it anew")]
+    #[error("is a damaged picture ({0}): copy, download or save it again")]
     Broken(String),
 }
 
@@ -60,11 +61,10 @@ pub fn size(path: &Path) -> Result<[usize; 2], PictureError> {
 }
 
 fn file(path: &Path) -> Result<File, PictureError> {
-    // A pipe would be waited for.
-    if !std::fs::metadata(path).map_err(PictureError::Read)?.is_file() {
-        return Err(PictureError::NotAFile);
-    }
-    File::open(path).map_err(PictureError::Read)
+    open_regular(path).map_err(|e| match std::fs::metadata(path) {
+        Ok(found) if !found.is_file() => PictureError::NotAFile,
+        _ => PictureError::Read(e.source),
+    })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, PictureError> {

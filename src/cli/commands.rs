@@ -1,102 +1,110 @@
 //! The options of the commands.
 
+use super::number::{count, finite, index, threads};
 use super::value::{Backend, Bytes, LoraFile, Place, dtype};
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 use nijimi_runtime::quant::DType;
 use std::path::PathBuf;
 
-/// Lists the GPUs, and what runs shaders on the CPU.
-#[derive(FromArgs, Debug, PartialEq)]
+/// Lists the GPUs, and drivers that run shaders on the CPU.
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
 #[argh(help_triggers("-h", "--help"))]
 pub struct Devices {}
 
-/// Compares all that a GPU does with the CPU, and measures it. Ends with exit code 4 unless everything agrees.
-#[derive(FromArgs, Debug, PartialEq)]
-#[argh(help_triggers("-h", "--help"), error_code(4, "There is no GPU, or it computes something else than the CPU."))]
+/// Compares everything a GPU computes with the CPU, and measures it. Exits with code 4 unless everything agrees.
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
+#[argh(help_triggers("-h", "--help"), error_code(4, "No GPU was found, or its results differ from the CPU's."))]
 pub struct SelfTest {
-    /// the GPU of that number in nijimi devices (default: the best; where there is none, what runs shaders on the CPU)
-    #[argh(option, arg_name = "n")]
+    /// GPU to test, by its number in nijimi devices (default: the best one, or else a driver that runs shaders on the CPU)
+    #[argh(option, arg_name = "n", from_str_fn(index))]
     pub device: Option<usize>,
-    /// shapes of large networks, as on a real GPU, also where shaders run on the CPU: takes minutes
+    /// use the shapes of large networks even where shaders run on the CPU; takes minutes
     #[argh(switch)]
     pub large: bool,
 }
 
-/// Makes a weight file of a published checkpoint of Stable Diffusion 1.x, 2.x or SDXL, of a ControlNet or of a tiny
-/// autoencoder (TAESD): a diffusers folder, or a single .safetensors file.
-#[derive(FromArgs, Debug, PartialEq)]
+/// Converts a published checkpoint (Stable Diffusion 1.x, 2.x or SDXL, a ControlNet, or a tiny autoencoder, TAESD) to a
+/// weight file. The checkpoint is a diffusers folder or a single .safetensors file.
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
 #[argh(
     help_triggers("-h", "--help"),
     example = "{command_name} stable-diffusion-v1-5/ -o sd15-q8_0.gguf --type q8_0",
     example = "{command_name} model.safetensors --tokenizer stable-diffusion-v1-5/tokenizer -o model.gguf",
     error_code(2, "The command line is wrong."),
-    error_code(3, "The checkpoint is not what it must be, or the file cannot be written.")
+    error_code(3, "The checkpoint is invalid, or the file cannot be written.")
 )]
 pub struct Convert {
-    /// folder with a model_index.json (of a ControlNet or a tiny autoencoder: with a config.json), or .safetensors file
+    /// folder with a model_index.json (ControlNet or tiny autoencoder: a config.json), or .safetensors file
     #[argh(positional)]
     pub source: PathBuf,
     /// file to write
     #[argh(option, short = 'o', arg_name = "file")]
     pub output: PathBuf,
-    /// number format of the weights: f32, f16, bf16, q8_0 or q4_0 (default: f16). Norms and biases are f32; with q8_0 and
-    /// q4_0, first and last convolutions, tables of positions, and rows that are no multiple of 32, are f16, and tables of
-    /// tokens q8_0
+    /// number format of the weights: f32, f16, bf16, q8_0 or q4_0 (default: f16). Norms and biases stay f32. With q8_0 and
+    /// q4_0, the first and last convolutions, position tables, and rows whose length is not a multiple of 32 are f16, and
+    /// token tables are q8_0
     #[argh(option, long = "type", arg_name = "name", default = "String::from(\"f16\")")]
     pub kind: String,
-    /// exception, as in "unet.*attn2=f16": a regular expression to be found in the names of tensors, and their format.
-    /// May be repeated: the first that matches decides
+    /// format of some tensors, as in "unet.*attn2=f16": a regular expression that is searched for in tensor names, and their
+    /// format. May be repeated; the first match counts
     #[argh(option, arg_name = "regex=type")]
     pub tensor_type: Vec<String>,
-    /// variant of a folder's files: fp16 for model.fp16.safetensors (default: none, or what is there)
+    /// variant of the folder's files, such as fp16 for model.fp16.safetensors (default: none, or the one that is there)
     #[argh(option, arg_name = "name")]
     pub variant: Option<String>,
-    /// folder of the vocabulary, which a single file has not: vocab.json and merges.txt, or tokenizer.json
+    /// folder with the vocabulary, which a single file lacks: vocab.json and merges.txt, or tokenizer.json
     #[argh(option, arg_name = "folder")]
     pub tokenizer: Option<PathBuf>,
-    /// epsilon, v_prediction or sample: what the network predicts (default: as the checkpoint says)
+    /// what the network predicts: epsilon, v_prediction or sample (default: what the checkpoint says)
     #[argh(option, arg_name = "name")]
     pub prediction_type: Option<String>,
-    /// name of the model (default: that of the folder or file)
+    /// name of the model (default: the name of the folder or file)
     #[argh(option, arg_name = "text")]
     pub name: Option<String>,
 }
 
-/// Tells what a run would take, without running it: weights, memory and operations by stage, and the expected time.
-#[derive(FromArgs, Debug, PartialEq)]
+/// Tells what a run would take, without running it: weights, memory and operations by stage, and the expected time. Only
+/// file headers are read.
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
 #[argh(
     help_triggers("-h", "--help"),
     example = "{command_name} -m sd15-q8_0.gguf -W 768 -H 512 --steps 20",
     error_code(2, "The command line is wrong."),
-    error_code(3, "A file is not what it must be, or the run does not fit into memory."),
-    error_code(4, "A GPU is missing, or did not do what it was asked.")
+    error_code(3, "A file is invalid, or the run does not fit into memory."),
+    error_code(4, "No GPU was found, or it failed.")
 )]
 pub struct Plan {
     /// weight file of a model that reads prompts, or a checkpoint: a folder or a .safetensors file
     #[argh(option, short = 'm', arg_name = "file")]
     pub model: PathBuf,
-    /// width of the picture (default: the model's)
-    #[argh(option, short = 'W', arg_name = "n")]
+    /// the prompt: a long one takes more memory
+    #[argh(option, short = 'p', arg_name = "prompt")]
+    pub prompt: Option<String>,
+    /// what the picture should not show: it counts as well
+    #[argh(option, short = 'n', arg_name = "prompt")]
+    pub negative_prompt: Option<String>,
+    /// width of the picture (default: that of -i, or the model's)
+    #[argh(option, short = 'W', arg_name = "n", from_str_fn(count))]
     pub width: Option<usize>,
-    /// height of it
-    #[argh(option, short = 'H', arg_name = "n")]
+    /// its height
+    #[argh(option, short = 'H', arg_name = "n", from_str_fn(count))]
     pub height: Option<usize>,
     /// pictures (default: 1)
-    #[argh(option, short = 'b', arg_name = "n", default = "1")]
+    #[argh(option, short = 'b', arg_name = "n", default = "1", from_str_fn(count))]
     pub batch: usize,
-    /// number of steps (default: 20)
-    #[argh(option, arg_name = "n")]
+    /// number of steps (default: the model's, or 20)
+    #[argh(option, arg_name = "n", from_str_fn(count))]
     pub steps: Option<usize>,
-    /// scale of guidance: 1, without any, takes half the time of a step (default: 7)
-    #[argh(option, arg_name = "x")]
+    /// guidance scale; 1 is no guidance, and halves the time of a step (default: the model's, or 7)
+    #[argh(option, arg_name = "x", from_str_fn(finite))]
     pub cfg_scale: Option<f32>,
-    /// the sampler: some evaluate the network twice a step (default: the model's)
+    /// sampler: some evaluate the network twice per step (default: the model's)
     #[argh(option, arg_name = "name")]
     pub sampling_method: Option<String>,
-    /// init image, of which only the size counts: the encoder runs, too
+    /// init image: its size counts, and the encoder runs as well
     #[argh(option, short = 'i', arg_name = "file")]
     pub init_img: Option<PathBuf>,
-    /// model that reads a further picture, a ControlNet
+    /// a ControlNet
     #[argh(option, arg_name = "file")]
     pub control_net: Option<PathBuf>,
     /// tiny autoencoder (TAESD)
@@ -105,28 +113,28 @@ pub struct Plan {
     /// decode in overlapping tiles
     #[argh(switch)]
     pub vae_tiling: bool,
-    /// a LoRA to add to the model. May be repeated
+    /// a LoRA to apply to the model. May be repeated
     #[argh(option, arg_name = "file[:x]")]
     pub lora: Vec<LoraFile>,
-    /// auto, cpu or gpu (default: auto, a GPU if there is one, or else the CPU)
+    /// auto, cpu or gpu (default: auto, a GPU if there is one, else the CPU)
     #[argh(option, arg_name = "name")]
     pub backend: Option<Backend>,
-    /// the GPU of that number in nijimi devices
-    #[argh(option, arg_name = "n")]
+    /// GPU to use, by its number in nijimi devices
+    #[argh(option, arg_name = "n", from_str_fn(index))]
     pub device: Option<usize>,
-    /// threads of the CPU (default: one for each core)
-    #[argh(option, short = 't', arg_name = "n", default = "0")]
+    /// CPU threads (default, and if 0 or negative: one per core)
+    #[argh(option, short = 't', arg_name = "n", default = "0", from_str_fn(threads))]
     pub threads: usize,
-    /// number format of the weights of a checkpoint (default: f16)
+    /// number format for the weights of a checkpoint (default: f16)
     #[argh(option, long = "type", arg_name = "name", from_str_fn(dtype))]
     pub kind: Option<DType>,
-    /// folder of the vocabulary, which a checkpoint of a single file has not
+    /// folder with the vocabulary, which a single-file checkpoint lacks
     #[argh(option, arg_name = "folder")]
     pub tokenizer: Option<PathBuf>,
-    /// memory that may be used, as 4G or 800M (default: what is free)
+    /// most memory to use, such as 4G or 800M (default: what is free)
     #[argh(option, arg_name = "size")]
     pub memory_limit: Option<Bytes>,
-    /// keep all parts of the model that the run uses in memory
+    /// keep every part of the model that the run uses in memory
     #[argh(switch)]
     pub stay_resident: bool,
 }
@@ -138,12 +146,11 @@ impl Plan {
     }
 }
 
-/// Tells what a weight file is: its system, what it draws, its weights and how it was made. Of a PNG picture, tells what
-/// it was drawn with.
-#[derive(FromArgs, Debug, PartialEq)]
-#[argh(help_triggers("-h", "--help"), error_code(3, "The file is not what it must be."))]
+/// Tells what a weight file is: its system, what it draws, its weights and how it was made; or how a PNG picture was drawn.
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
+#[argh(help_triggers("-h", "--help"), error_code(3, "The file is invalid."))]
 pub struct Inspect {
-    /// weight file (default: the one that is part of the program), or PNG picture
+    /// weight file (default: the built-in model), or PNG picture
     #[argh(positional)]
     pub file: Option<PathBuf>,
     /// list all metadata
@@ -154,18 +161,18 @@ pub struct Inspect {
     pub tensors: bool,
 }
 
-/// Evaluates the log density (natural logarithm) of rows of numbers under a model that has one, and prints the rows
-/// with it as CSV; the sum goes to stderr.
-#[derive(FromArgs, Debug, PartialEq)]
-#[argh(help_triggers("-h", "--help"), error_code(3, "A file is not what it must be."))]
+/// Evaluates a model's log density (natural logarithm) for rows of numbers, and prints the rows with it as CSV. The sum goes
+/// to stderr.
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
+#[argh(help_triggers("-h", "--help"), error_code(3, "A file is invalid."))]
 pub struct Density {
     /// weight file
     #[argh(option, short = 'm', arg_name = "file")]
     pub model: PathBuf,
-    /// rows of numbers, separated by commas or white space, with or without a line of names (default: standard input)
+    /// rows of numbers, separated by commas or white space, with or without a header line (default: standard input)
     #[argh(positional)]
     pub data: Option<PathBuf>,
-    /// CSV file for the result (default: printed)
+    /// CSV file to write (default: printed)
     #[argh(option, short = 'o', arg_name = "file")]
     pub output: Option<PathBuf>,
 }

@@ -164,7 +164,7 @@ impl FromStr for Bytes {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const WRONG: &str = "give an amount above 0, as 4G, 800M or 1.5G";
+        const WRONG: &str = "must be an amount above 0, such as 4G, 800M or 1.5G";
         let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
         let shift = match text[number.len()..].to_ascii_lowercase().as_str() {
             "" | "b" => 0,

@@ -1,13 +1,14 @@
 //! What every model of pictures does, whatever its network.
 
-use crate::cli::Cli;
+use crate::cli::Subject;
 use crate::draw::parameters::Parameters;
-use crate::draw::progress::tell;
 use crate::fault::Fault;
 use crate::file::grid::Size;
+use crate::print::tell;
 use nijimi_runtime::error::{self, Error};
 use nijimi_runtime::gguf;
 use nijimi_runtime::model::RequestError;
+use nijimi_runtime::plan::ExecError;
 use nijimi_runtime::sampler::Calls;
 use std::ops::Range;
 use std::time::Duration;
@@ -23,22 +24,22 @@ pub trait Artist {
     /// Width, height and channels of its pictures.
     fn size(&self) -> Size;
 
-    /// Works out what the command line asks of this model.
-    fn drawing(&self, cli: &Cli, seed: u64) -> Result<Drawing, Fault>;
+    /// Works out what is asked of this model.
+    fn drawing(&self, subject: &Subject, seed: u64) -> Result<Drawing, Fault>;
 
     /// Draws, and hands each picture to `done` with its number, counted word by word. Memory does not depend on the
     /// number of pictures.
-    fn draw(&self, drawing: &Drawing, cli: &Cli, done: Done<'_>) -> Result<(), Fault>;
+    fn draw(&self, drawing: &Drawing, done: Done<'_>) -> Result<(), Fault>;
 
     /// Writes what `-v` shows before anything is drawn.
-    fn describe(&self, cli: &Cli);
+    fn describe(&self);
 }
 
 /// What to draw, and how.
 pub struct Drawing {
     /// One a word; a single `None` for any.
     pub labels: Vec<Option<u32>>,
-    /// Their names; none for any.
+    /// Their names; none for any, and of models that read prompts.
     pub words: Vec<String>,
     /// The way from noise to picture, where it has steps.
     pub calls: Option<Calls>,
@@ -59,7 +60,8 @@ impl Drawing {
 
     /// Picture `index` alone.
     pub fn alone(&self, index: usize) -> Parameters {
-        let prompt = self.words.get(index / self.parameters.batch).cloned().unwrap_or_default();
+        let word = self.words.get(index / self.parameters.batch);
+        let prompt = word.unwrap_or(&self.parameters.prompt).clone();
         Parameters { prompt, seed: self.seed(index), batch: 1, ..self.parameters.clone() }
     }
 
@@ -95,9 +97,9 @@ pub struct Round {
     pub seeds: Vec<u64>,
 }
 
-/// The lines of `-v` that tell of a model: what it is called, where it is from, its licence, its pictures' size.
+/// The lines of `-v` that tell of a model: what it is called, where it is from, its license, its pictures' size.
 pub fn describe(name: &str, source: &str, license: &str, size: Size, more: &str, weight_bytes: usize) {
-    let license = if license.is_empty() { "no licence stated" } else { license };
+    let license = if license.is_empty() { "no license stated" } else { license };
     let (version, (width, height, channels)) = (env!("CARGO_PKG_VERSION"), size);
     tell(&[
         format!("version {version}, GGUF version {}", gguf::VERSION),
@@ -124,6 +126,11 @@ pub fn failed(e: Error) -> Fault {
             e => Fault::Input(e.to_string()),
         },
         error::Fault::Device => Fault::Device(e.to_string()),
-        error::Fault::Internal => Fault::Internal(e.to_string()),
+        error::Fault::Internal => match e {
+            Error::Exec(ExecError::NotFinite { .. }) | Error::ToU8(_) => {
+                Fault::Input(format!("{e}: the model's weights are damaged"))
+            }
+            e => Fault::Internal(e.to_string()),
+        },
     }
 }

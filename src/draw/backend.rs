@@ -2,8 +2,8 @@
 
 use crate::cli::Place;
 use crate::draw::artist::ms;
-use crate::draw::progress::tell;
 use crate::fault::Fault;
+use crate::print::tell;
 use nijimi_runtime::Error;
 use nijimi_runtime::cpu::Isa;
 use nijimi_runtime::gpu::{self, Choice, Gpu, GpuError, GpuOptions};

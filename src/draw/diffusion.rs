@@ -1,15 +1,16 @@
 //! Pictures from a diffusion model: from a weight file and the command line to bytes.
 
-use crate::cli::Cli;
+use crate::cli::{MachineOptions, SamplingOptions, Subject};
 use crate::draw::artist::{self, Artist, Done, Drawing, Round, failed, ms};
 use crate::draw::backend::{self, Loaded};
 use crate::draw::parameters::{Extras, Parameters, Sampling};
-use crate::draw::progress::{Progress, tell};
+use crate::draw::progress::Progress;
 use crate::draw::prompt;
 use crate::draw::solver;
 use crate::fault::Fault;
 use crate::file::grid::Size;
 use crate::file::source::Source;
+use crate::print::tell;
 use nijimi_runtime::gpu::Gpu;
 use nijimi_runtime::model::{
     Classifier, ClassifierGuided, Device, Diffusion, GuidedRequest, Info, Request, Session, SessionOptions,
@@ -19,7 +20,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// A model, ready to draw.
-pub struct PixelArtist {
+pub struct PixelArtist<'a> {
+    sampling: &'a SamplingOptions,
+    machine: &'a MachineOptions,
     on: Loaded<Diffusion>,
     /// The classifier that guides it, and its strength.
     classifier: Option<(Classifier, f32)>,
@@ -29,16 +32,20 @@ pub struct PixelArtist {
     loaded: Duration,
 }
 
-impl PixelArtist {
+impl<'a> PixelArtist<'a> {
     /// Loads the weight file where the command line says.
-    pub fn load(source: &Source, cli: &Cli, started: Instant) -> Result<Self, Fault> {
-        cli.no_text()?;
+    pub fn load(
+        source: &Source,
+        sampling: &'a SamplingOptions,
+        machine: &'a MachineOptions,
+        started: Instant,
+    ) -> Result<Self, Fault> {
         let file = source.file()?;
         let pipeline = |device: &Device| Diffusion::load(&file, device);
-        let on = backend::load(cli.place(), cli.tune, pipeline, |e| source.wrong(e))?;
-        let classifier = cli.classifier.as_deref().map(|path| classifier(path, &on.device)).transpose()?;
-        let classifier = classifier.map(|c| (c, cli.classifier_scale.unwrap_or(1.0)));
-        Ok(Self { on, classifier, source: source.name.clone(), started, loaded: started.elapsed() })
+        let on = backend::load(machine.place, machine.tune, pipeline, |e| source.wrong(e))?;
+        let classifier = sampling.classifier.as_deref().map(|path| classifier(path, &on.device)).transpose()?;
+        let classifier = classifier.map(|c| (c, sampling.classifier_scale.unwrap_or(1.0)));
+        Ok(Self { sampling, machine, on, classifier, source: source.name.clone(), started, loaded: started.elapsed() })
     }
 
     fn name(&self) -> String {
@@ -47,57 +54,58 @@ impl PixelArtist {
     }
 }
 
-impl Artist for PixelArtist {
+impl Artist for PixelArtist<'_> {
     fn size(&self) -> Size {
         let network = &self.on.model.info().network;
         (network.width, network.height, network.in_channels)
     }
 
-    fn drawing(&self, cli: &Cli, seed: u64) -> Result<Drawing, Fault> {
+    fn drawing(&self, subject: &Subject, seed: u64) -> Result<Drawing, Fault> {
+        let options = self.sampling;
         let info = self.on.model.info();
         // Led by a classifier, the model is not told the label: the classifier is.
         let label = |name: &str| match &self.classifier {
             Some((classifier, _)) => classifier.label(name),
             None => self.on.model.label(name),
         };
-        let words = prompt::names(cli.prompt(), |name| label(name).is_ok());
+        let words = prompt::names(&subject.prompt, |name| label(name).is_ok());
         let ids = words.iter().map(|word| label(word).map(Some));
         let ids = ids.collect::<Result<Vec<_>, _>>().map_err(|e| Fault::Input(e.to_string()))?;
         let labels = if ids.is_empty() { vec![None] } else { ids };
 
-        let asked = solver::solver(cli.sampling_method.as_deref())?.unwrap_or(info.defaults.solver);
-        let steps = cli.steps.unwrap_or_else(|| steps(info, asked));
+        let asked = solver::solver(options.method.as_deref())?.unwrap_or(info.defaults.solver);
+        let steps = options.steps.unwrap_or_else(|| steps(info, asked));
         let mut settings = info.settings(asked, steps);
-        solver::set_eta(&mut settings, cli)?;
-        settings.sigmas = solver::sigmas(cli)?.unwrap_or(settings.sigmas);
-        if cli.no_clip {
+        solver::set_eta(&mut settings, options)?;
+        settings.sigmas = solver::sigmas(options)?.unwrap_or(settings.sigmas);
+        if options.no_clip {
             (settings.clip, settings.epsilon_from_x0) = (None, false);
         }
-        let wrong = |e| Fault::Usage(format!("{e} ({})", solver::OPTIONS));
-        let calls = Calls::new(&info.schedule, &settings).map_err(wrong)?;
+        let calls = Calls::new(&info.schedule, &settings).map_err(|e| solver::unfit(options, None, e))?;
 
         // Without a label there is nothing to be guided to.
         let guided = labels.iter().any(Option::is_some) && self.classifier.is_none();
-        let guidance_scale = if guided { cli.cfg_scale.unwrap_or(info.defaults.guidance_scale) } else { 1.0 };
+        let guidance_scale = if guided { options.cfg_scale.unwrap_or(info.defaults.guidance_scale) } else { 1.0 };
         let eta = if let Solver::Ddim { eta, .. } = settings.solver { eta } else { 0.0 };
         let (width, height, _) = self.size();
         let classifier = self.classifier.as_ref().map(|(classifier, gamma)| (classifier.info().name.clone(), *gamma));
-        let sampling = Sampling { steps, sampler: asked.to_string().to_uppercase(), eta, guidance_scale, classifier };
+        let sampling = Sampling { steps, sampler: asked.to_string(), eta, guidance_scale, classifier };
         let parameters = Parameters {
             prompt: words.join(", "),
             negative: String::new(),
             sampling: Some(sampling),
             seed,
-            batch: cli.batch,
+            batch: subject.batch,
             width,
             height,
             model: self.name(),
-            extras: Extras { schedule: cli.scheduler.clone(), ..Extras::default() },
+            scale: None,
+            extras: Extras { schedule: options.scheduler.clone(), no_clip: options.no_clip, ..Extras::default() },
         };
         Ok(Drawing { labels, words, calls: Some(calls), parameters })
     }
 
-    fn draw(&self, drawing: &Drawing, cli: &Cli, done: Done<'_>) -> Result<(), Fault> {
+    fn draw(&self, drawing: &Drawing, done: Done<'_>) -> Result<(), Fault> {
         let (Some(calls), Some(sampling)) = (&drawing.calls, &drawing.parameters.sampling) else {
             return Err(Fault::Internal("a drawing without steps".into()));
         };
@@ -106,7 +114,7 @@ impl Artist for PixelArtist {
         let options = SessionOptions {
             batch,
             guidance: ![0.0, 1.0].contains(&guidance_scale),
-            threads: cli.threads,
+            threads: self.machine.threads,
             ..SessionOptions::default()
         };
         let planning = Instant::now();
@@ -123,7 +131,7 @@ impl Artist for PixelArtist {
         let planning = planning.elapsed();
         // Now that all pipelines are made, and before a long run can be interrupted.
         let stored = self.on.gpu().map_or(Ok(()), Gpu::store_cache);
-        if cli.verbose {
+        if self.machine.verbose {
             let bytes = session.bytes();
             let what = if self.on.gpu().is_some() { "pipelines and session made" } else { "planned" };
             tell(&[
@@ -142,7 +150,7 @@ impl Artist for PixelArtist {
         for round in drawing.each_round() {
             let bytes = &mut bytes[..round.pictures.len() * picture];
             session.draw(&round, calls, guidance_scale, &mut progress, bytes)?;
-            if cli.verbose && round.pictures.start == 0 {
+            if self.machine.verbose && round.pictures.start == 0 {
                 // The line that says how far it is makes way.
                 progress.clear();
                 tell(&[format!("first picture after {}", ms(self.started.elapsed()))]);
@@ -153,17 +161,17 @@ impl Artist for PixelArtist {
         }
         let step = progress.step_time();
         drop(progress);
-        if cli.verbose {
+        if self.machine.verbose {
             tell(&[format!("{} a step of {batch} pictures", ms(step))]);
         }
         Ok(())
     }
 
-    fn describe(&self, cli: &Cli) {
+    fn describe(&self) {
         let info = self.on.model.info();
         let labels = format!(", labels: {}", info.labels.len());
         artist::describe(&self.name(), &self.source, &info.license, self.size(), &labels, self.on.model.weight_bytes());
-        self.on.describe(cli.threads);
+        self.on.describe(self.machine.threads);
     }
 }
 

@@ -1,13 +1,13 @@
 //! Pictures from an autoencoder: each out of one latent vector, without steps.
 
-use crate::cli::Cli;
+use crate::cli::{MachineOptions, Subject};
 use crate::draw::artist::{self, Artist, Done, Drawing, failed, ms};
 use crate::draw::backend::{self, Loaded};
 use crate::draw::parameters::{Extras, Parameters};
-use crate::draw::progress::tell;
 use crate::fault::Fault;
 use crate::file::grid::Size;
 use crate::file::source::Source;
+use crate::print::tell;
 use nijimi_runtime::Error;
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::gpu::Gpu;
@@ -26,7 +26,8 @@ enum Session {
 }
 
 /// A model, ready to draw.
-pub struct Latent {
+pub struct Latent<'a> {
+    machine: &'a MachineOptions,
     on: Loaded<Model>,
     /// Where it came from.
     source: String,
@@ -34,28 +35,26 @@ pub struct Latent {
     loaded: Duration,
 }
 
-impl Latent {
+impl<'a> Latent<'a> {
     /// Loads the weight file of a VAE where the command line says.
-    pub fn vae(source: &Source, cli: &Cli, started: Instant) -> Result<Self, Fault> {
-        Self::load(source, cli, started, |file, device| Vae::load(file, device).map(Model::Vae))
+    pub fn vae(source: &Source, machine: &'a MachineOptions, started: Instant) -> Result<Self, Fault> {
+        Self::load(source, machine, started, |file, device| Vae::load(file, device).map(Model::Vae))
     }
 
     /// The same of a hierarchical one.
-    pub fn hvae(source: &Source, cli: &Cli, started: Instant) -> Result<Self, Fault> {
-        Self::load(source, cli, started, |file, device| Hvae::load(file, device).map(Model::Hvae))
+    pub fn hvae(source: &Source, machine: &'a MachineOptions, started: Instant) -> Result<Self, Fault> {
+        Self::load(source, machine, started, |file, device| Hvae::load(file, device).map(Model::Hvae))
     }
 
     fn load(
         source: &Source,
-        cli: &Cli,
+        machine: &'a MachineOptions,
         started: Instant,
         model: impl Fn(&File<'_>, &Device) -> Result<Model, Error>,
     ) -> Result<Self, Fault> {
-        cli.no_sampler("an autoencoder draws in one step")?;
-        cli.no_text()?;
         let file = source.file()?;
-        let on = backend::load(cli.place(), cli.tune, |device| model(&file, device), |e| source.wrong(e))?;
-        Ok(Self { on, source: source.name.clone(), started, loaded: started.elapsed() })
+        let on = backend::load(machine.place, machine.tune, |device| model(&file, device), |e| source.wrong(e))?;
+        Ok(Self { machine, on, source: source.name.clone(), started, loaded: started.elapsed() })
     }
 
     fn name(&self) -> String {
@@ -90,7 +89,7 @@ impl Session {
     }
 }
 
-impl Artist for Latent {
+impl Artist for Latent<'_> {
     fn size(&self) -> Size {
         match &self.on.model {
             Model::Vae(model) => {
@@ -104,25 +103,27 @@ impl Artist for Latent {
         }
     }
 
-    fn drawing(&self, cli: &Cli, seed: u64) -> Result<Drawing, Fault> {
-        if !cli.prompt().trim().is_empty() {
+    fn drawing(&self, subject: &Subject, seed: u64) -> Result<Drawing, Fault> {
+        if !subject.prompt.trim().is_empty() {
             let name = self.name();
-            return Err(Fault::Input(format!("{name} knows no labels: leave the prompt out")));
+            return Err(Fault::Input(format!("{name} has no labels: leave out the prompt")));
         }
         let (width, height, _) = self.size();
-        let (prompt, negative, batch, model) = (String::new(), String::new(), cli.batch, self.name());
+        let (prompt, negative, batch, model) = (String::new(), String::new(), subject.batch, self.name());
         let extras = Extras::default();
-        let parameters = Parameters { prompt, negative, sampling: None, seed, batch, width, height, model, extras };
+        let parameters =
+            Parameters { prompt, negative, sampling: None, seed, batch, width, height, model, scale: None, extras };
         Ok(Drawing { labels: vec![None], words: Vec::new(), calls: None, parameters })
     }
 
-    fn draw(&self, drawing: &Drawing, cli: &Cli, done: Done<'_>) -> Result<(), Fault> {
-        let options = SessionOptions { batch: drawing.round(), threads: cli.threads, ..SessionOptions::default() };
+    fn draw(&self, drawing: &Drawing, done: Done<'_>) -> Result<(), Fault> {
+        let options =
+            SessionOptions { batch: drawing.round(), threads: self.machine.threads, ..SessionOptions::default() };
         let planning = Instant::now();
         let mut session = self.session(&options).map_err(failed)?;
         let planning = planning.elapsed();
         let stored = self.on.gpu().map_or(Ok(()), Gpu::store_cache);
-        if cli.verbose {
+        if self.machine.verbose {
             tell(&[
                 format!("memory: {} bytes for {} pictures", session.bytes(), options.batch),
                 format!("loaded in {}, session made in {}", ms(self.loaded), ms(planning)),
@@ -134,7 +135,7 @@ impl Artist for Latent {
         let (width, height, channels) = self.size();
         for round in drawing.each_round() {
             let bytes = session.draw(&round.seeds).map_err(failed)?;
-            if cli.verbose && round.pictures.start == 0 {
+            if self.machine.verbose && round.pictures.start == 0 {
                 tell(&[format!("first picture after {}", ms(self.started.elapsed()))]);
             }
             for (i, picture) in round.pictures.zip(bytes.chunks_exact(width * height * channels)) {
@@ -144,12 +145,12 @@ impl Artist for Latent {
         Ok(())
     }
 
-    fn describe(&self, cli: &Cli) {
+    fn describe(&self) {
         let (license, bytes) = match &self.on.model {
             Model::Vae(model) => (&model.info().license, model.weight_bytes()),
             Model::Hvae(model) => (&model.info().license, model.weight_bytes()),
         };
         artist::describe(&self.name(), &self.source, license, self.size(), "", bytes);
-        self.on.describe(cli.threads);
+        self.on.describe(self.machine.threads);
     }
 }

@@ -17,6 +17,8 @@ pub struct Parameters {
     pub width: usize,
     pub height: usize,
     pub model: String,
+    /// How often each pixel is repeated, if that was said.
+    pub scale: Option<usize>,
     pub extras: Extras,
 }
 
@@ -32,15 +34,17 @@ pub struct Sampling {
     pub classifier: Option<(String, f32)>,
 }
 
-/// What only models that read prompts have; the default is without any of it. Files go by their names, without folders.
+/// What not every model has; the default is without any of it. Files go by their names, without folders.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Extras {
     /// How the noise levels are spread, if not as the model has it.
     pub schedule: Option<String>,
+    /// Whether estimates were not clipped, of models of pixels.
+    pub no_clip: bool,
     /// How far the contrast of strong guidance was brought back, 0 to 1.
     pub guidance_rescale: f32,
-    /// The picture that it began with, and how much of that was given up.
-    pub init_image: Option<(String, f32)>,
+    /// The init image, and how much of it was replaced.
+    pub init_image: Option<(String, f64)>,
     /// The picture of what was drawn anew.
     pub mask: Option<String>,
     /// Name and strength of each LoRA.
@@ -49,10 +53,14 @@ pub struct Extras {
     pub clip_skip: Option<usize>,
     /// Whose random numbers.
     pub rng: Option<String>,
-    /// Name and strength of a ControlNet.
-    pub control_net: Option<(String, f32)>,
-    /// Whether a tiny autoencoder decoded it.
-    pub tiny_decoder: bool,
+    /// Name and strength of a ControlNet, and the image that it read.
+    pub control_net: Option<(String, f32, String)>,
+    /// The tiny autoencoder that decoded it.
+    pub tiny_decoder: Option<String>,
+    /// The file, and tensor, of its starting noise.
+    pub latents: Option<String>,
+    /// The number format of its weights, if they were converted for it.
+    pub dtype: Option<String>,
     /// Whether it was decoded in tiles.
     pub vae_tiling: bool,
 }
@@ -66,7 +74,7 @@ impl Parameters {
 
     /// Keys and values, in the web UI's order and with its names where it has them.
     fn pairs(&self) -> Vec<(String, String)> {
-        let Self { prompt: _, negative: _, sampling, seed, batch, width, height, model, extras } = self;
+        let Self { prompt: _, negative: _, sampling, seed, batch, width, height, model, scale, extras } = self;
         let mut pairs = Vec::new();
         let mut put = |key: &str, value: String| pairs.push((key.to_owned(), value));
         if let Some(Sampling { steps, sampler, guidance_scale, .. }) = sampling {
@@ -88,6 +96,9 @@ impl Parameters {
             put("Classifier scale", scale.to_string());
         }
         extras.pairs(&mut put);
+        if let Some(scale) = scale {
+            put("Scale", scale.to_string());
+        }
         if *batch > 1 {
             put("Batch size", batch.to_string());
         }
@@ -98,7 +109,14 @@ impl Parameters {
 
 impl Extras {
     fn pairs(&self, put: &mut impl FnMut(&str, String)) {
-        let Self { schedule: _, guidance_rescale, init_image, mask, loras, clip_skip, rng, .. } = self;
+        #[rustfmt::skip]
+        let Self {
+            schedule: _, no_clip, guidance_rescale, init_image, mask, loras, clip_skip, rng, control_net, tiny_decoder,
+            latents, dtype, vae_tiling,
+        } = self;
+        if *no_clip {
+            put("No clip", "True".into());
+        }
         if *guidance_rescale != 0.0 {
             put("CFG rescale", guidance_rescale.to_string());
         }
@@ -119,13 +137,20 @@ impl Extras {
             let loras: Vec<String> = loras.iter().map(|(name, strength)| format!("{name}: {strength}")).collect();
             put("Lora", loras.join(", "));
         }
-        if let Some((name, strength)) = &self.control_net {
-            put("ControlNet 0", format!("Model: {name}, Weight: {strength}"));
+        if let Some((name, strength, image)) = control_net {
+            put("ControlNet 0", format!("Model: {name}, Weight: {strength}, Image: {image}"));
         }
-        if self.tiny_decoder {
+        if let Some(name) = tiny_decoder {
             put("VAE Decoder", "TAESD".into());
+            put("TAESD", name.clone());
         }
-        if self.vae_tiling {
+        if let Some(name) = latents {
+            put("Latents", name.clone());
+        }
+        if let Some(name) = dtype {
+            put("Weight type", name.clone());
+        }
+        if *vae_tiling {
             put("VAE tiling", "True".into());
         }
     }
@@ -142,7 +167,7 @@ mod tests {
             negative: String::new(),
             sampling: Some(Sampling {
                 steps: 50,
-                sampler: "DDIM".into(),
+                sampler: "ddim".into(),
                 eta: 0.0,
                 guidance_scale: 3.0,
                 classifier: None,
@@ -152,15 +177,16 @@ mod tests {
             width: 28,
             height: 28,
             model: "digits".into(),
+            scale: None,
             extras: Extras::default(),
         };
         let version = concat!("Version: nijimi ", env!("CARGO_PKG_VERSION"));
-        let pairs = "Steps: 50, Sampler: DDIM, CFG scale: 3, Seed: 5, Size: 28x28, Model: digits, ";
+        let pairs = "Steps: 50, Sampler: ddim, CFG scale: 3, Seed: 5, Size: 28x28, Model: digits, ";
         assert_eq!(parameters.text(), format!("7\n{pairs}{version}"));
         let sampling = parameters.sampling.as_mut().unwrap();
         (sampling.eta, sampling.classifier) = (0.5, Some(("c".into(), 2.0)));
         parameters = Parameters { prompt: String::new(), batch: 4, model: "a, b".into(), ..parameters };
-        let pairs = "Steps: 50, Sampler: DDIM, CFG scale: 3, Seed: 5, Size: 28x28, Model: \"a, b\", Eta: 0.5, ";
+        let pairs = "Steps: 50, Sampler: ddim, CFG scale: 3, Seed: 5, Size: 28x28, Model: \"a, b\", Eta: 0.5, ";
         let classifier = "Classifier: c, Classifier scale: 2, ";
         assert_eq!(parameters.text(), format!("{pairs}{classifier}Batch size: 4, {version}"));
         parameters.negative = "blur".into();
@@ -183,7 +209,9 @@ mod tests {
             width: 3,
             height: 2,
             model: "sd: \"1.5\", α".into(),
+            scale: Some(2),
             extras: Extras {
+                no_clip: true,
                 schedule: Some("karras".into()),
                 guidance_rescale: 0.7,
                 init_image: Some(("horse, grey.png".into(), 0.75)),
@@ -191,8 +219,10 @@ mod tests {
                 loras: vec![("style".into(), 0.8), ("Größe \"1\"".into(), -1.0)],
                 clip_skip: Some(2),
                 rng: Some("cuda".into()),
-                control_net: Some(("canny".into(), 0.5)),
-                tiny_decoder: true,
+                control_net: Some(("canny".into(), 0.5, "lines.png".into())),
+                tiny_decoder: Some("tae".into()),
+                latents: Some("run.safetensors:noise".into()),
+                dtype: Some("q8_0".into()),
                 vae_tiling: true,
             },
         };
@@ -208,6 +238,7 @@ mod tests {
             ("Seed", "18446744073709551615"),
             ("Size", "3x2"),
             ("Model", "sd: \"1.5\", α"),
+            ("No clip", "True"),
             ("CFG rescale", "0.7"),
             ("Denoising strength", "0.75"),
             ("Init image", "horse, grey.png"),
@@ -215,9 +246,13 @@ mod tests {
             ("Clip skip", "2"),
             ("RNG", "cuda"),
             ("Lora", "style: 0.8, Größe \"1\": -1"),
-            ("ControlNet 0", "Model: canny, Weight: 0.5"),
+            ("ControlNet 0", "Model: canny, Weight: 0.5, Image: lines.png"),
             ("VAE Decoder", "TAESD"),
+            ("TAESD", "tae"),
+            ("Latents", "run.safetensors:noise"),
+            ("Weight type", "q8_0"),
             ("VAE tiling", "True"),
+            ("Scale", "2"),
             ("Version", concat!("nijimi ", env!("CARGO_PKG_VERSION"))),
         ];
         let pairs: Vec<_> = read.pairs.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();

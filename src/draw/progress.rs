@@ -1,37 +1,25 @@
-//! What is said on stderr: lines, and for people alone one that says how far it is.
+//! How far the work is: a line on stderr, for people alone.
 
 use std::io::{IsTerminal, Write, stderr};
 use std::time::{Duration, Instant};
 
-/// Writes lines; nobody to tell if stderr is closed.
-pub fn tell(lines: &[String]) {
-    for line in lines {
-        let _ = writeln!(stderr(), "{line}");
-    }
-}
-
-/// How far the work is. Nothing is written where stderr is not a terminal.
-pub struct Progress {
+/// A line that is written again and again. Nothing is written where stderr is no terminal, or one that cannot go back.
+pub struct StatusLine {
     terminal: bool,
     shown: Option<Instant>,
-    started: Instant,
-    steps: usize,
-    total: usize,
 }
 
-impl Progress {
-    /// Of `total` steps, from now.
-    pub fn new(total: usize) -> Self {
-        Self { terminal: stderr().is_terminal(), shown: None, started: Instant::now(), steps: 0, total }
+impl StatusLine {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        Self { terminal: stderr().is_terminal() && !dumb, shown: None }
     }
 
-    /// One step further.
-    pub fn step(&mut self) {
-        self.steps += 1;
-        // A terminal is slow, and nobody reads faster.
+    /// Writes the line, unless that was done a moment ago: a terminal is slow, and nobody reads faster.
+    pub fn show(&mut self, line: impl FnOnce() -> String) {
         if self.terminal && self.shown.is_none_or(|at| at.elapsed() > Duration::from_millis(50)) {
-            let seconds = self.started.elapsed().as_secs_f64();
-            let _ = write!(stderr(), "\r{}\x1b[K", line(self.steps, self.total, seconds));
+            let _ = write!(stderr(), "\r{}\x1b[K", line());
             self.shown = Some(Instant::now());
         }
     }
@@ -42,17 +30,43 @@ impl Progress {
             let _ = write!(stderr(), "\r\x1b[K");
         }
     }
+}
+
+/// The line goes away when the work is done, or has failed.
+impl Drop for StatusLine {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+/// How many steps are done.
+pub struct Progress {
+    line: StatusLine,
+    started: Instant,
+    steps: usize,
+    total: usize,
+}
+
+impl Progress {
+    /// Of `total` steps, from now.
+    pub fn new(total: usize) -> Self {
+        Self { line: StatusLine::new(), started: Instant::now(), steps: 0, total }
+    }
+
+    /// One step further.
+    pub fn step(&mut self) {
+        self.steps += 1;
+        self.line.show(|| line(self.steps, self.total, self.started.elapsed().as_secs_f64()));
+    }
+
+    /// Makes way for another line.
+    pub fn clear(&mut self) {
+        self.line.clear();
+    }
 
     /// Mean time of a step.
     pub fn step_time(&self) -> Duration {
         self.started.elapsed().checked_div(self.steps as u32).unwrap_or_default()
-    }
-}
-
-/// The line goes away when the work is done, or has failed.
-impl Drop for Progress {
-    fn drop(&mut self) {
-        self.clear();
     }
 }
 

@@ -1,41 +1,64 @@
 //! One call of the program, from its arguments to its files.
 
-use crate::cli::Cli;
+use crate::cli::{Draw, random_seed};
 use crate::draw::artist::{Artist, Drawing};
 use crate::draw::diffusion::PixelArtist;
 use crate::draw::latent::Latent;
 use crate::draw::numbers;
-use crate::draw::progress::tell;
+use crate::draw::parameters::Parameters;
 use crate::draw::text_to_image::PromptArtist;
 use crate::fault::Fault;
 use crate::file::canvas::Canvas;
 use crate::file::grid::{Grid, Size};
 use crate::file::picture::png;
 use crate::file::source::{Conversion, Role, Source};
-use crate::file::target::{Target, writable};
+use crate::file::target::{self, Named, Target};
+use crate::print::tell;
 use nijimi_runtime::gguf::write_atomic;
 use nijimi_runtime::model::ModelKind;
 use nijimi_runtime::quant::DType;
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Where pictures go if nothing is said.
 const OUTPUT: &str = "output.png";
 
 /// Draws what the command line asks for.
-pub fn run(cli: &Cli) -> Result<(), Fault> {
+pub fn run(asked: &Draw) -> Result<(), Fault> {
     let started = Instant::now();
-    let how = Conversion { dtype: cli.kind.unwrap_or(DType::F16), tokenizer: cli.tokenizer.as_deref() };
-    let source = Source::open_or_convert(cli.model.as_deref(), Role::Model, how)?;
+    let Draw { model, subject, sampling, text, machine, output } = asked;
+    let dtype = text.dtype.unwrap_or(DType::F16);
+    let how = Conversion { dtype, tokenizer: text.tokenizer.as_deref(), header: false };
+    let source = Source::open_or_convert(model.as_deref(), Role::Model, how)?;
+    let one_step = |what: &str| {
+        sampling.refuse(&format!("{what} in one step"))?;
+        text.refuse()
+    };
     let nothing = |what: &str, instead: &str| {
         Err(Fault::Input(format!("{} is {what}, which draws nothing by itself: give it {instead}", source.name)))
     };
     match ModelKind::of(&source.file()?).map_err(|e| source.wrong(e))? {
-        ModelKind::Vae => pictures(cli, || Latent::vae(&source, cli, started)),
-        ModelKind::Hvae => pictures(cli, || Latent::hvae(&source, cli, started)),
-        ModelKind::TextToImage => pictures(cli, || PromptArtist::load(&source, cli, started)),
-        ModelKind::Diffusion => pictures(cli, || PixelArtist::load(&source, cli, started)),
-        ModelKind::Numbers => numbers::run(&source, cli, cli.seed.unwrap_or_else(random_seed)),
+        ModelKind::Vae => {
+            one_step("an autoencoder draws")?;
+            pictures(asked, || Latent::vae(&source, machine, started))
+        }
+        ModelKind::Hvae => {
+            one_step("an autoencoder draws")?;
+            pictures(asked, || Latent::hvae(&source, machine, started))
+        }
+        ModelKind::TextToImage => {
+            pictures(asked, || PromptArtist::load(&source, subject, sampling, text, machine, started))
+        }
+        ModelKind::Diffusion => {
+            text.refuse()?;
+            pictures(asked, || PixelArtist::load(&source, sampling, machine, started))
+        }
+        ModelKind::Numbers => {
+            one_step("numbers are drawn")?;
+            let file = output.file.as_ref().map(|file| ("-o", Path::new(file)));
+            target::check(&file.into_iter().collect::<Vec<_>>(), &inputs(asked))?;
+            numbers::run(&source, subject, output, subject.seed.unwrap_or_else(random_seed))
+        }
         ModelKind::Classifier => nothing("a classifier", "to a diffusion model with --classifier"),
         ModelKind::ControlNet => nothing("a ControlNet", "to a text-to-image model with --control-net"),
         ModelKind::TinyAutoencoder => nothing("a tiny autoencoder", "to a text-to-image model with --taesd"),
@@ -45,30 +68,53 @@ pub fn run(cli: &Cli) -> Result<(), Fault> {
 }
 
 /// Draws pictures with the model that `load` gives.
-fn pictures<A: Artist>(cli: &Cli, load: impl FnOnce() -> Result<A, Fault>) -> Result<(), Fault> {
-    let target = Target::parse(cli.output.as_deref().unwrap_or(OUTPUT))?;
-    target.check()?;
-    for path in [&cli.preview, &cli.save_latents].into_iter().flatten() {
-        writable(path)?;
+fn pictures<A: Artist>(asked: &Draw, load: impl FnOnce() -> Result<A, Fault>) -> Result<(), Fault> {
+    let target = Target::parse(asked.output.file.as_deref().unwrap_or(OUTPUT))?;
+    let check = |pictures: usize| {
+        let paths: Vec<PathBuf> = target.paths(pictures).collect();
+        let beside = [("--preview", &asked.text.preview), ("--save-latents", &asked.text.save_latents)];
+        let beside = beside.into_iter().filter_map(|(option, path)| Some((option, path.as_deref()?)));
+        target::check(&beside.chain(paths.iter().map(|path| ("-o", &**path))).collect::<Vec<_>>(), &inputs(asked))
+    };
+    // What can be known is said before a model is loaded.
+    check(1)?;
+    if let Some(path) = asked.text.preview.as_deref().filter(|path| path.exists() && !path.is_file()) {
+        return Err(Fault::Input(format!("--preview {}: it is rewritten, so it must be a file", path.display())));
     }
     let model = load()?;
-    let drawing = model.drawing(cli, cli.seed.unwrap_or_else(random_seed))?;
-    let mut sheet = Sheet::new(&target, &drawing, model.size(), cli)?;
-    if cli.verbose {
-        model.describe(cli);
+    let mut drawing = model.drawing(&asked.subject, asked.subject.seed.unwrap_or_else(random_seed))?;
+    check(drawing.pictures())?;
+    let each = matches!(target, Target::Numbered(..)) || drawing.pictures() == 1;
+    drawing.parameters.scale = asked.output.scale;
+    let mut sheet = Sheet::new(&target, &drawing, model.size(), each)?;
+    if asked.machine.verbose {
+        model.describe();
     }
     // Before the work: a picture that was never finished can still be drawn again.
     match drawing.parameters.batch {
         1 => tell(&[format!("seed {}", drawing.seed(0))]),
         batch => tell(&[format!("seeds {} to {}", drawing.seed(0), drawing.seed(batch - 1))]),
     }
-    model.draw(&drawing, cli, &mut |index, picture| sheet.place(index, picture))?;
+    model.draw(&drawing, &mut |index, picture| sheet.place(index, picture))?;
     sheet.finish()
 }
 
-/// Short enough to be typed again.
-fn random_seed() -> u64 {
-    RandomState::new().build_hasher().finish() >> 32
+/// The files that are read.
+fn inputs(asked: &Draw) -> Vec<Named<'_>> {
+    let Draw { model, sampling, text, .. } = asked;
+    let one = [
+        ("-m", model),
+        ("--classifier", &sampling.classifier),
+        ("-i", &text.init_img),
+        ("--mask", &text.mask),
+        ("--control-net", &text.control_net),
+        ("--control-image", &text.control_image),
+        ("--taesd", &text.taesd),
+        ("--tokenizer", &text.tokenizer),
+    ];
+    let one = one.into_iter().filter_map(|(option, path)| Some((option, path.as_deref()?)));
+    let loras = text.lora.iter().map(|lora| ("--lora", &*lora.path));
+    one.chain(loras).chain(text.latents.iter().map(|latents| ("--latents", &*latents.path))).collect()
 }
 
 /// Where pictures are placed, and what becomes of them.
@@ -89,14 +135,13 @@ enum Kind {
 }
 
 impl<'a> Sheet<'a> {
-    fn new(target: &'a Target, drawing: &'a Drawing, size: Size, cli: &Cli) -> Result<Self, Fault> {
-        let (width, height, channels) = size;
-        let each = matches!(target, Target::Numbered(..)) || drawing.pictures() == 1;
+    fn new(target: &'a Target, drawing: &'a Drawing, size: Size, each: bool) -> Result<Self, Fault> {
+        let ((width, height, channels), Parameters { scale, batch, .. }) = (size, &drawing.parameters);
+        let (scale, batch) = (scale.unwrap_or(if each { 1 } else { 2 }), *batch);
         let kind = if each {
-            let scale = cli.scale.unwrap_or(1);
             Kind::Each { blank: Canvas::new(width * scale, height * scale, channels), scale }
         } else {
-            Kind::Grid(Grid::new(&drawing.words, cli.batch, size, cli.scale.unwrap_or(2))?)
+            Kind::Grid(Grid::new(&drawing.words, batch, size, scale)?)
         };
         Ok(Self { target, drawing, width, kind })
     }
@@ -133,5 +178,5 @@ impl<'a> Sheet<'a> {
 
 /// The file appears whole or not at all.
 fn write(target: &Target, index: usize, bytes: &[u8]) -> Result<(), Fault> {
-    write_atomic(target.path(index), bytes).map_err(|e| Fault::Input(format!("{e}: choose another place with -o")))
+    write_atomic(target.path(index), bytes).map_err(|e| Fault::Input(format!("{e}: write to another place with -o")))
 }

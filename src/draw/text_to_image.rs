@@ -5,17 +5,19 @@ pub mod loading;
 pub mod planning;
 mod preview;
 
-use crate::cli::{Cli, none_of};
+use crate::cli::{MachineOptions, SamplingOptions, Subject, TextOptions, none_of};
 use crate::draw::artist::{self, Artist, Done, Drawing, failed, ms};
 use crate::draw::backend::Loaded;
 use crate::draw::parameters::{Extras, Parameters, Sampling};
-use crate::draw::progress::{Progress, tell};
+use crate::draw::progress::Progress;
+use crate::draw::prompt;
 use crate::draw::solver;
 use crate::fault::Fault;
 use crate::file::grid::Size;
 use crate::file::latents;
 use crate::file::source::Source;
 use crate::memory;
+use crate::print::tell;
 use inputs::Inputs;
 use loading::{Beside, file_name};
 use nijimi_runtime::Error;
@@ -24,11 +26,15 @@ use nijimi_runtime::model::{
     SessionOptions, TextToImage, TinyAutoencoder,
 };
 use nijimi_runtime::quant::DType;
-use nijimi_runtime::sampler::Calls;
+use nijimi_runtime::sampler::{Calls, Solver};
 use preview::Preview;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// How much of an init image is given up, if nothing is said.
+/// Strengths, scales and weights are about 1 to 10: what is beyond this may have made numbers overflow.
+const FAR: f64 = 20.0;
+
+/// How much of an init image is replaced, if nothing is said.
 const STRENGTH: f64 = 0.75;
 
 /// The model, and what goes with it.
@@ -39,7 +45,10 @@ pub struct Parts {
 }
 
 /// A model, ready to draw.
-pub struct PromptArtist {
+pub struct PromptArtist<'a> {
+    sampling: &'a SamplingOptions,
+    text: &'a TextOptions,
+    machine: &'a MachineOptions,
     parts: Parts,
     /// Where it came from, and the bytes of its weights there: they are loaded in parts.
     source: String,
@@ -55,51 +64,74 @@ pub struct PromptArtist {
     loaded: Duration,
 }
 
-impl PromptArtist {
+impl<'a> PromptArtist<'a> {
     /// Opens the weight file, and whatever goes with it, where the command line says. What a run takes is planned, and refused
     /// if it is more than there is.
-    pub fn load(source: &Source, cli: &Cli, started: Instant) -> Result<Self, Fault> {
-        let given = [("--classifier", cli.classifier.is_some()), ("--no-clip", cli.no_clip)];
-        none_of(&given, "models of pixels: ")?;
+    pub fn load(
+        source: &Source,
+        subject: &Subject,
+        sampling: &'a SamplingOptions,
+        text: &'a TextOptions,
+        machine: &'a MachineOptions,
+        started: Instant,
+    ) -> Result<Self, Fault> {
+        let given = [("--classifier", sampling.classifier.is_some()), ("--no-clip", sampling.no_clip)];
+        none_of(&given, "models of pixels")?;
         // What one part of the model gives back, the next one takes.
         memory::give_back();
-        let dtype = cli.kind.unwrap_or(DType::F16);
-        let beside = Beside::open(cli.control_net.as_deref(), cli.taesd.as_deref(), dtype)?;
-        let on = loading::open(source, cli)?;
+        let dtype = text.dtype.unwrap_or(DType::F16);
+        let beside = Beside::open(text.control_net.as_deref(), text.taesd.as_deref(), dtype, false)?;
+        let on = loading::open(source, &text.lora, machine)?;
         let info = on.model.info();
-        let size = loading::size(info, cli)?;
-        on.model.info().latent_size(size).map_err(|e| asked(e.into()))?;
-        let layers = info.texts.iter().map(|text| text.network.layers).min().unwrap_or(0);
-        if let Some(n) = cli.clip_skip.filter(|&n| n > layers) {
-            return Err(Fault::Usage(format!("--clip-skip {n}: the text encoder has {layers} layers")));
+        let size = loading::size(info, text.width, text.height, text.init_img.as_deref())?;
+        info.latent_size(size).map_err(|e| asked(e.into()))?;
+        if repaints(info) && text.mask.is_none() {
+            let message =
+                "this model repaints part of a picture: give the picture with -i, and a mask of the part with --mask";
+            return Err(Fault::Usage(message.into()));
         }
-        let calls = calls(info, cli)?;
+        let guidance_scale = guidance_scale(info, sampling.cfg_scale);
+        let mut notes = prompt::notes("the prompt", &subject.prompt);
+        if let Some(negative) = &text.negative_prompt {
+            notes.extend(prompt::notes("-n", negative));
+            if !info.is_guided(guidance_scale) {
+                notes.push(format!("-n has no effect: with --cfg-scale {guidance_scale}, this model is not guided"));
+            }
+        }
+        tell(&notes.iter().map(|note| format!("note: {note}")).collect::<Vec<_>>());
+        let layers = info.texts.iter().map(|encoder| encoder.network.layers).min().unwrap_or(0);
+        if let Some(n) = text.clip_skip.filter(|&n| n > layers) {
+            return Err(Fault::Usage(format!("--clip-skip {n}: the text encoder has only {layers} layers")));
+        }
+        let calls = calls(info, sampling, text)?;
         let asked = planning::Asked {
-            runs: cli.batch,
+            runs: subject.batch,
             size,
             calls: calls.calls().len(),
-            cfg_scale: cli.cfg_scale,
-            encodes: cli.init_img.is_some(),
-            vae_tiling: cli.vae_tiling,
-            patched: !cli.lora.is_empty(),
-            stay_resident: cli.stay_resident,
-            threads: cli.threads,
+            prompts: [&subject.prompt, text.negative_prompt.as_deref().unwrap_or_default()],
+            cfg_scale: sampling.cfg_scale,
+            encodes: text.init_img.is_some(),
+            vae_tiling: text.vae_tiling,
+            patched: !text.lora.is_empty(),
+            stay_resident: text.stay_resident,
+            threads: machine.threads,
         };
         let plan = planning::plan(source, info, &beside, &asked, on.gpu())?;
-        let choice = match planning::allowed(cli.memory_limit, on.gpu()) {
-            Some(allowed) => plan.fits(allowed).map_err(|e| Fault::Input(e.to_string()))?,
+        let choice = match planning::allowed(text.memory_limit, on.gpu()) {
+            Some(allowed) => plan.fits(allowed).map_err(|e| planning::refused(info, &asked, e))?,
             None => plan.choices().next().unwrap_or_default(),
         };
         let mut parts = loading::load(on, &beside)?;
         let model = &parts.on.model;
-        let inputs = Inputs::read(model, cli, size)?;
-        if cli.stay_resident {
+        let inputs = Inputs::read(model, text, subject.batch, size)?;
+        if text.stay_resident {
             let used = model.used(inputs.init_image.is_some(), parts.tiny.as_ref());
             parts.on.model = model.hold(&used).map_err(|e| source.wrong(e))?;
         }
         let weights = source.file()?.tensors().map(|tensor| tensor.data.len()).sum();
         let source = source.name.clone();
-        Ok(Self { parts, source, weights, size, calls, inputs, choice, started, loaded: started.elapsed() })
+        let loaded = started.elapsed();
+        Ok(Self { sampling, text, machine, parts, source, weights, size, calls, inputs, choice, started, loaded })
     }
 
     fn name(&self) -> String {
@@ -115,42 +147,74 @@ impl PromptArtist {
         }
     }
 
-    fn request<'a>(&'a self, cli: &'a Cli, index: usize, seed: u64) -> LatentRequest<'a> {
+    fn request<'r>(&'r self, prompt: &'r str, index: usize, seed: u64) -> LatentRequest<'r> {
+        let text = self.text;
         let control = self.parts.control.as_ref().zip(self.inputs.control.as_deref());
         let control = control.map(|(network, picture)| {
-            let strength = cli.control_strength.unwrap_or(1.0);
+            let strength = text.control_strength.unwrap_or(1.0);
             LatentControl { network, picture, strength }
         });
         LatentRequest {
-            negatives: vec![cli.negative_prompt.as_deref()],
-            clip_skip: cli.clip_skip.unwrap_or(0),
-            noise: cli.rng.and_then(|rng| NoiseSource::from_name(rng.name())).unwrap_or_default(),
-            guidance_scale: guidance_scale(self.parts.on.model.info(), cli.cfg_scale),
-            guidance_rescale: cli.cfg_rescale.unwrap_or(0.0),
+            negatives: vec![text.negative_prompt.as_deref()],
+            clip_skip: text.clip_skip.unwrap_or(0),
+            noise: text.rng.and_then(|rng| NoiseSource::from_name(rng.name())).unwrap_or_default(),
+            guidance_scale: guidance_scale(self.parts.on.model.info(), self.sampling.cfg_scale),
+            guidance_rescale: text.cfg_rescale.unwrap_or(0.0),
             latents: self.inputs.latents(index),
             init_image: self.inputs.init_image.as_deref(),
             mask: self.inputs.mask.as_deref(),
             controls: control.into_iter().collect(),
             decoding: self.decoding(),
-            options: options(cli),
+            options: options(self.machine),
             size: self.size,
-            ..self.parts.on.model.request(cli.prompt(), seed, &self.calls)
+            ..self.parts.on.model.request(prompt, seed, &self.calls)
         }
     }
 
+    /// The fault of a run that failed. A NaN comes from what is far outside of the usual, if anything is.
+    fn lost(&self, drawing: &Drawing, e: Error) -> Fault {
+        if !matches!(e, Error::Request(RequestError::NotFinite { .. })) {
+            return failed(e);
+        }
+        let text = self.text;
+        let far = |x: &f64| x.abs() > FAR;
+        let weight = |prompt: &str| prompt::weights(prompt).find(far);
+        let negative = text.negative_prompt.as_deref().unwrap_or_default();
+        let causes = [
+            ("a weight in the prompt", weight(&drawing.parameters.prompt)),
+            ("a weight in -n", weight(negative)),
+            ("--cfg-scale", self.sampling.cfg_scale.map(f64::from).filter(far)),
+            ("--control-strength", text.control_strength.map(f64::from).filter(far)),
+            ("the strength of a --lora", text.lora.iter().map(|lora| f64::from(lora.strength)).find(far)),
+        ];
+        Fault::Input(match causes.into_iter().find_map(|(what, x)| Some((what, x?))) {
+            Some((what, x)) => format!("{e}: {what}, {x}, is too large"),
+            None => format!("{e}: the model's weights are damaged"),
+        })
+    }
+
     /// Takes a run's steps.
-    fn steps(&self, model: &TextToImage, run: &mut Run<'_>, cli: &Cli, progress: &mut Progress) -> Result<(), Fault> {
-        let mut preview = Preview::new(cli, self.parts.tiny.as_ref());
-        while let Some(step) = run.step().map_err(failed)? {
+    fn steps(
+        &self,
+        drawing: &Drawing,
+        run: &mut Run<'_>,
+        progress: &mut Progress,
+        saved: &mut Saved,
+    ) -> Result<(), Fault> {
+        let model = &self.parts.on.model;
+        let mut preview = Preview::new(self.text, self.machine, self.parts.tiny.as_ref());
+        while let Some(step) = run.step().map_err(|e| self.lost(drawing, e))? {
             progress.step();
             if let Some(preview) = &mut preview {
                 preview.show(model, run, step)?;
             }
         }
-        match &cli.save_latents {
-            Some(path) => save(path, run),
-            None => Ok(()),
+        if self.text.save_latents.is_some() {
+            saved.shape = run.sample_shape();
+            saved.noise.extend_from_slice(run.noise());
+            saved.latents.extend_from_slice(run.sample().map_err(failed)?);
         }
+        Ok(())
     }
 }
 
@@ -164,92 +228,109 @@ pub fn guidance_scale(info: &LatentInfo, asked: Option<f32>) -> f32 {
     asked.unwrap_or_else(|| info.guidance_scale())
 }
 
-/// What the way is called: as asked for, or as the file has it.
-fn method(info: &LatentInfo, asked: Option<&str>) -> String {
-    let own = || info.defaults.solver.and_then(|solver| solver.name()).unwrap_or(&info.scheduler);
-    asked.unwrap_or_else(own).to_owned()
+/// The name by which the model's own way is asked for; that of its scheduler's class if it has settings without a name.
+fn own_method(info: &LatentInfo, asked: &SamplingOptions) -> String {
+    let sigmas = solver::sigmas(asked).ok().flatten().or(info.defaults.sigmas);
+    let way = |solver| info.calls_by(solver, sigmas, steps(info, asked.steps)).ok();
+    let (own, mut names) = (way(info.defaults.solver), Solver::NAMES.split(", "));
+    names.find(|name| way(Solver::from_name(name)) == own).unwrap_or(&info.scheduler).to_owned()
 }
 
-/// How much of an init image is given up. A model for inpainting sees what is kept beside the noise.
-fn strength(info: &LatentInfo, cli: &Cli) -> f64 {
-    let repaints = info.unet.in_channels > info.autoencoder.latent_channels;
-    cli.strength.unwrap_or(if repaints { 1.0 } else { STRENGTH })
+/// Whether it is a model for inpainting.
+fn repaints(info: &LatentInfo) -> bool {
+    info.unet.in_channels > info.autoencoder.latent_channels
+}
+
+/// How much of an init image is replaced. A model for inpainting sees what is kept beside the noise.
+fn strength(info: &LatentInfo, text: &TextOptions) -> f64 {
+    text.strength.unwrap_or(if repaints(info) { 1.0 } else { STRENGTH })
 }
 
 /// The way from noise to picture that is asked for, or the model's own.
-fn calls(info: &LatentInfo, cli: &Cli) -> Result<Calls, Fault> {
-    let sigmas = solver::sigmas(cli)?.or(info.defaults.sigmas);
-    let solver = solver::solver(cli.sampling_method.as_deref())?.or(info.defaults.solver);
-    let wrong = |e: Error| Fault::Usage(format!("{e} ({})", solver::OPTIONS));
-    let (schedule, mut settings) = info.settings_by(solver, sigmas, steps(info, cli.steps)).map_err(wrong)?;
-    solver::set_eta(&mut settings, cli)?;
-    if cli.init_img.is_some() {
-        settings = settings.from_strength(strength(info, cli));
+fn calls(info: &LatentInfo, sampling: &SamplingOptions, text: &TextOptions) -> Result<Calls, Fault> {
+    let sigmas = solver::sigmas(sampling)?.or(info.defaults.sigmas);
+    let method = sampling.method.as_deref().filter(|name| *name != info.scheduler);
+    let solver = solver::solver(method)?.or(info.defaults.solver);
+    let wrong = |e: Error| solver::unfit(sampling, text.strength, e);
+    let (schedule, mut settings) = info.settings_by(solver, sigmas, steps(info, sampling.steps)).map_err(wrong)?;
+    solver::set_eta(&mut settings, sampling)?;
+    if text.init_img.is_some() {
+        settings = settings.from_strength(strength(info, text));
     }
     Calls::new(&schedule, &settings).map_err(|e| wrong(e.into()))
 }
 
-impl Artist for PromptArtist {
+impl Artist for PromptArtist<'_> {
     fn size(&self) -> Size {
         (self.size[1], self.size[0], self.parts.on.model.info().autoencoder.out_channels)
     }
 
-    fn drawing(&self, cli: &Cli, seed: u64) -> Result<Drawing, Fault> {
-        let info = self.parts.on.model.info();
+    fn drawing(&self, subject: &Subject, seed: u64) -> Result<Drawing, Fault> {
+        let (info, asked, text) = (self.parts.on.model.info(), self.sampling, self.text);
         let sampling = Sampling {
-            steps: steps(info, cli.steps),
-            sampler: method(info, cli.sampling_method.as_deref()),
-            eta: cli.eta.unwrap_or(0.0),
-            guidance_scale: guidance_scale(info, cli.cfg_scale),
+            steps: steps(info, asked.steps),
+            sampler: asked.method.clone().unwrap_or_else(|| own_method(info, asked)),
+            eta: asked.eta.unwrap_or(0.0),
+            guidance_scale: guidance_scale(info, asked.cfg_scale),
             classifier: None,
         };
-        let strength = strength(info, cli) as f32;
-        let extras = Extras {
-            schedule: cli.scheduler.clone(),
-            guidance_rescale: cli.cfg_rescale.unwrap_or(0.0),
-            init_image: cli.init_img.as_deref().map(|path| (file_name(path), strength)),
-            mask: cli.mask.as_deref().map(file_name),
-            loras: cli.lora.iter().map(|lora| (file_name(&lora.path), lora.strength)).collect(),
-            clip_skip: cli.clip_skip.filter(|&n| n > 0),
-            rng: cli.rng.map(|rng| rng.name().to_owned()),
-            control_net: cli.control_net.as_deref().map(|path| (file_name(path), cli.control_strength.unwrap_or(1.0))),
-            tiny_decoder: self.parts.tiny.is_some(),
-            vae_tiling: self.parts.tiny.is_none() && self.choice.tiling.is_some(),
-        };
+        let strength = strength(info, text);
+        let extras =
+            Extras {
+                schedule: asked.scheduler.clone(),
+                guidance_rescale: text.cfg_rescale.unwrap_or(0.0),
+                init_image: text.init_img.as_deref().map(|path| (file_name(path), strength)),
+                mask: text.mask.as_deref().map(file_name),
+                loras: text.lora.iter().map(|lora| (file_name(&lora.path), lora.strength)).collect(),
+                clip_skip: text.clip_skip.filter(|&n| n > 0),
+                rng: text.rng.map(|rng| rng.name().to_owned()),
+                control_net: text.control_net.as_deref().zip(text.control_image.as_deref()).map(|(network, image)| {
+                    (file_name(network), text.control_strength.unwrap_or(1.0), file_name(image))
+                }),
+                tiny_decoder: text.taesd.as_deref().map(file_name),
+                latents: text.latents.as_ref().map(|file| match &file.name {
+                    Some(name) => format!("{}:{name}", file_name(&file.path)),
+                    None => file_name(&file.path),
+                }),
+                dtype: text.dtype.map(|dtype| dtype.name().to_owned()),
+                no_clip: false,
+                vae_tiling: self.parts.tiny.is_none() && self.choice.tiling.is_some(),
+            };
         let parameters = Parameters {
-            prompt: cli.prompt().to_owned(),
-            negative: cli.negative_prompt.clone().unwrap_or_default(),
+            prompt: subject.prompt.clone(),
+            negative: text.negative_prompt.clone().unwrap_or_default(),
             sampling: Some(sampling),
             seed,
-            batch: cli.batch,
+            batch: subject.batch,
             width: self.size[1],
             height: self.size[0],
             model: self.name(),
+            scale: None,
             extras,
         };
         Ok(Drawing { labels: vec![None], words: Vec::new(), calls: None, parameters })
     }
 
-    fn draw(&self, drawing: &Drawing, cli: &Cli, done: Done<'_>) -> Result<(), Fault> {
-        let total = drawing.pictures();
+    fn draw(&self, drawing: &Drawing, done: Done<'_>) -> Result<(), Fault> {
+        let (total, prompt, verbose) = (drawing.pictures(), &drawing.parameters.prompt, self.machine.verbose);
         // The prompts are the same for all, and so is the init image.
         let reading = Instant::now();
         let model = &self.parts.on.model;
-        let prompts = model.encode_prompts(&self.request(cli, 0, 0)).map_err(asked)?;
-        let init = model.encode_init(&self.request(cli, 0, 0)).map_err(asked)?;
-        if cli.verbose {
+        let prompts = model.encode_prompts(&self.request(prompt, 0, 0)).map_err(asked)?;
+        let init = model.encode_init(&self.request(prompt, 0, 0)).map_err(asked)?;
+        if verbose {
             tell(&[format!("loaded in {}, prompt read in {}", ms(self.loaded), ms(reading.elapsed()))]);
         }
         let request = |index: usize| LatentRequest {
             encoded_prompts: Some(&prompts),
             encoded_init: init.as_ref(),
-            ..self.request(cli, index, drawing.seed(index))
+            ..self.request(prompt, index, drawing.seed(index))
         };
         let mut progress = Progress::new(total * self.calls.steps());
         let mut timed = |progress: &mut Progress, index: usize, decode: &mut dyn FnMut() -> Result<Vec<u8>, Error>| {
             let (step, decoding) = (progress.step_time(), Instant::now());
             let bytes = decode().map_err(failed)?;
-            if cli.verbose && index == 0 {
+            if verbose && index == 0 {
                 progress.clear();
                 tell(&[
                     format!("{} a step, decoded in {}", ms(step), ms(decoding.elapsed())),
@@ -258,12 +339,14 @@ impl Artist for PromptArtist {
             }
             done(index, &bytes)
         };
+        let (mut saved, saves) = (Saved::default(), self.text.save_latents.as_deref());
         // One at a time: a picture of usual size keeps all cores busy, and two need twice the memory.
         if total == 1 {
             let request = request(0);
             let mut run = model.run(&request).map_err(asked)?;
-            self.steps(model, &mut run, cli, &mut progress)?;
-            return timed(&mut progress, 0, &mut || run.to_u8());
+            self.steps(drawing, &mut run, &mut progress, &mut saved)?;
+            timed(&mut progress, 0, &mut || run.to_u8())?;
+            return saved.write(saves, total);
         }
         let held = model.hold(&[ModelPart::UNet]).map_err(failed)?;
         if self.choice.staged {
@@ -274,53 +357,65 @@ impl Artist for PromptArtist {
             for index in 0..total {
                 let request = request(index);
                 let mut run = session.run(&request).map_err(asked)?;
-                self.steps(model, &mut run, cli, &mut progress)?;
+                self.steps(drawing, &mut run, &mut progress, &mut saved)?;
                 drawn.push(run.sample().map_err(failed)?.to_vec());
             }
             drop(session);
             let size = model.info().latent_size(self.size).map_err(|e| asked(e.into()))?;
-            let mut decoder = model.decoder(size, self.decoding(), &options(cli));
+            let mut decoder = model.decoder(size, self.decoding(), &options(self.machine));
             for (index, latents) in drawn.iter().enumerate() {
                 let mut decode = || Ok(TextToImage::to_u8(decoder.decode(latents)?));
                 timed(&mut progress, index, &mut decode)?;
             }
-            return Ok(());
+            return saved.write(saves, total);
         }
         let mut session = held.session();
         for index in 0..total {
             let request = request(index);
             let mut run = session.run(&request).map_err(asked)?;
-            self.steps(model, &mut run, cli, &mut progress)?;
+            self.steps(drawing, &mut run, &mut progress, &mut saved)?;
             timed(&mut progress, index, &mut || run.to_u8())?;
         }
-        Ok(())
+        saved.write(saves, total)
     }
 
-    fn describe(&self, cli: &Cli) {
+    fn describe(&self) {
         let info = self.parts.on.model.info();
         let family = format!(", {}", info.family);
         artist::describe(&self.name(), &self.source, &info.license, self.size(), &family, self.weights);
-        self.parts.on.describe(cli.threads);
+        self.parts.on.describe(self.machine.threads);
     }
 }
 
-fn options(cli: &Cli) -> SessionOptions {
-    SessionOptions { threads: cli.threads, ..SessionOptions::default() }
+fn options(machine: &MachineOptions) -> SessionOptions {
+    SessionOptions { threads: machine.threads, ..SessionOptions::default() }
 }
 
-/// Writes the first noise and the last latents of a run.
-fn save(path: &std::path::Path, run: &mut Run<'_>) -> Result<(), Fault> {
-    let [h, w, channels] = run.sample_shape();
-    let (n, noise) = (run.len(), run.noise().to_vec());
-    latents::write(path, [n, channels, h, w], &noise, run.sample().map_err(failed)?)
+/// The first noise and the last latents of all pictures, for `--save-latents`.
+#[derive(Default)]
+struct Saved {
+    shape: [usize; 3],
+    noise: Vec<f32>,
+    latents: Vec<f32>,
 }
 
-/// As [`failed`], with the options that a number out of its range may come from.
+impl Saved {
+    fn write(&self, path: Option<&Path>, pictures: usize) -> Result<(), Fault> {
+        let [h, w, channels] = self.shape;
+        path.map_or(Ok(()), |path| latents::write(path, [pictures, channels, h, w], &self.noise, &self.latents))
+    }
+}
+
+/// As [`failed`], with the option that a number out of its range comes from.
 fn asked(e: Error) -> Fault {
-    match e {
-        Error::Request(e @ RequestError::Range { .. }) => {
-            Fault::Usage(format!("{e} (-W, -H, --cfg-scale, -i, --mask, --clip-skip, --control-strength)"))
-        }
-        e => failed(e),
-    }
+    let Error::Request(RequestError::Range { what, .. }) = &e else { return failed(e) };
+    let option = match *what {
+        "height" => "-H: ",
+        "width" => "-W: ",
+        "guidance_scale" => "--cfg-scale: ",
+        "clip_skip" => "--clip-skip: ",
+        "strength of a ControlNet" => "--control-strength: ",
+        _ => "",
+    };
+    Fault::Usage(format!("{option}{e}"))
 }

@@ -2,18 +2,20 @@
 
 use crate::bytes::human;
 use crate::cli::{Convert, none_of};
-use crate::draw::progress::tell;
+use crate::draw::progress::StatusLine;
 use crate::fault::Fault;
+use crate::file::source::not_foreign;
+use crate::file::target;
+use crate::print::tell;
 use nijimi_import::{self as import, Checkpoint, Event, Family, Format, ImportError, Model, Options, Types};
 use nijimi_runtime::quant::DType;
-use std::io::{IsTerminal, Write, stderr};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Converts.
 pub fn run(asked: &Convert) -> Result<(), Fault> {
     let rest = DType::from_name(&asked.kind).ok_or_else(|| {
-        Fault::Usage(format!("there is no type {:?}: --type is f32, f16, bf16, q8_0 or q4_0", asked.kind))
+        Fault::Usage(format!("--type {:?} is not known: there are f32, f16, bf16, q8_0 and q4_0", asked.kind))
     })?;
     let mut types = Types::new(rest);
     for rule in &asked.tensor_type {
@@ -22,7 +24,7 @@ pub fn run(asked: &Convert) -> Result<(), Fault> {
     if let Some(name) = asked.prediction_type.as_deref()
         && !["epsilon", "v_prediction", "sample"].contains(&name)
     {
-        let message = format!("there is no prediction {name:?}: --prediction-type is epsilon, v_prediction or sample");
+        let message = format!("--prediction-type {name:?} is not known: there are epsilon, v_prediction and sample");
         return Err(Fault::Usage(message));
     }
     let options = Options {
@@ -30,22 +32,23 @@ pub fn run(asked: &Convert) -> Result<(), Fault> {
         tokenizer: asked.tokenizer.clone(),
         prediction_type: asked.prediction_type.clone(),
     };
+    let tokenizer = asked.tokenizer.as_deref().map(|path| ("--tokenizer", path));
+    let inputs: Vec<_> = [("the checkpoint", &*asked.source)].into_iter().chain(tokenizer).collect();
+    target::check(&[("-o", &asked.output)], &inputs)?;
     let started = Instant::now();
+    not_foreign(&asked.source)?;
     let checkpoint = Checkpoint::open(&asked.source, &options).map_err(fault)?;
     if checkpoint.latent_diffusion().is_none() {
         let given =
             [("--tokenizer", asked.tokenizer.is_some()), ("--prediction-type", asked.prediction_type.is_some())];
-        none_of(&given, "checkpoints of Stable Diffusion: ")?;
+        none_of(&given, "Stable Diffusion checkpoints")?;
     }
     let mut lines = vec![about(&checkpoint)];
     lines.extend(checkpoint.notes.iter().map(|note| format!("note: {note}")));
     tell(&lines);
 
     let name = asked.name.clone().unwrap_or_else(|| stem(&asked.source));
-    let mut line = Line::new(started);
-    let summary = import::convert(&checkpoint, &asked.output, &name, &types, |event| line.show(event));
-    line.clear();
-    let summary = summary.map_err(fault)?;
+    let summary = import::convert(&checkpoint, &asked.output, &name, &types, line(started)).map_err(fault)?;
 
     let kinds = summary.types.iter();
     let kinds = kinds.map(|(dtype, tensors, _, bytes)| format!("{tensors} {dtype} ({})", human(*bytes)));
@@ -69,7 +72,7 @@ pub fn about(checkpoint: &Checkpoint) -> String {
     };
     let aside = match checkpoint.aside.len() {
         0 => String::new(),
-        n => format!("; {n} tensors that are not the model's are left out"),
+        n => format!("; {n} tensors that do not belong to the model are left out"),
     };
     format!("{}, from {format}{aside}", what(&checkpoint.model))
 }
@@ -83,7 +86,7 @@ fn what(model: &Model) -> String {
             return format!("a ControlNet for U-Nets of {channels:?} channels, text states of {width}");
         }
         Model::AutoencoderTiny(info) if !info.has_encoder => {
-            return "a tiny autoencoder's decoder alone".into();
+            return "the decoder of a tiny autoencoder".into();
         }
         Model::AutoencoderTiny(_) => return "a tiny autoencoder".into(),
         _ => return "another model".into(),
@@ -110,34 +113,10 @@ pub fn stem(path: &Path) -> String {
     name.map(ToOwned::to_owned).or_else(whole).map_or_else(|| "model".into(), |n| n.to_string_lossy().into_owned())
 }
 
-/// The line on stderr that says how far it is, for people alone.
-pub struct Line {
-    terminal: bool,
-    shown: Option<Instant>,
-    started: Instant,
-}
-
-impl Line {
-    /// Of work that began then.
-    pub fn new(started: Instant) -> Self {
-        Self { terminal: stderr().is_terminal(), shown: None, started }
-    }
-
-    /// One tensor further.
-    pub fn show(&mut self, event: Event<'_>) {
-        // A terminal is slow, and nobody reads faster.
-        if self.terminal && self.shown.is_none_or(|at| at.elapsed() > Duration::from_millis(50)) {
-            let _ = write!(stderr(), "\r{}\x1b[K", progress(event, self.started.elapsed().as_secs_f64()));
-            self.shown = Some(Instant::now());
-        }
-    }
-
-    /// Makes way for another line.
-    pub fn clear(&mut self) {
-        if self.shown.take().is_some() {
-            let _ = write!(stderr(), "\r\x1b[K");
-        }
-    }
+/// A line on stderr that says how far it is, for work that began then.
+pub fn line(started: Instant) -> impl FnMut(Event<'_>) {
+    let mut line = StatusLine::new();
+    move |event| line.show(|| progress(event, started.elapsed().as_secs_f64()))
 }
 
 fn progress(event: Event<'_>, seconds: f64) -> String {

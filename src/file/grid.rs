@@ -35,8 +35,9 @@ impl Grid {
         let pitch = (width * scale + gap, (height * scale).max(least) + gap);
         let (wide, high) = (left + columns * pitch.0, gap + rows * pitch.1);
         if wide.checked_mul(high).and_then(|n| n.checked_mul(channels)).is_none_or(|bytes| bytes > MAX_BYTES) {
-            let problem = format!("a sheet of {columns} x {rows} pictures would be {wide} x {high} pixels, too large");
-            return Err(Fault::Usage(format!("{problem}: draw fewer, or a file each with -o out-%05d.png")));
+            let problem =
+                format!("a grid of {columns} x {rows} pictures would be {wide} x {high} pixels, which is too large");
+            return Err(Fault::Usage(format!("{problem}: draw fewer, or one file each with -o out-%05d.png")));
         }
         let mut canvas = Canvas::new(wide, high, channels);
         for (row, label) in labels.iter().enumerate() {

@@ -1,7 +1,7 @@
 //! Pictures that a run begins with: PNG and JPEG files, as numbers of the size that is asked for.
 //!
 //! Of a picture of another shape, the middle is cut out, as large as it can be, and resized. A picture of the right size
-//! is taken as it is, to the bit. What is transparent lies over white in a picture, and over black in a mask.
+//! is taken as it is, to the bit. What is transparent lies over white.
 
 mod decode;
 mod resample;
@@ -28,37 +28,41 @@ pub fn size(path: &Path, multiple: usize) -> Result<[usize; 2], Fault> {
 /// # Errors
 /// A file that cannot be read, is no PNG or JPEG, is broken, or too large.
 pub fn picture(path: &Path, size: [usize; 2]) -> Result<Vec<f32>, Fault> {
-    let decoded = Decoded::open(path, 1.0)?;
-    Ok(fitted(&decoded, size, 3, Filter::Lanczos, |pixel, out| out.copy_from_slice(&pixel)))
+    let decoded = Decoded::open(path)?;
+    Ok(fitted(&decoded, size, 3, Filter::Lanczos, |x, y, out| out.copy_from_slice(&decoded.pixel(x, y))))
 }
 
-/// A mask of the size `[height, width]`: `(h, w)`, 1 where it is white, which is to be drawn anew, 0 where it is black;
-/// what is gray is what it is nearer to.
+/// A mask of the size `[height, width]`: `(h, w)`, 1 where it is white, which is to be repainted, 0 where it is black;
+/// what is gray is what it is nearer to. Of a picture that is not opaque everywhere, the alpha is the mask, as in AUTOMATIC1111's
+/// web UI.
 ///
 /// # Errors
 /// As of [`picture`].
 pub fn mask(path: &Path, size: [usize; 2]) -> Result<Vec<f32>, Fault> {
-    let decoded = Decoded::open(path, 0.0)?;
-    let luma = |pixel: [f32; 3], out: &mut [f32]| out[0] = pixel.iter().zip(LUMA).map(|(v, weight)| v * weight).sum();
-    let mut values = fitted(&decoded, size, 1, Filter::Triangle, luma);
+    let decoded = Decoded::open(path)?;
+    let transparent = decoded.is_transparent();
+    let luma = |pixel: [f32; 3]| pixel.iter().zip(LUMA).map(|(v, weight)| v * weight).sum();
+    let mut values = fitted(&decoded, size, 1, Filter::Triangle, |x, y, out| {
+        out[0] = if transparent { decoded.alpha(x, y) } else { luma(decoded.pixel(x, y)) };
+    });
     values.iter_mut().for_each(|v| *v = if *v >= 0.5 { 1.0 } else { 0.0 });
     Ok(values)
 }
 
-/// The middle of a picture, resized; `read` turns its pixels into `channels` values.
+/// The middle of a picture, resized; `read` turns the pixel at (x, y) into `channels` values.
 fn fitted(
     decoded: &Decoded,
     size: [usize; 2],
     channels: usize,
     filter: Filter,
-    read: impl Fn([f32; 3], &mut [f32]),
+    read: impl Fn(usize, usize, &mut [f32]),
 ) -> Vec<f32> {
     let whole = [decoded.height, decoded.width];
     let part = middle(whole, size);
     let [top, left] = [(whole[0] - part[0]) / 2, (whole[1] - part[1]) / 2];
     let row = |y: usize, row: &mut [f32]| {
         for (x, out) in row.chunks_exact_mut(channels).enumerate() {
-            read(decoded.pixel(left + x, top + y), out);
+            read(left + x, top + y, out);
         }
     };
     let mut values = resample(row, part, size, channels, filter);

@@ -99,7 +99,7 @@ fn value(text: &str) -> (String, &str) {
 
 /// A value that would be taken for something else is put in quotes, as JSON has them.
 fn quoted(value: &str) -> String {
-    if !value.contains([',', ':', '\n', '"']) && value.trim() == value {
+    if !value.contains(|c: char| matches!(c, ',' | ':' | '"') || c.is_control()) && value.trim() == value {
         return value.into();
     }
     let mut text = String::from('"');

@@ -27,13 +27,13 @@ pub fn read(file: &TensorFile, shape: Shape) -> Result<Vec<f32>, Fault> {
     let place = format!("{}: the tensor {name:?}", file.path.display());
     let found = &tensors.tensors()[name].shape;
     if found[..] != shape {
-        let remedy = "these are pictures (-b), channels of the latents, height and width (-H, -W, in latents)";
+        let remedy = "these are pictures (-b), channels, height (-H) and width (-W), the last two in latents";
         return Err(Fault::Input(format!("{place} has the shape {found:?}, expected {shape:?}: {remedy}")));
     }
     let mut planes = Vec::new();
     tensors.read(name, 0..shape.iter().product(), &mut planes).map_err(wrong)?;
     if let Some(i) = planes.iter().position(|value| !value.is_finite()) {
-        return Err(Fault::Input(format!("{place} has {} at element {i}: write it anew", planes[i])));
+        return Err(Fault::Input(format!("{place} has {} at element {i}: write the file again", planes[i])));
     }
     Ok(channels_last(&planes, shape[1], shape[2] * shape[3]))
 }
@@ -50,7 +50,7 @@ fn choose<'a>(file: &'a Safetensors, name: Option<&'a str>) -> Result<&'a str, F
         let names: Vec<&str> = tensors.keys().map(String::as_str).collect();
         let names = if names.is_empty() { "none".into() } else { names.join(", ") };
         let asked = name.unwrap_or("noise or latents");
-        Fault::Input(format!("{path} has no tensor {asked}: name one of its own after a colon, of these: {names}"))
+        Fault::Input(format!("{path} has no tensor {asked}: name one of its tensors after a colon: {names}"))
     })
 }
 
@@ -74,7 +74,7 @@ pub fn write(path: &Path, shape: Shape, noise: &[f32], latents: &[f32]) -> Resul
         // To planes again.
         file.extend(channels_last(values, shape[2] * shape[3], shape[1]).into_iter().flat_map(f32::to_le_bytes));
     }
-    write_atomic(path, &file).map_err(|e| Fault::Input(format!("{e}: choose another place with --save-latents")))
+    write_atomic(path, &file).map_err(|e| Fault::Input(format!("{e}: write to another place with --save-latents")))
 }
 
 #[cfg(test)]
@@ -133,13 +133,9 @@ mod tests {
             (&["a", "latents"], None, Ok(2.0)),
             (&["a"], None, Ok(1.0)),
             (&["a", "latents", "noise"], Some("a"), Ok(1.0)),
-            (
-                &["a", "b"],
-                None,
-                Err("has no tensor noise or latents: name one of its own after a colon, of these: a, b"),
-            ),
-            (&["a"], Some("noise"), Err("has no tensor noise: name one of its own after a colon, of these: a")),
-            (&[], None, Err("of these: none")),
+            (&["a", "b"], None, Err("has no tensor noise or latents: name one of its tensors after a colon: a, b")),
+            (&["a"], Some("noise"), Err("has no tensor noise: name one of its tensors after a colon: a")),
+            (&[], None, Err("after a colon: none")),
         ] {
             file(&path, names, 1.0);
             match (read(&asked(&path, name), [1; 4]), want) {

@@ -2,7 +2,8 @@
 
 use crate::fault::Fault;
 use crate::file::canvas::Canvas;
-use png::{BitDepth, ColorType, Decoder, DecodingError, Encoder, EncodingError};
+use png::text_metadata::{ITXtChunk, ZTXtChunk};
+use png::{BitDepth, ColorType, Decoder, DecodingError, Encoder, EncodingError, Limits};
 use std::io::{BufRead, Seek};
 
 /// The first bytes of every PNG file.
@@ -10,6 +11,10 @@ pub const MAGIC: [u8; 8] = *b"\x89PNG\r\n\x1a\n";
 
 /// The text chunk that picture browsers read.
 const KEYWORD: &str = "parameters";
+
+/// Most bytes of a chunk, and of a text once it is unpacked.
+const MAX_CHUNK: usize = 16 << 20;
+const MAX_TEXT: usize = 2 << 20;
 
 /// Encodes a picture, 8 bits a channel, gray or RGB, with a text chunk `parameters`.
 pub fn png(canvas: &Canvas, parameters: String) -> Result<Vec<u8>, Fault> {
@@ -59,14 +64,23 @@ impl Facts {
     /// # Errors
     /// A file that is broken, or a chunk that is too large.
     pub fn read(file: impl BufRead + Seek) -> Result<Self, DecodingError> {
-        let mut reader = Decoder::new(file).read_info()?;
+        let limits = Limits { bytes: MAX_CHUNK };
+        let mut reader = Decoder::new_with_limits(file, limits).read_info()?;
         // A text may follow the pixels.
         reader.finish()?;
         let info = reader.info();
         let plain = info.uncompressed_latin1_text.iter().map(|text| (&text.keyword, Some(utf8(text.text.clone()))));
-        // What is damaged, or would be larger than 2 MiB, is no text.
-        let packed = info.compressed_latin1_text.iter().map(|text| (&text.keyword, text.get_text().ok().map(utf8)));
-        let unicode = info.utf8_text.iter().map(|text| (&text.keyword, text.get_text().ok()));
+        // What is damaged, or too large once it is unpacked, is no text.
+        let packed = info.compressed_latin1_text.iter().map(|text| {
+            let mut unpacked = text.clone();
+            let text_of = |chunk: &ZTXtChunk| chunk.get_text().ok().map(utf8);
+            (&text.keyword, unpacked.decompress_text_with_limit(MAX_TEXT).ok().and_then(|()| text_of(&unpacked)))
+        });
+        let unicode = info.utf8_text.iter().map(|text| {
+            let mut unpacked = text.clone();
+            let text_of = |chunk: &ITXtChunk| chunk.get_text().ok();
+            (&text.keyword, unpacked.decompress_text_with_limit(MAX_TEXT).ok().and_then(|()| text_of(&unpacked)))
+        });
         let texts: Vec<_> = plain.chain(packed).chain(unicode).collect();
         Ok(Self {
             width: info.width,

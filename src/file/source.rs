@@ -3,13 +3,13 @@
 
 mod temporary;
 
-use crate::draw::progress::tell;
 use crate::fault::Fault;
-use crate::file::convert::{self, Line, stem};
+use crate::file::convert::{self, stem};
 use crate::file::default_model::{BuiltIn, DEFAULT};
+use crate::print::tell;
 use nijimi_import::{self as import, Checkpoint, ImportError, Options, Types};
 use nijimi_runtime::Error;
-use nijimi_runtime::gguf::{File, MappedFile};
+use nijimi_runtime::gguf::{File, GgufError, MappedFile, open_regular};
 use nijimi_runtime::model::{FirstStage, Stored};
 use nijimi_runtime::quant::DType;
 use std::io::Read;
@@ -36,11 +36,13 @@ pub struct Conversion<'a> {
     pub dtype: DType,
     /// Folder of the vocabulary (`--tokenizer`), of a model.
     pub tokenizer: Option<&'a Path>,
+    /// Whether the header is enough, without the tensors' numbers: for plans.
+    pub header: bool,
 }
 
 impl Default for Conversion<'_> {
     fn default() -> Self {
-        Self { dtype: DType::F16, tokenizer: None }
+        Self { dtype: DType::F16, tokenizer: None, header: false }
     }
 }
 
@@ -67,17 +69,18 @@ impl Source {
             let (path, stem) = (path.display(), stem(path));
             let remedy = format!("nijimi convert {path} -o {stem}.gguf");
             return Err(Fault::Input(format!(
-                "{path} is a checkpoint, not a weight file: make one of it first, {remedy}"
+                "{path} is a checkpoint, not a weight file: convert it first with {remedy}"
             )));
         }
         let mapped = MappedFile::open(path).map_err(|e| Fault::Input(e.to_string()))?;
+        not_foreign(path)?;
         Ok(Self { name: path.display().to_string(), stored: Arc::new(mapped), built_in: false })
     }
 
     /// As [`Self::open`]; a checkpoint (a folder, or a `.safetensors` file) is converted into a temporary file, which is
     /// gone when the program ends, however it does. What is not of this role is refused, and it is said where it belongs.
     pub fn open_or_convert(path: Option<&Path>, role: Role, how: Conversion<'_>) -> Result<Self, Fault> {
-        let no_tokenizer = || Fault::Usage("--tokenizer is for checkpoints of Stable Diffusion: leave it out".into());
+        let no_tokenizer = || Fault::Usage("--tokenizer is for Stable Diffusion checkpoints: leave it out".into());
         let Some(path) = path.filter(|path| is_checkpoint(path)) else {
             let source = Self::open(path)?;
             role.check(source.file()?.str("nijimi.system").unwrap_or_default(), &source.name)?;
@@ -97,22 +100,24 @@ impl Source {
         tell(&lines);
 
         let temporary = Temporary::create()?;
-        let mut line = Line::new(started);
-        let types = Types::new(how.dtype);
-        let converted =
-            import::convert_into(&checkpoint, temporary.file(), temporary.path(), &stem(path), &types, |event| {
-                line.show(event)
-            });
-        line.clear();
+        let (types, line) = (Types::new(how.dtype), convert::line(started));
+        let (file, folder, name_of) = (temporary.file(), temporary.path(), stem(path));
+        let converted = if how.header {
+            import::outline_into(&checkpoint, file, folder, &name_of, &types)
+        } else {
+            import::convert_into(&checkpoint, file, folder, &name_of, &types, line).map(drop)
+        };
         converted.map_err(|e| match e {
             ImportError::File(e) if e.path == temporary.path() => Fault::Input(format!(
-                "{e}: {name} is converted there: name a folder with more room in the environment variable {}",
+                "{e} ({name} is converted there): set the environment variable {} to a folder with more room",
                 temporary::VARIABLE
             )),
             e => input(e),
         })?;
-        let seconds = started.elapsed().as_secs_f64();
-        tell(&[format!("converted to {} in {seconds:.1} s; nijimi convert does that once for all", how.dtype)]);
+        if !how.header {
+            let seconds = started.elapsed().as_secs_f64();
+            tell(&[format!("converted to {} in {seconds:.1} s; nijimi convert does this once and for all", how.dtype)]);
+        }
         Ok(Self { name, stored: temporary.map()?, built_in: false })
     }
 
@@ -136,7 +141,7 @@ impl Source {
         let e = e.into();
         match self.built_in {
             false => Fault::Input(format!("{}: {e}", self.name)),
-            true => Fault::Internal(format!("the built-in weights are damaged: {e}; use others with -m")),
+            true => Fault::Internal(format!("the built-in weights are damaged: {e}; use another model with -m")),
         }
     }
 }
@@ -146,10 +151,10 @@ impl Role {
     fn check(self, system: &str, name: &str) -> Result<(), Fault> {
         let (what, option) = match system {
             "control-net" if self != Self::ControlNet => {
-                ("a ControlNet, which leads a model by a picture", "with --control-net FILE, beside the model")
+                ("a ControlNet, which guides a model by an image", "with --control-net FILE, in addition to a model")
             }
             "autoencoder-tiny" if self != Self::TinyAutoencoder => {
-                ("a tiny autoencoder, which decodes what a model draws", "with --taesd FILE, beside the model")
+                ("a tiny autoencoder, which decodes what a model draws", "with --taesd FILE, in addition to a model")
             }
             "control-net" | "autoencoder-tiny" => return Ok(()),
             FirstStage::SYSTEM => {
@@ -169,14 +174,32 @@ impl Role {
     }
 }
 
+/// That a GGUF file is one of ours: others name their tensors, and what they are, in ways of their own. What is no GGUF file is
+/// refused by what reads it.
+pub fn not_foreign(path: &Path) -> Result<(), Fault> {
+    let mapped = open_regular(path).and_then(|file| MappedFile::of(&file, path));
+    let foreign = match mapped.as_ref().map(MappedFile::file) {
+        Ok(Ok(file)) => file.str("nijimi.system").is_err(),
+        Ok(Err(GgufError::UnsupportedTensorType { .. })) => true,
+        _ => false,
+    };
+    if foreign {
+        let remedy = "take the model's original checkpoint, a diffusers folder or a .safetensors file, instead";
+        let path = path.display();
+        let what = "a GGUF file of another program, such as stable-diffusion.cpp or llama.cpp";
+        return Err(Fault::Input(format!("{path} is {what}: {remedy}")));
+    }
+    Ok(())
+}
+
 /// Whether it is, or is called as if it were, something to be imported: also what is refused then with a reason.
 fn is_checkpoint(path: &Path) -> bool {
     if path.is_dir() {
         return true;
     }
     let mut start = Vec::new();
-    let read = std::fs::File::open(path).and_then(|file| file.take(9).read_to_end(&mut start));
-    if read.is_err() || start.starts_with(b"GGUF") {
+    let read = open_regular(path).is_ok_and(|file| file.take(9).read_to_end(&mut start).is_ok());
+    if !read || start.starts_with(b"GGUF") {
         return false;
     }
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();

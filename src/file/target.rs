@@ -1,6 +1,8 @@
-//! Where pictures go: one file, or one file each.
+//! Where pictures go: one file, or one file each; and what is known of a target before any work begins.
 
 use crate::fault::Fault;
+use nijimi_runtime::gguf::AtomicFile;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The name given with `-o`.
@@ -31,10 +33,10 @@ impl Target {
                 continue;
             }
             let Some((found, end)) = number(directive) else {
-                return usage("after % must come d, as in %d or %03d, or a second %");
+                return usage("% must be followed by d, as in %d or %03d, or by a second %");
             };
             if width.replace(found).is_some() {
-                return usage("one number is enough");
+                return usage("use only one number");
             }
             rest = end;
         }
@@ -43,10 +45,15 @@ impl Target {
         match width {
             None => Ok(Self::One(before.into())),
             Some(_) if Path::new(&after).components().count() > 1 => {
-                usage("the number belongs into the file's name, not into the folder's")
+                usage("the number belongs in the name of the file, not of a folder")
             }
             Some(width) => Ok(Self::Numbered(before, width, after)),
         }
+    }
+
+    /// The files of so many pictures.
+    pub fn paths(&self, pictures: usize) -> impl Iterator<Item = PathBuf> {
+        (0..if matches!(self, Self::One(_)) { 1 } else { pictures }).map(|index| self.path(index))
     }
 
     /// The file of picture `index`, from 0.
@@ -56,23 +63,76 @@ impl Target {
             Self::Numbered(before, width, after) => format!("{before}{index:0width$}{after}").into(),
         }
     }
-
-    /// Looks for the folder now: not after an hour of drawing.
-    pub fn check(&self) -> Result<(), Fault> {
-        writable(&self.path(0))
-    }
 }
 
-/// That a file can be written there, as far as that can be told: it is no folder, and is in one that exists.
-pub fn writable(path: &Path) -> Result<(), Fault> {
+/// A file, and the option or argument that names it.
+pub type Named<'a> = (&'a str, &'a Path);
+
+/// That every output can be written, now and not after an hour of drawing, and that none of them is an input, or another
+/// output, by whatever name. Of an input that is a folder, all files are looked at.
+pub fn check(outputs: &[Named<'_>], inputs: &[Named<'_>]) -> Result<(), Fault> {
+    let mut taken: Vec<(String, Identity)> = Vec::new();
+    for (option, path) in inputs {
+        files(path, 3, &mut |file| taken.extend(identity(file).map(|id| (format!("read: {option}"), id))));
+    }
+    for (option, path) in outputs {
+        writable(option, path)?;
+        let Some(id) = identity(path) else { continue };
+        if let Some((use_, _)) = taken.iter().find(|(_, other)| *other == id) {
+            let path = path.display();
+            return Err(Fault::Usage(format!("{option} {path} is a file that is also {use_}: write to another file")));
+        }
+        taken.push((format!("written: {option}"), id));
+    }
+    Ok(())
+}
+
+/// That a file can be written there: one is begun, and nothing is left of it.
+fn writable(option: &str, path: &Path) -> Result<(), Fault> {
+    let wrong = |problem: String| Err(Fault::Input(format!("{option} {}: {problem}", path.display())));
     if path.is_dir() {
-        return Err(Fault::Input(format!("{} is a folder: name a file in it", path.display())));
+        return wrong("this is a folder: name a file in it".into());
     }
     match path.parent() {
         Some(folder) if folder != Path::new("") && !folder.is_dir() => {
-            Err(Fault::Input(format!("there is no folder {}: create it first", folder.display())))
+            wrong(format!("there is no folder {}: create it first", folder.display()))
         }
-        _ => Ok(()),
+        _ => AtomicFile::prove(path).or_else(|e| wrong(format!("{e}: write to another place"))),
+    }
+}
+
+/// What tells a file from others, whatever its name.
+#[derive(PartialEq)]
+enum Identity {
+    /// Device and number.
+    #[cfg(unix)]
+    Inode(u64, u64),
+    Path(PathBuf),
+}
+
+/// Of a file that is there, or could be. Pipes and devices are none: what is written there replaces nothing.
+fn identity(path: &Path) -> Option<Identity> {
+    match fs::metadata(path) {
+        Ok(about) if !about.is_file() => None,
+        #[cfg(unix)]
+        Ok(about) => {
+            use std::os::unix::fs::MetadataExt;
+            Some(Identity::Inode(about.dev(), about.ino()))
+        }
+        #[cfg(not(unix))]
+        Ok(_) => fs::canonicalize(path).ok().map(Identity::Path),
+        Err(_) => {
+            let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+            Some(Identity::Path(fs::canonicalize(folder).ok()?.join(path.file_name()?)))
+        }
+    }
+}
+
+/// Every file of a folder, so many folders deep; or the file.
+fn files(path: &Path, depth: usize, each: &mut impl FnMut(&Path)) {
+    match fs::read_dir(path) {
+        Ok(entries) if depth > 0 => entries.flatten().for_each(|entry| files(&entry.path(), depth - 1, each)),
+        _ => each(path),
     }
 }
 
@@ -108,5 +168,40 @@ mod tests {
         for name in ["a.jpg", "", ".png", "a/", "%s.png", "%3d.png", "%0d.png", "100%.png", "%d%d.png", "%d/a.png"] {
             assert!(matches!(Target::parse(name), Err(Fault::Usage(_))), "{name}");
         }
+    }
+
+    // Seen red: paths compared in place of files; the files of a folder not looked at; outputs not compared.
+    #[cfg(unix)]
+    #[test]
+    fn an_output_is_no_input() {
+        use std::os::unix::fs::symlink;
+        let folder = std::env::temp_dir().join(format!("nijimi-{}-targets", std::process::id()));
+        let at = |name: &str| folder.join(name);
+        fs::create_dir_all(at("model/unet")).unwrap();
+        fs::write(at("a"), "").unwrap();
+        fs::write(at("model/unet/weights"), "").unwrap();
+        fs::hard_link(at("a"), at("hard")).unwrap();
+        symlink("a", at("soft")).unwrap();
+        symlink("new", at("soft-new")).unwrap();
+        symlink("model", at("soft-model")).unwrap();
+        let refused = |outputs: &[Named<'_>], inputs: &[Named<'_>]| match check(outputs, inputs) {
+            Ok(()) => String::new(),
+            Err(Fault::Usage(problem)) => problem,
+            Err(other) => panic!("{other:?}"),
+        };
+        for name in ["a", "hard", "soft", "./a", "model/../a"] {
+            let problem = refused(&[("-o", &at(name))], &[("-m", &at("b")), ("-i", &at("a"))]);
+            assert!(problem.contains(name) && problem.contains("read: -i"), "{name}: {problem}");
+        }
+        for model in ["model", "soft-model", "model/unet/weights"] {
+            let problem = refused(&[("-o", &at("model/unet/weights"))], &[("-m", &at(model))]);
+            assert!(problem.contains("read: -m"), "{model}: {problem}");
+        }
+        assert_eq!(refused(&[("-o", &at("new"))], &[("-m", &at("model")), ("-i", &at("a"))]), "");
+        let problem = refused(&[("--preview", &at("new")), ("-o", &at("./new"))], &[]);
+        assert!(problem.contains("written: --preview"), "{problem}");
+        assert!(matches!(check(&[("-o", &at("none/a"))], &[]), Err(Fault::Input(m)) if m.contains("create it first")));
+        assert!(matches!(check(&[("-o", &at("model"))], &[]), Err(Fault::Input(m)) if m.contains("is a folder")));
+        fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -1,19 +1,24 @@
 //! `nijimi density`: how likely a model holds rows of numbers.
 
 use crate::cli::Density;
-use crate::draw::progress::tell;
 use crate::fault::Fault;
 use crate::file::source::Source;
+use crate::file::target;
+use crate::print::tell;
 use crate::tell::table;
 use nijimi_runtime::model::{ModelKind, Numbers};
+use std::path::Path;
 
 /// Prints each row with its log density, and tells the sum.
 pub fn run(options: &Density) -> Result<(), Fault> {
+    let data = options.data.as_deref().map_or(("standard input", Path::new("/dev/stdin")), |path| ("the rows", path));
+    let output = options.output.iter().map(|path| ("-o", path.as_path())).collect::<Vec<_>>();
+    target::check(&output, &[("-m", &options.model), data])?;
     let source = Source::open(Some(&options.model))?;
     let file = source.file()?;
     // Whatever else it holds is not loaded, however large it is.
     if ModelKind::of(&file).map_err(|e| source.wrong(e))? != ModelKind::Numbers {
-        return Err(none(&source, "its pictures' density cannot be evaluated"));
+        return Err(none(&source, "the density of its pictures cannot be evaluated"));
     }
     let numbers = Numbers::load(&file).map_err(|e| source.wrong(e))?;
     let columns = numbers.dim();
@@ -37,6 +42,6 @@ pub fn run(options: &Density) -> Result<(), Fault> {
 }
 
 fn none(source: &Source, why: &str) -> Fault {
-    let have = "normal, mvn, mixture, regression and mlp have one";
-    Fault::Input(format!("{} has no density: {why}; models of the systems {have}", source.name))
+    let have = "models of the systems normal, mvn, mixture, regression and mlp have one";
+    Fault::Input(format!("{} has no density: {why}; {have}", source.name))
 }

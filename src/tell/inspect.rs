@@ -8,10 +8,10 @@ mod picture;
 use crate::cli::{Inspect, none_of};
 use crate::fault::Fault;
 use crate::file::source::Source;
+use crate::print::{cut, plain, print};
 use nijimi_runtime::gguf::{Array, File, Tensor, Value};
 use nijimi_runtime::model::{Device, Model};
 use std::fmt::Write as _;
-use std::io::{Write, stdout};
 
 /// Elements of an array that are shown.
 const SHOWN: usize = 8;
@@ -19,7 +19,7 @@ const SHOWN: usize = 8;
 /// Explains the file.
 pub fn run(options: &Inspect) -> Result<(), Fault> {
     if let Some(path) = options.file.as_deref().filter(|path| picture::is(path)) {
-        none_of(&[("--keys", options.keys), ("--tensors", options.tensors)], "weight files, not pictures: ")?;
+        none_of(&[("--keys", options.keys), ("--tensors", options.tensors)], "weight files, not pictures")?;
         return picture::run(path);
     }
     let source = Source::open(options.file.as_deref())?;
@@ -27,13 +27,13 @@ pub fn run(options: &Inspect) -> Result<(), Fault> {
     let mut text = String::new();
     for (name, value) in summary(&source, &file)? {
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "{name:<10} {value}");
+        let _ = writeln!(text, "{name:<10} {}", plain(&cut(&value)));
     }
     if options.keys {
         let width = file.metadata().map(|(key, _)| key.len()).max().unwrap_or(0);
         text.push('\n');
         for (key, value) in file.metadata() {
-            let _ = writeln!(text, "{key:<width$}  {:<8} {}", kind(value), show(value));
+            let _ = writeln!(text, "{:<width$}  {:<8} {}", plain(key), kind(value), plain(&cut(&show(value))));
         }
     }
     if options.tensors {
@@ -41,12 +41,11 @@ pub fn run(options: &Inspect) -> Result<(), Fault> {
         text.push('\n');
         for tensor in file.tensors() {
             let (dtype, bytes) = (tensor.dtype.name(), tensor.data.len());
-            let _ = writeln!(text, "{:<width$}  {dtype:<5} {:>9} bytes  {:?}", tensor.name, bytes, tensor.shape());
+            let _ =
+                writeln!(text, "{:<width$}  {dtype:<5} {:>9} bytes  {:?}", plain(tensor.name), bytes, tensor.shape());
         }
     }
-    // A reader that has seen enough, as `head`, is no error.
-    let _ = stdout().write_all(text.as_bytes());
-    Ok(())
+    print(&text)
 }
 
 type Line = (&'static str, String);
@@ -68,7 +67,7 @@ fn summary(source: &Source, file: &File<'_>) -> Result<Vec<Line>, Fault> {
     lines.extend(facts);
     let mut add = |name, value: Option<String>| lines.extend(value.map(|value| (name, value)));
     add("weights", Some(weights(file)));
-    add("licence", text("general.license"));
+    add("license", text("general.license"));
     add("made by", text("nijimi.train.command"));
     add("use", Some(example));
     Ok(lines)

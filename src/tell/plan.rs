@@ -5,11 +5,12 @@ use crate::cli::{Place, Plan};
 use crate::draw::backend;
 use crate::draw::solver::solver;
 use crate::draw::text_to_image;
-use crate::draw::text_to_image::loading::Beside;
+use crate::draw::text_to_image::loading::{self, Beside};
 use crate::draw::text_to_image::planning::{self, Asked};
 use crate::fault::Fault;
 use crate::file::source::{Conversion, Role, Source};
 use crate::memory;
+use crate::print::{plain, print};
 use nijimi_runtime::cpu::Context;
 use nijimi_runtime::cpu::rates::Rates;
 use nijimi_runtime::gguf::File;
@@ -17,24 +18,25 @@ use nijimi_runtime::gpu::{self, Choice as Adapter, Gpu};
 use nijimi_runtime::model::{Choice, LatentInfo, LatentPlan, StagePlan};
 use nijimi_runtime::quant::DType;
 use std::fmt::Write as _;
-use std::io::{Write, stdout};
 
 /// Tells it.
 pub fn run(options: &Plan) -> Result<(), Fault> {
     let dtype = options.kind.unwrap_or(DType::F16);
-    let how = Conversion { dtype, tokenizer: options.tokenizer.as_deref() };
+    let how = Conversion { dtype, tokenizer: options.tokenizer.as_deref(), header: true };
     let source = Source::open_or_convert(Some(&options.model), Role::Model, how)?;
     let file = source.file()?;
-    let beside = Beside::open(options.control_net.as_deref(), options.taesd.as_deref(), dtype)?;
+    let beside = Beside::open(options.control_net.as_deref(), options.taesd.as_deref(), dtype, true)?;
     let info = LatentInfo::read(&file).map_err(|e| source.wrong(e))?;
     let gpu = device(options.place())?;
 
-    let side = info.sample_size * info.factor();
     let (steps, calls) = calls(&info, options)?;
+    // What is wrong with them is said now.
+    loading::patches(&source, &options.lora)?;
     let asked = Asked {
         runs: options.batch,
-        size: [options.height.unwrap_or(side), options.width.unwrap_or(side)],
+        size: loading::size(&info, options.width, options.height, options.init_img.as_deref())?,
         calls,
+        prompts: [&options.prompt, &options.negative_prompt].map(|prompt| prompt.as_deref().unwrap_or_default()),
         cfg_scale: options.cfg_scale,
         encodes: options.init_img.is_some(),
         vae_tiling: options.vae_tiling,
@@ -46,13 +48,13 @@ pub fn run(options: &Plan) -> Result<(), Fault> {
     let rates = if gpu.is_none() { Some(rates(&file, options.threads)?) } else { None };
 
     let mut text = String::new();
-    let name = if info.name.is_empty() { &source.name } else { &info.name };
+    let name = plain(if info.name.is_empty() { &source.name } else { &info.name });
     let guided = if planning::is_guided(&info, &asked) { "guided" } else { "without guidance" };
     let pictures = if asked.runs == 1 { "1 picture".into() } else { format!("{} pictures", asked.runs) };
     // Writing to a string cannot fail.
     let _ = writeln!(text, "{name}: {pictures} of {}x{}, {steps} steps, {guided}", asked.size[1], asked.size[0]);
     let _ = match &gpu {
-        Some(gpu) => writeln!(text, "on {}: how long it takes is not known before it runs", gpu.name()),
+        Some(gpu) => writeln!(text, "on {}: the time is not known in advance", gpu.name()),
         None => writeln!(text, "on the CPU, {} threads", Context::new(options.threads).pool.threads()),
     };
     let allowed = planning::allowed(options.memory_limit, gpu.as_ref());
@@ -69,12 +71,11 @@ pub fn run(options: &Plan) -> Result<(), Fault> {
         Ok(choice) if allowed.is_some() => {
             let _ = writeln!(text, "fits {}", way(choice, options.stay_resident));
         }
-        Ok(_) => text.push_str("how much memory is free is not known: name a limit with --memory-limit\n"),
+        Ok(_) => text.push_str("free memory is unknown: give a limit with --memory-limit\n"),
         Err(_) => text.push_str("does not fit\n"),
     }
-    // A reader that has seen enough, as `head`, is no error.
-    let _ = stdout().write_all(text.as_bytes());
-    choice.map(|_| ()).map_err(|e| Fault::Input(e.to_string()))
+    print(&text)?;
+    choice.map(|_| ()).map_err(|e| planning::refused(&info, &asked, e))
 }
 
 /// The device that the run would be on; none is the CPU.
@@ -92,7 +93,7 @@ fn calls(info: &LatentInfo, options: &Plan) -> Result<(usize, usize), Fault> {
     let steps = text_to_image::steps(info, options.steps);
     let solver = solver(options.sampling_method.as_deref())?.or(info.defaults.solver);
     let calls = info.calls_by(solver, info.defaults.sigmas, steps);
-    let calls = calls.map_err(|e| Fault::Usage(format!("{e} (--sampling-method, --steps)")))?;
+    let calls = calls.map_err(|e| Fault::Usage(e.to_string()))?;
     Ok((steps, calls.calls().len()))
 }
 
@@ -163,7 +164,7 @@ fn way(choice: &Choice, stays: bool) -> String {
     let loaded = match (choice.staged, stays) {
         (true, _) => "with one part of the model at a time",
         (false, true) => "with all of this in memory",
-        (false, false) => "with what is used again in memory",
+        (false, false) => "with only what is used again in memory",
     };
     match choice.tiling {
         Some(tiling) => format!("{loaded}, decoding in tiles of {} pixels", tiling.tile * tiling.factor),

@@ -3,48 +3,80 @@
 use crate::cli::SelfTest;
 use crate::draw::backend;
 use crate::fault::Fault;
-use crate::file::default_model::DIGITS;
+use crate::file::default_model::{DEFAULT, DIGITS};
+use crate::print::{plain, print};
+use nijimi_runtime::Error;
 use nijimi_runtime::cpu::Isa;
-use nijimi_runtime::gpu::lab::{self, KernelRow, ModelRow, Row, SelfTestOptions};
-use nijimi_runtime::gpu::{self, Choice};
-use std::io::{Write, stdout};
+use nijimi_runtime::gguf::File;
+use nijimi_runtime::gpu::lab::{self, KernelRow, ModelRow, Row, SelfTestOptions, psnr};
+use nijimi_runtime::gpu::{self, Choice, Gpu};
+use nijimi_runtime::model::{Device, TextToImage};
+use std::time::Instant;
+
+/// A picture of the default model that is drawn on both: a few steps are enough to see a difference.
+const PROMPT: &str = "a red apple";
+const STEPS: usize = 4;
+/// As for labelled pictures, in dB.
+const LEAST: f64 = 40.0;
 
 /// Tests one device, and prints each result as it comes.
 pub fn run(options: &SelfTest) -> Result<(), Fault> {
     let choice = options.device.map_or(Choice::Any, Choice::Index);
-    say(&format!("nijimi {} on {}, CPU: {}", env!("CARGO_PKG_VERSION"), system(), Isa::detect()));
+    say(&format!("nijimi {} on {}, CPU: {}", env!("CARGO_PKG_VERSION"), system(), Isa::detect()))?;
     let all = gpu::adapters();
-    say(&all[gpu::choose(&all, choice)?].to_string());
+    say(&all[gpu::choose(&all, choice)?].to_string())?;
     let gpu = backend::open(choice, false)?;
     let large = options.large || !gpu.is_software();
-    say(&format!("shapes: {}", if large { "of large networks" } else { "small (--large for others)" }));
+    say(&format!("shapes: {}", if large { "of large networks" } else { "small (--large for others)" }))?;
     say(&format!(
         "\n{:<4}  {:<44} {:<4} {:>8} {:>8} {:>10} {:>8} {:>9}",
         "", "kernel", "as", "error", "allowed", "ms", "GB/s", "GFLOP/s"
-    ));
-    let (mut rows, mut failed) = (0, 0);
-    let test = SelfTestOptions { large: Some(large) };
-    lab::self_test(&gpu, &test, DIGITS.bytes, |row| {
+    ))?;
+    let (mut rows, mut failed, mut told) = (0, 0, Ok(()));
+    let mut report = |row: &Row| {
         rows += 1;
         failed += usize::from(!row.passed());
-        say(&line(row));
-    })
-    .map_err(|e| Fault::Device(e.to_string()))?;
+        let said = say(&line(row));
+        told = std::mem::replace(&mut told, Ok(())).and(said);
+    };
+    let test = SelfTestOptions { large: Some(large) };
+    lab::self_test(&gpu, &test, DIGITS.bytes, &mut report).map_err(|e| Fault::Device(e.to_string()))?;
+    report(&Row::Model(ModelRow {
+        name: format!("{}, {PROMPT:?}, {STEPS} steps", DEFAULT.name),
+        least: LEAST,
+        measured: prompt(&gpu).map_err(|e| e.to_string()),
+    }));
+    told?;
     // A cache that cannot be written is no fault of the device's.
     let _ = gpu.store_cache();
     if failed > 0 {
         return Err(Fault::Device(format!(
-            "{failed} of {rows} tests failed on {}: use another driver or --backend cpu, and report it with this table",
+            "{failed} of {rows} tests failed on {}: try another driver, or draw with --backend cpu, and report it with this table",
             gpu.name()
         )));
     }
-    say(&format!("\nall {rows} passed"));
-    Ok(())
+    say(&format!("\nall {rows} passed"))
 }
 
-fn say(line: &str) {
-    // A reader that has seen enough, as `head`, is no error.
-    let _ = writeln!(stdout(), "{line}");
+/// Draws a prompt on both; the ratio in dB, and seconds of a step on the device.
+fn prompt(gpu: &Gpu) -> Result<(f64, f64), Error> {
+    let file = File::new_checked(DEFAULT.bytes)?;
+    let draw = |device: Device| {
+        let model = TextToImage::load(&file, &device)?;
+        let info = model.info();
+        let calls = info.calls_by(info.defaults.solver, info.defaults.sigmas, STEPS)?;
+        let mut run = model.run(&model.request(PROMPT, 1, &calls))?;
+        let started = Instant::now();
+        while run.step()?.is_some() {}
+        let seconds = started.elapsed().as_secs_f64() / STEPS as f64;
+        Ok::<_, Error>((run.to_u8()?, seconds))
+    };
+    let ((expected, _), (found, seconds)) = (draw(Device::Cpu)?, draw(Device::Gpu(gpu.clone()))?);
+    Ok((psnr(&expected, &found), seconds))
+}
+
+fn say(line: &str) -> Result<(), Fault> {
+    print(&format!("{}\n", line.split('\n').map(plain).collect::<Vec<_>>().join("\n")))
 }
 
 fn line(row: &Row) -> String {

@@ -1,10 +1,11 @@
 //! Rows of numbers: read as people keep them, written as CSV.
 
 use crate::fault::Fault;
-use nijimi_runtime::gguf::write_atomic;
+use crate::print::{plain, print};
+use nijimi_runtime::gguf::{open_regular, write_atomic};
 use std::fmt::Write as _;
-use std::fs;
-use std::io::{Read, Write, stdin, stdout};
+use std::fs::File;
+use std::io::{self, stdin};
 use std::path::Path;
 
 /// Reads rows of `columns` numbers, separated by commas, semicolons or white space; from standard input if no file is
@@ -12,14 +13,19 @@ use std::path::Path;
 pub fn read(path: Option<&Path>, columns: usize) -> Result<Vec<f64>, Fault> {
     let name = path.map_or_else(|| "standard input".to_string(), |path| path.display().to_string());
     let text = match path {
-        Some(path) => fs::read_to_string(path),
-        None => {
-            let mut text = String::new();
-            stdin().read_to_string(&mut text).map(|_| text)
-        }
+        Some(path) => open(path).and_then(io::read_to_string),
+        None => io::read_to_string(stdin()),
     };
     let text = text.map_err(|e| Fault::Input(format!("{name}: {e}")))?;
-    parse(&text, columns).map_err(|problem| Fault::Input(format!("{name}, {problem}")))
+    // Spreadsheets begin a text with a mark of its byte order.
+    parse(text.strip_prefix('\u{feff}').unwrap_or(&text), columns)
+        .map_err(|problem| Fault::Input(format!("{name}, {problem}")))
+}
+
+/// Opens a file; a pipe only if it is open already, as of a shell's `<(...)`: another might never have a writer.
+fn open(path: &Path) -> io::Result<File> {
+    let is_open = ["/dev/fd", "/dev/stdin", "/proc/self/fd"].iter().any(|open| path.starts_with(open));
+    if is_open { File::open(path) } else { open_regular(path).map_err(|e| e.source) }
 }
 
 fn parse(text: &str, columns: usize) -> Result<Vec<f64>, String> {
@@ -35,7 +41,7 @@ fn parse(text: &str, columns: usize) -> Result<Vec<f64>, String> {
             continue;
         }
         if cells.len() != columns {
-            return Err(format!("line {}: {} numbers, the model has {columns} columns", i + 1, cells.len()));
+            return Err(format!("line {}: {} numbers, but the model has {columns} columns", i + 1, cells.len()));
         }
         for (column, cell) in cells.iter().enumerate() {
             match cell.parse::<f64>() {
@@ -53,7 +59,8 @@ fn parse(text: &str, columns: usize) -> Result<Vec<f64>, String> {
 /// The line of names.
 pub fn heading<'a>(columns: impl Iterator<Item = &'a str>) -> String {
     let quoted = |name: &str| {
-        if name.contains([',', '"', '\n']) { format!("\"{}\"", name.replace('"', "\"\"")) } else { name.into() }
+        let name = &plain(name);
+        if name.contains([',', '"']) { format!("\"{}\"", name.replace('"', "\"\"")) } else { name.into() }
     };
     columns.map(quoted).collect::<Vec<_>>().join(",") + "\n"
 }
@@ -70,14 +77,9 @@ pub fn row(text: &mut String, values: impl Iterator<Item = f64>) {
 /// Writes the text to a file, whole or not at all, or prints it if none is named.
 pub fn write(text: &str, to: Option<&Path>) -> Result<(), Fault> {
     match to {
-        Some(path) => {
-            write_atomic(path, text.as_bytes()).map_err(|e| Fault::Input(format!("{e}: choose another place with -o")))
-        }
-        None => {
-            // A reader that has seen enough, as `head`, is no error.
-            let _ = stdout().write_all(text.as_bytes());
-            Ok(())
-        }
+        Some(path) => write_atomic(path, text.as_bytes())
+            .map_err(|e| Fault::Input(format!("{e}: write to another place with -o"))),
+        None => print(text),
     }
 }
 
@@ -95,7 +97,7 @@ mod tests {
 
     #[test]
     fn refusals_name_the_place() {
-        assert_eq!(parse("1,2\n3\n", 2).unwrap_err(), "line 2: 1 numbers, the model has 2 columns");
+        assert_eq!(parse("1,2\n3\n", 2).unwrap_err(), "line 2: 1 numbers, but the model has 2 columns");
         assert_eq!(parse("a,b\n1,x\n", 2).unwrap_err(), "line 2, column 2: \"x\" is not a finite number");
         assert_eq!(parse("1,nan\n", 2).unwrap_err(), "line 1, column 2: \"nan\" is not a finite number");
         assert!(parse("a,b\n", 2).unwrap_err().starts_with("no rows"));

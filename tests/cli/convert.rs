@@ -53,7 +53,7 @@ fn what_cannot_be_converted_is_said() {
         (&["convert", ".", "-o", "x.gguf"], 3, "model_index.json"),
         (&["convert", "tiny.gguf", "-o", "x.gguf"], 3, "use it as it is"),
         (&["convert", "model.ckpt"], 2, "--output"),
-        (&["convert", "model.ckpt", "-o", "x.gguf", "--type", "q5"], 2, "there is no type \"q5\""),
+        (&["convert", "model.ckpt", "-o", "x.gguf", "--type", "q5"], 2, "--type \"q5\" is not known"),
         (&["convert", "model.ckpt", "-o", "x.gguf", "--tensor-type", "(=f16"], 2, "--tensor-type"),
         (&["convert", "model.ckpt", "-o", "x.gguf", "--prediction-type", "x"], 2, "v_prediction"),
     ] {

@@ -90,7 +90,7 @@ fn devices_lists_them() {
     if adapter() {
         assert!(said.starts_with("0: ") && said.contains("; f16: "), "{said}");
         let gpu = gpu::choose(&gpu::adapters(), gpu::Choice::Hardware).is_ok();
-        assert_eq!(said.contains("taken by --backend auto"), gpu, "{said}");
+        assert_eq!(said.contains("used by --backend auto"), gpu, "{said}");
     } else {
         assert!(said.contains("install its Vulkan driver"), "{said}");
     }

@@ -105,7 +105,7 @@ fn what_a_file_is() {
         assert!(text.contains(part), "{part} in\n{text}");
     }
     let (text, _) = said(&folder, &["inspect"]);
-    assert!(text.contains("emoji") && text.contains("licence    Apache-2.0"), "the default model: {text}");
+    assert!(text.contains("emoji") && text.contains("license    Apache-2.0"), "the default model: {text}");
     let (text, _) = said(&folder, &["inspect", "digits"]);
     assert!(text.contains("digits") && text.contains("0, 1, 2, 3, 4, 5, 6, 7, 8, 9"), "{text}");
 }
@@ -119,7 +119,7 @@ fn refusals() {
         assert!(found == code && problem.contains(part), "{args:?}: {found}, {problem}");
     };
     refused(&["-m", "geyser.gguf", "-o", "a.png"], 2, "numbers, not pictures");
-    refused(&["7", "-m", "geyser.gguf"], 3, "knows no labels");
+    refused(&["7", "-m", "geyser.gguf"], 3, "has no labels");
     refused(&["-m", "geyser.gguf", "--steps", "3"], 2, "--steps is for diffusion models");
     refused(&["density", "-m", "tiny.gguf", "tiny.gguf"], 3, "has no density");
     refused(&["density", "-m", "geyser.gguf", "absent.csv"], 3, "absent.csv");

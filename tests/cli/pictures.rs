@@ -13,7 +13,7 @@ fn a_picture_tells_what_it_was_drawn_with() {
     let bytes = folder.bytes("seven.png").len();
     let version = env!("CARGO_PKG_VERSION");
     let want = format!(
-        "file: seven.png, {bytes} bytes\npicture: 8x8, gray, 8 bits\nprompt: 7\nSteps: 10\nSampler: DDIM\nCFG scale: 2\nSeed: 5\n\
+        "file: seven.png, {bytes} bytes\npicture: 8x8, gray, 8 bits\nprompt: 7\nSteps: 10\nSampler: ddim\nCFG scale: 2\nSeed: 5\n\
          Size: 8x8\nModel: tiny\nEta: 0.5\nVersion: nijimi {version}\n"
     );
     assert_eq!(String::from_utf8(output.stdout).unwrap(), want);
@@ -31,12 +31,12 @@ fn pictures_without_text_and_broken_ones() {
     let output = folder.nijimi(&["inspect", "bare.png"]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success() && text.contains("picture: 1x1, gray, 8 bits\n"), "{text}");
-    assert!(text.contains("parameters: none (of other names: workflow)"), "{text}");
+    assert!(text.contains("parameters: none (other texts: workflow)"), "{text}");
 
     let whole = folder.bytes("bare.png");
     for len in [8, 30, whole.len() - 20] {
         fs::write(folder.path.join("cut.png"), &whole[..len]).unwrap();
         let (code, problem) = folder.fail(&["inspect", "cut.png"]);
-        assert!(code == 3 && problem.contains("cut.png is a PNG picture, but broken ("), "{len}: {code} {problem}");
+        assert!(code == 3 && problem.contains("cut.png is a damaged PNG picture ("), "{len}: {code} {problem}");
     }
 }

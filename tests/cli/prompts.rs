@@ -106,7 +106,7 @@ fn inpainting_loras_and_controls() {
 }
 
 /// A small model as one of our files, and how it is asked for a picture.
-fn converted() -> Option<Folder> {
+pub fn converted() -> Option<Folder> {
     let (folder, model) = (Folder::new(), pipeline("sd1")?);
     let done = folder.nijimi(&["convert", model.to_str().unwrap(), "-o", "sd1.gguf"]);
     assert!(done.status.success());
@@ -187,4 +187,80 @@ fn a_plan_and_a_refusal_have_figures() {
         let (found, problem) = folder.fail(&args(more));
         assert!(found == code && problem.contains(part), "{more:?}: {found} {problem}");
     }
+}
+
+/// What is at fault is named, and nothing else; and what is advised works.
+/// Seen red with all options named, and with the model blamed.
+#[test]
+fn faults_name_what_is_at_fault() {
+    let Some(folder) = converted() else { return };
+    let huge = format!("(dog:{})", "9".repeat(41));
+    let tags = "a cat, ".repeat(3000);
+    let cases: [(&[&str], i32, &str); 7] = [
+        (&["-p", &huge], 3, "a weight in the prompt"),
+        (&["-n", &huge, "--cfg-scale", "5"], 3, "a weight in -n"),
+        (&["--cfg-scale", "1e38"], 3, "--cfg-scale"),
+        (&["-H", "70"], 2, "-H 70 is not a multiple of"),
+        (&["--steps", "1001"], 2, "--steps: 1001 sampling steps"),
+        (&["-p", &tags, "--memory-limit", "20M"], 3, "a shorter prompt"),
+        (&["-n", &tags, "--memory-limit", "20M"], 3, "a shorter prompt"),
+    ];
+    let own = ["-m", "sd1.gguf", "--steps", "2", "--backend", "cpu", "-o", "a.png"];
+    for (more, code, part) in cases {
+        let (found, problem) = folder.fail(&[&own[..], more].concat());
+        assert!(found == code && problem.contains(part), "{part}: {found} {problem}");
+        let options = ["--cfg-scale", "-H", "-W", "--steps", "--mask", "--clip-skip", "--scheduler", "--backend"];
+        for option in options.iter().filter(|option| !part.contains(**option)) {
+            assert!(!problem.contains(&format!("{option} ")), "{part}: {option} in {problem}");
+        }
+        if let Some((_, near)) = problem.split_once("take ") {
+            drawn(&folder, &[&own[..], &["-H", near.split(' ').next().unwrap()]].concat());
+        }
+    }
+    for (more, code) in [(&["--memory-limit", "20M"][..], 0), (&["--memory-limit", "20M", "-p", &tags], 3)] {
+        let output = folder.nijimi(&[&["plan", "-m", "sd1.gguf"], more].concat());
+        assert_eq!(output.status.code(), Some(code), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    // A checkpoint is planned as the file that is made of it, without being converted.
+    let source = pipeline("sd1").unwrap();
+    let plan = |model: &str| folder.nijimi(&["plan", "-m", model, "--backend", "cpu"]);
+    let (file, checkpoint) = (plan("sd1.gguf"), plan(source.to_str().unwrap()));
+    // All but the time, which is measured.
+    let stages = |output: &std::process::Output| {
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let lines =
+            text.lines().filter(|line| ["text", "U-Net", "decoder"].iter().any(|stage| line.starts_with(stage)));
+        lines.map(|line| line.rsplit_once("  ").unwrap().0.trim_end().to_owned()).collect::<Vec<_>>()
+    };
+    assert!(stages(&file).len() == 3 && stages(&file) == stages(&checkpoint), "{checkpoint:?}");
+    assert!(!String::from_utf8_lossy(&checkpoint.stderr).contains("converted to"));
+    let lora = folder.nijimi(&["plan", "-m", "sd1.gguf", "--lora", "none.safetensors"]);
+    assert!(lora.status.code() == Some(3) && String::from_utf8_lossy(&lora.stderr).contains("none.safetensors"));
+}
+
+/// What other programs read in a prompt is noted, and a mask that is not what it seems. Seen red without the notes.
+#[test]
+fn what_is_not_obeyed_is_noted() {
+    let Some(folder) = converted() else { return };
+    let told = |more: &[&str]| {
+        let own = ["-m", "sd1.gguf", "--steps", "1", "--backend", "cpu", "-o", "a.png"];
+        let output = folder.nijimi(&[&own[..], more].concat());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        said
+    };
+    assert!(!told(&["-p", "a (red:1.2) mat"]).contains("note"));
+    assert!(told(&["-p", "a cat <lora:style:1>"]).contains("note: <lora:style:1> in the prompt is read as words"));
+    assert!(told(&["-p", "a", "-n", "[x:y:0.5]"]).contains("note: [x:y:0.5] in -n"));
+    assert!(told(&["-p", "a", "-n", "b", "--cfg-scale", "1"]).contains("note: -n has no effect"));
+    let save = |name: &str, width: u32, value: u8| {
+        let file = std::fs::File::create(folder.path.join(name)).unwrap();
+        let mut encoder = png::Encoder::new(file, width, 32);
+        encoder.set_color(png::ColorType::Grayscale);
+        encoder.write_header().unwrap().write_image_data(&vec![value; width as usize * 32]).unwrap();
+    };
+    (save("i.png", 32, 99), save("black.png", 32, 0), save("wide.png", 64, 255));
+    let mask = |name: &str| told(&["-p", "a", "-i", "i.png", "--mask", name]);
+    assert!(mask("black.png").contains("note: the mask black.png selects nothing"));
+    assert!(mask("wide.png").contains("note: the mask wide.png is 64x32, and -i is 32x32"));
 }

@@ -8,7 +8,7 @@ use alloc::string::{String, ToString};
 #[non_exhaustive]
 pub enum GpuError {
     /// There is no adapter of the kind asked for.
-    #[error("no {wanted}: {found}; install a Vulkan driver, or draw on the CPU (--backend cpu)")]
+    #[error("no {wanted}: {found}; install a Vulkan driver, or draw on the CPU")]
     NoAdapter {
         /// What was looked for.
         wanted: String,
@@ -24,7 +24,7 @@ pub enum GpuError {
         found: String,
     },
     /// An adapter refuses to be opened.
-    #[error("{adapter} cannot be opened: {reason}; choose another adapter, or draw on the CPU (--backend cpu)")]
+    #[error("{adapter} cannot be opened: {reason}; choose another adapter, or draw on the CPU")]
     Open {
         /// The adapter's name.
         adapter: String,
@@ -32,7 +32,7 @@ pub enum GpuError {
         reason: String,
     },
     /// A device lacks what every kernel needs.
-    #[error("{adapter} lacks {what}: choose another adapter, or draw on the CPU (--backend cpu)")]
+    #[error("{adapter} lacks {what}: choose another adapter, or draw on the CPU")]
     Lacks {
         /// The adapter's name.
         adapter: String,

@@ -1,9 +1,10 @@
 //! Pictures and noise that a run is given.
 
-use crate::cli::Cli;
+use crate::cli::TextOptions;
 use crate::fault::Fault;
 use crate::file::image_in;
 use crate::file::latents;
+use crate::print::tell;
 use nijimi_runtime::model::TextToImage;
 
 /// All that is read before anything is drawn.
@@ -20,21 +21,33 @@ pub struct Inputs {
 
 impl Inputs {
     /// Reads the files that the command line names; `size` is height and width of the pictures.
-    pub fn read(model: &TextToImage, cli: &Cli, size: [usize; 2]) -> Result<Self, Fault> {
+    pub fn read(model: &TextToImage, text: &TextOptions, batch: usize, size: [usize; 2]) -> Result<Self, Fault> {
         let picture = |path| image_in::picture(path, size);
         let channels = model.info().autoencoder.latent_channels;
         let [h, w] = size.map(|side| side / model.factor());
-        let latents = match &cli.latents {
+        let latents = match &text.latents {
             Some(file) => {
-                let all = latents::read(file, [cli.batch, channels, h, w])?;
+                let all = latents::read(file, [batch, channels, h, w])?;
                 all.chunks_exact(channels * h * w).map(<[f32]>::to_vec).collect()
             }
             None => Vec::new(),
         };
+        let mask = text.mask.as_deref().map(|path| image_in::mask(path, size)).transpose()?;
+        if let (Some(path), Some(picture), Some(mask)) = (&text.mask, &text.init_img, &mask) {
+            let [[h, w], [height, width]] = [image_in::size(path, 1)?, image_in::size(picture, 1)?];
+            let path = path.display();
+            if [h, w] != [height, width] {
+                let what = "the middle of each is cut to the picture's shape and resized";
+                tell(&[format!("note: the mask {path} is {w}x{h}, and -i is {width}x{height}: {what}")]);
+            }
+            if mask.iter().all(|v| *v == 0.0) {
+                tell(&[format!("note: the mask {path} selects nothing: what is white in it is repainted")]);
+            }
+        }
         Ok(Self {
-            init_image: cli.init_img.as_deref().map(picture).transpose()?,
-            mask: cli.mask.as_deref().map(|path| image_in::mask(path, size)).transpose()?,
-            control: cli.control_image.as_deref().map(picture).transpose()?,
+            init_image: text.init_img.as_deref().map(picture).transpose()?,
+            mask,
+            control: text.control_image.as_deref().map(picture).transpose()?,
             latents,
         })
     }

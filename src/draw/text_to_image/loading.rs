@@ -1,7 +1,7 @@
 //! The model and what goes with it: LoRAs, a ControlNet, a tiny autoencoder.
 
 use super::Parts;
-use crate::cli::{Cli, LoraFile};
+use crate::cli::{LoraFile, MachineOptions};
 use crate::draw::backend::{self, Loaded};
 use crate::fault::Fault;
 use crate::file::image_in;
@@ -19,9 +19,9 @@ pub struct Beside {
 }
 
 impl Beside {
-    /// Opens those that are named; checkpoints become weights of this type.
-    pub fn open(control: Option<&Path>, tiny: Option<&Path>, dtype: DType) -> Result<Self, Fault> {
-        let how = Conversion { dtype, tokenizer: None };
+    /// Opens those that are named; checkpoints become weights of this type, or headers alone.
+    pub fn open(control: Option<&Path>, tiny: Option<&Path>, dtype: DType, header: bool) -> Result<Self, Fault> {
+        let how = Conversion { dtype, header, ..Conversion::default() };
         let open =
             |path: Option<&Path>, role| path.map(|path| Source::open_or_convert(Some(path), role, how)).transpose();
         Ok(Self { control: open(control, Role::ControlNet)?, tiny: open(tiny, Role::TinyAutoencoder)? })
@@ -29,27 +29,45 @@ impl Beside {
 }
 
 /// Height and width of the pictures: what is asked for, or that of the init image, or the model's.
-pub fn size(info: &LatentInfo, cli: &Cli) -> Result<[usize; 2], Fault> {
-    let [height, width] = match &cli.init_img {
-        Some(path) if cli.width.is_none() || cli.height.is_none() => image_in::size(path, info.multiple())?,
-        _ => info.size(),
+pub fn size(
+    info: &LatentInfo,
+    width: Option<usize>,
+    height: Option<usize>,
+    init_img: Option<&Path>,
+) -> Result<[usize; 2], Fault> {
+    let multiple = info.multiple();
+    for (option, side) in [("-W", width), ("-H", height)] {
+        if let Some(side) = side.filter(|side| side % multiple != 0) {
+            let near = side / multiple * multiple;
+            let near = if near == 0 { multiple.to_string() } else { format!("{near} or {}", near + multiple) };
+            return Err(Fault::Usage(format!("{option} {side} is not a multiple of {multiple}: take {near}")));
+        }
+    }
+    let own = match init_img {
+        Some(path) => image_in::size(path, multiple)?,
+        None => info.size(),
     };
-    Ok([cli.height.unwrap_or(height), cli.width.unwrap_or(width)])
+    Ok([height.unwrap_or(own[0]), width.unwrap_or(own[1])])
 }
 
-/// Opens the model, whose parts are loaded when a run comes to them.
-pub fn open(source: &Source, cli: &Cli) -> Result<Loaded<TextToImage>, Fault> {
+/// Opens the LoRAs, for the model in `source`.
+pub fn patches(source: &Source, loras: &[LoraFile]) -> Result<Vec<Arc<dyn Patch>>, Fault> {
     let file = source.file()?;
-    let lora = |lora: &LoraFile| -> Result<Arc<dyn Patch>, Fault> {
+    let open = |lora: &LoraFile| -> Result<Arc<dyn Patch>, Fault> {
         let lora = Lora::open(&lora.path, lora.strength, &file).map_err(|e| Fault::Input(e.to_string()))?;
         Ok(Arc::new(lora))
     };
-    let patches = cli.lora.iter().map(lora).collect::<Result<Vec<_>, _>>()?;
+    loras.iter().map(open).collect()
+}
+
+/// Opens the model, whose parts are loaded when a run comes to them.
+pub fn open(source: &Source, loras: &[LoraFile], machine: &MachineOptions) -> Result<Loaded<TextToImage>, Fault> {
+    let patches = patches(source, loras)?;
     let open = |device: &Device| {
         let options = OpenOptions { patches: patches.clone(), device: device.clone() };
         TextToImage::open(source.stored(), options)
     };
-    backend::load(cli.place(), cli.tune, open, |e| source.wrong(e))
+    backend::load(machine.place, machine.tune, open, |e| source.wrong(e))
 }
 
 /// Loads what goes with it.

@@ -9,15 +9,22 @@ use crate::memory;
 use nijimi_runtime::Error;
 use nijimi_runtime::gpu::{Gpu, Storage};
 use nijimi_runtime::model::{LatentInfo, LatentPlan, PlanRequest};
+use nijimi_runtime::text::Windows;
+use std::fmt;
+
+/// Longest prompt that a plan takes.
+const MAX_WINDOWS: usize = 1 << 10;
 
 /// What of the command line decides it.
-pub struct Asked {
+pub struct Asked<'a> {
     /// Pictures, one after the other.
     pub runs: usize,
     /// Height and width of one.
     pub size: [usize; 2],
     /// Evaluations of the network for one.
     pub calls: usize,
+    /// The prompt, and what the picture should not show.
+    pub prompts: [&'a str; 2],
     pub cfg_scale: Option<f32>,
     /// An init image.
     pub encodes: bool,
@@ -29,7 +36,7 @@ pub struct Asked {
 }
 
 /// Whether guidance evaluates the network twice.
-pub fn is_guided(info: &LatentInfo, asked: &Asked) -> bool {
+pub fn is_guided(info: &LatentInfo, asked: &Asked<'_>) -> bool {
     info.is_guided(guidance_scale(info, asked.cfg_scale))
 }
 
@@ -38,14 +45,16 @@ pub fn plan(
     source: &Source,
     info: &LatentInfo,
     beside: &Beside,
-    asked: &Asked,
+    asked: &Asked<'_>,
     gpu: Option<&Gpu>,
 ) -> Result<LatentPlan, Fault> {
     let control = beside.control.as_ref().map(Source::file).transpose()?;
     let tiny = beside.tiny.as_ref().map(Source::file).transpose()?;
+    let guided = is_guided(info, asked);
     let request = PlanRequest {
         runs: asked.runs,
-        guided: is_guided(info, asked),
+        guided,
+        windows: windows(info, &asked.prompts[..if guided { 2 } else { 1 }])?,
         calls: asked.calls,
         encodes: asked.encodes,
         control: control.as_ref(),
@@ -58,9 +67,30 @@ pub fn plan(
         ..PlanRequest::new(asked.size)
     };
     LatentPlan::new(&source.file()?, info, &request).map_err(|e| match e {
-        Error::Network(_) | Error::Request(_) => Fault::Usage(format!("{e} (-W, -H, -b)")),
+        Error::Network(_) | Error::Request(_) => Fault::Usage(format!("{e} (-W, -H)")),
         e => source.wrong(e),
     })
+}
+
+/// The fault of a run that does not fit.
+pub fn refused(info: &LatentInfo, asked: &Asked<'_>, e: impl fmt::Display) -> Fault {
+    let prompts = &asked.prompts[..if is_guided(info, asked) { 2 } else { 1 }];
+    Fault::Input(match windows(info, prompts) {
+        Ok(windows) if windows > 1 => format!("{e}, or a shorter prompt: the longest takes {windows} times 75 tokens"),
+        _ => e.to_string(),
+    })
+}
+
+/// Windows of the longest prompt: its states, and what is computed of them, grow with it.
+fn windows(info: &LatentInfo, prompts: &[&str]) -> Result<usize, Fault> {
+    let all =
+        info.texts.iter().flat_map(|text| prompts.iter().map(|prompt| Windows::new(&text.tokenizer, prompt).0.len()));
+    match all.max().unwrap_or(1) {
+        windows if windows > MAX_WINDOWS => Err(Fault::Usage(format!(
+            "the prompt, or -n, is too long: {windows} windows of 75 tokens, and at most {MAX_WINDOWS} are possible"
+        ))),
+        windows => Ok(windows),
+    }
 }
 
 /// Bytes that a run may take, if that is said or known. What is free is the machine's memory, of which a GPU takes little;

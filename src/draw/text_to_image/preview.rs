@@ -1,6 +1,6 @@
 //! `--preview`: a picture of how far it is, written again and again.
 
-use crate::cli::{Cli, PreviewMethod};
+use crate::cli::{MachineOptions, PreviewMethod, TextOptions};
 use crate::draw::artist::failed;
 use crate::fault::Fault;
 use crate::file::canvas::Canvas;
@@ -21,11 +21,11 @@ pub struct Preview<'a> {
 
 impl<'a> Preview<'a> {
     /// What the command line asks for, if it does.
-    pub fn new(cli: &Cli, tiny: Option<&'a TinyAutoencoder>) -> Option<Self> {
-        let method = cli.preview_method.unwrap_or(PreviewMethod::Proj);
-        let options = super::options(cli);
-        let interval = cli.preview_interval.unwrap_or(1);
-        cli.preview.clone().map(|path| Self { path, interval, method, tiny, options })
+    pub fn new(text: &TextOptions, machine: &MachineOptions, tiny: Option<&'a TinyAutoencoder>) -> Option<Self> {
+        let method = text.preview_method.unwrap_or(PreviewMethod::Proj);
+        let options = super::options(machine);
+        let interval = text.preview_interval.unwrap_or(1);
+        text.preview.clone().map(|path| Self { path, interval, method, tiny, options })
     }
 
     /// Writes the picture of the estimate, if it is its turn.
@@ -47,6 +47,6 @@ impl<'a> Preview<'a> {
         canvas.put(0, 0, &bytes, width, scale);
         let text = format!("step {} of {}", step.index + 1, step.total);
         write_atomic(&self.path, &png(&canvas, text)?)
-            .map_err(|e| Fault::Input(format!("{e}: choose another place with --preview")))
+            .map_err(|e| Fault::Input(format!("{e}: write to another place with --preview")))
     }
 }

@@ -14,26 +14,40 @@ pub struct Decoded {
     /// Of 16 bits each, not 8.
     wide: bool,
     bytes: Vec<u8>,
-    /// What transparent pixels lie over.
-    background: f32,
 }
 
 impl Decoded {
     /// Reads a picture.
-    pub fn open(path: &Path, background: f32) -> Result<Self, Fault> {
+    pub fn open(path: &Path) -> Result<Self, Fault> {
         let image = picture::open(path).map_err(|e| fault(path, &e))?;
         let wide = match image.color() {
             ColorType::L8 | ColorType::La8 | ColorType::Rgb8 | ColorType::Rgba8 => false,
             ColorType::L16 | ColorType::La16 | ColorType::Rgb16 | ColorType::Rgba16 => true,
-            color => return Err(Fault::Input(format!("{}: its pixels, {color:?}, are not read", path.display()))),
+            color => return Err(Fault::Input(format!("{}: pixels of type {color:?} cannot be read", path.display()))),
         };
         let (width, height) = (image.width() as usize, image.height() as usize);
         let channels = image.color().channel_count().into();
-        Ok(Self { width, height, channels, wide, bytes: image.into_bytes(), background })
+        Ok(Self { width, height, channels, wide, bytes: image.into_bytes() })
     }
 
-    /// The colour at a place, in \[0, 1\].
+    /// Whether a pixel is not opaque.
+    pub fn is_transparent(&self) -> bool {
+        self.channels.is_multiple_of(2)
+            && (0..self.width * self.height).any(|i| self.value_and_alpha(i % self.width, i / self.width).1 < 1.0)
+    }
+
+    /// The color at a place, over white, in \[0, 1\].
     pub fn pixel(&self, x: usize, y: usize) -> [f32; 3] {
+        let (color, alpha) = self.value_and_alpha(x, y);
+        color.map(|v| v * alpha + (1.0 - alpha))
+    }
+
+    /// How opaque a place is, in \[0, 1\].
+    pub fn alpha(&self, x: usize, y: usize) -> f32 {
+        self.value_and_alpha(x, y).1
+    }
+
+    fn value_and_alpha(&self, x: usize, y: usize) -> ([f32; 3], f32) {
         let start = (y * self.width + x) * self.channels;
         let at = |channel: usize| {
             let i = start + channel;
@@ -43,13 +57,12 @@ impl Decoded {
                 f32::from(self.bytes[i]) / 255.0
             }
         };
-        let (color, alpha) = match self.channels {
+        match self.channels {
             1 => ([at(0); 3], 1.0),
             2 => ([at(0); 3], at(1)),
             3 => ([at(0), at(1), at(2)], 1.0),
             _ => ([at(0), at(1), at(2)], at(3)),
-        };
-        color.map(|v| v * alpha + self.background * (1.0 - alpha))
+        }
     }
 }
 

@@ -48,7 +48,7 @@ fn pixels_of_the_right_size_are_taken_to_the_bit() {
     // Opaque, transparent.
     let file = Kept::new("alpha", &png(2, 1, ColorType::Rgba8, &[9, 8, 7, 255, 9, 8, 7, 0]));
     assert_eq!(picture(&file.0, [1, 2]), Ok(v(&[9, 8, 7, 255, 255, 255])));
-    assert_eq!(mask(&file.0, [1, 2]), Ok(vec![0.0, 0.0]));
+    assert_eq!(mask(&file.0, [1, 2]), Ok(vec![1.0, 0.0]));
 
     let file = Kept::new("interlaced", INTERLACED);
     let want: Vec<u8> = (0..25).flat_map(|i| [i / 5 * 40 + i % 5 * 8; 3]).collect();
@@ -103,7 +103,7 @@ fn the_middle_is_cut_out_and_resized() {
     assert_eq!((size(&file.0, 1), size(&file.0, 4), size(&file.0, 64)), (Ok([4, 6]), Ok([4, 4]), Ok([64, 64])));
 }
 
-// Seen red: the ending of a name believed.
+// Seen red: the ending of a name believed; a JPEG without its end taken.
 #[test]
 fn what_is_no_picture_is_said() {
     let whole = png(4, 3, ColorType::Rgb8, &[7; 36]);
@@ -112,9 +112,9 @@ fn what_is_no_picture_is_said() {
         ("empty", &[][..], "neither a PNG nor a JPEG"),
         ("text.png", b"a text", "neither a PNG nor a JPEG"),
         ("gif", b"GIF89a\x01\0\x01\0\0\0\0", "neither a PNG nor a JPEG"),
-        ("cut", &whole[..whole.len() - 30], "is a broken picture ("),
-        ("head", &whole[..8], "is a broken picture ("),
-        ("jpeg", b"\xff\xd8\xff\xe0\0\x10JFIF\0", "is a broken picture ("),
+        ("cut", &whole[..whole.len() - 30], "is a damaged picture ("),
+        ("head", &whole[..8], "is a damaged picture ("),
+        ("jpeg", b"\xff\xd8\xff\xe0\0\x10JFIF\0", "is a damaged picture ("),
         ("large", &large, "more than 16384 pixels"),
     ] {
         let file = Kept::new(name, bytes);

@@ -40,7 +40,7 @@ fn control(file: &File<'_>) -> Result<Told, GgufError> {
     ];
     facts.extend(source(file));
     let option = "nijimi -m model.gguf -p \"a prompt\" --control-image lines.png --control-net";
-    Ok(Told { what: "a ControlNet, which leads a latent diffusion model by a picture", facts, option })
+    Ok(Told { what: "a ControlNet, which guides a latent diffusion model by an image", facts, option })
 }
 
 fn tiny(file: &File<'_>) -> Result<Told, GgufError> {
@@ -71,7 +71,7 @@ fn first_stage(file: &File<'_>) -> Result<Told, GgufError> {
         ("network", format!("autoencoder of {channels:?} channels")),
     ];
     let option = "nijimi-train text2image --data DIR --out model.gguf --autoencoder";
-    Ok(Told { what: "the autoencoder of a latent diffusion model that is yet to be trained", facts, option })
+    Ok(Told { what: "the autoencoder for a latent diffusion model that is still to be trained", facts, option })
 }
 
 /// What it was made from.

@@ -28,7 +28,7 @@ pub fn system(system: &Model) -> String {
         Model::Vae(_) => "a variational autoencoder, which draws pictures".into(),
         Model::Hvae(_) => "a hierarchical variational autoencoder, which draws pictures".into(),
         Model::Diffusion(_) => "a diffusion model, which draws pictures".into(),
-        Model::Classifier(_) => "a classifier of noised pictures, which leads a diffusion model".into(),
+        Model::Classifier(_) => "a classifier of noised pictures, which guides a diffusion model".into(),
         _ => "another model".into(),
     }
 }
@@ -60,7 +60,7 @@ pub fn facts(system: &Model) -> Vec<Line> {
                 labels(&info.labels),
                 ("network", format!("U-Net of {:?} channels, time vector of {}", network.channels, network.time_dim)),
                 noise(&info.schedule),
-                ("sampling", format!("{}, {} steps, {guidance} unless told otherwise", best.solver, best.steps)),
+                ("sampling", format!("{}, {} steps, {guidance} by default", best.solver, best.steps)),
             ]
         }
         Model::Classifier(classifier) => {

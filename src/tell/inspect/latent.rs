@@ -21,7 +21,7 @@ pub fn system(file: &File<'_>) -> String {
         _ if file.u32("nijimi.unet.time_cond_proj_dim").is_ok() => ", a latent consistency model",
         _ => "",
     };
-    format!("{family}{form}: pictures of a text")
+    format!("{family}{form}: draws pictures from prompts")
 }
 
 /// Its numbers.
@@ -67,5 +67,5 @@ fn sampling(file: &File<'_>) -> Option<Line> {
         file.f32("nijimi.sampler.guidance_scale").ok().map(|scale| format!("guidance {scale}")),
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
-    (!parts.is_empty()).then(|| ("sampling", format!("{} unless told otherwise", parts.join(", "))))
+    (!parts.is_empty()).then(|| ("sampling", format!("{} by default", parts.join(", "))))
 }

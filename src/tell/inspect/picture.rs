@@ -3,9 +3,11 @@
 use crate::fault::Fault;
 use crate::file::infotext::Infotext;
 use crate::file::picture::{Facts, MAGIC};
+use crate::print::{cut, plain_lines, print};
+use nijimi_runtime::gguf::open_regular;
 use png::ColorType;
 use std::fs::File;
-use std::io::{BufReader, Read, Write, stdout};
+use std::io::{BufReader, Read};
 use std::path::Path;
 
 /// Whether it is a PNG, by its first bytes. A file that cannot be read is none.
@@ -18,17 +20,15 @@ pub fn is(path: &Path) -> bool {
 /// Tells it.
 pub fn run(path: &Path) -> Result<(), Fault> {
     let name = path.display();
-    let file = File::open(path).map_err(|e| Fault::Input(format!("cannot open {name}: {e}")))?;
+    let file = open_regular(path).map_err(|e| Fault::Input(e.to_string()))?;
     let bytes = file.metadata().map_or(0, |about| about.len());
     let facts = Facts::read(BufReader::new(file))
-        .map_err(|e| Fault::Input(format!("{name} is a PNG picture, but broken ({e}): copy or download it again")))?;
+        .map_err(|e| Fault::Input(format!("{name} is a damaged PNG picture ({e}): copy or download it again")))?;
     let mut text = String::new();
     for (key, value) in lines(format!("{name}, {bytes} bytes"), &facts) {
-        text += &format!("{}: {}\n", plain(&key), plain(&value));
+        text += &format!("{}: {}\n", plain_lines(&cut(&key)), plain_lines(&cut(&value)));
     }
-    // A reader that has seen enough, as `head`, is no error.
-    let _ = stdout().write_all(text.as_bytes());
-    Ok(())
+    print(&text)
 }
 
 fn lines(file: String, facts: &Facts) -> Vec<(String, String)> {
@@ -45,9 +45,9 @@ fn lines(file: String, facts: &Facts) -> Vec<(String, String)> {
     let Some(parameters) = &facts.parameters else {
         let others = match facts.keywords.join(", ") {
             others if others.is_empty() => String::new(),
-            others => format!(" (of other names: {others})"),
+            others => format!(" (other texts: {others})"),
         };
-        let why = format!("none{others}: the picture was written, or changed, by a program that does not record them");
+        let why = format!("none{others}: the program that wrote the picture, or changed it, does not record them");
         lines.push(("parameters".into(), why));
         return lines;
     };
@@ -56,29 +56,4 @@ fn lines(file: String, facts: &Facts) -> Vec<(String, String)> {
     lines.extend(words.into_iter().filter(|(_, text)| !text.is_empty()).map(|(key, text)| (key.into(), text)));
     lines.extend(pairs);
     lines
-}
-
-/// Further lines of a text are indented. A picture is anybody's: what would steer the terminal is shown as escapes.
-fn plain(text: &str) -> String {
-    let mut plain = String::new();
-    for c in text.chars() {
-        match c {
-            '\n' => plain += "\n  ",
-            '\t' => plain.push('\t'),
-            c if c.is_control() => plain.extend(c.escape_unicode()),
-            c => plain.push(c),
-        }
-    }
-    plain
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    // Seen red: control characters printed.
-    #[test]
-    fn no_text_steers_the_terminal() {
-        assert_eq!(plain("a\nb\u{1b}[2J\u{9b}\r數\t"), "a\n  b\\u{1b}[2J\\u{9b}\\u{d}數\t");
-    }
 }

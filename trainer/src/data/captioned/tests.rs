@@ -114,7 +114,7 @@ fn broken_files_are_listed_with_the_reason() {
         set.skipped.iter().map(|(p, why)| (p.file_name().unwrap().to_str().unwrap(), &why[..])).collect();
     let expected = [
         ("a.png", "line 5 of captions.tsv: the file has a line already"),
-        ("cut.png", "it is a broken picture"),
+        ("cut.png", "it is a damaged picture"),
         ("none.png", "line 4 of captions.tsv: there is no such"),
         ("text.png", "it is neither a PNG nor a JPEG picture"),
         ("x", "line 7 of captions.tsv: 1 columns where the first line has 2"),

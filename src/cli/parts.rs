@@ -1,0 +1,169 @@
+//! What was asked for, in parts: a signature that takes a part says which options it depends on.
+
+use super::value::{Bytes, LoraFile, Place, PreviewMethod, Rng, TensorFile};
+use super::{Cli, none_of};
+use crate::fault::Fault;
+use nijimi_runtime::quant::DType;
+use std::path::PathBuf;
+
+/// A drawing.
+#[derive(Debug, PartialEq)]
+pub struct Draw {
+    pub model: Option<PathBuf>,
+    pub subject: Subject,
+    pub sampling: SamplingOptions,
+    pub text: TextOptions,
+    pub machine: MachineOptions,
+    pub output: OutputOptions,
+}
+
+/// What every model is asked for.
+#[derive(Debug, PartialEq)]
+pub struct Subject {
+    /// Empty for anything.
+    pub prompt: String,
+    /// Pictures for each word, or rows.
+    pub batch: usize,
+    pub seed: Option<u64>,
+}
+
+/// For models that draw in steps.
+#[derive(Debug, PartialEq)]
+pub struct SamplingOptions {
+    pub steps: Option<usize>,
+    pub cfg_scale: Option<f32>,
+    pub classifier: Option<PathBuf>,
+    pub classifier_scale: Option<f32>,
+    pub method: Option<String>,
+    pub scheduler: Option<String>,
+    pub eta: Option<f64>,
+    pub no_clip: bool,
+}
+
+/// For models that read prompts.
+#[derive(Debug, PartialEq)]
+pub struct TextOptions {
+    pub negative_prompt: Option<String>,
+    pub width: Option<usize>,
+    pub height: Option<usize>,
+    pub cfg_rescale: Option<f32>,
+    pub init_img: Option<PathBuf>,
+    pub strength: Option<f64>,
+    pub mask: Option<PathBuf>,
+    pub lora: Vec<LoraFile>,
+    pub control_net: Option<PathBuf>,
+    pub control_image: Option<PathBuf>,
+    pub control_strength: Option<f32>,
+    pub taesd: Option<PathBuf>,
+    pub vae_tiling: bool,
+    pub clip_skip: Option<usize>,
+    pub rng: Option<Rng>,
+    pub latents: Option<TensorFile>,
+    pub save_latents: Option<PathBuf>,
+    pub preview: Option<PathBuf>,
+    pub preview_method: Option<PreviewMethod>,
+    pub preview_interval: Option<usize>,
+    pub dtype: Option<DType>,
+    pub tokenizer: Option<PathBuf>,
+    pub memory_limit: Option<Bytes>,
+    pub stay_resident: bool,
+}
+
+/// Where to draw.
+#[derive(Debug, PartialEq)]
+pub struct MachineOptions {
+    pub place: Place,
+    pub tune: bool,
+    /// 0 for one a core.
+    pub threads: usize,
+    pub verbose: bool,
+}
+
+/// Where pictures or rows go.
+#[derive(Debug, PartialEq)]
+pub struct OutputOptions {
+    pub file: Option<String>,
+    pub scale: Option<usize>,
+}
+
+impl From<Cli> for Draw {
+    fn from(cli: Cli) -> Self {
+        // All of it: an option that is forgotten here is a compiler's error.
+        #[rustfmt::skip]
+        let Cli {
+            positional, prompt, negative_prompt, model, output, batch, seed, width, height, steps, cfg_scale,
+            classifier, classifier_scale, sampling_method, scheduler, cfg_rescale, eta, no_clip, init_img,
+            strength, mask, lora, control_net, control_image, control_strength, taesd, vae_tiling, clip_skip,
+            rng, latents, save_latents, preview, preview_method, preview_interval, kind, tokenizer,
+            memory_limit, stay_resident, backend, device, tune, threads, scale, verbose, version,
+        } = cli;
+        let _ = version;
+        Self {
+            model,
+            subject: Subject { prompt: positional.or(prompt).unwrap_or_default(), batch, seed },
+            #[rustfmt::skip]
+            sampling: SamplingOptions {
+                steps, cfg_scale, classifier, classifier_scale, method: sampling_method, scheduler, eta, no_clip,
+            },
+            #[rustfmt::skip]
+            text: TextOptions {
+                negative_prompt, width, height, cfg_rescale, init_img, strength, mask, lora, control_net, control_image,
+                control_strength, taesd, vae_tiling, clip_skip, rng, latents, save_latents, preview, preview_method,
+                preview_interval, dtype: kind, tokenizer, memory_limit, stay_resident,
+            },
+            machine: MachineOptions { place: Place::new(device, backend), tune, threads, verbose },
+            output: OutputOptions { file: output, scale },
+        }
+    }
+}
+
+impl SamplingOptions {
+    /// That none of them is given, for a model without steps; `why` says so.
+    pub fn refuse(&self, why: &str) -> Result<(), Fault> {
+        #[rustfmt::skip]
+        let Self { steps, cfg_scale, classifier, classifier_scale: _, method, scheduler, eta, no_clip } = self;
+        let given = [
+            ("--steps", steps.is_some()),
+            ("--cfg-scale", cfg_scale.is_some()),
+            ("--classifier", classifier.is_some()),
+            ("--sampling-method", method.is_some()),
+            ("--scheduler", scheduler.is_some()),
+            ("--eta", eta.is_some()),
+            ("--no-clip", *no_clip),
+        ];
+        none_of(&given, &format!("diffusion models, but {why}"))
+    }
+}
+
+impl TextOptions {
+    /// That none of them is given, for a model that reads no prompts. What needs another of them is not looked at.
+    pub fn refuse(&self) -> Result<(), Fault> {
+        #[rustfmt::skip]
+        let Self {
+            negative_prompt, width, height, cfg_rescale, init_img, strength: _, mask: _, lora, control_net, control_image: _,
+            control_strength: _, taesd, vae_tiling, clip_skip, rng, latents, save_latents, preview, preview_method: _,
+            preview_interval: _, dtype, tokenizer, memory_limit, stay_resident,
+        } = self;
+        let given = [
+            ("-n", negative_prompt.is_some()),
+            ("-W", width.is_some()),
+            ("-H", height.is_some()),
+            ("--cfg-rescale", cfg_rescale.is_some()),
+            ("-i", init_img.is_some()),
+            ("--lora", !lora.is_empty()),
+            ("--control-net", control_net.is_some()),
+            ("--taesd", taesd.is_some()),
+            ("--vae-tiling", *vae_tiling),
+            ("--clip-skip", clip_skip.is_some()),
+            ("--rng", rng.is_some()),
+            ("--latents", latents.is_some()),
+            ("--save-latents", save_latents.is_some()),
+            ("--preview", preview.is_some()),
+            ("--type", dtype.is_some()),
+            ("--tokenizer", tokenizer.is_some()),
+            ("--memory-limit", memory_limit.is_some()),
+            ("--stay-resident", *stay_resident),
+        ];
+        none_of(&given, "models that read prompts")
+    }
+}
