@@ -2,7 +2,8 @@
 //! folders or single `.safetensors` files: what they are, and their tensors under one set of names, to be written as one
 //! of our files.
 //!
-//! [`Checkpoint::open`] reads headers and configurations, and finds every tensor or says what is wrong; [`Source::read`]
+//! [`Checkpoint::open`] reads headers and configurations, and finds every tensor or says what is wrong: what a checkpoint
+//! says is obeyed, known to change no picture (`aside.rs`, `header.rs`), or refused by name; [`Source::read`]
 //! streams numbers, a few rows at a time, in the layout of `docs/format.md`; [`convert`] writes the file. [`Lora::open`]
 //! reads what is added to one. Python pickles (`.ckpt`, `.bin`) can run any program when read, and are refused.
 #![forbid(unsafe_code)]

@@ -10,7 +10,7 @@ use nijimi_runtime::gguf::open_regular;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -210,7 +210,7 @@ fn foreign(path: &Path, start: &[u8]) -> Result<(), ImportError> {
     }
     let why = match start {
         start if start.starts_with(b"GGUF") && start.ends_with(GGUF) => {
-            "it is a weight file of this program already: use it with -m"
+            "it is a weight file of this program already: use it as it is, with -m"
         }
         start if start.starts_with(b"GGUF") => {
             "it is a GGUF file of another program, whose tensors have other names and another order: take the model as \

@@ -337,6 +337,7 @@ fn a_control_net_of_another_model_is_refused() {
         ),
         (refused(&|info| info.autoencoder.latent_channels = 16), ["channels of the latents is 4", "is 16"]),
         (refused(&|info| info.autoencoder.channels = vec![32]), ["latents' is 8", "is 1"]),
+        (refused(&|info| info.autoencoder.in_channels = 1), ["picture that it is led by is 3", "model's is 1"]),
     ] {
         assert!(parts.iter().all(|part| message.contains(part)), "{parts:?} in {message}");
     }

@@ -4,7 +4,6 @@ use crate::bytes::human;
 use crate::cli::{Convert, none_of};
 use crate::draw::progress::StatusLine;
 use crate::fault::Fault;
-use crate::file::source::not_foreign;
 use crate::file::target;
 use crate::print::tell;
 use nijimi_import::{self as import, Checkpoint, Event, Family, Format, ImportError, Model, Options, Types};
@@ -36,7 +35,6 @@ pub fn run(asked: &Convert) -> Result<(), Fault> {
     let inputs: Vec<_> = [("the checkpoint", &*asked.source)].into_iter().chain(tokenizer).collect();
     target::check(&[("-o", &asked.output)], &inputs)?;
     let started = Instant::now();
-    not_foreign(&asked.source)?;
     let checkpoint = Checkpoint::open(&asked.source, &options).map_err(fault)?;
     if checkpoint.latent_diffusion().is_none() {
         let given =

@@ -9,8 +9,8 @@ use crate::file::default_model::{BuiltIn, DEFAULT};
 use crate::print::tell;
 use nijimi_import::{self as import, Checkpoint, ImportError, Options, Types};
 use nijimi_runtime::Error;
-use nijimi_runtime::gguf::{File, GgufError, MappedFile, open_regular};
-use nijimi_runtime::model::{FirstStage, Stored};
+use nijimi_runtime::gguf::{File, MappedFile, open_regular};
+use nijimi_runtime::model::{FirstStage, ModelError, Stored};
 use nijimi_runtime::quant::DType;
 use std::io::Read;
 use std::path::Path;
@@ -73,7 +73,6 @@ impl Source {
             )));
         }
         let mapped = MappedFile::open(path).map_err(|e| Fault::Input(e.to_string()))?;
-        not_foreign(path)?;
         Ok(Self { name: path.display().to_string(), stored: Arc::new(mapped), built_in: false })
     }
 
@@ -138,7 +137,11 @@ impl Source {
 
     /// The fault of a file that is not what it must be.
     pub fn wrong(&self, e: impl Into<Error>) -> Fault {
-        let e = e.into();
+        let e = match e.into() {
+            // Types and layouts that are not read are no damage where they are another program's.
+            Error::Gguf(e) if is_foreign(self.bytes()) => ModelError::Foreign { found: e.to_string() }.into(),
+            e => e,
+        };
         match self.built_in {
             false => Fault::Input(format!("{}: {e}", self.name)),
             true => Fault::Internal(format!("the built-in weights are damaged: {e}; use another model with -m")),
@@ -174,24 +177,6 @@ impl Role {
     }
 }
 
-/// That a GGUF file is one of ours: others name their tensors, and what they are, in ways of their own. What is no GGUF file is
-/// refused by what reads it.
-pub fn not_foreign(path: &Path) -> Result<(), Fault> {
-    let mapped = open_regular(path).and_then(|file| MappedFile::of(&file, path));
-    let foreign = match mapped.as_ref().map(MappedFile::file) {
-        Ok(Ok(file)) => file.str("nijimi.system").is_err(),
-        Ok(Err(GgufError::UnsupportedTensorType { .. })) => true,
-        _ => false,
-    };
-    if foreign {
-        let remedy = "take the model's original checkpoint, a diffusers folder or a .safetensors file, instead";
-        let path = path.display();
-        let what = "a GGUF file of another program, such as stable-diffusion.cpp or llama.cpp";
-        return Err(Fault::Input(format!("{path} is {what}: {remedy}")));
-    }
-    Ok(())
-}
-
 /// Whether it is, or is called as if it were, something to be imported: also what is refused then with a reason.
 fn is_checkpoint(path: &Path) -> bool {
     if path.is_dir() {
@@ -207,4 +192,11 @@ fn is_checkpoint(path: &Path) -> bool {
         // The header of a .safetensors file, the zip archive of a pickle.
         || start.get(8) == Some(&b'{')
         || start.starts_with(b"PK\x03\x04")
+}
+
+/// Whether a GGUF file is another program's: ours begin with who wrote them. One that is cut so short tells nothing.
+fn is_foreign(bytes: &[u8]) -> bool {
+    let own = b"general.architecture\x08\0\0\0\x06\0\0\0\0\0\0\0nijimi";
+    let first = &bytes[..bytes.len().min(1 << 12)];
+    first.len() >= 128 && first.starts_with(b"GGUF") && !first.windows(own.len()).any(|at| at == own)
 }

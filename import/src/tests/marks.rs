@@ -37,7 +37,7 @@ impl Single {
     }
 }
 
-/// Seen red with `predict_key` not looked at, and with names compared as they are written.
+/// Seen red with `modelspec.predict_key` not looked at.
 #[test]
 fn a_header_says_what_is_predicted() {
     let single = Single::of("sd1full");
@@ -80,7 +80,7 @@ fn what_is_told_comes_first() {
     assert_eq!(single.predicts(&[("modelspec.prediction_type", "v")]), "epsilon");
 }
 
-/// Seen red with `v_pred` and `ztsnr` not looked at, and with the run left to begin below the last level.
+/// Seen red with the run left to begin below the last level.
 #[test]
 fn a_tensor_says_what_is_predicted() {
     assert_eq!(Single::of("sd1full").with("v_pred").predicts(&[]), "v_prediction");
@@ -113,7 +113,7 @@ fn marks_that_cannot_be_obeyed() {
     }
 }
 
-/// Seen red with the deviation taken from the root of the sum of squares about 0.
+/// Seen red with the deviation taken about 0 in place of the mean.
 #[test]
 fn the_second_familys_prediction_is_read_from_its_weights() {
     let mut single = Single::of("sd2");

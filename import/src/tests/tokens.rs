@@ -21,8 +21,7 @@ fn roomy(more: usize) -> (Folder, usize) {
     (folder, count)
 }
 
-/// Seen red with `added_tokens.json` not looked at, with the shorter of two tokens found first, and with those of
-/// `tokenizer_config.json` and of `tokenizer.json` left out.
+/// Seen red with the shorter of two tokens found first.
 #[test]
 fn added_tokens_are_found_before_the_pairs() {
     type Write = fn(&Folder, &[(&str, usize)]);
@@ -59,7 +58,7 @@ fn added_tokens_are_found_before_the_pairs() {
     }
 }
 
-/// Seen red with ids that contradict each other let through, and with `single_word` passed over.
+/// Seen red with ids that contradict each other let through.
 #[test]
 fn added_tokens_that_cannot_be_obeyed() {
     let refused = |edit: &dyn Fn(&Folder, usize)| {

@@ -159,8 +159,7 @@ fn every_form_of_name_adds_to_its_layer() {
     }
 }
 
-/// An alpha of any type of numbers, as diffusers takes `alpha.item()`. Seen red with integers refused, and with f64 read as
-/// f32.
+/// An alpha of any type of numbers, as diffusers takes `alpha.item()`. Seen red with integers refused.
 #[test]
 fn an_alpha_is_of_any_type_of_numbers() {
     let Some(bytes) = pipeline("sd1", DType::F32) else { return };

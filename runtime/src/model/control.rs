@@ -92,6 +92,11 @@ impl ControlInfo {
                 model.autoencoder.latent_channels.to_string(),
             ),
             (
+                "number of channels of the picture that it is led by",
+                self.network.picture_channels.to_string(),
+                model.autoencoder.in_channels.to_string(),
+            ),
+            (
                 "number of times that a picture's side is the latents'",
                 self.network.factor().to_string(),
                 model.autoencoder.factor().to_string(),

@@ -173,7 +173,7 @@ fn changed(key: &str, value: u32) -> String {
     LatentInfo::read(&File::new_checked(&bytes).unwrap()).unwrap_err().to_string()
 }
 
-/// Every joint, when a file is read and when it is written. Seen red with each comparison left out in turn.
+/// Every joint, when a file is read and when it is written. Seen red with the numbers not compared.
 #[test]
 fn parts_that_do_not_fit_each_other_are_refused() {
     for (key, value, parts) in [
