@@ -139,7 +139,9 @@ impl Source {
     pub fn wrong(&self, e: impl Into<Error>) -> Fault {
         let e = match e.into() {
             // Types and layouts that are not read are no damage where they are another program's.
-            Error::Gguf(e) if is_foreign(self.bytes()) => ModelError::Foreign { found: e.to_string() }.into(),
+            Error::Gguf(_) if is_foreign(self.bytes()) => {
+                ModelError::Foreign { found: "its general.architecture is not nijimi".into() }.into()
+            }
             e => e,
         };
         match self.built_in {
