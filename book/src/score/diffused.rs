@@ -1,6 +1,6 @@
 //! A mixture under the forward process: everything that a perfect network would know, in closed form.
 
-use super::ScoreError;
+use super::error::ScoreError;
 use alloc::vec;
 use alloc::vec::Vec;
 use nijimi_runtime::dist::Mixture;

@@ -1,6 +1,6 @@
 //! The probability-flow ODE: a deterministic path from noise to data with the diffusion's own densities on the way.
 
-use super::{ScoreError, finite, same_len};
+use super::error::{ScoreError, finite, same_len};
 use crate::diffusion::Level;
 use alloc::vec;
 use alloc::vec::Vec;

@@ -1,6 +1,6 @@
 //! Langevin dynamics: a walk that follows the score, with noise, and forgets where it began.
 
-use super::{ScoreError, finite, same_len};
+use super::error::{ScoreError, finite, same_len};
 use crate::diffusion::Level;
 use alloc::vec;
 use alloc::vec::Vec;
