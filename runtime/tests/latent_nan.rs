@@ -2,6 +2,7 @@
 
 mod common {
     pub mod diffusers;
+    pub mod model;
     pub mod pipelines;
 }
 
@@ -103,3 +104,34 @@ const FIRST: [(&str, &str); 4] = [
     ("unet.", "unet."),
     ("vae.decoder.", "vae.decoder.conv_in"),
 ];
+
+/// A picture of one color is of weights that are zero: the first operation that makes one number of everything is named, and of a
+/// model that is whole there is none. Seen red: without the look at outputs; with the last such operation.
+#[test]
+fn a_picture_of_one_color_names_the_operation() {
+    use nijimi_runtime::model::{Diffusion, Model, SessionOptions};
+    let family = family();
+    let zeroed = |part: &str| {
+        let bytes = family.bytes(DType::F32);
+        let (mut changed, whole) = (bytes.clone(), File::new_checked(&bytes).unwrap());
+        for tensor in whole.tensors().filter(|tensor| tensor.name.starts_with(part)) {
+            let at = tensor.data.as_ptr() as usize - bytes.as_ptr() as usize;
+            changed[at..at + tensor.data.len()].fill(0);
+        }
+        changed
+    };
+    let drawn = |bytes: &[u8]| Model::load(&File::new_checked(bytes).unwrap(), &Device::Cpu).unwrap().draw("a cat", 1);
+    let whole = family.bytes(DType::F32);
+    let Model::TextToImage(model) = Model::load(&File::new_checked(&whole).unwrap(), &Device::Cpu).unwrap() else {
+        panic!("it reads prompts")
+    };
+    pollster::block_on(model.check_constant(&SessionOptions::default())).unwrap();
+    let error = drawn(&zeroed("vae.decoder.")).unwrap_err().to_string();
+    assert!(error.starts_with("vae.decoder.conv_in (conv2d) makes 0 everywhere"), "{error}");
+    let error = drawn(&zeroed("vae.decoder.conv_out")).unwrap_err().to_string();
+    assert!(error.starts_with("vae.decoder.conv_out (conv2d) makes 0 everywhere"), "{error}");
+
+    let bytes = common::model::Tiny::new(3).bytes();
+    let model = Diffusion::load(&File::new_checked(&bytes).unwrap(), &Device::Cpu).unwrap();
+    pollster::block_on(model.check_constant(&SessionOptions::default())).unwrap();
+}

@@ -51,7 +51,7 @@ fn what_cannot_be_converted_is_said() {
         (&["convert", "model.ckpt", "-o", "x.gguf"][..], 3, "pickle"),
         (&["convert", "empty.safetensors", "-o", "x.gguf"], 3, "is empty"),
         (&["convert", ".", "-o", "x.gguf"], 3, "model_index.json"),
-        (&["convert", "tiny.gguf", "-o", "x.gguf"], 3, "use it as it is"),
+        (&["convert", "tiny.gguf", "-o", "x.gguf"], 3, "use it with -m"),
         (&["convert", "model.ckpt"], 2, "--output"),
         (&["convert", "model.ckpt", "-o", "x.gguf", "--type", "q5"], 2, "--type \"q5\" is not known"),
         (&["convert", "model.ckpt", "-o", "x.gguf", "--tensor-type", "(=f16"], 2, "--tensor-type"),
@@ -161,10 +161,14 @@ fn what_is_no_model_is_refused() {
         (&["-m", "nothing"], 3, &["neither a model_index.json nor a config.json"]),
         (&["-m", "part"], 3, &["UNet2DConditionModel", "whole pipeline"]),
         (&["-m", "none.safetensors"], 3, &["none.safetensors"]),
-        (&["-m", "sd.gguf", "--tokenizer", "."], 2, &["--tokenizer is for checkpoints"]),
+        (&["-m", "sd.gguf", "--tokenizer", "."], 2, &["--tokenizer is for Stable Diffusion checkpoints"]),
         (&["-m", "tiny.gguf", "--type", "f16"], 2, &["--type is for models that read prompts"]),
         (&["inspect", sd1], 3, &["is a checkpoint, not a weight file", "nijimi convert"]),
-        (&["convert", control, "-o", "x.gguf", "--tokenizer", "."], 2, &["--tokenizer is for checkpoints"]),
+        (
+            &["convert", control, "-o", "x.gguf", "--tokenizer", "."],
+            2,
+            &["--tokenizer is for Stable Diffusion checkpoints"],
+        ),
         (&["convert", control, "-o", "x.gguf", "--prediction-type", "epsilon"], 2, &["--prediction-type is for"]),
     ];
     let before = folder.files();

@@ -6,7 +6,7 @@ use crate::graph::{Graph, IdsId, Op, Shape, WeightId, WeightKind};
 use crate::plan::{ALIGN, ExecError, MemoryLimit, Plan, PlanError, PlanOptions, Slot, Step};
 use crate::quant::{DType, QuantError};
 use crate::sync::Arc;
-use alloc::borrow::{Cow, ToOwned};
+use alloc::borrow::Cow;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -294,14 +294,20 @@ impl Executor {
     /// # Errors
     /// [`ExecError::NotFinite`] names the first operation that made a NaN or an infinity.
     pub fn run_checked(&mut self, plan: usize, ids: &[Option<u32>]) -> Result<(), ExecError> {
+        self.run_looking(plan, ids, ExecError::not_finite)
+    }
+
+    /// Executes a plan up to the first operation of whose output `look` says what is wrong.
+    pub(crate) fn run_looking(
+        &mut self,
+        plan: usize,
+        ids: &[Option<u32>],
+        look: fn(&Step, &[f32]) -> Result<(), ExecError>,
+    ) -> Result<(), ExecError> {
         for i in 0..self.plans[plan].steps().len() {
             self.step(plan, i, ids);
             let step = &self.plans[plan].steps()[i];
-            let output = self.slot(step.output);
-            if let Some(index) = output.iter().position(|v| !v.is_finite()) {
-                let value = alloc::format!("{}", output[index]);
-                return Err(ExecError::NotFinite { step: step.name.to_owned(), kind: step.op.kind(), value, index });
-            }
+            look(step, self.slot(step.output))?;
         }
         Ok(())
     }

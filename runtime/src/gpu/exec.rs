@@ -275,17 +275,20 @@ impl Executor {
     /// # Errors
     /// As [`Self::run_checked`] has.
     pub async fn run_checked_async(&self, plan: usize) -> Result<(), Error> {
+        self.run_looking(plan, ExecError::not_finite).await
+    }
+
+    /// Executes a plan up to the first operation of whose output `look` says what is wrong.
+    pub(crate) async fn run_looking(
+        &self,
+        plan: usize,
+        look: fn(&Step, &[f32]) -> Result<(), ExecError>,
+    ) -> Result<(), Error> {
         let (plan, ready) = (&self.plans[plan], &self.ready[plan]);
         for (i, step) in plan.steps().iter().enumerate() {
             let own = || ready.iter().filter(|ready| ready.step == i);
             self.submit(&step.name, |pass| own().for_each(|ready| ready.record(pass)))?;
-            let output = self.read_any(step.output).await?;
-            if let Some(index) = output.iter().position(|v| !v.is_finite()) {
-                let value = format!("{}", output[index]);
-                return Err(
-                    ExecError::NotFinite { step: step.name.to_owned(), kind: step.op.kind(), value, index }.into()
-                );
-            }
+            look(step, &self.read_any(step.output).await?)?;
         }
         Ok(())
     }

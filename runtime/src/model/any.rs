@@ -104,6 +104,13 @@ pub struct Picture {
 }
 
 impl Picture {
+    /// Whether all pixels are the same, which few models mean: see [`TextToImage::check_constant`] and
+    /// [`Diffusion::check_constant`].
+    #[must_use]
+    pub fn is_of_one_color(&self) -> bool {
+        self.bytes.chunks_exact(self.channels.max(1)).all(|pixel| self.bytes.starts_with(pixel))
+    }
+
     /// The bytes with three channels, `(height, width, 3)`: gray three times, where the picture is gray.
     #[must_use]
     pub fn to_rgb(&self) -> Vec<u8> {
@@ -171,7 +178,11 @@ impl Model {
                 let mut run = model.run_async(&model.request(prompt, seed, &calls)).await?;
                 while run.step_async().await?.is_some() {}
                 let [height, width, channels] = run.picture_shape();
-                Ok(Picture { width, height, channels, bytes: run.to_u8_async().await? })
+                let picture = Picture { width, height, channels, bytes: run.to_u8_async().await? };
+                if picture.is_of_one_color() {
+                    model.check_constant(&options).await?;
+                }
+                Ok(picture)
             }
             Self::Diffusion(model) => {
                 let network = &model.info().network;
@@ -186,7 +197,11 @@ impl Model {
                 let mut run =
                     session.run(&Request { labels: &labels, seeds: &seeds, calls: &calls, guidance_scale })?;
                 while run.step_async().await?.is_some() {}
-                Ok(Picture { width, height, channels, bytes: run.to_u8_async().await? })
+                let picture = Picture { width, height, channels, bytes: run.to_u8_async().await? };
+                if picture.is_of_one_color() {
+                    model.check_constant(&options).await?;
+                }
+                Ok(picture)
             }
             Self::Vae(model) => {
                 unprompted()?;

@@ -62,4 +62,13 @@ impl Diffusion {
     pub fn session_in(&self, options: &SessionOptions, memory: &'static mut [f32]) -> Result<Session, Error> {
         Session::new(self.clone(), options, Some(memory))
     }
+
+    /// Why a picture may be of one color: [`ExecError::Constant`](crate::plan::ExecError::Constant) with the first operation that
+    /// makes the same number everywhere, if there is one.
+    ///
+    /// # Errors
+    /// As said; more memory than the options allow; a device error.
+    pub async fn check_constant(&self, options: &SessionOptions) -> Result<(), Error> {
+        self.networks().evaluator(vec![self.info().network.graph(1)?], options)?.check_constant(0).await
+    }
 }

@@ -12,6 +12,7 @@ use crate::cpu::exec::{Executor, Memory, Weights};
 use crate::gguf::File;
 use crate::graph::{Graph, Weight, share_weights};
 use crate::plan::{Binding, ExecError, MemoryLimit, Plan, PlanOptions};
+use crate::rng::normal_fill;
 use crate::sync::Arc;
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
@@ -267,6 +268,35 @@ impl Evaluator {
             #[cfg(feature = "gpu")]
             (Engine::Gpu(device), Some(i)) => Ok(device.read.get(i).ok_or_else(missing)?),
             (_, None) => Err(missing()),
+        }
+    }
+
+    /// That no operation of a graph makes the same number everywhere: asked when a picture is of one color, with noise for all
+    /// inputs, so that only weights can be at fault.
+    ///
+    /// # Errors
+    /// [`ExecError::Constant`] with the first operation that does; a device error.
+    pub async fn check_constant(&mut self, graph: usize) -> Result<(), Error> {
+        let plan = &self.plans()[graph];
+        let noise = |(i, binding): (usize, &Binding)| {
+            let mut values = vec![0.0; binding.slot.len()];
+            normal_fill(i as u64, 0, &mut values);
+            (binding.name.clone(), values)
+        };
+        let inputs: Vec<_> = plan.inputs().iter().enumerate().map(noise).collect();
+        let inputs: Vec<_> = inputs.iter().map(|(name, values)| (&**name, &values[..])).collect();
+        let ids = vec![Some(0); plan.ids().iter().map(|(_, n)| n).sum()];
+        match &mut self.engine {
+            Engine::Cpu(exec) => {
+                fill(exec, graph, &inputs);
+                Ok(exec.run_looking(graph, &ids, ExecError::constant)?)
+            }
+            #[cfg(feature = "gpu")]
+            Engine::Gpu(device) => {
+                device.exec.set_ids(&ids)?;
+                device.fill(graph, &inputs)?;
+                device.exec.run_looking(graph, ExecError::constant).await
+            }
         }
     }
 

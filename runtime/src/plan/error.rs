@@ -1,5 +1,6 @@
 //! What can go wrong between a graph and its results, on any backend.
 
+use super::Step;
 use crate::quant::QuantError;
 use alloc::string::String;
 
@@ -150,4 +151,35 @@ pub enum ExecError {
         /// Where in the output.
         index: usize,
     },
+    /// The same number everywhere, whatever the network is given.
+    #[error(
+        "{step} ({kind}) makes {value} everywhere, whatever it is given: its weights, or those before it, are zero or lost"
+    )]
+    Constant {
+        /// The operation.
+        step: String,
+        /// Its kind.
+        kind: &'static str,
+        /// The number.
+        value: f32,
+    },
+}
+
+impl ExecError {
+    /// That all numbers of an operation's output are finite.
+    pub(crate) fn not_finite(step: &Step, output: &[f32]) -> Result<(), Self> {
+        let Some(index) = output.iter().position(|v| !v.is_finite()) else { return Ok(()) };
+        let value = alloc::format!("{}", output[index]);
+        Err(Self::NotFinite { step: step.name.clone(), kind: step.op.kind(), value, index })
+    }
+
+    /// That not all of them are the same.
+    pub(crate) fn constant(step: &Step, output: &[f32]) -> Result<(), Self> {
+        match output {
+            [first, rest @ ..] if !rest.is_empty() && rest.iter().all(|v| v == first) => {
+                Err(Self::Constant { step: step.name.clone(), kind: step.op.kind(), value: *first })
+            }
+            _ => Ok(()),
+        }
+    }
 }

@@ -1,10 +1,11 @@
 mod samplers;
 
 use super::*;
+use crate::diffusion::DiffusionError;
 use crate::diffusion::Level;
 use alloc::vec;
 use alloc::vec::Vec;
-use nijimi_runtime::dist::{Mixture, MultivariateNormal, Normal, quadrature};
+use nijimi_runtime::dist::{DistError, Mixture, MultivariateNormal, Normal, quadrature};
 use nijimi_runtime::guidance;
 use nijimi_runtime::rng::Stream;
 use nijimi_runtime::schedule::{Schedule, Spacing};

@@ -2,10 +2,11 @@
 
 use super::info::LatentInfo;
 use super::parts::Parts;
-use super::stages::ModelPart;
+use super::stages::{ModelPart, Stage};
 use crate::Error;
 use crate::gguf::File;
-use crate::model::{Device, Patch, Stored, TinyAutoencoder};
+use crate::model::{Device, Patch, SessionOptions, Stored, TinyAutoencoder};
+use crate::nn::SdRequest;
 use crate::sampler::{Calls, Field, Sigmas, Solver};
 use crate::sync::Arc;
 use alloc::string::String;
@@ -106,6 +107,21 @@ impl TextToImage {
     /// How many times a picture's side is that of its latents.
     pub fn factor(&self) -> usize {
         self.info.autoencoder.factor()
+    }
+
+    /// Why a picture may be of one color: [`ExecError::Constant`](crate::plan::ExecError::Constant) with the first operation of
+    /// the U-Net, then of the decoder, that makes the same number everywhere, if there is one.
+    ///
+    /// # Errors
+    /// As said; more memory than the options allow; a device error.
+    pub async fn check_constant(&self, options: &SessionOptions) -> Result<(), Error> {
+        let smallest = self.info.unet.smallest();
+        // Not so small that a norm has one number to look at.
+        let unet = SdRequest { height: 2 * smallest.height, width: 2 * smallest.width, ..smallest };
+        for stage in [Stage::unet(&self.info, &unet)?, Stage::decoder(&self.info, None, [4, 4])?] {
+            self.parts.evaluator(&self.info, stage, options)?.check_constant(0).await?;
+        }
+        Ok(())
     }
 
     /// The name, for errors.
