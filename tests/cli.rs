@@ -244,7 +244,7 @@ fn wrong_usage_exits_with_2() {
         (&["--steps", "1001"], "1001 sampling steps asked"),
         (&["--lora", "a.safetensors:0.5"], "--lora is for models that read prompts: leave it out"),
         (&["--mask", "m.png"], "needs an init image to repaint: give one with -i"),
-        (&["-b", "1000000", "-o", "grid.png"], "a file each with -o out-%05d.png"),
+        (&["-b", "1000000", "-o", "grid.png"], "one file each with -o out-%05d.png"),
     ] {
         // The model that is not about labels allows more.
         let (code, message) = folder.fail(&[args, &["-m", "digits"]].concat());

@@ -182,13 +182,13 @@ impl<'a> PromptArtist<'a> {
         let negative = text.negative_prompt.as_deref().unwrap_or_default();
         let causes = [
             ("a weight in the prompt", weight(&drawing.parameters.prompt)),
-            ("a weight in -n", weight(negative)),
+            ("a weight in the negative prompt (-n)", weight(negative)),
             ("--cfg-scale", self.sampling.cfg_scale.map(f64::from).filter(far)),
             ("--control-strength", text.control_strength.map(f64::from).filter(far)),
             ("the strength of a --lora", text.lora.iter().map(|lora| f64::from(lora.strength)).find(far)),
         ];
         Fault::Input(match causes.into_iter().find_map(|(what, x)| Some((what, x?))) {
-            Some((what, x)) => format!("{e}: {what}, {x}, is too large"),
+            Some((what, x)) => format!("{e}: {what}, {x:e}, is too large"),
             None => format!("{e}: the model's weights are damaged"),
         })
     }
@@ -236,9 +236,9 @@ fn own_method(info: &LatentInfo, asked: &SamplingOptions) -> String {
     names.find(|name| way(Solver::from_name(name)) == own).unwrap_or(&info.scheduler).to_owned()
 }
 
-/// Whether it is a model for inpainting.
+/// Whether it is a model for inpainting, which sees the latents, those of what is kept, and the mask.
 fn repaints(info: &LatentInfo) -> bool {
-    info.unet.in_channels > info.autoencoder.latent_channels
+    info.unet.in_channels == 2 * info.autoencoder.latent_channels + 1
 }
 
 /// How much of an init image is replaced. A model for inpainting sees what is kept beside the noise.

@@ -91,7 +91,7 @@ pub fn check(outputs: &[Named<'_>], inputs: &[Named<'_>]) -> Result<(), Fault> {
 fn writable(option: &str, path: &Path) -> Result<(), Fault> {
     let wrong = |problem: String| Err(Fault::Input(format!("{option} {}: {problem}", path.display())));
     if path.is_dir() {
-        return wrong("this is a folder: name a file in it".into());
+        return Err(Fault::Input(format!("{option} {} is a folder: name a file in it", path.display())));
     }
     match path.parent() {
         Some(folder) if folder != Path::new("") && !folder.is_dir() => {

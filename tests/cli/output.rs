@@ -146,7 +146,7 @@ fn again(parameters: &str) -> Vec<String> {
         };
         args.push(option.into());
         if value != "True" {
-            args.push(value.into());
+            args.push(value.trim_matches('"').into());
         }
     }
     args

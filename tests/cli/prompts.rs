@@ -196,19 +196,19 @@ fn faults_name_what_is_at_fault() {
     let Some(folder) = converted() else { return };
     let huge = format!("(dog:{})", "9".repeat(41));
     let tags = "a cat, ".repeat(3000);
-    let cases: [(&[&str], i32, &str); 7] = [
+    let cases: [(&[&str], i32, &str); 6] = [
         (&["-p", &huge], 3, "a weight in the prompt"),
-        (&["-n", &huge, "--cfg-scale", "5"], 3, "a weight in -n"),
-        (&["--cfg-scale", "1e38"], 3, "--cfg-scale"),
+        (&["-n", &huge, "--cfg-scale", "5"], 3, "a weight in the negative prompt (-n)"),
         (&["-H", "70"], 2, "-H 70 is not a multiple of"),
         (&["--steps", "1001"], 2, "--steps: 1001 sampling steps"),
-        (&["-p", &tags, "--memory-limit", "20M"], 3, "a shorter prompt"),
-        (&["-n", &tags, "--memory-limit", "20M"], 3, "a shorter prompt"),
+        (&["-p", &tags, "--memory-limit", "6M"], 3, "a shorter prompt"),
+        (&["-n", &tags, "--memory-limit", "6M"], 3, "a shorter prompt"),
     ];
     let own = ["-m", "sd1.gguf", "--steps", "2", "--backend", "cpu", "-o", "a.png"];
     for (more, code, part) in cases {
-        let (found, problem) = folder.fail(&[&own[..], more].concat());
-        assert!(found == code && problem.contains(part), "{part}: {found} {problem}");
+        let output = folder.nijimi(&[&own[..], more].concat());
+        let problem = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(code) && problem.contains(part), "{part}: {problem}");
         let options = ["--cfg-scale", "-H", "-W", "--steps", "--mask", "--clip-skip", "--scheduler", "--backend"];
         for option in options.iter().filter(|option| !part.contains(**option)) {
             assert!(!problem.contains(&format!("{option} ")), "{part}: {option} in {problem}");
@@ -217,7 +217,7 @@ fn faults_name_what_is_at_fault() {
             drawn(&folder, &[&own[..], &["-H", near.split(' ').next().unwrap()]].concat());
         }
     }
-    for (more, code) in [(&["--memory-limit", "20M"][..], 0), (&["--memory-limit", "20M", "-p", &tags], 3)] {
+    for (more, code) in [(&["--memory-limit", "6M"][..], 0), (&["--memory-limit", "6M", "-p", &tags], 3)] {
         let output = folder.nijimi(&[&["plan", "-m", "sd1.gguf"], more].concat());
         assert_eq!(output.status.code(), Some(code), "{}", String::from_utf8_lossy(&output.stderr));
     }
@@ -243,7 +243,7 @@ fn faults_name_what_is_at_fault() {
 fn what_is_not_obeyed_is_noted() {
     let Some(folder) = converted() else { return };
     let told = |more: &[&str]| {
-        let own = ["-m", "sd1.gguf", "--steps", "1", "--backend", "cpu", "-o", "a.png"];
+        let own = ["-m", "sd1.gguf", "--steps", "3", "--backend", "cpu", "-o", "a.png"];
         let output = folder.nijimi(&[&own[..], more].concat());
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{said}");
