@@ -76,8 +76,8 @@ fn a_header_says_what_is_predicted() {
 fn what_is_told_comes_first() {
     let mut single = Single::of("sd1full").with("v_pred");
     assert!(single.open(&[("modelspec.prediction_type", "epsilon")]).is_err());
-    single.options.prediction_type = Some("epsilon".into());
-    assert_eq!(single.predicts(&[("modelspec.prediction_type", "v")]), "epsilon");
+    single.options.prediction_type = Some("sample".into());
+    assert_eq!(single.predicts(&[("modelspec.prediction_type", "epsilon")]), "sample");
 }
 
 /// Seen red with the run left to begin below the last level.
