@@ -183,7 +183,7 @@ mod tests {
             (&others[5..], &["a.safetensors:nan", "a.safetensors:inf", ""]),
         ] {
             for (option, value) in options.iter().flat_map(|option| values.iter().map(move |value| (option, value))) {
-                let message = refused(&[&format!("{option}"), value]);
+                let message = refused(&[option, value]);
                 assert!(message.contains(&format!("'{option}'")) && !message.contains("invalid digit"), "{message}");
             }
         }

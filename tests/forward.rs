@@ -5,9 +5,9 @@ use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::{Device, Diffusion, SessionOptions};
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::rng::{Stream, normal_fill};
-use nijimi_trainer::export::{self, Description};
+use nijimi_trainer::export::book_unet::{Description, book_unet};
 use nijimi_trainer::fit::Record;
-use nijimi_trainer::nn::book_unet::{BookUnet, Config};
+use nijimi_trainer::nn::book_unet::{BookUnet, BookUnetConfig};
 use nijimi_trainer::param;
 use nijimi_trainer::{import, quantize};
 
@@ -48,7 +48,7 @@ fn difference(model: &BookUnet<Cpu>, bytes: &[u8], timestep: u32) -> f32 {
 #[test]
 fn a_random_network_with_its_batch_norms_folded() {
     let device = Cpu::default();
-    let config = Config { in_channels: 1, channels: vec![32, 64, 96], time_dim: 20, label_count: 3 };
+    let config = BookUnetConfig { in_channels: 1, channels: vec![32, 64, 96], time_dim: 20, label_count: 3 };
     let mut model = BookUnet::new(&device, 5, config.clone());
     let mut state = param::state(&mut model, "");
     for (name, v) in &mut state {
@@ -67,7 +67,7 @@ fn a_random_network_with_its_batch_norms_folded() {
         steps: 1000,
         betas: (1e-4, 0.02),
     };
-    let bytes = export::book_unet(&state, &config, &about, &Record::default(), DType::F32).unwrap();
+    let bytes = book_unet(&state, &config, &about, &Record::default(), DType::F32).unwrap();
     for timestep in [1, 500, 1000] {
         let found = difference(&model, &bytes, timestep);
         assert!(found <= TOLERANCE, "t = {timestep}: {found}");

@@ -76,7 +76,12 @@ mod tests {
                 assert_eq!(twice.len(), if matches!(flag.optionality, Optionality::Repeating) { 4 } else { 2 });
             }
         }
-        (all::<Cli>(), all::<Convert>(), all::<Density>(), all::<Devices>());
-        (all::<Inspect>(), all::<Plan>(), all::<SelfTest>());
+        all::<Cli>();
+        all::<Convert>();
+        all::<Density>();
+        all::<Devices>();
+        all::<Inspect>();
+        all::<Plan>();
+        all::<SelfTest>();
     }
 }

@@ -259,7 +259,9 @@ fn what_is_not_obeyed_is_noted() {
         encoder.set_color(png::ColorType::Grayscale);
         encoder.write_header().unwrap().write_image_data(&vec![value; width as usize * 32]).unwrap();
     };
-    (save("i.png", 32, 99), save("black.png", 32, 0), save("wide.png", 64, 255));
+    save("i.png", 32, 99);
+    save("black.png", 32, 0);
+    save("wide.png", 64, 255);
     let mask = |name: &str| told(&["-p", "a", "-i", "i.png", "--mask", name]);
     assert!(mask("black.png").contains("note: the mask black.png selects nothing"));
     assert!(mask("wide.png").contains("note: the mask wide.png is 64x32, and -i is 32x32"));

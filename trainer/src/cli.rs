@@ -1,10 +1,12 @@
 //! The command line of `nijimi-train`.
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fit::Ended;
 use crate::launch;
+use crate::say::{self, say, tell};
 use crate::world::{self, World};
 use argh::FromArgs;
 use nijimi_runtime::quant::DType;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -19,8 +21,8 @@ pub struct Cli {
 #[argh(subcommand)]
 #[allow(clippy::large_enum_variant, reason = "there is one, read once")]
 enum Command {
-    Normal(crate::systems::normal::NormalArgs),
-    Mvn(crate::systems::mvn::MvnArgs),
+    Normal(crate::systems::normal::command::NormalArgs),
+    Mvn(crate::systems::mvn::command::MvnArgs),
     Mixture(crate::systems::mixture::cli::MixtureArgs),
     Ddpm(crate::systems::ddpm::command::DdpmArgs),
     Text2image(crate::systems::text2image::command::TextToImageArgs),
@@ -56,9 +58,16 @@ pub struct QuantizeArgs {
     dtype: DType,
 }
 
-/// Parses the command line, runs, and returns the exit code: 0 done, 1 an error, 130 interrupted.
+/// Parses the command line, runs, and returns the exit code: 0 done, 130 interrupted, or that of [`Error::exit_code`].
 pub fn main() -> i32 {
-    let cli: Cli = argh::from_env();
+    let cli = match read(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(Told::Help(text)) => {
+            say!("{}", text.trim_end());
+            return code(say::done().map(|()| Ended::Finished));
+        }
+        Err(Told::Wrong(text)) => return code(Err(Error::Usage(text))),
+    };
     let together = match &cli.command {
         Command::Ddpm(args) => args.world,
         Command::Autoencoder(args) => args.world,
@@ -69,8 +78,39 @@ pub fn main() -> i32 {
         Ok(world) => world,
         Err(e) => return code(Err(e)),
     };
+    let ended = run(cli.command, &world).and_then(|ended| say::done().map(|()| ended));
     // The code comes after the message: a job ends when the first of its processes does.
-    code(world::close(&*world, run(cli.command, &world)))
+    code(world::close(&*world, ended))
+}
+
+/// Why a command line is not run.
+enum Told {
+    Help(String),
+    Wrong(String),
+}
+
+/// Reads the arguments; `--name=value` is as `--name value`.
+fn read(args: impl Iterator<Item = OsString>) -> std::result::Result<Cli, Told> {
+    let mut words = Vec::new();
+    for arg in args.skip(1) {
+        let arg = arg
+            .into_string()
+            .map_err(|arg| Told::Wrong(format!("{} is not UTF-8: use another name", arg.display())))?;
+        match arg.split_once('=') {
+            Some((name, value)) if name.starts_with("--") => words.extend([name.to_owned(), value.to_owned()]),
+            _ => words.push(arg),
+        }
+    }
+    if let [only] = &words[..]
+        && ["-V", "--version"].contains(&&**only)
+    {
+        return Err(Told::Help(concat!("nijimi-train ", env!("CARGO_PKG_VERSION")).into()));
+    }
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    Cli::from_args(&["nijimi-train"], &words).map_err(|early| match early.status {
+        Ok(()) => Told::Help(early.output),
+        Err(()) => Told::Wrong(early.output.trim().replace('\n', " ")),
+    })
 }
 
 fn run(command: Command, world: &Rc<dyn World>) -> Result<Ended> {
@@ -86,8 +126,8 @@ fn run(command: Command, world: &Rc<dyn World>) -> Result<Ended> {
         Command::Vae(args) => crate::systems::vae::vae(&args),
         Command::Hvae(args) => crate::systems::hvae::hvae(&args),
         Command::Classifier(args) => crate::systems::classifier::command(&args),
-        Command::Normal(args) => crate::systems::normal::run(&args).map(|()| Ended::Finished),
-        Command::Mvn(args) => crate::systems::mvn::run(&args).map(|()| Ended::Finished),
+        Command::Normal(args) => crate::systems::normal::command::run(&args).map(|()| Ended::Finished),
+        Command::Mvn(args) => crate::systems::mvn::command::run(&args).map(|()| Ended::Finished),
         Command::Mixture(args) => crate::systems::mixture::cli::run(&args).map(|()| Ended::Finished),
         Command::Eval(args) => crate::eval::cli::run(&args).map(|()| Ended::Finished),
         Command::Evaluate(args) => crate::eval::evaluate::run(&args).map(|()| Ended::Finished),
@@ -104,8 +144,8 @@ fn code(result: Result<Ended>) -> i32 {
         Ok(Ended::Finished) => 0,
         Ok(Ended::Interrupted) => 130,
         Err(e) => {
-            eprintln!("nijimi-train: {e}");
-            1
+            tell!("nijimi-train: {e}");
+            e.exit_code()
         }
     }
 }

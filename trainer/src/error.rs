@@ -1,4 +1,5 @@
 //! What can go wrong in training, with what was wrong, where, and what to do.
+use nijimi_runtime::error::Fault;
 use std::path::PathBuf;
 
 /// An error of the trainer.
@@ -31,7 +32,7 @@ pub enum Error {
     },
     /// Numbers to which the model cannot be fitted.
     #[error(transparent)]
-    Fit(#[from] crate::stats::FitError),
+    Fit(#[from] crate::stats::fault::FitError),
     /// A checkpoint does not belong to this run.
     #[error("checkpoint {path}: {what}")]
     Checkpoint {
@@ -77,6 +78,23 @@ pub enum Error {
 }
 
 impl Error {
+    /// The exit code of a program that ends with it: 2 for a wrong command line, 3 for a file or folder that is not what it must
+    /// be, 4 for a device, 1 for all else.
+    pub fn exit_code(&self) -> i32 {
+        match self {
+            Self::Usage(_) => 2,
+            Self::Io { .. } | Self::Data { .. } | Self::Table { .. } | Self::Fit(_) | Self::Checkpoint { .. } => 3,
+            Self::Device(_) => 4,
+            Self::Diverged { .. } | Self::World(_) | Self::Elsewhere { .. } => 1,
+            Self::Runtime(e) => match e.fault() {
+                Fault::Request => 2,
+                Fault::Input => 3,
+                Fault::Device => 4,
+                Fault::Internal => 1,
+            },
+        }
+    }
+
     /// An I/O error at a path.
     pub fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();

@@ -1,11 +1,13 @@
 //! The fit loop that every system shares: progress, log, average, clipping, warm-up, checkpoints, resume, interruption.
 use crate::checkpoint::{Checkpoint, write_atomic};
 use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
 use crate::log::Log;
 use crate::ops::Kit;
 use crate::optim::{AdamW, Optimizer};
 use crate::param::{self, Module};
 use crate::progress::Progress;
+use crate::target::Claim;
 use crate::world::{self, Alone, Share, World};
 use dfdx::prelude::*;
 use nijimi_runtime::quant::DType;
@@ -54,8 +56,6 @@ pub struct Record {
     pub epochs: u64,
     /// Steps made.
     pub steps: u64,
-    /// Seconds of training, all resumed runs together.
-    pub seconds: f64,
     /// Mean loss of each completed epoch.
     pub epoch_losses: Vec<f64>,
     /// Decay of the averaged weights, if they are what is exported.
@@ -116,8 +116,8 @@ pub struct FitOptions {
     pub keep: usize,
     /// Go on from the checkpoint in the report folder.
     pub resume: bool,
-    /// All that must be equal for a checkpoint to be resumed.
-    pub fingerprint: String,
+    /// All that shapes the result: where a run goes on, it is as it was, or the difference is refused or told by name.
+    pub fingerprint: Fingerprint,
     /// The command line, for the record.
     pub command: String,
 }
@@ -127,7 +127,7 @@ pub struct FitOptions {
 pub enum Ended {
     /// All epochs (or `max_steps`) were made and the file is written.
     Finished,
-    /// Ctrl-C: the checkpoint is written, `--resume` goes on.
+    /// Ctrl-C, or SIGTERM: the checkpoint is written, `--resume` goes on.
     Interrupted,
 }
 
@@ -138,8 +138,19 @@ struct Run<D: Kit, M> {
     optimizer: Optimizer<D>,
     ema: Option<M>,
     step: u64,
+    per_epoch: u64,
     epoch_sum: f64,
     record: Record,
+    /// Seconds of training, all resumed runs together.
+    seconds: f64,
+}
+
+impl<D: Kit, M> Run<D, M> {
+    /// The preview's name: of the epoch that ends here, else of the step.
+    fn name(&self) -> String {
+        let whole = self.step.is_multiple_of(self.per_epoch);
+        if whole { format!("epoch-{:03}.png", self.record.epochs) } else { format!("step-{:06}.png", self.step) }
+    }
 }
 
 /// Trains `task` to the end, or until `stop` is set.
@@ -168,32 +179,60 @@ pub fn fit_in<D: Kit, K: Task<D>>(
     if first {
         std::fs::create_dir_all(&options.report).map_err(Error::io(&options.report))?;
     }
+    let _own = if first { Some(Claim::take(&options.report)?) } else { None };
+    let per_epoch = task.steps_per_epoch();
     let mut run = Run {
         optimizer: Optimizer::new(options.adam.clone()),
         ema: options.ema.map(|_| task.model().clone()),
         step: 0,
+        per_epoch,
         epoch_sum: 0.0,
         record: Record { command: options.command.clone(), ema_decay: options.ema, ..Record::default() },
+        seconds: 0.0,
     };
     if first && path.exists() && !options.resume {
         let what =
             "a run is here already: --resume goes on with it; remove it, or choose another --report, to start anew";
         return Err(Error::Checkpoint { path, what: what.into() });
     }
+    let total = options.epochs.saturating_mul(per_epoch).min(options.max_steps.unwrap_or(u64::MAX));
+    let mut changed = Vec::new();
     if options.resume {
-        restore(&mut run, task.model(), &Checkpoint::load(&path)?, &path, options)?;
+        if !path.exists() {
+            let what = "there is no run to go on with: leave --resume out to start one, or give the --report of the one that is meant";
+            return Err(Error::Checkpoint { path, what: what.into() });
+        }
+        changed = restore(&mut run, task.model(), &Checkpoint::load(&path)?, &path, options)?;
+        if run.step > total {
+            let made = run.step;
+            let what = format!(
+                "the run has made {made} steps, and is to make {total}: give more --epochs, or --max-steps {made}, which writes \
+                 its file"
+            );
+            return Err(Error::Checkpoint { path, what });
+        }
     }
-    let per_epoch = task.steps_per_epoch();
-    let total = (options.epochs * per_epoch).min(options.max_steps.unwrap_or(u64::MAX));
     if share.size > 1 {
         let mut hash = DefaultHasher::new();
-        options.fingerprint.hash(&mut hash);
+        options.fingerprint.to_json().hash(&mut hash);
         world::same(world, "settings or data", [(hash.finish() >> 11) as f64, total as f64])?;
         world::same(world, "weights or another checkpoint", [param::checksum(task.model()), run.step as f64])?;
     }
     let mut log = if first { Log::open(&options.report.join("log.jsonl"), run.step)? } else { Log::nowhere() };
     let mut progress = Progress::new(run.step, total, per_epoch, options.epochs).silent(!first);
-    let (begun, before) = (Instant::now(), run.record.seconds);
+    changed
+        .iter()
+        .for_each(|change| progress.note(&format!("going on from step {} with another setting: {change}", run.step)));
+    // Killed between the checkpoint of an epoch and its report: this comes now.
+    if first
+        && options.resume
+        && run.step > 0
+        && run.step.is_multiple_of(per_epoch)
+        && !options.report.join(run.name()).exists()
+    {
+        report(task, &mut run, options, &progress);
+    }
+    let (begun, before) = (Instant::now(), run.seconds);
     let mut saved = Instant::now();
     let mut gradients = param::zero_gradients(task.model());
     while run.step < total {
@@ -221,8 +260,8 @@ pub fn fit_in<D: Kit, K: Task<D>>(
         }
         run.epoch_sum += loss;
         run.record.steps = run.step;
-        run.record.seconds = before + begun.elapsed().as_secs_f64();
-        log.step(run.step, at.epoch + 1, loss, lr, norm, run.record.seconds)?;
+        run.seconds = before + begun.elapsed().as_secs_f64();
+        log.step(run.step, at.epoch + 1, loss, lr, norm, run.seconds)?;
         progress.step(run.step, loss);
         if run.step.is_multiple_of(per_epoch) {
             let mean = run.epoch_sum / per_epoch as f64;
@@ -236,9 +275,9 @@ pub fn fit_in<D: Kit, K: Task<D>>(
                     task.held_out_loss(&model)?
                 }
             };
-            log.epoch(run.step, run.record.epochs, mean, held_out, run.record.seconds)?;
+            log.epoch(run.step, run.record.epochs, mean, held_out, run.seconds)?;
             let beside = held_out.map_or_else(String::new, |loss| format!(" ({loss:.6} on what is held out)"));
-            let (epochs, seconds) = (run.record.epochs, run.record.seconds);
+            let (epochs, seconds) = (run.record.epochs, run.seconds);
             progress.note(&format!("epoch {epochs}: loss {mean:.6}{beside}, {seconds:.0} s"));
             if share.size > 1 {
                 world::same(world, "weights", [param::checksum(task.model()), run.step as f64])?;
@@ -248,9 +287,8 @@ pub fn fit_in<D: Kit, K: Task<D>>(
             if first {
                 keep(&path, run.record.epochs, options.keep)?;
             }
-            // A report that fails is no reason to lose the training.
-            if first && let Err(e) = report(task, &mut run, options) {
-                progress.note(&format!("no report for epoch {}: {e}", run.record.epochs));
+            if first {
+                report(task, &mut run, options, &progress);
             }
         } else if saved.elapsed() >= options.checkpoint_every {
             log.flush()?;
@@ -260,6 +298,14 @@ pub fn fit_in<D: Kit, K: Task<D>>(
     }
     log.flush()?;
     save(&mut run, task.model(), &path, per_epoch, options, share)?;
+    if first && !run.step.is_multiple_of(per_epoch) {
+        let (made, step) = (run.step % per_epoch, run.step);
+        progress.note(&format!(
+            "stopped at step {step}, {made} of {per_epoch} in its epoch: loss {:.6}",
+            run.epoch_sum / made as f64
+        ));
+        report(task, &mut run, options, &progress);
+    }
     if first {
         let file = export(task, &mut run, options.dtype)?;
         write_atomic(&options.out, &file)?;
@@ -304,12 +350,23 @@ fn export<D: Kit, K: Task<D>>(task: &mut K, run: &mut Run<D, K::Model>, dtype: D
     task.export(&mut model, &run.record, dtype)
 }
 
-/// After an epoch: the curve, the weights so far in full precision, and pictures that the runtime draws from that file.
-fn report<D: Kit, K: Task<D>>(task: &mut K, run: &mut Run<D, K::Model>, options: &FitOptions) -> Result<()> {
-    crate::plot::loss_curve(&run.record.epoch_losses, &options.report.join("loss.png"))?;
-    let file = export(task, run, DType::F32)?;
-    write_atomic(&options.report.join("latest.gguf"), &file)?;
-    task.preview(&file, &options.report.join(format!("epoch-{:03}.png", run.record.epochs)))
+/// After an epoch, or where the run ends within one: the curve, the weights so far in full precision, and pictures that the
+/// runtime draws from that file. A report that fails is no reason to lose the training.
+fn report<D: Kit, K: Task<D>>(task: &mut K, run: &mut Run<D, K::Model>, options: &FitOptions, progress: &Progress) {
+    let mut make = || -> Result<()> {
+        let mut losses = run.record.epoch_losses.clone();
+        let made = run.step % run.per_epoch;
+        if made > 0 {
+            losses.push(run.epoch_sum / made as f64);
+        }
+        crate::plot::loss_curve(&losses, &options.report.join("loss.png"))?;
+        let file = export(task, run, DType::F32)?;
+        write_atomic(&options.report.join("latest.gguf"), &file)?;
+        task.preview(&file, &options.report.join(run.name()))
+    };
+    if let Err(e) = make() {
+        progress.note(&format!("no report for epoch {}: {e}", run.record.epochs));
+    }
 }
 
 fn save<D: Kit, M: Module<D>>(
@@ -334,12 +391,12 @@ fn save<D: Kit, M: Module<D>>(
     tensors.extend(run.optimizer.state(model));
     let losses: Vec<String> = run.record.epoch_losses.iter().map(f64::to_string).collect();
     let facts = HashMap::from([
-        ("fingerprint".to_owned(), options.fingerprint.clone()),
+        ("settings".to_owned(), options.fingerprint.to_json()),
         ("step".to_owned(), run.step.to_string()),
         ("updates".to_owned(), run.optimizer.updates.to_string()),
         ("epoch_sum".to_owned(), run.epoch_sum.to_string()),
         ("epochs".to_owned(), run.record.epochs.to_string()),
-        ("seconds".to_owned(), run.record.seconds.to_string()),
+        ("seconds".to_owned(), run.seconds.to_string()),
         ("epoch_losses".to_owned(), losses.join(" ")),
     ]);
     Checkpoint { tensors, facts }.save(path)
@@ -361,19 +418,26 @@ fn keep(path: &Path, epoch: u64, count: usize) -> Result<()> {
     Ok(())
 }
 
+/// Takes a checkpoint up, and says what is another now and may be.
 fn restore<D: Kit, M: Module<D>>(
     run: &mut Run<D, M>,
     model: &mut M,
     saved: &Checkpoint,
     path: &Path,
     options: &FitOptions,
-) -> Result<()> {
-    let found: String = saved.fact(path, "fingerprint")?;
-    if found != options.fingerprint {
-        let what = format!("made with other settings:\n  there: {found}\n  here:  {}", options.fingerprint);
-        return Err(Error::Checkpoint { path: path.into(), what });
-    }
+) -> Result<Vec<String>> {
     let bad = |what| Error::Checkpoint { path: path.into(), what };
+    let found: String = saved.fact(path, "settings")?;
+    let found =
+        Fingerprint::from_json(&found).ok_or_else(|| bad("its settings are none; remove it to start anew".into()))?;
+    let [changed, other] = options.fingerprint.changes(&found);
+    if !other.is_empty() {
+        let what = format!(
+            "made with other settings: {}; give them as they were, or start anew with another --report",
+            other.join("; ")
+        );
+        return Err(bad(what));
+    }
     param::load(model, "model.", &saved.tensors).map_err(bad)?;
     if let Some(average) = &mut run.ema {
         param::load(average, "ema.", &saved.tensors).map_err(bad)?;
@@ -384,8 +448,8 @@ fn restore<D: Kit, M: Module<D>>(
     run.epoch_sum = saved.fact(path, "epoch_sum")?;
     run.record.epochs = saved.fact(path, "epochs")?;
     run.record.steps = run.step;
-    run.record.seconds = saved.fact(path, "seconds")?;
+    run.seconds = saved.fact(path, "seconds")?;
     let losses: String = saved.fact(path, "epoch_losses")?;
     run.record.epoch_losses = losses.split_whitespace().filter_map(|l| l.parse().ok()).collect();
-    Ok(())
+    Ok(changed)
 }

@@ -28,22 +28,22 @@ macro_rules! fit_command {
         + [option] [" folder for " $what " (default: the weight file's name without its extension, with -report)"]
         report: Option<std::path::PathBuf>; $($rest)* } };
     (@ $c:tt $f:tt epochs($what:tt, $n:tt); $($rest:tt)*) => { fit_command! { @ $c $f
-        + [option, default = $n] [" " $what " (default " $n ")"] epochs: u64; $($rest)* } };
+        + [option, from_str_fn(crate::numbers::times), default = $n] [" " $what " (default " $n ")"] epochs: u64; $($rest)* } };
     (@ $c:tt $f:tt batch($n:tt); $($rest:tt)*) => { fit_command! { @ $c $f
-        + [option, default = $n] [" pictures in a batch (default " $n ")"] batch: usize; $($rest)* } };
+        + [option, from_str_fn(crate::numbers::count), default = $n] [" pictures in a batch (default " $n ")"] batch: usize; $($rest)* } };
     (@ $c:tt $f:tt lr($what:tt, $n:tt); $($rest:tt)*) => { fit_command! { @ $c $f
-        + [option, default = $n] [" " $what " (default " $n ")"] lr: f64; $($rest)* } };
+        + [option, from_str_fn(crate::numbers::positive), default = $n] [" " $what " (default " $n ")"] lr: f64; $($rest)* } };
     (@ $c:tt $f:tt warmup($n:tt); $($rest:tt)*) => { fit_command! { @ $c $f
-        + [option, default = $n] [" steps over which the learning rate rises from 0 (default " $n ")"] warmup: u64;
+        + [option, from_str_fn(crate::numbers::or_none), default = $n] [" steps over which the learning rate rises from 0 (default " $n ")"] warmup: u64;
         $($rest)* } };
     (@ $c:tt $f:tt clip; $($rest:tt)*) => { fit_command! { @ $c $f
-        + [option] [" largest norm of the gradients; longer ones are scaled down (default: no limit)"] clip: Option<f64>;
+        + [option, from_str_fn(crate::numbers::positive)] [" largest norm of the gradients; longer ones are scaled down (default: no limit)"] clip: Option<f64>;
         $($rest)* } };
     (@ $c:tt $f:tt clip($said:tt, $n:tt); $($rest:tt)*) => { fit_command! { @ $c $f
-        + [option, default = $n] [" largest norm of the gradients; longer ones are scaled down (default " $said ")"]
+        + [option, from_str_fn(crate::numbers::positive), default = $n] [" largest norm of the gradients; longer ones are scaled down (default " $said ")"]
         clip: f64; $($rest)* } };
     (@ $c:tt $f:tt ema($said:tt, $n:tt); $($rest:tt)*) => { fit_command! { @ $c $f
-        + [option, default = $n]
+        + [option, from_str_fn(crate::numbers::decay), default = $n]
         [" decay of the averaged weights that are exported; 0 exports the raw ones (default " $said ")"] ema: f64;
         $($rest)* } };
     (@ $c:tt $f:tt dtype($more:tt, $said:tt, $type:tt); $($rest:tt)*) => { fit_command! { @ $c $f
@@ -56,8 +56,8 @@ macro_rules! fit_command {
     (@ $c:tt $f:tt name($of:tt); $($rest:tt)*) => { fit_command! { @ $c $f
         + [option] [" name of the model in the file (default: " $of "'s)"] name: Option<String>; $($rest)* } };
     (@ $c:tt $f:tt betas; $($rest:tt)*) => { fit_command! { @ $c $f
-        + [option, default = "1e-4"] [" variance of the first noise level (default 1e-4)"] beta_start: f64;
-        + [option, default = "0.02"] [" variance of the last noise level (default 0.02)"] beta_end: f64; $($rest)* } };
+        + [option, from_str_fn(crate::numbers::variance), default = "1e-4"] [" variance of the first noise level (default 1e-4)"] beta_start: f64;
+        + [option, from_str_fn(crate::numbers::variance), default = "0.02"] [" variance of the last noise level (default 0.02)"] beta_end: f64; $($rest)* } };
     (@ $c:tt $f:tt seed; $($rest:tt)*) => { fit_command! { @ $c $f
         + [option, default = "0"] [" keys everything random (default 0)"] seed: u64; $($rest)* } };
     // Text, since it is the device that knows which it has.
@@ -67,9 +67,10 @@ macro_rules! fit_command {
         $($rest)* } };
     (@ $c:tt $f:tt checkpoints; $($rest:tt)*) => { fit_command! { @ $c $f
         + [switch] [" go on from the checkpoint in the report folder"] resume: bool;
-        + [option, default = "5.0"] [" minutes between checkpoints (default 5)"] checkpoint_minutes: f64; $($rest)* } };
+        + [option, from_str_fn(crate::numbers::minutes), default = "std::time::Duration::from_secs(300)"]
+        [" minutes between checkpoints (default 5)"] checkpoint_minutes: std::time::Duration; $($rest)* } };
     (@ $c:tt $f:tt max_steps; $($rest:tt)*) => { fit_command! { @ $c $f
-        + [option] [" stop after this many steps"] max_steps: Option<u64>; $($rest)* } };
+        + [option, from_str_fn(crate::numbers::or_none)] [" stop after this many steps"] max_steps: Option<u64>; $($rest)* } };
     (@ $c:tt $f:tt world; $($rest:tt)*) => { fit_command! { @ $c $f
         + [switch] [" train together with the other processes that mpirun has started, each its share of every batch"
         " (see docs/world.md)"] world: bool; $($rest)* } };
@@ -77,7 +78,7 @@ macro_rules! fit_command {
         + [option, default = "crate::launch::Device::Cpu"]
         [" what to train on: cpu, or cuda in a build for it (default cpu)"] device: crate::launch::Device; $($rest)* } };
     (@ $c:tt $f:tt threads; $($rest:tt)*) => { fit_command! { @ $c $f
-        + [option, short = 't'] [" threads (default: all cores)"] threads: Option<usize>; $($rest)* } };
+        + [option, short = 't', from_str_fn(crate::numbers::threads)] [" threads (default: all cores)"] threads: Option<usize>; $($rest)* } };
 
     (@ [$(#[$($doc:tt)*])+ $name:ident $command:tt] { $($fields:tt)* }) => {
         $(#[$($doc)*])+
@@ -86,17 +87,22 @@ macro_rules! fit_command {
         pub struct $name { $($fields)* }
 
         impl $crate::fit_command::FitCommand for $name {
-            fn fit_options(&self, adam: $crate::optim::AdamW, ema: Option<f64>, shaping: String) -> $crate::fit::FitOptions {
+            fn fit_options(
+                &self,
+                adam: $crate::optim::AdamW,
+                ema: Option<f64>,
+                fingerprint: $crate::fingerprint::Fingerprint,
+            ) -> $crate::fit::FitOptions {
                 $crate::fit::FitOptions {
                     out: self.out.clone(),
                     dtype: self.dtype,
                     report: $crate::launch::report_folder(self.report.as_ref(), &self.out),
                     epochs: self.epochs,
                     max_steps: self.max_steps,
-                    fingerprint: shaping,
+                    fingerprint: adam.named(fingerprint).maybe("--ema", ema),
                     adam,
                     ema,
-                    checkpoint_every: std::time::Duration::from_secs_f64(self.checkpoint_minutes.max(0.0) * 60.0),
+                    checkpoint_every: self.checkpoint_minutes,
                     keep: 0,
                     resume: self.resume,
                     command: $crate::launch::command_line(),
@@ -110,7 +116,12 @@ pub(crate) use fit_command;
 
 /// A command whose options say how to fit.
 pub(crate) trait FitCommand {
-    /// What they say, with the optimizer, the decay of averaged weights, and all that shapes the result: not `epochs`, which
-    /// may grow from one run to the next.
-    fn fit_options(&self, adam: crate::optim::AdamW, ema: Option<f64>, shaping: String) -> crate::fit::FitOptions;
+    /// What they say, with the optimizer, the decay of averaged weights, and all else that shapes the result: not `epochs`,
+    /// which may grow from one run to the next.
+    fn fit_options(
+        &self,
+        adam: crate::optim::AdamW,
+        ema: Option<f64>,
+        fingerprint: crate::fingerprint::Fingerprint,
+    ) -> crate::fit::FitOptions;
 }

@@ -1,7 +1,7 @@
 //! From the weight file back to trained tensors: the inverse of [`crate::export`], for tests and for training on.
 use crate::error::{Error, Result};
 use crate::export::transpose_each;
-use crate::nn::book_unet::{BookUnet, Config};
+use crate::nn::book_unet::{BookUnet, BookUnetConfig};
 use crate::nn::layers::BATCH_NORM_EPS;
 use crate::ops::Kit;
 use crate::param::{self, Module, State, Values};
@@ -64,7 +64,7 @@ pub fn vocabulary(file: &File) -> Result<Vocabulary> {
 /// If the runtime refuses the file, or it lacks a tensor.
 pub fn book_unet<D: Kit>(device: &D, file: &File) -> Result<BookUnet<D>> {
     let network = Diffusion::load(file, &Device::Cpu)?.info().network.clone();
-    let config = Config {
+    let config = BookUnetConfig {
         in_channels: network.in_channels,
         channels: network.channels.clone(),
         time_dim: network.time_dim,

@@ -1,4 +1,4 @@
-//! What the commands that fit a system have in common: device, threads, folders, types of weights, and Ctrl-C.
+//! What the commands that fit a system have in common: device, threads, folders, types of weights, and signals.
 use crate::error::{Error, Result};
 use nijimi_runtime::gguf::{File, Value};
 use nijimi_runtime::quant::DType;
@@ -52,6 +52,19 @@ pub fn threads(count: Option<usize>) -> Result<()> {
     Ok(())
 }
 
+/// That no option is given beside another that it cannot be obeyed with: option, what for, and whether it is so.
+///
+/// # Errors
+/// Names the first that is.
+pub fn obeyed(ignored: &[(&str, &str, bool)]) -> Result<()> {
+    match ignored.iter().find(|(.., is)| *is) {
+        Some((option, why, _)) => {
+            Err(Error::Usage(format!("{option} has no part beside {why}: leave one of them out")))
+        }
+        None => Ok(()),
+    }
+}
+
 /// The folder of a run's report: as asked for, or the weight file's name without its extension, with `-report`.
 pub fn report_folder(asked: Option<&PathBuf>, out: &Path) -> PathBuf {
     asked.cloned().unwrap_or_else(|| {
@@ -73,12 +86,26 @@ pub fn table_name(asked: Option<&String>, data: Option<&Path>, default: &str) ->
     asked.cloned().or(stem).unwrap_or_else(|| default.into())
 }
 
-/// The command line, for the record.
+/// Options whose values are words, not files.
+const WORDS: [&str; 6] = ["--name", "--names", "--license", "--labels", "--columns", "--only"];
+
+/// The command line, for a file that is passed on: of files and folders their names, not where they lie on this machine, and
+/// without `--resume`, which makes no other file.
 pub fn command_line() -> String {
-    std::env::args().collect::<Vec<_>>().join(" ")
+    recorded(std::env::args())
 }
 
-/// The flag that Ctrl-C sets, the same for all runs of a process; a second Ctrl-C ends the process at once.
+fn recorded(args: impl Iterator<Item = String>) -> String {
+    let name = |arg: &str| Path::new(arg).file_name().map_or_else(|| arg.into(), |n| n.to_string_lossy().into_owned());
+    let (mut line, mut word) = (Vec::new(), false);
+    for arg in args.filter(|a| a != "--resume") {
+        line.push(if word { arg.clone() } else { name(&arg) });
+        word = WORDS.contains(&&*arg);
+    }
+    line.join(" ")
+}
+
+/// The flag that Ctrl-C and SIGTERM set, the same for all runs of a process; a second one ends the process at once.
 ///
 /// # Errors
 /// If the system refuses a handler.
@@ -94,27 +121,19 @@ pub fn interruptible() -> Result<Arc<AtomicBool>> {
             }
         };
         ctrlc::set_handler(handler).map_err(|e| e.to_string())?;
-        // What `mpirun` hands on to all processes, and what schedulers send before they kill.
-        #[cfg(all(feature = "mpi", unix))]
-        for signal in [signal_hook::consts::SIGUSR1, signal_hook::consts::SIGTERM] {
-            signal_hook::flag::register(signal, stop.clone()).map_err(|e| e.to_string())?;
+        #[cfg(unix)]
+        {
+            use signal_hook::{consts, flag};
+            // What schedulers, containers and `timeout` send before they kill.
+            let twice = flag::register_conditional_shutdown(consts::SIGTERM, 143, stop.clone());
+            twice.and_then(|_| flag::register(consts::SIGTERM, stop.clone())).map_err(|e| e.to_string())?;
+            // What `mpirun` hands on to all processes.
+            #[cfg(feature = "mpi")]
+            flag::register(consts::SIGUSR1, stop.clone()).map_err(|e| e.to_string())?;
         }
         Ok(stop)
     });
     stop.clone().map_err(|e| Error::Usage(format!("Ctrl-C cannot be caught: {e}")))
-}
-
-/// Positive numbers that an option lists with commas, as in `64,128,256`: at least so many.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Numbers<const LEAST: usize>(pub Vec<usize>);
-
-impl<const LEAST: usize> std::str::FromStr for Numbers<LEAST> {
-    type Err = String;
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let list: Option<Vec<usize>> = text.split(',').map(|c| c.trim().parse().ok().filter(|c| *c > 0)).collect();
-        let wrong = || format!("expected at least {LEAST} positive numbers with commas, as in 64,128,256");
-        list.filter(|l| l.len() >= LEAST).map(Self).ok_or_else(wrong)
-    }
 }
 
 /// The names of `count` labels: as listed with commas, or 0, 1, 2, ...
@@ -144,4 +163,17 @@ pub fn epoch_losses(file: &[u8]) -> Result<Vec<f64>> {
         }
         _ => Vec::new(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Seen red with the arguments as they are.
+    #[test]
+    fn the_command_that_is_kept_tells_no_folders() {
+        let line = "/opt/bin/nijimi-train vae --data /home/me/mnist/ --out ../m.gguf --resume --license a/b --lr 1e-3";
+        let kept = recorded(line.split(' ').map(str::to_owned));
+        assert_eq!(kept, "nijimi-train vae --data mnist --out m.gguf --license a/b --lr 1e-3");
+    }
 }

@@ -1,4 +1,5 @@
 //! AdamW on dfdx's fused kernel with a state of our own, so that it can be saved and resumed.
+use crate::fingerprint::Fingerprint;
 use crate::ops::cpu::muon::orthogonalize;
 use crate::ops::cpu::parallel::prelude::*;
 use crate::ops::{Kit, Precision};
@@ -30,6 +31,13 @@ const LENGTH: f32 = 0.2;
 const LEAST_SIDE: usize = 16;
 
 impl AdamW {
+    /// A run's settings with these, under the options' names.
+    pub fn named(&self, settings: Fingerprint) -> Fingerprint {
+        let settings = settings.with("--lr", self.lr).with("--warmup", self.warmup).maybe("--clip", self.clip);
+        let optimizer = if self.muon.is_some() { "muon" } else { "adamw" };
+        settings.with("--weight-decay", self.weight_decay).with("--optimizer", optimizer)
+    }
+
     /// Rows and columns of a tensor that Muon updates.
     fn matrix<S: Shape>(&self, shape: &S, kind: Kind) -> Option<[usize; 2]> {
         let sides: Vec<usize> = shape.concrete().into_iter().collect();

@@ -1,4 +1,5 @@
 //! The progress line: loss, rate and time left on a terminal; only notes elsewhere.
+use crate::say::{self, tell};
 use std::io::{IsTerminal, Write};
 use std::time::Instant;
 
@@ -45,10 +46,10 @@ impl Progress {
         let epoch = (step - 1) / self.per_epoch.max(1) + 1;
         let left = clock(rate * (self.total - step) as f64);
         let epochs = self.epochs;
-        eprint!(
+        say::err(format_args!(
             "\r\x1b[K[{bar}] epoch {epoch}/{epochs} step {step}/{} loss {shown:.5} {rate:.2} s/step {left} left",
             self.total
-        );
+        ));
         _ = std::io::stderr().flush();
     }
 
@@ -57,6 +58,6 @@ impl Progress {
         if self.silent {
             return;
         }
-        eprintln!("{}{text}", if self.terminal { "\r\x1b[K" } else { "" });
+        tell!("{}{text}", if self.terminal { "\r\x1b[K" } else { "" });
     }
 }

@@ -2,6 +2,7 @@
 use crate::checkpoint::write_atomic;
 use crate::error::{Error, Result};
 use crate::export::weight_type;
+use crate::target;
 use nijimi_import::Types;
 use nijimi_runtime::gguf::{File, MappedFile, MetaValue, Value, ValueType, Writer};
 use nijimi_runtime::model::FirstStage;
@@ -45,6 +46,7 @@ fn is_weight(name: &str) -> bool {
 /// # Errors
 /// If `input` is not a nijimi file, or a value does not fit the type.
 pub fn quantize(input: &Path, output: &Path, dtype: DType) -> Result<()> {
+    target::prove(output, &[input])?;
     let refused = |e: &dyn std::fmt::Display| Error::data(input, e.to_string());
     let mapped = MappedFile::open(input).map_err(|e| refused(&e))?;
     let file = File::new_checked(mapped.bytes()).map_err(|e| refused(&e))?;

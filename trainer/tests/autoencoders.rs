@@ -12,20 +12,20 @@ use nijimi_runtime::rng::Stream;
 use nijimi_trainer::export::autoencoder::{Description, autoencoder};
 use nijimi_trainer::fit::Record;
 use nijimi_trainer::nn::hvae::{Estimator, Hvae};
-use nijimi_trainer::nn::vae::{Config, Terms, Vae, kl_standard, reparameterize};
+use nijimi_trainer::nn::vae::{Terms, Vae, VaeConfig, kl_standard, reparameterize};
 use nijimi_trainer::param::{self, Module, State};
 use nijimi_trainer::tensor::T2;
 
-const TINY: Config = Config { pixels: 12, hidden: 7, latent: 3 };
+const TINY: VaeConfig = VaeConfig { pixels: 12, hidden: 7, latent: 3 };
 const BATCH: usize = 4;
 
 /// The book's figures. Seen red with hidden layers of 201.
 #[test]
 fn parameter_counts_are_the_books() {
     let device = Cpu::default();
-    let mut vae = Vae::new(&device, 0, Config { pixels: 784, hidden: 200, latent: 20 });
+    let mut vae = Vae::new(&device, 0, VaeConfig { pixels: 784, hidden: 200, latent: 20 });
     assert_eq!(param::count(&mut vae), 326_824);
-    let mut hvae = Hvae::new(&device, 0, Config { pixels: 784, hidden: 100, latent: 20 });
+    let mut hvae = Hvae::new(&device, 0, VaeConfig { pixels: 784, hidden: 100, latent: 20 });
     assert_eq!(param::count(&mut hvae), 174_084);
 }
 
@@ -250,7 +250,7 @@ fn the_surrogate_leaves_out_a_covariance() {
     assert!((surrogate - exact - 2.0 * b * a * sigma * sigma).abs() < 1e-12);
 
     // The chain as a network: hidden units carry z and -z, so that ReLU loses nothing. The picture is one pixel of 0.
-    let mut model = Hvae::new(&Cpu::default(), 0, Config { pixels: 1, hidden: 2, latent: 1 });
+    let mut model = Hvae::new(&Cpu::default(), 0, VaeConfig { pixels: 1, hidden: 2, latent: 1 });
     let mut state = param::state(&mut model, "");
     let mut set = |name: &str, v: &[f32]| state.get_mut(name).expect("a tensor").data.copy_from_slice(v);
     for part in ["encoder1.linear", "encoder2.linear", "decoder1.linear1", "decoder2.linear1"] {

@@ -21,8 +21,8 @@ use nijimi_runtime::nn::{AutoencoderKl as AutoencoderConfig, SdRequest, TextStat
 use nijimi_runtime::quant::DType;
 use nijimi_trainer::export::latent::tensors;
 use nijimi_trainer::nn::autoencoder_kl::AutoencoderKl;
-use nijimi_trainer::nn::clip_text::{ClipText, Config as TextConfig};
-use nijimi_trainer::nn::sd_unet::{Config as UnetConfig, SdUnet};
+use nijimi_trainer::nn::clip_text::{ClipText, ClipTextConfig};
+use nijimi_trainer::nn::sd_unet::{SdUnet, SdUnetConfig};
 use nijimi_trainer::ops::Precision;
 use nijimi_trainer::param::{self, Module};
 use nijimi_trainer::tensor::{T2, T3, T4};
@@ -59,7 +59,7 @@ fn pictures(purpose: &str, shape: (usize, usize, usize, usize)) -> T4<Cpu> {
     Cpu::default().tensor_from_vec(normal(purpose, shape.0 * shape.1 * shape.2 * shape.3), shape)
 }
 
-fn text_is_the_runtimes(config: &TextConfig, states: TextStates) {
+fn text_is_the_runtimes(config: &ClipTextConfig, states: TextStates) {
     let (batch, tokens) = (3, config.positions - 1);
     let mut model = ClipText::new(&Cpu::default(), 0, config, Precision::F32).unwrap();
     random(&mut model);
@@ -68,20 +68,20 @@ fn text_is_the_runtimes(config: &TextConfig, states: TextStates) {
     let mut runtime = evaluator(&mut model, config.graph("", [batch, tokens], states).unwrap(), &[""]);
     let ids: Vec<Option<u32>> = ids.into_iter().map(Some).collect();
     runtime.evaluate(0, &[], &ids).unwrap();
-    close(&format!("text {states:?}"), &ours.as_vec(), runtime.output(TextConfig::STATE).unwrap());
+    close(&format!("text {states:?}"), &ours.as_vec(), runtime.output(ClipTextConfig::STATE).unwrap());
 }
 
 /// Seen red with no mask, and with the final norm left out.
 #[test]
 fn the_text_encoder_is_the_runtimes() {
-    for config in [text(), TextConfig { activation: nijimi_runtime::graph::Activation::Gelu, ..text() }] {
+    for config in [text(), ClipTextConfig { activation: nijimi_runtime::graph::Activation::Gelu, ..text() }] {
         text_is_the_runtimes(&config, TextStates::LAST);
         text_is_the_runtimes(&config, TextStates::PENULTIMATE);
         text_is_the_runtimes(&config, TextStates { skip: 1, normed: true, pooled: false });
     }
 }
 
-fn unet_is_the_runtimes(name: &str, config: &UnetConfig, (height, width): (usize, usize)) {
+fn unet_is_the_runtimes(name: &str, config: &SdUnetConfig, (height, width): (usize, usize)) {
     let (n, tokens) = (2, 5);
     let device = Cpu::default();
     let mut model = SdUnet::new(&device, 0, config, Precision::F32).unwrap();
@@ -98,11 +98,11 @@ fn unet_is_the_runtimes(name: &str, config: &UnetConfig, (height, width): (usize
     let mut runtime = evaluator(&mut model, config.graph("", &request).unwrap(), &[""]);
     let (latents, time, states) = (channels_last(&x), time.as_vec(), states.as_vec());
     let mut inputs =
-        vec![(UnetConfig::LATENTS, &latents[..]), (UnetConfig::TIME, &time[..]), (UnetConfig::TEXT, &states[..])];
+        vec![(SdUnetConfig::LATENTS, &latents[..]), (SdUnetConfig::TIME, &time[..]), (SdUnetConfig::TEXT, &states[..])];
     let pooled = pooled.map(|pooled| pooled.as_vec());
-    inputs.extend(pooled.iter().map(|pooled| (UnetConfig::ADDED, &pooled[..])));
+    inputs.extend(pooled.iter().map(|pooled| (SdUnetConfig::ADDED, &pooled[..])));
     runtime.evaluate(0, &inputs, &[]).unwrap();
-    close(name, &ours, runtime.output(UnetConfig::OUTPUT).unwrap());
+    close(name, &ours, runtime.output(SdUnetConfig::OUTPUT).unwrap());
 }
 
 /// Seen red with keys and values exchanged, the time's SiLU left out, and a transformer's shortcut left out.
@@ -149,17 +149,18 @@ fn the_autoencoder_is_the_runtimes() {
 #[test]
 fn other_networks_are_refused() {
     let device = Cpu::default();
-    let refused = |config: &UnetConfig| SdUnet::new(&device, 0, config, Precision::F32).err().unwrap().to_string();
+    let refused = |config: &SdUnetConfig| SdUnet::new(&device, 0, config, Precision::F32).err().unwrap().to_string();
     let added = Some(nijimi_runtime::nn::SdAdded { code: 4, width: 30 });
-    assert!(refused(&UnetConfig { added, ..unet() }).contains("not trained"));
-    assert!(refused(&UnetConfig { guidance_code: 8, ..unet() }).contains("not trained"));
-    assert!(refused(&UnetConfig { norm_groups: 5, ..unet() }).contains("5"));
+    assert!(refused(&SdUnetConfig { added, ..unet() }).contains("not trained"));
+    assert!(refused(&SdUnetConfig { guidance_code: 8, ..unet() }).contains("not trained"));
+    assert!(refused(&SdUnetConfig { norm_groups: 5, ..unet() }).contains("5"));
     let mut heads = unet();
     heads.levels[1].heads = 5;
     assert!(refused(&heads).contains("heads"));
-    let refused = |config: &TextConfig| ClipText::new(&device, 0, config, Precision::F32).err().unwrap().to_string();
-    assert!(refused(&TextConfig { projection: Some(4), ..text() }).contains("not trained"));
-    assert!(refused(&TextConfig { heads: 5, ..text() }).contains("heads"));
+    let refused =
+        |config: &ClipTextConfig| ClipText::new(&device, 0, config, Precision::F32).err().unwrap().to_string();
+    assert!(refused(&ClipTextConfig { projection: Some(4), ..text() }).contains("not trained"));
+    assert!(refused(&ClipTextConfig { heads: 5, ..text() }).contains("heads"));
     let model = ClipText::new(&device, 0, &text(), Precision::F32).unwrap();
     let refused = |ids: &[u32], tokens, skip| {
         let states = TextStates { skip, ..TextStates::LAST };

@@ -12,11 +12,12 @@ use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::FirstStage;
 use nijimi_runtime::quant::DType;
 use nijimi_trainer::checkpoint::Checkpoint;
-use nijimi_trainer::data::captioned::Captioned;
+use nijimi_trainer::data::captioned::{Captioned, Captions};
 use nijimi_trainer::data::captions;
+use nijimi_trainer::fingerprint::Fingerprint;
 use nijimi_trainer::fit::{CHECKPOINT, FitOptions, Task, fit_in};
 use nijimi_trainer::import;
-use nijimi_trainer::nn::autoencoder_kl::Config;
+use nijimi_trainer::nn::autoencoder_kl::AutoencoderKlConfig;
 use nijimi_trainer::nn::text2image::TextToImage;
 use nijimi_trainer::ops::Precision;
 use nijimi_trainer::optim::AdamW;
@@ -45,13 +46,13 @@ fn options(folder: &Path, steps: u64) -> FitOptions {
         checkpoint_every: Duration::from_secs(3600),
         keep: 0,
         resume: false,
-        fingerprint: "test".into(),
+        fingerprint: Fingerprint::new("test"),
         command: "test".into(),
     }
 }
 
 fn autoencoder(data: &Path) -> autoencoder_kl::Fitting<Cpu> {
-    let config = Config {
+    let config = AutoencoderKlConfig {
         in_channels: 3,
         out_channels: 3,
         latent_channels: 2,
@@ -62,7 +63,7 @@ fn autoencoder(data: &Path) -> autoencoder_kl::Fitting<Cpu> {
         quant_conv: false,
         post_quant_conv: false,
     };
-    let settings = autoencoder_kl::Settings {
+    let settings = autoencoder_kl::AutoencoderKlSettings {
         batch: 5,
         l1_weight: 0.1,
         kl_weight: 1e-3,
@@ -70,14 +71,14 @@ fn autoencoder(data: &Path) -> autoencoder_kl::Fitting<Cpu> {
         seed: 3,
         precision: Precision::F32,
     };
-    let data = Captioned::load(data, SIDE).expect("pictures");
+    let data = Captioned::load(data, SIDE, Captions::Needed).expect("pictures");
     autoencoder_kl::Fitting::new(Cpu::default(), settings, "test".into(), &config, data, 0, 100).expect("a task")
 }
 
 fn text_to_image(data: &Path, first: &[u8], folder: &Path) -> text2image::Fitting<Cpu> {
     let file = File::new_checked(first).expect("the first stage");
     let stage = FirstStage::read(&file).expect("its description");
-    let data = Captioned::load(data, SIDE).expect("pictures");
+    let data = Captioned::load(data, SIDE, Captions::Needed).expect("pictures");
     let vocabulary = text::train(captions::texts(&data.pictures), 600).expect("a vocabulary");
     let sizes = Sizes {
         channels: vec![8, 16],
@@ -92,19 +93,20 @@ fn text_to_image(data: &Path, first: &[u8], folder: &Path) -> text2image::Fittin
     let special = text::special(&vocabulary, 8);
     let info = describe("test", &sizes, &stage, SIDE / 2, &vocabulary, special).expect("a description");
     let latents = Latents::compute(first, &data, folder).expect("latents");
-    let settings = text2image::Settings {
+    let settings = text2image::TextToImageSettings {
         batch: 5,
         caption_drop: 0.3,
         min_snr: Some(5.0),
         mirror: 0.5,
-        shift: 3.0,
+        shift: Some(3.0),
         decay: 0.2,
         seed: 3,
         hold_out: 0,
         precision: Precision::F32,
     };
     let (device, encoder) = (Cpu::default(), info.texts[0].network);
-    let model = TextToImage::new(&device, 3, &info.unet, (&encoder, special.end), Precision::F32).expect("networks");
+    let model = TextToImage::new(&device, 3, &info.unet, (&encoder, info.texts[0].states, special.end), Precision::F32)
+        .expect("networks");
     let autoencoder = import::tensors(&file, FirstStage::PREFIX).expect("the autoencoder");
     let given = text2image::Given { info, vocabulary, autoencoder };
     text2image::Fitting::new(device, settings, given, data, latents, model, 100).expect("a task")

@@ -16,7 +16,7 @@ use nijimi_trainer::nn::noisy_classifier::NoisyClassifier;
 use nijimi_trainer::optim::{AdamW, Optimizer};
 use nijimi_trainer::param;
 use nijimi_trainer::systems::classifier::evaluate::accuracy_by_t;
-use nijimi_trainer::systems::classifier::{Classifier, Settings};
+use nijimi_trainer::systems::classifier::{Classifier, ClassifierSettings};
 use nijimi_trainer::tensor::{T2, T4};
 use nijimi_trainer::world::Share;
 
@@ -27,7 +27,7 @@ const STEPS: u64 = 120;
 fn task(folder: &Folder) -> Classifier<Cpu> {
     common::write_data(&folder.0, 64);
     let data = LabelledPictures::load(&folder.0, Split::Train).expect("the data set");
-    let settings = Settings { batch: 16, epochs: STEPS / 4, steps: 100, betas: (1e-4, 0.1), seed: 3 };
+    let settings = ClassifierSettings { batch: 16, epochs: STEPS / 4, steps: 100, betas: (1e-4, 0.1), seed: 3 };
     let labels = ["a", "b", "c"].map(String::from).to_vec();
     Classifier::new(Cpu::default(), settings, "bars".into(), labels, vec![4, 8], TIME, data).expect("a task")
 }

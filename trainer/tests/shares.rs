@@ -13,6 +13,7 @@ use common::{Folder, write_data};
 use dfdx::prelude::{Cpu, Gradients};
 use nijimi_runtime::quant::DType;
 use nijimi_trainer::error::{Error, Result};
+use nijimi_trainer::fingerprint::Fingerprint;
 use nijimi_trainer::fit::{At, CHECKPOINT, Ended, FitOptions, Record, StepResult, Task, fit, fit_in};
 use nijimi_trainer::world::close;
 use plain::{Net, Plain, distance, values};
@@ -168,7 +169,7 @@ fn a_failure_anywhere_ends_all() {
             let rank = world.share().rank;
             let mut task = Plain::new(ROWS, BATCH);
             task.fails_at = at.filter(|_| rank == 1);
-            let options = FitOptions { fingerprint: fingerprint[rank].into(), resume, ..options.clone() };
+            let options = FitOptions { fingerprint: Fingerprint::new(fingerprint[rank]), resume, ..options.clone() };
             let failed = early && rank == 1;
             let result = if failed {
                 Err(Error::Usage("no data".into()))

@@ -13,7 +13,7 @@ use nijimi_trainer::mt19937::Mt19937;
 use nijimi_trainer::nn::mlp::Mlp;
 use nijimi_trainer::param;
 use nijimi_trainer::systems::regression::examples::Examples;
-use nijimi_trainer::systems::regression::{Settings, linear, mlp};
+use nijimi_trainer::systems::regression::{RegressionSettings, linear, mlp};
 use nijimi_trainer::tensor::T2;
 use std::path::PathBuf;
 
@@ -24,7 +24,7 @@ fn the_runtime_answers_as_the_trained_network() {
     let folder = Folder::new("step6");
     let mut random = Mt19937::new(0);
     let examples = Examples::book_sine(&mut random);
-    let settings = Settings { iterations: 300, lr: 0.2, batch: None, adam: false, seed: 0 };
+    let settings = RegressionSettings { iterations: 300, lr: 0.2, batch: None, adam: false, seed: 0 };
     let device = Cpu::default();
     for (system, fitted) in [
         ("mlp", mlp::by_descent(&examples, &[10], &mut random, &settings).expect("a fit")),

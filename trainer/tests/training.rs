@@ -8,8 +8,9 @@ use common::{Folder, write_data};
 use dfdx::prelude::{Cpu, Gradients, Shape, Tensor};
 use nijimi_runtime::quant::DType;
 use nijimi_trainer::error::{Error, Result};
+use nijimi_trainer::fingerprint::Fingerprint;
 use nijimi_trainer::fit::{At, CHECKPOINT, Ended, FitOptions, Record, StepResult, Task, fit};
-use nijimi_trainer::nn::book_unet::{BookUnet, Config, LABEL_EMB};
+use nijimi_trainer::nn::book_unet::{BookUnet, BookUnetConfig, LABEL_EMB};
 use nijimi_trainer::ops::cpu::parallel::with_threads;
 use nijimi_trainer::optim::AdamW;
 use nijimi_trainer::param::{self, Kind, Module, Visitor};
@@ -200,7 +201,7 @@ fn a_foreign_checkpoint_is_refused() {
     options.max_steps = Some(1);
     run(&mut task(&folder.0), &options, &never()).expect("training");
     options.resume = true;
-    options.fingerprint = "other".into();
+    options.fingerprint = Fingerprint::new("other");
     let e = run(&mut task(&folder.0), &options, &never()).expect_err("other settings");
     assert!(e.to_string().contains("made with other settings"), "{e}");
     let path = options.report.join(CHECKPOINT);
@@ -225,7 +226,7 @@ impl Visitor<Cpu> for WithoutTime {
 #[test]
 fn parameter_counts_are_the_books() {
     for (label_count, expected) in [(0, 2_167_784), (10, 2_168_784)] {
-        let config = Config { in_channels: 1, channels: vec![64, 128, 256], time_dim: 100, label_count };
+        let config = BookUnetConfig { in_channels: 1, channels: vec![64, 128, 256], time_dim: 100, label_count };
         let mut model = BookUnet::new(&Cpu::default(), 0, config);
         assert_eq!(param::count(&mut model), expected);
         let mut rest = WithoutTime(0);

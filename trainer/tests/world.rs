@@ -7,6 +7,7 @@ mod plain;
 
 use common::{Folder, write_data};
 use nijimi_runtime::quant::DType;
+use nijimi_trainer::fingerprint::Fingerprint;
 use nijimi_trainer::fit::{FitOptions, fit_in};
 use nijimi_trainer::optim::AdamW;
 use nijimi_trainer::world::{close, join};
@@ -64,7 +65,7 @@ fn options(folder: &Path) -> FitOptions {
         checkpoint_every: Duration::from_secs(3600),
         keep: 0,
         resume: false,
-        fingerprint: "test".into(),
+        fingerprint: Fingerprint::new("test"),
         command: "test".into(),
     }
 }

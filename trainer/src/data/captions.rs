@@ -1,8 +1,10 @@
 //! What is said about a picture in training: its caption in several wordings, so that a model is not bound to one.
+mod article;
 mod wordings;
 mod words;
 
 use super::captioned::Picture;
+use article::with_article;
 use nijimi_runtime::rng::Stream;
 
 /// How often a caption that tells a skin tone says so; without it, any tone may be drawn.
@@ -106,26 +108,6 @@ fn alone(picture: &Picture, tags: &[String], draw: &mut Stream) -> String {
 fn tags(picture: &Picture) -> Vec<String> {
     let code = |t: &str| t.contains(|c: char| c.is_ascii_digit()) && t.contains(|c: char| c.is_ascii_alphabetic());
     picture.tags.iter().map(|t| clean(t)).filter(|t| !t.is_empty() && !code(t)).collect()
-}
-
-/// A name with its indefinite article, if it takes one.
-fn with_article(name: &str) -> String {
-    article(name).map_or_else(|| name.to_owned(), |article| format!("{article} {name}"))
-}
-
-/// The indefinite article, where a name takes one.
-fn article(name: &str) -> Option<&'static str> {
-    let first = name.split([' ', ',', '-']).next().unwrap_or_default();
-    let last = name.split(',').next().unwrap_or_default().rsplit(' ').next().unwrap_or_default();
-    let plural = last.ends_with('s') && !last.ends_with("ss") && !last.ends_with("us") && !last.ends_with("is");
-    let other = ["a", "an", "the", "no", "two", "three", "people", "men", "women"];
-    if plural || other.contains(&first) || !first.starts_with(|c: char| c.is_ascii_lowercase()) {
-        return None;
-    }
-    // By sound: a unicorn, an hourglass.
-    let consonant = ["uni", "use", "ufo", "euro", "one", "ukr", "uk"];
-    let vowel = first.starts_with(['a', 'e', 'i', 'o', 'u']) || first.starts_with("hour");
-    Some(if vowel && !consonant.iter().any(|c| first.starts_with(c)) { "an" } else { "a" })
 }
 
 /// All that captions are made of, for training a vocabulary: each picture's name, category and tags.
@@ -298,7 +280,7 @@ mod tests {
 
     #[test]
     fn articles_follow_sound_and_number() {
-        let of = |name: &str| article(name).unwrap_or("");
+        let of = |name: &str| article::article(name).unwrap_or("");
         let found =
             ["red apple", "orange", "unicorn", "hourglass", "euro banknote", "grapes", "octopus", "cross"].map(of);
         assert_eq!(found, ["a", "an", "a", "an", "a", "", "an", "a"]);
@@ -333,7 +315,7 @@ mod tests {
     #[test]
     fn the_emoji_have_captions_of_their_own() {
         let Some(dir) = emoji() else { return };
-        let set = Captioned::load(&dir, 16).expect("pictures");
+        let set = Captioned::load(&dir, 16, crate::data::captioned::Captions::Needed).expect("pictures");
         let named: Vec<&Picture> = set.pictures.iter().filter(|p| !p.name.is_empty()).collect();
         let mut names: Vec<String> = named.iter().map(|p| name(p)).collect();
         assert!(names.iter().all(|n| !n.is_empty() && !n.contains(":") && !n.contains('’')));

@@ -1,5 +1,6 @@
 //! IDX files (MNIST, Fashion-MNIST), gzip-compressed or not: magic, counts and sizes are checked.
 use crate::error::{Error, Result};
+use crate::fingerprint::DataSum;
 use flate2::read::GzDecoder;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -43,6 +44,14 @@ impl LabelledPictures {
         &self.pixels[i * n..(i + 1) * n]
     }
 
+    /// What tells these pictures from others.
+    pub fn sum(&self) -> DataSum {
+        let mut sum = DataSum::new();
+        let size = [self.width, self.height].map(|side| side as u64);
+        sum.add(&[bytemuck::bytes_of(&size), &self.pixels, &self.labels], self.len());
+        sum
+    }
+
     /// Reads a split from a folder with the usual file names, each plain or with `.gz`.
     ///
     /// # Errors
@@ -68,7 +77,15 @@ fn find(folder: &Path, name: &str) -> Result<PathBuf> {
     // Some copies of the set write the first hyphen of the extension as a dot.
     let dotted = folder.join(name.replacen("-idx", ".idx", 1));
     [plain, zipped, dotted].into_iter().find(|p| p.is_file()).ok_or_else(|| {
-        Error::data(folder, format!("neither {name} nor {name}.gz is there; --data takes a folder with IDX files"))
+        let what = format!("neither {name} nor {name}.gz is there; --data takes a folder with IDX files");
+        let picture = |path: PathBuf| path.extension().is_some_and(|e| ["png", "jpg", "jpeg"].iter().any(|p| e.eq_ignore_ascii_case(p)));
+        let pictures = folder.read_dir().is_ok_and(|mut files| files.any(|f| f.is_ok_and(|f| picture(f.path()))));
+        let way = if pictures {
+            ": of PNG and JPEG pictures, `nijimi-train autoencoder` and then `nijimi-train text2image` make a model (docs/text2image.md)"
+        } else {
+            ""
+        };
+        Error::data(folder, what + way)
     })
 }
 

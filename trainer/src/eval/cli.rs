@@ -8,8 +8,12 @@ use super::sample::{self, Model};
 use crate::checkpoint::write_atomic;
 use crate::data::idx::{LabelledPictures, Split};
 use crate::error::{Error, Result};
+use crate::launch;
 use crate::nn::judge::FEATURES;
-use crate::systems::judge::{Settings, TrainedJudge};
+use crate::numbers;
+use crate::say::{self, say, tell};
+use crate::systems::judge::{JudgeSettings, TrainedJudge};
+use crate::target;
 use argh::FromArgs;
 use dfdx::prelude::Cpu;
 use nijimi_runtime::rng::Stream;
@@ -35,29 +39,29 @@ pub struct EvalArgs {
     #[argh(option)]
     against: Vec<PathBuf>,
     /// pictures to draw, labels in turn (default 1000)
-    #[argh(option, default = "1000")]
+    #[argh(option, from_str_fn(numbers::count), default = "1000")]
     samples: usize,
     /// seed of the first picture; the others count on (default 0)
     #[argh(option, short = 's', default = "0")]
     seed: u64,
     /// sampler steps (default 50)
-    #[argh(option, default = "50")]
+    #[argh(option, from_str_fn(numbers::count), default = "50")]
     steps: usize,
     /// strength of guidance (default 3)
-    #[argh(option, default = "3.0")]
+    #[argh(option, from_str_fn(numbers::finite), default = "3.0")]
     cfg_scale: f32,
     /// ddim or ddpm (default ddim)
     #[argh(option, default = "String::from(\"ddim\")")]
     sampling_method: String,
     /// pictures drawn at once (default 50)
-    #[argh(option, short = 'b', default = "50")]
+    #[argh(option, from_str_fn(numbers::count), short = 'b', default = "50")]
     batch: usize,
     /// threads (default: all cores)
-    #[argh(option, short = 't')]
+    #[argh(option, from_str_fn(numbers::threads), short = 't')]
     threads: Option<usize>,
     /// passes over the data where the judge is trained (default 4)
-    #[argh(option, default = "4")]
-    judge_epochs: u64,
+    #[argh(option, from_str_fn(numbers::times))]
+    judge_epochs: Option<u64>,
     /// write all figures to this file, as JSON
     #[argh(option)]
     json: Option<PathBuf>,
@@ -76,13 +80,15 @@ const REAL_SEED: u64 = 20;
 /// # Errors
 /// Files that are missing, damaged or do not belong together, and settings that make no sense.
 pub fn run(a: &EvalArgs) -> Result<()> {
-    if a.samples < 2 || a.batch == 0 || a.judge_epochs == 0 {
-        return Err(Error::Usage("--samples must be at least 2, --batch and --judge-epochs at least 1".into()));
+    if a.samples < 2 {
+        return Err(Error::Usage("--samples must be at least 2".into()));
     }
+    let there = a.judge.exists();
+    launch::obeyed(&[("--judge-epochs", "a judge that is trained already", there && a.judge_epochs.is_some())])?;
     if a.model.is_none() && !a.against.is_empty() {
         return Err(Error::Usage("--against needs a --model to compare with".into()));
     }
-    let settings = sample::Settings {
+    let settings = sample::SampleSettings {
         seed: a.seed,
         steps: a.steps,
         guidance_scale: a.cfg_scale,
@@ -90,22 +96,27 @@ pub fn run(a: &EvalArgs) -> Result<()> {
         batch: a.batch,
         threads: a.threads.unwrap_or(0),
     };
-    if let Some(threads) = a.threads {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
-        pool.map_err(|e| Error::Usage(format!("-t {threads}: {e}")))?;
+    launch::threads(a.threads)?;
+    let command = launch::command_line();
+    let stem = a.model.as_ref().unwrap_or(&a.judge);
+    let folder = a.report.clone().unwrap_or_else(|| {
+        stem.with_file_name(format!("{}-eval", stem.file_stem().unwrap_or_default().to_string_lossy()))
+    });
+    let inputs: Vec<&Path> =
+        [&a.judge, &a.data].into_iter().chain(&a.model).chain(&a.against).map(PathBuf::as_path).collect();
+    target::prove_folder(&folder, &inputs)?;
+    if let Some(json) = &a.json {
+        target::prove(json, &inputs)?;
     }
-    let command = std::env::args().collect::<Vec<_>>().join(" ");
+    if !there {
+        target::prove(&a.judge, &[])?;
+    }
     let (train, test) = (LabelledPictures::load(&a.data, Split::Train)?, LabelledPictures::load(&a.data, Split::Test)?);
     // Opened first, so that a wrong file is found before minutes are spent.
     let model = a.model.as_deref().map(|path| open(path, &train)).transpose()?;
     let others = a.against.iter().map(|path| open(path, &train)).collect::<Result<Vec<_>>>()?;
     let judge = judge(a, &train, &command)?;
-    let stem = a.model.as_ref().unwrap_or(&a.judge);
-    let folder = a.report.clone().unwrap_or_else(|| {
-        stem.with_file_name(format!("{}-eval", stem.file_stem().unwrap_or_default().to_string_lossy()))
-    });
     std::fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
-
     let bench = Bench::new(a, &judge, &train, &test)?;
     let real = bench.real(&folder)?;
     let mut figures = Figures {
@@ -132,8 +143,8 @@ pub fn run(a: &EvalArgs) -> Result<()> {
             figures.against.push(bench.compare(path, &drawn, &compared)?);
         }
     }
-    print!("{}", figures.table());
-    println!("\npictures are in {}", folder.display());
+    say::out(format_args!("{}", figures.table()));
+    say!("\npictures are in {}", folder.display());
     if let Some(path) = &a.json {
         write_atomic(path, format!("{:#}\n", figures.json()).as_bytes())?;
     }
@@ -159,8 +170,11 @@ fn judge(a: &EvalArgs, train: &LabelledPictures, command: &str) -> Result<Traine
     let judge = if a.judge.exists() {
         TrainedJudge::load(device, &a.judge)?
     } else {
-        eprintln!("{} is not there: a judge is trained", a.judge.display());
-        let settings = Settings { epochs: a.judge_epochs, ..Settings::default() };
+        tell!("{} is not there: a judge is trained", a.judge.display());
+        let settings = JudgeSettings {
+            epochs: a.judge_epochs.unwrap_or(JudgeSettings::default().epochs),
+            ..JudgeSettings::default()
+        };
         let mut judge = TrainedJudge::train(device, train, &settings)?;
         judge.save(&a.judge, command)?;
         judge
@@ -238,11 +252,11 @@ impl<'a> Bench<'a> {
         })
     }
 
-    fn draw(&self, model: &Model, path: &Path, settings: &sample::Settings) -> Result<Drawn> {
+    fn draw(&self, model: &Model, path: &Path, settings: &sample::SampleSettings) -> Result<Drawn> {
         let names = model.labels().to_vec();
         let label = |i: usize| (!names.is_empty()).then(|| (i % names.len()) as u32);
         let asked: Vec<Option<u32>> = (0..self.args.samples).map(label).collect();
-        eprintln!("drawing {} pictures with {}", asked.len(), path.display());
+        tell!("drawing {} pictures with {}", asked.len(), path.display());
         let begun = Instant::now();
         let pictures = model.sample(&asked, settings)?;
         Ok(Drawn { pictures, asked, names, seconds: begun.elapsed().as_secs_f64() })

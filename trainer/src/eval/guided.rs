@@ -6,9 +6,12 @@ use crate::data::idx::{LabelledPictures, Split};
 use crate::error::{Error, Result};
 use crate::launch;
 use crate::nn::judge::FEATURES;
+use crate::numbers;
 use crate::plot::{Chart, Pictures};
 use crate::report::{Comparison, Report};
-use crate::systems::judge::{Settings as JudgeSettings, TrainedJudge};
+use crate::say::say;
+use crate::systems::judge::{JudgeSettings, TrainedJudge};
+use crate::target;
 use argh::FromArgs;
 use dfdx::prelude::Cpu;
 use nijimi_runtime::gguf::{File, MappedFile};
@@ -35,22 +38,22 @@ pub struct GuidedArgs {
     #[argh(option, default = "String::from(\"0,1,2,3,5,8\")")]
     gammas: String,
     /// pictures to draw for each strength, labels in turn (default 200)
-    #[argh(option, default = "200")]
+    #[argh(option, from_str_fn(numbers::count), default = "200")]
     samples: usize,
     /// seed of the first picture; the others count on (default 0)
     #[argh(option, short = 's', default = "0")]
     seed: u64,
     /// sampler steps (default 50)
-    #[argh(option, default = "50")]
+    #[argh(option, from_str_fn(numbers::count), default = "50")]
     steps: usize,
     /// ddim or ddpm (default ddim)
     #[argh(option, default = "String::from(\"ddim\")")]
     sampling_method: String,
     /// pictures drawn at once (default 50)
-    #[argh(option, short = 'b', default = "50")]
+    #[argh(option, from_str_fn(numbers::count), short = 'b', default = "50")]
     batch: usize,
     /// threads (default: all cores)
-    #[argh(option, short = 't')]
+    #[argh(option, from_str_fn(numbers::threads), short = 't')]
     threads: Option<usize>,
     /// folder for the report
     #[argh(option)]
@@ -83,7 +86,7 @@ pub struct Sweep<'a> {
     /// Pictures for each strength, labels in turn.
     pub samples: usize,
     /// Sampler, steps, first seed, batch and threads; its guidance scale says nothing.
-    pub settings: &'a sample::Settings,
+    pub settings: &'a sample::SampleSettings,
 }
 
 impl Sweep<'_> {
@@ -156,11 +159,15 @@ pub fn run(a: &GuidedArgs) -> Result<()> {
     let gammas: Option<Vec<f32>> = a.gammas.split(',').map(|g| g.trim().parse().ok()).collect();
     let gammas = gammas.filter(|g| g.iter().all(|g| g.is_finite()));
     let gammas = gammas.ok_or_else(|| Error::Usage(format!("--gammas {}: expected numbers with commas", a.gammas)))?;
-    if a.samples < 2 || a.batch == 0 {
-        return Err(Error::Usage("--samples must be at least 2, --batch at least 1".into()));
+    if a.samples < 2 {
+        return Err(Error::Usage("--samples must be at least 2".into()));
+    }
+    target::prove_folder(&a.report, &[&a.model, &a.classifier, &a.judge])?;
+    if !a.judge.exists() {
+        target::prove(&a.judge, &[&a.model, &a.classifier])?;
     }
     launch::threads(a.threads)?;
-    let settings = sample::Settings {
+    let settings = sample::SampleSettings {
         seed: a.seed,
         steps: a.steps,
         guidance_scale: 1.0,
@@ -195,11 +202,11 @@ pub fn run(a: &GuidedArgs) -> Result<()> {
         samples: a.samples,
         settings: &settings,
     };
-    println!("gamma  recognized  Frechet distance");
+    say!("gamma  recognized  Frechet distance");
     let mut strengths = Vec::new();
     for gamma in gammas {
         let s = sweep.at(gamma)?;
-        println!("{:>5}  {:>8.1} %  {:>16.1}", s.gamma, 100.0 * s.recognized, s.frechet);
+        say!("{:>5}  {:>8.1} %  {:>16.1}", s.gamma, 100.0 * s.recognized, s.frechet);
         strengths.push(s);
     }
     report(&strengths, &classifier.info().labels, (test.width, test.height))?.write(&a.report)

@@ -2,6 +2,8 @@
 use super::sample::Model;
 use crate::data::idx::{LabelledPictures, Split};
 use crate::error::{Error, Result};
+use crate::numbers;
+use crate::say::say;
 use argh::FromArgs;
 use nijimi_runtime::model::SessionOptions;
 use nijimi_runtime::rng::Stream;
@@ -23,7 +25,7 @@ pub struct LossArgs {
     #[argh(option)]
     data: PathBuf,
     /// test pictures, each at one noise level (default 1000)
-    #[argh(option, default = "1000")]
+    #[argh(option, from_str_fn(numbers::count), default = "1000")]
     samples: usize,
 }
 
@@ -43,9 +45,9 @@ pub struct Losses {
 pub fn run(a: &LossArgs) -> Result<()> {
     let data = LabelledPictures::load(&a.data, Split::Test)?;
     let losses = measure(&a.model, &data, a.samples)?;
-    println!("loss {:.6}", losses.mean);
+    say!("loss {:.6}", losses.mean);
     for (i, l) in losses.bins.iter().enumerate() {
-        println!("  noise levels {:>3} to {:>3} %: {l:.6}", i * 100 / BINS, (i + 1) * 100 / BINS);
+        say!("  noise levels {:>3} to {:>3} %: {l:.6}", i * 100 / BINS, (i + 1) * 100 / BINS);
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Samples of a weight file, drawn by the runtime: what is judged is what users get.
 use crate::error::{Error, Result};
+use crate::say;
 use nijimi_runtime::gguf::{File, MappedFile};
 use nijimi_runtime::model::{Device, Diffusion, Info, Request, Session, SessionOptions, batch_seeds};
 use nijimi_runtime::sampler::{Calls, Solver};
@@ -9,7 +10,7 @@ use std::time::Instant;
 
 /// How samples are drawn.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct SampleSettings {
     /// Seed of the first picture; the i-th has `seed + i`.
     pub seed: u64,
     /// Sampler steps.
@@ -93,7 +94,7 @@ impl Model {
     ///
     /// # Errors
     /// Settings that the model refuses, or a picture that is not finite.
-    pub fn sample(&self, labels: &[Option<u32>], settings: &Settings) -> Result<Vec<f32>> {
+    pub fn sample(&self, labels: &[Option<u32>], settings: &SampleSettings) -> Result<Vec<f32>> {
         let batch = settings.batch.min(labels.len()).max(1);
         let guidance = settings.guidance_scale != 1.0;
         let calls = self.0.calls(settings.solver, settings.steps)?;
@@ -109,14 +110,19 @@ impl Model {
             while let Some(step) = run.step()? {
                 if terminal {
                     let seconds = begun.elapsed().as_secs_f64();
-                    eprint!("\r\x1b[K{} pictures, step {}/{}, {seconds:.0} s", i * batch, step.index + 1, step.total);
+                    say::err(format_args!(
+                        "\r\x1b[K{} pictures, step {}/{}, {seconds:.0} s",
+                        i * batch,
+                        step.index + 1,
+                        step.total
+                    ));
                     _ = std::io::stderr().flush();
                 }
             }
             pictures.extend(run.pictures()?.iter().map(|v| ((v - low) / (high - low)).clamp(0.0, 1.0)));
         }
         if terminal {
-            eprint!("\r\x1b[K");
+            say::err(format_args!("\r\x1b[K"));
         }
         Ok(pictures)
     }
@@ -185,7 +191,7 @@ mod tests {
         let labels = [Some(0), Some(1), Some(2), None, Some(1)];
         let settings = |batch, seed| {
             let solver = solver("ddim").expect("a solver");
-            Settings { seed, steps: 4, guidance_scale: 2.0, solver, batch, threads: 1 }
+            SampleSettings { seed, steps: 4, guidance_scale: 2.0, solver, batch, threads: 1 }
         };
         let all = model.sample(&labels, &settings(5, 10)).expect("pictures");
         assert_eq!(all.len(), 5 * 64);

@@ -2,7 +2,7 @@
 use super::{begin, linear, pictures};
 use crate::error::Result;
 use crate::fit::Record;
-use crate::nn::vae::Config;
+use crate::nn::vae::VaeConfig;
 use crate::param::State;
 use nijimi_runtime::gguf::Writer;
 use nijimi_runtime::quant::DType;
@@ -31,7 +31,7 @@ pub struct Description {
 /// If a tensor is missing or a value does not fit its type.
 pub fn autoencoder(
     state: &State,
-    config: &Config,
+    config: &VaeConfig,
     about: &Description,
     record: &Record,
     dtype: DType,

@@ -2,7 +2,7 @@
 use super::{begin, channels_last, conv_block, get, layer, pictures, schedule};
 use crate::error::Result;
 use crate::fit::Record;
-use crate::nn::book_unet::{Config, LABEL_EMB};
+use crate::nn::book_unet::{BookUnetConfig, LABEL_EMB};
 use crate::param::State;
 use nijimi_runtime::gguf::Writer;
 use nijimi_runtime::quant::DType;
@@ -29,7 +29,7 @@ pub struct Description {
 /// If a tensor is missing or a value does not fit its type.
 pub fn book_unet(
     state: &State,
-    config: &Config,
+    config: &BookUnetConfig,
     about: &Description,
     record: &Record,
     dtype: DType,

@@ -1,9 +1,9 @@
 //! The classifier of noised pictures (book step 10.3) as a weight file.
 use super::{begin, conv_block, get, layer, linear, pictures, schedule, transpose_each};
 use crate::error::Result;
-use crate::export::Description;
+use crate::export::book_unet::Description;
 use crate::fit::Record;
-use crate::nn::noisy_classifier::Config;
+use crate::nn::noisy_classifier::NoisyClassifierConfig;
 use crate::param::{State, Values};
 use nijimi_runtime::gguf::Writer;
 use nijimi_runtime::quant::DType;
@@ -15,7 +15,7 @@ use nijimi_runtime::quant::DType;
 /// If a tensor is missing or a value does not fit its type.
 pub fn noisy_classifier(
     state: &State,
-    config: &Config,
+    config: &NoisyClassifierConfig,
     about: &Description,
     record: &Record,
     dtype: DType,
@@ -41,7 +41,7 @@ pub fn noisy_classifier(
 }
 
 /// `(features, channels height width)` to `(features, height, width, channels)`.
-fn head(v: &Values, config: &Config) -> Values {
+fn head(v: &Values, config: &NoisyClassifierConfig) -> Values {
     let (height, width) = config.bottom();
     let channels = v.shape[1] / (height * width);
     let data = transpose_each(&v.data, channels, height * width);

@@ -6,8 +6,6 @@ pub mod classifier;
 pub mod latent;
 pub mod numbers;
 
-pub use book_unet::{Description, book_unet};
-
 use crate::error::{Error, Result};
 use crate::fit::Record;
 use crate::nn::layers::BATCH_NORM_EPS;
@@ -93,7 +91,6 @@ fn record(w: &mut Writer, record: &Record) -> Result<()> {
     w.meta("nijimi.train.command", record.command.as_str())?;
     w.meta("nijimi.train.epochs", record.epochs as u32)?;
     w.meta("nijimi.train.steps", record.steps as u32)?;
-    w.meta("nijimi.train.seconds", record.seconds)?;
     w.meta("nijimi.train.ema_decay", record.ema_decay.unwrap_or(0.0))?;
     Ok(w.meta("nijimi.train.epoch_losses", record.epoch_losses.iter().map(|l| *l as f32).collect::<Vec<f32>>())?)
 }

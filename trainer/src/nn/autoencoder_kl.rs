@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::ops::{Activation, Kit, Precision};
 use crate::param::{Module, Visitor};
 use crate::tensor::{T4, Tp};
-pub use nijimi_runtime::nn::AutoencoderKl as Config;
+pub use nijimi_runtime::nn::AutoencoderKl as AutoencoderKlConfig;
 
 /// diffusers' fixed epsilon of this network.
 const EPS: f32 = 1e-6;
@@ -86,7 +86,7 @@ pub struct Encoder<D: Kit> {
 }
 
 impl<D: Kit> Encoder<D> {
-    fn new(make: &Make<'_, D>, config: &Config) -> Self {
+    fn new(make: &Make<'_, D>, config: &AutoencoderKlConfig) -> Self {
         let (first, last, z) = (config.channels[0], config.channels[config.channels.len() - 1], config.latent_channels);
         let level = |(i, &c): (usize, &usize)| {
             let name = format!("encoder.down_blocks.{i}");
@@ -155,7 +155,7 @@ pub struct Decoder<D: Kit> {
 }
 
 impl<D: Kit> Decoder<D> {
-    fn new(make: &Make<'_, D>, config: &Config) -> Self {
+    fn new(make: &Make<'_, D>, config: &AutoencoderKlConfig) -> Self {
         let channels: Vec<usize> = config.channels.iter().rev().copied().collect();
         let (first, last, z) = (channels[0], channels[channels.len() - 1], config.latent_channels);
         let level = |(i, &c): (usize, &usize)| {
@@ -212,7 +212,7 @@ impl<D: Kit> Decoder<D> {
 /// Encoder and decoder.
 #[derive(Clone)]
 pub struct AutoencoderKl<D: Kit> {
-    config: Config,
+    config: AutoencoderKlConfig,
     /// A picture to the normal distribution of its latents.
     pub encoder: Encoder<D>,
     /// Latents to a picture.
@@ -224,7 +224,7 @@ impl<D: Kit> AutoencoderKl<D> {
     ///
     /// # Errors
     /// A configuration that is no network, or has attention in its middle, which is not trained here.
-    pub fn new(device: &D, seed: u64, config: &Config, precision: Precision) -> Result<Self> {
+    pub fn new(device: &D, seed: u64, config: &AutoencoderKlConfig, precision: Precision) -> Result<Self> {
         config.validate().map_err(|e| Error::Usage(format!("the autoencoder: {e}")))?;
         let groups = config.norm_groups;
         if let Some(c) = config.channels.iter().find(|c| !c.is_multiple_of(groups)) {
@@ -239,7 +239,7 @@ impl<D: Kit> AutoencoderKl<D> {
     }
 
     /// The sizes.
-    pub fn config(&self) -> &Config {
+    pub fn config(&self) -> &AutoencoderKlConfig {
         &self.config
     }
 }

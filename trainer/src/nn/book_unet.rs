@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 /// Sizes of the network.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config {
+pub struct BookUnetConfig {
     /// Channels of a picture.
     pub in_channels: usize,
     /// Channels of the blocks from the top down; the last is the bottom's. The book: 64, 128, 256.
@@ -73,7 +73,7 @@ impl<D: Kit> Module<D> for ConvBlock<D> {
 /// The network: predicts the noise in a noisy picture.
 #[derive(Clone)]
 pub struct BookUnet<D: Kit> {
-    config: Config,
+    config: BookUnetConfig,
     label_emb: Option<T2<D>>,
     down: Vec<ConvBlock<D>>,
     bot: ConvBlock<D>,
@@ -86,7 +86,7 @@ pub const LABEL_EMB: &str = "label_emb.weight";
 
 impl<D: Kit> BookUnet<D> {
     /// A network with random weights, the same for the same seed on every device.
-    pub fn new(device: &D, seed: u64, config: Config) -> Self {
+    pub fn new(device: &D, seed: u64, config: BookUnetConfig) -> Self {
         let (channels, time) = (&config.channels, config.time_dim);
         let depth = channels.len() - 1;
         let block = |name: String, from, to| ConvBlock::new(device, seed, &name, from, to, time);
@@ -129,7 +129,7 @@ impl<D: Kit> BookUnet<D> {
     }
 
     /// The sizes.
-    pub fn config(&self) -> &Config {
+    pub fn config(&self) -> &BookUnetConfig {
         &self.config
     }
 

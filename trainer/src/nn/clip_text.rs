@@ -7,7 +7,7 @@ use crate::param::{Kind, Module, Visitor};
 use crate::tensor::{T2, T3, Tp};
 use dfdx::prelude::*;
 use nijimi_runtime::graph::Activation;
-pub use nijimi_runtime::nn::ClipText as Config;
+pub use nijimi_runtime::nn::ClipText as ClipTextConfig;
 use nijimi_runtime::nn::TextStates;
 use nijimi_runtime::rng::Stream;
 
@@ -27,7 +27,14 @@ struct Layer<D: Kit> {
 }
 
 impl<D: Kit> Layer<D> {
-    fn new(device: &D, seed: u64, name: &str, config: &Config, function: Function, precision: Precision) -> Self {
+    fn new(
+        device: &D,
+        seed: u64,
+        name: &str,
+        config: &ClipTextConfig,
+        function: Function,
+        precision: Precision,
+    ) -> Self {
         let (width, hidden) = (config.width, config.hidden);
         let linear =
             |part: &str, sides| TokenLinear::new(device, seed, &format!("{name}.{part}"), sides, true, precision);
@@ -62,7 +69,7 @@ impl<D: Kit> Layer<D> {
 /// The encoder.
 #[derive(Clone)]
 pub struct ClipText<D: Kit> {
-    config: Config,
+    config: ClipTextConfig,
     token_embedding: T2<D>,
     position_embedding: T2<D>,
     layers: Vec<Layer<D>>,
@@ -75,7 +82,7 @@ impl<D: Kit> ClipText<D> {
     /// # Errors
     /// A configuration that the runtime refuses, or one with a projection (SDXL's second encoder), which is not trained
     /// here.
-    pub fn new(device: &D, seed: u64, config: &Config, precision: Precision) -> Result<Self> {
+    pub fn new(device: &D, seed: u64, config: &ClipTextConfig, precision: Precision) -> Result<Self> {
         let refuse = |what: String| Error::Usage(format!("the text encoder: {what}"));
         config.graph("", [1, config.positions], TextStates::LAST).map_err(|e| refuse(e.to_string()))?;
         if config.projection.is_some() {
@@ -107,7 +114,7 @@ impl<D: Kit> ClipText<D> {
     }
 
     /// The sizes.
-    pub fn config(&self) -> &Config {
+    pub fn config(&self) -> &ClipTextConfig {
         &self.config
     }
 

@@ -1,5 +1,5 @@
 //! The networks of the book's appendix C: a chain of two latent vectors, `q(z1|x) q(z2|z1)` and `p(x|z1) p(z1|z2) p(z2)`.
-use super::vae::{Config, Decoder, Encoder, Scalar, Terms, reparameterize, squared_error, twice_kl};
+use super::vae::{Decoder, Encoder, Scalar, Terms, VaeConfig, reparameterize, squared_error, twice_kl};
 use crate::ops::Kit;
 use crate::param::{Module, Visitor};
 use crate::tensor::{T2, Tp};
@@ -18,7 +18,7 @@ pub enum Estimator {
 /// The hierarchical variational autoencoder; both latent vectors have the same length.
 #[derive(Clone)]
 pub struct Hvae<D: Kit> {
-    config: Config,
+    config: VaeConfig,
     encoder1: Encoder<D>,
     encoder2: Encoder<D>,
     decoder1: Decoder<D>,
@@ -27,8 +27,8 @@ pub struct Hvae<D: Kit> {
 
 impl<D: Kit> Hvae<D> {
     /// A network with random weights, the same for the same seed on every device.
-    pub fn new(device: &D, seed: u64, config: Config) -> Self {
-        let Config { pixels, hidden, latent } = config;
+    pub fn new(device: &D, seed: u64, config: VaeConfig) -> Self {
+        let VaeConfig { pixels, hidden, latent } = config;
         Self {
             config,
             encoder1: Encoder::new(device, seed, "encoder1", pixels, hidden, latent),
@@ -39,7 +39,7 @@ impl<D: Kit> Hvae<D> {
     }
 
     /// The sizes.
-    pub fn config(&self) -> &Config {
+    pub fn config(&self) -> &VaeConfig {
         &self.config
     }
 

@@ -12,7 +12,7 @@ pub const FEATURES: usize = 128;
 
 /// Sizes of the network.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config {
+pub struct NoisyClassifierConfig {
     /// Channels of a picture.
     pub in_channels: usize,
     /// Channels of the blocks; a 2x2 maximum follows each but the last.
@@ -25,7 +25,7 @@ pub struct Config {
     pub size: (usize, usize),
 }
 
-impl Config {
+impl NoisyClassifierConfig {
     /// Height and width of what the head sees.
     pub fn bottom(&self) -> (usize, usize) {
         let halvings = self.channels.len().saturating_sub(1);
@@ -36,7 +36,7 @@ impl Config {
 /// The network: `x_t` and `t` to logits.
 #[derive(Clone)]
 pub struct NoisyClassifier<D: Kit> {
-    config: Config,
+    config: NoisyClassifierConfig,
     blocks: Vec<ConvBlock<D>>,
     /// A convolution as large as what is left of the picture, that is a linear layer of it, (features, channels height width).
     head: Linear<D>,
@@ -45,7 +45,7 @@ pub struct NoisyClassifier<D: Kit> {
 
 impl<D: Kit> NoisyClassifier<D> {
     /// A network with random weights, the same for the same seed on every device.
-    pub fn new(device: &D, seed: u64, config: Config) -> Self {
+    pub fn new(device: &D, seed: u64, config: NoisyClassifierConfig) -> Self {
         let inputs = [config.in_channels].into_iter().chain(config.channels.iter().copied());
         let block = |(i, (from, to)): (usize, (usize, &usize))| {
             ConvBlock::new(device, seed, &format!("block{}", i + 1), from, *to, config.time_dim)
@@ -59,7 +59,7 @@ impl<D: Kit> NoisyClassifier<D> {
     }
 
     /// The sizes.
-    pub fn config(&self) -> &Config {
+    pub fn config(&self) -> &NoisyClassifierConfig {
         &self.config
     }
 

@@ -8,14 +8,14 @@ use crate::ops::{Activation, Kit, Precision};
 use crate::param::{Module, Visitor};
 use crate::tensor::{T2, T3, T4, Tp};
 use dfdx::prelude::*;
-pub use nijimi_runtime::nn::SdUnet as Config;
+pub use nijimi_runtime::nn::SdUnet as SdUnetConfig;
 use nijimi_runtime::nn::{SdLevel, SdRequest};
 
 /// What every part is made with.
 struct Make<'a, D> {
     device: &'a D,
     seed: u64,
-    config: &'a Config,
+    config: &'a SdUnetConfig,
     precision: Precision,
 }
 
@@ -127,7 +127,7 @@ impl<D: Kit> Embedding<D> {
 /// The network.
 #[derive(Clone)]
 pub struct SdUnet<D: Kit> {
-    config: Config,
+    config: SdUnetConfig,
     time_embedding: Embedding<D>,
     add_embedding: Option<Embedding<D>>,
     conv_in: Conv2d<D>,
@@ -145,7 +145,7 @@ impl<D: Kit> SdUnet<D> {
     /// # Errors
     /// A configuration that the runtime refuses; or one with SDXL's second condition, or a distilled guidance scale, which
     /// are not trained here.
-    pub fn new(device: &D, seed: u64, config: &Config, precision: Precision) -> Result<Self> {
+    pub fn new(device: &D, seed: u64, config: &SdUnetConfig, precision: Precision) -> Result<Self> {
         check(config)?;
         let make = &Make { device, seed, config, precision };
         let (levels, time) = (&config.levels, config.time_width());
@@ -196,7 +196,7 @@ impl<D: Kit> SdUnet<D> {
     }
 
     /// The sizes.
-    pub fn config(&self) -> &Config {
+    pub fn config(&self) -> &SdUnetConfig {
         &self.config
     }
 
@@ -257,7 +257,7 @@ impl<D: Kit> SdUnet<D> {
 }
 
 /// Whether the runtime has such a network, and it can be trained.
-fn check(config: &Config) -> Result<()> {
+fn check(config: &SdUnetConfig) -> Result<()> {
     let refuse = |what: String| Err(Error::Usage(format!("the U-Net: {what}")));
     // Building it checks all sizes, and that heads and groups divide the channels.
     let side = 1 << config.levels.len().min(16);

@@ -1,6 +1,6 @@
 //! A text encoder and the U-Net that it conditions, trained together. Rombach et al. 2022, section 3.3.
-use super::clip_text::{ClipText, Config as TextConfig};
-use super::sd_unet::{Config as UnetConfig, SdUnet};
+use super::clip_text::{ClipText, ClipTextConfig};
+use super::sd_unet::{SdUnet, SdUnetConfig};
 use crate::error::Result;
 use crate::ops::{Kit, Precision};
 use crate::param::{Module, Visitor};
@@ -15,24 +15,28 @@ pub struct TextToImage<D: Kit> {
     pub unet: SdUnet<D>,
     /// What reads the caption.
     pub text: ClipText<D>,
+    /// Which of the text's states condition.
+    pub states: TextStates,
     /// The id at which a text's state is pooled, if the U-Net is told it.
     pub end: u32,
 }
 
 impl<D: Kit> TextToImage<D> {
-    /// Networks with random weights, keyed by seed and name; `end` is the id that ends a text.
+    /// Networks with random weights, keyed by seed and name; `states` are those of the text that condition, `end` is the id that
+    /// ends a text.
     ///
     /// # Errors
     /// Configurations that are none, or of forms that are not trained here.
     pub fn new(
         device: &D,
         seed: u64,
-        unet: &UnetConfig,
-        (text, end): (&TextConfig, u32),
+        unet: &SdUnetConfig,
+        (text, states, end): (&ClipTextConfig, TextStates, u32),
         precision: Precision,
     ) -> Result<Self> {
         Ok(Self {
             end,
+            states,
             unet: SdUnet::new(device, seed, unet, precision)?,
             text: ClipText::new(device, seed, text, precision)?,
         })
@@ -44,7 +48,7 @@ impl<D: Kit> TextToImage<D> {
     /// # Errors
     /// Ids that the encoder has no rows for.
     pub fn forward<T: Tp<D>>(&self, x: T4<D, T>, time: &T2<D>, ids: &[u32], tokens: usize) -> Result<T4<D, T>> {
-        let text: T3<D, T> = self.text.forward(ids, tokens, TextStates::LAST)?;
+        let text: T3<D, T> = self.text.forward(ids, tokens, self.states)?;
         if self.unet.config().added.is_none() {
             return Ok(self.unet.forward(x, time, text, None));
         }
@@ -52,7 +56,7 @@ impl<D: Kit> TextToImage<D> {
         let ends: Vec<usize> = ids
             .chunks(tokens)
             .enumerate()
-            .map(|(i, window)| i * tokens + TextConfig::end(window, self.end) as usize)
+            .map(|(i, window)| i * tokens + ClipTextConfig::end(window, self.end) as usize)
             .collect();
         let (text, tape) = text.split_tape();
         let (n, _, width) = *text.shape();

@@ -8,7 +8,7 @@ use dfdx::prelude::*;
 
 /// Sizes of the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Config {
+pub struct VaeConfig {
     /// Values of a picture: height times width times channels; the book: 784.
     pub pixels: usize,
     /// Width of the hidden layers; the book: 200.
@@ -139,21 +139,21 @@ pub(crate) fn squared_error<D: Kit, T: Tp<D>>(x_hat: T2<D, T>, x: &T2<D>) -> (Sc
 /// The variational autoencoder.
 #[derive(Clone)]
 pub struct Vae<D: Kit> {
-    config: Config,
+    config: VaeConfig,
     encoder: Encoder<D>,
     decoder: Decoder<D>,
 }
 
 impl<D: Kit> Vae<D> {
     /// A network with random weights, the same for the same seed on every device.
-    pub fn new(device: &D, seed: u64, config: Config) -> Self {
-        let Config { pixels, hidden, latent } = config;
+    pub fn new(device: &D, seed: u64, config: VaeConfig) -> Self {
+        let VaeConfig { pixels, hidden, latent } = config;
         let encoder = Encoder::new(device, seed, "encoder", pixels, hidden, latent);
         Self { config, encoder, decoder: Decoder::new(device, seed, "decoder", latent, hidden, pixels) }
     }
 
     /// The sizes.
-    pub fn config(&self) -> &Config {
+    pub fn config(&self) -> &VaeConfig {
         &self.config
     }
 

@@ -1,5 +1,5 @@
 //! Histograms by numpy's rule `auto`.
-use crate::stats::quantile;
+use super::moments::quantile;
 
 /// Counts of values in bins of equal width; a bin holds its left edge, and the last one its right edge too.
 #[derive(Clone, Debug, PartialEq)]

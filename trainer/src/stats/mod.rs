@@ -1,5 +1,5 @@
 //! Statistics of samples: moments, quantiles, histograms, the Kolmogorov-Smirnov test, means and sums of uniforms.
-mod fault;
+pub(crate) mod fault;
 mod histogram;
 mod ks;
 mod moments;

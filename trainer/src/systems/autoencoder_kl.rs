@@ -9,11 +9,12 @@ use crate::data::loader::Loader;
 use crate::error::{Error, Result};
 use crate::export::autoencoder_kl::autoencoder_kl;
 use crate::fit::{At, Record, StepResult, Task};
-use crate::nn::autoencoder_kl::{AutoencoderKl, Config};
+use crate::nn::autoencoder_kl::{AutoencoderKl, AutoencoderKlConfig};
 use crate::nn::vae::{Scalar, kl_standard};
 use crate::ops::{Kit, Precision};
 use crate::param;
 use crate::plot::Figure as _;
+use crate::say::tell;
 use crate::tensor::{T4, Tp};
 use dfdx::prelude::*;
 use nijimi_runtime::model::FirstStage;
@@ -25,7 +26,7 @@ use std::path::Path;
 
 /// Settings of the training.
 #[derive(Clone, Copy, Debug)]
-pub struct Settings {
+pub struct AutoencoderKlSettings {
     /// Pictures in a batch.
     pub batch: usize,
     /// What the mean absolute error is multiplied by, beside the mean squared error's 1; values are -1 to 1.
@@ -54,7 +55,7 @@ pub struct Terms {
 
 impl Terms {
     /// Their sum, weighted.
-    pub fn loss(&self, s: &Settings) -> f64 {
+    pub fn loss(&self, s: &AutoencoderKlSettings) -> f64 {
         self.mse + s.l1_weight * self.l1 + s.kl_weight * self.kl
     }
 }
@@ -62,7 +63,7 @@ impl Terms {
 /// The system being fitted.
 pub struct Fitting<D: Kit> {
     device: D,
-    settings: Settings,
+    settings: AutoencoderKlSettings,
     name: String,
     data: Captioned,
     train: Vec<u32>,
@@ -99,7 +100,7 @@ pub fn objective<D: Kit, T: Tp<D>>(
     model: &AutoencoderKl<D>,
     x: T4<D, T>,
     eps: T4<D>,
-    s: &Settings,
+    s: &AutoencoderKlSettings,
 ) -> (Scalar<D, T>, Terms) {
     let (target, tape) = x.split_tape();
     let x = target.clone().put_tape(tape);
@@ -127,9 +128,9 @@ impl<D: Kit> Fitting<D> {
     /// A configuration that is no network or does not fit the pictures; fewer pictures than are held out.
     pub fn new(
         device: D,
-        settings: Settings,
+        settings: AutoencoderKlSettings,
         name: String,
-        config: &Config,
+        config: &AutoencoderKlConfig,
         data: Captioned,
         held_out: usize,
         epochs: u64,
@@ -138,14 +139,14 @@ impl<D: Kit> Fitting<D> {
         if !data.side.is_multiple_of(factor) {
             return Err(Error::Usage(format!("--size {}: must be a multiple of {factor}", data.side)));
         }
-        let (train, held_out) = data.hold_out(held_out, settings.seed);
+        let count = held_out;
+        let (train, held_out) = data.hold_out(count, settings.seed);
         if train.is_empty() {
-            let what = format!("--hold-out: of {} pictures none is left to train on", data.pictures.len());
-            return Err(Error::Usage(what));
+            return Err(data.too_many_held_out(count));
         }
         let model = AutoencoderKl::new(&device, settings.seed, config, settings.precision)?;
         let loader = Loader::new(train.len(), settings.batch, settings.seed);
-        let total = epochs * loader.batches();
+        let total = epochs.saturating_mul(loader.batches());
         Ok(Self { device, settings, name, data, train, held_out, model, loader, total })
     }
 
@@ -249,7 +250,7 @@ impl<D: Kit> Task<D> for Fitting<D> {
         }
         let found = evaluate::evaluate(file, &held_out, self.data.side)?;
         let (n, psnr) = (held_out.len(), found.psnr);
-        eprintln!("PSNR of {n} pictures held out: mean {:.2} dB, least {:.2}", psnr.mean, psnr.min);
+        tell!("PSNR of {n} pictures held out: mean {:.2} dB, least {:.2}", psnr.mean, psnr.min);
         let figures = json!({ "pictures": n, "mean": psnr.mean, "least": psnr.min, "overall": psnr.overall });
         write_atomic(&path.with_extension("json"), format!("{figures:#}\n").as_bytes())?;
         evaluate::beside(&held_out, &found.pictures, self.data.side).save(path)

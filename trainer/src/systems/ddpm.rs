@@ -5,9 +5,9 @@ pub mod command;
 use crate::data::idx::LabelledPictures;
 use crate::data::loader::Loader;
 use crate::error::Result;
-use crate::export::{self, Description};
+use crate::export::book_unet::{Description, book_unet};
 use crate::fit::{At, Record, StepResult, Task};
-use crate::nn::book_unet::{BookUnet, Config, LABEL_EMB};
+use crate::nn::book_unet::{BookUnet, BookUnetConfig, LABEL_EMB};
 use crate::ops::{Kit, Precision};
 use crate::param;
 use crate::tensor::{T2, T4};
@@ -23,7 +23,7 @@ use std::rc::Rc;
 
 /// Settings of the diffusion model.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct DdpmSettings {
     /// Pictures in a batch.
     pub batch: usize,
     /// Probability that a picture's label is dropped; 0 for no guidance.
@@ -54,7 +54,7 @@ pub struct Naming {
 /// The system being fitted.
 pub struct Ddpm<D: Kit> {
     device: D,
-    settings: Settings,
+    settings: DdpmSettings,
     naming: Naming,
     data: LabelledPictures,
     model: BookUnet<D>,
@@ -72,7 +72,13 @@ impl<D: Kit> Ddpm<D> {
     ///
     /// # Errors
     /// If the schedule's variances are out of range.
-    pub fn new(device: D, settings: Settings, naming: Naming, config: Config, data: LabelledPictures) -> Result<Self> {
+    pub fn new(
+        device: D,
+        settings: DdpmSettings,
+        naming: Naming,
+        config: BookUnetConfig,
+        data: LabelledPictures,
+    ) -> Result<Self> {
         let schedule = Schedule::linear(settings.beta_start, settings.beta_end, settings.steps);
         let alpha_bars = schedule.map_err(nijimi_runtime::Error::from)?.alpha_bars()[1..].to_vec();
         let mut times = vec![0f32; settings.steps * config.time_dim];
@@ -171,7 +177,7 @@ impl<D: Kit> Task<D> for Ddpm<D> {
             steps: self.settings.steps,
             betas: (self.settings.beta_start, self.settings.beta_end),
         };
-        export::book_unet(&param::state(model, ""), &config, &about, record, dtype)
+        book_unet(&param::state(model, ""), &config, &about, record, dtype)
     }
 
     fn preview(&self, file: &[u8], path: &Path) -> Result<()> {

@@ -1,17 +1,19 @@
 //! The book's step 6.1: gradient descent on Rosenbrock's function, with the gradient from dfdx's tape in f32.
 use crate::checkpoint::write_atomic;
 use crate::error::{Error, Result};
-use crate::export::numbers;
+use crate::export::numbers as file;
 use crate::fit::{Ended, Record};
 use crate::launch;
+use crate::numbers;
 use crate::ops::Kit;
 use crate::plot::{Chart, Grid, linspace, tab10};
 use crate::report::{Comparison, Report};
+use crate::say::say;
+use crate::target;
 use crate::tensor::Tp;
 use argh::FromArgs;
 use dfdx::prelude::*;
 use std::path::PathBuf;
-use std::time::Instant;
 
 /// Descend on Rosenbrock's function (book step 6.1).
 #[derive(FromArgs)]
@@ -24,10 +26,10 @@ pub struct DescentArgs {
     #[argh(option)]
     report: Option<PathBuf>,
     /// steps (default 10000)
-    #[argh(option, default = "10_000")]
+    #[argh(option, from_str_fn(numbers::times), default = "10_000")]
     iterations: u64,
     /// learning rate (default 1e-3)
-    #[argh(option, default = "1e-3")]
+    #[argh(option, from_str_fn(numbers::positive), default = "1e-3")]
     lr: f64,
     /// where to begin (default 0,2)
     #[argh(option, default = "String::from(\"0,2\")")]
@@ -36,7 +38,7 @@ pub struct DescentArgs {
     #[argh(option, default = "Way::Clean")]
     way: Way,
     /// steps between rows of the path (default 1000)
-    #[argh(option, default = "1000")]
+    #[argh(option, from_str_fn(numbers::times), default = "1000")]
     every: u64,
     /// name in the file (default rosenbrock)
     #[argh(option, default = "String::from(\"rosenbrock\")")]
@@ -101,10 +103,7 @@ pub fn run(a: &DescentArgs) -> Result<Ended> {
     let start: Option<Vec<f32>> = a.start.split(',').map(|v| v.trim().parse().ok()).collect();
     let start = start.and_then(|v| <[f32; 2]>::try_from(v).ok()).filter(|v| v.iter().all(|v| v.is_finite()));
     let start = start.ok_or_else(|| Error::Usage(format!("--start {}: expected two numbers, as in 0,2", a.start)))?;
-    if a.every == 0 || a.iterations == 0 || !(a.lr.is_finite() && a.lr > 0.0) {
-        return Err(Error::Usage("--every and --iterations must be at least 1, --lr above 0".into()));
-    }
-    let begun = Instant::now();
+    target::prove_report(&a.out, &launch::report_folder(a.report.as_ref(), &a.out), &[])?;
     let device = Cpu::default();
     let points = descend(&device, start, a.lr as f32, a.iterations, a.way);
     if let Some(step) = points.iter().position(|p| !p.iter().all(|v| v.is_finite())) {
@@ -112,18 +111,12 @@ pub fn run(a: &DescentArgs) -> Result<Ended> {
         return Err(Error::Usage(what));
     }
     let rows: Vec<[f64; 3]> = points.iter().enumerate().filter_map(|(i, p)| row(i as u64, p, a)).collect();
-    println!("step,x0,x1");
+    say!("step,x0,x1");
     for [step, x0, x1] in &rows {
-        println!("{step},{x0},{x1}");
+        say!("{step},{x0},{x1}");
     }
-    let record = Record {
-        epochs: 0,
-        steps: a.iterations,
-        seconds: begun.elapsed().as_secs_f64(),
-        command: launch::command_line(),
-        ..Record::default()
-    };
-    write_atomic(&a.out, &numbers::descent(&a.name, "rosenbrock", a.lr, &rows, &record)?)?;
+    let record = Record { epochs: 0, steps: a.iterations, command: launch::command_line(), ..Record::default() };
+    write_atomic(&a.out, &file::descent(&a.name, "rosenbrock", a.lr, &rows, &record)?)?;
     report(&device, a, start, &points, &rows)?.write(&launch::report_folder(a.report.as_ref(), &a.out))?;
     Ok(Ended::Finished)
 }

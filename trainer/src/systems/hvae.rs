@@ -1,13 +1,15 @@
 //! The book's appendix C: a variational autoencoder with a chain of two latent vectors.
 use crate::error::Result;
+use crate::fingerprint::Fingerprint;
 use crate::fit::Ended;
 use crate::fit_command::{FitCommand, fit_command};
 use crate::nn::hvae::{Estimator, Hvae};
-use crate::nn::vae::{Config, Scalar, Terms};
+use crate::nn::vae::{Scalar, Terms, VaeConfig};
+use crate::numbers;
 use crate::ops::Kit;
 use crate::optim::AdamW;
 use crate::param::{Module, Visitor};
-use crate::systems::autoencoder::{Asked, Autoencoder, Settings, command};
+use crate::systems::autoencoder::{Asked, Autoencoder, AutoencoderSettings, command};
 use crate::tensor::{T2, Tp};
 use nijimi_runtime::quant::DType;
 
@@ -21,13 +23,13 @@ fit_command! {
         batch("32");
         lr("learning rate", "1e-3");
         /// width of the hidden layers (default 100)
-        #[argh(option, default = "100")]
+        #[argh(option, from_str_fn(numbers::width), default = "100")]
         hidden: usize,
         /// length of a latent vector (default 20)
-        #[argh(option, default = "20")]
+        #[argh(option, from_str_fn(numbers::width), default = "20")]
         latent: usize,
         /// what the divergence is multiplied by; 1 is the ELBO (default 1)
-        #[argh(option, default = "1.0")]
+        #[argh(option, from_str_fn(numbers::not_negative), default = "1.0")]
         beta: f64,
         /// estimate the ELBO without the bias of the book's loss, which takes the two latent vectors for independent
         #[argh(switch)]
@@ -40,7 +42,7 @@ fit_command! {
         checkpoints;
         max_steps;
         /// threads; a step is too small to gain by many (default 1)
-        #[argh(option, short = 't', default = "1")]
+        #[argh(option, from_str_fn(numbers::threads), short = 't', default = "1")]
         threads: usize,
     }
 }
@@ -63,7 +65,7 @@ impl<D: Kit> Module<D> for Estimated<D> {
 impl<D: Kit> Autoencoder<D> for Estimated<D> {
     const LEVELS: usize = 2;
 
-    fn config(&self) -> &Config {
+    fn config(&self) -> &VaeConfig {
         self.network.config()
     }
 
@@ -116,6 +118,13 @@ impl From<&HvaeArgs> for Asked {
             && a.ema == 0.0
             && !a.exact;
         let adam = AdamW { lr: a.lr, weight_decay: 0.0, warmup: 0, clip: a.clip, muon: None };
+        let fingerprint = Fingerprint::new("hvae")
+            .with("--batch", a.batch)
+            .with("--hidden", a.hidden)
+            .with("--latent", a.latent)
+            .with("--beta", a.beta)
+            .with("--exact", a.exact)
+            .with("--seed", a.seed);
         Asked {
             system: "hvae",
             network: "mlp-hvae",
@@ -135,12 +144,11 @@ impl From<&HvaeArgs> for Asked {
             ],
             data: a.data.clone(),
             name: a.name.clone(),
-            settings: Settings { batch: a.batch, beta: a.beta, seed: a.seed },
+            settings: AutoencoderSettings { batch: a.batch, beta: a.beta, seed: a.seed },
             hidden: a.hidden,
             latent: a.latent,
-            options: a.fit_options(adam, Some(a.ema).filter(|e| *e > 0.0), String::new()),
+            options: a.fit_options(adam, Some(a.ema).filter(|e| *e > 0.0), fingerprint),
             threads: a.threads,
-            variant: format!("{:?}", a.estimator()),
         }
     }
 }

@@ -16,7 +16,7 @@ use std::path::Path;
 
 /// How a judge is trained.
 #[derive(Clone, Copy, Debug)]
-pub struct Settings {
+pub struct JudgeSettings {
     /// Passes over the data.
     pub epochs: u64,
     /// Pictures in a batch.
@@ -27,7 +27,7 @@ pub struct Settings {
     pub seed: u64,
 }
 
-impl Default for Settings {
+impl Default for JudgeSettings {
     fn default() -> Self {
         Self { epochs: 4, batch: 128, lr: 2e-3, seed: 1 }
     }
@@ -62,7 +62,7 @@ impl<D: Kit> TrainedJudge<D> {
     ///
     /// # Errors
     /// If the pictures' size is not a multiple of 4, or the loss is not finite.
-    pub fn train(device: D, data: &LabelledPictures, settings: &Settings) -> Result<Self> {
+    pub fn train(device: D, data: &LabelledPictures, settings: &JudgeSettings) -> Result<Self> {
         let (width, height) = (data.width, data.height);
         if width % 4 != 0 || height % 4 != 0 {
             let what =
@@ -72,7 +72,7 @@ impl<D: Kit> TrainedJudge<D> {
         let labels = usize::from(*data.labels.iter().max().unwrap_or(&0)) + 1;
         let mut network = Judge::new(&device, settings.seed, width, height, labels);
         let per_epoch = data.len().div_ceil(settings.batch) as u64;
-        let total = settings.epochs * per_epoch;
+        let total = settings.epochs.saturating_mul(per_epoch);
         let mut progress = Progress::new(0, total, per_epoch, settings.epochs);
         let mut optimizer = Optimizer::new(adam(settings.lr));
         let (mut order, mut epoch_sum) = ((0..data.len() as u32).collect::<Vec<_>>(), 0.0);
@@ -225,7 +225,7 @@ mod tests {
     #[test]
     fn a_judge_learns_and_is_the_same_after_saving_and_loading() {
         let data = halves(256);
-        let settings = Settings { epochs: 6, batch: 32, ..Settings::default() };
+        let settings = JudgeSettings { epochs: 6, batch: 32, ..JudgeSettings::default() };
         let mut judge = TrainedJudge::train(Cpu::default(), &data, &settings).expect("training");
         let verdict = judge.judge(&unit(&data));
         let right = verdict.labels.iter().zip(&data.labels).filter(|(a, b)| a == b).count();

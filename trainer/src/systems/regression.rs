@@ -16,6 +16,7 @@ use crate::nn::mlp::Mlp;
 use crate::ops::Kit;
 use crate::optim::{AdamW, Optimizer, descend};
 use crate::param;
+use crate::say::say;
 use crate::tensor::T2;
 use dfdx::prelude::*;
 use examples::Examples;
@@ -23,7 +24,7 @@ use std::path::Path;
 
 /// How a network is trained.
 #[derive(Clone, Copy, Debug)]
-pub struct Settings {
+pub struct RegressionSettings {
     /// Updates.
     pub iterations: u64,
     /// Learning rate.
@@ -41,7 +42,14 @@ pub struct Settings {
 ///
 /// # Errors
 /// If the loss is not finite.
-pub fn train<D: Kit>(device: &D, model: &mut Mlp<D>, x: &[f32], y: &[f32], n: usize, s: &Settings) -> Result<Vec<f64>> {
+pub fn train<D: Kit>(
+    device: &D,
+    model: &mut Mlp<D>,
+    x: &[f32],
+    y: &[f32],
+    n: usize,
+    s: &RegressionSettings,
+) -> Result<Vec<f64>> {
     let (inputs, outputs) = (x.len() / n, y.len() / n);
     let adam = AdamW { lr: f64::from(s.lr), weight_decay: 0.0, warmup: 0, clip: None, muon: None };
     let mut optimizer = s.adam.then(|| Optimizer::new(adam));
@@ -135,7 +143,7 @@ pub fn fit<D: Kit>(
     mut model: Mlp<D>,
     widths: &[usize],
     examples: &Examples,
-    s: &Settings,
+    s: &RegressionSettings,
 ) -> Result<Fitted> {
     let n = examples.y.len();
     let scales = examples.scales()?;
@@ -151,10 +159,10 @@ pub fn fit<D: Kit>(
 
 /// Prints every so many losses, and the last.
 fn print_losses(losses: &[f64], every: u64) {
-    println!("step,loss");
+    say!("step,loss");
     let every = losses.iter().enumerate().filter(|(i, _)| (*i as u64).is_multiple_of(every));
-    every.for_each(|(i, l)| println!("{i},{l}"));
+    every.for_each(|(i, l)| say!("{i},{l}"));
     if let Some(last) = losses.last() {
-        println!("{},{last}", losses.len() - 1);
+        say!("{},{last}", losses.len() - 1);
     }
 }

@@ -4,13 +4,14 @@ pub mod command;
 pub mod distill;
 pub mod latents;
 pub mod network;
+pub mod process;
 pub mod teacher;
 
 use crate::checkpoint::Checkpoint;
 use crate::data::captioned::Captioned;
 use crate::data::captions;
 use crate::data::loader::Loader;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::export::latent::latent_diffusion;
 use crate::fit::{At, Record, StepResult, Task};
 use crate::nn::text2image::TextToImage;
@@ -24,35 +25,28 @@ use nijimi_import::Types;
 use nijimi_runtime::model::LatentInfo;
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::rng::Stream;
-use nijimi_runtime::schedule::Schedule;
 use nijimi_runtime::text::{Tokenizer, Vocabulary};
+use process::Process;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use teacher::Teacher;
-
-/// A time in [0, 1] of the cosine schedule, uniform before, as [`Settings::shift`] says: there sigma over signal is the tangent.
-fn shifted(time: f64, shift: f64) -> f64 {
-    use std::f64::consts::FRAC_PI_2;
-    (shift * (time * FRAC_PI_2).tan()).atan() / FRAC_PI_2
-}
 
 /// Times that a subject is drawn in an epoch.
 const REPEATS: usize = 8;
 
 /// Settings of the training.
 #[derive(Clone, Copy, Debug)]
-pub struct Settings {
+pub struct TextToImageSettings {
     /// Pictures in a batch.
     pub batch: usize,
     /// Probability that a caption is dropped.
     pub caption_drop: f32,
-    /// Whether each loss is weighted by `min(snr, gamma) / (snr + 1)`, and gamma. Hang et al. 2023.
+    /// Whether each loss is weighted as [`Process::weight`] says, and gamma.
     pub min_snr: Option<f64>,
     /// Probability that a picture is mirrored, of those whose caption allows it.
     pub mirror: f32,
-    /// How far noise levels are drawn towards noise: by this, noise is stronger beside the signal than in uniform times of
-    /// the cosine schedule; 1: uniform. Hoogeboom et al. 2023 (simple diffusion), section 3.1; Esser et al. 2024, section 5.3.2.
-    pub shift: f64,
+    /// How far noise levels are drawn towards noise: see [`Process::level`].
+    pub shift: Option<f64>,
     /// The share of the run, at its end, over which the learning rate falls to 0.
     pub decay: f64,
     /// Keys everything random.
@@ -93,14 +87,13 @@ pub struct Fitting<D: Kit> {
 
 /// What examples are drawn from.
 struct Examples {
-    settings: Settings,
+    settings: TextToImageSettings,
     data: Captioned,
     latents: Latents,
     /// The pictures of each subject that is trained on.
     subjects: Vec<Vec<u32>>,
     tokenizer: Tokenizer,
-    /// `alpha_bar` at t = 0..T.
-    alpha_bars: Vec<f64>,
+    process: Process,
     /// The levels of a student, equally often; none: all, as the shift has it.
     levels: Option<Vec<usize>>,
 }
@@ -124,7 +117,7 @@ impl<D: Kit> Fitting<D> {
     /// No picture with a caption.
     pub fn new(
         device: D,
-        settings: Settings,
+        settings: TextToImageSettings,
         given: Given,
         data: Captioned,
         latents: Latents,
@@ -138,23 +131,19 @@ impl<D: Kit> Fitting<D> {
         subjects.retain(|of: &Vec<u32>| !of.is_empty());
         held_out.retain(named);
         if subjects.is_empty() {
-            let what = match settings.hold_out {
-                0 => "--data: no picture has a caption".into(),
-                n => format!(
-                    "--hold-out {n}: no picture with a caption is left to train on; give a smaller number, as 0"
-                ),
-            };
-            return Err(crate::error::Error::Usage(what));
+            return Err(match settings.hold_out {
+                0 => Error::Usage("--data: no picture has a caption".into()),
+                n => data.too_many_held_out(n),
+            });
         }
         let every = (subjects.len() / PREVIEW).max(1);
         let shown = subjects.iter().step_by(every).take(PREVIEW);
         let prompts = shown.map(|of| captions::name(&data.pictures[of[0] as usize])).collect();
-        let schedule = Schedule::cosine(LEVELS).map_err(nijimi_runtime::Error::from)?;
+        let process = Process::of(&given.info, settings.shift)?;
         let loader = Loader::new(subjects.len() * REPEATS, settings.batch, settings.seed);
-        let total = epochs * loader.batches();
-        let alpha_bars = schedule.alpha_bars()[1..].to_vec();
+        let total = epochs.saturating_mul(loader.batches());
         let tokenizer = given.info.texts[0].tokenizer.clone();
-        let examples = Examples { settings, data, latents, subjects, tokenizer, alpha_bars, levels: None };
+        let examples = Examples { settings, data, latents, subjects, tokenizer, process, levels: None };
         Ok(Self { device, given, examples, held_out, prompts, batches: None, teacher: None, model, loader, total })
     }
 
@@ -227,29 +216,22 @@ impl Examples {
     fn noise(&self, z: &[f32], time: f64, draw: &mut Stream, x: &mut [f32], target: &mut [f32]) -> usize {
         let level = match &self.levels {
             Some(levels) => levels[((time * levels.len() as f64) as usize).min(levels.len() - 1)],
-            None => (shifted(time, self.settings.shift) * self.alpha_bars.len() as f64) as usize,
+            None => self.process.level(time),
         };
-        let level = level.min(self.alpha_bars.len() - 1);
-        let a = self.alpha_bars[level];
-        let (signal, sigma) = (a.sqrt() as f32, (1.0 - a).sqrt() as f32);
-        // v prediction: Salimans and Ho 2022, section 4.
-        for ((x, v), z) in x.iter_mut().zip(target).zip(z) {
+        let (signal, sigma) = self.process.signal_and_sigma(level);
+        for ((x, answer), z) in x.iter_mut().zip(target).zip(z) {
             let noise = draw.normal();
             *x = signal * z + sigma * noise;
-            *v = signal * noise - sigma * z;
+            *answer = self.process.answer((signal, sigma), *z, noise);
         }
         level
     }
 
     /// The root of a loss's weight.
     fn root_weight(&self, level: usize) -> f32 {
-        let a = self.alpha_bars[level];
-        self.settings.min_snr.map_or(1.0, |gamma| ((a / (1.0 - a)).min(gamma) * (1.0 - a)).sqrt() as f32)
+        self.settings.min_snr.map_or(1.0, |gamma| self.process.weight(level, gamma).sqrt() as f32)
     }
 }
-
-/// Noise levels.
-pub const LEVELS: usize = 1000;
 
 /// `x` (n, c, h, w) with picture `i` times `factors[i]`.
 fn times<D: Kit, T: Tp<D>>(x: T4<D, T>, factors: T1<D>) -> T4<D, T> {
@@ -294,7 +276,7 @@ impl<D: Kit> Task<D> for Fitting<D> {
             let latents = &self.examples.latents;
             let (sizes, ids) = ((latents.channels, latents.side), all_ids(&examples));
             let levels: Vec<usize> = examples.iter().map(|e| e.level).collect();
-            target = teacher.answers(&self.device, &x, sizes, &levels, &ids, &self.examples.alpha_bars)?;
+            target = teacher.answers(&self.device, &x, sizes, &levels, &ids, &self.examples.process.alpha_bars)?;
         }
         self.write_batch(at.step + 1, &x, &target, &examples)?;
         let shape = (n, self.examples.latents.channels, self.examples.latents.side, self.examples.latents.side);
@@ -349,27 +331,3 @@ impl<D: Kit> Task<D> for Fitting<D> {
 
 /// Pictures of a preview, unless prompts are given for one.
 const PREVIEW: usize = 24;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Noise over signal, at the levels that are drawn, is the shift times that of uniform ones. Seen red with the shift left out.
-    #[test]
-    fn levels_are_shifted_towards_noise() {
-        let alpha_bars = Schedule::cosine(LEVELS).expect("the schedule").alpha_bars()[1..].to_vec();
-        let over = |time: f64| {
-            let a = alpha_bars[(time * LEVELS as f64) as usize];
-            ((1.0 - a) / a).sqrt()
-        };
-        for time in [0.1, 0.3, 0.5, 0.7, 0.9] {
-            assert_eq!((shifted(time, 1.0) * 1e9).round(), time * 1e9);
-            for shift in [0.5, 3.0] {
-                // The levels are steps, and the cosine begins a little late.
-                let ratio = over(shifted(time, shift)) / over(time) / shift;
-                assert!((ratio - 1.0).abs() < 0.1, "time {time}, shift {shift}: {ratio}");
-            }
-        }
-        assert!(shifted(0.0, 3.0) == 0.0 && shifted(0.999_999, 3.0) < 1.0);
-    }
-}

@@ -1,11 +1,13 @@
 //! The book's step 7: a variational autoencoder of gray pictures. Kingma and Welling 2014.
 use crate::error::Result;
+use crate::fingerprint::Fingerprint;
 use crate::fit::Ended;
 use crate::fit_command::{FitCommand, fit_command};
-use crate::nn::vae::{Config, Scalar, Terms, Vae};
+use crate::nn::vae::{Scalar, Terms, Vae, VaeConfig};
+use crate::numbers;
 use crate::ops::Kit;
 use crate::optim::AdamW;
-use crate::systems::autoencoder::{Asked, Autoencoder, Settings, command};
+use crate::systems::autoencoder::{Asked, Autoencoder, AutoencoderSettings, command};
 use crate::tensor::{T2, Tp};
 use nijimi_runtime::quant::DType;
 
@@ -19,13 +21,13 @@ fit_command! {
         batch("32");
         lr("learning rate", "3e-4");
         /// width of the hidden layers (default 200)
-        #[argh(option, default = "200")]
+        #[argh(option, from_str_fn(numbers::width), default = "200")]
         hidden: usize,
         /// length of a latent vector (default 20)
-        #[argh(option, default = "20")]
+        #[argh(option, from_str_fn(numbers::width), default = "20")]
         latent: usize,
         /// what the divergence is multiplied by; 1 is the ELBO (default 1)
-        #[argh(option, default = "1.0")]
+        #[argh(option, from_str_fn(numbers::not_negative), default = "1.0")]
         beta: f64,
         ema("0", "0.0");
         clip;
@@ -35,7 +37,7 @@ fit_command! {
         checkpoints;
         max_steps;
         /// threads; a step is too small to gain by many (default 1)
-        #[argh(option, short = 't', default = "1")]
+        #[argh(option, from_str_fn(numbers::threads), short = 't', default = "1")]
         threads: usize,
     }
 }
@@ -43,7 +45,7 @@ fit_command! {
 impl<D: Kit> Autoencoder<D> for Vae<D> {
     const LEVELS: usize = 1;
 
-    fn config(&self) -> &Config {
+    fn config(&self) -> &VaeConfig {
         self.config()
     }
 
@@ -91,6 +93,12 @@ impl From<&VaeArgs> for Asked {
         let as_in_book =
             a.batch == 32 && a.lr == 3e-4 && a.hidden == 200 && a.latent == 20 && a.beta == 1.0 && a.ema == 0.0;
         let adam = AdamW { lr: a.lr, weight_decay: 0.0, warmup: 0, clip: a.clip, muon: None };
+        let fingerprint = Fingerprint::new("vae")
+            .with("--batch", a.batch)
+            .with("--hidden", a.hidden)
+            .with("--latent", a.latent)
+            .with("--beta", a.beta)
+            .with("--seed", a.seed);
         Asked {
             system: "vae",
             network: "mlp-vae",
@@ -105,12 +113,11 @@ impl From<&VaeArgs> for Asked {
             ],
             data: a.data.clone(),
             name: a.name.clone(),
-            settings: Settings { batch: a.batch, beta: a.beta, seed: a.seed },
+            settings: AutoencoderSettings { batch: a.batch, beta: a.beta, seed: a.seed },
             hidden: a.hidden,
             latent: a.latent,
-            options: a.fit_options(adam, Some(a.ema).filter(|e| *e > 0.0), String::new()),
+            options: a.fit_options(adam, Some(a.ema).filter(|e| *e > 0.0), fingerprint),
             threads: a.threads,
-            variant: String::new(),
         }
     }
 }

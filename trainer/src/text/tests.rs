@@ -127,7 +127,7 @@ fn data(name: &str) -> Option<PathBuf> {
 #[test]
 fn captions_are_encoded_as_by_the_reference_and_read_back() {
     let Some(dir) = data("emoji") else { return };
-    let set = Captioned::load(&dir, 8).expect("pictures");
+    let set = Captioned::load(&dir, 8, crate::data::captioned::Captions::Needed).expect("pictures");
     let vocabulary = train(captions::texts(&set.pictures), 4096).expect("a vocabulary");
     assert_eq!(vocabulary, train(captions::texts(&set.pictures), 4096).expect("a vocabulary"));
     let tokenizer = Tokenizer::new(&vocabulary, special(&vocabulary, 77)).expect("a tokenizer");

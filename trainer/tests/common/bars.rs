@@ -4,18 +4,19 @@ use dfdx::prelude::Cpu;
 use nijimi_runtime::quant::DType;
 use nijimi_trainer::checkpoint::Checkpoint;
 use nijimi_trainer::data::idx::{LabelledPictures, Split};
+use nijimi_trainer::fingerprint::Fingerprint;
 use nijimi_trainer::fit::{CHECKPOINT, FitOptions};
-use nijimi_trainer::nn::book_unet::Config;
+use nijimi_trainer::nn::book_unet::BookUnetConfig;
 use nijimi_trainer::ops::Precision;
 use nijimi_trainer::optim::AdamW;
-use nijimi_trainer::systems::ddpm::{Ddpm, Naming, Settings};
+use nijimi_trainer::systems::ddpm::{Ddpm, DdpmSettings, Naming};
 use std::path::Path;
 use std::time::Duration;
 
 /// The system, with batches of `batch`.
 pub fn task(data: &Path, batch: usize) -> Ddpm<Cpu> {
     let data = LabelledPictures::load(data, Split::Train).expect("the data set");
-    let settings = Settings {
+    let settings = DdpmSettings {
         batch,
         label_drop: 0.1,
         as_in_book: false,
@@ -26,7 +27,7 @@ pub fn task(data: &Path, batch: usize) -> Ddpm<Cpu> {
         precision: Precision::F32,
     };
     let naming = Naming { name: "bars".into(), labels: (0..3).map(|i| i.to_string()).collect() };
-    let config = Config { in_channels: 1, channels: vec![8, 16, 32], time_dim: 12, label_count: 3 };
+    let config = BookUnetConfig { in_channels: 1, channels: vec![8, 16, 32], time_dim: 12, label_count: 3 };
     Ddpm::new(Cpu::default(), settings, naming, config, data).expect("a task")
 }
 
@@ -43,7 +44,7 @@ pub fn options(folder: &Folder, epochs: u64) -> FitOptions {
         checkpoint_every: Duration::from_secs(3600),
         keep: 0,
         resume: false,
-        fingerprint: "test".into(),
+        fingerprint: Fingerprint::new("test"),
         command: "test".into(),
     }
 }

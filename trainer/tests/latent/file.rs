@@ -13,7 +13,7 @@ use nijimi_trainer::export::latent::latent_diffusion;
 use nijimi_trainer::fit::Record;
 use nijimi_trainer::import;
 use nijimi_trainer::nn::autoencoder_kl::AutoencoderKl;
-use nijimi_trainer::nn::clip_text::{ClipText, Config as TextConfig};
+use nijimi_trainer::nn::clip_text::{ClipText, ClipTextConfig};
 use nijimi_trainer::nn::sd_unet::SdUnet;
 use nijimi_trainer::ops::Precision;
 use nijimi_trainer::param::{self, State};
@@ -26,7 +26,7 @@ fn vocabulary() -> Vocabulary {
 
 /// A model of 16x16 pictures, and its tensors.
 fn model() -> (LatentInfo, State) {
-    let network = TextConfig { vocabulary: 7, ..text() };
+    let network = ClipTextConfig { vocabulary: 7, ..text() };
     let special = Special { start: 5, end: 6, pad: 6, length: network.positions };
     let mut unet = unet();
     // Rows of whole blocks, so that something is quantized.

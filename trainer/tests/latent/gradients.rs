@@ -1,6 +1,7 @@
 //! Gradients of text encoder and U-Net together.
 use crate::networks::{ids, normal, random, text, unets};
 use dfdx::prelude::*;
+use nijimi_runtime::nn::TextStates;
 use nijimi_trainer::nn::text2image::TextToImage;
 use nijimi_trainer::ops::{Kit, Precision};
 use nijimi_trainer::param::{self, Kind, Module, Visitor};
@@ -52,7 +53,8 @@ fn gradients_reach_every_weight_and_are_the_slope() {
             // Its middle's transformer has no blocks, and reads no text.
             continue;
         }
-        let mut model = TextToImage::new(&device, 0, &config, (&text(), END), Precision::F32).unwrap();
+        let mut model =
+            TextToImage::new(&device, 0, &config, (&text(), TextStates::LAST, END), Precision::F32).unwrap();
         random(&mut model);
         let shape = (2, config.in_channels, 8, 4);
         let x: T4<Cpu> = device.tensor_from_vec(normal("x", shape.0 * shape.1 * 32), shape);

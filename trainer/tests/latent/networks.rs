@@ -3,8 +3,8 @@ use dfdx::prelude::*;
 use nijimi_runtime::graph::Activation;
 use nijimi_runtime::nn::{SdAdded, SdLevel, TimeCode};
 use nijimi_runtime::rng::Stream;
-use nijimi_trainer::nn::clip_text::Config as TextConfig;
-use nijimi_trainer::nn::sd_unet::Config as UnetConfig;
+use nijimi_trainer::nn::clip_text::ClipTextConfig;
+use nijimi_trainer::nn::sd_unet::SdUnetConfig;
 use nijimi_trainer::param::{self, Module};
 
 /// Standard normal numbers.
@@ -30,8 +30,8 @@ pub fn random(model: &mut impl Module<Cpu>) {
 }
 
 /// A text encoder.
-pub fn text() -> TextConfig {
-    TextConfig {
+pub fn text() -> ClipTextConfig {
+    ClipTextConfig {
         vocabulary: 23,
         positions: 8,
         width: 24,
@@ -45,7 +45,7 @@ pub fn text() -> TextConfig {
 }
 
 /// Token ids.
-pub fn ids(config: &TextConfig, n: usize) -> Vec<u32> {
+pub fn ids(config: &ClipTextConfig, n: usize) -> Vec<u32> {
     let mut stream = Stream::new(3, "ids", 0);
     (0..n).map(|_| stream.below(config.vocabulary as u64) as u32).collect()
 }
@@ -55,8 +55,8 @@ fn level(channels: usize, heads: usize, layers: usize, attends: bool) -> SdLevel
 }
 
 /// A U-Net of two levels, both of which attend.
-pub fn unet() -> UnetConfig {
-    UnetConfig {
+pub fn unet() -> SdUnetConfig {
+    SdUnetConfig {
         in_channels: 4,
         out_channels: 4,
         levels: vec![level(16, 2, 1, true), level(24, 3, 2, true)],
@@ -72,17 +72,17 @@ pub fn unet() -> UnetConfig {
 }
 
 /// U-Nets of all forms.
-pub fn unets() -> [(&'static str, UnetConfig); 6] {
+pub fn unets() -> [(&'static str, SdUnetConfig); 6] {
     let base = unet();
-    let alone = UnetConfig { levels: vec![level(16, 4, 1, true)], layers_per_block: 2, ..base.clone() };
+    let alone = SdUnetConfig { levels: vec![level(16, 4, 1, true)], layers_per_block: 2, ..base.clone() };
     let middle = vec![level(8, 1, 1, false), level(16, 2, 1, true), level(12, 3, 2, false)];
     let none = vec![level(8, 1, 0, false), level(16, 1, 0, false)];
     [
         ("both attend, linear projections", base.clone()),
-        ("convolutional projections", UnetConfig { linear_projection: false, in_channels: 9, ..base.clone() }),
+        ("convolutional projections", SdUnetConfig { linear_projection: false, in_channels: 9, ..base.clone() }),
         ("one level, two blocks", alone),
-        ("the middle of three levels attends", UnetConfig { levels: middle, out_channels: 8, ..base.clone() }),
-        ("told the pooled state", UnetConfig { added: Some(SdAdded { code: 0, width: 24 }), ..base.clone() }),
-        ("none attends", UnetConfig { levels: none, norm_groups: 2, ..base }),
+        ("the middle of three levels attends", SdUnetConfig { levels: middle, out_channels: 8, ..base.clone() }),
+        ("told the pooled state", SdUnetConfig { added: Some(SdAdded { code: 0, width: 24 }), ..base.clone() }),
+        ("none attends", SdUnetConfig { levels: none, norm_groups: 2, ..base }),
     ]
 }

@@ -1,6 +1,7 @@
 //! What a student is taught.
 use super::networks::{ids, normal, random, text, unet};
 use dfdx::prelude::*;
+use nijimi_runtime::nn::TextStates;
 use nijimi_runtime::schedule::Schedule;
 use nijimi_trainer::nn::text2image::TextToImage;
 use nijimi_trainer::ops::Precision;
@@ -25,7 +26,8 @@ fn ddim(z: &[f32], v: &[f32], from: f64, to: f64) -> Vec<f32> {
 fn one_step_leads_where_the_teachers_lead() {
     let device = Cpu::default();
     let (unet, text) = (unet(), text());
-    let mut model = TextToImage::new(&device, 1, &unet, (&text, 22), Precision::F32).expect("networks");
+    let mut model =
+        TextToImage::new(&device, 1, &unet, (&text, TextStates::LAST, 22), Precision::F32).expect("networks");
     random(&mut model);
     let alpha_bars = Schedule::cosine(1000).expect("the schedule").alpha_bars()[1..].to_vec();
     let (tokens, len) = (text.positions, unet.in_channels * SIDE * SIDE);

@@ -3,6 +3,15 @@ use crate::error::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+/// Whether a picture without a caption is taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Captions {
+    /// In a folder of pairs, a picture without one is passed over.
+    Needed,
+    /// Pictures are taken with or without.
+    Optional,
+}
+
 /// A picture that is not yet decoded.
 pub(super) struct Entry {
     pub path: PathBuf,
@@ -18,23 +27,36 @@ type Skipped = Vec<(PathBuf, String)>;
 const TABLE: &str = "captions.tsv";
 
 /// The pictures of a folder, in either form.
-pub(super) fn list(dir: &Path) -> Result<(Vec<Entry>, Skipped)> {
+pub(super) fn list(dir: &Path, captions: Captions) -> Result<(Vec<Entry>, Skipped)> {
     let table = dir.join(TABLE);
-    if table.is_file() { of_table(dir, &table) } else { of_pairs(dir) }
+    if table.is_file() { of_table(dir, &table) } else { of_pairs(dir, captions) }
 }
 
-/// The files of a folder by name; folders in it, and names that are not Unicode, are left out.
-fn files(dir: &Path) -> Result<BTreeMap<String, PathBuf>> {
-    let mut found = BTreeMap::new();
+/// The files of a folder by name, and what else is there, with the reason why it is passed over.
+fn files(dir: &Path) -> Result<(BTreeMap<String, PathBuf>, Skipped)> {
+    let (mut found, mut skipped) = (BTreeMap::new(), Skipped::new());
     for entry in std::fs::read_dir(dir).map_err(Error::io(dir))? {
         let path = entry.map_err(Error::io(dir))?.path();
-        if let Some(name) = path.file_name().and_then(|n| n.to_str())
-            && path.is_file()
-        {
-            found.insert(name.to_owned(), path);
-        }
+        let why = match (path.file_name().and_then(|n| n.to_str()), path.metadata()) {
+            (Some(name), Ok(about)) if about.is_file() => {
+                found.insert(name.to_owned(), path);
+                continue;
+            }
+            (None, _) => "its name is not UTF-8: give it another".into(),
+            (_, Ok(about)) if about.is_dir() => "a folder: pictures in it are not looked for".into(),
+            (_, Ok(_)) => "it is no file".into(),
+            (_, Err(e)) if path.is_symlink() => format!("a link that leads nowhere ({e})"),
+            (_, Err(e)) => format!("it cannot be read: {e}"),
+        };
+        skipped.push((path, why));
     }
-    Ok(found)
+    Ok((found, skipped))
+}
+
+/// Files that are no pictures, nor belong to any: their types are not read.
+fn others(files: &BTreeMap<String, PathBuf>, known: impl Fn(&str) -> bool) -> Skipped {
+    let other = files.iter().filter(|(name, _)| !is_picture(name) && !known(name));
+    other.map(|(_, path)| (path.clone(), "a file of another type: pictures are PNG or JPEG".into())).collect()
 }
 
 fn is_picture(name: &str) -> bool {
@@ -62,10 +84,15 @@ fn of_table(dir: &Path, table: &Path) -> Result<(Vec<Entry>, Skipped)> {
     };
     let (file, name, category, tags) = (needed("file")?, needed("name")?, column("category"), column("tags"));
 
-    let mut pictures = files(&dir.join("png")).unwrap_or_default();
-    pictures.extend(files(dir)?);
+    let within = dir.join("png");
+    let (mut pictures, mut skipped) = if within.is_dir() { files(&within)? } else { Default::default() };
+    skipped.extend(others(&pictures, |_| false));
+    let (own, more) = files(dir)?;
+    skipped.extend(more.into_iter().filter(|(path, _)| *path != within));
+    skipped.extend(others(&own, |name| name == TABLE));
+    pictures.extend(own);
     pictures.retain(|name, _| is_picture(name));
-    let (mut entries, mut skipped, mut taken) = (Vec::new(), Vec::new(), BTreeSet::new());
+    let (mut entries, mut taken) = (Vec::new(), BTreeSet::new());
     for (line, text) in lines {
         let fields: Vec<&str> = text.split('\t').map(str::trim).collect();
         let field = |column: Option<usize>| column.and_then(|c| fields.get(c)).copied().unwrap_or("");
@@ -101,19 +128,27 @@ fn words(tags: &str) -> Vec<String> {
     words.filter(|t| !t.is_empty() && seen.insert(t.clone())).collect()
 }
 
-fn of_pairs(dir: &Path) -> Result<(Vec<Entry>, Skipped)> {
-    let files = files(dir)?;
-    let (mut entries, mut skipped) = (Vec::new(), Vec::new());
+fn of_pairs(dir: &Path, captions: Captions) -> Result<(Vec<Entry>, Skipped)> {
+    let (files, mut skipped) = files(dir)?;
+    let mut entries = Vec::new();
+    let mut texts = BTreeSet::new();
     for (file, path) in files.iter().filter(|(name, _)| is_picture(name)) {
         let beside = path.with_extension("txt");
-        match caption(&beside) {
-            Ok(name) => {
-                let (path, file) = (path.clone(), file.clone());
-                entries.push(Entry { path, file, name, category: String::new(), tags: Vec::new() });
+        let name = match (caption(&beside), captions) {
+            (Ok(name), _) => name,
+            (Err(_), Captions::Optional) => String::new(),
+            (Err(why), Captions::Needed) => {
+                skipped.push((path.clone(), why));
+                String::new()
             }
-            Err(why) => skipped.push((path.clone(), why)),
+        };
+        texts.insert(beside);
+        if !name.is_empty() || captions == Captions::Optional {
+            let (path, file) = (path.clone(), file.clone());
+            entries.push(Entry { path, file, name, category: String::new(), tags: Vec::new() });
         }
     }
+    skipped.extend(others(&files, |name| texts.contains(&dir.join(name))));
     Ok((entries, skipped))
 }
 

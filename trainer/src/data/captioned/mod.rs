@@ -3,7 +3,7 @@
 //! Two forms are read. A folder with `captions.tsv`, whose first line names its columns: `file` and `name` must be among
 //! them, `category` and `tags` (divided by commas) may be; the pictures lie beside it or in `png/`, and those without a
 //! row are loaded without a caption. Or a folder of pictures, each with its caption in the first line of a text file of
-//! the same name (`cat.png`, `cat.txt`). Pictures are PNG or JPEG files of any size.
+//! the same name (`cat.png`, `cat.txt`), if captions are needed. Pictures are PNG or JPEG files of any size.
 
 mod entries;
 mod picture;
@@ -11,10 +11,17 @@ mod subject;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use entries::Captions;
+
 use crate::error::{Error, Result};
+use crate::fingerprint::DataSum;
+use crate::say::tell;
 use nijimi_runtime::rng::Stream;
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
+
+/// Files passed over that are told one by one.
+const MOST_TOLD: usize = 40;
 
 /// The longest side that pictures are resized to.
 const MAX_SIDE: usize = 4096;
@@ -51,17 +58,17 @@ impl Captioned {
     /// Reads the pictures of a folder and resizes them to `side`: the middle is cut out as a square, transparent pixels
     /// lie over white (mixed in sRGB values, as browsers do), and a Lanczos filter resizes.
     ///
-    /// Broken or unreadable files, and pictures in a folder of pairs that have no caption, are listed in
-    /// [`Captioned::skipped`].
+    /// Broken or unreadable files, files of other types, folders, and pictures in a folder of pairs that have no caption where
+    /// `captions` are needed, are listed in [`Captioned::skipped`].
     ///
     /// # Errors
     /// A folder or table that cannot be read, a table without one of its columns, no picture at all, or a side of 0 or
     /// above 4096.
-    pub fn load(dir: &Path, side: usize) -> Result<Self> {
+    pub fn load(dir: &Path, side: usize, captions: Captions) -> Result<Self> {
         if !(1..=MAX_SIDE).contains(&side) {
             return Err(Error::Usage(format!("pictures of {side}x{side}: the side must be 1 to {MAX_SIDE} pixels")));
         }
-        let (entries, mut skipped) = entries::list(dir)?;
+        let (entries, mut skipped) = entries::list(dir, captions)?;
         let decoded: Vec<_> = entries.par_iter().map(|entry| picture::read(&entry.path, side)).collect();
         let mut pictures = Vec::with_capacity(entries.len());
         for (entry, decoded) in entries.into_iter().zip(decoded) {
@@ -74,12 +81,53 @@ impl Captioned {
             }
         }
         if pictures.is_empty() {
-            return Err(Error::data(dir, nothing(&skipped)));
+            return Err(Error::data(dir, nothing(&skipped, captions)));
         }
         pictures.sort_by(|a, b| a.file.cmp(&b.file));
         skipped.sort();
         subject::number(&mut pictures);
         Ok(Self { side, pictures, skipped })
+    }
+
+    /// [`Self::load`], and says what was passed over.
+    ///
+    /// # Errors
+    /// As of [`Self::load`].
+    pub fn load_telling(dir: &Path, side: usize, captions: Captions) -> Result<Self> {
+        let new = Self::load(dir, side, captions)?;
+        for (path, why) in new.skipped.iter().take(MOST_TOLD) {
+            tell!("skipped {}: {why}", path.display());
+        }
+        if let Some(more) = new.skipped.len().checked_sub(MOST_TOLD).filter(|more| *more > 0) {
+            tell!("skipped {more} more");
+        }
+        Ok(new)
+    }
+
+    /// What tells these pictures, and what is said about them, from others.
+    #[must_use]
+    pub fn sum(&self) -> DataSum {
+        let mut sum = DataSum::new();
+        for p in &self.pictures {
+            let tags = p.tags.join(",");
+            sum.add(&[p.file.as_bytes(), p.name.as_bytes(), p.category.as_bytes(), tags.as_bytes(), &p.pixels], 1);
+        }
+        sum
+    }
+
+    /// The pictures that are held out where nothing else is asked for: at most a tenth, so that small sets are trained on too.
+    #[must_use]
+    pub fn hold_out_count(&self, asked: Option<usize>, most: usize) -> usize {
+        asked.unwrap_or_else(|| most.min((self.pictures.len() / 10).max(usize::from(self.pictures.len() > 1))))
+    }
+
+    /// What to do where holding out so many leaves none.
+    #[must_use]
+    pub fn too_many_held_out(&self, count: usize) -> Error {
+        let (n, fewer) = (self.pictures.len(), self.pictures.len() / 10);
+        Error::Usage(format!(
+            "--hold-out {count}: of {n} pictures none is left to train on; give a smaller number, as --hold-out {fewer}"
+        ))
     }
 
     /// Number of different subjects.
@@ -110,9 +158,13 @@ impl Captioned {
 }
 
 /// Why a folder yields no picture, with the remedy.
-fn nothing(skipped: &[(PathBuf, String)]) -> String {
-    let forms = "give a folder with captions.tsv (columns file, name, category, tags), or with pairs such as cat.png \
-                 and cat.txt";
+fn nothing(skipped: &[(PathBuf, String)], captions: Captions) -> String {
+    let forms = match captions {
+        Captions::Optional => "give a folder of PNG or JPEG pictures",
+        Captions::Needed => {
+            "give a folder with captions.tsv (columns file, name, category, tags), or with pairs such as cat.png and cat.txt"
+        }
+    };
     match skipped.first() {
         None => format!("no PNG or JPEG pictures are there: {forms}"),
         Some((path, why)) => {

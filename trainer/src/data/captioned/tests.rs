@@ -23,10 +23,10 @@ impl Folder {
         self.draw(name, RgbImage::from_pixel(4, 4, Rgb(color)));
     }
     fn load(&self, side: usize) -> Captioned {
-        Captioned::load(&self.0, side).expect("pictures")
+        Captioned::load(&self.0, side, Captions::Needed).expect("pictures")
     }
     fn refused(&self) -> String {
-        Captioned::load(&self.0, 4).expect_err("refused").to_string()
+        Captioned::load(&self.0, 4, Captions::Needed).expect_err("refused").to_string()
     }
 }
 
@@ -164,8 +164,8 @@ fn a_folder_without_pictures_is_refused_with_the_remedy() {
     assert!(folder.refused().contains("no column \"file\""));
     folder.write("captions.tsv", b"file\tname\n\xff\n");
     assert!(folder.refused().contains("save it as UTF-8"));
-    assert!(Captioned::load(&folder.0.join("none"), 4).is_err());
-    assert!(Captioned::load(&folder.0, 0).unwrap_err().to_string().contains("the side must be 1 to"));
+    assert!(Captioned::load(&folder.0.join("none"), 4, Captions::Needed).is_err());
+    assert!(Captioned::load(&folder.0, 0, Captions::Needed).unwrap_err().to_string().contains("the side must be 1 to"));
 }
 
 /// Seen red with single pictures held out, not subjects.
@@ -204,7 +204,7 @@ fn whole_subjects_are_held_out() {
 #[test]
 fn the_emoji_are_read() {
     let Some(dir) = emoji() else { return };
-    let set = Captioned::load(&dir, 64).expect("pictures");
+    let set = Captioned::load(&dir, 64, Captions::Needed).expect("pictures");
     assert_eq!((set.pictures.len(), set.skipped.len()), (3576, 0));
     let named: Vec<_> = set.pictures.iter().filter(|p| !p.name.is_empty()).collect();
     let subjects: std::collections::BTreeSet<u32> = named.iter().map(|p| p.subject).collect();

@@ -1,5 +1,5 @@
 //! The same thing in other words, so that a model finds it whichever way it is asked for.
-use super::with_article;
+use super::article::with_article;
 use super::words::{ALIKE, COLOURS, DESCRIBING};
 use nijimi_runtime::rng::Stream;
 

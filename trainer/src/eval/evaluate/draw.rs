@@ -1,5 +1,6 @@
 //! Pictures of a text-to-image file, drawn by the runtime: what is judged is what users get.
 use crate::error::{Error, Result};
+use crate::say;
 use nijimi_runtime::gguf::{File, MappedFile};
 use nijimi_runtime::model::{Device, LatentRequest, SessionOptions, TextToImage};
 use nijimi_runtime::sampler::{Calls, Solver};
@@ -88,12 +89,16 @@ impl Artist {
             pictures.extend(self.at_once(part)?.iter().map(|v| v.clamp(0.0, 1.0)));
             if terminal {
                 let done = i * self.batch + part.len();
-                eprint!("\r\x1b[K{done} of {} pictures, {:.0} s", prompts.len(), begun.elapsed().as_secs_f64());
+                say::err(format_args!(
+                    "\r\x1b[K{done} of {} pictures, {:.0} s",
+                    prompts.len(),
+                    begun.elapsed().as_secs_f64()
+                ));
                 _ = std::io::stderr().flush();
             }
         }
         if terminal {
-            eprint!("\r\x1b[K");
+            say::err(format_args!("\r\x1b[K"));
         }
         Ok((pictures, begun.elapsed().as_secs_f64()))
     }

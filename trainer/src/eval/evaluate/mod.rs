@@ -8,14 +8,17 @@ use super::frechet::{Gaussian, frechet_distance};
 use super::neighbour::{Distribution, nearest};
 use super::psnr::Psnr;
 use crate::checkpoint::write_atomic;
-use crate::data::captioned::{Captioned, Picture};
+use crate::data::captioned::{Captioned, Captions, Picture};
 use crate::data::captions;
 use crate::error::{Error, Result};
 use crate::launch;
+use crate::numbers;
 use crate::plot::{Figure, Pictures};
+use crate::say::{self, say, tell};
 use crate::systems::matcher::command::{AMONG, figures as matcher_figures};
 use crate::systems::matcher::retrieval::retrieval;
 use crate::systems::matcher::{Parts, TrainedMatcher, WIDTH};
+use crate::target;
 use argh::FromArgs;
 use dfdx::prelude::Cpu;
 use draw::{Artist, Drawing, bytes};
@@ -46,33 +49,36 @@ pub struct EvaluateArgs {
     #[argh(option)]
     against: Vec<PathBuf>,
     /// captions, each of another subject that the matcher knows (default 300)
-    #[argh(option, default = "300")]
+    #[argh(option, from_str_fn(numbers::count), default = "300")]
     captions: usize,
     /// pictures of each caption (default 4)
-    #[argh(option, default = "4")]
+    #[argh(option, from_str_fn(numbers::count), default = "4")]
     seeds: usize,
     /// pictures compared with each file of --against (default 64)
-    #[argh(option, default = "64")]
-    compare: usize,
+    #[argh(option, from_str_fn(numbers::or_none))]
+    compare: Option<usize>,
     /// first seed of a caption's pictures, and what keys the choice of captions (default 0)
     #[argh(option, short = 's', default = "0")]
     seed: u64,
     /// sampler steps (default: the file's own, or 20)
-    #[argh(option)]
+    #[argh(option, from_str_fn(numbers::count))]
     steps: Option<usize>,
     /// strength of guidance (default: the file's own, or 7)
-    #[argh(option)]
+    #[argh(option, from_str_fn(numbers::finite))]
     cfg_scale: Option<f32>,
     /// the solver (default: the file's own)
     #[argh(option)]
     sampling_method: Option<String>,
     /// pictures drawn at once (default 16)
-    #[argh(option, short = 'b', default = "16")]
+    #[argh(option, from_str_fn(numbers::count), short = 'b', default = "16")]
     batch: usize,
     /// threads (default: all cores)
-    #[argh(option, short = 't')]
+    #[argh(option, from_str_fn(numbers::threads), short = 't')]
     threads: Option<usize>,
 }
+
+/// Pictures compared with each file of --against.
+const COMPARED: usize = 64;
 
 /// Samples whose nearest picture of the set is shown.
 const NEIGHBOURS: usize = 32;
@@ -82,10 +88,8 @@ const NEIGHBOURS: usize = 32;
 /// # Errors
 /// Files that are missing, damaged or do not belong together, and settings that make no sense.
 pub fn run(a: &EvaluateArgs) -> Result<()> {
-    if a.captions < 2 || a.seeds == 0 || a.captions.saturating_mul(a.seeds) > 1 << 20 {
-        return Err(Error::Usage(
-            "--captions must be at least 2, --seeds at least 1, and both together below 2^20".into(),
-        ));
+    if a.captions < 2 || a.captions.saturating_mul(a.seeds) > 1 << 20 {
+        return Err(Error::Usage("--captions must be at least 2, and with --seeds together below 2^20".into()));
     }
     launch::threads(a.threads)?;
     let how = Drawing {
@@ -95,6 +99,8 @@ pub fn run(a: &EvaluateArgs) -> Result<()> {
         batch: a.batch,
         threads: a.threads.unwrap_or(0),
     };
+    target::prove_folder(&a.report, &[&a.data])?;
+    launch::obeyed(&[("--compare", "no --against", a.against.is_empty() && a.compare.is_some())])?;
     // Opened first, so that a wrong file is found before minutes are spent.
     let artist = Artist::open(&a.model, &how)?;
     let others = a.against.iter().map(|path| Artist::open(path, &how)).collect::<Result<Vec<_>>>()?;
@@ -103,16 +109,16 @@ pub fn run(a: &EvaluateArgs) -> Result<()> {
         return Err(Error::data(&other.path, what));
     }
     let matcher = a.matcher.as_ref().map(|path| matcher(path, artist.side)).transpose()?;
-    let set = Captioned::load(&a.data, artist.side)?;
-    std::fs::create_dir_all(&a.report).map_err(Error::io(&a.report))?;
+    let set = Captioned::load_telling(&a.data, artist.side, Captions::Needed)?;
     let parts = matcher.as_ref().map(|m| Parts::new(&set, m.held_out.0, m.held_out.1));
     let known = subjects(&set, parts.as_ref());
     if known.len() < 2 {
         return Err(Error::data(&a.data, "fewer than two subjects have captions: there is nothing to tell apart"));
     }
+    std::fs::create_dir_all(&a.report).map_err(Error::io(&a.report))?;
     let figures = Bench { a, artist: &artist, matcher: matcher.as_ref(), set: &set, known: &known }.run(&others)?;
-    print!("{}", figures.table());
-    println!("pictures are in {}", a.report.display());
+    say::out(format_args!("{}", figures.table()));
+    say!("pictures are in {}", a.report.display());
     write_atomic(&a.report.join("figures.json"), format!("{:#}\n", figures.json()).as_bytes())
 }
 
@@ -161,7 +167,7 @@ impl Bench<'_> {
             .flat_map(|s| chosen.iter().map(move |c| (*c, a.seed.wrapping_add(s))))
             .map(|(c, seed)| (names[c].as_str(), seed))
             .collect();
-        eprintln!("drawing {} pictures with {}", prompts.len(), artist.path.display());
+        tell!("drawing {} pictures with {}", prompts.len(), artist.path.display());
         let (samples, seconds) = artist.draw(&prompts)?;
         let own: Vec<usize> = (0..a.seeds).flat_map(|_| chosen.iter().copied()).collect();
 
@@ -179,9 +185,9 @@ impl Bench<'_> {
         let sheet = Pictures::new(artist.side, artist.side, 3, first).on_white().zoom(3).labels(labels);
         sheet.save(&a.report.join("samples.png"))?;
 
-        let n = a.compare.min(prompts.len());
+        let n = a.compare.unwrap_or(COMPARED).min(prompts.len());
         let against = others.iter().map(|other| {
-            eprintln!("drawing {n} pictures with {}", other.path.display());
+            tell!("drawing {n} pictures with {}", other.path.display());
             let (drawn, seconds) = other.draw(&prompts[..n])?;
             let psnr = Psnr::of_pairs(&samples[..n * size], &drawn, size);
             Ok((other.path.display().to_string(), other.bytes, seconds / n.max(1) as f64, psnr))

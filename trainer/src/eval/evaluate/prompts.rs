@@ -196,7 +196,8 @@ mod tests {
     #[test]
     fn what_is_asked_for_in_other_words_is_in_the_set() {
         let Some(dir) = crate::data::captioned::tests::emoji() else { return };
-        let set = crate::data::captioned::Captioned::load(&dir, 8).expect("pictures");
+        let set = crate::data::captioned::Captioned::load(&dir, 8, crate::data::captioned::Captions::Needed)
+            .expect("pictures");
         for (prompt, names) in ASKED {
             for name in names {
                 assert!(!super::super::likeness::subjects_named(&[name], &set).is_empty(), "{prompt}: no {name}");

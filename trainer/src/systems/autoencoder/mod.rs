@@ -8,11 +8,13 @@ use crate::error::{Error, Result};
 use crate::export::autoencoder::{Description, autoencoder};
 use crate::fit::{At, Ended, FitOptions, Record, StepResult, Task, fit};
 use crate::launch;
-use crate::nn::vae::{Config, Scalar, Terms};
+use crate::nn::vae::{Scalar, Terms, VaeConfig};
 use crate::ops::Kit;
 use crate::param::{self, Module};
 use crate::plot::{Figure as _, Pictures};
 use crate::report::Report;
+use crate::say::say;
+use crate::target;
 use crate::tensor::{T2, Tp};
 use dfdx::prelude::*;
 use evaluate::{Evaluation, Loaded, evaluate};
@@ -24,7 +26,7 @@ use std::path::{Path, PathBuf};
 
 /// Settings of the training.
 #[derive(Clone, Copy, Debug)]
-pub struct Settings {
+pub struct AutoencoderSettings {
     /// Pictures in a batch.
     pub batch: usize,
     /// What the divergence is multiplied by; 1 is the ELBO (Higgins et al. 2017).
@@ -36,7 +38,7 @@ pub struct Settings {
 /// A network with a loss that needs draws of latent vectors.
 pub trait Autoencoder<D: Kit>: Module<D> {
     /// The sizes.
-    fn config(&self) -> &Config;
+    fn config(&self) -> &VaeConfig;
     /// How many latent vectors a picture has.
     const LEVELS: usize;
     /// The loss of pictures (n, pixels); `eps` are standard normal, (n, latent) for each level.
@@ -46,7 +48,7 @@ pub trait Autoencoder<D: Kit>: Module<D> {
 /// The system being fitted.
 pub struct Fitting<D: Kit, M> {
     device: D,
-    settings: Settings,
+    settings: AutoencoderSettings,
     about: Description,
     data: LabelledPictures,
     loader: Loader,
@@ -80,7 +82,13 @@ impl<D: Kit, M: Autoencoder<D>> Fitting<D, M> {
     ///
     /// # Errors
     /// If the model is for pictures of another size.
-    pub fn new(device: D, settings: Settings, about: Description, model: M, data: LabelledPictures) -> Result<Self> {
+    pub fn new(
+        device: D,
+        settings: AutoencoderSettings,
+        about: Description,
+        model: M,
+        data: LabelledPictures,
+    ) -> Result<Self> {
         let (pixels, found) = (model.config().pixels, data.width * data.height);
         if pixels != found {
             let what =
@@ -145,17 +153,15 @@ pub struct Asked {
     /// Name of the model.
     pub name: Option<String>,
     /// Of the training.
-    pub settings: Settings,
+    pub settings: AutoencoderSettings,
     /// Width of the hidden layers.
     pub hidden: usize,
     /// Length of a latent vector.
     pub latent: usize,
-    /// How to fit; the fingerprint is made here.
+    /// How to fit; the fingerprint has all but the data.
     pub options: FitOptions,
     /// Threads.
     pub threads: usize,
-    /// What else shapes the result, for the checkpoint's fingerprint.
-    pub variant: String,
 }
 
 /// What a run found.
@@ -173,12 +179,10 @@ pub struct Outcome {
 ///
 /// # Errors
 /// Data that cannot be read, settings that make no sense, a loss that is lost.
-pub fn run<M: Autoencoder<Cpu>>(a: &Asked, model: impl FnOnce(&Cpu, u64, Config) -> M) -> Result<Outcome> {
-    if a.settings.batch == 0 || a.options.epochs == 0 || a.hidden == 0 || a.latent == 0 {
-        return Err(Error::Usage("--batch, --epochs, --hidden and --latent must be at least 1".into()));
-    }
+pub fn run<M: Autoencoder<Cpu>>(a: &Asked, model: impl FnOnce(&Cpu, u64, VaeConfig) -> M) -> Result<Outcome> {
+    target::prove_run(&a.options.out, &a.options.report, &[&a.data])?;
     let data = LabelledPictures::load(&a.data, Split::Train)?;
-    let config = Config { pixels: data.width * data.height, hidden: a.hidden, latent: a.latent };
+    let config = VaeConfig { pixels: data.width * data.height, hidden: a.hidden, latent: a.latent };
     let about = Description {
         name: launch::model_name(a.name.as_ref(), &a.data, a.system),
         size: (data.height, data.width),
@@ -187,8 +191,8 @@ pub fn run<M: Autoencoder<Cpu>>(a: &Asked, model: impl FnOnce(&Cpu, u64, Config)
         layers: a.layers,
         beta: a.settings.beta,
     };
-    let shaping = (a.system, &a.variant, a.settings, config, &a.options.adam, a.options.ema, data.len());
-    let options = FitOptions { fingerprint: format!("{shaping:?}"), ..a.options.clone() };
+    let fingerprint = a.options.fingerprint.clone().with("the data", data.sum());
+    let options = FitOptions { fingerprint, ..a.options.clone() };
     let device = Cpu::default();
     let model = model(&device, a.settings.seed, config);
     // Its losses say nothing of other data.
@@ -213,19 +217,19 @@ pub fn run<M: Autoencoder<Cpu>>(a: &Asked, model: impl FnOnce(&Cpu, u64, Config)
 ///
 /// # Errors
 /// As [`run`].
-pub fn command<M: Autoencoder<Cpu>>(a: &Asked, model: impl FnOnce(&Cpu, u64, Config) -> M) -> Result<Ended> {
+pub fn command<M: Autoencoder<Cpu>>(a: &Asked, model: impl FnOnce(&Cpu, u64, VaeConfig) -> M) -> Result<Ended> {
     launch::threads(Some(a.threads))?;
     let outcome = run(a, model)?;
     if let Some(e) = &outcome.evaluation {
-        println!("test reconstruction     {:.4}", e.terms.reconstruction);
-        println!("test divergence, nats   {:.4}", e.terms.kl);
-        println!("test loss               {:.4}", e.terms.loss(1.0));
+        say!("test reconstruction     {:.4}", e.terms.reconstruction);
+        say!("test divergence, nats   {:.4}", e.terms.kl);
+        say!("test loss               {:.4}", e.terms.loss(1.0));
         if let Some(t) = &e.surrogate {
-            println!("  with the surrogate    {:.4}", t.loss(1.0));
+            say!("  with the surrogate    {:.4}", t.loss(1.0));
         }
         for (i, level) in e.levels.iter().enumerate() {
             let active = level.active().iter().filter(|a| **a).count();
-            println!("active components of z{} {active} of {}", i + 1, level.kl.len());
+            say!("active components of z{} {active} of {}", i + 1, level.kl.len());
         }
     }
     Ok(outcome.ended)

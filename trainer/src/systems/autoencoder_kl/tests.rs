@@ -1,9 +1,9 @@
 use super::*;
-use crate::nn::autoencoder_kl::Config;
+use crate::nn::autoencoder_kl::AutoencoderKlConfig;
 use crate::param::{Kind, Module, Visitor};
 
-fn config() -> Config {
-    Config {
+fn config() -> AutoencoderKlConfig {
+    AutoencoderKlConfig {
         in_channels: 3,
         out_channels: 3,
         latent_channels: 2,
@@ -16,8 +16,8 @@ fn config() -> Config {
     }
 }
 
-const SETTINGS: Settings =
-    Settings { batch: 2, l1_weight: 0.3, kl_weight: 0.7, shift: 1, seed: 3, precision: Precision::F32 };
+const SETTINGS: AutoencoderKlSettings =
+    AutoencoderKlSettings { batch: 2, l1_weight: 0.3, kl_weight: 0.7, shift: 1, seed: 3, precision: Precision::F32 };
 
 fn normal(purpose: &str, n: usize) -> Vec<f32> {
     let mut stream = Stream::new(5, purpose, 0);

@@ -1,5 +1,5 @@
 //! Systems are fitted as a user would fit them: by this program, in a process of its own.
-use super::Ladder;
+use super::ladder::Ladder;
 use super::record::Record;
 use crate::error::{Error, Result};
 use std::ffi::OsString;

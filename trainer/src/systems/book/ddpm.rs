@@ -1,11 +1,12 @@
 //! Steps 9, 10.1 and 10.4: the noise process, digits by label, guidance.
+use super::ladder::Ladder;
 use super::made_up::{DIGITS, DIGITS_NAME};
 use super::record::Record;
-use super::{Ladder, child, noise};
+use super::{child, noise};
 use crate::checkpoint::write_atomic;
 use crate::error::{Error, Result};
-use crate::eval::sample::{Model, Settings};
-use crate::nn::book_unet::{BookUnet, Config};
+use crate::eval::sample::{Model, SampleSettings};
+use crate::nn::book_unet::{BookUnet, BookUnetConfig};
 use crate::param;
 use crate::plot::Pictures;
 use crate::report::{Comparison, Report};
@@ -63,7 +64,7 @@ pub(super) fn model(ladder: &Ladder, folder: &Path) -> Result<PathBuf> {
 /// The networks' sizes, counted on networks.
 fn counts(report: &mut Report) {
     let count = |label_count| {
-        let config = Config { in_channels: 1, channels: vec![64, 128, 256], time_dim: 100, label_count };
+        let config = BookUnetConfig { in_channels: 1, channels: vec![64, 128, 256], time_dim: 100, label_count };
         param::count(&mut BookUnet::new(&Cpu::default(), 0, config)) as f64
     };
     report.table(
@@ -80,7 +81,7 @@ fn samples(report: &mut Report, ladder: &Ladder, model: &Model) -> Result<()> {
     let steps = if ladder.quick { QUICK_STEPS.min(defaults.steps) } else { defaults.steps };
     let (width, height, channels) = model.size();
     let names = model.labels();
-    let settings = |guidance_scale| Settings {
+    let settings = |guidance_scale| SampleSettings {
         seed: ladder.seed,
         steps,
         guidance_scale,
@@ -106,7 +107,7 @@ fn samples(report: &mut Report, ladder: &Ladder, model: &Model) -> Result<()> {
 }
 
 /// The same noise for all pictures of a row, so that only the strength differs.
-fn sweep(report: &mut Report, model: &Model, settings: impl Fn(f32) -> Settings) -> Result<()> {
+fn sweep(report: &mut Report, model: &Model, settings: impl Fn(f32) -> SampleSettings) -> Result<()> {
     let (width, height, channels) = model.size();
     let names = model.labels();
     let labels: Vec<Option<u32>> = (0..names.len() as u32).map(Some).collect();

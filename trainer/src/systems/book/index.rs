@@ -1,5 +1,5 @@
 //! The page that leads to all reports.
-use super::Ladder;
+use super::ladder::Ladder;
 use super::record::{Record, State};
 use super::rungs::Rung;
 use crate::checkpoint::write_atomic;

@@ -2,8 +2,9 @@
 use super::data::{Sources, write_idx};
 use crate::checkpoint::write_atomic;
 use crate::error::{Error, Result};
-use crate::eval::sample::{Model, Settings};
+use crate::eval::sample::{Model, SampleSettings};
 use crate::plot::Figure;
+use crate::say::tell;
 use image::{Rgb, RgbImage};
 use nijimi_runtime::dist::{Mixture, MultivariateNormal};
 use nijimi_runtime::rng::Stream;
@@ -57,7 +58,7 @@ pub(super) fn make(folder: &Path, seed: u64, quick: bool, threads: usize, keep: 
     eruptions(&sources, seed)?;
     write_atomic(&sources.flower, &flower().png()?)?;
     for (stem, count, first) in [("train", counts[0], 0), ("t10k", counts[1], 1 << 32)] {
-        eprintln!("made-up data: {count} digits ({stem})");
+        tell!("made-up data: {count} digits ({stem})");
         draw_digits(&digits, stem, count, seed.wrapping_add(first), threads)?;
     }
     write_atomic(&marker, fingerprint.as_bytes())?;
@@ -124,7 +125,7 @@ fn draw_digits(folder: &Path, stem: &str, count: usize, seed: u64, threads: usiz
     let wanted: Vec<Option<u32>> = labels.iter().map(|l| Some(u32::from(*l))).collect();
     // Without guidance, which takes twice as long.
     let settings =
-        Settings { seed, steps: STEPS, guidance_scale: 1.0, solver: Solver::ddim(0.0), batch: BATCH, threads };
+        SampleSettings { seed, steps: STEPS, guidance_scale: 1.0, solver: Solver::ddim(0.0), batch: BATCH, threads };
     let pictures = model.sample(&wanted, &settings)?;
     let pixels: Vec<u8> = pictures.iter().map(|v| (v * 255.0).round() as u8).collect();
     write_idx(folder, stem, [count, height, width], &pixels, &labels)

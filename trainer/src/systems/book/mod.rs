@@ -7,6 +7,7 @@ mod child;
 mod data;
 mod ddpm;
 mod index;
+mod ladder;
 mod made_up;
 mod noise;
 mod record;
@@ -15,8 +16,12 @@ mod score;
 mod theory;
 
 use crate::error::{Error, Result};
+use crate::launch;
+use crate::numbers;
+use crate::say::tell;
 use argh::FromArgs;
 use data::Sources;
+use ladder::Ladder;
 use record::{Record, State};
 use rungs::{RUNGS, Rung};
 use std::path::{Path, PathBuf};
@@ -51,35 +56,8 @@ pub struct BookArgs {
     #[argh(option, default = "0")]
     seed: u64,
     /// threads (default: all cores)
-    #[argh(option, short = 't')]
+    #[argh(option, from_str_fn(numbers::threads), short = 't')]
     threads: Option<usize>,
-}
-
-/// What all rungs share.
-struct Ladder {
-    out: PathBuf,
-    sources: Sources,
-    weights: Option<PathBuf>,
-    train_all: bool,
-    quick: bool,
-    seed: u64,
-    threads: Option<usize>,
-}
-
-impl Ladder {
-    /// All that shapes a rung's result.
-    fn fingerprint(&self, rung: &Rung) -> String {
-        format!(
-            "{} {} quick {} seed {} train-all {} weights {:?} data {}",
-            env!("CARGO_PKG_VERSION"),
-            rung.key,
-            self.quick,
-            self.seed,
-            self.train_all,
-            self.weights,
-            self.sources.fingerprint
-        )
-    }
 }
 
 /// Runs the command. A rung that fails does not stop the others.
@@ -88,6 +66,7 @@ impl Ladder {
 /// Settings that make no sense, data that cannot be read or made, or, when all rungs were tried, those that failed.
 pub fn run(a: &BookArgs) -> Result<()> {
     let chosen = chosen(a.only.as_deref())?;
+    launch::obeyed(&[("--weights", "--train-all, which trains its own", a.train_all && a.weights.is_some())])?;
     std::fs::create_dir_all(&a.out).map_err(Error::io(&a.out))?;
     // Processes are started with it, so it must not depend on the folder.
     let out = a.out.canonicalize().map_err(Error::io(&a.out))?;
@@ -108,16 +87,16 @@ pub fn run(a: &BookArgs) -> Result<()> {
     };
     let mut failed = Vec::new();
     for (i, rung) in chosen.iter().enumerate() {
-        eprintln!("[{}/{}] {} (step {})", i + 1, chosen.len(), rung.title, rung.steps);
+        tell!("[{}/{}] {} (step {})", i + 1, chosen.len(), rung.title, rung.steps);
         if let Err(e) = climb(&ladder, rung, a.resume) {
-            eprintln!("nijimi-train: {}: {e}", rung.key);
+            tell!("nijimi-train: {}: {e}", rung.key);
             failed.push(rung.key);
         }
         // After every rung, so that there is a page to look at while the others run.
         index::write(&ladder, &RUNGS)?;
     }
     let page = ladder.out.join(index::PAGE);
-    eprintln!("{:.0} s; see {}", begun.elapsed().as_secs_f64(), page.display());
+    tell!("{:.0} s; see {}", begun.elapsed().as_secs_f64(), page.display());
     if failed.is_empty() {
         return Ok(());
     }
@@ -139,11 +118,11 @@ fn chosen(only: Option<&str>) -> Result<Vec<&'static Rung>> {
 /// One rung, in a folder of its own.
 fn climb(ladder: &Ladder, rung: &Rung, resume: bool) -> Result<()> {
     let folder = ladder.out.join(rung.key);
-    let fingerprint = ladder.fingerprint(rung);
+    let fingerprint = ladder.fingerprint(rung.key);
     let before = Record::load(&folder)?;
     let same = before.as_ref().is_some_and(|r| r.fingerprint == fingerprint);
     if resume && same && before.as_ref().is_some_and(|r| r.state == State::Done && r.is_whole(&folder)) {
-        eprintln!("  done already");
+        tell!("  done already");
         return Ok(());
     }
     // What another run with other settings left is not mixed with this one's; what someone else put there is kept.
@@ -166,7 +145,7 @@ fn climb(ladder: &Ladder, rung: &Rung, resume: bool) -> Result<()> {
     };
     record.save(&folder)?;
     if result.is_ok() {
-        eprintln!("  {:.1} s", record.seconds);
+        tell!("  {:.1} s", record.seconds);
     }
     result
 }

@@ -1,7 +1,8 @@
 //! The ladder: what each rung is, and how it is climbed.
 use super::child;
+use super::ladder::Ladder;
 use super::record::Record;
-use super::{Ladder, ddpm, score, theory};
+use super::{ddpm, score, theory};
 use crate::error::{Error, Result};
 use std::ffi::OsString;
 use std::path::Path;

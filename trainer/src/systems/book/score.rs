@@ -1,5 +1,5 @@
 //! Step 10.2: the score of a noised mixture, known exactly, and two ways of sampling along it.
-use super::Ladder;
+use super::ladder::Ladder;
 use super::record::Record;
 use super::theory::{LEVELS, schedule};
 use crate::error::{Error, Result};

@@ -1,5 +1,5 @@
 //! Step 8: the schedule, its posterior, the weights of the ELBO's terms.
-use super::Ladder;
+use super::ladder::Ladder;
 use super::record::Record;
 use crate::error::{Error, Result};
 use crate::plot::{Chart, Row};

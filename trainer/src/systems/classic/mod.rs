@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::stats::Histogram;
 use nijimi_runtime::gguf::MetaValue;
 use nijimi_runtime::model::{About, Law, Numbers};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Reads the columns of a file that were asked for, under the names that were given.
 ///
@@ -26,16 +26,6 @@ pub fn load(data: &Path, columns: Option<&str>, names: Option<&str>) -> Result<T
     table.renamed(names).map_err(|e| Error::Usage(format!("--names {names}: {e}")))
 }
 
-/// The folder of the report: as asked for, else beside the weight file.
-#[must_use]
-pub fn report_folder(out: &Path, report: Option<&Path>) -> PathBuf {
-    let beside = || {
-        let stem = out.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        out.with_file_name(format!("{stem}-report"))
-    };
-    report.map_or_else(beside, Path::to_path_buf)
-}
-
 /// Writes a fitted law's weight file; returns the model's name: `name`, else the file's without its extension.
 ///
 /// # Errors
@@ -45,7 +35,7 @@ pub fn write(out: &Path, name: Option<&str>, law: Law, table: &Table, mean_log_l
     let name = name.map_or_else(of_file, str::to_owned);
     let about = About { name: name.clone(), license: String::new(), columns: table.names().to_vec() };
     let record: [(&str, MetaValue); 3] = [
-        ("command", std::env::args().collect::<Vec<_>>().join(" ").into()),
+        ("command", crate::launch::command_line().into()),
         ("rows", (table.rows() as u64).into()),
         ("mean_log_likelihood", mean_log_likelihood.into()),
     ];

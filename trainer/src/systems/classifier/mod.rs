@@ -4,17 +4,21 @@ pub mod evaluate;
 use crate::data::idx::{LabelledPictures, Split};
 use crate::data::loader::Loader;
 use crate::error::{Error, Result};
-use crate::export::Description;
+use crate::export::book_unet::Description;
 use crate::export::classifier::noisy_classifier;
+use crate::fingerprint::Fingerprint;
 use crate::fit::{At, Ended, Record, StepResult, Task, fit};
 use crate::fit_command::{FitCommand, fit_command};
-use crate::launch::{self, Numbers};
+use crate::launch;
 use crate::nn::judge::cross_entropy;
-use crate::nn::noisy_classifier::{Config, NoisyClassifier};
+use crate::nn::noisy_classifier::{NoisyClassifier, NoisyClassifierConfig};
+use crate::numbers::{self, Numbers};
 use crate::ops::Kit;
 use crate::optim::AdamW;
 use crate::param;
 use crate::report::Report;
+use crate::say::say;
+use crate::target;
 use crate::tensor::{T2, T4};
 use dfdx::prelude::*;
 use evaluate::{Bin, accuracy_by_t};
@@ -38,10 +42,10 @@ fit_command! {
         #[argh(option, default = "Numbers(vec![32, 64, 128])")]
         channels: Numbers<1>,
         /// length of the time vector (default 100)
-        #[argh(option, default = "100")]
+        #[argh(option, from_str_fn(numbers::width), default = "100")]
         time_dim: usize,
         /// noise levels, as of the diffusion model that is to be guided (default 1000)
-        #[argh(option, default = "1000")]
+        #[argh(option, from_str_fn(numbers::levels), default = "1000")]
         noise_steps: usize,
         betas;
         dtype("", "q8_0", "DType::Q8_0");
@@ -56,7 +60,7 @@ fit_command! {
 
 /// Settings of the training.
 #[derive(Clone, Copy, Debug)]
-pub struct Settings {
+pub struct ClassifierSettings {
     /// Pictures in a batch.
     pub batch: usize,
     /// Passes over the data, along which the learning rate falls on half a cosine (Loshchilov and Hutter 2017).
@@ -83,7 +87,7 @@ impl Noising {
     ///
     /// # Errors
     /// If its variances are out of range.
-    pub fn new(settings: &Settings, time_dim: usize) -> Result<Self> {
+    pub fn new(settings: &ClassifierSettings, time_dim: usize) -> Result<Self> {
         let schedule = Schedule::linear(settings.betas.0, settings.betas.1, settings.steps);
         let alpha_bars = schedule.map_err(nijimi_runtime::Error::from)?.alpha_bars()[1..].to_vec();
         let mut times = vec![0f32; settings.steps * time_dim];
@@ -122,7 +126,7 @@ impl Noising {
 /// The system being fitted.
 pub struct Classifier<D: Kit> {
     device: D,
-    settings: Settings,
+    settings: ClassifierSettings,
     name: String,
     labels: Vec<String>,
     data: LabelledPictures,
@@ -138,7 +142,7 @@ impl<D: Kit> Classifier<D> {
     /// If the schedule's variances are out of range, or the pictures cannot be halved as often as there are channels.
     pub fn new(
         device: D,
-        settings: Settings,
+        settings: ClassifierSettings,
         name: String,
         labels: Vec<String>,
         channels: Vec<usize>,
@@ -152,7 +156,7 @@ impl<D: Kit> Classifier<D> {
                 format!("pictures of {}x{} cannot be halved {halvings} times: give fewer --channels", size.1, size.0);
             return Err(Error::Usage(what));
         }
-        let config = Config { in_channels: 1, channels, time_dim, label_count: labels.len(), size };
+        let config = NoisyClassifierConfig { in_channels: 1, channels, time_dim, label_count: labels.len(), size };
         let noising = Noising::new(&settings, time_dim)?;
         let model = NoisyClassifier::new(&device, settings.seed, config);
         let loader = Loader::new(data.len(), settings.batch, settings.seed);
@@ -172,7 +176,7 @@ impl<D: Kit> Task<D> for Classifier<D> {
     }
 
     fn lr_factor(&self, at: At) -> f64 {
-        let total = (self.settings.epochs * self.loader.batches()) as f64;
+        let total = self.settings.epochs as f64 * self.loader.batches() as f64;
         0.5 * (1.0 + (std::f64::consts::PI * at.step as f64 / total).cos())
     }
 
@@ -215,9 +219,9 @@ pub fn command(a: &ClassifierArgs) -> Result<Ended> {
     launch::threads(a.threads)?;
     let outcome = run(a)?;
     if let Some(bins) = &outcome.accuracy {
-        println!("recognized of the test pictures, by t");
+        say!("recognized of the test pictures, by t");
         for b in bins {
-            println!("  t {:>4} to {:>4}  {:6.2} %", b.first, b.last, 100.0 * b.accuracy);
+            say!("  t {:>4} to {:>4}  {:6.2} %", b.first, b.last, 100.0 * b.accuracy);
         }
     }
     Ok(outcome.ended)
@@ -238,15 +242,12 @@ pub struct Outcome {
 /// # Errors
 /// Data that cannot be read, settings that make no sense, a loss that is lost.
 pub fn run(a: &ClassifierArgs) -> Result<Outcome> {
-    if a.batch == 0 || a.epochs == 0 || a.noise_steps < 2 || a.time_dim == 0 {
-        let what = "--batch, --epochs and --time-dim must be at least 1, --noise-steps at least 2";
-        return Err(Error::Usage(what.into()));
-    }
+    target::prove_run(&a.out, &launch::report_folder(a.report.as_ref(), &a.out), &[&a.data])?;
     let data = LabelledPictures::load(&a.data, Split::Train)?;
     let count = usize::from(*data.labels.iter().max().unwrap_or(&0)) + 1;
     let labels = launch::labels(a.labels.as_deref(), count)?;
     let channels = a.channels.0.clone();
-    let settings = Settings {
+    let settings = ClassifierSettings {
         batch: a.batch,
         epochs: a.epochs,
         steps: a.noise_steps,
@@ -254,8 +255,17 @@ pub fn run(a: &ClassifierArgs) -> Result<Outcome> {
         seed: a.seed,
     };
     let adam = AdamW { lr: a.lr, weight_decay: 0.0, warmup: 0, clip: None, muon: None };
-    let shaping = format!("classifier {settings:?} {channels:?} {} {adam:?} pictures {}", a.time_dim, data.len());
-    let options = a.fit_options(adam, None, shaping);
+    let fingerprint = Fingerprint::new("classifier")
+        .with("--batch", a.batch)
+        .with("--epochs", a.epochs)
+        .with("--noise-steps", a.noise_steps)
+        .with("--beta-start", a.beta_start)
+        .with("--beta-end", a.beta_end)
+        .with("--seed", a.seed)
+        .with("--channels", &a.channels)
+        .with("--time-dim", a.time_dim)
+        .with("the data", data.sum());
+    let options = a.fit_options(adam, None, fingerprint);
     let name = launch::model_name(a.name.as_ref(), &a.data, "classifier");
     let device = Cpu::default();
     let mut task = Classifier::new(device.clone(), settings, name, labels, channels, a.time_dim, data)?;

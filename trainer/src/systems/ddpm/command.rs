@@ -1,13 +1,16 @@
 //! `nijimi-train ddpm`.
-use super::{Ddpm, Naming, Settings};
+use super::{Ddpm, DdpmSettings, Naming};
 use crate::data::idx::{LabelledPictures, Split};
 use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
 use crate::fit::{Ended, fit_in};
 use crate::fit_command::{FitCommand, fit_command};
-use crate::launch::{self, Device, Numbers};
-use crate::nn::book_unet::Config;
+use crate::launch::{self, Device};
+use crate::nn::book_unet::BookUnetConfig;
+use crate::numbers::{self, Numbers};
 use crate::ops::Kit;
 use crate::optim::AdamW;
+use crate::target;
 use crate::world::World;
 use nijimi_runtime::quant::DType;
 use std::rc::Rc;
@@ -24,14 +27,16 @@ fit_command! {
         warmup("0");
         clip;
         /// decoupled weight decay (default 0)
-        #[argh(option, default = "0.0")]
+        #[argh(option, from_str_fn(numbers::not_negative), default = "0.0")]
         weight_decay: f64,
-        ema("0.999", "0.999");
+        /// decay of the averaged weights that are exported; 0 exports the raw ones (default 0.999)
+        #[argh(option, from_str_fn(numbers::decay))]
+        ema: Option<f64>,
         /// channels from the top level to the bottom (default 64,128,256)
         #[argh(option, default = "Numbers(vec![64, 128, 256])")]
         channels: Numbers<2>,
         /// length of the time vector (default 100)
-        #[argh(option, default = "100")]
+        #[argh(option, from_str_fn(numbers::width), default = "100")]
         time_dim: usize,
         dtype("", "q8_0", "DType::Q8_0");
         labels;
@@ -40,10 +45,10 @@ fit_command! {
         #[argh(switch)]
         unconditional: bool,
         /// probability that a label is dropped, for classifier-free guidance (default 0.1)
-        #[argh(option, default = "0.1")]
-        label_drop: f32,
+        #[argh(option, from_str_fn(numbers::share))]
+        label_drop: Option<f32>,
         /// noise levels (default 1000)
-        #[argh(option, default = "1000")]
+        #[argh(option, from_str_fn(numbers::levels), default = "1000")]
         noise_steps: usize,
         betas;
         /// the book's own ways where they differ: labels dropped for a whole batch, no averaged weights
@@ -64,15 +69,17 @@ fit_command! {
 /// # Errors
 /// Data that cannot be read, settings that make no sense, a loss that is lost.
 pub fn run(a: &DdpmArgs, world: &Rc<dyn World>) -> Result<Ended> {
-    if a.batch == 0 || a.epochs == 0 || a.noise_steps < 2 || a.time_dim == 0 {
-        return Err(Error::Usage(
-            "--batch, --epochs and --time-dim must be at least 1, --noise-steps at least 2".into(),
-        ));
-    }
+    let ignored = [
+        ("--label-drop", "--unconditional, which has none", a.unconditional && a.label_drop.is_some()),
+        ("--labels", "--unconditional, which has none", a.unconditional && a.labels.is_some()),
+        ("--ema", "--as-in-book, which averages nothing", a.as_in_book && a.ema.is_some()),
+    ];
+    launch::obeyed(&ignored)?;
     launch::threads(a.threads)?;
+    target::prove_run(&a.out, &launch::report_folder(a.report.as_ref(), &a.out), &[&a.data])?;
     let data = LabelledPictures::load(&a.data, Split::Train)?;
     let label_count = usize::from(*data.labels.iter().max().unwrap_or(&0)) + 1;
-    let config = Config {
+    let config = BookUnetConfig {
         in_channels: 1,
         channels: a.channels.0.clone(),
         time_dim: a.time_dim,
@@ -86,9 +93,9 @@ pub fn run(a: &DdpmArgs, world: &Rc<dyn World>) -> Result<Ended> {
             config.channels.len() - 1
         )));
     }
-    let settings = Settings {
+    let settings = DdpmSettings {
         batch: a.batch,
-        label_drop: a.label_drop,
+        label_drop: a.label_drop.unwrap_or(0.1),
         as_in_book: a.as_in_book,
         steps: a.noise_steps,
         beta_start: a.beta_start,
@@ -99,10 +106,22 @@ pub fn run(a: &DdpmArgs, world: &Rc<dyn World>) -> Result<Ended> {
     };
     let labels = launch::labels(a.labels.as_deref(), label_count)?;
     let naming = Naming { name: launch::model_name(a.name.as_ref(), &a.data, "ddpm"), labels };
-    let ema = Some(a.ema).filter(|e| *e > 0.0 && !a.as_in_book);
+    let ema = Some(a.ema.unwrap_or(0.999)).filter(|e| *e > 0.0 && !a.as_in_book);
     let adam = AdamW { lr: a.lr, weight_decay: a.weight_decay, warmup: a.warmup, clip: a.clip, muon: None };
-    let shaping = format!("ddpm {settings:?} {config:?} {adam:?} ema {ema:?} pictures {}", data.len());
-    let options = a.fit_options(adam, ema, shaping);
+    let fingerprint = Fingerprint::new("ddpm")
+        .with("--batch", a.batch)
+        .with("--label-drop", settings.label_drop)
+        .with("--unconditional", a.unconditional)
+        .with("--as-in-book", a.as_in_book)
+        .with("--noise-steps", a.noise_steps)
+        .with("--beta-start", a.beta_start)
+        .with("--beta-end", a.beta_end)
+        .with("--seed", a.seed)
+        .with("--precision", &a.precision)
+        .with("--channels", &a.channels)
+        .with("--time-dim", a.time_dim)
+        .with("the data", data.sum());
+    let options = a.fit_options(adam, ema, fingerprint);
     let stop = launch::interruptible()?;
     match a.device {
         Device::Cpu => {

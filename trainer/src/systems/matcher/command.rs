@@ -1,11 +1,14 @@
 //! `nijimi-train matcher`.
 use super::retrieval::{Retrieval, retrieval};
-use super::{Parts, Settings, TrainedMatcher, WIDTH};
-use crate::data::captioned::{Captioned, Picture};
+use super::{MatcherSettings, Parts, TrainedMatcher, WIDTH};
+use crate::data::captioned::{Captioned, Captions, Picture};
 use crate::data::captions;
 use crate::error::{Error, Result};
 use crate::launch;
+use crate::numbers;
 use crate::ops::Kit;
+use crate::say::say;
+use crate::target;
 use argh::FromArgs;
 use std::path::PathBuf;
 
@@ -21,25 +24,25 @@ pub struct MatcherArgs {
     #[argh(option)]
     out: PathBuf,
     /// side of the pictures in pixels, a multiple of 16 (default 64)
-    #[argh(option, default = "64")]
+    #[argh(option, from_str_fn(numbers::count), default = "64")]
     size: usize,
     /// passes over the subjects (default 120)
-    #[argh(option, default = "120")]
+    #[argh(option, from_str_fn(numbers::times), default = "120")]
     epochs: u64,
     /// subjects in a batch (default 128)
-    #[argh(option, default = "128")]
+    #[argh(option, from_str_fn(numbers::count), default = "128")]
     batch: usize,
     /// learning rate, which falls to 0 along half a cosine (default 2e-3)
-    #[argh(option, default = "2e-3")]
+    #[argh(option, from_str_fn(numbers::positive), default = "2e-3")]
     lr: f64,
-    /// pictures, of whole subjects, that are held out (default 160)
-    #[argh(option, default = "160")]
-    hold_out: usize,
+    /// pictures, of whole subjects, that are held out (default 160, or a tenth of them if that is less)
+    #[argh(option, from_str_fn(numbers::or_none))]
+    hold_out: Option<usize>,
     /// keys everything random (default 1)
     #[argh(option, default = "1")]
     seed: u64,
     /// threads (default: all cores)
-    #[argh(option, short = 't')]
+    #[argh(option, from_str_fn(numbers::threads), short = 't')]
     threads: Option<usize>,
 }
 
@@ -52,13 +55,11 @@ pub const AMONG: usize = 100;
 /// Data that cannot be read, settings that make no sense, a loss that is lost.
 pub fn run(a: &MatcherArgs) -> Result<()> {
     launch::threads(a.threads)?;
-    let set = Captioned::load(&a.data, a.size)?;
-    for (path, why) in &set.skipped {
-        eprintln!("skipped {}: {why}", path.display());
-    }
-    let defaults = Settings::default();
-    let settings =
-        Settings { epochs: a.epochs, batch: a.batch, lr: a.lr, hold_out: a.hold_out, seed: a.seed, ..defaults };
+    target::prove(&a.out, &[&a.data])?;
+    let set = Captioned::load_telling(&a.data, a.size, Captions::Needed)?;
+    let defaults = MatcherSettings::default();
+    let hold_out = set.hold_out_count(a.hold_out, defaults.hold_out);
+    let settings = MatcherSettings { epochs: a.epochs, batch: a.batch, lr: a.lr, hold_out, seed: a.seed, ..defaults };
     let mut matcher = TrainedMatcher::train(dfdx::prelude::Cpu::default(), &set, &settings)?;
     let figures = figures(&matcher, &set)?;
     let mut facts = vec![("command", launch::command_line())];
@@ -67,9 +68,9 @@ pub fn run(a: &MatcherArgs) -> Result<()> {
     }
     matcher.save(&a.out, &facts)?;
     let told = |r: &Option<Retrieval>| r.as_ref().map_or("none".into(), ToString::to_string);
-    println!("pictures of training, changed anew: {}", told(&figures.known));
-    println!("variants of known subjects that were held out: {}", told(&figures.variants));
-    println!("subjects that were held out: {}", told(&figures.unknown));
+    say!("pictures of training, changed anew: {}", told(&figures.known));
+    say!("variants of known subjects that were held out: {}", told(&figures.variants));
+    say!("subjects that were held out: {}", told(&figures.unknown));
     Ok(())
 }
 

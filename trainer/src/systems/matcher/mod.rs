@@ -25,7 +25,7 @@ use std::path::Path;
 
 /// How a matcher is trained.
 #[derive(Clone, Copy, Debug)]
-pub struct Settings {
+pub struct MatcherSettings {
     /// Passes over the subjects; each pass shows one picture of each.
     pub epochs: u64,
     /// Subjects in a batch: a caption's rivals.
@@ -40,7 +40,7 @@ pub struct Settings {
     pub seed: u64,
 }
 
-impl Default for Settings {
+impl Default for MatcherSettings {
     fn default() -> Self {
         Self { epochs: 120, batch: 128, lr: 2e-3, hold_out: 160, vocabulary: 4096, seed: 1 }
     }
@@ -112,7 +112,7 @@ impl<D: Kit> TrainedMatcher<D> {
     ///
     /// # Errors
     /// Fewer than two subjects, sides that are no multiple of 16, a loss that is not finite.
-    pub fn train(device: D, set: &Captioned, settings: &Settings) -> Result<Self> {
+    pub fn train(device: D, set: &Captioned, settings: &MatcherSettings) -> Result<Self> {
         let parts = Parts::new(set, settings.hold_out, settings.seed);
         let mut subjects: Vec<&Vec<u32>> = parts.train.values().collect();
         if subjects.len() < 2 || settings.batch < 2 || settings.epochs == 0 {
@@ -125,7 +125,7 @@ impl<D: Kit> TrainedMatcher<D> {
         let batch = settings.batch.min(subjects.len());
         // What is left over is in another epoch's batches: all batches are of one size, so that rivals are as many.
         let per_epoch = (subjects.len() / batch) as u64;
-        let total = settings.epochs * per_epoch;
+        let total = settings.epochs.saturating_mul(per_epoch);
         let mut progress = Progress::new(0, total, per_epoch, settings.epochs);
         let adam = AdamW { lr: settings.lr, weight_decay: DECAY, warmup: 0, clip: Some(1.0), muon: None };
         let mut optimizer = Optimizer::new(adam);

@@ -55,7 +55,7 @@ fn parts_hold_out_variants_and_whole_subjects() {
 #[test]
 fn a_matcher_learns_and_is_the_same_after_saving_and_loading() {
     let set = shapes();
-    let settings = Settings { epochs: 60, batch: 8, hold_out: 5, vocabulary: 600, ..Settings::default() };
+    let settings = MatcherSettings { epochs: 60, batch: 8, hold_out: 5, vocabulary: 600, ..MatcherSettings::default() };
     let mut matcher = TrainedMatcher::train(Cpu::default(), &set, &settings).expect("training");
     let found = figures(&matcher, &set).expect("figures");
     let (known, variants) = (found.known.expect("figures"), found.variants.expect("figures"));
@@ -77,7 +77,7 @@ fn what_makes_no_matcher_is_refused() {
     let mut set = shapes();
     set.side = 15;
     let train = |set: &Captioned| {
-        TrainedMatcher::train(Cpu::default(), set, &Settings { hold_out: 5, ..Settings::default() })
+        TrainedMatcher::train(Cpu::default(), set, &MatcherSettings { hold_out: 5, ..MatcherSettings::default() })
             .map(|_| ())
             .unwrap_err()
     };

@@ -2,9 +2,13 @@
 use super::density::{hard_counts, mean_log_likelihood};
 use super::{Options, Parameters, Shape, Start, fit_watched};
 use crate::data::table::Table;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::launch;
+use crate::numbers;
 use crate::report::Report;
+use crate::say::say;
 use crate::systems::classic::{self, step5::BOOK_EPSILON};
+use crate::target;
 use argh::FromArgs;
 use nijimi_runtime::model::Law;
 use std::path::{Path, PathBuf};
@@ -33,33 +37,33 @@ pub struct MixtureArgs {
     #[argh(option)]
     name: Option<String>,
     /// components (default 2)
-    #[argh(option, short = 'k', long = "components", default = "2")]
+    #[argh(option, from_str_fn(numbers::width), short = 'k', long = "components", default = "2")]
     k: usize,
     /// where to begin: kmeans++, book (weights 1/2, means (0, 50) and (0, 100), unit covariances), or a file with a
     /// line for each component: weight, mean, covariance row by row (default kmeans++)
     #[argh(option, default = "String::from(\"kmeans++\")")]
     init: String,
     /// end when the mean log-likelihood rises by less (default 1e-6)
-    #[argh(option, default = "1e-6")]
+    #[argh(option, from_str_fn(numbers::not_negative), default = "1e-6")]
     tolerance: f64,
     /// end after so many updates (default 1000)
-    #[argh(option, default = "1000")]
+    #[argh(option, from_str_fn(numbers::or_none), default = "1000")]
     max_iterations: usize,
     /// what covariances may be: full, diagonal, spherical, or tied, the same for all (default full)
     #[argh(option, default = "Shape::Full")]
     covariance: Shape,
     /// least variance of a component in any direction, as a share of the data's in each column; 0 for none (default
     /// 1e-6)
-    #[argh(option, default = "1e-6")]
+    #[argh(option, from_str_fn(numbers::not_negative), default = "1e-6")]
     covariance_floor: f64,
     /// starts of kmeans++, of which the most likely result is kept (default 1)
-    #[argh(option, default = "1")]
+    #[argh(option, from_str_fn(numbers::count), default = "1")]
     restarts: usize,
     /// keys the starts, and what is drawn for the report (default 0)
     #[argh(option, default = "0")]
     seed: u64,
     /// threads (default: all cores)
-    #[argh(option, short = 't')]
+    #[argh(option, from_str_fn(numbers::threads), short = 't')]
     threads: Option<usize>,
 }
 
@@ -77,20 +81,13 @@ fn start(a: &MixtureArgs, dim: usize) -> Result<Start> {
 }
 
 fn options(a: &MixtureArgs, dim: usize) -> Result<Options> {
-    let not_negative = |name: &str, v: f64| {
-        let wrong = !(v >= 0.0 && v.is_finite());
-        if wrong { Err(Error::Usage(format!("--{name} {v}: expected a number from 0 on"))) } else { Ok(v) }
-    };
-    if a.restarts == 0 {
-        return Err(Error::Usage("--restarts must be at least 1".into()));
-    }
     Ok(Options {
         k: a.k,
         shape: a.covariance,
         start: start(a, dim)?,
-        tolerance: not_negative("tolerance", a.tolerance)?,
+        tolerance: a.tolerance,
         max_iterations: a.max_iterations,
-        floor: not_negative("covariance-floor", a.covariance_floor)?,
+        floor: a.covariance_floor,
         restarts: a.restarts,
         seed: a.seed,
     })
@@ -101,17 +98,16 @@ fn options(a: &MixtureArgs, dim: usize) -> Result<Options> {
 /// # Errors
 /// If the data or starting values do not allow it, or a file cannot be written.
 pub fn run(a: &MixtureArgs) -> Result<()> {
-    if let Some(threads) = a.threads {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
-        pool.map_err(|e| Error::Usage(format!("-t {threads}: {e}")))?;
-    }
+    launch::obeyed(&[("--restarts", "--init with values of its own", a.restarts > 1 && a.init != "kmeans++")])?;
+    launch::threads(a.threads)?;
+    target::prove_report(&a.out, &launch::report_folder(a.report.as_ref(), &a.out), &[&a.data])?;
     let begin = Instant::now();
     let table = classic::load(&a.data, a.columns.as_deref(), a.names.as_deref())?;
     let options = options(a, table.dim())?;
     let read = begin.elapsed().as_secs_f64();
-    println!("{} rows of {}; read in {read:.3} s", table.rows(), table.names().join(", "));
+    say!("{} rows of {}; read in {read:.3} s", table.rows(), table.names().join(", "));
     let as_book = a.init == "book";
-    println!(
+    say!(
         "updates  mean log-likelihood  seconds{}",
         if as_book { "  mean of ln(p + 1e-8), as in the book" } else { "" }
     );
@@ -120,7 +116,7 @@ pub fn run(a: &MixtureArgs) -> Result<()> {
     let fit = fit_watched(&table, &options, &mut |restart, updates, step| {
         let seconds = since.elapsed().as_secs_f64();
         if updates == 0 && options.restarts > 1 {
-            println!("start {}", restart + 1);
+            say!("start {}", restart + 1);
         }
         let book = as_book.then(|| step.parameters.mixture().map(|m| mean_log_likelihood(&table, &m, BOOK_EPSILON)));
         let book = match book.transpose() {
@@ -131,7 +127,7 @@ pub fn run(a: &MixtureArgs) -> Result<()> {
             }
         };
         let note = if step.reseeded { "  a component without rows was placed anew" } else { "" };
-        println!("{updates:7}  {:19.15}  {seconds:7.3}{book}{note}", step.mean_log_likelihood);
+        say!("{updates:7}  {:19.15}  {seconds:7.3}{book}{note}", step.mean_log_likelihood);
         since = Instant::now();
     })?;
     if let Some(e) = fault {
@@ -140,16 +136,16 @@ pub fn run(a: &MixtureArgs) -> Result<()> {
     let p = fit.parameters();
     let n = table.rows() as f64;
     let how = if fit.converged { "converged" } else { "stopped by --max-iterations before it converged" };
-    println!("{how} after {} updates", fit.iterations());
+    say!("{how} after {} updates", fit.iterations());
     for (k, rows) in hard_counts(&table, &p.mixture()?).into_iter().enumerate() {
-        println!("component {}: weight {}, mean {:?}, most likely for {rows} rows", k + 1, p.weights[k], p.mean(k));
+        say!("component {}: weight {}, mean {:?}, most likely for {rows} rows", k + 1, p.weights[k], p.mean(k));
     }
-    println!("log-likelihood {}, {} per row", fit.mean_log_likelihood() * n, fit.mean_log_likelihood());
+    say!("log-likelihood {}, {} per row", fit.mean_log_likelihood() * n, fit.mean_log_likelihood());
     match crate::systems::mvn::fit(&table, false) {
         Ok(single) => {
-            println!("of a single normal: {} per row", crate::systems::mvn::log_likelihood(&table, &single) / n)
+            say!("of a single normal: {} per row", crate::systems::mvn::log_likelihood(&table, &single) / n)
         }
-        Err(e) => println!("no single normal beside it: {e}"),
+        Err(e) => say!("no single normal beside it: {e}"),
     }
     let name =
         classic::write(&a.out, a.name.as_deref(), Law::Mixture(p.mixture()?), &table, fit.mean_log_likelihood())?;
@@ -158,5 +154,5 @@ pub fn run(a: &MixtureArgs) -> Result<()> {
     let shown = if is_book { Parameters::book_rounded() } else { p.clone() };
     classic::step4::step4(&mut report, &table, &shown, a.seed)?;
     classic::step5::step5(&mut report, &table, &options, &fit, a.seed)?;
-    report.write(&classic::report_folder(&a.out, a.report.as_deref()))
+    report.write(&launch::report_folder(a.report.as_ref(), &a.out))
 }

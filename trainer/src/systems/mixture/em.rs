@@ -1,56 +1,10 @@
 //! Expectation-maximization for Gaussian mixtures (Dempster, Laird and Rubin 1977; book step 5), in log space.
-use super::parameters::{Parameters, Shape, restrict};
+use super::options::{Options, Start};
+use super::parameters::{Parameters, Shape, pool, restrict};
 use super::pass::{Prepared, Sums};
 use super::start;
 use crate::data::table::Table;
 use crate::stats::FitError;
-
-/// Where EM begins.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Start {
-    /// Rows drawn by k-means++ (Arthur and Vassilvitskii 2007) as means, with equal weights and the covariance within
-    /// their cells.
-    KMeansPlusPlus,
-    /// These values.
-    Given(Parameters),
-}
-
-/// How a mixture is fitted.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Options {
-    /// Components.
-    pub k: usize,
-    /// What their covariances may be.
-    pub shape: Shape,
-    /// Where EM begins.
-    pub start: Start,
-    /// EM ends when the mean log-likelihood rises by less.
-    pub tolerance: f64,
-    /// EM ends after so many updates.
-    pub max_iterations: usize,
-    /// Least variance of a component in any direction, as a share of the data's in that column. 0 leaves the likelihood
-    /// unbounded.
-    pub floor: f64,
-    /// Starts, of which the best is kept. Given values are tried once.
-    pub restarts: usize,
-    /// Keys the starts.
-    pub seed: u64,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            k: 2,
-            shape: Shape::Full,
-            start: Start::KMeansPlusPlus,
-            tolerance: 1e-6,
-            max_iterations: 1000,
-            floor: 1e-6,
-            restarts: 1,
-            seed: 0,
-        }
-    }
-}
 
 /// Parameters after some updates.
 #[derive(Clone, Debug, PartialEq)]
@@ -252,22 +206,4 @@ fn is_far(updated: &Parameters, origins: &[f64]) -> bool {
         let (k, d) = (i / dim, i % dim);
         (updated.means[i] - origins[i]).powi(2) > FAR * updated.covariance(k)[d * dim + d]
     })
-}
-
-/// The covariances' mean by weight, in the place of each.
-fn pool(parameters: &mut Parameters) {
-    let size = parameters.dim() * parameters.dim();
-    let of = |i: usize| (0..parameters.k()).map(|k| parameters.weights[k] * parameters.covariances[k * size + i]).sum();
-    let pooled: Vec<f64> = (0..size).map(of).collect();
-    parameters.covariances.chunks_exact_mut(size).for_each(|c| c.copy_from_slice(&pooled));
-}
-
-/// Start values brought to the shape and above the floor.
-pub(super) fn restricted(mut parameters: Parameters, shape: Shape, floor: &[f64]) -> Parameters {
-    let size = parameters.dim() * parameters.dim();
-    if shape == Shape::Tied {
-        pool(&mut parameters);
-    }
-    parameters.covariances.chunks_exact_mut(size).for_each(|c| restrict(c, shape, floor));
-    parameters
 }

@@ -3,10 +3,12 @@ pub mod cli;
 pub mod density;
 pub mod em;
 mod lanes;
+mod options;
 mod parameters;
 mod pass;
 mod start;
 
-pub use em::{Fit, Options, Start, Step, fit, fit_watched};
+pub use em::{Fit, Step, fit, fit_watched};
+pub use options::{Options, Start};
 pub use parameters::{Parameters, Shape};
 pub use start::check;

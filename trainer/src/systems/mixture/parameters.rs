@@ -202,3 +202,21 @@ pub(super) fn inverse_factor(covariance: &[f64], dim: usize) -> Option<(Vec<f64>
     let rows: Vec<f64> = inverse.transpose().iter().copied().collect();
     (log_det.is_finite() && rows.iter().all(|v| v.is_finite())).then_some((rows, log_det))
 }
+
+/// The covariances' mean by weight, in the place of each.
+pub(super) fn pool(parameters: &mut Parameters) {
+    let size = parameters.dim() * parameters.dim();
+    let of = |i: usize| (0..parameters.k()).map(|k| parameters.weights[k] * parameters.covariances[k * size + i]).sum();
+    let pooled: Vec<f64> = (0..size).map(of).collect();
+    parameters.covariances.chunks_exact_mut(size).for_each(|c| c.copy_from_slice(&pooled));
+}
+
+/// Start values brought to the shape and above the floor.
+pub(super) fn restricted(mut parameters: Parameters, shape: Shape, floor: &[f64]) -> Parameters {
+    let size = parameters.dim() * parameters.dim();
+    if shape == Shape::Tied {
+        pool(&mut parameters);
+    }
+    parameters.covariances.chunks_exact_mut(size).for_each(|c| restrict(c, shape, floor));
+    parameters
+}

@@ -1,6 +1,6 @@
 //! Before EM: whether the data allow the model, and starting values.
-use super::em::{Options, Start, restricted};
-use super::parameters::{Parameters, Shape, inverse_factor};
+use super::options::{Options, Start};
+use super::parameters::{Parameters, Shape, inverse_factor, restricted};
 use crate::data::table::Table;
 use crate::stats::{FitError, covariance};
 use nijimi_runtime::rng::Stream;

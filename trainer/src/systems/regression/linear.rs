@@ -1,19 +1,21 @@
 //! The book's step 6.2: linear regression, by gradient descent and, beside it, by least squares.
 use super::examples::Examples;
 use super::report::{Book, report};
-use super::{Fitted, Settings, fit, print_losses};
-use crate::error::{Error, Result};
+use super::{Fitted, RegressionSettings, fit, print_losses};
+use crate::error::Result;
 use crate::fit::{Ended, Record};
 use crate::launch;
 use crate::mt19937::Mt19937;
 use crate::nn::mlp::Mlp;
+use crate::numbers;
 use crate::report::Comparison;
+use crate::say::say;
 use crate::stats::FitError;
+use crate::target;
 use argh::FromArgs;
 use dfdx::prelude::Cpu;
 use nalgebra::{DMatrix, DVector};
-use std::path::PathBuf;
-use std::time::Instant;
+use std::path::{Path, PathBuf};
 
 /// Fit a linear model to rows of numbers by gradient descent (book step 6.2).
 #[derive(FromArgs)]
@@ -32,16 +34,16 @@ pub struct RegressionArgs {
     #[argh(option)]
     report: Option<PathBuf>,
     /// updates (default 100)
-    #[argh(option, default = "100")]
+    #[argh(option, from_str_fn(numbers::times), default = "100")]
     iterations: u64,
     /// learning rate (default 0.1)
-    #[argh(option, default = "0.1")]
+    #[argh(option, from_str_fn(numbers::positive), default = "0.1")]
     lr: f32,
     /// rows in a batch (default: all)
-    #[argh(option)]
+    #[argh(option, from_str_fn(numbers::count))]
     batch: Option<usize>,
     /// updates between losses printed (default 10)
-    #[argh(option, default = "10")]
+    #[argh(option, from_str_fn(numbers::times), default = "10")]
     every: u64,
     /// seed of the book's rows, and of the order of batches (default 0)
     #[argh(option, default = "0")]
@@ -107,7 +109,7 @@ pub fn least_squares(examples: &Examples) -> Result<Line> {
 ///
 /// # Errors
 /// Columns that cannot be fitted, and a loss that is not finite.
-pub fn by_descent(examples: &Examples, settings: &Settings) -> Result<Fitted> {
+pub fn by_descent(examples: &Examples, settings: &RegressionSettings) -> Result<Fitted> {
     let (device, widths) = (Cpu::default(), [examples.inputs(), 1]);
     fit(&device, Mlp::zero(&device, &widths), &widths, examples, settings)
 }
@@ -117,30 +119,26 @@ pub fn by_descent(examples: &Examples, settings: &Settings) -> Result<Fitted> {
 /// # Errors
 /// Data that cannot be read or fitted, settings that make no sense, a loss that is lost.
 pub fn run(a: &RegressionArgs) -> Result<Ended> {
-    if a.iterations == 0 || a.every == 0 || a.batch == Some(0) {
-        return Err(Error::Usage("--iterations, --every and --batch must be at least 1".into()));
-    }
-    let begun = Instant::now();
+    launch::obeyed(&[("--columns", "the book's rows (no --data)", a.data.is_none() && a.columns.is_some())])?;
+    let inputs: Vec<&Path> = a.data.as_deref().into_iter().collect();
+    target::prove_report(&a.out, &launch::report_folder(a.report.as_ref(), &a.out), &inputs)?;
     let examples = match &a.data {
         Some(path) => Examples::read(path, a.columns.as_deref())?,
         None => Examples::book_line(&mut Mt19937::new(a.seed)),
     };
     let best = least_squares(&examples)?;
-    let settings = Settings { iterations: a.iterations, lr: a.lr, batch: a.batch, adam: false, seed: a.seed };
+    let settings = RegressionSettings { iterations: a.iterations, lr: a.lr, batch: a.batch, adam: false, seed: a.seed };
     let fitted = by_descent(&examples, &settings)?;
     print_losses(&fitted.losses, a.every);
     let (w, b) = (&fitted.state["layers.0.weight"].data, fitted.state["layers.0.bias"].data[0]);
-    println!("slope {w:?}, intercept {b}, mean squared error {}", fitted.mean_squared_error(&examples));
-    println!(
+    say!("slope {w:?}, intercept {b}, mean squared error {}", fitted.mean_squared_error(&examples));
+    say!(
         "least squares: slope {:?}, intercept {}, mean squared error {}",
-        best.slopes, best.intercept, best.mean_squared_error
+        best.slopes,
+        best.intercept,
+        best.mean_squared_error
     );
-    let record = Record {
-        steps: a.iterations,
-        seconds: begun.elapsed().as_secs_f64(),
-        command: launch::command_line(),
-        ..Record::default()
-    };
+    let record = Record { steps: a.iterations, command: launch::command_line(), ..Record::default() };
     let name = launch::table_name(a.name.as_ref(), a.data.as_deref(), "line");
     fitted.write(&a.out, "regression", &name, &examples, &record)?;
     let own = a.data.is_none() && a.seed == 0 && a.batch.is_none() && a.iterations == 100 && a.lr == 0.1;

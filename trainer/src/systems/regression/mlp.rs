@@ -1,17 +1,19 @@
 //! The book's step 6.4: a network with hidden layers of sigmoids.
 use super::examples::Examples;
 use super::report::{Book, report};
-use super::{Fitted, Settings, fit, print_losses};
-use crate::error::{Error, Result};
+use super::{Fitted, RegressionSettings, fit, print_losses};
+use crate::error::Result;
 use crate::fit::{Ended, Record};
-use crate::launch::{self, Numbers};
+use crate::launch;
 use crate::mt19937::Mt19937;
 use crate::nn::mlp::Mlp;
+use crate::numbers::{self, Numbers};
 use crate::report::Comparison;
+use crate::say::say;
+use crate::target;
 use argh::FromArgs;
 use dfdx::prelude::Cpu;
-use std::path::PathBuf;
-use std::time::Instant;
+use std::path::{Path, PathBuf};
 
 /// Fit a network with hidden layers to rows of numbers (book step 6.4).
 #[derive(FromArgs)]
@@ -33,19 +35,19 @@ pub struct MlpArgs {
     #[argh(option, default = "Numbers(vec![10])")]
     hidden: Numbers<1>,
     /// updates (default 10000)
-    #[argh(option, default = "10_000")]
+    #[argh(option, from_str_fn(numbers::times), default = "10_000")]
     iterations: u64,
     /// learning rate (default 0.2)
-    #[argh(option, default = "0.2")]
+    #[argh(option, from_str_fn(numbers::positive), default = "0.2")]
     lr: f32,
     /// rows in a batch (default: all)
-    #[argh(option)]
+    #[argh(option, from_str_fn(numbers::count))]
     batch: Option<usize>,
     /// use Adam instead of plain gradient descent (with a learning rate of about 0.01)
     #[argh(switch)]
     adam: bool,
     /// updates between losses printed (default 1000)
-    #[argh(option, default = "1000")]
+    #[argh(option, from_str_fn(numbers::times), default = "1000")]
     every: u64,
     /// seed of weights, of the book's rows, and of the order of batches (default 0)
     #[argh(option, default = "0")]
@@ -77,7 +79,12 @@ pub(super) const BOOK: Book = Book {
 ///
 /// # Errors
 /// Columns that cannot be fitted, and a loss that is not finite.
-pub fn by_descent(examples: &Examples, hidden: &[usize], random: &mut Mt19937, settings: &Settings) -> Result<Fitted> {
+pub fn by_descent(
+    examples: &Examples,
+    hidden: &[usize],
+    random: &mut Mt19937,
+    settings: &RegressionSettings,
+) -> Result<Fitted> {
     let widths: Vec<usize> = [examples.inputs()].into_iter().chain(hidden.iter().copied()).chain([1]).collect();
     examples.enough_for(widths.windows(2).map(|w| (w[0] + 1) * w[1]).sum())?;
     let device = Cpu::default();
@@ -89,25 +96,20 @@ pub fn by_descent(examples: &Examples, hidden: &[usize], random: &mut Mt19937, s
 /// # Errors
 /// Data that cannot be read or fitted, settings that make no sense, a loss that is lost.
 pub fn run(a: &MlpArgs) -> Result<Ended> {
-    if a.iterations == 0 || a.every == 0 || a.batch == Some(0) {
-        return Err(Error::Usage("--iterations, --every and --batch must be at least 1".into()));
-    }
-    let begun = Instant::now();
+    launch::obeyed(&[("--columns", "the book's rows (no --data)", a.data.is_none() && a.columns.is_some())])?;
+    let inputs: Vec<&Path> = a.data.as_deref().into_iter().collect();
+    target::prove_report(&a.out, &launch::report_folder(a.report.as_ref(), &a.out), &inputs)?;
     let mut random = Mt19937::new(a.seed);
     let examples = match &a.data {
         Some(path) => Examples::read(path, a.columns.as_deref())?,
         None => Examples::book_sine(&mut random),
     };
-    let settings = Settings { iterations: a.iterations, lr: a.lr, batch: a.batch, adam: a.adam, seed: a.seed };
+    let settings =
+        RegressionSettings { iterations: a.iterations, lr: a.lr, batch: a.batch, adam: a.adam, seed: a.seed };
     let fitted = by_descent(&examples, &a.hidden.0, &mut random, &settings)?;
     print_losses(&fitted.losses, a.every);
-    println!("mean squared error {}", fitted.mean_squared_error(&examples));
-    let record = Record {
-        steps: a.iterations,
-        seconds: begun.elapsed().as_secs_f64(),
-        command: launch::command_line(),
-        ..Record::default()
-    };
+    say!("mean squared error {}", fitted.mean_squared_error(&examples));
+    let record = Record { steps: a.iterations, command: launch::command_line(), ..Record::default() };
     let name = launch::table_name(a.name.as_ref(), a.data.as_deref(), "sine");
     fitted.write(&a.out, "mlp", &name, &examples, &record)?;
     let own = a.data.is_none() && a.seed == 0 && a.batch.is_none() && !a.adam;

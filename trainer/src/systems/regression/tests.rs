@@ -1,6 +1,6 @@
 //! The book's step 6 against what its notebook and a run in PyTorch print (`tests/fixtures/reference/torch.json`).
 use super::examples::Examples;
-use super::{Fitted, Settings, linear, mlp};
+use super::{Fitted, RegressionSettings, linear, mlp};
 use crate::mt19937::Mt19937;
 use serde_json::Value;
 
@@ -21,8 +21,8 @@ fn near(name: &str, a: f64, b: f64, tolerance: f64) {
     assert!((a - b).abs() <= tolerance, "{name}: {a}, expected {b}");
 }
 
-fn settings(iterations: u64, lr: f32) -> Settings {
-    Settings { iterations, lr, batch: None, adam: false, seed: 0 }
+fn settings(iterations: u64, lr: f32) -> RegressionSettings {
+    RegressionSettings { iterations, lr, batch: None, adam: false, seed: 0 }
 }
 
 /// Losses before every so many updates and before the last, as the book prints them.
@@ -164,7 +164,7 @@ fn a_table_is_fitted_in_units_of_its_own() {
     near("slope of height", f64::from(slopes[0]), best.slopes[0], 1e-5);
     near("slope of age", f64::from(slopes[1]), best.slopes[1], 1e-2);
     near("mse", fitted.mean_squared_error(&examples), best.mean_squared_error, 1e-4);
-    let in_batches = Settings { batch: Some(32), adam: true, ..settings(2000, 0.01) };
+    let in_batches = RegressionSettings { batch: Some(32), adam: true, ..settings(2000, 0.01) };
     let network = mlp::by_descent(&examples, &[6, 5], &mut Mt19937::new(1), &in_batches).expect("a fit");
     // Less than 1 % of the variance is left.
     let (mse, variance) = (network.mean_squared_error(&examples), examples.scales().expect("scales")[2].sigma.powi(2));

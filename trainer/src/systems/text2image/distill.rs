@@ -4,9 +4,9 @@ use super::teacher::Lesson;
 use crate::error::{Error, Result};
 use crate::fit::Ended;
 use crate::fit_command::fit_command;
+use crate::numbers;
 use crate::world::World;
 use argh::FromArgs as _;
-use nijimi_runtime::model::{LatentDefaults, LatentInfo};
 use nijimi_runtime::quant::DType;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -24,19 +24,19 @@ fit_command! {
         out;
         report("log, curve, previews, latents and checkpoint");
         /// steps of the student (default 4)
-        #[argh(option, default = "4")]
+        #[argh(option, from_str_fn(numbers::count), default = "4")]
         steps: usize,
         /// steps of the teacher, a multiple of the student's (default 20)
-        #[argh(option, default = "20")]
+        #[argh(option, from_str_fn(numbers::count), default = "20")]
         teacher_steps: usize,
         /// strength of the teacher's guidance (default: the file's own)
-        #[argh(option)]
+        #[argh(option, from_str_fn(numbers::not_negative))]
         cfg_scale: Option<f32>,
         epochs("epochs; in each, every subject is drawn eight times", "8");
         batch("32");
         lr("learning rate", "2e-4");
         /// share of the run, at its end, over which the learning rate falls to 0 (default 1)
-        #[argh(option, default = "1.0")]
+        #[argh(option, from_str_fn(numbers::share), default = "1.0")]
         decay: f64,
         warmup("50");
         clip("1", "1.0");
@@ -47,7 +47,7 @@ fit_command! {
         precision("");
         checkpoints;
         /// checkpoints of epochs that are kept beside the newest one (default 0); to go on from one, copy it over checkpoint.safetensors
-        #[argh(option, default = "0")]
+        #[argh(option, from_str_fn(numbers::or_none), default = "0")]
         keep: usize,
         /// text file with the prompts that previews show, one a line (default: 24 of the captions)
         #[argh(option)]
@@ -97,16 +97,4 @@ pub fn run(a: &DistillArgs, world: &Rc<dyn World>) -> Result<Ended> {
     let lesson =
         Lesson { steps: a.steps, teacher_steps: a.teacher_steps, guidance_scale: a.cfg_scale.unwrap_or(f32::INFINITY) };
     on_device(&args, Some(lesson), world)
-}
-
-/// A lesson with the guidance that the teacher's file states where none is given (infinite); the student's file then states how it
-/// is drawn with.
-pub(super) fn taught(lesson: Lesson, info: &mut LatentInfo) -> Result<Lesson> {
-    let own = info.defaults.guidance_scale.unwrap_or(1.0);
-    let guidance_scale = if lesson.guidance_scale == f32::INFINITY { own } else { lesson.guidance_scale };
-    let lesson = Lesson { guidance_scale, ..lesson };
-    lesson.check()?;
-    info.defaults =
-        LatentDefaults { steps: Some(lesson.steps), guidance_scale: Some(1.0), ..LatentDefaults::default() };
-    Ok(lesson)
 }

@@ -1,5 +1,4 @@
 //! Which networks are trained: as the command line says, or as the file has them that training goes on from.
-use super::LEVELS;
 use crate::error::{Error, Result};
 use nijimi_runtime::graph::Activation;
 use nijimi_runtime::model::{FirstStage, LatentDefaults, LatentInfo, TextInfo};
@@ -7,8 +6,8 @@ use nijimi_runtime::nn::{ClipText, SdAdded, SdLevel, SdUnet, TextStates, TimeCod
 use nijimi_runtime::sampler::Field;
 use nijimi_runtime::text::{Special, Tokenizer, Vocabulary};
 
-/// Sizes as the command line has them.
-#[derive(Clone, Debug)]
+/// Sizes of a model that is begun here.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Sizes {
     /// Channels of the U-Net's levels, the largest first.
     pub channels: Vec<usize>,
@@ -27,6 +26,9 @@ pub struct Sizes {
     /// Ids of a window.
     pub tokens: usize,
 }
+
+/// Noise levels of a model that is begun here.
+pub const LEVELS: usize = 1000;
 
 /// Steps, and strength of guidance, that a file states as its defaults.
 const STEPS: usize = 20;

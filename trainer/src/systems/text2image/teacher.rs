@@ -1,11 +1,14 @@
 //! A teacher for a student of few steps: where several guided steps of a trained model lead is what the student is to answer in
 //! one step without guidance. Salimans and Ho 2022 (progressive distillation, here all halvings at once); Meng et al. 2023
 //! (guidance).
-use super::LEVELS;
+use super::network::LEVELS;
 use crate::error::{Error, Result};
 use crate::nn::text2image::TextToImage;
 use crate::ops::Kit;
 use crate::tensor::T4;
+use nijimi_runtime::model::{LatentDefaults, LatentInfo};
+use nijimi_runtime::sampler::Prediction;
+use nijimi_runtime::schedule::Spacing;
 
 /// How a student is taught.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -35,6 +38,30 @@ impl Lesson {
             return Err(Error::Usage(format!("--cfg-scale {}: expected 0 or more", self.guidance_scale)));
         }
         Ok(())
+    }
+
+    /// The lesson with the guidance that the teacher's file states where none is given (infinite); the student's file then states
+    /// how it is drawn with.
+    ///
+    /// # Errors
+    /// A lesson that cannot be taught, a teacher that is not drawn with by v on trailing levels.
+    pub fn taught(self, info: &mut LatentInfo) -> Result<Self> {
+        let own = info.defaults.guidance_scale.unwrap_or(1.0);
+        let guidance_scale = if self.guidance_scale == f32::INFINITY { own } else { self.guidance_scale };
+        let lesson = Self { guidance_scale, ..self };
+        lesson.check()?;
+        let (schedule, settings) = info.settings(None, &[], 1)?;
+        let as_here = settings.prediction == Prediction::V && settings.spacing == Spacing::Trailing;
+        if !as_here || schedule.steps() != LEVELS {
+            let what = format!(
+                "--teacher: it must predict v on {LEVELS} levels with trailing steps, as nijimi-train's own models do: this one \
+                 cannot be taught from"
+            );
+            return Err(Error::Usage(what));
+        }
+        info.defaults =
+            LatentDefaults { steps: Some(lesson.steps), guidance_scale: Some(1.0), ..LatentDefaults::default() };
+        Ok(lesson)
     }
 
     /// The teacher's timesteps, from noise: spread as samplers spread them that begin at the last level ("trailing").

@@ -2,7 +2,7 @@ use super::*;
 use crate::data::captioned::Picture;
 use crate::export::autoencoder_kl::autoencoder_kl;
 use crate::fit::Record;
-use crate::nn::autoencoder_kl::{AutoencoderKl as Network, Config};
+use crate::nn::autoencoder_kl::{AutoencoderKl as Network, AutoencoderKlConfig};
 use crate::ops::Precision;
 use crate::param;
 use crate::tensor::T4;
@@ -30,7 +30,7 @@ fn data() -> Captioned {
 /// file says; and the same when they are read again. Seen red with the scale left out, and with columns not mirrored.
 #[test]
 fn latents_are_the_encoders() {
-    let config = Config {
+    let config = AutoencoderKlConfig {
         in_channels: 3,
         out_channels: 3,
         latent_channels: 2,
