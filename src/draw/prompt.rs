@@ -105,14 +105,9 @@ mod tests {
             let notes = notes("the prompt", prompt);
             assert!(notes.len() == 1 && notes[0].contains(part), "{prompt}: {notes:?}");
         }
-        for plain in [
-            "a (cat:1.2) [dog] BREAK 3:4",
-            "a < b > c",
-            r"\[a:b:1\]",
-            "SAND and ANDROID",
-            "12:30",
-            "an embedding: none",
-        ] {
+        for plain in
+            ["a (cat:1.2) [dog] BREAK 3:4", "a < b > c", r"\[a:b:1]", "SAND and ANDROID", "12:30", "an embedding: none"]
+        {
             let embedding = plain.contains("embedding");
             assert_eq!(notes("-n", plain).len(), usize::from(embedding), "{plain}");
         }

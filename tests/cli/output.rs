@@ -94,7 +94,7 @@ fn a_target_is_proved_first() {
 }
 
 /// A run that may write no large file leaves nothing, and says so; nor does one that is interrupted.
-/// Seen red with the file under a name of its own, and with the signal of the limit not ignored.
+/// Seen red with the signal of the limit not ignored.
 #[cfg(target_os = "linux")]
 #[test]
 fn nothing_is_left() {
@@ -165,8 +165,9 @@ fn recorded(folder: &Folder, model: &str, args: &[&str], output: &str, more: &[&
     assert!(folder.picture("again.png").pixels == first.pixels, "{args:?}: {}", first.parameters);
 }
 
-/// Of each kind of model, into one file, a grid or a file each, with each option that changes the picture.
-/// Seen red with the prompt left out for single pictures, the sampler in capitals, and each option not recorded.
+/// Of each kind of model, into one file, a grid or a file each, with each option that changes the picture (tiles do not: these
+/// pictures are smaller than one).
+/// Seen red with the prompt left out for single pictures, the sampler in capitals, and each option (No clip, Eta, Scale, RNG, ...) not recorded.
 #[test]
 fn what_is_recorded_draws_the_same_picture() {
     let folder = Folder::new();

@@ -190,7 +190,7 @@ fn a_plan_and_a_refusal_have_figures() {
 }
 
 /// What is at fault is named, and nothing else; and what is advised works.
-/// Seen red with all options named, and with the model blamed.
+/// Seen red with the model blamed, and with prompts that count as one window.
 #[test]
 fn faults_name_what_is_at_fault() {
     let Some(folder) = converted() else { return };
