@@ -26,12 +26,13 @@ pub(super) fn open_folder(path: &Path, json: &Json, options: &Options) -> Result
 }
 
 fn parse(json: &Json) -> Result<ControlNet, ImportError> {
-    let own =
-        ["controlnet_conditioning_channel_order", "global_pool_conditions", "conditioning_embedding_out_channels"];
-    // A ControlNet's input is as a U-Net's; the last says nothing of it.
-    json.nothing_else(
-        &[&parse::TRUNK[..], &own, &["conditioning_channels", "sample_size", "class_embeddings_concat"]].concat(),
-    )?;
+    let own = [
+        "controlnet_conditioning_channel_order",
+        "global_pool_conditions",
+        "conditioning_embedding_out_channels",
+        "conditioning_channels",
+    ];
+    json.nothing_else(&[&parse::UNET[..], &own].concat())?;
     json.only("controlnet_conditioning_channel_order", json!("rgb"))?;
     json.absent("global_pool_conditions")?;
     let embedding = match json.get("conditioning_embedding_out_channels") {

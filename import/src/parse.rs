@@ -14,10 +14,7 @@ const MAX_LAYERS: usize = 256;
 /// `unet/config.json`.
 pub(super) fn unet(json: &Json) -> Result<SdUnet, ImportError> {
     json.only("_class_name", json!("UNet2DConditionModel"))?;
-    json.nothing_else(
-        &[&TRUNK[..], &["out_channels", "up_block_types", "conv_out_kernel", "sample_size", "class_embeddings_concat"]]
-            .concat(),
-    )?;
+    json.nothing_else(&UNET)?;
     let config = trunk(json)?;
     let up = block_types(json, "up_block_types", config.levels.len(), "CrossAttnUpBlock2D", "UpBlock2D")?;
     if !up.into_iter().rev().eq(config.levels.iter().map(|level| level.attends)) {
@@ -26,8 +23,8 @@ pub(super) fn unet(json: &Json) -> Result<SdUnet, ImportError> {
     Ok(config)
 }
 
-/// What [`trunk`] reads, or asks to be as it must, and what changes no picture.
-pub(super) const TRUNK: [&str; 43] = [
+/// What [`unet`] reads, or asks to be as it must, and what changes no picture. Some ControlNets have all of it.
+pub(super) const UNET: [&str; 48] = [
     "act_fn",
     "mid_block_type",
     "time_embedding_type",
@@ -73,6 +70,12 @@ pub(super) const TRUNK: [&str; 43] = [
     "dropout",
     "upcast_attention",
     "addition_embed_type_num_heads",
+    "class_embeddings_concat",
+    "sample_size",
+    // Of the way up.
+    "out_channels",
+    "up_block_types",
+    "conv_out_kernel",
 ];
 
 /// All of a U-Net but its way up, which is as its way down: a ControlNet has no other.

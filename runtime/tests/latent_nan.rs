@@ -125,7 +125,7 @@ fn a_picture_of_one_color_names_the_operation() {
     let Model::TextToImage(model) = Model::load(&File::new_checked(&whole).unwrap(), &Device::Cpu).unwrap() else {
         panic!("it reads prompts")
     };
-    pollster::block_on(model.check_constant(&SessionOptions::default())).unwrap();
+    model.check_constant(&SessionOptions::default()).unwrap();
     let error = drawn(&zeroed("vae.decoder.")).unwrap_err().to_string();
     assert!(error.starts_with("vae.decoder.conv_in (conv2d) makes 0 everywhere"), "{error}");
     let error = drawn(&zeroed("vae.decoder.conv_out")).unwrap_err().to_string();
@@ -133,5 +133,5 @@ fn a_picture_of_one_color_names_the_operation() {
 
     let bytes = common::model::Tiny::new(3).bytes();
     let model = Diffusion::load(&File::new_checked(&bytes).unwrap(), &Device::Cpu).unwrap();
-    pollster::block_on(model.check_constant(&SessionOptions::default())).unwrap();
+    model.check_constant(&SessionOptions::default()).unwrap();
 }

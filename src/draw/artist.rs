@@ -31,6 +31,9 @@ pub trait Artist {
     /// number of pictures.
     fn draw(&self, drawing: &Drawing, done: Done<'_>) -> Result<(), Fault>;
 
+    /// That no operation of its networks makes the same number of everything: asked when a picture is of one color.
+    fn check_constant(&self) -> Result<(), Error>;
+
     /// Writes what `-v` shows before anything is drawn.
     fn describe(&self);
 }

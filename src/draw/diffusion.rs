@@ -11,6 +11,7 @@ use crate::fault::Fault;
 use crate::file::grid::Size;
 use crate::file::source::Source;
 use crate::print::tell;
+use nijimi_runtime::Error;
 use nijimi_runtime::gpu::Gpu;
 use nijimi_runtime::model::{
     Classifier, ClassifierGuided, Device, Diffusion, GuidedRequest, Info, Request, Session, SessionOptions,
@@ -103,6 +104,10 @@ impl Artist for PixelArtist<'_> {
             extras: Extras { schedule: options.scheduler.clone(), no_clip: options.no_clip, ..Extras::default() },
         };
         Ok(Drawing { labels, words, calls: Some(calls), parameters })
+    }
+
+    fn check_constant(&self) -> Result<(), Error> {
+        self.on.model.check_constant(&SessionOptions { threads: self.machine.threads, ..SessionOptions::default() })
     }
 
     fn draw(&self, drawing: &Drawing, done: Done<'_>) -> Result<(), Fault> {

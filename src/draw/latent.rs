@@ -116,6 +116,14 @@ impl Artist for Latent<'_> {
         Ok(Drawing { labels: vec![None], words: Vec::new(), calls: None, parameters })
     }
 
+    fn check_constant(&self) -> Result<(), Error> {
+        let options = SessionOptions { threads: self.machine.threads, ..SessionOptions::default() };
+        match &self.on.model {
+            Model::Vae(model) => model.check_constant(&options),
+            Model::Hvae(model) => model.check_constant(&options),
+        }
+    }
+
     fn draw(&self, drawing: &Drawing, done: Done<'_>) -> Result<(), Fault> {
         let options =
             SessionOptions { batch: drawing.round(), threads: self.machine.threads, ..SessionOptions::default() };

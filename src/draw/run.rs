@@ -95,8 +95,20 @@ fn pictures<A: Artist>(asked: &Draw, load: impl FnOnce() -> Result<A, Fault>) ->
         1 => tell(&[format!("seed {}", drawing.seed(0))]),
         batch => tell(&[format!("seeds {} to {}", drawing.seed(0), drawing.seed(batch - 1))]),
     }
-    model.draw(&drawing, &mut |index, picture| sheet.place(index, picture))?;
+    let mut told = false;
+    model.draw(&drawing, &mut |index, picture| {
+        if !told && is_of_one_color(picture, model.size().2) {
+            model.check_constant().map_err(|e| Fault::Input(format!("the picture is of one color: {e}")))?;
+            tell(&[format!("warning: picture {} is of one color, which few models mean", index + 1)]);
+            told = true;
+        }
+        sheet.place(index, picture)
+    })?;
     sheet.finish()
+}
+
+fn is_of_one_color(picture: &[u8], channels: usize) -> bool {
+    picture.chunks_exact(channels).all(|pixel| picture.starts_with(pixel))
 }
 
 /// The files that are read.

@@ -311,6 +311,10 @@ impl Artist for PromptArtist<'_> {
         Ok(Drawing { labels: vec![None], words: Vec::new(), calls: None, parameters })
     }
 
+    fn check_constant(&self) -> Result<(), Error> {
+        self.parts.on.model.check_constant(&options(self.machine))
+    }
+
     fn draw(&self, drawing: &Drawing, done: Done<'_>) -> Result<(), Fault> {
         let (total, prompt, verbose) = (drawing.pictures(), &drawing.parameters.prompt, self.machine.verbose);
         // The prompts are the same for all, and so is the init image.

@@ -180,7 +180,7 @@ impl Model {
                 let [height, width, channels] = run.picture_shape();
                 let picture = Picture { width, height, channels, bytes: run.to_u8_async().await? };
                 if picture.is_of_one_color() {
-                    model.check_constant(&options).await?;
+                    model.check_constant_async(&options).await?;
                 }
                 Ok(picture)
             }
@@ -199,7 +199,7 @@ impl Model {
                 while run.step_async().await?.is_some() {}
                 let picture = Picture { width, height, channels, bytes: run.to_u8_async().await? };
                 if picture.is_of_one_color() {
-                    model.check_constant(&options).await?;
+                    model.check_constant_async(&options).await?;
                 }
                 Ok(picture)
             }
@@ -229,5 +229,9 @@ impl Model {
 async fn sampled<N: MlpAutoencoder>(model: &Loaded<AutoencoderInfo<N>>, seed: u64) -> Result<Picture, Error> {
     let mut session = model.session(&SessionOptions::default())?;
     let [height, width, channels] = session.picture_shape();
-    Ok(Picture { width, height, channels, bytes: bytes(session.sample_async(&[seed]).await?)? })
+    let picture = Picture { width, height, channels, bytes: bytes(session.sample_async(&[seed]).await?)? };
+    if picture.is_of_one_color() {
+        model.check_constant_async(&SessionOptions::default()).await?;
+    }
+    Ok(picture)
 }

@@ -5,6 +5,7 @@ use super::loaded::Loaded;
 use super::network::Network;
 use super::options::SessionOptions;
 use super::session::Session;
+use super::wait::wait;
 use super::{Info, RequestError, info};
 use crate::Error;
 use crate::gguf::File;
@@ -68,7 +69,15 @@ impl Diffusion {
     ///
     /// # Errors
     /// As said; more memory than the options allow; a device error.
-    pub async fn check_constant(&self, options: &SessionOptions) -> Result<(), Error> {
-        self.networks().evaluator(vec![self.info().network.graph(1)?], options)?.check_constant(0).await
+    pub fn check_constant(&self, options: &SessionOptions) -> Result<(), Error> {
+        wait(self.check_constant_async(options))
+    }
+
+    /// [`Self::check_constant`], awaited.
+    ///
+    /// # Errors
+    /// As [`Self::check_constant`] has.
+    pub async fn check_constant_async(&self, options: &SessionOptions) -> Result<(), Error> {
+        self.networks().evaluator(vec![self.info().network.graph(1)?], options)?.check_constant_async(0).await
     }
 }

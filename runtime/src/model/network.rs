@@ -276,7 +276,7 @@ impl Evaluator {
     ///
     /// # Errors
     /// [`ExecError::Constant`] with the first operation that does; a device error.
-    pub async fn check_constant(&mut self, graph: usize) -> Result<(), Error> {
+    pub(super) async fn check_constant_async(&mut self, graph: usize) -> Result<(), Error> {
         let plan = &self.plans()[graph];
         let noise = |(i, binding): (usize, &Binding)| {
             let mut values = vec![0.0; binding.slot.len()];

@@ -144,6 +144,24 @@ impl<N: MlpAutoencoder> Loaded<AutoencoderInfo<N>> {
         let noise = vec![0.0; latent];
         Ok(AutoencoderSession { evaluator, batch, shape, latent, z, noise, network: PhantomData })
     }
+
+    /// Why a picture may be of one color: [`ExecError::Constant`](crate::plan::ExecError::Constant) with the first operation of
+    /// the picture's decoder that makes the same number everywhere, if there is one.
+    ///
+    /// # Errors
+    /// As said; more memory than the options allow; a device error.
+    pub fn check_constant(&self, options: &SessionOptions) -> Result<(), Error> {
+        wait(self.check_constant_async(options))
+    }
+
+    /// [`Self::check_constant`], awaited.
+    ///
+    /// # Errors
+    /// As [`Self::check_constant`] has.
+    pub async fn check_constant_async(&self, options: &SessionOptions) -> Result<(), Error> {
+        let graphs = self.info().network.graphs(1)?;
+        self.networks().evaluator(graphs, options)?.check_constant_async(DECODER).await
+    }
 }
 
 /// Memory and threads for up to a batch of pictures, `(n, height, width, channels)` in [0, 1], and of latent vectors,

@@ -5,6 +5,7 @@ use super::parts::Parts;
 use super::stages::{ModelPart, Stage};
 use crate::Error;
 use crate::gguf::File;
+use crate::model::wait::wait;
 use crate::model::{Device, Patch, SessionOptions, Stored, TinyAutoencoder};
 use crate::nn::SdRequest;
 use crate::sampler::{Calls, Field, Sigmas, Solver};
@@ -114,12 +115,20 @@ impl TextToImage {
     ///
     /// # Errors
     /// As said; more memory than the options allow; a device error.
-    pub async fn check_constant(&self, options: &SessionOptions) -> Result<(), Error> {
+    pub fn check_constant(&self, options: &SessionOptions) -> Result<(), Error> {
+        wait(self.check_constant_async(options))
+    }
+
+    /// [`Self::check_constant`], awaited.
+    ///
+    /// # Errors
+    /// As [`Self::check_constant`] has.
+    pub async fn check_constant_async(&self, options: &SessionOptions) -> Result<(), Error> {
         let smallest = self.info.unet.smallest();
         // Not so small that a norm has one number to look at.
         let unet = SdRequest { height: 2 * smallest.height, width: 2 * smallest.width, ..smallest };
         for stage in [Stage::unet(&self.info, &unet)?, Stage::decoder(&self.info, None, [4, 4])?] {
-            self.parts.evaluator(&self.info, stage, options)?.check_constant(0).await?;
+            self.parts.evaluator(&self.info, stage, options)?.check_constant_async(0).await?;
         }
         Ok(())
     }
