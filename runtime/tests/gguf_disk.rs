@@ -55,7 +55,7 @@ fn failure_leaves_nothing_behind() {
 }
 
 /// What is there decides how it is written. Seen red: a link replaced; the mode of a new file; a pipe replaced; a long name
-/// made longer; a folder that takes nothing found at the end.
+/// made longer; a folder that takes nothing found at the end; a pipe waited for as an input.
 #[cfg(target_os = "linux")]
 #[test]
 fn links_modes_pipes_and_long_names() {
@@ -98,7 +98,7 @@ fn links_modes_pipes_and_long_names() {
     }
 }
 
-/// Seen red: nothing swept; what is being written swept, too; the lock given up before the end.
+/// Seen red: nothing swept; what is being written swept, too.
 #[test]
 fn what_a_killed_program_left_is_swept() {
     let folder = folder("swept");
