@@ -2,7 +2,7 @@
 //!
 //! `benches/peers/em_sklearn.py` times the same beside scikit-learn.
 use criterion::{Criterion, Throughput};
-use nijimi_runtime::rng::Stream;
+use nijimi_runtime::raw::rng::Stream;
 use nijimi_trainer::data::table::Table;
 use nijimi_trainer::systems::mixture::{Options, Shape, fit};
 use nijimi_trainer::systems::mvn;

@@ -10,8 +10,8 @@
 
 use nijimi_runtime::gpu::lab::{Case, Row, SelfTestOptions, self_test};
 use nijimi_runtime::gpu::{Choice, ExecOptions, Gpu, GpuOptions};
-use nijimi_runtime::graph::{Graph, Shape};
 use nijimi_runtime::quant::DType;
+use nijimi_runtime::raw::graph::{Graph, Shape};
 use std::time::Instant;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;

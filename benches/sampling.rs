@@ -10,10 +10,10 @@
 mod common;
 
 use criterion::{Criterion, SamplingMode};
-use nijimi_runtime::cpu::Isa;
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::{Device, Diffusion, Request, Session, SessionOptions, batch_seeds};
 use nijimi_runtime::quant::DType;
+use nijimi_runtime::raw::cpu::Isa;
 use nijimi_runtime::sampler::{Calls, Solver};
 use std::time::{Duration, Instant};
 

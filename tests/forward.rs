@@ -1,10 +1,10 @@
 //! The trainer's network (dfdx) and the runtime's (plan and kernels) compute the same from the same weights.
 use dfdx::prelude::*;
-use nijimi_runtime::cpu::position_encoding;
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::{Device, Diffusion, SessionOptions};
 use nijimi_runtime::quant::DType;
-use nijimi_runtime::rng::{Stream, normal_fill};
+use nijimi_runtime::raw::cpu::position_encoding;
+use nijimi_runtime::raw::rng::{Stream, normal_fill};
 use nijimi_trainer::export::book_unet::{Description, book_unet};
 use nijimi_trainer::fit::Record;
 use nijimi_trainer::nn::book_unet::{BookUnet, BookUnetConfig};

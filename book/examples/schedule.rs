@@ -5,8 +5,8 @@
 
 use nijimi_book::diffusion::{DiffusionError, Elbo, Level, Target, prior_kl};
 use nijimi_book::score::Diffused;
-use nijimi_runtime::dist::{Mixture, MultivariateNormal, Normal};
-use nijimi_runtime::rng::Stream;
+use nijimi_runtime::raw::dist::{Mixture, MultivariateNormal, Normal};
+use nijimi_runtime::raw::rng::Stream;
 use nijimi_runtime::schedule::Schedule;
 use std::error::Error;
 

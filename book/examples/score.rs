@@ -5,8 +5,8 @@
 
 use nijimi_book::diffusion::Level;
 use nijimi_book::score::{Diffused, Flow, Langevin, ScoreError, Solver, annealed};
-use nijimi_runtime::dist::{Mixture, MultivariateNormal};
-use nijimi_runtime::rng::Stream;
+use nijimi_runtime::raw::dist::{Mixture, MultivariateNormal};
+use nijimi_runtime::raw::rng::Stream;
 use nijimi_runtime::schedule::{Schedule, Spacing};
 use std::error::Error;
 

@@ -2,8 +2,8 @@
 //! ELBO + KL = log p (step 5), each on the library's own distributions at random points.
 
 use nijimi_book::diffusion;
-use nijimi_runtime::dist::{Mixture, MultivariateNormal, Normal, discrete, quadrature};
-use nijimi_runtime::rng::Stream;
+use nijimi_runtime::raw::dist::{Mixture, MultivariateNormal, Normal, discrete, quadrature};
+use nijimi_runtime::raw::rng::Stream;
 
 fn close(got: f64, want: f64, tolerance: f64, what: &str) {
     assert!((got - want).abs() <= tolerance * f64::max(want.abs(), 1.0), "{what}: {got:e} is not {want:e}");

@@ -6,7 +6,7 @@ mod counting;
 
 use counting::ALLOCATIONS;
 use nijimi_book::score::{Diffused, Flow, Langevin, ScoreError, Solver};
-use nijimi_runtime::dist::{Mixture, MultivariateNormal};
+use nijimi_runtime::raw::dist::{Mixture, MultivariateNormal};
 use nijimi_runtime::schedule::{Schedule, Spacing};
 use std::sync::atomic::Ordering::Relaxed;
 

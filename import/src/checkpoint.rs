@@ -6,7 +6,7 @@ use super::expect::Expected;
 use super::names::{Candidate, Form};
 use super::safetensors::{self, Safetensors};
 use super::tokenizer::Tokenizer;
-use nijimi_runtime::layout::channels_last;
+use nijimi_runtime::raw::layout::channels_last;
 use std::collections::BTreeSet;
 use std::mem;
 use std::ops::Range;

@@ -1,7 +1,7 @@
 //! What a checkpoint's networks are, in numbers.
 
 use nijimi_runtime::model::{FirstStage, TinyInfo};
-use nijimi_runtime::nn::{ClipText, ControlNet, SdUnet};
+use nijimi_runtime::raw::nn::{ClipText, ControlNet, SdUnet};
 use nijimi_runtime::sampler::Field;
 
 /// What a checkpoint is.

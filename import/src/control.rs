@@ -8,7 +8,7 @@ use super::json::Json;
 use super::names::{Candidate, Form, candidate, replace_start, unet};
 use super::safetensors::Safetensors;
 use super::{aside, expect, files, parse};
-use nijimi_runtime::nn::{ControlNet, SdAdded, SdUnet};
+use nijimi_runtime::raw::nn::{ControlNet, SdAdded, SdUnet};
 use serde_json::json;
 use std::path::Path;
 

@@ -7,10 +7,10 @@ use super::tokenizer::Tokenizer;
 use nijimi_runtime::Error;
 use nijimi_runtime::gguf::Writer;
 use nijimi_runtime::model::{ControlInfo, LatentDefaults, LatentInfo, TextInfo, TinyInfo};
-use nijimi_runtime::nn::TextStates;
 use nijimi_runtime::quant::DType;
+use nijimi_runtime::raw::nn::TextStates;
+use nijimi_runtime::raw::text::{self, Special, Vocabulary};
 use nijimi_runtime::sampler::Field;
-use nijimi_runtime::text::{self, Special, Vocabulary};
 
 /// diffusers' name of the number of noise levels.
 const STEPS: &str = "num_train_timesteps";

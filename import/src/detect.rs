@@ -2,9 +2,9 @@
 
 use super::config::{Config, Family, SchedulerConfig};
 use super::parse::unet_levels;
-use nijimi_runtime::graph::Activation;
 use nijimi_runtime::model::FirstStage;
-use nijimi_runtime::nn::{AutoencoderKl, ClipText, SdAdded, SdUnet, TimeCode};
+use nijimi_runtime::raw::graph::Activation;
+use nijimi_runtime::raw::nn::{AutoencoderKl, ClipText, SdAdded, SdUnet, TimeCode};
 use nijimi_runtime::sampler::Field;
 use std::collections::BTreeMap;
 

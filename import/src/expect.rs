@@ -1,9 +1,9 @@
-//! The tensors that a network asks for, as its builder in [`nijimi_runtime::nn`] has them: what a checkpoint has is held
+//! The tensors that a network asks for, as its builder in [`nijimi_runtime::raw::nn`] has them: what a checkpoint has is held
 //! against this list, so that nothing is missing, left over or of another shape.
 
 use super::config::Config;
-use nijimi_runtime::graph::{Graph, Weight, WeightKind};
-use nijimi_runtime::nn::{
+use nijimi_runtime::raw::graph::{Graph, Weight, WeightKind};
+use nijimi_runtime::raw::nn::{
     AutoencoderKl, AutoencoderTiny, ClipText, ControlNet, NetworkError, SdLevel, SdUnet, TextStates,
 };
 

@@ -4,7 +4,7 @@ use super::config::SchedulerConfig;
 use super::error::ImportError;
 use super::json::Json;
 use nijimi_runtime::model::FirstStage;
-use nijimi_runtime::nn::{AutoencoderKl, ClipText, SdAdded, SdLevel, SdUnet, TimeCode};
+use nijimi_runtime::raw::nn::{AutoencoderKl, ClipText, SdAdded, SdLevel, SdUnet, TimeCode};
 use nijimi_runtime::sampler::Field;
 use serde_json::{Value, json};
 

@@ -11,7 +11,7 @@ use super::json::Json;
 use super::names::{Candidate, Form, candidate};
 use super::safetensors::Safetensors;
 use nijimi_runtime::model::TinyInfo;
-use nijimi_runtime::nn::{AutoencoderTiny, NetworkError};
+use nijimi_runtime::raw::nn::{AutoencoderTiny, NetworkError};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 

@@ -8,12 +8,12 @@
 mod common;
 
 use common::{cpu_seconds, noise};
-use nijimi_runtime::cpu::{
+use nijimi_runtime::quant::{DType, encode};
+use nijimi_runtime::raw::cpu::{
     AttentionShape, Context, Epilogue, ImageShape, Isa, Matrix, activate, attention, attention_scratch, group_norm,
     group_norm_scratch, layer_norm, linear, linear_scratch,
 };
-use nijimi_runtime::graph::Activation;
-use nijimi_runtime::quant::{DType, encode};
+use nijimi_runtime::raw::graph::Activation;
 use std::time::{Duration, Instant};
 
 /// Prints a line: seconds, and `amount` by seconds.

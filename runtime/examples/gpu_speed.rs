@@ -9,8 +9,8 @@ mod common;
 use common::cpu_seconds;
 use nijimi_runtime::gpu::lab::Case;
 use nijimi_runtime::gpu::{Choice, Class, ExecOptions, Gpu, GpuOptions, Storage, Tile};
-use nijimi_runtime::graph::{Graph, Shape};
 use nijimi_runtime::quant::DType;
+use nijimi_runtime::raw::graph::{Graph, Shape};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let filter = std::env::args().nth(1).unwrap_or_default();
@@ -70,7 +70,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             if build(&mut g).is_err() {
                 continue;
             }
-            let macs = nijimi_runtime::plan::Plan::new(&g, &Default::default())?.macs();
+            let macs = nijimi_runtime::raw::plan::Plan::new(&g, &Default::default())?.macs();
             let case = Case::new(&gpu, g, dtype, 1)?;
             for (class, tile) in
                 [(Class::Cpu, None), (Class::Gpu, None)].into_iter().chain(tiles.iter().map(|t| (Class::Cpu, Some(*t))))

@@ -6,10 +6,10 @@
 #[path = "common/picture.rs"]
 mod picture;
 
-use nijimi_runtime::cpu::to_u8;
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::{Device, Hvae, SessionOptions, batch_seeds};
-use nijimi_runtime::rng::normal_fill;
+use nijimi_runtime::raw::cpu::to_u8;
+use nijimi_runtime::raw::rng::normal_fill;
 use std::error::Error;
 use std::path::Path;
 

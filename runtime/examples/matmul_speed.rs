@@ -8,9 +8,9 @@
 mod common;
 
 use common::{cpu_seconds, noise};
-use nijimi_runtime::cpu::{Context, Conv2dShape, Epilogue, Matrix, conv2d, conv2d_scratch};
-use nijimi_runtime::graph::Activation;
 use nijimi_runtime::quant::{DType, encode};
+use nijimi_runtime::raw::cpu::{Context, Conv2dShape, Epilogue, Matrix, conv2d, conv2d_scratch};
+use nijimi_runtime::raw::graph::Activation;
 use std::time::{Duration, Instant};
 
 /// (height and width, input channels, output channels) of 3x3 convolutions, pad 1.

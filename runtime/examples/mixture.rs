@@ -3,9 +3,9 @@
 //! `cargo run --example mixture [FILE.gguf] [ROWS]`: a file that `nijimi-train mixture` has made, or the book's Old Faithful.
 
 use nijimi_runtime::Error;
-use nijimi_runtime::dist::{Mixture, MultivariateNormal};
 use nijimi_runtime::gguf::{File, MappedFile};
 use nijimi_runtime::model::{About, Law, Numbers};
+use nijimi_runtime::raw::dist::{Mixture, MultivariateNormal};
 
 /// Step 4's parameters, as the file that a training would have written.
 fn book() -> Result<Vec<u8>, Error> {

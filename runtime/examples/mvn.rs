@@ -4,7 +4,7 @@
 
 use nijimi_runtime::gguf::{File, MappedFile};
 use nijimi_runtime::model::{Law, Numbers};
-use nijimi_runtime::rng::Stream;
+use nijimi_runtime::raw::rng::Stream;
 use std::error::Error;
 
 fn main() -> Result<(), Box<dyn Error>> {

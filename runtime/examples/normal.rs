@@ -2,10 +2,10 @@
 //!
 //! `cargo run --example normal [FILE.gguf]`: a file that `nijimi-train normal` has made, or the book's fit of 25,000 heights.
 
-use nijimi_runtime::dist::{IrwinHall, Normal};
 use nijimi_runtime::gguf::{File, MappedFile};
 use nijimi_runtime::model::{Law, Numbers};
-use nijimi_runtime::rng::Stream;
+use nijimi_runtime::raw::dist::{IrwinHall, Normal};
+use nijimi_runtime::raw::rng::Stream;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let heights = match std::env::args_os().nth(1) {

@@ -7,13 +7,13 @@
 //! With `-` for ROUNDS, one call for each line of standard input, and everything said as JSON, a line each: so that another
 //! program can take turns with others (`benches/peers/stable_diffusion.py`).
 
-use nijimi_runtime::cpu::Context;
-use nijimi_runtime::cpu::exec::{Executor, PLAN, Weights};
-use nijimi_runtime::graph::{Graph, WeightKind};
-use nijimi_runtime::nn::{AutoencoderKl, SdLevel, SdRequest, SdUnet, TimeCode};
-use nijimi_runtime::plan::{MemoryLimit, Plan};
 use nijimi_runtime::quant::{self, DType};
-use nijimi_runtime::rng::normal_fill;
+use nijimi_runtime::raw::cpu::Context;
+use nijimi_runtime::raw::cpu::exec::{Executor, PLAN, Weights};
+use nijimi_runtime::raw::graph::{Graph, WeightKind};
+use nijimi_runtime::raw::nn::{AutoencoderKl, SdLevel, SdRequest, SdUnet, TimeCode};
+use nijimi_runtime::raw::plan::{MemoryLimit, Plan};
+use nijimi_runtime::raw::rng::normal_fill;
 use std::collections::BTreeMap;
 use std::io::BufRead;
 use std::time::Instant;

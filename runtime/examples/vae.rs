@@ -9,7 +9,7 @@ mod picture;
 
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::{Device, SessionOptions, Vae, batch_seeds};
-use nijimi_runtime::rng::normal_fill;
+use nijimi_runtime::raw::rng::normal_fill;
 use std::error::Error;
 use std::path::Path;
 

@@ -1,7 +1,10 @@
 //! The one error type of the crate; each room has its own kind, with what was wrong, where, and what to do.
 
 use crate::model::RequestError;
-use crate::plan::{ExecError, PlanError};
+
+pub use crate::cpu::IsaMissing;
+pub use crate::nn::NetworkError;
+pub use crate::plan::{ExecError, KernelError, PlanError};
 
 /// Everything that can go wrong between a file and a picture.
 #[derive(Debug, thiserror::Error)]
@@ -22,16 +25,16 @@ pub enum Error {
     File(#[from] crate::gguf::FileError),
     /// A backend refuses a weight or its shape.
     #[error(transparent)]
-    Kernel(#[from] crate::plan::KernelError),
+    Kernel(#[from] KernelError),
     /// The CPU lacks an instruction set.
     #[error(transparent)]
-    Isa(#[from] crate::cpu::IsaMissing),
+    Isa(#[from] IsaMissing),
     /// A noise schedule cannot be.
     #[error(transparent)]
     Schedule(#[from] crate::schedule::ScheduleError),
     /// A network's configuration is wrong.
     #[error(transparent)]
-    Network(#[from] crate::nn::NetworkError),
+    Network(#[from] NetworkError),
     /// A plan cannot be made: memory.
     #[error(transparent)]
     Plan(#[from] PlanError),
@@ -122,7 +125,7 @@ mod tests {
             (SamplerError::Eta(2.0).into(), Fault::Request),
             (ExecError::Plan(PlanError::Memory { needed: 2, allowed: 1 }).into(), Fault::Request),
             (RequestError::Lengths { labels: 1, seeds: 2 }.into(), Fault::Input),
-            (crate::nn::NetworkError::Token { id: 9, vocabulary: 9 }.into(), Fault::Input),
+            (NetworkError::Token { id: 9, vocabulary: 9 }.into(), Fault::Input),
             (activation.into(), Fault::Device),
             (clobbered.into(), Fault::Internal),
             (ExecError::Weights.into(), Fault::Internal),

@@ -13,24 +13,65 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
-pub mod cpu;
-pub mod dist;
+mod cpu;
+mod dist;
 pub mod error;
 pub mod gguf;
 #[cfg(feature = "gpu")]
 pub mod gpu;
-pub mod graph;
-pub mod guidance;
-pub mod layout;
+mod graph;
+mod guidance;
+mod layout;
 pub mod model;
-pub mod nn;
-pub mod plan;
+mod nn;
+mod plan;
 pub mod quant;
-pub mod rng;
+mod rng;
 pub mod sampler;
 pub mod schedule;
 pub mod sync;
-pub mod text;
+mod text;
+
+/// What networks, plans, kernels and tokenizers are made of: for what builds on the runtime, such as this project's trainer and
+/// importer. Who draws pictures needs nothing of it, and what is in it may change with any version.
+pub mod raw {
+    /// The kernels of the CPU, and what executes plans with them.
+    pub mod cpu {
+        pub use crate::cpu::*;
+    }
+    /// Distributions: normal, mixture, Irwin-Hall.
+    pub mod dist {
+        pub use crate::dist::*;
+    }
+    /// Networks as graphs of operations.
+    pub mod graph {
+        pub use crate::graph::*;
+    }
+    /// Classifier-free guidance and its rescaling.
+    pub mod guidance {
+        pub use crate::guidance::*;
+    }
+    /// Orders of the numbers in memory.
+    pub mod layout {
+        pub use crate::layout::*;
+    }
+    /// The networks, as builders of graphs.
+    pub mod nn {
+        pub use crate::nn::*;
+    }
+    /// What of a graph is executed when, and where in memory.
+    pub mod plan {
+        pub use crate::plan::*;
+    }
+    /// Random numbers, the same everywhere.
+    pub mod rng {
+        pub use crate::rng::*;
+    }
+    /// CLIP's tokenizer and weighted prompts.
+    pub mod text {
+        pub use crate::text::*;
+    }
+}
 
 pub use error::Error;
 pub use model::{Device, Model, Picture};

@@ -105,7 +105,7 @@ pub(crate) fn normal_fill_each(seeds: &[u64], draw: u32, each: usize, out: &mut 
 /// steps do not overlap; each has 2^34 words before it repeats.
 ///
 /// ```
-/// use nijimi_runtime::rng::Stream;
+/// use nijimi_runtime::raw::rng::Stream;
 /// let mut a = Stream::new(7, "shuffle", 3);
 /// let mut b = Stream::new(7, "shuffle", 3);
 /// assert_eq!(a.next_u32(), b.next_u32());

@@ -9,11 +9,11 @@ mod device;
 use common::{HEIGHT, HIDDEN, LATENT, Made, PICTURE, WIDTH, meta, normals, write};
 use nijimi_runtime::Error;
 use nijimi_runtime::gguf::{File, MetaValue, Writer};
-use nijimi_runtime::graph::{Graph, Shape};
 use nijimi_runtime::model::{Device, Hvae, HvaeSession, ModelError, Network, SessionOptions, Vae, VaeSession};
-use nijimi_runtime::nn::{MlpHvae, MlpVae};
-use nijimi_runtime::plan::PlanError;
 use nijimi_runtime::quant::DType;
+use nijimi_runtime::raw::graph::{Graph, Shape};
+use nijimi_runtime::raw::nn::{MlpHvae, MlpVae};
+use nijimi_runtime::raw::plan::PlanError;
 
 const BATCH: usize = 3;
 
@@ -197,7 +197,7 @@ fn refusals_say_why() {
     let limited = SessionOptions { memory_limit: Some(bytes / 2), ..options() };
     assert!(matches!(
         vae.session(&limited).map(drop),
-        Err(Error::Exec(nijimi_runtime::plan::ExecError::Plan(PlanError::Memory { .. })))
+        Err(Error::Exec(nijimi_runtime::raw::plan::ExecError::Plan(PlanError::Memory { .. })))
     ));
     assert!(vae.session(&SessionOptions { batch: 0, ..options() }).is_err());
 }

@@ -13,11 +13,11 @@ use autoencoder::{Made, normals};
 use common::{file, gradient, log_probabilities, network};
 use nijimi_runtime::Error;
 use nijimi_runtime::gguf::{File, MetaValue};
-use nijimi_runtime::graph::{Graph, GraphError, Shape};
 use nijimi_runtime::model::{
     Classifier, ClassifierSession, Device, Model, ModelError, Network, RequestError, SessionOptions,
 };
 use nijimi_runtime::quant::DType;
+use nijimi_runtime::raw::graph::{Graph, GraphError, Shape};
 
 const BATCH: usize = 3;
 const PICTURE: usize = 64;

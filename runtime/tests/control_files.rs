@@ -12,8 +12,8 @@ use nijimi_import::{Checkpoint, Model, Options, Types, convert};
 use nijimi_runtime::Error;
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::{Control, Device, ModelError, Network, SessionOptions, TextToImage, TinyAutoencoder};
-use nijimi_runtime::nn::{ControlNet, SdRequest, SdUnet};
 use nijimi_runtime::quant::DType;
+use nijimi_runtime::raw::nn::{ControlNet, SdRequest, SdUnet};
 use safetensors::{SafeTensors, tensor::TensorView};
 use serde_json::{Map, Value, json};
 use std::fs;
@@ -332,7 +332,7 @@ fn a_control_net_of_another_model_is_refused() {
         (refused(&|info| info.unet.levels.truncate(3)), ["[32, 32, 64, 64]", "[32, 32, 64]"]),
         (refused(&|info| info.unet.layers_per_block = 3), ["blocks of a level is 2", "is 3"]),
         (
-            refused(&|info| info.unet.added = Some(nijimi_runtime::nn::SdAdded { code: 256, width: 2816 })),
+            refused(&|info| info.unet.added = Some(nijimi_runtime::raw::nn::SdAdded { code: 256, width: 2816 })),
             ["added condition (pooled text and sizes) is none", "2816 numbers"],
         ),
         (refused(&|info| info.autoencoder.latent_channels = 16), ["channels of the latents is 4", "is 16"]),

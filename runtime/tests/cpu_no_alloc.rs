@@ -4,12 +4,12 @@
 mod counting;
 
 use counting::ALLOCATIONS;
-use nijimi_runtime::cpu::{
+use nijimi_runtime::quant::DType;
+use nijimi_runtime::raw::cpu::{
     AttentionShape, Context, Conv2dShape, Epilogue, ImageShape, Matrix, activate, attention, attention_scratch, conv2d,
     conv2d_scratch, group_norm, group_norm_scratch, layer_norm, linear, linear_scratch,
 };
-use nijimi_runtime::graph::Activation;
-use nijimi_runtime::quant::DType;
+use nijimi_runtime::raw::graph::Activation;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// The only test of this binary, so that no other allocates meanwhile. Seen red with the table of pointers in a `Vec`.

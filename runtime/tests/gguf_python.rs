@@ -9,10 +9,10 @@ mod common;
 
 use common::Numbers as Random;
 use common::seeds::{all_metadata, all_tensors};
-use nijimi_runtime::dist::{Mixture, MultivariateNormal, Normal};
 use nijimi_runtime::gguf::{File, MappedFile, MetaValue, Value, Writer, write_atomic};
 use nijimi_runtime::model::{About, Law, Numbers, Regressor, Trace};
 use nijimi_runtime::quant::DType;
+use nijimi_runtime::raw::dist::{Mixture, MultivariateNormal, Normal};
 use serde_json::{Value as Json, json};
 use std::path::Path;
 use std::process::Command;

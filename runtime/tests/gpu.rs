@@ -9,13 +9,13 @@ use nijimi_runtime::Error;
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::gpu::lab::Case;
 use nijimi_runtime::gpu::{Choice, ExecOptions, Gpu, GpuError, GpuOptions, Storage};
-use nijimi_runtime::graph::{Graph, Shape};
 use nijimi_runtime::model::{
     Decoding, Device, Diffusion, LatentRequest, Request, RequestError, SessionOptions, TextToImage, Tiling, Values,
     batch_seeds,
 };
-use nijimi_runtime::plan::{ExecError, PlanError};
 use nijimi_runtime::quant::DType;
+use nijimi_runtime::raw::graph::{Graph, Shape};
+use nijimi_runtime::raw::plan::{ExecError, PlanError};
 use nijimi_runtime::sampler::Solver;
 
 const DIGITS: &[u8] = include_bytes!("../../weights/digits-q8_0.gguf");

@@ -16,9 +16,9 @@ use nijimi_runtime::gguf::{File, MetaValue};
 use nijimi_runtime::model::{
     Classifier, ClassifierGuided, Device, Diffusion, GuidedRequest, Request, RequestError, SessionOptions,
 };
-use nijimi_runtime::plan::ExecError;
 use nijimi_runtime::quant::DType;
-use nijimi_runtime::rng::normal_fill;
+use nijimi_runtime::raw::plan::ExecError;
+use nijimi_runtime::raw::rng::normal_fill;
 use nijimi_runtime::sampler::{Calls, SamplerState, Solver, SolverSettings};
 use nijimi_runtime::schedule::Schedule;
 

@@ -5,7 +5,7 @@ use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::{
     Classifier, Device, Diffusion, Model, ModelError, OpenOptions, Request, Session, SessionOptions, TextToImage,
 };
-use nijimi_runtime::plan::ExecError;
+use nijimi_runtime::raw::plan::ExecError;
 use nijimi_runtime::sampler::Solver;
 use std::path::Path;
 use std::sync::Arc;

@@ -8,15 +8,15 @@ mod device;
 
 use nijimi_import::{Checkpoint, Options, Types, convert};
 use nijimi_runtime::Error;
-use nijimi_runtime::cpu::Context;
-use nijimi_runtime::cpu::rates::Rates;
 use nijimi_runtime::gguf::{File, MappedFile};
-use nijimi_runtime::graph::Graph;
 use nijimi_runtime::model::{
     Choice, Device, LatentInfo, LatentPlan, Network, PlanRequest, RequestError, SessionOptions, StagePlan, Tiling,
 };
-use nijimi_runtime::nn::SdRequest;
 use nijimi_runtime::quant::DType;
+use nijimi_runtime::raw::cpu::Context;
+use nijimi_runtime::raw::cpu::rates::Rates;
+use nijimi_runtime::raw::graph::Graph;
+use nijimi_runtime::raw::nn::SdRequest;
 use std::path::PathBuf;
 
 /// A pipeline of the fixtures, as a file.
@@ -210,7 +210,7 @@ fn tiles_are_counted_and_worked_on() {
     assert_eq!(choice, Choice { staged: true, tiling: Some(tiling) });
     let (mut decoded, mut encoded) = (0, 0);
     for tile in tiling.tiles([40, 44]) {
-        let macs = |graph: &Graph| nijimi_runtime::plan::Plan::new(graph, &Default::default()).unwrap().macs();
+        let macs = |graph: &Graph| nijimi_runtime::raw::plan::Plan::new(graph, &Default::default()).unwrap().macs();
         decoded += macs(&info.autoencoder.decoder("vae.", 1, tile.size).unwrap());
         encoded += macs(&info.autoencoder.encoder("vae.", 1, tile.size.map(|side| side * factor)).unwrap());
     }

@@ -287,7 +287,7 @@ fn noise_is_the_generators() {
     let noise =
         |source| model.run(&LatentRequest { noise: source, ..request(&model, &calls) }).unwrap().noise().to_vec();
     let mut planes = vec![0.0; 4 * 16 * 16];
-    nijimi_runtime::rng::TorchCpu::new(7).normal_fill(&mut planes);
+    nijimi_runtime::raw::rng::TorchCpu::new(7).normal_fill(&mut planes);
     let cpu = noise(NoiseSource::TorchCpu);
     assert!(cpu.iter().enumerate().all(|(i, v)| *v == planes[i % 4 * 256 + i / 4]));
     // Of latents so small, all of a card's threads take part.

@@ -16,8 +16,8 @@ use nijimi_runtime::model::{
     Classifier, ClassifierGuided, Device, Diffusion, GuidedRequest, Hvae, LatentRequest, Request, SessionOptions,
     TextToImage, Vae,
 };
-use nijimi_runtime::nn::{MlpHvae, MlpVae};
 use nijimi_runtime::quant::DType;
+use nijimi_runtime::raw::nn::{MlpHvae, MlpVae};
 use nijimi_runtime::sampler::{Calls, Solver};
 use std::sync::atomic::Ordering::Relaxed;
 

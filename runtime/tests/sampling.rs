@@ -7,7 +7,7 @@ use common::Tiny;
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::{Device, Diffusion, Request, RequestError, Run, Session, SessionOptions, batch_seeds};
 use nijimi_runtime::sampler::{Calls, Solver};
-use nijimi_runtime::{Error, plan::PlanError};
+use nijimi_runtime::{Error, error::PlanError};
 
 fn pipeline(tiny: &Tiny) -> Diffusion {
     Diffusion::load(&File::new_checked(&tiny.bytes()).unwrap(), &Device::Cpu).unwrap()

@@ -7,11 +7,11 @@ mod common;
 
 use common::{Tensors, autoencoder_kl, control_net, gguf, json, unet};
 use nijimi_runtime::gguf::File;
-use nijimi_runtime::graph::Graph;
 use nijimi_runtime::model::{Device, Evaluator, Network, SessionOptions};
-use nijimi_runtime::nn::clip_text::{ClipText, TextStates};
-use nijimi_runtime::nn::{AutoencoderKl, ControlNet, SdRequest, SdUnet};
-use nijimi_runtime::text::{Special, Tokenizer, Vocabulary};
+use nijimi_runtime::raw::graph::Graph;
+use nijimi_runtime::raw::nn::clip_text::{ClipText, TextStates};
+use nijimi_runtime::raw::nn::{AutoencoderKl, ControlNet, SdRequest, SdUnet};
+use nijimi_runtime::raw::text::{Special, Tokenizer, Vocabulary};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 

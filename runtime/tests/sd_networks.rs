@@ -9,9 +9,9 @@ mod device;
 
 use common::{Tensors, autoencoder_kl, autoencoder_tiny, control_net, fixtures, gguf, json, unet};
 use nijimi_runtime::gguf::File;
-use nijimi_runtime::graph::{Graph, WeightKind};
 use nijimi_runtime::model::{Device, Evaluator, Network, SessionOptions};
-use nijimi_runtime::nn::{AutoencoderKl, AutoencoderTiny, NetworkError, SdRequest, SdUnet};
+use nijimi_runtime::raw::graph::{Graph, WeightKind};
+use nijimi_runtime::raw::nn::{AutoencoderKl, AutoencoderTiny, NetworkError, SdRequest, SdUnet};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;

@@ -8,7 +8,7 @@ use crate::print::tell;
 use nijimi_runtime::error::{self, Error};
 use nijimi_runtime::gguf;
 use nijimi_runtime::model::RequestError;
-use nijimi_runtime::plan::ExecError;
+use nijimi_runtime::raw::plan::ExecError;
 use nijimi_runtime::sampler::Calls;
 use std::ops::Range;
 use std::time::Duration;

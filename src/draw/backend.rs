@@ -5,9 +5,9 @@ use crate::draw::artist::ms;
 use crate::fault::Fault;
 use crate::print::tell;
 use nijimi_runtime::Error;
-use nijimi_runtime::cpu::Isa;
 use nijimi_runtime::gpu::{self, Choice, Gpu, GpuError, GpuOptions};
 use nijimi_runtime::model::Device;
+use nijimi_runtime::raw::cpu::Isa;
 use std::time::{Duration, Instant};
 
 /// A model and the machine that it lies on.

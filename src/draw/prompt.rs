@@ -1,6 +1,6 @@
 //! Prompts: names of labels, and what in a text is another program's notation.
 
-use nijimi_runtime::text::prompt::{Part, parse};
+use nijimi_runtime::raw::text::prompt::{Part, parse};
 
 /// Splits a prompt into names. A comma always separates; so does white space, except in a name that the model knows
 /// (`known`): of "Ankle boot Bag" the first two words are one name.

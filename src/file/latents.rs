@@ -6,7 +6,7 @@ use crate::cli::value::TensorFile;
 use crate::fault::Fault;
 use nijimi_import::{ImportError, Safetensors};
 use nijimi_runtime::gguf::write_atomic;
-use nijimi_runtime::layout::channels_last;
+use nijimi_runtime::raw::layout::channels_last;
 use std::path::Path;
 
 /// Names of the tensors that are written.

@@ -11,12 +11,12 @@ use crate::fault::Fault;
 use crate::file::source::{Conversion, Role, Source};
 use crate::memory;
 use crate::print::{plain, print};
-use nijimi_runtime::cpu::Context;
-use nijimi_runtime::cpu::rates::Rates;
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::gpu::{self, Choice as Adapter, Gpu};
 use nijimi_runtime::model::{Choice, LatentInfo, LatentPlan, StagePlan};
 use nijimi_runtime::quant::DType;
+use nijimi_runtime::raw::cpu::Context;
+use nijimi_runtime::raw::cpu::rates::Rates;
 use std::fmt::Write as _;
 
 /// Tells it.

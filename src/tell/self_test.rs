@@ -6,11 +6,11 @@ use crate::fault::Fault;
 use crate::file::default_model::{DEFAULT, DIGITS};
 use crate::print::{plain, print};
 use nijimi_runtime::Error;
-use nijimi_runtime::cpu::Isa;
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::gpu::lab::{self, KernelRow, ModelRow, Row, SelfTestOptions, psnr};
 use nijimi_runtime::gpu::{self, Choice, Gpu};
 use nijimi_runtime::model::{Device, TextToImage};
+use nijimi_runtime::raw::cpu::Isa;
 use std::time::Instant;
 
 /// A picture of the default model that is drawn on both: a few steps are enough to see a difference.

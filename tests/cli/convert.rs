@@ -3,7 +3,7 @@
 use super::common::Folder;
 use nijimi_runtime::gguf::Writer;
 use nijimi_runtime::model::FirstStage;
-use nijimi_runtime::nn::AutoencoderKl;
+use nijimi_runtime::raw::nn::AutoencoderKl;
 use std::path::{Path, PathBuf};
 
 /// A pipeline among the fixtures: `NIJIMI_FIXTURES`, or the project's own.

@@ -1,8 +1,8 @@
 //! The program with models of numbers, and what it tells of a file.
 
 use super::common::Folder;
-use nijimi_runtime::dist::{Mixture, MultivariateNormal, Normal};
 use nijimi_runtime::model::{About, Law, Numbers, Regressor, Trace};
+use nijimi_runtime::raw::dist::{Mixture, MultivariateNormal, Normal};
 use std::fs;
 
 /// Writes a model of these columns into the folder.

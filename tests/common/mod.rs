@@ -1,10 +1,10 @@
 //! A tiny model with random weights, a folder for its pictures, and the program run in it.
 
 use nijimi_runtime::gguf::{MetaValue, Writer};
-use nijimi_runtime::graph::WeightKind;
-use nijimi_runtime::nn::BookUnet;
 use nijimi_runtime::quant::DType;
-use nijimi_runtime::rng::normal_fill;
+use nijimi_runtime::raw::graph::WeightKind;
+use nijimi_runtime::raw::nn::BookUnet;
+use nijimi_runtime::raw::rng::normal_fill;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -7,7 +7,7 @@ use crate::ops::Kit;
 use crate::param::{self, Module, State, Values};
 use nijimi_runtime::gguf::{File, Tensor};
 use nijimi_runtime::model::{Device, Diffusion};
-use nijimi_runtime::text::Vocabulary;
+use nijimi_runtime::raw::text::Vocabulary;
 
 /// `(out, k, k, in)` to `(out, in, k, k)`.
 fn channels_first(v: &Values) -> Values {

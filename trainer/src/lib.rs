@@ -13,7 +13,7 @@ mod fit_command;
 pub mod import;
 pub mod launch;
 pub mod log;
-pub use nijimi_runtime::rng::mt19937;
+pub use nijimi_runtime::raw::rng::mt19937;
 pub mod nn;
 pub mod numbers;
 pub mod ops;

@@ -2,7 +2,7 @@
 //! "Neural Machine Translation of Rare Words with Subword Units"; Radford et al. 2021), so that the runtime's tokenizer
 //! reads it as it reads CLIP's.
 use crate::error::{Error, Result};
-use nijimi_runtime::text::{Special, Vocabulary, normalize, pieces, visible};
+use nijimi_runtime::raw::text::{Special, Vocabulary, normalize, pieces, visible};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 

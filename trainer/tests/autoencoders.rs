@@ -8,7 +8,7 @@ use dfdx::prelude::{AsArray, Backward as _, Cpu, NoneTape, OwnedTape, TensorFrom
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::{Device, Hvae as RuntimeHvae, SessionOptions, Vae as RuntimeVae};
 use nijimi_runtime::quant::DType;
-use nijimi_runtime::rng::Stream;
+use nijimi_runtime::raw::rng::Stream;
 use nijimi_trainer::export::autoencoder::{Description, autoencoder};
 use nijimi_trainer::fit::Record;
 use nijimi_trainer::nn::hvae::{Estimator, Hvae};

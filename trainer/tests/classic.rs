@@ -6,10 +6,10 @@ mod book;
 mod common;
 
 use common::Folder;
-use nijimi_runtime::dist::MultivariateNormal;
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::{Law, Numbers};
-use nijimi_runtime::rng::Stream;
+use nijimi_runtime::raw::dist::MultivariateNormal;
+use nijimi_runtime::raw::rng::Stream;
 use nijimi_trainer::data::table::Table;
 use nijimi_trainer::error::Error;
 use nijimi_trainer::stats::FitError;

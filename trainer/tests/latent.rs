@@ -15,10 +15,10 @@ use dfdx::prelude::*;
 use networks::{ids, normal, random, text, unet, unets};
 use nijimi_import::Types;
 use nijimi_runtime::gguf::{File, Writer};
-use nijimi_runtime::graph::Graph;
 use nijimi_runtime::model::{Device, Evaluator, Network, SessionOptions};
-use nijimi_runtime::nn::{AutoencoderKl as AutoencoderConfig, SdRequest, TextStates};
 use nijimi_runtime::quant::DType;
+use nijimi_runtime::raw::graph::Graph;
+use nijimi_runtime::raw::nn::{AutoencoderKl as AutoencoderConfig, SdRequest, TextStates};
 use nijimi_trainer::export::latent::tensors;
 use nijimi_trainer::nn::autoencoder_kl::AutoencoderKl;
 use nijimi_trainer::nn::clip_text::{ClipText, ClipTextConfig};
@@ -74,7 +74,7 @@ fn text_is_the_runtimes(config: &ClipTextConfig, states: TextStates) {
 /// Seen red with no mask, and with the final norm left out.
 #[test]
 fn the_text_encoder_is_the_runtimes() {
-    for config in [text(), ClipTextConfig { activation: nijimi_runtime::graph::Activation::Gelu, ..text() }] {
+    for config in [text(), ClipTextConfig { activation: nijimi_runtime::raw::graph::Activation::Gelu, ..text() }] {
         text_is_the_runtimes(&config, TextStates::LAST);
         text_is_the_runtimes(&config, TextStates::PENULTIMATE);
         text_is_the_runtimes(&config, TextStates { skip: 1, normed: true, pooled: false });
@@ -150,7 +150,7 @@ fn the_autoencoder_is_the_runtimes() {
 fn other_networks_are_refused() {
     let device = Cpu::default();
     let refused = |config: &SdUnetConfig| SdUnet::new(&device, 0, config, Precision::F32).err().unwrap().to_string();
-    let added = Some(nijimi_runtime::nn::SdAdded { code: 4, width: 30 });
+    let added = Some(nijimi_runtime::raw::nn::SdAdded { code: 4, width: 30 });
     assert!(refused(&SdUnetConfig { added, ..unet() }).contains("not trained"));
     assert!(refused(&SdUnetConfig { guidance_code: 8, ..unet() }).contains("not trained"));
     assert!(refused(&SdUnetConfig { norm_groups: 5, ..unet() }).contains("5"));

@@ -1,5 +1,5 @@
 //! What must hold for any mixture and any data.
-use nijimi_runtime::rng::Stream;
+use nijimi_runtime::raw::rng::Stream;
 use nijimi_trainer::data::table::Table;
 use nijimi_trainer::stats::FitError;
 use nijimi_trainer::systems::mixture::density::{collapse, decompose, mean_log_likelihood};

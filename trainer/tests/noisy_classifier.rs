@@ -4,11 +4,11 @@ mod common;
 
 use common::Folder;
 use dfdx::prelude::{Backward as _, Cpu, TensorFromVec as _, Trace as _};
-use nijimi_runtime::cpu::position_encoding;
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::{Classifier as RuntimeClassifier, Device, SessionOptions};
 use nijimi_runtime::quant::DType;
-use nijimi_runtime::rng::Stream;
+use nijimi_runtime::raw::cpu::position_encoding;
+use nijimi_runtime::raw::rng::Stream;
 use nijimi_trainer::data::idx::{LabelledPictures, Split};
 use nijimi_trainer::fit::{At, Record, Task};
 use nijimi_trainer::nn::judge::cross_entropy;

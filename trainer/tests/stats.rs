@@ -3,8 +3,8 @@
 #[path = "common/book.rs"]
 mod book;
 
-use nijimi_runtime::dist::{IrwinHall, Normal};
-use nijimi_runtime::rng::Stream;
+use nijimi_runtime::raw::dist::{IrwinHall, Normal};
+use nijimi_runtime::raw::rng::Stream;
 use nijimi_trainer::stats::{Histogram, Moments, covariance, ks_test, quantile, sum, uniform_means, uniform_sums};
 
 /// Seen red with the variance divided by n - 1.

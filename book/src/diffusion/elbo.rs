@@ -3,7 +3,7 @@
 use super::{DiffusionError, Level, Target, same_len};
 use alloc::vec;
 use core::f64::consts::TAU;
-use nijimi_runtime::rng::Stream;
+use nijimi_runtime::raw::rng::Stream;
 use nijimi_runtime::schedule::Schedule;
 
 /// KL(N(p_mean, p_variance I) || N(q_mean, q_variance I)) in nats, of as many dimensions as the means have.

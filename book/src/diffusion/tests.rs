@@ -1,7 +1,7 @@
 use super::*;
 use alloc::vec::Vec;
-use nijimi_runtime::dist::Normal;
-use nijimi_runtime::rng::Stream;
+use nijimi_runtime::raw::dist::Normal;
+use nijimi_runtime::raw::rng::Stream;
 use serde_json::Value;
 
 const REFERENCE: &str =

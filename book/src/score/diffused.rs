@@ -3,7 +3,7 @@
 use super::error::ScoreError;
 use alloc::vec;
 use alloc::vec::Vec;
-use nijimi_runtime::dist::Mixture;
+use nijimi_runtime::raw::dist::Mixture;
 use nijimi_runtime::schedule::Schedule;
 
 /// q_t for data from a mixture: the sum of `w_k N(sqrt(alpha_bar) m_k, alpha_bar S_k + (1 - alpha_bar) I)`, and what is

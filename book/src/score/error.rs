@@ -1,6 +1,6 @@
 //! What can go wrong, and the checks that find it.
 use crate::diffusion::DiffusionError;
-use nijimi_runtime::dist::DistError;
+use nijimi_runtime::raw::dist::DistError;
 use nijimi_runtime::schedule::ScheduleError;
 
 /// Why there is no score, or no sampling by it.

@@ -4,7 +4,7 @@ use super::error::{ScoreError, finite, same_len};
 use crate::diffusion::Level;
 use alloc::vec;
 use alloc::vec::Vec;
-use nijimi_runtime::rng::Stream;
+use nijimi_runtime::raw::rng::Stream;
 
 /// The unadjusted Langevin algorithm on a batch (Song and Ermon 2019, eq. 4): `x + step_size / 2 * score +
 /// sqrt(step_size) * noise`, again and again, ends in the density whose score it is, up to a bias that falls with

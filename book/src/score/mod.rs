@@ -9,8 +9,8 @@
 //!
 //! ```
 //! use nijimi_book::score::{Diffused, Flow, ScoreError, Solver};
-//! use nijimi_runtime::dist::{Mixture, MultivariateNormal};
-//! use nijimi_runtime::{rng::Stream, schedule::{Schedule, Spacing}};
+//! use nijimi_runtime::raw::dist::{Mixture, MultivariateNormal};
+//! use nijimi_runtime::{raw::rng::Stream, schedule::{Schedule, Spacing}};
 //! let normal = |mean, variance| MultivariateNormal::diagonal(vec![mean], &[variance]);
 //! let data = Mixture::new(vec![0.3, 0.7], vec![normal(-1.0, 0.25)?, normal(2.0, 0.64)?])?;
 //! let schedule = Schedule::linear(1e-4, 0.02, 1000)?;

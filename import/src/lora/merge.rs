@@ -3,10 +3,10 @@
 use super::module::Module;
 use crate::error::ImportError;
 use crate::safetensors::Safetensors;
-use nijimi_runtime::cpu::{Context, Epilogue, Matrix, linear, linear_scratch};
-use nijimi_runtime::layout::channels_last;
-use nijimi_runtime::plan::KernelError;
 use nijimi_runtime::quant::DType;
+use nijimi_runtime::raw::cpu::{Context, Epilogue, Matrix, linear, linear_scratch};
+use nijimi_runtime::raw::layout::channels_last;
+use nijimi_runtime::raw::plan::KernelError;
 
 /// Rows of the layer that are worked out at a time.
 const ROWS: usize = 64;

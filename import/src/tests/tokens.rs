@@ -1,7 +1,7 @@
 //! Tokens that were added to a vocabulary, wherever its files say so.
 
 use super::support::Folder;
-use nijimi_runtime::text::{self, Special, Vocabulary};
+use nijimi_runtime::raw::text::{self, Special, Vocabulary};
 use serde_json::{Map, Value, json};
 use std::fs;
 

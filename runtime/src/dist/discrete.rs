@@ -29,11 +29,11 @@ pub fn probabilities(what: &'static str, p: &[f64]) -> Result<(), DistError> {
 /// Lists of different lengths, outcomes that are not finite, or `p` that are no probabilities.
 ///
 /// ```
-/// use nijimi_runtime::dist::discrete::{expectation, variance};
+/// use nijimi_runtime::raw::dist::discrete::{expectation, variance};
 /// let (die, fair) = ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [1.0 / 6.0; 6]);
 /// assert!((expectation(&die, &fair)? - 3.5).abs() < 1e-15);
 /// assert!((variance(&die, &fair)? - 35.0 / 12.0).abs() < 1e-14);
-/// # Ok::<(), nijimi_runtime::dist::DistError>(())
+/// # Ok::<(), nijimi_runtime::raw::dist::DistError>(())
 /// ```
 pub fn expectation(x: &[f64], p: &[f64]) -> Result<f64, DistError> {
     probabilities("the probabilities", p)?;

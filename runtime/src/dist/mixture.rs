@@ -9,12 +9,12 @@ use alloc::vec::Vec;
 /// `p(x) = sum over k of weights[k] N(x; means[k], covariances[k])`: K components in `dim()` dimensions.
 ///
 /// ```
-/// use nijimi_runtime::dist::{Mixture, MultivariateNormal};
+/// use nijimi_runtime::raw::dist::{Mixture, MultivariateNormal};
 /// let short = MultivariateNormal::new(vec![2.0, 54.5], vec![0.07, 0.44, 0.44, 33.7])?;
 /// let long = MultivariateNormal::new(vec![4.3, 80.0], vec![0.17, 0.94, 0.94, 36.0])?;
 /// let geyser = Mixture::new(vec![0.35, 0.65], vec![short, long])?;
 /// assert!((geyser.log_pdf(&[3.6, 79.0]).exp() - 0.009359025752525797).abs() < 1e-12);
-/// # Ok::<(), nijimi_runtime::dist::DistError>(())
+/// # Ok::<(), nijimi_runtime::raw::dist::DistError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mixture {

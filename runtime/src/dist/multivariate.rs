@@ -14,10 +14,10 @@ const SYMMETRY: f64 = 1e-10;
 /// Mahalanobis, so that neither a density nor a score needs memory.
 ///
 /// ```
-/// use nijimi_runtime::dist::MultivariateNormal;
+/// use nijimi_runtime::raw::dist::MultivariateNormal;
 /// let normal = MultivariateNormal::new(vec![1.0, 2.0], vec![1.0, 0.0, 0.0, 1.0])?;
 /// assert!((normal.log_pdf(&[0.0, 0.0]).exp() - 0.013064233284684921).abs() < 1e-15);
-/// # Ok::<(), nijimi_runtime::dist::DistError>(())
+/// # Ok::<(), nijimi_runtime::raw::dist::DistError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct MultivariateNormal {

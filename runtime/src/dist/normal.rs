@@ -7,10 +7,10 @@ use core::f64::consts::SQRT_2;
 /// N(mean, sigma^2).
 ///
 /// ```
-/// use nijimi_runtime::dist::Normal;
+/// use nijimi_runtime::raw::dist::Normal;
 /// let heights = Normal::new(172.7, 4.83)?;
 /// assert!((heights.survival(180.0) - 0.0653).abs() < 1e-4);
-/// # Ok::<(), nijimi_runtime::dist::DistError>(())
+/// # Ok::<(), nijimi_runtime::raw::dist::DistError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Normal {

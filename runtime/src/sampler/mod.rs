@@ -6,7 +6,7 @@
 //!
 //! ```
 //! use nijimi_runtime::sampler::{Calls, SamplerState, SolverSettings, Sigmas, Solver};
-//! use nijimi_runtime::{rng, schedule::Schedule};
+//! use nijimi_runtime::{raw::rng, schedule::Schedule};
 //! let schedule = Schedule::scaled_linear(0.00085, 0.012, 1000)?;
 //! let solver = Solver::from_name("dpm++2m").unwrap();
 //! let calls = Calls::new(&schedule, &SolverSettings { sigmas: Sigmas::Karras, ..SolverSettings::new(solver, 20) })?;

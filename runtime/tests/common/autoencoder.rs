@@ -2,9 +2,9 @@
 #![allow(dead_code, reason = "not every test file uses everything")]
 
 use nijimi_runtime::gguf::{MetaValue, Writer};
-use nijimi_runtime::graph::{Graph, WeightKind};
 use nijimi_runtime::quant::{self, DType};
-use nijimi_runtime::rng::normal_fill;
+use nijimi_runtime::raw::graph::{Graph, WeightKind};
+use nijimi_runtime::raw::rng::normal_fill;
 use std::collections::HashMap;
 
 pub const HEIGHT: usize = 6;

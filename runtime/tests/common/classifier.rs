@@ -3,8 +3,8 @@
 
 use super::autoencoder::{Made, write};
 use nijimi_runtime::gguf::MetaValue;
-use nijimi_runtime::nn::NoisyClassifier;
 use nijimi_runtime::quant::DType;
+use nijimi_runtime::raw::nn::NoisyClassifier;
 
 pub fn network() -> NoisyClassifier {
     let channels = vec![8, 32];

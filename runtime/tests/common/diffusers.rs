@@ -2,9 +2,9 @@
 #![allow(dead_code, reason = "not every test file uses everything")]
 
 use nijimi_runtime::gguf::Writer;
-use nijimi_runtime::graph::{Graph, WeightKind};
-use nijimi_runtime::nn::{AutoencoderKl, AutoencoderTiny, ControlNet, SdAdded, SdLevel, SdUnet, TimeCode};
 use nijimi_runtime::quant::{self, DType};
+use nijimi_runtime::raw::graph::{Graph, WeightKind};
+use nijimi_runtime::raw::nn::{AutoencoderKl, AutoencoderTiny, ControlNet, SdAdded, SdLevel, SdUnet, TimeCode};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

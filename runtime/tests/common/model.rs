@@ -2,10 +2,10 @@
 #![allow(dead_code, reason = "not every test file uses everything")]
 
 use nijimi_runtime::gguf::{MetaValue, Writer};
-use nijimi_runtime::graph::WeightKind;
-use nijimi_runtime::nn::BookUnet;
 use nijimi_runtime::quant::DType;
-use nijimi_runtime::rng::normal_fill;
+use nijimi_runtime::raw::graph::WeightKind;
+use nijimi_runtime::raw::nn::BookUnet;
+use nijimi_runtime::raw::rng::normal_fill;
 
 pub struct Tiny {
     pub network: BookUnet,

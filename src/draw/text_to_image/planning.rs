@@ -9,7 +9,7 @@ use crate::memory;
 use nijimi_runtime::Error;
 use nijimi_runtime::gpu::{Gpu, Storage};
 use nijimi_runtime::model::{LatentInfo, LatentPlan, PlanRequest};
-use nijimi_runtime::text::Windows;
+use nijimi_runtime::raw::text::Windows;
 use std::fmt;
 
 /// Longest prompt that a plan takes.

@@ -1,8 +1,8 @@
 //! What a model of each system is, in words and in its own numbers.
 
 use super::Line;
-use nijimi_runtime::dist::MultivariateNormal;
 use nijimi_runtime::model::{Law, Model, Numbers};
+use nijimi_runtime::raw::dist::MultivariateNormal;
 use nijimi_runtime::schedule::Schedule;
 
 /// Components of a mixture, and columns of a covariance, that are shown.

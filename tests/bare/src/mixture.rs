@@ -3,9 +3,9 @@
 use alloc::vec;
 use alloc::vec::Vec;
 use nijimi_runtime::Error;
-use nijimi_runtime::dist::{Mixture, MultivariateNormal};
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::{About, Law, Numbers};
+use nijimi_runtime::raw::dist::{Mixture, MultivariateNormal};
 
 const ROWS: u64 = 200;
 

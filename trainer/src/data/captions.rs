@@ -5,7 +5,7 @@ mod words;
 
 use super::captioned::Picture;
 use article::with_article;
-use nijimi_runtime::rng::Stream;
+use nijimi_runtime::raw::rng::Stream;
 
 /// How often a caption that tells a skin tone says so; without it, any tone may be drawn.
 const TONE: f32 = 0.8;

@@ -1,5 +1,5 @@
 //! Mini-batches: a shuffled pass over the data an epoch (book step 6.5).
-use nijimi_runtime::rng::Stream;
+use nijimi_runtime::raw::rng::Stream;
 
 /// Which rows a step is given. Any step's batch can be asked for: it is a function of seed, epoch and index.
 #[derive(Clone, Debug)]

@@ -16,7 +16,7 @@ use crate::systems::judge::{JudgeSettings, TrainedJudge};
 use crate::target;
 use argh::FromArgs;
 use dfdx::prelude::Cpu;
-use nijimi_runtime::rng::Stream;
+use nijimi_runtime::raw::rng::Stream;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::time::Instant;

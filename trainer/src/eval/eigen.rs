@@ -89,7 +89,7 @@ fn rotate_rows(values: &mut [f64], n: usize, p: usize, q: usize, c: f64, s: f64)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nijimi_runtime::rng::Stream;
+    use nijimi_runtime::raw::rng::Stream;
 
     /// Seen red: the sign of `s` changed in the columns only; the vectors rotated by columns; stopping at 1e-6 of the
     /// total.

@@ -55,7 +55,7 @@ pub fn frechet_distance(a: &Gaussian, b: &Gaussian) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nijimi_runtime::rng::Stream;
+    use nijimi_runtime::raw::rng::Stream;
 
     fn random(n: usize, step: u64) -> Matrix {
         let mut s = Stream::new(9, "frechet", step);

@@ -6,7 +6,7 @@ use crate::numbers;
 use crate::say::say;
 use argh::FromArgs;
 use nijimi_runtime::model::SessionOptions;
-use nijimi_runtime::rng::Stream;
+use nijimi_runtime::raw::rng::Stream;
 use std::path::{Path, PathBuf};
 
 /// Noise levels are reported in this many equal ranges.

@@ -111,7 +111,7 @@ impl Distribution {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nijimi_runtime::rng::Stream;
+    use nijimi_runtime::raw::rng::Stream;
 
     fn naive(pictures: &[f32], set: &[u8], size: usize) -> Vec<Neighbour> {
         let distance = |p: &[f32], s: &[u8]| -> f64 {

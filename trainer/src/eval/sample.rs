@@ -132,9 +132,9 @@ impl Model {
 mod tests {
     use super::*;
     use nijimi_runtime::gguf::{MetaValue, Writer};
-    use nijimi_runtime::nn::BookUnet;
     use nijimi_runtime::quant::DType;
-    use nijimi_runtime::rng::normal_fill;
+    use nijimi_runtime::raw::nn::BookUnet;
+    use nijimi_runtime::raw::rng::normal_fill;
 
     /// A model of 8x8 pictures in [-1, 3], with three labels and random weights.
     fn tiny() -> Vec<u8> {

@@ -6,7 +6,7 @@ use crate::param::State;
 use nijimi_import::Types;
 use nijimi_runtime::gguf::Writer;
 use nijimi_runtime::model::LatentInfo;
-use nijimi_runtime::text::Vocabulary;
+use nijimi_runtime::raw::text::Vocabulary;
 
 /// The bytes of a weight file for the model that `info` describes: `state` has the tensors of all its networks in PyTorch's
 /// layouts, under `text_encoder.`, `unet.` and `vae.`; `types` says what each is stored as. `docs/format.md` describes the

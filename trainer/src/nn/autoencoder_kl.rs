@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::ops::{Activation, Kit, Precision};
 use crate::param::{Module, Visitor};
 use crate::tensor::{T4, Tp};
-pub use nijimi_runtime::nn::AutoencoderKl as AutoencoderKlConfig;
+pub use nijimi_runtime::raw::nn::AutoencoderKl as AutoencoderKlConfig;
 
 /// diffusers' fixed epsilon of this network.
 const EPS: f32 = 1e-6;

@@ -5,7 +5,7 @@ use crate::param::{Kind, Module, Visitor};
 use crate::tensor::{T2, T4, Tp};
 use crate::world::Across;
 use dfdx::prelude::*;
-use nijimi_runtime::rng::Stream;
+use nijimi_runtime::raw::rng::Stream;
 use std::rc::Rc;
 
 /// Sizes of the network.

@@ -6,10 +6,10 @@ use crate::ops::{Function, Kit, Mask, Precision};
 use crate::param::{Kind, Module, Visitor};
 use crate::tensor::{T2, T3, Tp};
 use dfdx::prelude::*;
-use nijimi_runtime::graph::Activation;
-pub use nijimi_runtime::nn::ClipText as ClipTextConfig;
-use nijimi_runtime::nn::TextStates;
-use nijimi_runtime::rng::Stream;
+use nijimi_runtime::raw::graph::Activation;
+pub use nijimi_runtime::raw::nn::ClipText as ClipTextConfig;
+use nijimi_runtime::raw::nn::TextStates;
+use nijimi_runtime::raw::rng::Stream;
 
 /// Standard deviation of the embeddings to begin with, as in CLIP's own training.
 const EMBEDDING_STD: f32 = 0.02;

@@ -4,7 +4,7 @@ use crate::param::{Kind, Module, Visitor};
 use crate::tensor::{T1, T2, T4, Tp};
 use crate::world::Across;
 use dfdx::prelude::*;
-use nijimi_runtime::rng::Stream;
+use nijimi_runtime::raw::rng::Stream;
 use std::rc::Rc;
 
 /// `n` draws from U(-1/sqrt(fan_in), 1/sqrt(fan_in)), keyed by seed and parameter name (PyTorch's default initialization).

@@ -6,7 +6,7 @@ use crate::ops::Kit;
 use crate::param::{Kind, Module, Visitor};
 use crate::tensor::{T2, T4, Tp};
 use dfdx::prelude::*;
-use nijimi_runtime::rng::Stream;
+use nijimi_runtime::raw::rng::Stream;
 
 /// Length of the vectors of pictures and captions.
 pub const FEATURES: usize = 128;

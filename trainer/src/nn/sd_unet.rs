@@ -8,8 +8,8 @@ use crate::ops::{Activation, Kit, Precision};
 use crate::param::{Module, Visitor};
 use crate::tensor::{T2, T3, T4, Tp};
 use dfdx::prelude::*;
-pub use nijimi_runtime::nn::SdUnet as SdUnetConfig;
-use nijimi_runtime::nn::{SdLevel, SdRequest};
+pub use nijimi_runtime::raw::nn::SdUnet as SdUnetConfig;
+use nijimi_runtime::raw::nn::{SdLevel, SdRequest};
 
 /// What every part is made with.
 struct Make<'a, D> {

@@ -6,7 +6,7 @@ use crate::ops::{Kit, Precision};
 use crate::param::{Module, Visitor};
 use crate::tensor::{T2, T3, T4, Tp};
 use dfdx::prelude::*;
-use nijimi_runtime::nn::TextStates;
+use nijimi_runtime::raw::nn::TextStates;
 
 /// The networks of a latent diffusion model that are trained with it; the autoencoder is trained before.
 #[derive(Clone)]

@@ -1,5 +1,5 @@
 //! Means and sums of uniform numbers: the central limit theorem at work (book step 1.3, 1.4).
-use nijimi_runtime::rng::Stream;
+use nijimi_runtime::raw::rng::Stream;
 
 /// `count` sums of `n` uniforms on [0, 1), reproducible from `seed`; their law is Irwin-Hall(n).
 #[must_use]

@@ -19,7 +19,7 @@ use crate::tensor::{T4, Tp};
 use dfdx::prelude::*;
 use nijimi_runtime::model::FirstStage;
 use nijimi_runtime::quant::DType;
-use nijimi_runtime::rng::Stream;
+use nijimi_runtime::raw::rng::Stream;
 use rayon::prelude::*;
 use serde_json::json;
 use std::path::Path;

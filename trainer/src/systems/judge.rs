@@ -9,7 +9,7 @@ use crate::param;
 use crate::progress::Progress;
 use crate::tensor::T4;
 use dfdx::prelude::*;
-use nijimi_runtime::rng::Stream;
+use nijimi_runtime::raw::rng::Stream;
 use rayon::prelude::*;
 use std::collections::HashMap;
 use std::path::Path;

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::stats::covariance;
 use crate::systems::mixture::{Shape, check};
 use nalgebra::{DMatrix, SymmetricEigen};
-use nijimi_runtime::dist::MultivariateNormal;
+use nijimi_runtime::raw::dist::MultivariateNormal;
 
 /// The normal with a table's mean and covariance: the most likely one, whose sums are divided by n, or with the
 /// unbiased covariance, divided by n - 1.

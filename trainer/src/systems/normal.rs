@@ -5,7 +5,7 @@ use crate::data::table::Table;
 use crate::error::Result;
 use crate::stats::{FitError, Moments, sum};
 use crate::systems::mixture::check;
-use nijimi_runtime::dist::Normal;
+use nijimi_runtime::raw::dist::Normal;
 
 /// The most likely normal for a table of one column: its mean, and the root of the mean squared deviation (divided by
 /// n).

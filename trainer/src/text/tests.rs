@@ -2,8 +2,8 @@
 use super::*;
 use crate::data::captioned::{Captioned, Picture};
 use crate::data::captions;
-use nijimi_runtime::rng::Stream;
-use nijimi_runtime::text::Tokenizer;
+use nijimi_runtime::raw::rng::Stream;
+use nijimi_runtime::raw::text::Tokenizer;
 use std::path::{Path, PathBuf};
 
 /// Words as symbols, the way papers write it.

@@ -1,5 +1,5 @@
 //! A tiny data set in a folder of its own.
-use nijimi_runtime::rng::Stream;
+use nijimi_runtime::raw::rng::Stream;
 use std::path::{Path, PathBuf};
 
 /// Names of the two files of a training split.

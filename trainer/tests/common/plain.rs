@@ -1,7 +1,7 @@
 //! A system without batch statistics: two convolutions that learn to take noise off made-up pictures.
 use dfdx::prelude::{Cpu, Gradients, TensorFromVec as _, Trace as _};
 use nijimi_runtime::quant::DType;
-use nijimi_runtime::rng::Stream;
+use nijimi_runtime::raw::rng::Stream;
 use nijimi_trainer::data::loader::Loader;
 use nijimi_trainer::error::{Error, Result};
 use nijimi_trainer::fit::{At, Record, StepResult, Task};

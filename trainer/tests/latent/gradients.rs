@@ -1,7 +1,7 @@
 //! Gradients of text encoder and U-Net together.
 use crate::networks::{ids, normal, random, text, unets};
 use dfdx::prelude::*;
-use nijimi_runtime::nn::TextStates;
+use nijimi_runtime::raw::nn::TextStates;
 use nijimi_trainer::nn::text2image::TextToImage;
 use nijimi_trainer::ops::{Kit, Precision};
 use nijimi_trainer::param::{self, Kind, Module, Visitor};

@@ -1,8 +1,8 @@
 //! Small networks with random weights.
 use dfdx::prelude::*;
-use nijimi_runtime::graph::Activation;
-use nijimi_runtime::nn::{SdAdded, SdLevel, TimeCode};
-use nijimi_runtime::rng::Stream;
+use nijimi_runtime::raw::graph::Activation;
+use nijimi_runtime::raw::nn::{SdAdded, SdLevel, TimeCode};
+use nijimi_runtime::raw::rng::Stream;
 use nijimi_trainer::nn::clip_text::ClipTextConfig;
 use nijimi_trainer::nn::sd_unet::SdUnetConfig;
 use nijimi_trainer::param::{self, Module};

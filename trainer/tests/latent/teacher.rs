@@ -1,7 +1,7 @@
 //! What a student is taught.
 use super::networks::{ids, normal, random, text, unet};
 use dfdx::prelude::*;
-use nijimi_runtime::nn::TextStates;
+use nijimi_runtime::raw::nn::TextStates;
 use nijimi_runtime::schedule::Schedule;
 use nijimi_trainer::nn::text2image::TextToImage;
 use nijimi_trainer::ops::Precision;

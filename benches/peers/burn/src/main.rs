@@ -9,7 +9,7 @@ mod reference;
 mod unet;
 
 use burn::tensor::{Device, DeviceKind, Int, Tensor, TensorData};
-use nijimi_runtime::cpu::position_encoding;
+use nijimi_runtime::raw::cpu::position_encoding;
 use nijimi_runtime::gguf::{File, MappedFile};
 use nijimi_runtime::gpu::{Choice, Gpu, GpuOptions};
 use nijimi_runtime::model::{Device as Processor, Diffusion};

@@ -5,9 +5,9 @@ use crate::diffusion::DiffusionError;
 use crate::diffusion::Level;
 use alloc::vec;
 use alloc::vec::Vec;
-use nijimi_runtime::dist::{DistError, Mixture, MultivariateNormal, Normal, quadrature};
-use nijimi_runtime::guidance;
-use nijimi_runtime::rng::Stream;
+use nijimi_runtime::raw::dist::{DistError, Mixture, MultivariateNormal, Normal, quadrature};
+use nijimi_runtime::raw::guidance;
+use nijimi_runtime::raw::rng::Stream;
 use nijimi_runtime::schedule::{Schedule, Spacing};
 use serde_json::Value;
 

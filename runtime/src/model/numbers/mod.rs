@@ -1,7 +1,7 @@
 //! Systems of a few numbers (steps 1 to 6): normal, multivariate normal, mixture, descent, regression.
 //!
 //! ```
-//! use nijimi_runtime::dist::{Mixture, MultivariateNormal};
+//! use nijimi_runtime::raw::dist::{Mixture, MultivariateNormal};
 //! use nijimi_runtime::gguf::File;
 //! use nijimi_runtime::model::{About, Law, Numbers};
 //! # fn main() -> Result<(), nijimi_runtime::Error> {

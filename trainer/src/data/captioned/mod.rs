@@ -16,7 +16,7 @@ pub use entries::Captions;
 use crate::error::{Error, Result};
 use crate::fingerprint::DataSum;
 use crate::say::tell;
-use nijimi_runtime::rng::Stream;
+use nijimi_runtime::raw::rng::Stream;
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 

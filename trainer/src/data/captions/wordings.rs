@@ -1,7 +1,7 @@
 //! The same thing in other words, so that a model finds it whichever way it is asked for.
 use super::article::with_article;
 use super::words::{ALIKE, COLOURS, DESCRIBING};
-use nijimi_runtime::rng::Stream;
+use nijimi_runtime::raw::rng::Stream;
 
 fn one<'a>(of: &[&'a str], draw: &mut Stream) -> &'a str {
     of[draw.below(of.len() as u64) as usize]

@@ -24,7 +24,7 @@ use dfdx::prelude::Cpu;
 use draw::{Artist, Drawing, bytes};
 use figures::{Figures, Matched};
 use likeness::{Likeness, subjects_named};
-use nijimi_runtime::rng::Stream;
+use nijimi_runtime::raw::rng::Stream;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 

@@ -42,7 +42,7 @@ pub fn orthogonalize(bf16: Option<Bf16>, x: &mut Vec<f32>, rows: usize, columns:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nijimi_runtime::rng::Stream;
+    use nijimi_runtime::raw::rng::Stream;
 
     /// All singular values come near 1, whatever they were: seen by the Gram matrix of the shorter side. Seen red with the sides
     /// exchanged, and with one iteration.

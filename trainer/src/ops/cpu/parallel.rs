@@ -2,7 +2,7 @@
 //! has over a thousand short regions, and rayon puts its threads to sleep between them: a seventh of a step went into waking
 //! them. Each item is given out once and written in one place, so results do not depend on the number of threads.
 #![allow(unsafe_code)] // Disjoint parts of a slice cross to other threads by index; `Pool::run` ends before the borrow does.
-use nijimi_runtime::cpu::Pool;
+use nijimi_runtime::raw::cpu::Pool;
 use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, MaybeUninit};

@@ -2,7 +2,7 @@ use super::{Form, check, finish, normal};
 use crate::ops::{Kit, composed};
 use crate::tensor::T2;
 use dfdx::prelude::*;
-use nijimi_runtime::rng::Stream;
+use nijimi_runtime::raw::rng::Stream;
 
 /// Rows are used never, once and often. Seen red with a repeated row overwritten instead of added.
 #[test]

@@ -16,7 +16,7 @@ mod speed;
 mod transformer;
 
 use dfdx::prelude::*;
-use nijimi_runtime::rng::Stream;
+use nijimi_runtime::raw::rng::Stream;
 
 /// Which form of an operation to run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

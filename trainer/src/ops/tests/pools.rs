@@ -2,7 +2,7 @@ use super::{Form, Outcome, check, finish, normal};
 use crate::ops::{Kit, composed};
 use crate::tensor::{T2, T4};
 use dfdx::prelude::*;
-use nijimi_runtime::rng::Stream;
+use nijimi_runtime::raw::rng::Stream;
 
 fn pictures(
     v: &[f32],

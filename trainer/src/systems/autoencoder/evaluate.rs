@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::nn::vae::{Terms, kl_standard};
 use nijimi_runtime::gguf::{File, Value};
 use nijimi_runtime::model::{Device, Hvae, HvaeSession, SessionOptions, Vae, VaeSession};
-use nijimi_runtime::rng::Stream;
+use nijimi_runtime::raw::rng::Stream;
 
 /// A component of a latent vector is active if its divergence is above this, in nats, ...
 pub const ACTIVE_KL: f64 = 0.01;

@@ -20,7 +20,7 @@ use dfdx::prelude::*;
 use evaluate::{Evaluation, Loaded, evaluate};
 use nijimi_runtime::model::batch_seeds;
 use nijimi_runtime::quant::DType;
-use nijimi_runtime::rng::Stream;
+use nijimi_runtime::raw::rng::Stream;
 use report::Findings;
 use std::path::{Path, PathBuf};
 

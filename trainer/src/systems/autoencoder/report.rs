@@ -5,8 +5,8 @@ use crate::error::Result;
 use crate::nn::vae::Terms;
 use crate::plot::{Chart, Pictures};
 use crate::report::{Comparison, Report};
-use nijimi_runtime::dist::Normal;
 use nijimi_runtime::model::batch_seeds;
+use nijimi_runtime::raw::dist::Normal;
 
 /// What a report is made of.
 pub struct Findings<'a> {

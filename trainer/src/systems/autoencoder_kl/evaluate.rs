@@ -4,7 +4,7 @@ use crate::eval::psnr::Psnr;
 use crate::plot::Pictures;
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::{FirstStage, SessionOptions};
-use nijimi_runtime::nn::AutoencoderKl;
+use nijimi_runtime::raw::nn::AutoencoderKl;
 
 /// Figures of a set of pictures.
 #[derive(Clone, Debug)]
@@ -26,7 +26,7 @@ pub fn evaluate(file: &[u8], pictures: &[&[u8]], side: usize) -> Result<Evaluati
     let network = &stage.network;
     let [encoder, decoder] = stage.load(&file)?;
     let small = side / network.factor();
-    let graph = |e: nijimi_runtime::nn::NetworkError| Error::from(nijimi_runtime::Error::from(e));
+    let graph = |e: nijimi_runtime::raw::nn::NetworkError| Error::from(nijimi_runtime::Error::from(e));
     let options = SessionOptions::default();
     let prefix = FirstStage::PREFIX;
     let mut encoder = encoder.evaluator(vec![network.encoder(prefix, 1, [side, side]).map_err(graph)?], &options)?;

@@ -3,8 +3,8 @@ use super::theory::{LEVELS, schedule};
 use crate::error::{Error, Result};
 use crate::plot::Pictures;
 use crate::report::{Comparison, Report, number};
-use nijimi_runtime::dist::Normal;
-use nijimi_runtime::rng::Stream;
+use nijimi_runtime::raw::dist::Normal;
+use nijimi_runtime::raw::rng::Stream;
 use nijimi_runtime::schedule::Schedule;
 use std::path::Path;
 

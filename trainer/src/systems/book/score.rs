@@ -7,8 +7,8 @@ use crate::plot::{Chart, Grid, Row, linspace};
 use crate::report::{Comparison, Report};
 use nijimi_book::diffusion::Level;
 use nijimi_book::score::{Diffused, Flow, Langevin, ScoreError, Solver, annealed};
-use nijimi_runtime::dist::{DistError, Mixture, MultivariateNormal};
-use nijimi_runtime::rng::Stream;
+use nijimi_runtime::raw::dist::{DistError, Mixture, MultivariateNormal};
+use nijimi_runtime::raw::rng::Stream;
 use nijimi_runtime::schedule::Schedule;
 use std::path::Path;
 

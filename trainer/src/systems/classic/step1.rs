@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::plot::{Chart, Row, linspace};
 use crate::report::{Comparison, Report};
 use crate::stats::{Moments, ks_test, uniform_means, uniform_sums};
-use nijimi_runtime::dist::{IrwinHall, Normal};
+use nijimi_runtime::raw::dist::{IrwinHall, Normal};
 
 /// Repetitions, as in the book.
 const COUNT: usize = 10_000;

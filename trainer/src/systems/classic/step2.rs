@@ -6,8 +6,8 @@ use crate::plot::{Chart, linspace};
 use crate::report::{Comparison, Report};
 use crate::stats::{Histogram, Moments};
 use crate::systems::normal::{gradient, log_likelihood};
-use nijimi_runtime::dist::Normal;
-use nijimi_runtime::rng::Stream;
+use nijimi_runtime::raw::dist::Normal;
+use nijimi_runtime::raw::rng::Stream;
 
 /// Numbers drawn from the fit, as in the book.
 const GENERATED: usize = 10_000;

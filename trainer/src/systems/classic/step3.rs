@@ -6,7 +6,7 @@ use crate::plot::{Chart, Grid, Row, Surface, arange, linspace};
 use crate::report::{Comparison, Report, number};
 use crate::stats::covariance;
 use crate::systems::mvn::{anatomy, log_likelihood};
-use nijimi_runtime::dist::MultivariateNormal;
+use nijimi_runtime::raw::dist::MultivariateNormal;
 
 /// Rows in a scatter plot, as in the book.
 const SHOWN: usize = 500;

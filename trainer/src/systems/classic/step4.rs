@@ -6,8 +6,8 @@ use crate::plot::{Chart, Grid, Row, Surface, arange, linspace};
 use crate::report::{Comparison, Report, number};
 use crate::systems::mixture::Parameters;
 use crate::systems::mixture::density::{collapse, mean_log_likelihood};
-use nijimi_runtime::dist::Mixture;
-use nijimi_runtime::rng::Stream;
+use nijimi_runtime::raw::dist::Mixture;
+use nijimi_runtime::raw::rng::Stream;
 
 /// Samples in a picture, as in the book.
 pub(super) const SAMPLES: usize = 500;

@@ -5,7 +5,7 @@ use crate::plot::{Chart, Pictures};
 use crate::report::{Comparison, Report};
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::{Classifier, ClassifierSession, Device, SessionOptions};
-use nijimi_runtime::rng::Stream;
+use nijimi_runtime::raw::rng::Stream;
 
 /// Ranges of t in which accuracy is reported.
 pub const BINS: usize = 10;

@@ -1,6 +1,6 @@
 //! Pictures as the matcher sees them in training: moved, mirrored, blurred, coloured and noisy, so that it does not take a
 //! sample's softness for another subject.
-use nijimi_runtime::rng::Stream;
+use nijimi_runtime::raw::rng::Stream;
 
 /// Largest shift, as a share of the side; range of sizes; of colours' gain and offset; of blur and of noise.
 const SHIFT: f32 = 0.08;

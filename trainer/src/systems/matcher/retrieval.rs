@@ -1,5 +1,5 @@
 //! The right caption among many.
-use nijimi_runtime::rng::Stream;
+use nijimi_runtime::raw::rng::Stream;
 use serde_json::{Value, json};
 
 /// How many pictures found their caption.

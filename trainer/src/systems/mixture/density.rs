@@ -4,7 +4,7 @@ use super::pass::Prepared;
 use crate::data::table::Table;
 use crate::error::Result;
 use crate::stats::{FitError, sum};
-use nijimi_runtime::dist::{Mixture, MultivariateNormal};
+use nijimi_runtime::raw::dist::{Mixture, MultivariateNormal};
 use rayon::prelude::*;
 
 impl Parameters {

@@ -3,7 +3,7 @@ use super::options::{Options, Start};
 use super::parameters::{Parameters, Shape, inverse_factor, restricted};
 use crate::data::table::Table;
 use crate::stats::{FitError, covariance};
-use nijimi_runtime::rng::Stream;
+use nijimi_runtime::raw::rng::Stream;
 use rayon::prelude::*;
 
 /// What EM needs to know of the data beside the rows.

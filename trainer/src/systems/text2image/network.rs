@@ -1,10 +1,10 @@
 //! Which networks are trained: as the command line says, or as the file has them that training goes on from.
 use crate::error::{Error, Result};
-use nijimi_runtime::graph::Activation;
 use nijimi_runtime::model::{FirstStage, LatentDefaults, LatentInfo, TextInfo};
-use nijimi_runtime::nn::{ClipText, SdAdded, SdLevel, SdUnet, TextStates, TimeCode};
+use nijimi_runtime::raw::graph::Activation;
+use nijimi_runtime::raw::nn::{ClipText, SdAdded, SdLevel, SdUnet, TextStates, TimeCode};
+use nijimi_runtime::raw::text::{Special, Tokenizer, Vocabulary};
 use nijimi_runtime::sampler::Field;
-use nijimi_runtime::text::{Special, Tokenizer, Vocabulary};
 
 /// Sizes of a model that is begun here.
 #[derive(Clone, PartialEq, Eq, Debug)]

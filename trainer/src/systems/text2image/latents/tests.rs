@@ -8,7 +8,7 @@ use crate::param;
 use crate::tensor::T4;
 use dfdx::prelude::*;
 use nijimi_runtime::quant::DType;
-use nijimi_runtime::rng::Stream;
+use nijimi_runtime::raw::rng::Stream;
 
 const SIDE: usize = 8;
 
