@@ -22,7 +22,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     quiet::drivers();
-    nijimi_runtime::gguf::file_size_limit_is_an_error();
+    nijimi_runtime::gguf::faults_of_files_are_errors();
     let asked = cli::parse(std::env::args_os().skip(1));
     let done = asked.and_then(|command| match command {
         Command::Draw(asked) => draw::run::run(&asked),

@@ -179,3 +179,26 @@ fn what_is_released_is_not_in_memory() {
     file.release(bytemuck::cast_slice(&values));
     assert!(values.iter().enumerate().all(|(i, v)| *v == i as f32));
 }
+
+/// The test runs itself: what a signal ends is a process. Seen red: without the handler.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_that_is_cut_while_it_is_read_is_told() {
+    const CHILD: &str = "NIJIMI_TEST_CUT";
+    if let Some(path) = std::env::var_os(CHILD) {
+        nijimi_runtime::gguf::faults_of_files_are_errors();
+        let mapped = MappedFile::open(&path).unwrap();
+        fs::File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
+        println!("{}", mapped.bytes()[5000]);
+        return;
+    }
+    let folder = folder("cut");
+    let path = folder.join("a.gguf");
+    fs::write(&path, [0; 10_000]).unwrap();
+    let itself = std::env::current_exe().unwrap();
+    let name = "a_file_that_is_cut_while_it_is_read_is_told";
+    let said =
+        std::process::Command::new(itself).args(["--exact", name, "--nocapture"]).env(CHILD, &path).output().unwrap();
+    assert_eq!(said.status.code(), Some(3), "{said:?}");
+    assert!(String::from_utf8_lossy(&said.stderr).contains("became shorter while it was read"), "{said:?}");
+}

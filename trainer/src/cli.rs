@@ -60,6 +60,7 @@ pub struct QuantizeArgs {
 
 /// Parses the command line, runs, and returns the exit code: 0 done, 130 interrupted, or that of [`Error::exit_code`].
 pub fn main() -> i32 {
+    nijimi_runtime::gguf::faults_of_files_are_errors();
     let cli = match read(std::env::args_os()) {
         Ok(cli) => cli,
         Err(Told::Help(text)) => {

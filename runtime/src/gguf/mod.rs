@@ -31,6 +31,8 @@ mod atomic;
 #[cfg(feature = "std")]
 mod mapped;
 #[cfg(feature = "std")]
+mod signals;
+#[cfg(feature = "std")]
 mod unnamed;
 
 #[cfg(test)]
@@ -47,7 +49,7 @@ pub use atomic::{AtomicFile, FileError, open_regular, write_atomic};
 #[cfg(feature = "std")]
 pub use mapped::MappedFile;
 #[cfg(feature = "std")]
-pub use unnamed::file_size_limit_is_an_error;
+pub use signals::faults_of_files_are_errors;
 
 /// First four bytes of a file.
 pub const MAGIC: [u8; 4] = *b"GGUF";

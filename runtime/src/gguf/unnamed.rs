@@ -1,5 +1,5 @@
 //! Files without a name, which are gone when the program is, however it ends: Linux has them, on most file systems.
-#![allow(unsafe_code)] // two functions of the C library that the standard library does not have
+#![allow(unsafe_code)] // a function of the C library that the standard library does not have
 
 use std::fs::File;
 use std::io;
@@ -64,20 +64,4 @@ pub(super) fn create(_: &Path) -> io::Result<File> {
 #[cfg(not(target_os = "linux"))]
 pub(super) fn link(_: &File, _: &Path) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
-}
-
-/// Makes writing beyond a limit on the size of files (`ulimit -f`) an error, as a full disk is, and no longer the end of the
-/// program. For a program's `main`: it is a setting of the whole process.
-pub fn file_size_limit_is_an_error() {
-    #[cfg(any(target_os = "linux", target_os = "macos"))]
-    {
-        use core::ffi::c_int;
-        unsafe extern "C" {
-            fn signal(number: c_int, handler: usize) -> usize;
-        }
-        const SIGXFSZ: c_int = 25;
-        const SIG_IGN: usize = 1;
-        // SAFETY: declared as in signal.h; no function is called for an ignored signal.
-        unsafe { signal(SIGXFSZ, SIG_IGN) };
-    }
 }
