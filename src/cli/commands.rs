@@ -1,7 +1,7 @@
 //! The options of the commands.
 
 use super::number::{count, finite, index, threads};
-use super::value::{Backend, Bytes, LoraFile, Place, dtype};
+use super::value::{Backend, Bytes, LoraFile, Place, dtype, prediction};
 use argh::{ArgsInfo, FromArgs};
 use nijimi_runtime::quant::DType;
 use std::path::PathBuf;
@@ -56,7 +56,7 @@ pub struct Convert {
     #[argh(option, arg_name = "folder")]
     pub tokenizer: Option<PathBuf>,
     /// what the network predicts: epsilon, v_prediction or sample (default: what the checkpoint says)
-    #[argh(option, arg_name = "name")]
+    #[argh(option, arg_name = "name", from_str_fn(prediction))]
     pub prediction_type: Option<String>,
     /// name of the model (default: the name of the folder or file)
     #[argh(option, arg_name = "text")]
@@ -131,6 +131,9 @@ pub struct Plan {
     /// folder with the vocabulary, which a single-file checkpoint lacks
     #[argh(option, arg_name = "folder")]
     pub tokenizer: Option<PathBuf>,
+    /// variant of a checkpoint folder's files, such as fp16 for model.fp16.safetensors
+    #[argh(option, arg_name = "name")]
+    pub variant: Option<String>,
     /// most memory to use, such as 4G or 800M (default: what is free)
     #[argh(option, arg_name = "size")]
     pub memory_limit: Option<Bytes>,

@@ -1,7 +1,7 @@
 //! The options of drawing, flat, as they are read.
 
 use super::number::{count, finite, index, scale, seed, share, threads};
-use super::value::{Backend, Bytes, LoraFile, PreviewMethod, Rng, TensorFile, dtype};
+use super::value::{Backend, Bytes, LoraFile, PreviewMethod, Rng, TensorFile, dtype, prediction};
 use argh::{ArgsInfo, FromArgs};
 use nijimi_runtime::quant::DType;
 use std::path::PathBuf;
@@ -140,6 +140,12 @@ pub struct Cli {
     /// folder with the vocabulary, which a single-file checkpoint lacks: vocab.json and merges.txt, or tokenizer.json
     #[argh(option, arg_name = "folder")]
     pub(super) tokenizer: Option<PathBuf>,
+    /// what the network predicts: epsilon, v_prediction or sample (default: what the file says)
+    #[argh(option, arg_name = "name", from_str_fn(prediction))]
+    pub(super) prediction_type: Option<String>,
+    /// variant of a checkpoint folder's files, such as fp16 for model.fp16.safetensors (default: none, or the one that is there)
+    #[argh(option, arg_name = "name")]
+    pub(super) variant: Option<String>,
     /// most memory to use, such as 4G or 800M (default: what is free). If the whole run would not fit, parts of the model
     /// are loaded one after another, and pictures are decoded in tiles
     #[argh(option, arg_name = "size")]

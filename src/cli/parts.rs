@@ -65,6 +65,8 @@ pub struct TextOptions {
     pub preview_interval: Option<usize>,
     pub dtype: Option<DType>,
     pub tokenizer: Option<PathBuf>,
+    pub prediction_type: Option<String>,
+    pub variant: Option<String>,
     pub memory_limit: Option<Bytes>,
     pub stay_resident: bool,
 }
@@ -95,7 +97,7 @@ impl From<Cli> for Draw {
             classifier, classifier_scale, sampling_method, scheduler, cfg_rescale, eta, no_clip, init_img,
             strength, mask, lora, control_net, control_image, control_strength, taesd, vae_tiling, clip_skip,
             rng, latents, save_latents, preview, preview_method, preview_interval, kind, tokenizer,
-            memory_limit, stay_resident, backend, device, tune, threads, scale, verbose, version,
+            prediction_type, variant, memory_limit, stay_resident, backend, device, tune, threads, scale, verbose, version,
         } = cli;
         let _ = version;
         Self {
@@ -109,7 +111,7 @@ impl From<Cli> for Draw {
             text: TextOptions {
                 negative_prompt, width, height, cfg_rescale, init_img, strength, mask, lora, control_net, control_image,
                 control_strength, taesd, vae_tiling, clip_skip, rng, latents, save_latents, preview, preview_method,
-                preview_interval, dtype: kind, tokenizer, memory_limit, stay_resident,
+                preview_interval, dtype: kind, tokenizer, prediction_type, variant, memory_limit, stay_resident,
             },
             machine: MachineOptions { place: Place::new(device, backend), tune, threads, verbose },
             output: OutputOptions { file: output, scale },
@@ -142,7 +144,7 @@ impl TextOptions {
         let Self {
             negative_prompt, width, height, cfg_rescale, init_img, strength: _, mask: _, lora, control_net, control_image: _,
             control_strength: _, taesd, vae_tiling, clip_skip, rng, latents, save_latents, preview, preview_method: _,
-            preview_interval: _, dtype, tokenizer, memory_limit, stay_resident,
+            preview_interval: _, dtype, tokenizer, prediction_type, variant, memory_limit, stay_resident,
         } = self;
         let given = [
             ("-n", negative_prompt.is_some()),
@@ -161,6 +163,8 @@ impl TextOptions {
             ("--preview", preview.is_some()),
             ("--type", dtype.is_some()),
             ("--tokenizer", tokenizer.is_some()),
+            ("--prediction-type", prediction_type.is_some()),
+            ("--variant", variant.is_some()),
             ("--memory-limit", memory_limit.is_some()),
             ("--stay-resident", *stay_resident),
         ];

@@ -185,6 +185,12 @@ pub fn dtype(name: &str) -> Result<DType, String> {
     DType::from_name(name).ok_or_else(|| "there are f32, f16, bf16, q8_0 and q4_0".into())
 }
 
+/// What `--prediction-type` names.
+pub fn prediction(name: &str) -> Result<String, String> {
+    let known = ["epsilon", "v_prediction", "sample"].contains(&name);
+    if known { Ok(name.into()) } else { Err("there are epsilon, v_prediction and sample".into()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -61,6 +61,8 @@ pub struct Extras {
     pub latents: Option<String>,
     /// The number format of its weights, if they were converted for it.
     pub dtype: Option<String>,
+    /// What the network was taken to predict, if not what the file says.
+    pub prediction_type: Option<String>,
     /// Whether it was decoded in tiles.
     pub vae_tiling: bool,
 }
@@ -112,7 +114,7 @@ impl Extras {
         #[rustfmt::skip]
         let Self {
             schedule: _, no_clip, guidance_rescale, init_image, mask, loras, clip_skip, rng, control_net, tiny_decoder,
-            latents, dtype, vae_tiling,
+            latents, dtype, prediction_type, vae_tiling,
         } = self;
         if *no_clip {
             put("No clip", "True".into());
@@ -149,6 +151,9 @@ impl Extras {
         }
         if let Some(name) = dtype {
             put("Weight type", name.clone());
+        }
+        if let Some(name) = prediction_type {
+            put("Prediction type", name.clone());
         }
         if *vae_tiling {
             put("VAE tiling", "True".into());
@@ -223,6 +228,7 @@ mod tests {
                 tiny_decoder: Some("tae".into()),
                 latents: Some("run.safetensors:noise".into()),
                 dtype: Some("q8_0".into()),
+                prediction_type: Some("v_prediction".into()),
                 vae_tiling: true,
             },
         };
@@ -251,6 +257,7 @@ mod tests {
             ("TAESD", "tae"),
             ("Latents", "run.safetensors:noise"),
             ("Weight type", "q8_0"),
+            ("Prediction type", "v_prediction"),
             ("VAE tiling", "True"),
             ("Scale", "2"),
             ("Version", concat!("nijimi ", env!("CARGO_PKG_VERSION"))),

@@ -28,7 +28,13 @@ pub fn run(asked: &Draw) -> Result<(), Fault> {
     let started = Instant::now();
     let Draw { model, subject, sampling, text, machine, output } = asked;
     let dtype = text.dtype.unwrap_or(DType::F16);
-    let how = Conversion { dtype, tokenizer: text.tokenizer.as_deref(), header: false };
+    let how = Conversion {
+        dtype,
+        tokenizer: text.tokenizer.as_deref(),
+        prediction_type: text.prediction_type.as_deref(),
+        variant: text.variant.as_deref(),
+        header: false,
+    };
     let source = Source::open_or_convert(model.as_deref(), Role::Model, how)?;
     let one_step = |what: &str| {
         sampling.refuse(&format!("{what} in one step"))?;

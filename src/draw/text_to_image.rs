@@ -26,7 +26,7 @@ use nijimi_runtime::model::{
     SessionOptions, TextToImage, TinyAutoencoder,
 };
 use nijimi_runtime::quant::DType;
-use nijimi_runtime::sampler::{Calls, Solver};
+use nijimi_runtime::sampler::{Calls, Prediction, Solver};
 use preview::Preview;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -254,6 +254,9 @@ fn calls(info: &LatentInfo, sampling: &SamplingOptions, text: &TextOptions) -> R
     let wrong = |e: Error| solver::unfit(sampling, text.strength, e);
     let (schedule, mut settings) = info.settings_by(solver, sigmas, steps(info, sampling.steps)).map_err(wrong)?;
     solver::set_eta(&mut settings, sampling)?;
+    if let Some(prediction) = text.prediction_type.as_deref().and_then(Prediction::from_name) {
+        settings.prediction = prediction;
+    }
     if text.init_img.is_some() {
         settings = settings.from_strength(strength(info, text));
     }
@@ -293,6 +296,7 @@ impl Artist for PromptArtist<'_> {
                     None => file_name(&file.path),
                 }),
                 dtype: text.dtype.map(|dtype| dtype.name().to_owned()),
+                prediction_type: text.prediction_type.clone(),
                 no_clip: false,
                 vae_tiling: self.parts.tiny.is_none() && self.choice.tiling.is_some(),
             };

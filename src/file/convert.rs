@@ -20,12 +20,6 @@ pub fn run(asked: &Convert) -> Result<(), Fault> {
     for rule in &asked.tensor_type {
         types.rule(rule).map_err(|e| Fault::Usage(format!("--tensor-type: {e}")))?;
     }
-    if let Some(name) = asked.prediction_type.as_deref()
-        && !["epsilon", "v_prediction", "sample"].contains(&name)
-    {
-        let message = format!("--prediction-type {name:?} is not known: there are epsilon, v_prediction and sample");
-        return Err(Fault::Usage(message));
-    }
     let options = Options {
         variant: asked.variant.clone(),
         tokenizer: asked.tokenizer.clone(),

@@ -36,13 +36,17 @@ pub struct Conversion<'a> {
     pub dtype: DType,
     /// Folder of the vocabulary (`--tokenizer`), of a model.
     pub tokenizer: Option<&'a Path>,
+    /// What its network predicts, whatever it says (`--prediction-type`).
+    pub prediction_type: Option<&'a str>,
+    /// Which of a folder's files (`--variant`).
+    pub variant: Option<&'a str>,
     /// Whether the header is enough, without the tensors' numbers: for plans.
     pub header: bool,
 }
 
 impl Default for Conversion<'_> {
     fn default() -> Self {
-        Self { dtype: DType::F16, tokenizer: None, header: false }
+        Self { dtype: DType::F16, tokenizer: None, prediction_type: None, variant: None, header: false }
     }
 }
 
@@ -83,10 +87,17 @@ impl Source {
         let Some(path) = path.filter(|path| is_checkpoint(path)) else {
             let source = Self::open(path)?;
             role.check(source.file()?.str("nijimi.system").unwrap_or_default(), &source.name)?;
+            if how.variant.is_some() {
+                return Err(Fault::Usage("--variant is for folders of checkpoints: leave it out".into()));
+            }
             return if how.tokenizer.is_some() { Err(no_tokenizer()) } else { Ok(source) };
         };
         let started = Instant::now();
-        let options = Options { tokenizer: how.tokenizer.map(Path::to_owned), ..Options::default() };
+        let options = Options {
+            variant: how.variant.map(str::to_owned),
+            tokenizer: how.tokenizer.map(Path::to_owned),
+            prediction_type: how.prediction_type.map(str::to_owned),
+        };
         let input = |e: ImportError| Fault::Input(e.to_string());
         let checkpoint = Checkpoint::open(path, &options).map_err(input)?;
         let name = path.display().to_string();

@@ -22,7 +22,13 @@ use std::fmt::Write as _;
 /// Tells it.
 pub fn run(options: &Plan) -> Result<(), Fault> {
     let dtype = options.kind.unwrap_or(DType::F16);
-    let how = Conversion { dtype, tokenizer: options.tokenizer.as_deref(), header: true };
+    let how = Conversion {
+        dtype,
+        tokenizer: options.tokenizer.as_deref(),
+        variant: options.variant.as_deref(),
+        header: true,
+        ..Conversion::default()
+    };
     let source = Source::open_or_convert(Some(&options.model), Role::Model, how)?;
     let file = source.file()?;
     let beside = Beside::open(options.control_net.as_deref(), options.taesd.as_deref(), dtype, true)?;

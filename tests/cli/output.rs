@@ -138,6 +138,7 @@ fn again(parameters: &str) -> Vec<String> {
             "RNG" => "--rng",
             "Latents" => "--latents",
             "Weight type" => "--type",
+            "Prediction type" => "--prediction-type",
             "VAE tiling" => "--vae-tiling",
             "Scale" => "--scale",
             "Batch size" => "-b",
@@ -205,6 +206,7 @@ fn what_is_recorded_draws_the_same_picture() {
     draw(&["-i", "i.png", "--mask", "i.png", "--strength", "0.9"]);
     draw(&["--latents", "n.safetensors:latents"]);
     draw(&["--vae-tiling"]);
+    draw(&["--prediction-type", "sample"]);
     let source = pipeline("sd1").unwrap();
     recorded(&folder, source.to_str().unwrap(), &["a", "--steps", "1", "--type", "q8_0"], "a.png", &[]);
 }
