@@ -51,7 +51,7 @@ fn what_cannot_be_converted_is_said() {
         (&["convert", "model.ckpt", "-o", "x.gguf"][..], 3, "pickle"),
         (&["convert", "empty.safetensors", "-o", "x.gguf"], 3, "is empty"),
         (&["convert", ".", "-o", "x.gguf"], 3, "model_index.json"),
-        (&["convert", "tiny.gguf", "-o", "x.gguf"], 3, "use it with -m"),
+        (&["convert", "tiny.gguf", "-o", "x.gguf"], 3, "with -m"),
         (&["convert", "model.ckpt"], 2, "--output"),
         (&["convert", "model.ckpt", "-o", "x.gguf", "--type", "q5"], 2, "--type \"q5\" is not known"),
         (&["convert", "model.ckpt", "-o", "x.gguf", "--tensor-type", "(=f16"], 2, "--tensor-type"),
