@@ -41,7 +41,7 @@ impl Checkpoint {
     /// A sum over all tensors and facts, with their names.
     fn sum(&self) -> String {
         let mut sum = flate2::Crc::new();
-        let mut facts: Vec<(&String, &String)> = self.facts.iter().filter(|(name, _)| *name != SUM).collect();
+        let mut facts: Vec<(&String, &String)> = self.facts.iter().collect();
         facts.sort();
         let mut part = |bytes: &[u8]| {
             sum.update(&(bytes.len() as u64).to_le_bytes());
@@ -84,9 +84,9 @@ impl Checkpoint {
             let data = bytemuck::pod_collect_to_vec(t.data());
             tensors.insert(name, Values { shape: t.shape().to_vec(), data });
         }
-        let new = Self { tensors, facts: header.metadata().clone().unwrap_or_default() };
-        let what = match new.facts.get(SUM) {
-            Some(sum) if *sum == new.sum() => return Ok(new),
+        let mut new = Self { tensors, facts: header.metadata().clone().unwrap_or_default() };
+        let what = match new.facts.remove(SUM) {
+            Some(sum) if sum == new.sum() => return Ok(new),
             Some(_) => "it is damaged: its content is not what was written; remove it to start anew",
             None => {
                 "it was made by an earlier version of nijimi-train, or is of another program: remove it to start anew"

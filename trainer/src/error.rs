@@ -69,6 +69,9 @@ pub enum Error {
         /// Which one, counted from 0.
         rank: usize,
     },
+    /// Something that this run had others do has failed.
+    #[error("{0}")]
+    Failed(String),
     /// The device failed.
     #[error("device: {0}")]
     Device(String),
@@ -85,7 +88,7 @@ impl Error {
             Self::Usage(_) => 2,
             Self::Io { .. } | Self::Data { .. } | Self::Table { .. } | Self::Fit(_) | Self::Checkpoint { .. } => 3,
             Self::Device(_) => 4,
-            Self::Diverged { .. } | Self::World(_) | Self::Elsewhere { .. } => 1,
+            Self::Diverged { .. } | Self::World(_) | Self::Elsewhere { .. } | Self::Failed(_) => 1,
             Self::Runtime(e) => match e.fault() {
                 Fault::Request => 2,
                 Fault::Input => 3,

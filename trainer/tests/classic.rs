@@ -190,7 +190,7 @@ fn faults_of_the_data_are_told_in_one_line() {
         let data = path("d.csv");
         let run = train(&[&arguments[..1], &["--data", &data, "--out", &out], &arguments[1..]].concat());
         let said = String::from_utf8_lossy(&run.stderr).into_owned();
-        assert_eq!(run.status.code(), Some(1), "{said}");
+        assert!(matches!(run.status.code(), Some(2 | 3)), "{said}");
         assert!(said.contains(expected) && said.trim_end().lines().count() == 1, "{said}");
         assert!(!folder.join("m.gguf").exists());
     };

@@ -75,8 +75,9 @@ fn numbers_that_make_no_sense_are_refused_by_name() {
     for (system, options) in all {
         for option in options.split('|') {
             let name = option.split(' ').next().expect("a name");
-            let data = if ["evaluate", "eval"].contains(&system) { "" } else { "--out m.gguf" };
-            let said = refused(&folder.0, &format!("{system} --data nowhere {data} {option}"), 2);
+            let out = if ["evaluate", "eval"].contains(&system) { "" } else { "--out m.gguf" };
+            let data = if system == "descent" { "" } else { "--data nowhere" };
+            let said = refused(&folder.0, &format!("{system} {data} {out} {option}"), 2);
             assert!(said.contains(name), "{system} {option}: {said}");
         }
     }
@@ -166,8 +167,8 @@ fn a_resumed_run_is_told_what_is_another_now() {
     done(&folder.0, &format!("{line} --max-steps 2"));
     let said = done(&folder.0, &format!("{line} --resume --lr 1e-4 --max-steps 3"));
     assert!(said.contains("--lr was 0.001, is 0.0001"), "{said}");
-    let said = refused(&folder.0, &format!("{line} --resume --lr 1e-4 --batch 4 --seed 7"), 3);
-    assert!(said.contains("--batch was 2, is 4; --seed was 0, is 7") && !said.contains("Settings"), "{said}");
+    let said = refused(&folder.0, &format!("{line} --resume --lr 1e-4 --layers 2 --seed 7"), 3);
+    assert!(said.contains("--layers was 1, is 2; --seed was 0, is 7") && !said.contains("Settings"), "{said}");
     let said = refused(&folder.0, &format!("{line} --resume --lr 1e-4 --max-steps 1"), 3);
     assert!(said.contains("--max-steps 3"), "{said}");
     let red = folder.join("pictures/red0.png");

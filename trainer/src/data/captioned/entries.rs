@@ -59,7 +59,7 @@ fn others(files: &BTreeMap<String, PathBuf>, known: impl Fn(&str) -> bool) -> Sk
     other.map(|(_, path)| (path.clone(), "a file of another type: pictures are PNG or JPEG".into())).collect()
 }
 
-fn is_picture(name: &str) -> bool {
+pub(super) fn is_picture(name: &str) -> bool {
     let extension = name.rsplit_once('.').map(|(_, e)| e.to_ascii_lowercase());
     matches!(extension.as_deref(), Some("png" | "jpg" | "jpeg"))
 }

@@ -165,10 +165,11 @@ fn nothing(skipped: &[(PathBuf, String)], captions: Captions) -> String {
             "give a folder with captions.tsv (columns file, name, category, tags), or with pairs such as cat.png and cat.txt"
         }
     };
-    match skipped.first() {
+    let pictures = || skipped.iter().filter(|(path, _)| entries::is_picture(&path.to_string_lossy()));
+    match pictures().next() {
         None => format!("no PNG or JPEG pictures are there: {forms}"),
         Some((path, why)) => {
-            let (n, path) = (skipped.len(), path.display());
+            let (n, path) = (pictures().count(), path.display());
             format!("no picture could be used; {n} were passed over, the first, {path}, because {why}: {forms}")
         }
     }

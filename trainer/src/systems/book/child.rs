@@ -45,5 +45,5 @@ pub(super) fn run(ladder: &Ladder, folder: &Path, record: &mut Record, args: &[O
     read.map_err(Error::io(&path))?;
     let end = String::from_utf8_lossy(&end);
     let last = end.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or("it said nothing");
-    Err(Error::Usage(format!("`{line}` ended with {status}: {last} (all of it in {})", path.display())))
+    Err(Error::Failed(format!("`{line}` ended with {status}: {last} (all of it in {})", path.display())))
 }

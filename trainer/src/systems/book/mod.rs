@@ -102,7 +102,7 @@ pub fn run(a: &BookArgs) -> Result<()> {
     }
     let what =
         format!("failed: {}; {} says why, --resume tries only what is missing", failed.join(", "), page.display());
-    Err(Error::Usage(what))
+    Err(Error::Failed(what))
 }
 
 fn chosen(only: Option<&str>) -> Result<Vec<&'static Rung>> {
