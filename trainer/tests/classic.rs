@@ -200,7 +200,11 @@ fn faults_of_the_data_are_told_in_one_line() {
     refused("1,2\n3,4\n", &["normal", "--columns", "z"], "there is no column \"z\": the columns are x1, x2");
     refused("1\n1\n1\n", &["normal"], "column 1 (x) is 1 in all 3 rows");
     refused("1\n2\n", &["mixture", "-k", "3"], "3 components for 2 rows");
-    refused("1\n2\n3\n", &["mixture", "--tolerance", "-1"], "--tolerance' with value '-1': expected a number of 0 or more");
+    refused(
+        "1\n2\n3\n",
+        &["mixture", "--tolerance", "-1"],
+        "--tolerance' with value '-1': expected a number of 0 or more",
+    );
     refused("1 2\n2 4\n3 6\n4 8\n5 10\n", &["mvn"], "column 2 (x2) is a linear function of the columns before it");
     let start = path("start.txt");
     std::fs::write(folder.join("start.txt"), "0.5 1\n0.5 2\n").expect("starting values");
