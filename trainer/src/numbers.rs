@@ -169,7 +169,7 @@ impl Display for Counts {
 mod tests {
     use super::*;
 
-    /// Seen red with the ends of the ranges left open, and with infinities taken.
+    /// To be seen red with the ends of the ranges left open, and with infinities taken.
     #[test]
     fn what_makes_no_sense_is_refused() {
         for text in ["-1", "nan", "inf", "1e400", "0", "x", ""] {

@@ -136,7 +136,7 @@ fn open(folder: &Path) -> std::io::Result<File> {
 mod tests {
     use super::*;
 
-    /// Seen red with `same` always false, with folders taken, and with a claim that is dropped at once.
+    /// To be seen red with `same` always false, with folders taken, and with a claim that is dropped at once.
     #[test]
     fn what_cannot_be_written_is_told_and_a_folder_is_taken_once() {
         let folder = std::env::temp_dir().join(format!("nijimi-target-{}", std::process::id()));
