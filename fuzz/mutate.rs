@@ -1,24 +1,9 @@
 //! Damage that goes deep: bytes, words and, where a file is text or begins with a JSON header, tokens.
 
-/// Deterministic generator (splitmix64).
-pub struct Numbers(pub u64);
+#[path = "../runtime/tests/common/numbers.rs"]
+mod numbers;
 
-impl Numbers {
-    pub fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub fn below(&mut self, n: usize) -> usize {
-        (self.bits() % n.max(1) as u64) as usize
-    }
-
-    fn of<'a, T: ?Sized>(&mut self, all: &[&'a T]) -> &'a T {
-        all[self.below(all.len())]
-    }
-}
+pub use numbers::Numbers;
 
 /// What the bytes are.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -157,7 +142,7 @@ fn text(bytes: &[u8], numbers: &mut Numbers) -> Vec<u8> {
             0 => bytes[from..to].to_vec(),
             1 => Vec::new(),
             2 => [&bytes[start..end], &bytes[start..end]].concat(),
-            _ => numbers.of(&TOKENS).as_bytes().to_vec(),
+            _ => TOKENS[numbers.below(TOKENS.len())].as_bytes().to_vec(),
         };
         bytes.splice(start..end, with);
     }

@@ -1,8 +1,6 @@
 //! What can go wrong, by whose fault it is.
 
-use crate::print::tell;
 use nijimi_runtime::gpu::GpuError;
-use std::process::ExitCode;
 
 /// A message for the user, one line with the remedy, and its kind.
 #[derive(Debug, PartialEq)]
@@ -15,21 +13,6 @@ pub enum Fault {
     Device(String),
     /// Not the user's fault.
     Internal(String),
-}
-
-impl Fault {
-    /// Writes the message to stderr.
-    pub fn report(&self) -> ExitCode {
-        let (Self::Usage(message) | Self::Input(message) | Self::Device(message) | Self::Internal(message)) = self;
-        let line = message.split_whitespace().collect::<Vec<_>>().join(" ");
-        tell(&[format!("nijimi: {line}")]);
-        match self {
-            Self::Internal(_) => ExitCode::from(1),
-            Self::Usage(_) => ExitCode::from(2),
-            Self::Input(_) => ExitCode::from(3),
-            Self::Device(_) => ExitCode::from(4),
-        }
-    }
 }
 
 impl From<GpuError> for Fault {

@@ -3,6 +3,7 @@
 use crate::fault::Fault;
 use std::borrow::Cow;
 use std::io::{ErrorKind, Write, stderr, stdout};
+use std::process::ExitCode;
 
 /// Writes to standard output. A reader that has seen enough, such as `head`, is no error; anything else is.
 pub fn print(text: &str) -> Result<(), Fault> {
@@ -20,6 +21,18 @@ pub fn tell(lines: &[String]) {
     for line in lines {
         let _ = writeln!(stderr(), "{}", plain(&cut(line)));
     }
+}
+
+/// Writes a fault's message to standard error; the exit code by whose fault it is.
+pub fn report(fault: &Fault) -> ExitCode {
+    let (code, message) = match fault {
+        Fault::Internal(message) => (1, message),
+        Fault::Usage(message) => (2, message),
+        Fault::Input(message) => (3, message),
+        Fault::Device(message) => (4, message),
+    };
+    tell(&[format!("nijimi: {}", message.split_whitespace().collect::<Vec<_>>().join(" "))]);
+    ExitCode::from(code)
 }
 
 /// A text of a file, or a name, on one line: control characters, which would steer the terminal, and those that turn the order

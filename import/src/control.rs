@@ -32,7 +32,7 @@ fn parse(json: &Json) -> Result<ControlNet, ImportError> {
         "conditioning_embedding_out_channels",
         "conditioning_channels",
     ];
-    json.nothing_else(&[&parse::UNET[..], &own].concat())?;
+    json.nothing_else(&[&parse::UNET[..], &parse::ABSENT, &own].concat())?;
     json.only("controlnet_conditioning_channel_order", json!("rgb"))?;
     json.absent("global_pool_conditions")?;
     let embedding = match json.get("conditioning_embedding_out_channels") {

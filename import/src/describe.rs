@@ -16,12 +16,19 @@ use nijimi_runtime::sampler::Field;
 const STEPS: &str = "num_train_timesteps";
 
 /// Writes all keys: those that are read, by what reads them, and what a converted file says beside them.
-pub(super) fn write(checkpoint: &Checkpoint, name: &str, dtype: DType, w: &mut Writer) -> Result<(), ImportError> {
+/// Gives what a model that reads prompts would say of itself, for who goes on with it.
+pub(super) fn write(
+    checkpoint: &Checkpoint,
+    name: &str,
+    dtype: DType,
+    w: &mut Writer,
+) -> Result<Option<LatentInfo>, ImportError> {
     let refuse = refused::<Error>(&checkpoint.path);
     let (name, license) = (name.to_owned(), String::new());
+    let mut info = None;
     let behind = match &checkpoint.model {
         Model::TextToImage(config) => {
-            latent(checkpoint, config, name, dtype, w).map_err(&refuse)?;
+            info = Some(latent(checkpoint, config, name, dtype, w).map_err(&refuse)?);
             "nijimi.family"
         }
         Model::ControlNet(network) => {
@@ -41,7 +48,8 @@ pub(super) fn write(checkpoint: &Checkpoint, name: &str, dtype: DType, w: &mut W
         Format::Diffusers => "diffusers folder",
         Format::SingleFile => "single file",
     };
-    Ok(w.meta_behind(behind, "nijimi.import.format", format)?)
+    w.meta_behind(behind, "nijimi.import.format", format)?;
+    Ok(info)
 }
 
 /// Classes of diffusers that are not here, whose models another solver draws as well.
@@ -50,14 +58,14 @@ const OTHER_SOLVERS: [&str; 3] = ["DPMSolverSDEScheduler", "DDIMParallelSchedule
 /// Whether the file that it would become could be drawn; what is to be said of it.
 pub(super) fn check(checkpoint: &Checkpoint) -> Result<Option<String>, ImportError> {
     // Whatever the writer refuses.
-    write(checkpoint, "", DType::F32, &mut Writer::new())?;
-    drawn(checkpoint).map_err(refused::<Error>(&checkpoint.path))
+    let info = write(checkpoint, "", DType::F32, &mut Writer::new())?;
+    drawn(&checkpoint.model, info).map_err(refused::<Error>(&checkpoint.path))
 }
 
-fn drawn(checkpoint: &Checkpoint) -> Result<Option<String>, Error> {
-    match &checkpoint.model {
-        Model::TextToImage(config) => {
-            let (info, _) = info(checkpoint, config, String::new())?;
+fn drawn(model: &Model, info: Option<LatentInfo>) -> Result<Option<String>, Error> {
+    match (model, info) {
+        (Model::TextToImage(_), None) => unreachable!("it was described"),
+        (_, Some(info)) => {
             // Graphs of the smallest sizes have every head and every group.
             for TextInfo { network, states, .. } in &info.texts {
                 network.graph("", [1, network.positions], *states)?;
@@ -72,10 +80,10 @@ fn drawn(checkpoint: &Checkpoint) -> Result<Option<String>, Error> {
             }
             info.settings_by(None, None, info.steps())?;
         }
-        Model::ControlNet(network) => {
+        (Model::ControlNet(network), None) => {
             network.graph("", &network.unet.smallest())?;
         }
-        Model::AutoencoderTiny(info) => {
+        (Model::AutoencoderTiny(info), None) => {
             let side = info.factor();
             info.network.encoder("", 1, [side; 2])?;
             info.network.decoder("", 1, [1, 1])?;
@@ -84,7 +92,13 @@ fn drawn(checkpoint: &Checkpoint) -> Result<Option<String>, Error> {
     Ok(None)
 }
 
-fn latent(checkpoint: &Checkpoint, config: &Config, name: String, dtype: DType, w: &mut Writer) -> Result<(), Error> {
+fn latent(
+    checkpoint: &Checkpoint,
+    config: &Config,
+    name: String,
+    dtype: DType,
+    w: &mut Writer,
+) -> Result<LatentInfo, Error> {
     let scheduler = &config.scheduler;
     let (info, vocabularies) = info(checkpoint, config, name)?;
     info.write(w, &vocabularies.iter().collect::<Vec<_>>(), dtype)?;
@@ -94,7 +108,8 @@ fn latent(checkpoint: &Checkpoint, config: &Config, name: String, dtype: DType, 
     }
     let shift = "nijimi.autoencoder.shift_factor";
     w.meta_behind(shift, "nijimi.autoencoder.sample_size", config.vae_sample_size as u32)?;
-    Ok(w.meta_behind(shift, "nijimi.autoencoder.force_upcast", config.force_upcast)?)
+    w.meta_behind(shift, "nijimi.autoencoder.force_upcast", config.force_upcast)?;
+    Ok(info)
 }
 
 /// What our file would say of it, and its vocabularies.

@@ -142,7 +142,7 @@ impl Json {
 }
 
 /// Python writes infinities as bare words, which are not JSON: as strings they are. No string has such a word behind a
-/// colon, a comma or a bracket and a blank unless it is quoted.
+/// colon and a blank unless it is quoted.
 fn finite(text: &str) -> Cow<'_, str> {
     if !text.contains("Infinity") {
         return text.into();

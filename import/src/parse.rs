@@ -14,7 +14,7 @@ const MAX_LAYERS: usize = 256;
 /// `unet/config.json`.
 pub(super) fn unet(json: &Json) -> Result<SdUnet, ImportError> {
     json.only("_class_name", json!("UNet2DConditionModel"))?;
-    json.nothing_else(&UNET)?;
+    json.nothing_else(&[&UNET[..], &ABSENT].concat())?;
     let config = trunk(json)?;
     let up = block_types(json, "up_block_types", config.levels.len(), "CrossAttnUpBlock2D", "UpBlock2D")?;
     if !up.into_iter().rev().eq(config.levels.iter().map(|level| level.attends)) {
@@ -23,17 +23,8 @@ pub(super) fn unet(json: &Json) -> Result<SdUnet, ImportError> {
     Ok(config)
 }
 
-/// What [`unet`] reads, or asks to be as it must, and what changes no picture. Some ControlNets have all of it.
-pub(super) const UNET: [&str; 48] = [
-    "act_fn",
-    "mid_block_type",
-    "time_embedding_type",
-    "resnet_time_scale_shift",
-    "attention_type",
-    "conv_in_kernel",
-    "downsample_padding",
-    "mid_block_scale_factor",
-    "resnet_out_scale_factor",
+/// What no published U-Net of these families has, and which would change what it computes.
+pub(super) const ABSENT: [&str; 14] = [
     "center_input_sample",
     "class_embed_type",
     "num_class_embeds",
@@ -48,6 +39,19 @@ pub(super) const UNET: [&str; 48] = [
     "time_embedding_act_fn",
     "time_embedding_dim",
     "timestep_post_act",
+];
+
+/// What [`unet`] reads beside, or asks to be as it must, and what changes no picture. Some ControlNets have all of it.
+pub(super) const UNET: [&str; 34] = [
+    "act_fn",
+    "mid_block_type",
+    "time_embedding_type",
+    "resnet_time_scale_shift",
+    "attention_type",
+    "conv_in_kernel",
+    "downsample_padding",
+    "mid_block_scale_factor",
+    "resnet_out_scale_factor",
     "block_out_channels",
     "down_block_types",
     "transformer_layers_per_block",
@@ -93,22 +97,7 @@ pub(super) fn trunk(json: &Json) -> Result<SdUnet, ImportError> {
             return Err(json.wrong(key, "1"));
         }
     }
-    for key in [
-        "center_input_sample",
-        "class_embed_type",
-        "num_class_embeds",
-        "cross_attention_norm",
-        "dual_cross_attention",
-        "encoder_hid_dim",
-        "encoder_hid_dim_type",
-        "only_cross_attention",
-        "mid_block_only_cross_attention",
-        "resnet_skip_time_act",
-        "reverse_transformer_layers_per_block",
-        "time_embedding_act_fn",
-        "time_embedding_dim",
-        "timestep_post_act",
-    ] {
+    for key in ABSENT {
         json.absent(key)?;
     }
     let channels = json.sizes("block_out_channels")?;

@@ -97,9 +97,8 @@ impl From<Cli> for Draw {
             classifier, classifier_scale, sampling_method, scheduler, cfg_rescale, eta, no_clip, init_img,
             strength, mask, lora, control_net, control_image, control_strength, taesd, vae_tiling, clip_skip,
             rng, latents, save_latents, preview, preview_method, preview_interval, kind, tokenizer,
-            prediction_type, variant, memory_limit, stay_resident, backend, device, tune, threads, scale, verbose, version,
+            prediction_type, variant, memory_limit, stay_resident, backend, device, tune, threads, scale, verbose, version: _,
         } = cli;
-        let _ = version;
         Self {
             model,
             subject: Subject { prompt: positional.or(prompt).unwrap_or_default(), batch, seed },

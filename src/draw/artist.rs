@@ -27,8 +27,8 @@ pub trait Artist {
     /// Works out what is asked of this model.
     fn drawing(&self, subject: &Subject, seed: u64) -> Result<Drawing, Fault>;
 
-    /// Draws, and hands each picture to `done` with its number, counted word by word. Memory does not depend on the
-    /// number of pictures.
+    /// Draws, and hands each picture to `done` with its number, counted word by word. Memory, latents aside, does
+    /// not depend on the number of pictures.
     fn draw(&self, drawing: &Drawing, done: Done<'_>) -> Result<(), Fault>;
 
     /// That no operation of its networks makes the same number of everything: asked when a picture is of one color.

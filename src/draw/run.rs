@@ -15,7 +15,7 @@ use crate::file::source::{Conversion, Role, Source};
 use crate::file::target::{self, Named, Target};
 use crate::print::tell;
 use nijimi_runtime::gguf::write_atomic;
-use nijimi_runtime::model::ModelKind;
+use nijimi_runtime::model::{ModelKind, is_of_one_color};
 use nijimi_runtime::quant::DType;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -89,7 +89,10 @@ fn pictures<A: Artist>(asked: &Draw, load: impl FnOnce() -> Result<A, Fault>) ->
     }
     let model = load()?;
     let mut drawing = model.drawing(&asked.subject, asked.subject.seed.unwrap_or_else(random_seed))?;
-    check(drawing.pictures())?;
+    // One file has been looked at.
+    if matches!(target, Target::Numbered(..)) {
+        check(drawing.pictures())?;
+    }
     let each = matches!(target, Target::Numbered(..)) || drawing.pictures() == 1;
     drawing.parameters.scale = asked.output.scale;
     let mut sheet = Sheet::new(&target, &drawing, model.size(), each)?;
@@ -101,20 +104,19 @@ fn pictures<A: Artist>(asked: &Draw, load: impl FnOnce() -> Result<A, Fault>) ->
         1 => tell(&[format!("seed {}", drawing.seed(0))]),
         batch => tell(&[format!("seeds {} to {}", drawing.seed(0), drawing.seed(batch - 1))]),
     }
-    let mut told = false;
+    let mut constant = None;
     model.draw(&drawing, &mut |index, picture| {
-        if !told && is_of_one_color(picture, model.size().2) {
+        if constant.is_none() && is_of_one_color(picture, model.size().2) {
             model.check_constant().map_err(|e| Fault::Input(format!("the picture is of one color: {e}")))?;
-            tell(&[format!("warning: picture {} is of one color, which few models mean", index + 1)]);
-            told = true;
+            constant = Some(index + 1);
         }
         sheet.place(index, picture)
     })?;
+    // Not before: the status line stands until then.
+    if let Some(n) = constant {
+        tell(&[format!("warning: picture {n} is of one color, which few models mean")]);
+    }
     sheet.finish()
-}
-
-fn is_of_one_color(picture: &[u8], channels: usize) -> bool {
-    picture.chunks_exact(channels).all(|pixel| picture.starts_with(pixel))
 }
 
 /// The files that are read.

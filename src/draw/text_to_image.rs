@@ -85,7 +85,7 @@ impl<'a> PromptArtist<'a> {
         let info = on.model.info();
         let size = loading::size(info, text.width, text.height, text.init_img.as_deref())?;
         info.latent_size(size).map_err(|e| asked(e.into()))?;
-        if repaints(info) && text.mask.is_none() {
+        if info.repaints() && text.mask.is_none() {
             let message =
                 "this model repaints part of a picture: give the picture with -i, and a mask of the part with --mask";
             return Err(Fault::Usage(message.into()));
@@ -212,7 +212,7 @@ impl<'a> PromptArtist<'a> {
         if self.text.save_latents.is_some() {
             saved.shape = run.sample_shape();
             saved.noise.extend_from_slice(run.noise());
-            saved.latents.extend_from_slice(run.sample().map_err(failed)?);
+            saved.latents.extend_from_slice(run.sample().map_err(|e| self.lost(drawing, e))?);
         }
         Ok(())
     }
@@ -236,14 +236,9 @@ fn own_method(info: &LatentInfo, asked: &SamplingOptions) -> String {
     names.find(|name| way(Solver::from_name(name)) == own).unwrap_or(&info.scheduler).to_owned()
 }
 
-/// Whether it is a model for inpainting, which sees the latents, those of what is kept, and the mask.
-fn repaints(info: &LatentInfo) -> bool {
-    info.unet.in_channels == 2 * info.autoencoder.latent_channels + 1
-}
-
 /// How much of an init image is replaced. A model for inpainting sees what is kept beside the noise.
 fn strength(info: &LatentInfo, text: &TextOptions) -> f64 {
-    text.strength.unwrap_or(if repaints(info) { 1.0 } else { STRENGTH })
+    text.strength.unwrap_or(if info.repaints() { 1.0 } else { STRENGTH })
 }
 
 /// The way from noise to picture that is asked for, or the model's own.
@@ -337,7 +332,7 @@ impl Artist for PromptArtist<'_> {
         let mut progress = Progress::new(total * self.calls.steps());
         let mut timed = |progress: &mut Progress, index: usize, decode: &mut dyn FnMut() -> Result<Vec<u8>, Error>| {
             let (step, decoding) = (progress.step_time(), Instant::now());
-            let bytes = decode().map_err(failed)?;
+            let bytes = decode().map_err(|e| self.lost(drawing, e))?;
             if verbose && index == 0 {
                 progress.clear();
                 tell(&[
@@ -366,7 +361,7 @@ impl Artist for PromptArtist<'_> {
                 let request = request(index);
                 let mut run = session.run(&request).map_err(asked)?;
                 self.steps(drawing, &mut run, &mut progress, &mut saved)?;
-                drawn.push(run.sample().map_err(failed)?.to_vec());
+                drawn.push(run.sample().map_err(|e| self.lost(drawing, e))?.to_vec());
             }
             drop(session);
             let size = model.info().latent_size(self.size).map_err(|e| asked(e.into()))?;

@@ -4,6 +4,7 @@ use crate::bytes::human;
 use crate::cli::{Convert, none_of};
 use crate::draw::progress::StatusLine;
 use crate::fault::Fault;
+use crate::file::source::no_variant;
 use crate::file::target;
 use crate::print::tell;
 use nijimi_import::{self as import, Checkpoint, Event, Family, Format, ImportError, Model, Options, Types};
@@ -19,6 +20,9 @@ pub fn run(asked: &Convert) -> Result<(), Fault> {
     let mut types = Types::new(rest);
     for rule in &asked.tensor_type {
         types.rule(rule).map_err(|e| Fault::Usage(format!("--tensor-type: {e}")))?;
+    }
+    if asked.variant.is_some() && !asked.source.is_dir() {
+        return Err(no_variant());
     }
     let options = Options {
         variant: asked.variant.clone(),

@@ -29,6 +29,11 @@ pub enum Role {
     TinyAutoencoder,
 }
 
+/// The fault of a variant that is asked of a single file.
+pub fn no_variant() -> Fault {
+    Fault::Usage("--variant is for folders of checkpoints: leave it out".into())
+}
+
 /// How a checkpoint becomes a weight file.
 #[derive(Clone, Copy, Debug)]
 pub struct Conversion<'a> {
@@ -88,10 +93,13 @@ impl Source {
             let source = Self::open(path)?;
             role.check(source.file()?.str("nijimi.system").unwrap_or_default(), &source.name)?;
             if how.variant.is_some() {
-                return Err(Fault::Usage("--variant is for folders of checkpoints: leave it out".into()));
+                return Err(no_variant());
             }
             return if how.tokenizer.is_some() { Err(no_tokenizer()) } else { Ok(source) };
         };
+        if how.variant.is_some() && !path.is_dir() {
+            return Err(no_variant());
+        }
         let started = Instant::now();
         let options = Options {
             variant: how.variant.map(str::to_owned),

@@ -2,7 +2,9 @@
 
 use crate::fault::Fault;
 use nijimi_runtime::gguf::AtomicFile;
+use std::collections::HashMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// The name given with `-o`.
@@ -71,18 +73,22 @@ pub type Named<'a> = (&'a str, &'a Path);
 /// That every output can be written, now and not after an hour of drawing, and that none of them is an input, or another
 /// output, by whatever name. Of an input that is a folder, all files are looked at.
 pub fn check(outputs: &[Named<'_>], inputs: &[Named<'_>]) -> Result<(), Fault> {
-    let mut taken: Vec<(String, Identity)> = Vec::new();
+    let mut taken: HashMap<Identity, String> = HashMap::new();
     for (option, path) in inputs {
-        files(path, 3, &mut |file| taken.extend(identity(file).map(|id| (format!("read: {option}"), id))));
+        files(path, 3, &mut |file| {
+            if let Some(id) = identity(file) {
+                taken.entry(id).or_insert_with(|| format!("read: {option}"));
+            }
+        });
     }
     for (option, path) in outputs {
         writable(option, path)?;
         let Some(id) = identity(path) else { continue };
-        if let Some((use_, _)) = taken.iter().find(|(_, other)| *other == id) {
+        if let Some(use_) = taken.get(&id) {
             let path = path.display();
             return Err(Fault::Usage(format!("{option} {path} is a file that is also {use_}: write to another file")));
         }
-        taken.push((format!("written: {option}"), id));
+        taken.insert(id, format!("written: {option}"));
     }
     Ok(())
 }
@@ -102,7 +108,7 @@ fn writable(option: &str, path: &Path) -> Result<(), Fault> {
 }
 
 /// What tells a file from others, whatever its name.
-#[derive(PartialEq)]
+#[derive(PartialEq, Eq, Hash)]
 enum Identity {
     /// Device and number.
     #[cfg(unix)]
@@ -121,8 +127,14 @@ fn identity(path: &Path) -> Option<Identity> {
         }
         #[cfg(not(unix))]
         Ok(_) => fs::canonicalize(path).ok().map(Identity::Path),
-        Err(_) => {
+        Err(e) => {
             let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+            // A link to what is not there yet is what it leads to, as it is to the writer.
+            if e.kind() == ErrorKind::NotFound
+                && let Ok(to) = fs::read_link(path)
+            {
+                return identity(&folder.join(to));
+            }
             Some(Identity::Path(fs::canonicalize(folder).ok()?.join(path.file_name()?)))
         }
     }
@@ -170,7 +182,8 @@ mod tests {
         }
     }
 
-    // Seen red: paths compared in place of files; the files of a folder not looked at; outputs not compared.
+    // Seen red: paths compared in place of files; the files of a folder not looked at; outputs not compared; links to
+    // what is not there yet not followed.
     #[cfg(unix)]
     #[test]
     fn an_output_is_no_input() {
@@ -198,8 +211,10 @@ mod tests {
             assert!(problem.contains("read: -m"), "{model}: {problem}");
         }
         assert_eq!(refused(&[("-o", &at("new"))], &[("-m", &at("model")), ("-i", &at("a"))]), "");
-        let problem = refused(&[("--preview", &at("new")), ("-o", &at("./new"))], &[]);
-        assert!(problem.contains("written: --preview"), "{problem}");
+        for name in ["./new", "soft-new"] {
+            let problem = refused(&[("--preview", &at("new")), ("-o", &at(name))], &[]);
+            assert!(problem.contains("written: --preview"), "{name}: {problem}");
+        }
         assert!(matches!(check(&[("-o", &at("none/a"))], &[]), Err(Fault::Input(m)) if m.contains("create it first")));
         assert!(matches!(check(&[("-o", &at("model"))], &[]), Err(Fault::Input(m)) if m.contains("is a folder")));
         fs::remove_dir_all(folder).unwrap();

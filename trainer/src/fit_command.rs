@@ -6,6 +6,10 @@
 /// from which `fit_options` is made.
 macro_rules! fit_command {
     ($(#[$($doc:tt)*])+ $name:ident $command:tt { $($options:tt)* }) => {
+        fit_command! { @ [$(#[$($doc)*])+ $name $command fit] {} $($options)* }
+    };
+    // Without `fit_options`, of a command that has other options than those.
+    (plain $(#[$($doc:tt)*])+ $name:ident $command:tt { $($options:tt)* }) => {
         fit_command! { @ [$(#[$($doc)*])+ $name $command] {} $($options)* }
     };
 
@@ -24,6 +28,15 @@ macro_rules! fit_command {
         $($rest)* } };
     (@ $c:tt $f:tt out; $($rest:tt)*) => { fit_command! { @ $c $f
         + [option] [" the weight file to write"] out: std::path::PathBuf; $($rest)* } };
+    (@ $c:tt $f:tt table; $($rest:tt)*) => { fit_command! { @ $c $f
+        + [option] [" the table: numbers in lines, divided by commas, tabs, semicolons or spaces"] data: std::path::PathBuf;
+        $($rest)* } };
+    (@ $c:tt $f:tt columns; $($rest:tt)*) => { fit_command! { @ $c $f
+        + [option] [" the columns, by name or number from 1, with commas (default: all)"] columns: Option<String>;
+        + [option] [" other names for the columns, with commas"] names: Option<String>; $($rest)* } };
+    (@ $c:tt $f:tt report; $($rest:tt)*) => { fit_command! { @ $c $f
+        + [option] [" folder of the report (default: the weight file's name without its extension, with -report)"]
+        report: Option<std::path::PathBuf>; $($rest)* } };
     (@ $c:tt $f:tt report($what:tt); $($rest:tt)*) => { fit_command! { @ $c $f
         + [option] [" folder for " $what " (default: the weight file's name without its extension, with -report)"]
         report: Option<std::path::PathBuf>; $($rest)* } };
@@ -85,6 +98,9 @@ macro_rules! fit_command {
         #[derive(argh::FromArgs)]
         #[argh(subcommand, name = $command)]
         pub struct $name { $($fields)* }
+    };
+    (@ [$(#[$($doc:tt)*])+ $name:ident $command:tt fit] { $($fields:tt)* }) => {
+        fit_command! { @ [$(#[$($doc)*])+ $name $command] { $($fields)* } }
 
         impl $crate::fit_command::FitCommand for $name {
             fn fit_options(
@@ -108,6 +124,15 @@ macro_rules! fit_command {
                     command: $crate::launch::command_line(),
                 }
             }
+
+            fn prove(&self, share: $crate::world::Share, inputs: &[&std::path::Path]) -> $crate::error::Result<()> {
+                // The first process writes for all.
+                if share.rank > 0 {
+                    return Ok(());
+                }
+                let report = $crate::launch::report_folder(self.report.as_ref(), &self.out);
+                $crate::target::prove_run(&self.out, &report, inputs)
+            }
         }
     };
 }
@@ -124,4 +149,10 @@ pub(crate) trait FitCommand {
         ema: Option<f64>,
         fingerprint: crate::fingerprint::Fingerprint,
     ) -> crate::fit::FitOptions;
+
+    /// That the weight file and the report can be written, by the process that writes them.
+    ///
+    /// # Errors
+    /// As of [`crate::target::prove_run`].
+    fn prove(&self, share: crate::world::Share, inputs: &[&std::path::Path]) -> crate::error::Result<()>;
 }

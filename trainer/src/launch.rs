@@ -97,10 +97,14 @@ pub fn command_line() -> String {
 
 fn recorded(args: impl Iterator<Item = String>) -> String {
     let name = |arg: &str| Path::new(arg).file_name().map_or_else(|| arg.into(), |n| n.to_string_lossy().into_owned());
-    let (mut line, mut word) = (Vec::new(), false);
+    let kept = |option: &str, value: &str| if WORDS.contains(&option) { value.into() } else { name(value) };
+    let (mut line, mut last) = (Vec::new(), String::new());
     for arg in args.filter(|a| a != "--resume") {
-        line.push(if word { arg.clone() } else { name(&arg) });
-        word = WORDS.contains(&&*arg);
+        line.push(match arg.split_once('=') {
+            Some((option, value)) if option.starts_with("--") => format!("{option}={}", kept(option, value)),
+            _ => kept(&last, &arg),
+        });
+        last = arg;
     }
     line.join(" ")
 }
@@ -173,7 +177,11 @@ mod tests {
     #[test]
     fn the_command_that_is_kept_tells_no_folders() {
         let line = "/opt/bin/nijimi-train vae --data /home/me/mnist/ --out ../m.gguf --resume --license a/b --lr 1e-3";
-        let kept = recorded(line.split(' ').map(str::to_owned));
-        assert_eq!(kept, "nijimi-train vae --data mnist --out m.gguf --license a/b --lr 1e-3");
+        let kept = |line: &str| recorded(line.split(' ').map(str::to_owned));
+        assert_eq!(kept(line), "nijimi-train vae --data mnist --out m.gguf --license a/b --lr 1e-3");
+        assert_eq!(
+            kept("nijimi-train vae --data=/home/me/mnist --license=a/b"),
+            "nijimi-train vae --data=mnist --license=a/b"
+        );
     }
 }

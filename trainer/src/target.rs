@@ -1,9 +1,11 @@
 //! Where a run writes: known to be writable before hours are spent, not one of its own inputs, and its own alone.
+use crate::data::captioned::is_picture;
 use crate::error::{Error, Result};
+use crate::launch;
 use crate::report::RECORD;
 use nijimi_runtime::gguf::AtomicFile;
 use std::fs::{File, TryLockError};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What a run keeps in its report's folder under names of its own.
 const KEPT: [&str; 4] = ["checkpoint.safetensors", "latest.gguf", "log.jsonl", "latents.safetensors"];
@@ -29,17 +31,18 @@ pub fn prove(path: &Path, inputs: &[&Path]) -> Result<()> {
             ));
         }
     }
-    AtomicFile::create(path).map(drop).map_err(nijimi_runtime::Error::from)?;
-    Ok(())
+    Ok(AtomicFile::prove(path).map_err(nijimi_runtime::Error::from)?)
 }
 
-/// That a command can write its weight file and its report.
+/// That a command can write its weight file and its report, whose folder is given back.
 ///
 /// # Errors
 /// As of [`prove`].
-pub fn prove_report(out: &Path, report: &Path, inputs: &[&Path]) -> Result<()> {
+pub fn prove_report(out: &Path, report: Option<&PathBuf>, inputs: &[&Path]) -> Result<PathBuf> {
+    let folder = launch::report_folder(report, out);
     prove(out, inputs)?;
-    prove_folder(report, inputs)
+    prove_folder(&folder, inputs)?;
+    Ok(folder)
 }
 
 /// That files can be written into a folder, which is made if it is not there.
@@ -66,14 +69,14 @@ pub fn prove_run(out: &Path, report: &Path, inputs: &[&Path]) -> Result<()> {
     {
         return Err(Error::data(out, "the report keeps a file of its own there: choose another name for --out"));
     }
-    prove_report(out, report, inputs)
+    prove(out, inputs)?;
+    prove_folder(report, inputs)
 }
 
 /// Whether a file is one that is read from a folder of data: a picture, a caption, an IDX file.
 fn is_among(path: &Path, folder: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-    let data =
-        name.contains("-ubyte") || [".png", ".jpg", ".jpeg", ".txt", ".tsv"].iter().any(|end| name.ends_with(end));
+    let data = name.contains("-ubyte") || is_picture(&name) || [".txt", ".tsv"].iter().any(|end| name.ends_with(end));
     let parent = path.parent().unwrap_or(path);
     folder.is_dir() && data && (same(parent, folder) || same(parent, &folder.join("png")))
 }

@@ -146,7 +146,8 @@ fn a_failure_of_one_ends_the_job() {
     mpirun.args(["-n", "1", TRAIN]).args(ddpm(&out, &data.0, 2)).args(["--world", ":", "-n", "1", TRAIN]);
     mpirun.args(ddpm(&out, Path::new("/nowhere"), 2)).arg("--world");
     let (code, text) = end(mpirun.spawn().expect("mpirun"));
-    assert_eq!(code, Some(1), "{text}");
+    // Of the one without its data, or of the one that was told so, whichever `mpirun` has first.
+    assert!(matches!(code, Some(1 | 3)), "{text}");
     assert!(text.contains("/nowhere") && text.contains("process 1 has failed"), "{text}");
     assert!(!out.join("out.gguf").exists());
 }

@@ -103,12 +103,26 @@ pub struct Picture {
     pub bytes: Vec<u8>,
 }
 
+/// Whether all pixels of `channels` bytes are the same.
+#[must_use]
+pub fn is_of_one_color(pixels: &[u8], channels: usize) -> bool {
+    pixels.chunks_exact(channels.max(1)).all(|pixel| pixels.starts_with(pixel))
+}
+
 impl Picture {
     /// Whether all pixels are the same, which few models mean: see [`TextToImage::check_constant`] and
     /// [`Diffusion::check_constant`].
     #[must_use]
     pub fn is_of_one_color(&self) -> bool {
-        self.bytes.chunks_exact(self.channels.max(1)).all(|pixel| self.bytes.starts_with(pixel))
+        is_of_one_color(&self.bytes, self.channels)
+    }
+
+    /// The picture, if it is not of one color because a network makes one number of everything, which `why` finds out.
+    async fn unless_constant(self, why: impl Future<Output = Result<(), Error>>) -> Result<Self, Error> {
+        if self.is_of_one_color() {
+            why.await?;
+        }
+        Ok(self)
     }
 
     /// The bytes with three channels, `(height, width, 3)`: gray three times, where the picture is gray.
@@ -179,10 +193,7 @@ impl Model {
                 while run.step_async().await?.is_some() {}
                 let [height, width, channels] = run.picture_shape();
                 let picture = Picture { width, height, channels, bytes: run.to_u8_async().await? };
-                if picture.is_of_one_color() {
-                    model.check_constant_async(&options).await?;
-                }
-                Ok(picture)
+                picture.unless_constant(model.check_constant_async(&options)).await
             }
             Self::Diffusion(model) => {
                 let network = &model.info().network;
@@ -198,10 +209,7 @@ impl Model {
                     session.run(&Request { labels: &labels, seeds: &seeds, calls: &calls, guidance_scale })?;
                 while run.step_async().await?.is_some() {}
                 let picture = Picture { width, height, channels, bytes: run.to_u8_async().await? };
-                if picture.is_of_one_color() {
-                    model.check_constant_async(&options).await?;
-                }
-                Ok(picture)
+                picture.unless_constant(model.check_constant_async(&options)).await
             }
             Self::Vae(model) => {
                 unprompted()?;
@@ -230,8 +238,5 @@ async fn sampled<N: MlpAutoencoder>(model: &Loaded<AutoencoderInfo<N>>, seed: u6
     let mut session = model.session(&SessionOptions::default())?;
     let [height, width, channels] = session.picture_shape();
     let picture = Picture { width, height, channels, bytes: bytes(session.sample_async(&[seed]).await?)? };
-    if picture.is_of_one_color() {
-        model.check_constant_async(&SessionOptions::default()).await?;
-    }
-    Ok(picture)
+    picture.unless_constant(model.check_constant_async(&SessionOptions::default())).await
 }

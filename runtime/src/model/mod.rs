@@ -48,7 +48,7 @@ mod unet_keys;
 mod vae;
 mod wait;
 
-pub use any::{Model, ModelKind, Picture};
+pub use any::{Model, ModelKind, Picture, is_of_one_color};
 pub use classifier::{Classifier, ClassifierInfo, ClassifierSession};
 pub use control::{Control, ControlInfo};
 pub use device::Device;

@@ -1,4 +1,5 @@
 //! IDX files (MNIST, Fashion-MNIST), gzip-compressed or not: magic, counts and sizes are checked.
+use crate::data::captioned::is_picture;
 use crate::error::{Error, Result};
 use crate::fingerprint::DataSum;
 use flate2::read::GzDecoder;
@@ -78,8 +79,9 @@ fn find(folder: &Path, name: &str) -> Result<PathBuf> {
     let dotted = folder.join(name.replacen("-idx", ".idx", 1));
     [plain, zipped, dotted].into_iter().find(|p| p.is_file()).ok_or_else(|| {
         let what = format!("neither {name} nor {name}.gz is there; --data takes a folder with IDX files");
-        let picture = |path: PathBuf| path.extension().is_some_and(|e| ["png", "jpg", "jpeg"].iter().any(|p| e.eq_ignore_ascii_case(p)));
-        let pictures = folder.read_dir().is_ok_and(|mut files| files.any(|f| f.is_ok_and(|f| picture(f.path()))));
+        let pictures = folder
+            .read_dir()
+            .is_ok_and(|mut files| files.any(|f| f.is_ok_and(|f| is_picture(&f.file_name().to_string_lossy()))));
         let way = if pictures {
             ": of PNG and JPEG pictures, `nijimi-train autoencoder` and then `nijimi-train text2image` make a model (docs/text2image.md)"
         } else {

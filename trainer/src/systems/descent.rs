@@ -103,7 +103,7 @@ pub fn run(a: &DescentArgs) -> Result<Ended> {
     let start: Option<Vec<f32>> = a.start.split(',').map(|v| v.trim().parse().ok()).collect();
     let start = start.and_then(|v| <[f32; 2]>::try_from(v).ok()).filter(|v| v.iter().all(|v| v.is_finite()));
     let start = start.ok_or_else(|| Error::Usage(format!("--start {}: expected two numbers, as in 0,2", a.start)))?;
-    target::prove_report(&a.out, &launch::report_folder(a.report.as_ref(), &a.out), &[])?;
+    let folder = target::prove_report(&a.out, a.report.as_ref(), &[])?;
     let device = Cpu::default();
     let points = descend(&device, start, a.lr as f32, a.iterations, a.way);
     if let Some(step) = points.iter().position(|p| !p.iter().all(|v| v.is_finite())) {
@@ -117,7 +117,7 @@ pub fn run(a: &DescentArgs) -> Result<Ended> {
     }
     let record = Record { epochs: 0, steps: a.iterations, command: launch::command_line(), ..Record::default() };
     write_atomic(&a.out, &file::descent(&a.name, "rosenbrock", a.lr, &rows, &record)?)?;
-    report(&device, a, start, &points, &rows)?.write(&launch::report_folder(a.report.as_ref(), &a.out))?;
+    report(&device, a, start, &points, &rows)?.write(&folder)?;
     Ok(Ended::Finished)
 }
 

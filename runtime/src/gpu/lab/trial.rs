@@ -12,8 +12,8 @@ use alloc::vec::Vec;
 use std::time::Instant;
 use wgpu::BufferUsages;
 
-/// The least ratio of quantized weights: the CPU rounds activations to 8 bits for them, a device does not.
-const LEAST: f64 = 40.0;
+/// The least ratio of a picture's values to their differences, in dB, of quantized weights: the CPU rounds activations to 8 bits for them, a device does not.
+pub const LEAST: f64 = 40.0;
 /// Steps that are not timed: what is done lazily is done in them.
 const WARM: usize = 2;
 

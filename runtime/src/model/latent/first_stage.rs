@@ -32,15 +32,10 @@ impl FirstStage {
     /// # Errors
     /// Metadata that is missing, of the wrong type, or makes no sense.
     pub fn read(file: &File<'_>) -> Result<Self, Error> {
-        let shift_factor = file.f32("nijimi.autoencoder.shift_factor")?;
-        if !shift_factor.is_finite() {
-            return Err(wrong("nijimi.autoencoder.shift_factor", shift_factor, "a finite number"));
-        }
-        Ok(Self {
-            network: autoencoder(file)?,
-            scaling_factor: positive(file, "nijimi.autoencoder.scaling_factor")?,
-            shift_factor,
-        })
+        let [shift_factor, scaling_factor] = [SHIFT, SCALING].map(|key| file.f32(key));
+        let (shift_factor, scaling_factor) = (shift_factor?, scaling_factor?);
+        check_factors(scaling_factor, shift_factor)?;
+        Ok(Self { network: autoencoder(file)?, scaling_factor, shift_factor })
     }
 
     /// Writes the keys that [`Self::read`] reads.
@@ -58,8 +53,8 @@ impl FirstStage {
         w.meta("nijimi.autoencoder.mid_attention", network.mid_attention)?;
         w.meta("nijimi.autoencoder.quant_conv", network.quant_conv)?;
         w.meta("nijimi.autoencoder.post_quant_conv", network.post_quant_conv)?;
-        w.meta("nijimi.autoencoder.scaling_factor", self.scaling_factor)?;
-        w.meta("nijimi.autoencoder.shift_factor", self.shift_factor)
+        w.meta(SCALING, self.scaling_factor)?;
+        w.meta(SHIFT, self.shift_factor)
     }
 
     /// Encoder and decoder, loaded for the CPU.
@@ -77,9 +72,16 @@ impl FirstStage {
     }
 }
 
-fn positive(file: &File<'_>, key: &'static str) -> Result<f32, Error> {
-    let found = file.f32(key)?;
-    if found > 0.0 && found.is_finite() { Ok(found) } else { Err(wrong(key, found, "a positive number")) }
+const SCALING: &str = "nijimi.autoencoder.scaling_factor";
+const SHIFT: &str = "nijimi.autoencoder.shift_factor";
+
+/// That latents can be scaled and shifted so.
+pub(super) fn check_factors(scaling: f32, shift: f32) -> Result<(), Error> {
+    if !shift.is_finite() {
+        return Err(wrong(SHIFT, shift, "a finite number"));
+    }
+    let positive = scaling > 0.0 && scaling.is_finite();
+    if positive { Ok(()) } else { Err(wrong(SCALING, scaling, "a positive number")) }
 }
 
 fn autoencoder(file: &File<'_>) -> Result<AutoencoderKl, Error> {

@@ -130,6 +130,16 @@ impl LatentInfo {
         Ok(SdRequest { batch: if guided { 2 * pictures } else { pictures }, height, width, tokens, control })
     }
 
+    /// What the U-Net of a model for inpainting reads: latents, those of what is kept, and the mask.
+    pub(super) fn inpainting_channels(&self) -> usize {
+        2 * self.autoencoder.latent_channels + 1
+    }
+
+    /// Whether it is a model for inpainting, which sees what is kept, and the mask.
+    pub fn repaints(&self) -> bool {
+        self.unet.in_channels == self.inpainting_channels()
+    }
+
     /// Whether a scale asks for guidance, which evaluates the network twice: above 1, of a network into which guidance was
     /// not distilled.
     pub fn is_guided(&self, guidance_scale: f32) -> bool {

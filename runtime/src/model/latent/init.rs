@@ -43,16 +43,9 @@ impl TextToImage {
     /// As [`Self::run`].
     pub async fn encode_init_async(&self, request: &LatentRequest<'_>) -> Result<Option<EncodedInit>, Error> {
         let (n, size @ [height, width], info) = (request.seeds.len(), request.size, self.info());
-        let (channels, pixels) = (info.autoencoder.latent_channels, height * width);
+        let pixels = height * width;
         let [h, w] = info.latent_size(size)?;
-        let repaints = info.unet.in_channels == 2 * channels + 1;
-        if !repaints && info.unet.in_channels != channels {
-            let found = format!("{} with {} channels", self.name(), info.unet.in_channels);
-            let expected = format!(
-                "one that reads noisy latents ({channels} channels), for inpainting with mask and picture beside them"
-            );
-            return Err(RequestError::Range { what: "kind of U-Net", found, expected }.into());
-        }
+        let repaints = info.repaints();
         let Some(first) = request.calls.calls().first() else { return Ok(None) };
         let Some(pictures) = request.init_image else {
             if repaints || request.mask.is_some() || first.step > 0 {

@@ -2,7 +2,7 @@
 
 use super::super::ModelError;
 use super::super::info::wrong;
-use super::LatentInfo;
+use super::{LatentInfo, first_stage};
 use crate::Error;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -26,7 +26,7 @@ impl LatentInfo {
         let channels = |n: usize| format!("{n} channels");
         let other = "the autoencoder's latents have";
         joint("the U-Net answers with", channels(unet.out_channels), other, channels(latent))?;
-        let inpainting = 2 * latent + 1;
+        let inpainting = self.inpainting_channels();
         if ![latent, inpainting].contains(&unet.in_channels) {
             return Err(ModelError::Reads { found: unet.in_channels, latent, inpainting }.into());
         }
@@ -36,12 +36,7 @@ impl LatentInfo {
             return Err(wrong("nijimi.autoencoder.out_channels", makes, "1 (gray) or 3 (red, green, blue)"));
         }
         self.check_texts()?;
-        if !(self.scaling_factor > 0.0 && self.scaling_factor.is_finite()) {
-            return Err(wrong("nijimi.autoencoder.scaling_factor", self.scaling_factor, "a positive number"));
-        }
-        if !self.shift_factor.is_finite() {
-            return Err(wrong("nijimi.autoencoder.shift_factor", self.shift_factor, "a finite number"));
-        }
+        first_stage::check_factors(self.scaling_factor, self.shift_factor)?;
         // Sides of pictures are counted in u32.
         if !(1..=16384).contains(&self.sample_size) {
             return Err(wrong("nijimi.unet.sample_size", self.sample_size, "1 to 16384"));

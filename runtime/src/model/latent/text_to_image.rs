@@ -10,7 +10,6 @@ use crate::model::{Device, Patch, SessionOptions, Stored, TinyAutoencoder};
 use crate::nn::SdRequest;
 use crate::sampler::{Calls, Field, Sigmas, Solver};
 use crate::sync::Arc;
-use alloc::string::String;
 use alloc::vec::Vec;
 
 /// A model, immutable; clones share it.
@@ -131,11 +130,6 @@ impl TextToImage {
             self.parts.evaluator(&self.info, stage, options)?.check_constant_async(0).await?;
         }
         Ok(())
-    }
-
-    /// The name, for errors.
-    pub(super) fn name(&self) -> String {
-        self.info.name.clone()
     }
 }
 

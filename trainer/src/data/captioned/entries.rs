@@ -59,7 +59,7 @@ fn others(files: &BTreeMap<String, PathBuf>, known: impl Fn(&str) -> bool) -> Sk
     other.map(|(_, path)| (path.clone(), "a file of another type: pictures are PNG or JPEG".into())).collect()
 }
 
-pub(super) fn is_picture(name: &str) -> bool {
+pub(crate) fn is_picture(name: &str) -> bool {
     let extension = name.rsplit_once('.').map(|(_, e)| e.to_ascii_lowercase());
     matches!(extension.as_deref(), Some("png" | "jpg" | "jpeg"))
 }
@@ -134,19 +134,18 @@ fn of_pairs(dir: &Path, captions: Captions) -> Result<(Vec<Entry>, Skipped)> {
     let mut texts = BTreeSet::new();
     for (file, path) in files.iter().filter(|(name, _)| is_picture(name)) {
         let beside = path.with_extension("txt");
-        let name = match (caption(&beside), captions) {
-            (Ok(name), _) => name,
-            (Err(_), Captions::Optional) => String::new(),
-            (Err(why), Captions::Needed) => {
+        let found = caption(&beside);
+        texts.insert(beside);
+        let name = match found {
+            Ok(name) => name,
+            Err(_) if captions == Captions::Optional => String::new(),
+            Err(why) => {
                 skipped.push((path.clone(), why));
-                String::new()
+                continue;
             }
         };
-        texts.insert(beside);
-        if !name.is_empty() || captions == Captions::Optional {
-            let (path, file) = (path.clone(), file.clone());
-            entries.push(Entry { path, file, name, category: String::new(), tags: Vec::new() });
-        }
+        let (path, file) = (path.clone(), file.clone());
+        entries.push(Entry { path, file, name, category: String::new(), tags: Vec::new() });
     }
     skipped.extend(others(&files, |name| texts.contains(&dir.join(name))));
     Ok((entries, skipped))

@@ -12,6 +12,7 @@ mod subject;
 pub(crate) mod tests;
 
 pub use entries::Captions;
+pub(crate) use entries::is_picture;
 
 use crate::error::{Error, Result};
 use crate::fingerprint::DataSum;
@@ -165,7 +166,7 @@ fn nothing(skipped: &[(PathBuf, String)], captions: Captions) -> String {
             "give a folder with captions.tsv (columns file, name, category, tags), or with pairs such as cat.png and cat.txt"
         }
     };
-    let pictures = || skipped.iter().filter(|(path, _)| entries::is_picture(&path.to_string_lossy()));
+    let pictures = || skipped.iter().filter(|(path, _)| is_picture(&path.to_string_lossy()));
     match pictures().next() {
         None => format!("no PNG or JPEG pictures are there: {forms}"),
         Some((path, why)) => {

@@ -10,7 +10,6 @@ use crate::nn::autoencoder_kl::AutoencoderKlConfig;
 use crate::numbers::{self, Numbers};
 use crate::ops::Kit;
 use crate::optim::AdamW;
-use crate::target;
 use crate::world::World;
 use nijimi_runtime::quant::DType;
 use std::path::PathBuf;
@@ -94,7 +93,7 @@ fn on<D: Kit>(device: D, a: &AutoencoderArgs, world: &Rc<dyn World>) -> Result<E
     if a.shift >= a.size {
         return Err(Error::Usage(format!("--shift {}: expected less than --size {}", a.shift, a.size)));
     }
-    target::prove_run(&a.out, &launch::report_folder(a.report.as_ref(), &a.out), &[&a.data])?;
+    a.prove(world.share(), &[&a.data])?;
     let config = AutoencoderKlConfig {
         in_channels: 3,
         out_channels: 3,

@@ -18,7 +18,6 @@ use crate::optim::AdamW;
 use crate::param;
 use crate::report::Report;
 use crate::say::say;
-use crate::target;
 use crate::tensor::{T2, T4};
 use dfdx::prelude::*;
 use evaluate::{Bin, accuracy_by_t};
@@ -242,7 +241,7 @@ pub struct Outcome {
 /// # Errors
 /// Data that cannot be read, settings that make no sense, a loss that is lost.
 pub fn run(a: &ClassifierArgs) -> Result<Outcome> {
-    target::prove_run(&a.out, &launch::report_folder(a.report.as_ref(), &a.out), &[&a.data])?;
+    a.prove(crate::world::Share::WHOLE, &[&a.data])?;
     let data = LabelledPictures::load(&a.data, Split::Train)?;
     let count = usize::from(*data.labels.iter().max().unwrap_or(&0)) + 1;
     let labels = launch::labels(a.labels.as_deref(), count)?;

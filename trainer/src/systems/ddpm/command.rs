@@ -10,7 +10,6 @@ use crate::nn::book_unet::BookUnetConfig;
 use crate::numbers::{self, Numbers};
 use crate::ops::Kit;
 use crate::optim::AdamW;
-use crate::target;
 use crate::world::World;
 use nijimi_runtime::quant::DType;
 use std::rc::Rc;
@@ -76,7 +75,7 @@ pub fn run(a: &DdpmArgs, world: &Rc<dyn World>) -> Result<Ended> {
     ];
     launch::obeyed(&ignored)?;
     launch::threads(a.threads)?;
-    target::prove_run(&a.out, &launch::report_folder(a.report.as_ref(), &a.out), &[&a.data])?;
+    a.prove(world.share(), &[&a.data])?;
     let data = LabelledPictures::load(&a.data, Split::Train)?;
     let label_count = usize::from(*data.labels.iter().max().unwrap_or(&0)) + 1;
     let config = BookUnetConfig {

@@ -3,68 +3,55 @@ use super::density::{hard_counts, mean_log_likelihood};
 use super::{Options, Parameters, Shape, Start, fit_watched};
 use crate::data::table::Table;
 use crate::error::Result;
+use crate::fit_command::fit_command;
 use crate::launch;
 use crate::numbers;
 use crate::report::Report;
 use crate::say::say;
 use crate::systems::classic::{self, step5::BOOK_EPSILON};
 use crate::target;
-use argh::FromArgs;
 use nijimi_runtime::model::Law;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
-/// Fit a Gaussian mixture to columns of numbers by expectation-maximization (book steps 4 and 5).
-#[derive(FromArgs)]
-#[argh(subcommand, name = "mixture")]
-pub struct MixtureArgs {
-    /// the table: numbers in lines, divided by commas, tabs, semicolons or spaces
-    #[argh(option)]
-    data: PathBuf,
-    /// the weight file to write
-    #[argh(option)]
-    out: PathBuf,
-    /// folder of the report (default: the weight file's name without its extension, with -report)
-    #[argh(option)]
-    report: Option<PathBuf>,
-    /// the columns, by name or number from 1, with commas (default: all)
-    #[argh(option)]
-    columns: Option<String>,
-    /// other names for the columns, with commas
-    #[argh(option)]
-    names: Option<String>,
-    /// name of the model in the file (default: the file's)
-    #[argh(option)]
-    name: Option<String>,
-    /// components (default 2)
-    #[argh(option, from_str_fn(numbers::width), short = 'k', long = "components", default = "2")]
-    k: usize,
-    /// where to begin: kmeans++, book (weights 1/2, means (0, 50) and (0, 100), unit covariances), or a file with a
-    /// line for each component: weight, mean, covariance row by row (default kmeans++)
-    #[argh(option, default = "String::from(\"kmeans++\")")]
-    init: String,
-    /// end when the mean log-likelihood rises by less (default 1e-6)
-    #[argh(option, from_str_fn(numbers::not_negative), default = "1e-6")]
-    tolerance: f64,
-    /// end after so many updates (default 1000)
-    #[argh(option, from_str_fn(numbers::or_none), default = "1000")]
-    max_iterations: usize,
-    /// what covariances may be: full, diagonal, spherical, or tied, the same for all (default full)
-    #[argh(option, default = "Shape::Full")]
-    covariance: Shape,
-    /// least variance of a component in any direction, as a share of the data's in each column; 0 for none (default
-    /// 1e-6)
-    #[argh(option, from_str_fn(numbers::not_negative), default = "1e-6")]
-    covariance_floor: f64,
-    /// starts of kmeans++, of which the most likely result is kept (default 1)
-    #[argh(option, from_str_fn(numbers::count), default = "1")]
-    restarts: usize,
-    /// keys the starts, and what is drawn for the report (default 0)
-    #[argh(option, default = "0")]
-    seed: u64,
-    /// threads (default: all cores)
-    #[argh(option, from_str_fn(numbers::threads), short = 't')]
-    threads: Option<usize>,
+fit_command! {
+    plain /// Fit a Gaussian mixture to columns of numbers by expectation-maximization (book steps 4 and 5).
+    MixtureArgs "mixture" {
+        table;
+        out;
+        report;
+        columns;
+        name("the file");
+        /// components (default 2)
+        #[argh(option, from_str_fn(numbers::width), short = 'k', long = "components", default = "2")]
+        k: usize,
+        /// where to begin: kmeans++, book (weights 1/2, means (0, 50) and (0, 100), unit covariances), or a file with a
+        /// line for each component: weight, mean, covariance row by row (default kmeans++)
+        #[argh(option, default = "String::from(\"kmeans++\")")]
+        init: String,
+        /// end when the mean log-likelihood rises by less (default 1e-6)
+        #[argh(option, from_str_fn(numbers::not_negative), default = "1e-6")]
+        tolerance: f64,
+        /// end after so many updates (default 1000)
+        #[argh(option, from_str_fn(numbers::or_none), default = "1000")]
+        max_iterations: usize,
+        /// what covariances may be: full, diagonal, spherical, or tied, the same for all (default full)
+        #[argh(option, default = "Shape::Full")]
+        covariance: Shape,
+        /// least variance of a component in any direction, as a share of the data's in each column; 0 for none (default
+        /// 1e-6)
+        #[argh(option, from_str_fn(numbers::not_negative), default = "1e-6")]
+        covariance_floor: f64,
+        /// starts of kmeans++, of which the most likely result is kept (default 1)
+        #[argh(option, from_str_fn(numbers::count), default = "1")]
+        restarts: usize,
+        /// keys the starts, and what is drawn for the report (default 0)
+        #[argh(option, default = "0")]
+        seed: u64,
+        /// threads (default: all cores)
+        #[argh(option, from_str_fn(numbers::threads), short = 't')]
+        threads: Option<usize>,
+    }
 }
 
 fn start(a: &MixtureArgs, dim: usize) -> Result<Start> {
@@ -100,7 +87,7 @@ fn options(a: &MixtureArgs, dim: usize) -> Result<Options> {
 pub fn run(a: &MixtureArgs) -> Result<()> {
     launch::obeyed(&[("--restarts", "--init with values of its own", a.restarts > 1 && a.init != "kmeans++")])?;
     launch::threads(a.threads)?;
-    target::prove_report(&a.out, &launch::report_folder(a.report.as_ref(), &a.out), &[&a.data])?;
+    let folder = target::prove_report(&a.out, a.report.as_ref(), &[&a.data])?;
     let begin = Instant::now();
     let table = classic::load(&a.data, a.columns.as_deref(), a.names.as_deref())?;
     let options = options(a, table.dim())?;
@@ -154,5 +141,5 @@ pub fn run(a: &MixtureArgs) -> Result<()> {
     let shown = if is_book { Parameters::book_rounded() } else { p.clone() };
     classic::step4::step4(&mut report, &table, &shown, a.seed)?;
     classic::step5::step5(&mut report, &table, &options, &fit, a.seed)?;
-    report.write(&launch::report_folder(a.report.as_ref(), &a.out))
+    report.write(&folder)
 }

@@ -1,51 +1,41 @@
 //! `nijimi-train normal`.
 use super::{fit, gradient, log_likelihood};
 use crate::error::Result;
-use crate::launch;
+use crate::fit_command::fit_command;
 use crate::numbers;
 use crate::report::Report;
 use crate::say::say;
 use crate::systems::classic;
 use crate::target;
-use argh::FromArgs;
 use nijimi_runtime::model::Law;
-use std::path::PathBuf;
 use std::time::Instant;
 
-/// Fit a normal distribution to a column of numbers (book step 2).
-#[derive(FromArgs)]
-#[argh(subcommand, name = "normal")]
-pub struct NormalArgs {
-    /// the table: numbers in lines, divided by commas, tabs, semicolons or spaces
-    #[argh(option)]
-    data: PathBuf,
-    /// the weight file to write
-    #[argh(option)]
-    out: PathBuf,
-    /// folder of the report (default: the weight file's name without its extension, with -report)
-    #[argh(option)]
-    report: Option<PathBuf>,
-    /// the column, by name or number from 1 (needed if there are several)
-    #[argh(option)]
-    columns: Option<String>,
-    /// another name for the column
-    #[argh(option)]
-    names: Option<String>,
-    /// name of the model in the file (default: the file's)
-    #[argh(option)]
-    name: Option<String>,
-    /// print the probability of a value of at most this; may be given again
-    #[argh(option, from_str_fn(numbers::finite))]
-    at_most: Vec<f64>,
-    /// print the probability of a value above this; may be given again
-    #[argh(option, from_str_fn(numbers::finite))]
-    above: Vec<f64>,
-    /// add step 1 of the book to the report: the distribution itself, means and sums of uniforms
-    #[argh(switch)]
-    basics: bool,
-    /// keys what is drawn for the report (default 0)
-    #[argh(option, default = "0")]
-    seed: u64,
+fit_command! {
+    plain /// Fit a normal distribution to a column of numbers (book step 2).
+    NormalArgs "normal" {
+        table;
+        out;
+        report;
+        /// the column, by name or number from 1 (needed if there are several)
+        #[argh(option)]
+        columns: Option<String>,
+        /// another name for the column
+        #[argh(option)]
+        names: Option<String>,
+        name("the file");
+        /// print the probability of a value of at most this; may be given again
+        #[argh(option, from_str_fn(numbers::finite))]
+        at_most: Vec<f64>,
+        /// print the probability of a value above this; may be given again
+        #[argh(option, from_str_fn(numbers::finite))]
+        above: Vec<f64>,
+        /// add step 1 of the book to the report: the distribution itself, means and sums of uniforms
+        #[argh(switch)]
+        basics: bool,
+        /// keys what is drawn for the report (default 0)
+        #[argh(option, default = "0")]
+        seed: u64,
+    }
 }
 
 /// Runs the command.
@@ -53,7 +43,7 @@ pub struct NormalArgs {
 /// # Errors
 /// If the data do not allow it, or a file cannot be written.
 pub fn run(a: &NormalArgs) -> Result<()> {
-    target::prove_report(&a.out, &launch::report_folder(a.report.as_ref(), &a.out), &[&a.data])?;
+    let folder = target::prove_report(&a.out, a.report.as_ref(), &[&a.data])?;
     let begin = Instant::now();
     let table = classic::load(&a.data, a.columns.as_deref(), a.names.as_deref())?;
     let read = begin.elapsed().as_secs_f64();
@@ -74,5 +64,5 @@ pub fn run(a: &NormalArgs) -> Result<()> {
         classic::step1::step1(&mut report, a.seed)?;
     }
     classic::step2::step2(&mut report, &table, &normal, &a.at_most, &a.above, a.seed)?;
-    report.write(&launch::report_folder(a.report.as_ref(), &a.out))
+    report.write(&folder)
 }

@@ -15,7 +15,7 @@ use crate::target;
 use argh::FromArgs;
 use dfdx::prelude::Cpu;
 use nalgebra::{DMatrix, DVector};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Fit a linear model to rows of numbers by gradient descent (book step 6.2).
 #[derive(FromArgs)]
@@ -120,8 +120,7 @@ pub fn by_descent(examples: &Examples, settings: &RegressionSettings) -> Result<
 /// Data that cannot be read or fitted, settings that make no sense, a loss that is lost.
 pub fn run(a: &RegressionArgs) -> Result<Ended> {
     launch::obeyed(&[("--columns", "the book's rows (no --data)", a.data.is_none() && a.columns.is_some())])?;
-    let inputs: Vec<&Path> = a.data.as_deref().into_iter().collect();
-    target::prove_report(&a.out, &launch::report_folder(a.report.as_ref(), &a.out), &inputs)?;
+    let folder = target::prove_report(&a.out, a.report.as_ref(), a.data.as_deref().as_slice())?;
     let examples = match &a.data {
         Some(path) => Examples::read(path, a.columns.as_deref())?,
         None => Examples::book_line(&mut Mt19937::new(a.seed)),
@@ -166,6 +165,6 @@ pub fn run(a: &RegressionArgs) -> Result<Ended> {
         Comparison::new("mean squared error by least squares", mse).maybe(book(0.078_306_977_131_405_91)).within(1e-9),
     );
     report.table("The line: by gradient descent, and where it goes in the end", rows);
-    report.write(&launch::report_folder(a.report.as_ref(), &a.out))?;
+    report.write(&folder)?;
     Ok(Ended::Finished)
 }

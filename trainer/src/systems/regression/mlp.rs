@@ -13,7 +13,7 @@ use crate::say::say;
 use crate::target;
 use argh::FromArgs;
 use dfdx::prelude::Cpu;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Fit a network with hidden layers to rows of numbers (book step 6.4).
 #[derive(FromArgs)]
@@ -97,8 +97,7 @@ pub fn by_descent(
 /// Data that cannot be read or fitted, settings that make no sense, a loss that is lost.
 pub fn run(a: &MlpArgs) -> Result<Ended> {
     launch::obeyed(&[("--columns", "the book's rows (no --data)", a.data.is_none() && a.columns.is_some())])?;
-    let inputs: Vec<&Path> = a.data.as_deref().into_iter().collect();
-    target::prove_report(&a.out, &launch::report_folder(a.report.as_ref(), &a.out), &inputs)?;
+    let folder = target::prove_report(&a.out, a.report.as_ref(), a.data.as_deref().as_slice())?;
     let mut random = Mt19937::new(a.seed);
     let examples = match &a.data {
         Some(path) => Examples::read(path, a.columns.as_deref())?,
@@ -135,6 +134,6 @@ pub fn run(a: &MlpArgs) -> Result<Ended> {
              descent in f64 differs from the book's losses by up to 1e-3 there.",
         );
     }
-    report.write(&launch::report_folder(a.report.as_ref(), &a.out))?;
+    report.write(&folder)?;
     Ok(Ended::Finished)
 }

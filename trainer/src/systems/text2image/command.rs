@@ -19,7 +19,6 @@ use crate::ops::Kit;
 use crate::optim::AdamW;
 use crate::param::{self, State};
 use crate::say::tell;
-use crate::target;
 use crate::world::World;
 use crate::{import, text};
 use nijimi_runtime::gguf::{File, MappedFile};
@@ -318,7 +317,7 @@ fn on<D: Kit>(device: D, a: &TextToImageArgs, lesson: Option<Lesson>, world: &Rc
     };
     let report = launch::report_folder(a.report.as_ref(), &a.out);
     let inputs: Vec<&Path> = [path, &a.data].into_iter().chain(a.prompts.as_deref()).collect();
-    target::prove_run(&a.out, &report, &inputs)?;
+    a.prove(world.share(), &inputs)?;
     let prompts = a.prompts.as_deref().map(lines).transpose()?;
     let refused = |e: &dyn std::fmt::Display| Error::data(path, e.to_string());
     let mapped = MappedFile::open(path).map_err(|e| refused(&e))?;

@@ -55,11 +55,6 @@ impl Process {
         (self.shift, prediction, format!("{} levels to alpha_bar {last}", self.alpha_bars.len()))
     }
 
-    /// Whether v is predicted.
-    pub fn predicts_v(&self) -> bool {
-        self.prediction == Prediction::V
-    }
-
     /// The level of a time in [0, 1): where noise over signal is `shift` times that at uniform times. 1: uniform. Hoogeboom et al.
     /// 2023 (simple diffusion), section 3.1; Esser et al. 2024, section 5.3.2.
     pub fn level(&self, time: f64) -> usize {
