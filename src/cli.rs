@@ -3,19 +3,17 @@
 mod check;
 mod commands;
 mod draw;
-mod habits;
-mod number;
 mod parts;
 pub mod value;
 
 pub use commands::{Convert, Density, Devices, Inspect, Plan, SelfTest};
-pub use number::random_seed;
 pub use parts::{Draw, MachineOptions, OutputOptions, SamplingOptions, Subject, TextOptions};
 pub use value::{LoraFile, Place, PreviewMethod};
 
 use crate::fault::Fault;
 use argh::{ArgsInfo, FromArgs};
 use draw::Cli;
+use nijimi_cli::habits::usual;
 use std::ffi::OsString;
 
 /// What the program is asked to do.
@@ -72,7 +70,7 @@ fn read<T: FromArgs + ArgsInfo>(
     command: impl FnOnce(T) -> Result<Command, Fault>,
 ) -> Result<Command, Fault> {
     let names: Vec<&str> = name.split(' ').collect();
-    let args = habits::usual::<T>(args);
+    let args = usual(&T::get_args_info(), args);
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match T::from_args(&names, &args) {
         Ok(options) => command(options),
@@ -92,6 +90,7 @@ fn remedy(name: &str, message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use argh::{FlagInfoKind, Optionality};
     use nijimi_runtime::gpu::Choice;
 
     fn command(args: &[&str]) -> Result<Command, Fault> {
@@ -110,6 +109,26 @@ mod tests {
             Err(Fault::Usage(message)) => message,
             other => panic!("{args:?}: {other:?}"),
         }
+    }
+
+    /// Of every command, every option takes its value in both forms, and the last one is obeyed.
+    #[test]
+    fn every_option_of_every_command() {
+        fn all<T: ArgsInfo>() {
+            let info = T::get_args_info();
+            for flag in info.flags.iter().filter(|f| matches!(f.kind, FlagInfoKind::Option { .. })) {
+                assert_eq!(usual(&info, &[&format!("{}=-x", flag.long)]), [flag.long, "-x"]);
+                let twice = usual(&info, &[flag.long, "a", flag.long, "b"]);
+                assert_eq!(twice.len(), if matches!(flag.optionality, Optionality::Repeating) { 4 } else { 2 });
+            }
+        }
+        all::<Cli>();
+        all::<Convert>();
+        all::<Density>();
+        all::<Devices>();
+        all::<Inspect>();
+        all::<Plan>();
+        all::<SelfTest>();
     }
 
     #[test]

@@ -13,11 +13,11 @@ mod draw;
 mod fault;
 mod file;
 mod memory;
-mod print;
 mod quiet;
 mod tell;
 
 use cli::Command;
+use nijimi_cli::print::print;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -32,10 +32,10 @@ fn main() -> ExitCode {
         Command::Density(options) => tell::density::run(&options),
         Command::Devices => tell::devices::list(),
         Command::SelfTest(options) => tell::self_test::run(&options),
-        Command::Print(text) => print::print(&format!("{}\n", text.trim_end())),
+        Command::Print(text) => Ok(print(&format!("{}\n", text.trim_end()))?),
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(fault) => print::report(&fault),
+        Err(fault) => fault.report(),
     }
 }

@@ -1,8 +1,8 @@
 //! The options of the commands.
 
-use super::number::{count, finite, index, threads};
 use super::value::{Backend, Bytes, LoraFile, Place, dtype, prediction};
 use argh::{ArgsInfo, FromArgs};
+use nijimi_cli::number::{count, finite, index, threads};
 use nijimi_runtime::quant::DType;
 use std::path::PathBuf;
 

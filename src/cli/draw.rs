@@ -1,8 +1,8 @@
 //! The options of drawing, flat, as they are read.
 
-use super::number::{count, finite, index, scale, seed, share, threads};
 use super::value::{Backend, Bytes, LoraFile, PreviewMethod, Rng, TensorFile, dtype, prediction};
 use argh::{ArgsInfo, FromArgs};
+use nijimi_cli::number::{count, finite, index, scale, seed, share, threads};
 use nijimi_runtime::quant::DType;
 use std::path::PathBuf;
 

@@ -4,7 +4,7 @@ use crate::cli::Subject;
 use crate::draw::parameters::Parameters;
 use crate::fault::Fault;
 use crate::file::grid::Size;
-use crate::print::tell;
+use nijimi_cli::print::tell;
 use nijimi_runtime::error::{self, Error};
 use nijimi_runtime::gguf;
 use nijimi_runtime::model::RequestError;

@@ -3,7 +3,7 @@
 use crate::cli::Place;
 use crate::draw::artist::ms;
 use crate::fault::Fault;
-use crate::print::tell;
+use nijimi_cli::print::tell;
 use nijimi_runtime::Error;
 use nijimi_runtime::gpu::{self, Choice, Gpu, GpuError, GpuOptions};
 use nijimi_runtime::model::Device;

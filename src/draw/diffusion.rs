@@ -10,7 +10,7 @@ use crate::draw::solver;
 use crate::fault::Fault;
 use crate::file::grid::Size;
 use crate::file::source::Source;
-use crate::print::tell;
+use nijimi_cli::print::tell;
 use nijimi_runtime::Error;
 use nijimi_runtime::gpu::Gpu;
 use nijimi_runtime::model::{

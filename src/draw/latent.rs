@@ -7,7 +7,7 @@ use crate::draw::parameters::{Extras, Parameters};
 use crate::fault::Fault;
 use crate::file::grid::Size;
 use crate::file::source::Source;
-use crate::print::tell;
+use nijimi_cli::print::tell;
 use nijimi_runtime::Error;
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::gpu::Gpu;

@@ -3,8 +3,8 @@
 use crate::cli::{OutputOptions, Subject, none_of};
 use crate::fault::Fault;
 use crate::file::source::Source;
-use crate::print::tell;
 use crate::tell::table;
+use nijimi_cli::print::tell;
 use nijimi_runtime::model::Numbers;
 use std::path::Path;
 

@@ -1,6 +1,6 @@
 //! One call of the program, from its arguments to its files.
 
-use crate::cli::{Draw, random_seed};
+use crate::cli::Draw;
 use crate::draw::artist::{Artist, Drawing};
 use crate::draw::diffusion::PixelArtist;
 use crate::draw::latent::Latent;
@@ -12,8 +12,10 @@ use crate::file::canvas::Canvas;
 use crate::file::grid::{Grid, Size};
 use crate::file::picture::png;
 use crate::file::source::{Conversion, Role, Source};
-use crate::file::target::{self, Named, Target};
-use crate::print::tell;
+use crate::file::target::Target;
+use nijimi_cli::number::random_seed;
+use nijimi_cli::print::tell;
+use nijimi_cli::target::{self, Named};
 use nijimi_runtime::gguf::write_atomic;
 use nijimi_runtime::model::{ModelKind, is_of_one_color};
 use nijimi_runtime::quant::DType;
@@ -62,7 +64,7 @@ pub fn run(asked: &Draw) -> Result<(), Fault> {
         ModelKind::Numbers => {
             one_step("numbers are drawn")?;
             let file = output.file.as_ref().map(|file| ("-o", Path::new(file)));
-            target::check(&file.into_iter().collect::<Vec<_>>(), &inputs(asked))?;
+            target::check(&file.into_iter().collect::<Vec<_>>(), &inputs(asked), |_| true)?;
             numbers::run(&source, subject, output, subject.seed.unwrap_or_else(random_seed))
         }
         ModelKind::Classifier => nothing("a classifier", "to a diffusion model with --classifier"),
@@ -80,7 +82,8 @@ fn pictures<A: Artist>(asked: &Draw, load: impl FnOnce() -> Result<A, Fault>) ->
         let paths: Vec<PathBuf> = target.paths(pictures).collect();
         let beside = [("--preview", &asked.text.preview), ("--save-latents", &asked.text.save_latents)];
         let beside = beside.into_iter().filter_map(|(option, path)| Some((option, path.as_deref()?)));
-        target::check(&beside.chain(paths.iter().map(|path| ("-o", &**path))).collect::<Vec<_>>(), &inputs(asked))
+        let outputs: Vec<Named<'_>> = beside.chain(paths.iter().map(|path| ("-o", &**path))).collect();
+        target::check(&outputs, &inputs(asked), |_| true)
     };
     // What can be known is said before a model is loaded.
     check(1)?;

@@ -17,9 +17,9 @@ use crate::file::grid::Size;
 use crate::file::latents;
 use crate::file::source::Source;
 use crate::memory;
-use crate::print::tell;
 use inputs::Inputs;
 use loading::{Beside, file_name};
+use nijimi_cli::print::tell;
 use nijimi_runtime::Error;
 use nijimi_runtime::model::{
     Choice, Control, Decoding, LatentControl, LatentInfo, LatentRequest, ModelPart, NoiseSource, RequestError, Run,

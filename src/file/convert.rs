@@ -5,8 +5,8 @@ use crate::cli::{Convert, none_of};
 use crate::draw::progress::StatusLine;
 use crate::fault::Fault;
 use crate::file::source::no_variant;
-use crate::file::target;
-use crate::print::tell;
+use nijimi_cli::print::tell;
+use nijimi_cli::target;
 use nijimi_import::{self as import, Checkpoint, Event, Family, Format, ImportError, Model, Options, Types};
 use nijimi_runtime::quant::DType;
 use std::path::Path;
@@ -31,7 +31,7 @@ pub fn run(asked: &Convert) -> Result<(), Fault> {
     };
     let tokenizer = asked.tokenizer.as_deref().map(|path| ("--tokenizer", path));
     let inputs: Vec<_> = [("the checkpoint", &*asked.source)].into_iter().chain(tokenizer).collect();
-    target::check(&[("-o", &asked.output)], &inputs)?;
+    target::check(&[("-o", &asked.output)], &inputs, |_| true)?;
     let started = Instant::now();
     let checkpoint = Checkpoint::open(&asked.source, &options).map_err(fault)?;
     if checkpoint.latent_diffusion().is_none() {

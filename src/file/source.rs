@@ -6,7 +6,7 @@ mod temporary;
 use crate::fault::Fault;
 use crate::file::convert::{self, stem};
 use crate::file::default_model::{BuiltIn, DEFAULT};
-use crate::print::tell;
+use nijimi_cli::print::tell;
 use nijimi_import::{self as import, Checkpoint, ImportError, Options, Types};
 use nijimi_runtime::Error;
 use nijimi_runtime::gguf::{File, MappedFile, open_regular};

@@ -3,9 +3,9 @@
 use crate::cli::Density;
 use crate::fault::Fault;
 use crate::file::source::Source;
-use crate::file::target;
-use crate::print::tell;
 use crate::tell::table;
+use nijimi_cli::print::tell;
+use nijimi_cli::target;
 use nijimi_runtime::model::{ModelKind, Numbers};
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use std::path::Path;
 pub fn run(options: &Density) -> Result<(), Fault> {
     let data = options.data.as_deref().map_or(("standard input", Path::new("/dev/stdin")), |path| ("the rows", path));
     let output = options.output.iter().map(|path| ("-o", path.as_path())).collect::<Vec<_>>();
-    target::check(&output, &[("-m", &options.model), data])?;
+    target::check(&output, &[("-m", &options.model), data], |_| true)?;
     let source = Source::open(Some(&options.model))?;
     let file = source.file()?;
     // Whatever else it holds is not loaded, however large it is.

@@ -1,7 +1,7 @@
 //! `nijimi devices`: what there is to draw on.
 
 use crate::fault::Fault;
-use crate::print::print;
+use nijimi_cli::print::print;
 use nijimi_runtime::gpu::{self, Choice};
 
 /// What to do where there is nothing.
@@ -26,5 +26,5 @@ pub fn list() -> Result<(), Fault> {
     } else if auto.is_none() {
         text += "There is no GPU: --backend auto uses the CPU directly, which is faster than running shaders on it.";
     }
-    print(&format!("{}\n", text.trim_end()))
+    Ok(print(&format!("{}\n", text.trim_end()))?)
 }

@@ -8,7 +8,7 @@ mod picture;
 use crate::cli::{Inspect, none_of};
 use crate::fault::Fault;
 use crate::file::source::Source;
-use crate::print::{cut, plain, print};
+use nijimi_cli::print::{cut, plain, print};
 use nijimi_runtime::gguf::{Array, File, Tensor, Value};
 use nijimi_runtime::model::{Device, Model};
 use std::fmt::Write as _;
@@ -45,7 +45,7 @@ pub fn run(options: &Inspect) -> Result<(), Fault> {
                 writeln!(text, "{:<width$}  {dtype:<5} {:>9} bytes  {:?}", plain(tensor.name), bytes, tensor.shape());
         }
     }
-    print(&text)
+    Ok(print(&text)?)
 }
 
 type Line = (&'static str, String);

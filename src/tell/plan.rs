@@ -10,7 +10,7 @@ use crate::draw::text_to_image::planning::{self, Asked};
 use crate::fault::Fault;
 use crate::file::source::{Conversion, Role, Source};
 use crate::memory;
-use crate::print::{plain, print};
+use nijimi_cli::print::{plain, print};
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::gpu::{self, Choice as Adapter, Gpu};
 use nijimi_runtime::model::{Choice, LatentInfo, LatentPlan, StagePlan};

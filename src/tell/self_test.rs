@@ -4,7 +4,7 @@ use crate::cli::SelfTest;
 use crate::draw::backend;
 use crate::fault::Fault;
 use crate::file::default_model::{DEFAULT, DIGITS};
-use crate::print::{plain, print};
+use nijimi_cli::print::{plain, print};
 use nijimi_runtime::Error;
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::gpu::lab::{self, KernelRow, LEAST, ModelRow, Row, SelfTestOptions, psnr};
@@ -77,7 +77,7 @@ fn prompt(gpu: &Gpu) -> Result<(f64, f64), Error> {
 }
 
 fn say(line: &str) -> Result<(), Fault> {
-    print(&format!("{}\n", line.split('\n').map(plain).collect::<Vec<_>>().join("\n")))
+    Ok(print(&format!("{}\n", line.split('\n').map(plain).collect::<Vec<_>>().join("\n")))?)
 }
 
 fn line(row: &Row) -> String {

@@ -1,7 +1,7 @@
 //! Rows of numbers: read as people keep them, written as CSV.
 
 use crate::fault::Fault;
-use crate::print::{plain, print};
+use nijimi_cli::print::{plain, print};
 use nijimi_runtime::gguf::{open_regular, write_atomic};
 use std::fmt::Write as _;
 use std::fs::File;
@@ -79,7 +79,7 @@ pub fn write(text: &str, to: Option<&Path>) -> Result<(), Fault> {
     match to {
         Some(path) => write_atomic(path, text.as_bytes())
             .map_err(|e| Fault::Input(format!("{e}: write to another place with -o"))),
-        None => print(text),
+        None => Ok(print(text)?),
     }
 }
 

@@ -4,20 +4,21 @@ use crate::fit::Ended;
 use crate::launch;
 use crate::say::{self, say, tell};
 use crate::world::{self, World};
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
+use nijimi_cli::habits::usual;
 use nijimi_runtime::quant::DType;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::rc::Rc;
 
 /// Trains the models that nijimi samples.
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 pub struct Cli {
     #[argh(subcommand)]
     command: Command,
 }
 
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand)]
 #[allow(clippy::large_enum_variant, reason = "there is one, read once")]
 enum Command {
@@ -44,7 +45,7 @@ enum Command {
 }
 
 /// Encode a weight file anew with another type of weights.
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "quantize")]
 pub struct QuantizeArgs {
     /// the file to read, best with f32 weights (the report folder's latest.gguf)
@@ -90,23 +91,20 @@ enum Told {
     Wrong(String),
 }
 
-/// Reads the arguments; `--name=value` is as `--name value`.
+/// Reads the arguments, as people give them.
 fn read(args: impl Iterator<Item = OsString>) -> std::result::Result<Cli, Told> {
     let mut words = Vec::new();
     for arg in args.skip(1) {
-        let arg = arg
-            .into_string()
-            .map_err(|arg| Told::Wrong(format!("{} is not UTF-8: use another name", arg.display())))?;
-        match arg.split_once('=') {
-            Some((name, value)) if name.starts_with("--") => words.extend([name.to_owned(), value.to_owned()]),
-            _ => words.push(arg),
-        }
+        let arg = arg.into_string();
+        words.push(arg.map_err(|arg| Told::Wrong(format!("{} is not UTF-8: use another name", arg.display())))?);
     }
     if let [only] = &words[..]
         && ["-V", "--version"].contains(&&**only)
     {
         return Err(Told::Help(concat!("nijimi-train ", env!("CARGO_PKG_VERSION")).into()));
     }
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let words = usual(&Cli::get_args_info(), &words);
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     Cli::from_args(&["nijimi-train"], &words).map_err(|early| match early.status {
         Ok(()) => Told::Help(early.output),

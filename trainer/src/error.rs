@@ -1,4 +1,6 @@
 //! What can go wrong in training, with what was wrong, where, and what to do.
+use nijimi_cli::print::Unprinted;
+use nijimi_cli::target::Refused;
 use nijimi_runtime::error::Fault;
 use std::path::PathBuf;
 
@@ -60,6 +62,12 @@ pub enum Error {
     /// A setting makes no sense.
     #[error("{0}")]
     Usage(String),
+    /// A file, or data, that is not what it must be; the message names it.
+    #[error("{0}")]
+    File(String),
+    /// Not the user's fault.
+    #[error("{0}: please report this")]
+    Internal(String),
     /// Processes that train together do not fit, or cannot be joined.
     #[error("{0}")]
     World(String),
@@ -72,9 +80,18 @@ pub enum Error {
     /// Something that this run had others do has failed.
     #[error("{0}")]
     Failed(String),
+    /// The user has ended it.
+    #[error("interrupted: the same command with --resume goes on")]
+    Interrupted,
     /// The device failed.
     #[error("device: {0}")]
     Device(String),
+    /// No file can be written there, or one is given two uses.
+    #[error(transparent)]
+    Target(#[from] Refused),
+    /// Standard output could not be written.
+    #[error(transparent)]
+    Unprinted(#[from] Unprinted),
     /// The runtime refused the file that the trainer wrote.
     #[error(transparent)]
     Runtime(#[from] nijimi_runtime::Error),
@@ -82,13 +99,25 @@ pub enum Error {
 
 impl Error {
     /// The exit code of a program that ends with it: 2 for a wrong command line, 3 for a file or folder that is not what it must
-    /// be, 4 for a device, 1 for all else.
+    /// be, 4 for a device, 130 for an interruption, 1 for all else.
     pub fn exit_code(&self) -> i32 {
         match self {
-            Self::Usage(_) => 2,
-            Self::Io { .. } | Self::Data { .. } | Self::Table { .. } | Self::Fit(_) | Self::Checkpoint { .. } => 3,
+            Self::Usage(_) | Self::Target(Refused::Usage(_)) => 2,
+            Self::Target(Refused::Place(_)) => 3,
+            Self::Io { .. }
+            | Self::File(_)
+            | Self::Data { .. }
+            | Self::Table { .. }
+            | Self::Fit(_)
+            | Self::Checkpoint { .. } => 3,
             Self::Device(_) => 4,
-            Self::Diverged { .. } | Self::World(_) | Self::Elsewhere { .. } | Self::Failed(_) => 1,
+            Self::Interrupted => 130,
+            Self::Diverged { .. }
+            | Self::World(_)
+            | Self::Elsewhere { .. }
+            | Self::Failed(_)
+            | Self::Internal(_)
+            | Self::Unprinted(_) => 1,
             Self::Runtime(e) => match e.fault() {
                 Fault::Request => 2,
                 Fault::Input => 3,

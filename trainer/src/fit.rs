@@ -7,7 +7,7 @@ use crate::ops::Kit;
 use crate::optim::{AdamW, Optimizer};
 use crate::param::{self, Module};
 use crate::progress::Progress;
-use crate::target::Claim;
+use crate::target::{CHECKPOINT, Claim, LATEST, LOG};
 use crate::world::{self, Alone, Share, World};
 use dfdx::prelude::*;
 use nijimi_runtime::quant::DType;
@@ -131,9 +131,6 @@ pub enum Ended {
     Interrupted,
 }
 
-/// The name of the checkpoint in the report folder.
-pub const CHECKPOINT: &str = "checkpoint.safetensors";
-
 struct Run<D: Kit, M> {
     optimizer: Optimizer<D>,
     ema: Option<M>,
@@ -218,7 +215,7 @@ pub fn fit_in<D: Kit, K: Task<D>>(
         world::same(world, "settings or data", [(hash.finish() >> 11) as f64, total as f64])?;
         world::same(world, "weights or another checkpoint", [param::checksum(task.model()), run.step as f64])?;
     }
-    let mut log = if first { Log::open(&options.report.join("log.jsonl"), run.step)? } else { Log::nowhere() };
+    let mut log = if first { Log::open(&options.report.join(LOG), run.step)? } else { Log::nowhere() };
     let mut progress = Progress::new(run.step, total, per_epoch, options.epochs).silent(!first);
     changed
         .iter()
@@ -361,7 +358,7 @@ fn report<D: Kit, K: Task<D>>(task: &mut K, run: &mut Run<D, K::Model>, options:
         }
         crate::plot::loss_curve(&losses, &options.report.join("loss.png"))?;
         let file = export(task, run, DType::F32)?;
-        write_atomic(&options.report.join("latest.gguf"), &file)?;
+        write_atomic(&options.report.join(LATEST), &file)?;
         task.preview(&file, &options.report.join(run.name()))
     };
     if let Err(e) = make() {

@@ -41,22 +41,22 @@ macro_rules! fit_command {
         + [option] [" folder for " $what " (default: the weight file's name without its extension, with -report)"]
         report: Option<std::path::PathBuf>; $($rest)* } };
     (@ $c:tt $f:tt epochs($what:tt, $n:tt); $($rest:tt)*) => { fit_command! { @ $c $f
-        + [option, from_str_fn(crate::numbers::times), default = $n] [" " $what " (default " $n ")"] epochs: u64; $($rest)* } };
+        + [option, from_str_fn(nijimi_cli::number::times), default = $n] [" " $what " (default " $n ")"] epochs: u64; $($rest)* } };
     (@ $c:tt $f:tt batch($n:tt); $($rest:tt)*) => { fit_command! { @ $c $f
-        + [option, from_str_fn(crate::numbers::count), default = $n] [" pictures in a batch (default " $n ")"] batch: usize; $($rest)* } };
+        + [option, from_str_fn(nijimi_cli::number::count), default = $n] [" pictures in a batch (default " $n ")"] batch: usize; $($rest)* } };
     (@ $c:tt $f:tt lr($what:tt, $n:tt); $($rest:tt)*) => { fit_command! { @ $c $f
-        + [option, from_str_fn(crate::numbers::positive), default = $n] [" " $what " (default " $n ")"] lr: f64; $($rest)* } };
+        + [option, from_str_fn(nijimi_cli::number::positive), default = $n] [" " $what " (default " $n ")"] lr: f64; $($rest)* } };
     (@ $c:tt $f:tt warmup($n:tt); $($rest:tt)*) => { fit_command! { @ $c $f
-        + [option, from_str_fn(crate::numbers::or_none), default = $n] [" steps over which the learning rate rises from 0 (default " $n ")"] warmup: u64;
+        + [option, from_str_fn(nijimi_cli::number::or_none), default = $n] [" steps over which the learning rate rises from 0 (default " $n ")"] warmup: u64;
         $($rest)* } };
     (@ $c:tt $f:tt clip; $($rest:tt)*) => { fit_command! { @ $c $f
-        + [option, from_str_fn(crate::numbers::positive)] [" largest norm of the gradients; longer ones are scaled down (default: no limit)"] clip: Option<f64>;
+        + [option, from_str_fn(nijimi_cli::number::positive)] [" largest norm of the gradients; longer ones are scaled down (default: no limit)"] clip: Option<f64>;
         $($rest)* } };
     (@ $c:tt $f:tt clip($said:tt, $n:tt); $($rest:tt)*) => { fit_command! { @ $c $f
-        + [option, from_str_fn(crate::numbers::positive), default = $n] [" largest norm of the gradients; longer ones are scaled down (default " $said ")"]
+        + [option, from_str_fn(nijimi_cli::number::positive), default = $n] [" largest norm of the gradients; longer ones are scaled down (default " $said ")"]
         clip: f64; $($rest)* } };
     (@ $c:tt $f:tt ema($said:tt, $n:tt); $($rest:tt)*) => { fit_command! { @ $c $f
-        + [option, from_str_fn(crate::numbers::decay), default = $n]
+        + [option, from_str_fn(nijimi_cli::number::decay), default = $n]
         [" decay of the averaged weights that are exported; 0 exports the raw ones (default " $said ")"] ema: f64;
         $($rest)* } };
     (@ $c:tt $f:tt dtype($more:tt, $said:tt, $type:tt); $($rest:tt)*) => { fit_command! { @ $c $f
@@ -69,10 +69,10 @@ macro_rules! fit_command {
     (@ $c:tt $f:tt name($of:tt); $($rest:tt)*) => { fit_command! { @ $c $f
         + [option] [" name of the model in the file (default: " $of "'s)"] name: Option<String>; $($rest)* } };
     (@ $c:tt $f:tt betas; $($rest:tt)*) => { fit_command! { @ $c $f
-        + [option, from_str_fn(crate::numbers::variance), default = "1e-4"] [" variance of the first noise level (default 1e-4)"] beta_start: f64;
-        + [option, from_str_fn(crate::numbers::variance), default = "0.02"] [" variance of the last noise level (default 0.02)"] beta_end: f64; $($rest)* } };
+        + [option, from_str_fn(nijimi_cli::number::variance), default = "1e-4"] [" variance of the first noise level (default 1e-4)"] beta_start: f64;
+        + [option, from_str_fn(nijimi_cli::number::variance), default = "0.02"] [" variance of the last noise level (default 0.02)"] beta_end: f64; $($rest)* } };
     (@ $c:tt $f:tt seed; $($rest:tt)*) => { fit_command! { @ $c $f
-        + [option, default = "0"] [" keys everything random (default 0)"] seed: u64; $($rest)* } };
+        + [option, from_str_fn(nijimi_cli::number::seed), default = "0"] [" keys everything random, -1 for a random one (default 0)"] seed: u64; $($rest)* } };
     // Text, since it is the device that knows which it has.
     (@ $c:tt $f:tt precision($of:tt); $($rest:tt)*) => { fit_command! { @ $c $f
         + [option, default = "String::from(\"f32\")"]
@@ -80,10 +80,10 @@ macro_rules! fit_command {
         $($rest)* } };
     (@ $c:tt $f:tt checkpoints; $($rest:tt)*) => { fit_command! { @ $c $f
         + [switch] [" go on from the checkpoint in the report folder"] resume: bool;
-        + [option, from_str_fn(crate::numbers::minutes), default = "std::time::Duration::from_secs(300)"]
+        + [option, from_str_fn(nijimi_cli::number::minutes), default = "std::time::Duration::from_secs(300)"]
         [" minutes between checkpoints (default 5)"] checkpoint_minutes: std::time::Duration; $($rest)* } };
     (@ $c:tt $f:tt max_steps; $($rest:tt)*) => { fit_command! { @ $c $f
-        + [option, from_str_fn(crate::numbers::or_none)] [" stop after this many steps"] max_steps: Option<u64>; $($rest)* } };
+        + [option, from_str_fn(nijimi_cli::number::or_none)] [" stop after this many steps"] max_steps: Option<u64>; $($rest)* } };
     (@ $c:tt $f:tt world; $($rest:tt)*) => { fit_command! { @ $c $f
         + [switch] [" train together with the other processes that mpirun has started, each its share of every batch"
         " (see docs/world.md)"] world: bool; $($rest)* } };
@@ -91,11 +91,11 @@ macro_rules! fit_command {
         + [option, default = "crate::launch::Device::Cpu"]
         [" what to train on: cpu, or cuda in a build for it (default cpu)"] device: crate::launch::Device; $($rest)* } };
     (@ $c:tt $f:tt threads; $($rest:tt)*) => { fit_command! { @ $c $f
-        + [option, short = 't', from_str_fn(crate::numbers::threads)] [" threads (default: all cores)"] threads: Option<usize>; $($rest)* } };
+        + [option, short = 't', from_str_fn(nijimi_cli::number::threads)] [" threads (default: all cores)"] threads: Option<usize>; $($rest)* } };
 
     (@ [$(#[$($doc:tt)*])+ $name:ident $command:tt] { $($fields:tt)* }) => {
         $(#[$($doc)*])+
-        #[derive(argh::FromArgs)]
+        #[derive(argh::FromArgs, argh::ArgsInfo)]
         #[argh(subcommand, name = $command)]
         pub struct $name { $($fields)* }
     };
@@ -125,13 +125,12 @@ macro_rules! fit_command {
                 }
             }
 
-            fn prove(&self, share: $crate::world::Share, inputs: &[&std::path::Path]) -> $crate::error::Result<()> {
+            fn prove(&self, share: $crate::world::Share, inputs: &[nijimi_cli::target::Named<'_>]) -> $crate::error::Result<()> {
                 // The first process writes for all.
-                if share.rank > 0 {
-                    return Ok(());
+                if share.rank == 0 {
+                    $crate::target::prove_run(&self.out, self.report.as_ref(), inputs)?;
                 }
-                let report = $crate::launch::report_folder(self.report.as_ref(), &self.out);
-                $crate::target::prove_run(&self.out, &report, inputs)
+                Ok(())
             }
         }
     };
@@ -154,5 +153,5 @@ pub(crate) trait FitCommand {
     ///
     /// # Errors
     /// As of [`crate::target::prove_run`].
-    fn prove(&self, share: crate::world::Share, inputs: &[&std::path::Path]) -> crate::error::Result<()>;
+    fn prove(&self, share: crate::world::Share, inputs: &[nijimi_cli::target::Named<'_>]) -> crate::error::Result<()>;
 }

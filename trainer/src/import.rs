@@ -24,7 +24,7 @@ pub fn tensors(file: &File, prefix: &str) -> Result<State> {
     let ours = file.tensors().filter(|t| t.name.starts_with(prefix));
     let state: State = ours.map(|t| (t.name.to_owned(), values(&t))).collect();
     if state.is_empty() {
-        return Err(Error::Usage(format!("the file has no tensors {prefix}*: it holds another model")));
+        return Err(Error::File(format!("the file has no tensors {prefix}*: it holds another model")));
     }
     Ok(state)
 }
@@ -41,7 +41,7 @@ fn values(t: &Tensor) -> Values {
 /// If the file lacks a tensor, or has one of another shape.
 pub fn load<D: Kit, M: Module<D>>(mut model: M, prefix: &str, file: &File) -> Result<M> {
     param::load(&mut model, prefix, &tensors(file, prefix)?)
-        .map_err(|what| Error::Usage(format!("the file does not fit its own network: {what}")))?;
+        .map_err(|what| Error::File(format!("the file does not fit its own network: {what}")))?;
     Ok(model)
 }
 
@@ -82,6 +82,6 @@ pub fn book_unet<D: Kit>(device: &D, file: &File) -> Result<BookUnet<D>> {
         state.insert(t.name.to_owned(), values(&t));
     }
     param::load(&mut model, "", &state)
-        .map_err(|what| Error::Usage(format!("the file does not fit its own network: {what}")))?;
+        .map_err(|what| Error::File(format!("the file does not fit its own network: {what}")))?;
     Ok(model)
 }

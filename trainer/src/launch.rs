@@ -137,7 +137,7 @@ pub fn interruptible() -> Result<Arc<AtomicBool>> {
         }
         Ok(stop)
     });
-    stop.clone().map_err(|e| Error::Usage(format!("Ctrl-C cannot be caught: {e}")))
+    stop.clone().map_err(|e| Error::Internal(format!("Ctrl-C cannot be caught: {e}")))
 }
 
 /// The names of `count` labels: as listed with commas, or 0, 1, 2, ...

@@ -15,7 +15,6 @@ pub mod launch;
 pub mod log;
 pub use nijimi_runtime::raw::rng::mt19937;
 pub mod nn;
-pub mod numbers;
 pub mod ops;
 pub mod optim;
 pub mod param;

@@ -3,6 +3,7 @@ use crate::error::Result;
 use crate::eval::evaluate::draw::{Artist, Drawing};
 use crate::eval::picture::save;
 use crate::plot::{Figure as _, Pictures};
+use crate::target::LATEST;
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::{Device, Diffusion, Request, SessionOptions, batch_seeds};
 use std::path::Path;
@@ -51,7 +52,7 @@ pub fn grid(file: &[u8], path: &Path) -> Result<()> {
 /// If the runtime refuses the bytes, or the file cannot be written.
 pub fn prompts(file: &[u8], prompts: &[String], path: &Path) -> Result<()> {
     // Where the report keeps the same bytes.
-    let artist = Artist::of(&path.with_file_name("latest.gguf"), file, &Drawing::default())?;
+    let artist = Artist::of(&path.with_file_name(LATEST), file, &Drawing::default())?;
     let prompts: Vec<(&String, u64)> = prompts.iter().map(|prompt| (prompt, 0)).collect();
     let mut pictures = Vec::new();
     for part in prompts.chunks(8) {

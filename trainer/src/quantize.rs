@@ -31,7 +31,7 @@ fn owned(key: &str, value: &Value) -> Result<MetaValue> {
         }
         other => {
             let what = format!("metadata {key} is of type {:?}, which nijimi does not write", other.kind());
-            return Err(Error::Usage(what));
+            return Err(Error::File(what));
         }
     })
 }
@@ -46,7 +46,7 @@ fn is_weight(name: &str) -> bool {
 /// # Errors
 /// If `input` is not a nijimi file, or a value does not fit the type.
 pub fn quantize(input: &Path, output: &Path, dtype: DType) -> Result<()> {
-    target::prove(output, &[input])?;
+    target::prove(&[("--out", output)], &[("-m", input)])?;
     let refused = |e: &dyn std::fmt::Display| Error::data(input, e.to_string());
     let mapped = MappedFile::open(input).map_err(|e| refused(&e))?;
     let file = File::new_checked(mapped.bytes()).map_err(|e| refused(&e))?;

@@ -3,56 +3,51 @@ use crate::data::captioned::is_picture;
 use crate::error::{Error, Result};
 use crate::launch;
 use crate::report::RECORD;
-use nijimi_runtime::gguf::AtomicFile;
+use nijimi_cli::target::{self, Named};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
-/// What a run keeps in its report's folder under names of its own.
-const KEPT: [&str; 4] = ["checkpoint.safetensors", "latest.gguf", "log.jsonl", "latents.safetensors"];
+/// The checkpoint's name in the folder of the report.
+pub const CHECKPOINT: &str = "checkpoint.safetensors";
+/// That of the newest weights, in f32.
+pub const LATEST: &str = "latest.gguf";
+/// That of the log.
+pub const LOG: &str = "log.jsonl";
+/// That of the encoded pictures.
+pub const LATENTS: &str = "latents.safetensors";
 
-/// That a file can be written at `path`, which is none of the `inputs`, nor of the data in a folder that is one;
-/// nothing is left there.
+/// What a run keeps in its report's folder under names of its own.
+const KEPT: [&str; 5] = [RECORD, CHECKPOINT, LATEST, LOG, LATENTS];
+
+/// That files can be written, none of which is an input, nor among the data in a folder that is one. Nothing is left there.
 ///
 /// # Errors
-/// A folder, a file that is read, a folder that is not there or takes no files, a name that is too long.
-pub fn prove(path: &Path, inputs: &[&Path]) -> Result<()> {
-    let refused = |what: &str| Err(Error::data(path, what));
-    if let Ok(found) = path.metadata() {
-        if found.is_dir() {
-            return refused("a folder: give the name of a file to write");
-        }
-        if !found.is_file() {
-            return refused("neither a file nor free: choose another name for what is written");
-        }
-        if let Some(input) = inputs.iter().find(|input| same(path, input) || is_among(path, input)) {
-            return refused(&format!(
-                "{} is read from there: choose another name for what is written",
-                input.display()
-            ));
-        }
-    }
-    Ok(AtomicFile::prove(path).map_err(nijimi_runtime::Error::from)?)
+/// Two uses of one file, a folder, a folder that is not there or takes no files, a name that is too long.
+pub fn prove(outputs: &[Named<'_>], inputs: &[Named<'_>]) -> Result<()> {
+    Ok(target::check(outputs, inputs, is_data)?)
 }
 
 /// That a command can write its weight file and its report, whose folder is given back.
 ///
 /// # Errors
 /// As of [`prove`].
-pub fn prove_report(out: &Path, report: Option<&PathBuf>, inputs: &[&Path]) -> Result<PathBuf> {
+pub fn prove_run(out: &Path, report: Option<&PathBuf>, inputs: &[Named<'_>]) -> Result<PathBuf> {
     let folder = launch::report_folder(report, out);
-    prove(out, inputs)?;
-    prove_folder(&folder, inputs)?;
+    prove_folder(&folder, &[("--out", out)], inputs)?;
     Ok(folder)
 }
 
-/// That files can be written into a folder, which is made if it is not there.
+/// That a report can be written into a folder, which is made if it is not there, and other files beside it.
 ///
 /// # Errors
 /// As of [`prove`].
-pub fn prove_folder(folder: &Path, inputs: &[&Path]) -> Result<()> {
+pub fn prove_folder(folder: &Path, others: &[Named<'_>], inputs: &[Named<'_>]) -> Result<()> {
     let new = !folder.exists();
     std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
-    let proved = prove(&folder.join(RECORD), inputs);
+    let kept = KEPT.map(|name| folder.join(name));
+    let outputs: Vec<Named<'_>> =
+        kept.iter().map(|path| ("the report's", &**path)).chain(others.iter().copied()).collect();
+    let proved = prove(&outputs, inputs);
     if new {
         // What is refused after this leaves nothing behind.
         _ = std::fs::remove_dir(folder);
@@ -60,42 +55,10 @@ pub fn prove_folder(folder: &Path, inputs: &[&Path]) -> Result<()> {
     proved
 }
 
-/// That a run can write its weight file and its report, and that these are two.
-///
-/// # Errors
-/// As of [`prove`]; also a weight file that is one of the report's own.
-pub fn prove_run(out: &Path, report: &Path, inputs: &[&Path]) -> Result<()> {
-    if KEPT.iter().any(|name| out.file_name().is_some_and(|n| n == *name)) && same(out.parent().unwrap_or(out), report)
-    {
-        return Err(Error::data(out, "the report keeps a file of its own there: choose another name for --out"));
-    }
-    prove(out, inputs)?;
-    prove_folder(report, inputs)
-}
-
-/// Whether a file is one that is read from a folder of data: a picture, a caption, an IDX file.
-fn is_among(path: &Path, folder: &Path) -> bool {
+/// Whether a file in a folder of data is read: a picture, a caption, an IDX file.
+fn is_data(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-    let data = name.contains("-ubyte") || is_picture(&name) || [".txt", ".tsv"].iter().any(|end| name.ends_with(end));
-    let parent = path.parent().unwrap_or(path);
-    folder.is_dir() && data && (same(parent, folder) || same(parent, &folder.join("png")))
-}
-
-/// Whether two paths lead to one file or folder.
-fn same(a: &Path, b: &Path) -> bool {
-    let here = |path: &Path| if path.as_os_str().is_empty() { Path::new(".").into() } else { path.to_path_buf() };
-    let (a, b) = (here(a), here(b));
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        let node = |path: &Path| path.metadata().ok().map(|m| (m.dev(), m.ino()));
-        node(&a).is_some() && node(&a) == node(&b)
-    }
-    #[cfg(not(unix))]
-    {
-        let whole = |path: &Path| path.canonicalize().ok();
-        whole(&a).is_some() && whole(&a) == whole(&b)
-    }
+    name.contains("-ubyte") || is_picture(&name) || [".txt", ".tsv"].iter().any(|end| name.ends_with(end))
 }
 
 /// A report's folder that no other run writes to while this is kept. Nothing lies in the folder for it.
@@ -139,25 +102,24 @@ fn open(folder: &Path) -> std::io::Result<File> {
 mod tests {
     use super::*;
 
-    /// To be seen red with `same` always false, with folders taken, and with a claim that is dropped at once.
+    /// To be seen red with all files of a folder taken for data, with the report's own files not looked at, and with a claim that is
+    /// dropped at once.
     #[test]
     fn what_cannot_be_written_is_told_and_a_folder_is_taken_once() {
         let folder = std::env::temp_dir().join(format!("nijimi-target-{}", std::process::id()));
-        std::fs::create_dir_all(folder.join("report")).expect("a folder");
-        let input = folder.join("in.gguf");
-        std::fs::write(&input, "in").expect("a file");
-        std::fs::hard_link(&input, folder.join("link.gguf")).expect("a link");
-        let told = |out: &str| prove(&folder.join(out), &[&input]).map_err(|e| e.to_string());
-        assert!(told("report").is_err_and(|e| e.contains("a folder")));
-        assert!(told("link.gguf").is_err_and(|e| e.contains("in.gguf is read from there")));
-        assert!(told("nowhere/m.gguf").is_err() && told("m.gguf").is_ok());
-        let run = |out: &str| prove_run(&folder.join(out), &folder.join("report"), &[]);
-        assert!(prove_folder(&folder.join("new"), &[]).is_ok() && !folder.join("new").exists());
-        assert!(run("m.gguf").is_ok() && run("report/m.gguf").is_ok() && run("report/latest.gguf").is_err());
-        let left: Vec<_> = std::fs::read_dir(folder.join("report")).expect("a folder").collect();
+        let at = |name: &str| folder.join(name);
+        std::fs::create_dir_all(at("report")).expect("a folder");
+        for name in ["a.png", "m.gguf"] {
+            std::fs::write(at(name), "something").expect("a file");
+        }
+        let run = |out: &str| prove_run(&at(out), Some(&at("report")), &[("--data", &folder)]);
+        assert!(run("m.gguf").is_ok_and(|report| report == at("report")) && run("report/m.gguf").is_ok());
+        assert!(run("a.png").is_err_and(|e| e.to_string().contains("also read: --data")));
+        assert!(run("report/latest.gguf").is_err_and(|e| e.to_string().contains("also written: the report's")));
+        assert!(run("nowhere/m.gguf").is_err() && run("report").is_err());
+        assert!(prove_folder(&at("new"), &[], &[]).is_ok() && !at("new").exists());
+        let left: Vec<_> = std::fs::read_dir(at("report")).expect("a folder").collect();
         assert!(left.is_empty(), "{left:?}");
-        std::fs::write(folder.join("a.png"), "a picture").expect("a file");
-        assert!(prove(&folder.join("a.png"), &[&folder]).is_err() && prove(&folder.join("a.png"), &[]).is_ok());
         let first = Claim::take(&folder).expect("free");
         assert!(Claim::take(&folder).is_err_and(|e| e.to_string().contains("another run")));
         drop(first);

@@ -5,6 +5,7 @@ mod common;
 use common::Folder;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 /// A data folder in which all files are there, and nothing is in them.
 fn empty_data(folder: &Path) {
@@ -78,4 +79,28 @@ fn what_others_put_there_is_kept() {
     assert_eq!(std::fs::read_to_string(out.join("theory/thesis.txt")).expect("the file"), "mine");
     let unknown = book(&out, &data, &["--only", "thoery"]);
     assert!(said(&unknown).contains("--only thoery: the rungs are normal, "), "{}", said(&unknown));
+}
+
+/// What is told to end ends its child too, which leaves a checkpoint. To be seen red with the signal not handed on.
+#[cfg(unix)]
+#[test]
+fn a_ladder_that_is_interrupted_goes_on_later() {
+    let folder = Folder::new("book-interrupted");
+    let (data, out) = (folder.join("data"), folder.join("out"));
+    empty_data(&data);
+    common::write_data(&data.join("mnist"), 2000);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nijimi-train"));
+    command.arg("book").arg("--out").arg(&out).arg("--data").arg(&data).args(["--only", "vae"]);
+    let mut first = command.spawn().expect("the program runs");
+    let log = || std::fs::read_to_string(out.join("vae/log.jsonl")).unwrap_or_default();
+    let until = Instant::now() + Duration::from_secs(60);
+    while log().is_empty() && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let told = Command::new("kill").args(["-TERM", &first.id().to_string()]).status().expect("kill");
+    assert!(told.success());
+    assert_eq!(first.wait().expect("its end").code(), Some(130));
+    assert!(out.join("vae/checkpoint.safetensors").is_file() && !out.join("vae/vae.gguf").exists());
+    let again = book(&out, &data, &["--only", "vae", "--resume"]);
+    assert!(again.status.success() && out.join("vae/vae.gguf").is_file(), "{}", said(&again));
 }

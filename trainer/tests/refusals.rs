@@ -60,7 +60,7 @@ fn numbers_that_make_no_sense_are_refused_by_name() {
         ),
         ("distill", "--steps 0|--lr inf|--cfg-scale nan|--decay -0.1"),
         ("ddpm", "--label-drop 2|--noise-steps 1|--beta-end 1|--weight-decay -1|-t 100000|--time-dim 0"),
-        ("vae", "--beta nan|--hidden 0|-t 0"),
+        ("vae", "--beta nan|--hidden 0|-t 1.5"),
         ("hvae", "--latent 0|--ema -1"),
         ("classifier", "--beta-start 0|--lr -1e-3"),
         ("regression", "--lr -1|--batch 0|--every 0"),
@@ -69,7 +69,7 @@ fn numbers_that_make_no_sense_are_refused_by_name() {
         ("mixture", "--tolerance -1|--components 0|-t 1025|--restarts 0"),
         ("matcher", "--lr nan|--epochs 0"),
         ("normal", "--at-most nan"),
-        ("evaluate", "--seeds 0|-t 0"),
+        ("evaluate", "--seeds 0|-t few"),
         ("eval", "--samples 0|--judge-epochs 0"),
     ];
     for (system, options) in all {
@@ -91,17 +91,19 @@ fn what_cannot_be_written_is_told_before_training() {
     std::fs::create_dir(folder.join("folder.gguf")).expect("a folder");
     std::fs::write(folder.join("rows.csv"), "1,2\n2,3\n3,5\n4,4\n").expect("rows");
     std::fs::hard_link(folder.join("rows.csv"), folder.join("rows.gguf")).expect("a link");
-    for (line, expected) in [
-        (format!("{TINY} --out folder.gguf"), "a folder"),
-        (format!("{TINY} --out nowhere/m.gguf"), "nowhere"),
-        (format!("{TINY} --out m.gguf --report rows.csv"), "rows.csv"),
-        (format!("{TINY} --out report/latest.gguf --report report"), "--out"),
-        ("mvn --data rows.csv --out rows.gguf".into(), "rows.csv is read from there"),
-        ("regression --data rows.csv --out rows.csv".into(), "is read from there"),
-        ("ddpm --data pictures --out m.gguf".into(), "text2image"),
+    for (line, expected, code) in [
+        (format!("{TINY} --out folder.gguf"), "a folder", 3),
+        (format!("{TINY} --out nowhere/m.gguf"), "nowhere", 3),
+        (format!("{TINY} --out m.gguf --report rows.csv"), "rows.csv", 3),
+        (format!("{TINY} --out report/latest.gguf --report report"), "--out", 2),
+        (format!("{TINY} --out pictures/red0.png"), "also read: --data", 2),
+        ("mvn --data rows.csv --out rows.gguf".into(), "also read: --data", 2),
+        ("regression --data rows.csv --out rows.csv".into(), "also read: --data", 2),
+        ("quantize -m rows.csv --out rows.gguf --type f16".into(), "also read: -m", 2),
+        ("ddpm --data pictures --out m.gguf".into(), "text2image", 3),
     ] {
         std::fs::create_dir_all(folder.join("report")).expect("a folder");
-        let said = refused(&folder.0, &line, 3);
+        let said = refused(&folder.0, &line, code);
         assert!(said.contains(expected), "{line}: {said}");
         assert!(!folder.join("folder-report").exists() && !folder.join("m-report").exists(), "{line}");
     }
@@ -237,7 +239,7 @@ fn standard_output_is_checked() {
     let line = "descent --iterations 20 --every 1";
     let full = std::fs::File::create("/dev/full").expect("a device");
     let output = program(&folder.0, &format!("{line} --out a.gguf")).stdout(full).output().expect("nijimi-train");
-    assert!(output.status.code() == Some(3) && said(&output).contains("standard output"), "{}", said(&output));
+    assert!(output.status.code() == Some(1) && said(&output).contains("standard output"), "{}", said(&output));
     assert!(folder.join("a.gguf").exists(), "what was computed is not lost");
     let full = std::fs::File::create("/dev/full").expect("a device");
     let told = program(&folder.0, &format!("{line} --out b.gguf")).stderr(full).output().expect("nijimi-train");

@@ -4,7 +4,7 @@ use crate::cli::TextOptions;
 use crate::fault::Fault;
 use crate::file::image_in;
 use crate::file::latents;
-use crate::print::tell;
+use nijimi_cli::print::tell;
 use nijimi_runtime::model::TextToImage;
 
 /// All that is read before anything is drawn.

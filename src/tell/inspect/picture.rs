@@ -3,7 +3,7 @@
 use crate::fault::Fault;
 use crate::file::infotext::Infotext;
 use crate::file::picture::{Facts, MAGIC};
-use crate::print::{cut, plain_lines, print};
+use nijimi_cli::print::{cut, plain_lines, print};
 use nijimi_runtime::gguf::open_regular;
 use png::ColorType;
 use std::fs::File;
@@ -28,7 +28,7 @@ pub fn run(path: &Path) -> Result<(), Fault> {
     for (key, value) in lines(format!("{name}, {bytes} bytes"), &facts) {
         text += &format!("{}: {}\n", plain_lines(&cut(&key)), plain_lines(&cut(&value)));
     }
-    print(&text)
+    Ok(print(&text)?)
 }
 
 fn lines(file: String, facts: &Facts) -> Vec<(String, String)> {

@@ -10,12 +10,13 @@ use crate::data::idx::{LabelledPictures, Split};
 use crate::error::{Error, Result};
 use crate::launch;
 use crate::nn::judge::FEATURES;
-use crate::numbers;
 use crate::say::{self, say, tell};
 use crate::systems::judge::{JudgeSettings, TrainedJudge};
 use crate::target;
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 use dfdx::prelude::Cpu;
+use nijimi_cli::number;
+use nijimi_cli::target::Named;
 use nijimi_runtime::raw::rng::Stream;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -23,7 +24,7 @@ use std::time::Instant;
 
 /// Judge a model's samples: recognition, Frechet distance, nearest training pictures, cost of quantization. Without
 /// --model: train or check the judge, and print the figures of real pictures.
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "eval")]
 pub struct EvalArgs {
     /// folder with the IDX files that the model was trained on
@@ -39,28 +40,28 @@ pub struct EvalArgs {
     #[argh(option)]
     against: Vec<PathBuf>,
     /// pictures to draw, labels in turn (default 1000)
-    #[argh(option, from_str_fn(numbers::count), default = "1000")]
+    #[argh(option, from_str_fn(number::count), default = "1000")]
     samples: usize,
     /// seed of the first picture; the others count on (default 0)
     #[argh(option, short = 's', default = "0")]
     seed: u64,
     /// sampler steps (default 50)
-    #[argh(option, from_str_fn(numbers::count), default = "50")]
+    #[argh(option, from_str_fn(number::count), default = "50")]
     steps: usize,
     /// strength of guidance (default 3)
-    #[argh(option, from_str_fn(numbers::finite), default = "3.0")]
+    #[argh(option, from_str_fn(number::finite), default = "3.0")]
     cfg_scale: f32,
     /// ddim or ddpm (default ddim)
     #[argh(option, default = "String::from(\"ddim\")")]
     sampling_method: String,
     /// pictures drawn at once (default 50)
-    #[argh(option, from_str_fn(numbers::count), short = 'b', default = "50")]
+    #[argh(option, from_str_fn(number::count), short = 'b', default = "50")]
     batch: usize,
     /// threads (default: all cores)
-    #[argh(option, from_str_fn(numbers::threads), short = 't')]
+    #[argh(option, from_str_fn(number::threads), short = 't')]
     threads: Option<usize>,
     /// passes over the data where the judge is trained (default 4)
-    #[argh(option, from_str_fn(numbers::times))]
+    #[argh(option, from_str_fn(number::times))]
     judge_epochs: Option<u64>,
     /// write all figures to this file, as JSON
     #[argh(option)]
@@ -102,15 +103,12 @@ pub fn run(a: &EvalArgs) -> Result<()> {
     let folder = a.report.clone().unwrap_or_else(|| {
         stem.with_file_name(format!("{}-eval", stem.file_stem().unwrap_or_default().to_string_lossy()))
     });
-    let inputs: Vec<&Path> =
-        [&a.judge, &a.data].into_iter().chain(&a.model).chain(&a.against).map(PathBuf::as_path).collect();
-    target::prove_folder(&folder, &inputs)?;
-    if let Some(json) = &a.json {
-        target::prove(json, &inputs)?;
-    }
-    if !there {
-        target::prove(&a.judge, &[])?;
-    }
+    let models =
+        a.model.iter().map(|path| ("--model", &**path)).chain(a.against.iter().map(|path| ("--against", &**path)));
+    let mut inputs: Vec<Named<'_>> = models.chain([("--data", &*a.data)]).collect();
+    let mut outputs: Vec<Named<'_>> = a.json.iter().map(|path| ("--json", &**path)).collect();
+    if there { &mut inputs } else { &mut outputs }.push(("--judge", &a.judge));
+    target::prove_folder(&folder, &outputs, &inputs)?;
     let (train, test) = (LabelledPictures::load(&a.data, Split::Train)?, LabelledPictures::load(&a.data, Split::Test)?);
     // Opened first, so that a wrong file is found before minutes are spent.
     let model = a.model.as_deref().map(|path| open(path, &train)).transpose()?;
@@ -134,10 +132,7 @@ pub fn run(a: &EvalArgs) -> Result<()> {
         figures.model = Some(bench.model(path, &drawn, &folder)?);
         for (other, path) in others.iter().zip(&a.against) {
             if other.labels() != model.labels() {
-                return Err(Error::Usage(format!(
-                    "{}: its labels are not the model's, so it cannot be compared",
-                    path.display()
-                )));
+                return Err(Error::data(path, "its labels are not the model's, so it cannot be compared"));
             }
             let compared = bench.draw(other, path, &settings)?;
             figures.against.push(bench.compare(path, &drawn, &compared)?);
@@ -156,10 +151,7 @@ fn open(path: &Path, data: &LabelledPictures) -> Result<Model> {
     let (w, h, c) = model.size();
     if (w, h, c) != (data.width, data.height, 1) {
         let (dw, dh) = (data.width, data.height);
-        return Err(Error::Usage(format!(
-            "{}: draws {w}x{h} with {c} channels, --data has {dw}x{dh} with 1",
-            path.display()
-        )));
+        return Err(Error::data(path, format!("draws {w}x{h} with {c} channels, --data has {dw}x{dh} with 1")));
     }
     Ok(model)
 }
@@ -181,7 +173,7 @@ fn judge(a: &EvalArgs, train: &LabelledPictures, command: &str) -> Result<Traine
     };
     if judge.size() != (train.width, train.height) {
         let ((w, h), (dw, dh)) = (judge.size(), (train.width, train.height));
-        return Err(Error::Usage(format!("{}: judges {w}x{h}, --data has {dw}x{dh}", a.judge.display())));
+        return Err(Error::data(&a.judge, format!("judges {w}x{h}, --data has {dw}x{dh}")));
     }
     Ok(judge)
 }
@@ -219,10 +211,7 @@ impl<'a> Bench<'a> {
         // A judge of other pictures, or of other labels, would give figures that mean nothing.
         if accuracy < 0.5 {
             let found = format!("{:.1} % of the test pictures", 100.0 * accuracy);
-            return Err(Error::Usage(format!(
-                "{}: recognises {found}: not a judge of this data",
-                args.judge.display()
-            )));
+            return Err(Error::data(&args.judge, format!("recognises {found}: not a judge of this data")));
         }
         Ok(Self { args, judge, train, test, reference: Gaussian::fit(&verdict.features, FEATURES), accuracy })
     }

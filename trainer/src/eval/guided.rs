@@ -6,20 +6,21 @@ use crate::data::idx::{LabelledPictures, Split};
 use crate::error::{Error, Result};
 use crate::launch;
 use crate::nn::judge::FEATURES;
-use crate::numbers;
 use crate::plot::{Chart, Pictures};
 use crate::report::{Comparison, Report};
 use crate::say::say;
 use crate::systems::judge::{JudgeSettings, TrainedJudge};
 use crate::target;
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 use dfdx::prelude::Cpu;
+use nijimi_cli::number;
+use nijimi_cli::target::Named;
 use nijimi_runtime::gguf::{File, MappedFile};
 use nijimi_runtime::model::{Classifier, ClassifierGuided, Device, GuidedRequest, SessionOptions, batch_seeds};
 use std::path::PathBuf;
 
 /// Measure classifier guidance: samples of a diffusion model that a classifier leads, by the strength of its lead.
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "guided")]
 pub struct GuidedArgs {
     /// the diffusion model's weight file; labels it knows are not told to it
@@ -38,22 +39,22 @@ pub struct GuidedArgs {
     #[argh(option, default = "String::from(\"0,1,2,3,5,8\")")]
     gammas: String,
     /// pictures to draw for each strength, labels in turn (default 200)
-    #[argh(option, from_str_fn(numbers::count), default = "200")]
+    #[argh(option, from_str_fn(number::count), default = "200")]
     samples: usize,
     /// seed of the first picture; the others count on (default 0)
     #[argh(option, short = 's', default = "0")]
     seed: u64,
     /// sampler steps (default 50)
-    #[argh(option, from_str_fn(numbers::count), default = "50")]
+    #[argh(option, from_str_fn(number::count), default = "50")]
     steps: usize,
     /// ddim or ddpm (default ddim)
     #[argh(option, default = "String::from(\"ddim\")")]
     sampling_method: String,
     /// pictures drawn at once (default 50)
-    #[argh(option, from_str_fn(numbers::count), short = 'b', default = "50")]
+    #[argh(option, from_str_fn(number::count), short = 'b', default = "50")]
     batch: usize,
     /// threads (default: all cores)
-    #[argh(option, from_str_fn(numbers::threads), short = 't')]
+    #[argh(option, from_str_fn(number::threads), short = 't')]
     threads: Option<usize>,
     /// folder for the report
     #[argh(option)]
@@ -162,10 +163,10 @@ pub fn run(a: &GuidedArgs) -> Result<()> {
     if a.samples < 2 {
         return Err(Error::Usage("--samples must be at least 2".into()));
     }
-    target::prove_folder(&a.report, &[&a.model, &a.classifier, &a.judge])?;
-    if !a.judge.exists() {
-        target::prove(&a.judge, &[&a.model, &a.classifier])?;
-    }
+    let mut inputs: Vec<Named<'_>> = vec![("--model", &a.model), ("--classifier", &a.classifier)];
+    let mut outputs = Vec::new();
+    if a.judge.exists() { &mut inputs } else { &mut outputs }.push(("--judge", &*a.judge));
+    target::prove_folder(&a.report, &outputs, &inputs)?;
     launch::threads(a.threads)?;
     let settings = sample::SampleSettings {
         seed: a.seed,
@@ -190,7 +191,7 @@ pub fn run(a: &GuidedArgs) -> Result<()> {
         judge
     };
     if judge.size() != (test.width, test.height) || judge.labels() != classifier.info().network.label_count {
-        return Err(Error::Usage(format!("{}: judges other pictures or other labels", a.judge.display())));
+        return Err(Error::data(&a.judge, "judges other pictures or other labels"));
     }
     let unit: Vec<f32> = test.pixels.iter().map(|p| f32::from(*p) / 255.0).collect();
     let reference = Gaussian::fit(&judge.judge(&unit).features, FEATURES);

@@ -2,9 +2,9 @@
 use super::sample::Model;
 use crate::data::idx::{LabelledPictures, Split};
 use crate::error::{Error, Result};
-use crate::numbers;
 use crate::say::say;
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
+use nijimi_cli::number;
 use nijimi_runtime::model::SessionOptions;
 use nijimi_runtime::raw::rng::Stream;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ const BINS: usize = 10;
 const BATCH: usize = 20;
 
 /// Mean squared error of the predicted noise on test pictures, labels given, by noise level.
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "loss")]
 pub struct LossArgs {
     /// the weight file
@@ -25,7 +25,7 @@ pub struct LossArgs {
     #[argh(option)]
     data: PathBuf,
     /// test pictures, each at one noise level (default 1000)
-    #[argh(option, from_str_fn(numbers::count), default = "1000")]
+    #[argh(option, from_str_fn(number::count), default = "1000")]
     samples: usize,
 }
 
@@ -62,7 +62,7 @@ pub fn measure(path: &Path, data: &LabelledPictures, samples: usize) -> Result<L
     let info = model.info();
     let (w, h, c) = model.size();
     if (w, h, c) != (data.width, data.height, 1) {
-        return Err(Error::Usage(format!("{}: draws {w}x{h} with {c} channels, not what --data has", path.display())));
+        return Err(Error::data(path, format!("draws {w}x{h} with {c} channels, not what --data has")));
     }
     let (size, levels) = (w * h, info.schedule.steps());
     let [low, high] = info.range;

@@ -38,7 +38,7 @@ pub fn sheet(pictures: &[f32], width: usize, height: usize, columns: usize) -> G
 pub fn save(image: impl Into<DynamicImage>, path: &Path) -> Result<()> {
     let mut bytes = Cursor::new(Vec::new());
     let encoded = image.into().write_to(&mut bytes, ImageFormat::Png);
-    encoded.map_err(|e| Error::Usage(format!("{}: the picture could not be encoded: {e}", path.display())))?;
+    encoded.map_err(|e| Error::Internal(format!("{}: the picture could not be encoded: {e}", path.display())))?;
     write_atomic(path, bytes.get_ref())
 }
 

@@ -20,7 +20,7 @@ impl From<WriteError> for Error {
 }
 
 fn get<'a>(state: &'a State, name: &str) -> Result<&'a Values> {
-    state.get(name).ok_or_else(|| Error::Usage(format!("the model has no tensor {name} to export")))
+    state.get(name).ok_or_else(|| Error::Internal(format!("the model has no tensor {name} to export")))
 }
 
 /// Transposes each `(rows, columns)` matrix of `data`, one behind the other.

@@ -81,7 +81,7 @@ pub(super) struct Canvas<'a> {
 /// No pixels, or too many; what the backend has to say.
 pub(super) fn picture(width: u32, height: u32, draw: impl FnOnce(&mut Canvas<'_>)) -> Result<RgbImage> {
     if width == 0 || height == 0 || width.max(height) > MAX_SIDE {
-        return Err(Error::Usage(format!("a figure of {width}x{height} pixels: sides are 1 to {MAX_SIDE} pixels")));
+        return Err(Error::Internal(format!("a figure of {width}x{height} pixels: sides are 1 to {MAX_SIDE} pixels")));
     }
     let (w, h) = (width * FINE as u32, height * FINE as u32);
     let mut pixels = vec![255u8; w as usize * h as usize * 3];
@@ -90,7 +90,7 @@ pub(super) fn picture(width: u32, height: u32, draw: impl FnOnce(&mut Canvas<'_>
     let fault = canvas.fault.take();
     drop(canvas);
     if let Some(fault) = fault {
-        return Err(Error::Usage(format!("a figure could not be drawn: {fault}")));
+        return Err(Error::Internal(format!("a figure could not be drawn: {fault}")));
     }
     Ok(halved(&pixels, width, height))
 }

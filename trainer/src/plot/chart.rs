@@ -270,7 +270,7 @@ impl Chart {
 impl Figure for Chart {
     fn render(&self) -> Result<RgbImage> {
         if let Some(what) = &self.fault {
-            return Err(Error::Usage(format!("figure \"{}\": {what}", self.title)));
+            return Err(Error::Internal(format!("figure \"{}\": {what}", self.title)));
         }
         picture(self.size.0, self.size.1, |canvas| {
             let axes = self.axes();

@@ -21,7 +21,7 @@ pub trait Figure {
         let mut bytes = Vec::new();
         self.render()?
             .write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png)
-            .map_err(|e| Error::Usage(format!("a figure cannot be written as PNG: {e}")))?;
+            .map_err(|e| Error::Internal(format!("a figure cannot be written as PNG: {e}")))?;
         Ok(bytes)
     }
 

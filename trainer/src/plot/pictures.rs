@@ -129,7 +129,7 @@ impl Pictures {
         let (w, h, c) = self.size;
         let one = w * h * c;
         if one == 0 || !matches!(c, 1 | 3) || self.values.is_empty() || !self.values.len().is_multiple_of(one) {
-            return Err(Error::Usage(format!(
+            return Err(Error::Internal(format!(
                 "a grid of pictures: {} values are not pictures of {w}x{h} with {c} channels (1 or 3)",
                 self.values.len()
             )));

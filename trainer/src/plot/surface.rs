@@ -201,7 +201,7 @@ impl Figure for Surface {
         let (w, h) = (self.grid.x.len(), self.grid.y.len());
         let (true, Some((z0, z1))) = (w >= 2 && h >= 2 && self.grid.z.len() == w * h, self.grid.range()) else {
             let what = format!("a grid of {w}x{h} points (at least 2x2) with {} values", self.grid.z.len());
-            return Err(Error::Usage(format!("figure \"{}\": {what}", self.title)));
+            return Err(Error::Internal(format!("figure \"{}\": {what}", self.title)));
         };
         // matplotlib's room around the data, a forty-eighth on each side.
         let roomy = |a: f64, b: f64| {

@@ -92,11 +92,11 @@ impl Report {
     pub fn picture(&mut self, name: &str, caption: impl Into<String>, png: Vec<u8>) -> Result<()> {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
         if name.is_empty() || !name.chars().all(plain) {
-            return Err(Error::Usage(format!("figure \"{name}\": a name is letters, digits, - and _")));
+            return Err(Error::Internal(format!("figure \"{name}\": a name is letters, digits, - and _")));
         }
         let file = format!("{name}.png");
         if self.parts.iter().any(|p| matches!(p, Part::Figure { file: f, .. } if *f == file)) {
-            return Err(Error::Usage(format!("figure \"{name}\" is in the report already")));
+            return Err(Error::Internal(format!("figure \"{name}\" is in the report already")));
         }
         self.parts.push(Part::Figure { file, caption: caption.into(), png });
         Ok(())

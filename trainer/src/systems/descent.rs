@@ -4,19 +4,19 @@ use crate::error::{Error, Result};
 use crate::export::numbers as file;
 use crate::fit::{Ended, Record};
 use crate::launch;
-use crate::numbers;
 use crate::ops::Kit;
 use crate::plot::{Chart, Grid, linspace, tab10};
 use crate::report::{Comparison, Report};
 use crate::say::say;
 use crate::target;
 use crate::tensor::Tp;
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 use dfdx::prelude::*;
+use nijimi_cli::number;
 use std::path::PathBuf;
 
 /// Descend on Rosenbrock's function (book step 6.1).
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "descent")]
 pub struct DescentArgs {
     /// the file to write: the path
@@ -26,10 +26,10 @@ pub struct DescentArgs {
     #[argh(option)]
     report: Option<PathBuf>,
     /// steps (default 10000)
-    #[argh(option, from_str_fn(numbers::times), default = "10_000")]
+    #[argh(option, from_str_fn(number::times), default = "10_000")]
     iterations: u64,
     /// learning rate (default 1e-3)
-    #[argh(option, from_str_fn(numbers::positive), default = "1e-3")]
+    #[argh(option, from_str_fn(number::positive), default = "1e-3")]
     lr: f64,
     /// where to begin (default 0,2)
     #[argh(option, default = "String::from(\"0,2\")")]
@@ -38,7 +38,7 @@ pub struct DescentArgs {
     #[argh(option, default = "Way::Clean")]
     way: Way,
     /// steps between rows of the path (default 1000)
-    #[argh(option, from_str_fn(numbers::times), default = "1000")]
+    #[argh(option, from_str_fn(number::times), default = "1000")]
     every: u64,
     /// name in the file (default rosenbrock)
     #[argh(option, default = "String::from(\"rosenbrock\")")]
@@ -103,7 +103,7 @@ pub fn run(a: &DescentArgs) -> Result<Ended> {
     let start: Option<Vec<f32>> = a.start.split(',').map(|v| v.trim().parse().ok()).collect();
     let start = start.and_then(|v| <[f32; 2]>::try_from(v).ok()).filter(|v| v.iter().all(|v| v.is_finite()));
     let start = start.ok_or_else(|| Error::Usage(format!("--start {}: expected two numbers, as in 0,2", a.start)))?;
-    let folder = target::prove_report(&a.out, a.report.as_ref(), &[])?;
+    let folder = target::prove_run(&a.out, a.report.as_ref(), &[])?;
     let device = Cpu::default();
     let points = descend(&device, start, a.lr as f32, a.iterations, a.way);
     if let Some(step) = points.iter().position(|p| !p.iter().all(|v| v.is_finite())) {

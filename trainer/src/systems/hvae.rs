@@ -5,12 +5,12 @@ use crate::fit::Ended;
 use crate::fit_command::{FitCommand, fit_command};
 use crate::nn::hvae::{Estimator, Hvae};
 use crate::nn::vae::{Scalar, Terms, VaeConfig};
-use crate::numbers;
 use crate::ops::Kit;
 use crate::optim::AdamW;
 use crate::param::{Module, Visitor};
 use crate::systems::autoencoder::{Asked, Autoencoder, AutoencoderSettings, command};
 use crate::tensor::{T2, Tp};
+use nijimi_cli::number;
 use nijimi_runtime::quant::DType;
 
 fit_command! {
@@ -23,13 +23,13 @@ fit_command! {
         batch("32");
         lr("learning rate", "1e-3");
         /// width of the hidden layers (default 100)
-        #[argh(option, from_str_fn(numbers::width), default = "100")]
+        #[argh(option, from_str_fn(number::width), default = "100")]
         hidden: usize,
         /// length of a latent vector (default 20)
-        #[argh(option, from_str_fn(numbers::width), default = "20")]
+        #[argh(option, from_str_fn(number::width), default = "20")]
         latent: usize,
         /// what the divergence is multiplied by; 1 is the ELBO (default 1)
-        #[argh(option, from_str_fn(numbers::not_negative), default = "1.0")]
+        #[argh(option, from_str_fn(number::not_negative), default = "1.0")]
         beta: f64,
         /// estimate the ELBO without the bias of the book's loss, which takes the two latent vectors for independent
         #[argh(switch)]
@@ -42,7 +42,7 @@ fit_command! {
         checkpoints;
         max_steps;
         /// threads; a step is too small to gain by many (default 1)
-        #[argh(option, from_str_fn(numbers::threads), short = 't', default = "1")]
+        #[argh(option, from_str_fn(number::threads), short = 't', default = "1")]
         threads: usize,
     }
 }

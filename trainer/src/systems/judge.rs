@@ -67,7 +67,7 @@ impl<D: Kit> TrainedJudge<D> {
         if width % 4 != 0 || height % 4 != 0 {
             let what =
                 format!("the judge halves pictures twice, so {width}x{height} cannot be judged: use multiples of 4");
-            return Err(Error::Usage(what));
+            return Err(Error::File(what));
         }
         let labels = usize::from(*data.labels.iter().max().unwrap_or(&0)) + 1;
         let mut network = Judge::new(&device, settings.seed, width, height, labels);

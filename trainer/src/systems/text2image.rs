@@ -132,7 +132,7 @@ impl<D: Kit> Fitting<D> {
         held_out.retain(named);
         if subjects.is_empty() {
             return Err(match settings.hold_out {
-                0 => Error::Usage("--data: no picture has a caption".into()),
+                0 => Error::File("--data: no picture has a caption".into()),
                 n => data.too_many_held_out(n),
             });
         }

@@ -4,11 +4,11 @@ use crate::fingerprint::Fingerprint;
 use crate::fit::Ended;
 use crate::fit_command::{FitCommand, fit_command};
 use crate::nn::vae::{Scalar, Terms, Vae, VaeConfig};
-use crate::numbers;
 use crate::ops::Kit;
 use crate::optim::AdamW;
 use crate::systems::autoencoder::{Asked, Autoencoder, AutoencoderSettings, command};
 use crate::tensor::{T2, Tp};
+use nijimi_cli::number;
 use nijimi_runtime::quant::DType;
 
 fit_command! {
@@ -21,13 +21,13 @@ fit_command! {
         batch("32");
         lr("learning rate", "3e-4");
         /// width of the hidden layers (default 200)
-        #[argh(option, from_str_fn(numbers::width), default = "200")]
+        #[argh(option, from_str_fn(number::width), default = "200")]
         hidden: usize,
         /// length of a latent vector (default 20)
-        #[argh(option, from_str_fn(numbers::width), default = "20")]
+        #[argh(option, from_str_fn(number::width), default = "20")]
         latent: usize,
         /// what the divergence is multiplied by; 1 is the ELBO (default 1)
-        #[argh(option, from_str_fn(numbers::not_negative), default = "1.0")]
+        #[argh(option, from_str_fn(number::not_negative), default = "1.0")]
         beta: f64,
         ema("0", "0.0");
         clip;
@@ -37,7 +37,7 @@ fit_command! {
         checkpoints;
         max_steps;
         /// threads; a step is too small to gain by many (default 1)
-        #[argh(option, from_str_fn(numbers::threads), short = 't', default = "1")]
+        #[argh(option, from_str_fn(number::threads), short = 't', default = "1")]
         threads: usize,
     }
 }

@@ -5,11 +5,12 @@ use nijimi_runtime::quant::DType;
 use nijimi_trainer::checkpoint::Checkpoint;
 use nijimi_trainer::data::idx::{LabelledPictures, Split};
 use nijimi_trainer::fingerprint::Fingerprint;
-use nijimi_trainer::fit::{CHECKPOINT, FitOptions};
+use nijimi_trainer::fit::FitOptions;
 use nijimi_trainer::nn::book_unet::BookUnetConfig;
 use nijimi_trainer::ops::Precision;
 use nijimi_trainer::optim::AdamW;
 use nijimi_trainer::systems::ddpm::{Ddpm, DdpmSettings, Naming};
+use nijimi_trainer::target::CHECKPOINT;
 use std::path::Path;
 use std::time::Duration;
 

@@ -12,25 +12,25 @@ use crate::data::captioned::{Captioned, Captions, Picture};
 use crate::data::captions;
 use crate::error::{Error, Result};
 use crate::launch;
-use crate::numbers;
 use crate::plot::{Figure, Pictures};
 use crate::say::{self, say, tell};
 use crate::systems::matcher::command::{AMONG, figures as matcher_figures};
 use crate::systems::matcher::retrieval::retrieval;
 use crate::systems::matcher::{Parts, TrainedMatcher, WIDTH};
 use crate::target;
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 use dfdx::prelude::Cpu;
 use draw::{Artist, Drawing, bytes};
 use figures::{Figures, Matched};
 use likeness::{Likeness, subjects_named};
+use nijimi_cli::number;
 use nijimi_runtime::raw::rng::Stream;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
 /// Judge a text-to-image model: whether its pictures are nearest to the set's of what was asked for, in the captions' words and in
 /// others; whether a matcher finds their captions, Frechet distance; what quantization costs; and pictures to look at.
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "evaluate")]
 pub struct EvaluateArgs {
     /// the weight file to judge
@@ -49,31 +49,31 @@ pub struct EvaluateArgs {
     #[argh(option)]
     against: Vec<PathBuf>,
     /// captions, each of another subject that the matcher knows (default 300)
-    #[argh(option, from_str_fn(numbers::count), default = "300")]
+    #[argh(option, from_str_fn(number::count), default = "300")]
     captions: usize,
     /// pictures of each caption (default 4)
-    #[argh(option, from_str_fn(numbers::count), default = "4")]
+    #[argh(option, from_str_fn(number::count), default = "4")]
     seeds: usize,
     /// pictures compared with each file of --against (default 64)
-    #[argh(option, from_str_fn(numbers::or_none))]
+    #[argh(option, from_str_fn(number::or_none))]
     compare: Option<usize>,
     /// first seed of a caption's pictures, and what keys the choice of captions (default 0)
     #[argh(option, short = 's', default = "0")]
     seed: u64,
     /// sampler steps (default: the file's own, or 20)
-    #[argh(option, from_str_fn(numbers::count))]
+    #[argh(option, from_str_fn(number::count))]
     steps: Option<usize>,
     /// strength of guidance (default: the file's own, or 7)
-    #[argh(option, from_str_fn(numbers::finite))]
+    #[argh(option, from_str_fn(number::finite))]
     cfg_scale: Option<f32>,
     /// the solver (default: the file's own)
     #[argh(option)]
     sampling_method: Option<String>,
     /// pictures drawn at once (default 16)
-    #[argh(option, from_str_fn(numbers::count), short = 'b', default = "16")]
+    #[argh(option, from_str_fn(number::count), short = 'b', default = "16")]
     batch: usize,
     /// threads (default: all cores)
-    #[argh(option, from_str_fn(numbers::threads), short = 't')]
+    #[argh(option, from_str_fn(number::threads), short = 't')]
     threads: Option<usize>,
 }
 
@@ -99,7 +99,7 @@ pub fn run(a: &EvaluateArgs) -> Result<()> {
         batch: a.batch,
         threads: a.threads.unwrap_or(0),
     };
-    target::prove_folder(&a.report, &[&a.data])?;
+    target::prove_folder(&a.report, &[], &[("--data", &a.data)])?;
     launch::obeyed(&[("--compare", "no --against", a.against.is_empty() && a.compare.is_some())])?;
     // Opened first, so that a wrong file is found before minutes are spent.
     let artist = Artist::open(&a.model, &how)?;

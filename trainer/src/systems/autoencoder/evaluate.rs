@@ -61,7 +61,7 @@ impl Loaded {
         match file.get("nijimi.system") {
             Some(Value::Str("vae")) => Ok(Self::Vae(Vae::load(&file, &Device::Cpu)?.session(&options)?)),
             Some(Value::Str("hvae")) => Ok(Self::Hvae(Hvae::load(&file, &Device::Cpu)?.session(&options)?)),
-            other => Err(Error::Usage(format!("nijimi.system is {other:?}, expected vae or hvae"))),
+            other => Err(Error::File(format!("nijimi.system is {other:?}, expected vae or hvae"))),
         }
     }
 

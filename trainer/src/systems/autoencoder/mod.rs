@@ -180,7 +180,7 @@ pub struct Outcome {
 /// # Errors
 /// Data that cannot be read, settings that make no sense, a loss that is lost.
 pub fn run<M: Autoencoder<Cpu>>(a: &Asked, model: impl FnOnce(&Cpu, u64, VaeConfig) -> M) -> Result<Outcome> {
-    target::prove_run(&a.options.out, &a.options.report, &[&a.data])?;
+    target::prove_run(&a.options.out, Some(&a.options.report), &[("--data", &a.data)])?;
     let data = LabelledPictures::load(&a.data, Split::Train)?;
     let config = VaeConfig { pixels: data.width * data.height, hidden: a.hidden, latent: a.latent };
     let about = Description {

@@ -7,10 +7,10 @@ use crate::fit::{Ended, fit_in};
 use crate::fit_command::{FitCommand, fit_command};
 use crate::launch::{self, Device};
 use crate::nn::autoencoder_kl::AutoencoderKlConfig;
-use crate::numbers::{self, Numbers};
 use crate::ops::Kit;
 use crate::optim::AdamW;
 use crate::world::World;
+use nijimi_cli::number::{self, Numbers};
 use nijimi_runtime::quant::DType;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -24,19 +24,19 @@ fit_command! {
         out;
         report("log, curve, reconstructions and checkpoint");
         /// side of the pictures in pixels, to which all are cropped and resized (default 64)
-        #[argh(option, from_str_fn(numbers::count), default = "64")]
+        #[argh(option, from_str_fn(number::count), default = "64")]
         size: usize,
         /// channels of each level, the largest picture first; between levels sides halve (default 32,64,128)
         #[argh(option, default = "Numbers(vec![32, 64, 128])")]
         channels: Numbers<1>,
         /// channels of the latents (default 4)
-        #[argh(option, from_str_fn(numbers::width), default = "4")]
+        #[argh(option, from_str_fn(number::width), default = "4")]
         latent_channels: usize,
         /// residual blocks of a level of the encoder; the decoder's have one more (default 1)
-        #[argh(option, from_str_fn(numbers::width), default = "1")]
+        #[argh(option, from_str_fn(number::width), default = "1")]
         layers: usize,
         /// ranges of channels of the normalizations (default 8)
-        #[argh(option, from_str_fn(numbers::width), default = "8")]
+        #[argh(option, from_str_fn(number::width), default = "8")]
         groups: usize,
         epochs("passes over the data", "20");
         batch("16");
@@ -45,16 +45,16 @@ fit_command! {
         clip("1", "1.0");
         ema("0.998", "0.998");
         /// weight of the mean absolute error beside the mean squared error's 1 (default 0.1)
-        #[argh(option, from_str_fn(numbers::not_negative), default = "0.1")]
+        #[argh(option, from_str_fn(number::not_negative), default = "0.1")]
         l1_weight: f64,
         /// weight of the latents' divergence in nats a value (default 1e-3)
-        #[argh(option, from_str_fn(numbers::not_negative), default = "1e-3")]
+        #[argh(option, from_str_fn(number::not_negative), default = "1e-3")]
         kl_weight: f64,
         /// most pixels by which pictures are shifted in training, over white (default 3)
-        #[argh(option, from_str_fn(numbers::or_none), default = "3")]
+        #[argh(option, from_str_fn(number::or_none), default = "3")]
         shift: usize,
         /// pictures, of whole subjects, that are held out for evaluation (default 200, or a tenth of them if that is less)
-        #[argh(option, from_str_fn(numbers::or_none))]
+        #[argh(option, from_str_fn(number::or_none))]
         hold_out: Option<usize>,
         dtype("", "f16", "DType::F16");
         name("the data folder");
@@ -93,7 +93,7 @@ fn on<D: Kit>(device: D, a: &AutoencoderArgs, world: &Rc<dyn World>) -> Result<E
     if a.shift >= a.size {
         return Err(Error::Usage(format!("--shift {}: expected less than --size {}", a.shift, a.size)));
     }
-    a.prove(world.share(), &[&a.data])?;
+    a.prove(world.share(), &[("--data", &a.data)])?;
     let config = AutoencoderKlConfig {
         in_channels: 3,
         out_channels: 3,

@@ -66,7 +66,7 @@ pub(super) fn make(folder: &Path, seed: u64, quick: bool, threads: usize, keep: 
 }
 
 fn invalid(e: impl std::fmt::Display) -> Error {
-    Error::Usage(format!("made-up data: {e}"))
+    Error::Internal(format!("made-up data: {e}"))
 }
 
 /// Heights and weights from a normal distribution near the book's; the heights alone are the first column.

@@ -17,18 +17,18 @@ mod theory;
 
 use crate::error::{Error, Result};
 use crate::launch;
-use crate::numbers;
 use crate::say::tell;
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 use data::Sources;
 use ladder::Ladder;
+use nijimi_cli::number;
 use record::{Record, State};
 use rungs::{RUNGS, Rung};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Run the whole ladder of the book, from data to reports, and make a page that leads to them all.
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "book")]
 pub struct BookArgs {
     /// folder for reports, weight files and index.html
@@ -56,14 +56,14 @@ pub struct BookArgs {
     #[argh(option, default = "0")]
     seed: u64,
     /// threads (default: all cores)
-    #[argh(option, from_str_fn(numbers::threads), short = 't')]
+    #[argh(option, from_str_fn(number::threads), short = 't')]
     threads: Option<usize>,
 }
 
 /// Runs the command. A rung that fails does not stop the others.
 ///
 /// # Errors
-/// Settings that make no sense, data that cannot be read or made, or, when all rungs were tried, those that failed.
+/// Settings that make no sense, data that cannot be read or made, an interruption, or, when all rungs were tried, those that failed.
 pub fn run(a: &BookArgs) -> Result<()> {
     let chosen = chosen(a.only.as_deref())?;
     launch::obeyed(&[("--weights", "--train-all, which trains its own", a.train_all && a.weights.is_some())])?;
@@ -88,7 +88,11 @@ pub fn run(a: &BookArgs) -> Result<()> {
     let mut failed = Vec::new();
     for (i, rung) in chosen.iter().enumerate() {
         tell!("[{}/{}] {} (step {})", i + 1, chosen.len(), rung.title, rung.steps);
-        if let Err(e) = climb(&ladder, rung, a.resume) {
+        let climbed = climb(&ladder, rung, a.resume);
+        if let Err(Error::Interrupted) = climbed {
+            return climbed;
+        }
+        if let Err(e) = climbed {
             tell!("nijimi-train: {}: {e}", rung.key);
             failed.push(rung.key);
         }

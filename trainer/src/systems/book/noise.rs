@@ -29,7 +29,7 @@ fn expected(values: &[f64], s: &Schedule, t: usize) -> Result<[f64; 4]> {
     let n = values.len() as f64;
     let mean = values.iter().sum::<f64>() / n;
     let variance = values.iter().map(|v| (v - mean) * (v - mean)).sum::<f64>() / n;
-    let law = Normal::new(0.0, noise).map_err(|e| Error::Usage(format!("level {t}: {e}")))?;
+    let law = Normal::new(0.0, noise).map_err(|e| Error::Internal(format!("level {t}: {e}")))?;
     let below = values.iter().map(|v| law.cdf(-signal * v)).sum::<f64>() / n;
     let above = values.iter().map(|v| law.survival(1.0 - signal * v)).sum::<f64>() / n;
     Ok([signal * mean, (signal * signal * variance + noise * noise).sqrt(), below, above])

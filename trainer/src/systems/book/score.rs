@@ -20,7 +20,7 @@ const REACH: f64 = 3.5;
 const POINTS: usize = 1000;
 
 fn invalid(e: DistError) -> Error {
-    Error::Usage(format!("a mixture: {e}"))
+    Error::Internal(format!("a mixture: {e}"))
 }
 
 /// The data: two round heaps and an oblong one.
@@ -104,7 +104,7 @@ fn levels(n: usize) -> Vec<usize> {
 }
 
 fn failed(e: ScoreError) -> Error {
-    Error::Usage(format!("sampling along the score: {e}"))
+    Error::Internal(format!("sampling along the score: {e}"))
 }
 
 fn pairs(x: &[f64]) -> Vec<(f64, f64)> {
@@ -116,7 +116,7 @@ fn langevin(noised: &[Diffused], s: &Schedule, visited: &[usize], seed: u64) -> 
     const EACH: usize = 5;
     const STEP_SIZE: f64 = 0.15;
     let levels: std::result::Result<Vec<Level>, _> = visited.iter().map(|t| Level::new(s, *t)).collect();
-    let levels = levels.map_err(|e| Error::Usage(e.to_string()))?;
+    let levels = levels.map_err(|e| Error::Internal(e.to_string()))?;
     let (mut walk, mut x) = (Langevin::new(seed, POINTS, 2), vec![0.0; 2 * POINTS]);
     walk.start(&mut x).map_err(failed)?;
     let score = |level: &Level, x: &[f64], out: &mut [f64]| {

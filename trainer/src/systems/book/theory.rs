@@ -13,7 +13,7 @@ pub(super) const LEVELS: usize = 1000;
 const BETAS: (f64, f64) = (1e-4, 0.02);
 
 pub(super) fn schedule() -> Result<Schedule> {
-    Schedule::linear(BETAS.0, BETAS.1, LEVELS).map_err(|e| Error::Usage(e.to_string()))
+    Schedule::linear(BETAS.0, BETAS.1, LEVELS).map_err(|e| Error::Internal(e.to_string()))
 }
 
 /// The book's table: t, alpha_bar, and the standard deviation of the posterior.
@@ -44,7 +44,7 @@ fn elbo_weights(s: &Schedule, t: usize) -> Result<(f64, f64)> {
 }
 
 fn invalid(e: DiffusionError) -> Error {
-    Error::Usage(e.to_string())
+    Error::Internal(e.to_string())
 }
 
 fn level(s: &Schedule, t: usize) -> Result<Level> {

@@ -42,7 +42,7 @@ fn session(file: &[u8], data: &LabelledPictures) -> Result<ClassifierSession> {
             "the classifier is for {}x{} with {} channels, the pictures are {}x{} with 1",
             network.width, network.height, network.in_channels, data.width, data.height
         );
-        return Err(Error::Usage(what));
+        return Err(Error::File(what));
     }
     Ok(session)
 }

@@ -12,7 +12,6 @@ use crate::fit_command::{FitCommand, fit_command};
 use crate::launch;
 use crate::nn::judge::cross_entropy;
 use crate::nn::noisy_classifier::{NoisyClassifier, NoisyClassifierConfig};
-use crate::numbers::{self, Numbers};
 use crate::ops::Kit;
 use crate::optim::AdamW;
 use crate::param;
@@ -21,6 +20,7 @@ use crate::say::say;
 use crate::tensor::{T2, T4};
 use dfdx::prelude::*;
 use evaluate::{Bin, accuracy_by_t};
+use nijimi_cli::number::{self, Numbers};
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::raw::cpu::position_encoding;
 use nijimi_runtime::raw::rng::Stream;
@@ -41,10 +41,10 @@ fit_command! {
         #[argh(option, default = "Numbers(vec![32, 64, 128])")]
         channels: Numbers<1>,
         /// length of the time vector (default 100)
-        #[argh(option, from_str_fn(numbers::width), default = "100")]
+        #[argh(option, from_str_fn(number::width), default = "100")]
         time_dim: usize,
         /// noise levels, as of the diffusion model that is to be guided (default 1000)
-        #[argh(option, from_str_fn(numbers::levels), default = "1000")]
+        #[argh(option, from_str_fn(number::levels), default = "1000")]
         noise_steps: usize,
         betas;
         dtype("", "q8_0", "DType::Q8_0");
@@ -241,7 +241,7 @@ pub struct Outcome {
 /// # Errors
 /// Data that cannot be read, settings that make no sense, a loss that is lost.
 pub fn run(a: &ClassifierArgs) -> Result<Outcome> {
-    a.prove(crate::world::Share::WHOLE, &[&a.data])?;
+    a.prove(crate::world::Share::WHOLE, &[("--data", &a.data)])?;
     let data = LabelledPictures::load(&a.data, Split::Train)?;
     let count = usize::from(*data.labels.iter().max().unwrap_or(&0)) + 1;
     let labels = launch::labels(a.labels.as_deref(), count)?;

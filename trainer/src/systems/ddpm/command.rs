@@ -7,10 +7,10 @@ use crate::fit::{Ended, fit_in};
 use crate::fit_command::{FitCommand, fit_command};
 use crate::launch::{self, Device};
 use crate::nn::book_unet::BookUnetConfig;
-use crate::numbers::{self, Numbers};
 use crate::ops::Kit;
 use crate::optim::AdamW;
 use crate::world::World;
+use nijimi_cli::number::{self, Numbers};
 use nijimi_runtime::quant::DType;
 use std::rc::Rc;
 
@@ -26,16 +26,16 @@ fit_command! {
         warmup("0");
         clip;
         /// decoupled weight decay (default 0)
-        #[argh(option, from_str_fn(numbers::not_negative), default = "0.0")]
+        #[argh(option, from_str_fn(number::not_negative), default = "0.0")]
         weight_decay: f64,
         /// decay of the averaged weights that are exported; 0 exports the raw ones (default 0.999)
-        #[argh(option, from_str_fn(numbers::decay))]
+        #[argh(option, from_str_fn(number::decay))]
         ema: Option<f64>,
         /// channels from the top level to the bottom (default 64,128,256)
         #[argh(option, default = "Numbers(vec![64, 128, 256])")]
         channels: Numbers<2>,
         /// length of the time vector (default 100)
-        #[argh(option, from_str_fn(numbers::width), default = "100")]
+        #[argh(option, from_str_fn(number::width), default = "100")]
         time_dim: usize,
         dtype("", "q8_0", "DType::Q8_0");
         labels;
@@ -44,10 +44,10 @@ fit_command! {
         #[argh(switch)]
         unconditional: bool,
         /// probability that a label is dropped, for classifier-free guidance (default 0.1)
-        #[argh(option, from_str_fn(numbers::share))]
+        #[argh(option, from_str_fn(number::share))]
         label_drop: Option<f32>,
         /// noise levels (default 1000)
-        #[argh(option, from_str_fn(numbers::levels), default = "1000")]
+        #[argh(option, from_str_fn(number::levels), default = "1000")]
         noise_steps: usize,
         betas;
         /// the book's own ways where they differ: labels dropped for a whole batch, no averaged weights
@@ -75,7 +75,7 @@ pub fn run(a: &DdpmArgs, world: &Rc<dyn World>) -> Result<Ended> {
     ];
     launch::obeyed(&ignored)?;
     launch::threads(a.threads)?;
-    a.prove(world.share(), &[&a.data])?;
+    a.prove(world.share(), &[("--data", &a.data)])?;
     let data = LabelledPictures::load(&a.data, Split::Train)?;
     let label_count = usize::from(*data.labels.iter().max().unwrap_or(&0)) + 1;
     let config = BookUnetConfig {

@@ -5,16 +5,16 @@ use crate::data::captioned::{Captioned, Captions, Picture};
 use crate::data::captions;
 use crate::error::{Error, Result};
 use crate::launch;
-use crate::numbers;
 use crate::ops::Kit;
 use crate::say::say;
 use crate::target;
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
+use nijimi_cli::number;
 use std::path::PathBuf;
 
 /// Train the matcher that judges text-to-image models: it finds the caption of a picture. It learns from real pictures
 /// alone.
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "matcher")]
 pub struct MatcherArgs {
     /// folder with pictures and captions
@@ -24,25 +24,25 @@ pub struct MatcherArgs {
     #[argh(option)]
     out: PathBuf,
     /// side of the pictures in pixels, a multiple of 16 (default 64)
-    #[argh(option, from_str_fn(numbers::count), default = "64")]
+    #[argh(option, from_str_fn(number::count), default = "64")]
     size: usize,
     /// passes over the subjects (default 120)
-    #[argh(option, from_str_fn(numbers::times), default = "120")]
+    #[argh(option, from_str_fn(number::times), default = "120")]
     epochs: u64,
     /// subjects in a batch (default 128)
-    #[argh(option, from_str_fn(numbers::count), default = "128")]
+    #[argh(option, from_str_fn(number::count), default = "128")]
     batch: usize,
     /// learning rate, which falls to 0 along half a cosine (default 2e-3)
-    #[argh(option, from_str_fn(numbers::positive), default = "2e-3")]
+    #[argh(option, from_str_fn(number::positive), default = "2e-3")]
     lr: f64,
     /// pictures, of whole subjects, that are held out (default 160, or a tenth of them if that is less)
-    #[argh(option, from_str_fn(numbers::or_none))]
+    #[argh(option, from_str_fn(number::or_none))]
     hold_out: Option<usize>,
     /// keys everything random (default 1)
     #[argh(option, default = "1")]
     seed: u64,
     /// threads (default: all cores)
-    #[argh(option, from_str_fn(numbers::threads), short = 't')]
+    #[argh(option, from_str_fn(number::threads), short = 't')]
     threads: Option<usize>,
 }
 
@@ -55,7 +55,7 @@ pub const AMONG: usize = 100;
 /// Data that cannot be read, settings that make no sense, a loss that is lost.
 pub fn run(a: &MatcherArgs) -> Result<()> {
     launch::threads(a.threads)?;
-    target::prove(&a.out, &[&a.data])?;
+    target::prove(&[("--out", &a.out)], &[("--data", &a.data)])?;
     let set = Captioned::load_telling(&a.data, a.size, Captions::Needed)?;
     let defaults = MatcherSettings::default();
     let hold_out = set.hold_out_count(a.hold_out, defaults.hold_out);

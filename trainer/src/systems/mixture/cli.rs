@@ -5,11 +5,11 @@ use crate::data::table::Table;
 use crate::error::Result;
 use crate::fit_command::fit_command;
 use crate::launch;
-use crate::numbers;
 use crate::report::Report;
 use crate::say::say;
 use crate::systems::classic::{self, step5::BOOK_EPSILON};
 use crate::target;
+use nijimi_cli::number;
 use nijimi_runtime::model::Law;
 use std::path::Path;
 use std::time::Instant;
@@ -23,33 +23,33 @@ fit_command! {
         columns;
         name("the file");
         /// components (default 2)
-        #[argh(option, from_str_fn(numbers::width), short = 'k', long = "components", default = "2")]
+        #[argh(option, from_str_fn(number::width), short = 'k', long = "components", default = "2")]
         k: usize,
         /// where to begin: kmeans++, book (weights 1/2, means (0, 50) and (0, 100), unit covariances), or a file with a
         /// line for each component: weight, mean, covariance row by row (default kmeans++)
         #[argh(option, default = "String::from(\"kmeans++\")")]
         init: String,
         /// end when the mean log-likelihood rises by less (default 1e-6)
-        #[argh(option, from_str_fn(numbers::not_negative), default = "1e-6")]
+        #[argh(option, from_str_fn(number::not_negative), default = "1e-6")]
         tolerance: f64,
         /// end after so many updates (default 1000)
-        #[argh(option, from_str_fn(numbers::or_none), default = "1000")]
+        #[argh(option, from_str_fn(number::or_none), default = "1000")]
         max_iterations: usize,
         /// what covariances may be: full, diagonal, spherical, or tied, the same for all (default full)
         #[argh(option, default = "Shape::Full")]
         covariance: Shape,
         /// least variance of a component in any direction, as a share of the data's in each column; 0 for none (default
         /// 1e-6)
-        #[argh(option, from_str_fn(numbers::not_negative), default = "1e-6")]
+        #[argh(option, from_str_fn(number::not_negative), default = "1e-6")]
         covariance_floor: f64,
         /// starts of kmeans++, of which the most likely result is kept (default 1)
-        #[argh(option, from_str_fn(numbers::count), default = "1")]
+        #[argh(option, from_str_fn(number::count), default = "1")]
         restarts: usize,
         /// keys the starts, and what is drawn for the report (default 0)
         #[argh(option, default = "0")]
         seed: u64,
         /// threads (default: all cores)
-        #[argh(option, from_str_fn(numbers::threads), short = 't')]
+        #[argh(option, from_str_fn(number::threads), short = 't')]
         threads: Option<usize>,
     }
 }
@@ -87,7 +87,7 @@ fn options(a: &MixtureArgs, dim: usize) -> Result<Options> {
 pub fn run(a: &MixtureArgs) -> Result<()> {
     launch::obeyed(&[("--restarts", "--init with values of its own", a.restarts > 1 && a.init != "kmeans++")])?;
     launch::threads(a.threads)?;
-    let folder = target::prove_report(&a.out, a.report.as_ref(), &[&a.data])?;
+    let folder = target::prove_run(&a.out, a.report.as_ref(), &[("--data", &a.data)])?;
     let begin = Instant::now();
     let table = classic::load(&a.data, a.columns.as_deref(), a.names.as_deref())?;
     let options = options(a, table.dim())?;

@@ -31,7 +31,7 @@ fit_command! {
 /// # Errors
 /// If the data do not allow it, or a file cannot be written.
 pub fn run(a: &MvnArgs) -> Result<()> {
-    let folder = target::prove_report(&a.out, a.report.as_ref(), &[&a.data])?;
+    let folder = target::prove_run(&a.out, a.report.as_ref(), &[("--data", &a.data)])?;
     let begin = Instant::now();
     let table = classic::load(&a.data, a.columns.as_deref(), a.names.as_deref())?;
     let read = begin.elapsed().as_secs_f64();

@@ -2,11 +2,11 @@
 use super::{fit, gradient, log_likelihood};
 use crate::error::Result;
 use crate::fit_command::fit_command;
-use crate::numbers;
 use crate::report::Report;
 use crate::say::say;
 use crate::systems::classic;
 use crate::target;
+use nijimi_cli::number;
 use nijimi_runtime::model::Law;
 use std::time::Instant;
 
@@ -24,10 +24,10 @@ fit_command! {
         names: Option<String>,
         name("the file");
         /// print the probability of a value of at most this; may be given again
-        #[argh(option, from_str_fn(numbers::finite))]
+        #[argh(option, from_str_fn(number::finite))]
         at_most: Vec<f64>,
         /// print the probability of a value above this; may be given again
-        #[argh(option, from_str_fn(numbers::finite))]
+        #[argh(option, from_str_fn(number::finite))]
         above: Vec<f64>,
         /// add step 1 of the book to the report: the distribution itself, means and sums of uniforms
         #[argh(switch)]
@@ -43,7 +43,7 @@ fit_command! {
 /// # Errors
 /// If the data do not allow it, or a file cannot be written.
 pub fn run(a: &NormalArgs) -> Result<()> {
-    let folder = target::prove_report(&a.out, a.report.as_ref(), &[&a.data])?;
+    let folder = target::prove_run(&a.out, a.report.as_ref(), &[("--data", &a.data)])?;
     let begin = Instant::now();
     let table = classic::load(&a.data, a.columns.as_deref(), a.names.as_deref())?;
     let read = begin.elapsed().as_secs_f64();

@@ -7,18 +7,18 @@ use crate::fit::{Ended, Record};
 use crate::launch;
 use crate::mt19937::Mt19937;
 use crate::nn::mlp::Mlp;
-use crate::numbers;
 use crate::report::Comparison;
 use crate::say::say;
 use crate::stats::FitError;
 use crate::target;
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 use dfdx::prelude::Cpu;
 use nalgebra::{DMatrix, DVector};
+use nijimi_cli::number;
 use std::path::PathBuf;
 
 /// Fit a linear model to rows of numbers by gradient descent (book step 6.2).
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "regression")]
 pub struct RegressionArgs {
     /// table of numbers, the output in its last column (default: the book's 100 rows, y = 5 + 2 x + noise)
@@ -34,16 +34,16 @@ pub struct RegressionArgs {
     #[argh(option)]
     report: Option<PathBuf>,
     /// updates (default 100)
-    #[argh(option, from_str_fn(numbers::times), default = "100")]
+    #[argh(option, from_str_fn(number::times), default = "100")]
     iterations: u64,
     /// learning rate (default 0.1)
-    #[argh(option, from_str_fn(numbers::positive), default = "0.1")]
+    #[argh(option, from_str_fn(number::positive), default = "0.1")]
     lr: f32,
     /// rows in a batch (default: all)
-    #[argh(option, from_str_fn(numbers::count))]
+    #[argh(option, from_str_fn(number::count))]
     batch: Option<usize>,
     /// updates between losses printed (default 10)
-    #[argh(option, from_str_fn(numbers::times), default = "10")]
+    #[argh(option, from_str_fn(number::times), default = "10")]
     every: u64,
     /// seed of the book's rows, and of the order of batches (default 0)
     #[argh(option, default = "0")]
@@ -120,7 +120,8 @@ pub fn by_descent(examples: &Examples, settings: &RegressionSettings) -> Result<
 /// Data that cannot be read or fitted, settings that make no sense, a loss that is lost.
 pub fn run(a: &RegressionArgs) -> Result<Ended> {
     launch::obeyed(&[("--columns", "the book's rows (no --data)", a.data.is_none() && a.columns.is_some())])?;
-    let folder = target::prove_report(&a.out, a.report.as_ref(), a.data.as_deref().as_slice())?;
+    let folder =
+        target::prove_run(&a.out, a.report.as_ref(), a.data.as_deref().map(|data| ("--data", data)).as_slice())?;
     let examples = match &a.data {
         Some(path) => Examples::read(path, a.columns.as_deref())?,
         None => Examples::book_line(&mut Mt19937::new(a.seed)),

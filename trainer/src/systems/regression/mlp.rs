@@ -7,16 +7,16 @@ use crate::fit::{Ended, Record};
 use crate::launch;
 use crate::mt19937::Mt19937;
 use crate::nn::mlp::Mlp;
-use crate::numbers::{self, Numbers};
 use crate::report::Comparison;
 use crate::say::say;
 use crate::target;
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 use dfdx::prelude::Cpu;
+use nijimi_cli::number::{self, Numbers};
 use std::path::PathBuf;
 
 /// Fit a network with hidden layers to rows of numbers (book step 6.4).
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "mlp")]
 pub struct MlpArgs {
     /// table of numbers, the output in its last column (default: the book's 100 rows, y = sin(2 pi x) + noise)
@@ -35,19 +35,19 @@ pub struct MlpArgs {
     #[argh(option, default = "Numbers(vec![10])")]
     hidden: Numbers<1>,
     /// updates (default 10000)
-    #[argh(option, from_str_fn(numbers::times), default = "10_000")]
+    #[argh(option, from_str_fn(number::times), default = "10_000")]
     iterations: u64,
     /// learning rate (default 0.2)
-    #[argh(option, from_str_fn(numbers::positive), default = "0.2")]
+    #[argh(option, from_str_fn(number::positive), default = "0.2")]
     lr: f32,
     /// rows in a batch (default: all)
-    #[argh(option, from_str_fn(numbers::count))]
+    #[argh(option, from_str_fn(number::count))]
     batch: Option<usize>,
     /// use Adam instead of plain gradient descent (with a learning rate of about 0.01)
     #[argh(switch)]
     adam: bool,
     /// updates between losses printed (default 1000)
-    #[argh(option, from_str_fn(numbers::times), default = "1000")]
+    #[argh(option, from_str_fn(number::times), default = "1000")]
     every: u64,
     /// seed of weights, of the book's rows, and of the order of batches (default 0)
     #[argh(option, default = "0")]
@@ -97,7 +97,8 @@ pub fn by_descent(
 /// Data that cannot be read or fitted, settings that make no sense, a loss that is lost.
 pub fn run(a: &MlpArgs) -> Result<Ended> {
     launch::obeyed(&[("--columns", "the book's rows (no --data)", a.data.is_none() && a.columns.is_some())])?;
-    let folder = target::prove_report(&a.out, a.report.as_ref(), a.data.as_deref().as_slice())?;
+    let folder =
+        target::prove_run(&a.out, a.report.as_ref(), a.data.as_deref().map(|data| ("--data", data)).as_slice())?;
     let mut random = Mt19937::new(a.seed);
     let examples = match &a.data {
         Some(path) => Examples::read(path, a.columns.as_deref())?,

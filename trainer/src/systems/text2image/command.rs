@@ -14,13 +14,14 @@ use crate::launch::{self, Device};
 use crate::nn::clip_text::ClipTextConfig;
 use crate::nn::sd_unet::SdUnetConfig;
 use crate::nn::text2image::TextToImage;
-use crate::numbers::{self, Counts, Numbers};
 use crate::ops::Kit;
 use crate::optim::AdamW;
 use crate::param::{self, State};
 use crate::say::tell;
 use crate::world::World;
 use crate::{import, text};
+use nijimi_cli::number::{self, Counts, Numbers};
+use nijimi_cli::target::Named;
 use nijimi_runtime::gguf::{File, MappedFile};
 use nijimi_runtime::model::{FirstStage, LatentInfo};
 use nijimi_runtime::quant::DType;
@@ -45,7 +46,7 @@ fit_command! {
         out;
         report("log, curve, previews, latents and checkpoint");
         /// side of the pictures in pixels (default: that of --init's pictures, or 64)
-        #[argh(option, from_str_fn(numbers::count))]
+        #[argh(option, from_str_fn(number::count))]
         size: Option<usize>,
         /// channels of the U-Net's levels, the largest latents first (default 64,128,256)
         #[argh(option)]
@@ -54,25 +55,25 @@ fit_command! {
         #[argh(option)]
         transformers: Option<Counts>,
         /// residual blocks of a level on the way down; one more on the way up (default 1)
-        #[argh(option, from_str_fn(numbers::width))]
+        #[argh(option, from_str_fn(number::width))]
         layers: Option<usize>,
         /// channels of an attention head (default 32)
-        #[argh(option, from_str_fn(numbers::width))]
+        #[argh(option, from_str_fn(number::width))]
         head: Option<usize>,
         /// ranges of channels of the normalizations (default 8)
-        #[argh(option, from_str_fn(numbers::width))]
+        #[argh(option, from_str_fn(number::width))]
         groups: Option<usize>,
         /// width of the text's states (default 192)
-        #[argh(option, from_str_fn(numbers::width))]
+        #[argh(option, from_str_fn(number::width))]
         text_width: Option<usize>,
         /// layers of the text encoder (default 2)
-        #[argh(option, from_str_fn(numbers::width))]
+        #[argh(option, from_str_fn(number::width))]
         text_layers: Option<usize>,
         /// ids of a window of text, with its start and end (default 24)
-        #[argh(option, from_str_fn(numbers::width))]
+        #[argh(option, from_str_fn(number::width))]
         tokens: Option<usize>,
         /// tokens of the vocabulary that is made of the captions (default 4096)
-        #[argh(option, from_str_fn(numbers::count))]
+        #[argh(option, from_str_fn(number::count))]
         vocabulary: Option<usize>,
         epochs("epochs; in each, every subject is drawn eight times", "100");
         batch("32");
@@ -81,27 +82,27 @@ fit_command! {
         #[argh(option, default = "Way::AdamW")]
         optimizer: Way,
         /// share of the run, at its end, over which the learning rate falls to 0 (default 0.2)
-        #[argh(option, from_str_fn(numbers::share), default = "0.2")]
+        #[argh(option, from_str_fn(number::share), default = "0.2")]
         decay: f64,
         warmup("200");
         clip("1", "1.0");
         /// decoupled weight decay (default 0.01)
-        #[argh(option, from_str_fn(numbers::not_negative), default = "0.01")]
+        #[argh(option, from_str_fn(number::not_negative), default = "0.01")]
         weight_decay: f64,
         ema("0.999", "0.999");
         /// probability that a caption is dropped, for classifier-free guidance (default 0.1)
-        #[argh(option, from_str_fn(numbers::share), default = "0.1")]
+        #[argh(option, from_str_fn(number::share), default = "0.1")]
         caption_drop: f32,
         /// probability that a picture is mirrored, where its caption allows it; 0 where what is learned is by heart, which takes
         /// longer for two of each (default 0.5)
-        #[argh(option, from_str_fn(numbers::share), default = "0.5")]
+        #[argh(option, from_str_fn(number::share), default = "0.5")]
         mirror: f32,
         /// weight losses by min(snr, this) / (snr + 1), of epsilon by min(snr, this) / snr; 0 for none (default 0)
-        #[argh(option, from_str_fn(numbers::not_negative), default = "0.0")]
+        #[argh(option, from_str_fn(number::not_negative), default = "0.0")]
         min_snr: f64,
         /// how far noise levels are drawn towards noise, where the caption matters: noise over signal is so many times that of
         /// uniform times; 1 for uniform (default 3; 1 where --init is of another schedule than nijimi's)
-        #[argh(option, from_str_fn(numbers::positive))]
+        #[argh(option, from_str_fn(number::positive))]
         shift: Option<f64>,
         dtype("", "q8_0", "DType::Q8_0");
         name("the data folder");
@@ -112,10 +113,10 @@ fit_command! {
         precision("");
         checkpoints;
         /// checkpoints of epochs that are kept beside the newest one (default 0); to go on from one, copy it over checkpoint.safetensors
-        #[argh(option, from_str_fn(numbers::or_none), default = "0")]
+        #[argh(option, from_str_fn(number::or_none), default = "0")]
         keep: usize,
         /// pictures, of whole subjects, that are not trained on: the loss on them is logged after each epoch (default 0)
-        #[argh(option, from_str_fn(numbers::or_none), default = "0")]
+        #[argh(option, from_str_fn(number::or_none), default = "0")]
         hold_out: usize,
         /// text file with the prompts that previews show, one a line (default: 24 of the captions)
         #[argh(option)]
@@ -197,7 +198,7 @@ fn sizes(a: &TextToImageArgs) -> Sizes {
 
 /// That a file's model is of a form that is trained here: else what is trained were not what is drawn with.
 fn trainable(info: &LatentInfo) -> Result<()> {
-    let refuse = |what: &str| Err(Error::Usage(format!("--init: {what}: it can be drawn with, but not trained")));
+    let refuse = |what: &str| Err(Error::File(format!("--init: {what}: it can be drawn with, but not trained")));
     if info.texts.len() != 1 {
         return refuse("the model has two text encoders (SDXL)");
     }
@@ -304,8 +305,9 @@ fn given(
 
 fn on<D: Kit>(device: D, a: &TextToImageArgs, lesson: Option<Lesson>, world: &Rc<dyn World>) -> Result<Ended> {
     launch::threads(a.threads)?;
-    let path: &Path = match (&a.init, &a.autoencoder) {
-        (Some(path), None) | (None, Some(path)) => path,
+    let (option, path): Named<'_> = match (&a.init, &a.autoencoder) {
+        (Some(path), None) => ("--init", path),
+        (None, Some(path)) => ("--autoencoder", path),
         (Some(_), Some(_)) => {
             return Err(Error::Usage("--init brings an autoencoder of its own: leave --autoencoder out".into()));
         }
@@ -316,7 +318,8 @@ fn on<D: Kit>(device: D, a: &TextToImageArgs, lesson: Option<Lesson>, world: &Rc
         }
     };
     let report = launch::report_folder(a.report.as_ref(), &a.out);
-    let inputs: Vec<&Path> = [path, &a.data].into_iter().chain(a.prompts.as_deref()).collect();
+    let prompts = a.prompts.as_deref().map(|path| ("--prompts", path));
+    let inputs: Vec<Named<'_>> = [(option, path), ("--data", &*a.data)].into_iter().chain(prompts).collect();
     a.prove(world.share(), &inputs)?;
     let prompts = a.prompts.as_deref().map(lines).transpose()?;
     let refused = |e: &dyn std::fmt::Display| Error::data(path, e.to_string());

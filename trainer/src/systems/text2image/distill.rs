@@ -4,9 +4,9 @@ use super::teacher::Lesson;
 use crate::error::{Error, Result};
 use crate::fit::Ended;
 use crate::fit_command::fit_command;
-use crate::numbers;
 use crate::world::World;
 use argh::FromArgs as _;
+use nijimi_cli::number;
 use nijimi_runtime::quant::DType;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -24,19 +24,19 @@ fit_command! {
         out;
         report("log, curve, previews, latents and checkpoint");
         /// steps of the student (default 4)
-        #[argh(option, from_str_fn(numbers::count), default = "4")]
+        #[argh(option, from_str_fn(number::count), default = "4")]
         steps: usize,
         /// steps of the teacher, a multiple of the student's (default 20)
-        #[argh(option, from_str_fn(numbers::count), default = "20")]
+        #[argh(option, from_str_fn(number::count), default = "20")]
         teacher_steps: usize,
         /// strength of the teacher's guidance (default: the file's own)
-        #[argh(option, from_str_fn(numbers::not_negative))]
+        #[argh(option, from_str_fn(number::not_negative))]
         cfg_scale: Option<f32>,
         epochs("epochs; in each, every subject is drawn eight times", "8");
         batch("32");
         lr("learning rate", "2e-4");
         /// share of the run, at its end, over which the learning rate falls to 0 (default 1)
-        #[argh(option, from_str_fn(numbers::share), default = "1.0")]
+        #[argh(option, from_str_fn(number::share), default = "1.0")]
         decay: f64,
         warmup("50");
         clip("1", "1.0");
@@ -47,7 +47,7 @@ fit_command! {
         precision("");
         checkpoints;
         /// checkpoints of epochs that are kept beside the newest one (default 0); to go on from one, copy it over checkpoint.safetensors
-        #[argh(option, from_str_fn(numbers::or_none), default = "0")]
+        #[argh(option, from_str_fn(number::or_none), default = "0")]
         keep: usize,
         /// text file with the prompts that previews show, one a line (default: 24 of the captions)
         #[argh(option)]

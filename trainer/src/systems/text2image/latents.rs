@@ -3,6 +3,7 @@ use crate::checkpoint::Checkpoint;
 use crate::data::captioned::Captioned;
 use crate::error::{Error, Result};
 use crate::param::{State, Values};
+use crate::target::LATENTS;
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::{FirstStage, SessionOptions};
 use nijimi_runtime::raw::layout::channels_last;
@@ -11,9 +12,6 @@ use rayon::prelude::*;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
-
-/// The file in the report's folder.
-const FILE: &str = "latents.safetensors";
 
 /// Latents as the U-Net sees them, scaled: for each picture, as it is and mirrored, `(c, h, w)`.
 pub struct Latents {
@@ -55,7 +53,7 @@ impl Latents {
             return Err(Error::Usage(what));
         }
         let side = data.side / factor;
-        let (path, key) = (cache.join(FILE), fingerprint(autoencoder, data));
+        let (path, key) = (cache.join(LATENTS), fingerprint(autoencoder, data));
         if path.exists()
             && let Ok(saved) = Checkpoint::load(&path)
             && saved.facts.get("fingerprint") == Some(&key)

@@ -35,7 +35,7 @@ impl Process {
         let (schedule, settings) = info.settings(None, &[], 1)?;
         if settings.prediction == Prediction::Flow {
             let what = "--init: the file is of flow matching, which can be drawn with, but not trained";
-            return Err(Error::Usage(what.into()));
+            return Err(Error::File(what.into()));
         }
         let alpha_bars = schedule.alpha_bars()[1..].to_vec();
         let cosine = Schedule::cosine(alpha_bars.len()).map_err(nijimi_runtime::Error::from)?;

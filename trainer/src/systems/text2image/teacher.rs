@@ -57,7 +57,7 @@ impl Lesson {
                 "--teacher: it must predict v on {LEVELS} levels with trailing steps, as nijimi-train's own models do: this one \
                  cannot be taught from"
             );
-            return Err(Error::Usage(what));
+            return Err(Error::File(what));
         }
         info.defaults =
             LatentDefaults { steps: Some(lesson.steps), guidance_scale: Some(1.0), ..LatentDefaults::default() };

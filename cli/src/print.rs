@@ -1,17 +1,21 @@
 //! What is printed: standard output, and lines on standard error.
 
-use crate::fault::Fault;
 use std::borrow::Cow;
-use std::io::{ErrorKind, Write, stderr, stdout};
-use std::process::ExitCode;
+use std::io::{self, ErrorKind, Write, stderr, stdout};
+
+/// Standard output could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write to standard output: {0}: send the output elsewhere")]
+pub struct Unprinted(io::Error);
 
 /// Writes to standard output. A reader that has seen enough, such as `head`, is no error; anything else is.
-pub fn print(text: &str) -> Result<(), Fault> {
+///
+/// # Errors
+/// A full disk, as a rule.
+pub fn print(text: &str) -> Result<(), Unprinted> {
     let mut out = stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(e) if e.kind() != ErrorKind::BrokenPipe => {
-            Err(Fault::Internal(format!("cannot write to standard output: {e}: send the output elsewhere")))
-        }
+        Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(Unprinted(e)),
         _ => Ok(()),
     }
 }
@@ -21,18 +25,6 @@ pub fn tell(lines: &[String]) {
     for line in lines {
         let _ = writeln!(stderr(), "{}", plain(&cut(line)));
     }
-}
-
-/// Writes a fault's message to standard error; the exit code by whose fault it is.
-pub fn report(fault: &Fault) -> ExitCode {
-    let (code, message) = match fault {
-        Fault::Internal(message) => (1, message),
-        Fault::Usage(message) => (2, message),
-        Fault::Input(message) => (3, message),
-        Fault::Device(message) => (4, message),
-    };
-    tell(&[format!("nijimi: {}", message.split_whitespace().collect::<Vec<_>>().join(" "))]);
-    ExitCode::from(code)
 }
 
 /// A text of a file, or a name, on one line: control characters, which would steer the terminal, and those that turn the order
