@@ -72,7 +72,13 @@ mod tests {
         #[argh(switch, short = 'v')]
         _verbose: bool,
         #[argh(subcommand)]
-        _inner: Option<Inner>,
+        _inner: Option<Verb>,
+    }
+
+    #[derive(FromArgs, ArgsInfo)]
+    #[argh(subcommand)]
+    enum Verb {
+        Inner(#[allow(dead_code, reason = "argh fills it")] Inner),
     }
 
     /// A command of its own.

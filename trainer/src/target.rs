@@ -33,6 +33,10 @@ pub fn prove(outputs: &[Named<'_>], inputs: &[Named<'_>]) -> Result<()> {
 /// As of [`prove`].
 pub fn prove_run(out: &Path, report: Option<&PathBuf>, inputs: &[Named<'_>]) -> Result<PathBuf> {
     let folder = launch::report_folder(report, out);
+    if out.parent() != Some(&folder) {
+        // Before a folder is made beside it.
+        prove(&[("--out", out)], inputs)?;
+    }
     prove_folder(&folder, &[("--out", out)], inputs)?;
     Ok(folder)
 }
