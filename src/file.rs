@@ -10,3 +10,10 @@ pub mod latents;
 pub mod picture;
 pub mod source;
 pub mod target;
+
+use std::path::Path;
+
+/// A file's name, without its folders.
+pub fn name(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}

@@ -8,6 +8,7 @@ use crate::draw::progress::Progress;
 use crate::draw::prompt;
 use crate::draw::solver;
 use crate::fault::Fault;
+use crate::file;
 use crate::file::grid::Size;
 use crate::file::source::Source;
 use nijimi_cli::print::tell;
@@ -89,7 +90,8 @@ impl Artist for PixelArtist<'_> {
         let guidance_scale = if guided { options.cfg_scale.unwrap_or(info.defaults.guidance_scale) } else { 1.0 };
         let eta = if let Solver::Ddim { eta, .. } = settings.solver { eta } else { 0.0 };
         let (width, height, _) = self.size();
-        let classifier = self.classifier.as_ref().map(|(classifier, gamma)| (classifier.info().name.clone(), *gamma));
+        let classifier =
+            options.classifier.as_deref().map(file::name).zip(self.classifier.as_ref().map(|(_, gamma)| *gamma));
         let sampling = Sampling { steps, sampler: asked.to_string(), eta, guidance_scale, classifier };
         let parameters = Parameters {
             prompt: words.join(", "),

@@ -79,13 +79,15 @@ impl Parameters {
         let Self { prompt: _, negative: _, sampling, seed, batch, width, height, model, scale, extras } = self;
         let mut pairs = Vec::new();
         let mut put = |key: &str, value: String| pairs.push((key.to_owned(), value));
-        if let Some(Sampling { steps, sampler, guidance_scale, .. }) = sampling {
+        if let Some(Sampling { steps, sampler, guidance_scale, classifier, .. }) = sampling {
             put("Steps", steps.to_string());
             put("Sampler", sampler.clone());
             if let Some(name) = &extras.schedule {
                 put("Schedule type", name.clone());
             }
-            put("CFG scale", guidance_scale.to_string());
+            if classifier.is_none() {
+                put("CFG scale", guidance_scale.to_string());
+            }
         }
         put("Seed", seed.to_string());
         put("Size", format!("{width}x{height}"));

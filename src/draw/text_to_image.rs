@@ -13,12 +13,13 @@ use crate::draw::progress::Progress;
 use crate::draw::prompt;
 use crate::draw::solver;
 use crate::fault::Fault;
+use crate::file;
 use crate::file::grid::Size;
 use crate::file::latents;
 use crate::file::source::Source;
 use crate::memory;
 use inputs::Inputs;
-use loading::{Beside, file_name};
+use loading::Beside;
 use nijimi_cli::print::tell;
 use nijimi_runtime::Error;
 use nijimi_runtime::model::{
@@ -277,18 +278,18 @@ impl Artist for PromptArtist<'_> {
             Extras {
                 schedule: asked.scheduler.clone(),
                 guidance_rescale: text.cfg_rescale.unwrap_or(0.0),
-                init_image: text.init_img.as_deref().map(|path| (file_name(path), strength)),
-                mask: text.mask.as_deref().map(file_name),
-                loras: text.lora.iter().map(|lora| (file_name(&lora.path), lora.strength)).collect(),
+                init_image: text.init_img.as_deref().map(|path| (file::name(path), strength)),
+                mask: text.mask.as_deref().map(file::name),
+                loras: text.lora.iter().map(|lora| (file::name(&lora.path), lora.strength)).collect(),
                 clip_skip: text.clip_skip.filter(|&n| n > 0),
                 rng: text.rng.map(|rng| rng.name().to_owned()),
                 control_net: text.control_net.as_deref().zip(text.control_image.as_deref()).map(|(network, image)| {
-                    (file_name(network), text.control_strength.unwrap_or(1.0), file_name(image))
+                    (file::name(network), text.control_strength.unwrap_or(1.0), file::name(image))
                 }),
-                tiny_decoder: text.taesd.as_deref().map(file_name),
+                tiny_decoder: text.taesd.as_deref().map(file::name),
                 latents: text.latents.as_ref().map(|file| match &file.name {
-                    Some(name) => format!("{}:{name}", file_name(&file.path)),
-                    None => file_name(&file.path),
+                    Some(name) => format!("{}:{name}", file::name(&file.path)),
+                    None => file::name(&file.path),
                 }),
                 dtype: text.dtype.map(|dtype| dtype.name().to_owned()),
                 prediction_type: text.prediction_type.clone(),

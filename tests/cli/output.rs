@@ -111,6 +111,26 @@ fn nothing_is_left() {
         sh(format!("timeout -s INT 0.{milliseconds:03} {convert}"));
         assert!(left() == 0 || folder.path.join("to/m.gguf").exists());
     }
+    fs::remove_dir_all(folder.path.join("to")).unwrap();
+    fs::create_dir(folder.path.join("to")).unwrap();
+    let draw = format!("{} 7 -m tiny.gguf -b 64 --steps 1000 -o to/p.png", env!("CARGO_BIN_EXE_nijimi"));
+    for milliseconds in [20, 100, 300] {
+        let output = sh(format!("timeout -s INT 0.{milliseconds:03} {draw}"));
+        assert!(!output.status.success() && left() == 0, "{output:?}");
+    }
+}
+
+/// Keys and values of a line, of which those with a comma are in quotes or, of LoRAs, several.
+fn pairs(line: &str) -> Vec<(&str, &str)> {
+    let mut pairs: Vec<(&str, &str)> = Vec::new();
+    let mut rest = line;
+    while let Some((key, after)) = rest.split_once(": ") {
+        let end = if after.starts_with('"') { after[1..].find('"').expect("a quote that ends") + 2 } else { 0 };
+        let end = after[end..].find(", ").map_or(after.len(), |at| end + at);
+        pairs.push((key, after[..end].trim_matches('"')));
+        rest = after[end..].strip_prefix(", ").unwrap_or("");
+    }
+    pairs
 }
 
 /// The options that a picture's record stands for.
@@ -121,8 +141,27 @@ fn again(parameters: &str) -> Vec<String> {
     if !negative.is_empty() {
         args.extend(["-n".into(), negative.into()]);
     }
-    for (key, value) in pairs.split(", ").filter_map(|pair| pair.split_once(": ")) {
+    for (key, value) in self::pairs(pairs) {
         let option = match key {
+            "Lora" => {
+                let loras =
+                    self::pairs(value).into_iter().flat_map(|(f, scale)| ["--lora".into(), format!("{f}:{scale}")]);
+                args.extend(loras);
+                continue;
+            }
+            "ControlNet 0" => {
+                for (key, value) in self::pairs(value) {
+                    let option = match key {
+                        "Model" => "--control-net",
+                        "Weight" => "--control-strength",
+                        _ => "--control-image",
+                    };
+                    args.extend([option.into(), value.into()]);
+                }
+                continue;
+            }
+            "Classifier" => "--classifier",
+            "Classifier scale" => "--classifier-scale",
             "Steps" => "--steps",
             "Sampler" => "--sampling-method",
             "Schedule type" => "--scheduler",
@@ -147,7 +186,7 @@ fn again(parameters: &str) -> Vec<String> {
         };
         args.push(option.into());
         if value != "True" {
-            args.push(value.trim_matches('"').into());
+            args.push(value.into());
         }
     }
     args
@@ -168,7 +207,8 @@ fn recorded(folder: &Folder, model: &str, args: &[&str], output: &str, more: &[&
 
 /// Of each kind of model, into one file, a grid or a file each, with each option that changes the picture (tiles do not: these
 /// pictures are smaller than one).
-/// Seen red with the prompt left out for single pictures, the sampler in capitals, and each option (No clip, Eta, Scale, RNG, ...) not recorded.
+/// Seen red with the prompt left out for single pictures, the sampler in capitals, and each option (No clip, Eta, Scale, RNG, ...) not
+/// recorded.
 #[test]
 fn what_is_recorded_draws_the_same_picture() {
     let folder = Folder::new();
@@ -191,6 +231,10 @@ fn what_is_recorded_draws_the_same_picture() {
         let model = format!("{}/weights/{model}.gguf", env!("CARGO_MANIFEST_DIR"));
         recorded(&folder, &model, &["-b", "2"], "a-%d.png", &[]);
     }
+    let weights = |name: &str| format!("{}/weights/{name}.gguf", env!("CARGO_MANIFEST_DIR"));
+    fs::copy(weights("digits-classifier-q8_0"), folder.path.join("judge.gguf")).unwrap();
+    let led = ["7", "--steps", "2", "-s", "1", "--classifier", "judge.gguf", "--classifier-scale", "2.5"];
+    recorded(&folder, &weights("digits-q8_0"), &led, "a.png", &[]);
     let Some(folder) = converted() else { return };
     let model = "sd1.gguf";
     let draw =
@@ -207,6 +251,18 @@ fn what_is_recorded_draws_the_same_picture() {
     draw(&["--latents", "n.safetensors:latents"]);
     draw(&["--vae-tiling"]);
     draw(&["--prediction-type", "sample"]);
+    for (name, from) in [("style.safetensors", "sd1full.lora.safetensors"), ("edges.gguf", "sd1full_controlnet")] {
+        let from = pipeline(from).unwrap();
+        match from.is_dir() {
+            true => assert!(folder.nijimi(&["convert", from.to_str().unwrap(), "-o", name]).status.success()),
+            false => drop(fs::copy(from, folder.path.join(name)).unwrap()),
+        }
+    }
+    let full = pipeline("sd1full").unwrap();
+    let begin = ["a mat", "--steps", "2"];
+    let loras = ["--lora", "style.safetensors:0.8", "--lora", "style.safetensors:-0.3"];
+    let control = ["--control-net", "edges.gguf", "--control-image", "i.png", "--control-strength", "0.7"];
+    recorded(&folder, full.to_str().unwrap(), &[&begin[..], &loras, &control].concat(), "a.png", &[]);
     let source = pipeline("sd1").unwrap();
     recorded(&folder, source.to_str().unwrap(), &["a", "--steps", "1", "--type", "q8_0"], "a.png", &[]);
 }

@@ -87,8 +87,3 @@ pub fn load(on: Loaded<TextToImage>, beside: &Beside) -> Result<Parts, Fault> {
     let tiny = beside.tiny.as_ref().map(tiny).transpose()?;
     Ok(Parts { on, control, tiny })
 }
-
-/// A file's name, without its folders.
-pub fn file_name(path: &Path) -> String {
-    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
-}
