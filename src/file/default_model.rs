@@ -14,10 +14,10 @@ pub struct BuiltIn {
 // Statics: of a constant, the program may hold a copy for each use.
 
 /// Handwritten digits.
-pub static DIGITS: BuiltIn = BuiltIn { name: "digits", bytes: include_bytes!("../../weights/digits-q8_0.gguf") };
+pub static DIGITS: BuiltIn = BuiltIn { name: "digits", bytes: nijimi_weights::DIGITS };
 
 /// Emoji, from prompts.
-pub static EMOJI: BuiltIn = BuiltIn { name: "emoji", bytes: include_bytes!("../../weights/emoji-q8_0.gguf") };
+pub static EMOJI: BuiltIn = BuiltIn { name: "emoji", bytes: nijimi_weights::EMOJI };
 
 /// What is drawn with if nothing is named.
 pub static DEFAULT: &BuiltIn = &EMOJI;

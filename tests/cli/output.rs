@@ -125,7 +125,8 @@ fn pairs(line: &str) -> Vec<(&str, &str)> {
     let mut pairs: Vec<(&str, &str)> = Vec::new();
     let mut rest = line;
     while let Some((key, after)) = rest.split_once(": ") {
-        let end = if after.starts_with('"') { after[1..].find('"').expect("a quote that ends") + 2 } else { 0 };
+        let quoted = after.strip_prefix('"').map(|inner| inner.find('"').expect("a quote that ends") + 2);
+        let end = quoted.unwrap_or(0);
         let end = after[end..].find(", ").map_or(after.len(), |at| end + at);
         pairs.push((key, after[..end].trim_matches('"')));
         rest = after[end..].strip_prefix(", ").unwrap_or("");

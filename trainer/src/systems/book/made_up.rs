@@ -13,7 +13,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 /// The digits' model.
-pub(super) const DIGITS: &[u8] = include_bytes!("../../../../weights/digits-q8_0.gguf");
+pub(super) use nijimi_weights::DIGITS;
 /// Its name.
 pub(super) const DIGITS_NAME: &str = "digits-q8_0.gguf";
 
