@@ -108,7 +108,7 @@ impl Checkpoint {
 mod tests {
     use super::*;
 
-    /// To be seen red with the sum not looked at.
+    /// Seen red with the sum not looked at.
     #[test]
     fn a_flipped_bit_anywhere_is_seen() {
         let path = std::env::temp_dir().join(format!("nijimi-checkpoint-{}.safetensors", std::process::id()));

@@ -92,7 +92,7 @@ impl Display for DataSum {
 mod tests {
     use super::*;
 
-    /// To be seen red with all names free, and with settings that are there no more passed over.
+    /// Seen red with all names free, and with settings that are there no more passed over.
     #[test]
     fn what_changed_is_named_with_both_values() {
         let before =

@@ -173,7 +173,7 @@ pub fn epoch_losses(file: &[u8]) -> Result<Vec<f64>> {
 mod tests {
     use super::*;
 
-    /// To be seen red with the arguments as they are.
+    /// Seen red with the arguments as they are.
     #[test]
     fn the_command_that_is_kept_tells_no_folders() {
         let line = "/opt/bin/nijimi-train vae --data /home/me/mnist/ --out ../m.gguf --resume --license a/b --lr 1e-3";

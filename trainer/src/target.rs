@@ -106,7 +106,7 @@ fn open(folder: &Path) -> std::io::Result<File> {
 mod tests {
     use super::*;
 
-    /// To be seen red with all files of a folder taken for data, with the report's own files not looked at, and with a claim that is
+    /// Seen red with all files of a folder taken for data, with the report's own files not looked at, and with a claim that is
     /// dropped at once.
     #[test]
     fn what_cannot_be_written_is_told_and_a_folder_is_taken_once() {

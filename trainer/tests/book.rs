@@ -81,7 +81,7 @@ fn what_others_put_there_is_kept() {
     assert!(said(&unknown).contains("--only thoery: the rungs are normal, "), "{}", said(&unknown));
 }
 
-/// What is told to end ends its child too, which leaves a checkpoint. To be seen red with the signal not handed on.
+/// What is told to end ends its child too, which leaves a checkpoint. Seen red with the signal not handed on.
 #[cfg(unix)]
 #[test]
 fn a_ladder_that_is_interrupted_goes_on_later() {

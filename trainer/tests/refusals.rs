@@ -45,7 +45,7 @@ fn with_pictures(name: &str) -> Folder {
     folder
 }
 
-/// To be seen red with the options' readers left out, each in turn.
+/// Seen red with the options' readers left out, each in turn.
 #[test]
 fn numbers_that_make_no_sense_are_refused_by_name() {
     let folder = Folder::new("numbers");
@@ -84,7 +84,7 @@ fn numbers_that_make_no_sense_are_refused_by_name() {
     assert!(folder.0.read_dir().expect("the folder").next().is_none(), "nothing is made");
 }
 
-/// To be seen red with nothing proved, and with inputs not compared.
+/// Seen red with nothing proved, and with inputs not compared.
 #[test]
 fn what_cannot_be_written_is_told_before_training() {
     let folder = with_pictures("targets");
@@ -110,7 +110,7 @@ fn what_cannot_be_written_is_told_before_training() {
     assert_eq!(std::fs::read(folder.join("rows.csv")).expect("the rows"), b"1,2\n2,3\n3,5\n4,4\n");
 }
 
-/// To be seen red with the options taken in silence.
+/// Seen red with the options taken in silence.
 #[test]
 fn options_that_have_no_part_are_refused() {
     let folder = Folder::new("no-part");
@@ -127,7 +127,7 @@ fn options_that_have_no_part_are_refused() {
     }
 }
 
-/// Equal files, whatever folder; small sets; what is passed over; ends within an epoch. To be seen red with seconds and folders in the
+/// Equal files, whatever folder; small sets; what is passed over; ends within an epoch. Seen red with seconds and folders in the
 /// file, with 200 pictures held out, with captions needed, with other files not told, and with no report at the end.
 #[test]
 fn a_small_set_without_captions_gives_the_same_file_everywhere() {
@@ -159,7 +159,7 @@ fn a_small_set_without_captions_gives_the_same_file_everywhere() {
     assert!(has("nijimi-train autoencoder") && has("m.gguf") && !has(&std::env::temp_dir().display().to_string()));
 }
 
-/// What a run goes on with, and what not. To be seen red with each of the checks left out.
+/// What a run goes on with, and what not. Seen red with each of the checks left out.
 #[test]
 fn a_resumed_run_is_told_what_is_another_now() {
     let folder = with_pictures("resumed");
@@ -188,7 +188,7 @@ fn a_resumed_run_is_told_what_is_another_now() {
     assert!(said.contains("damaged"), "{said}");
 }
 
-/// Killed between an epoch's checkpoint and its report, a run makes this when it goes on. To be seen red with it left out.
+/// Killed between an epoch's checkpoint and its report, a run makes this when it goes on. Seen red with it left out.
 #[test]
 fn a_report_that_was_missed_is_made_when_the_run_goes_on() {
     let folder = Folder::new("missed");
@@ -200,7 +200,7 @@ fn a_report_that_was_missed_is_made_when_the_run_goes_on() {
     assert!(folder.join("m-report/epoch-001.png").exists() && folder.join("m-report/epoch-002.png").exists());
 }
 
-/// SIGTERM leaves a checkpoint; while a run is at work, no other has its folder. To be seen red with the signal not caught, and with the
+/// SIGTERM leaves a checkpoint; while a run is at work, no other has its folder. Seen red with the signal not caught, and with the
 /// folder not claimed.
 #[cfg(unix)]
 #[test]
@@ -231,7 +231,7 @@ fn a_terminated_run_goes_on_and_has_its_folder_alone() {
     assert!(steps.len() as u64 >= last, "no step is lost");
 }
 
-/// Rows that cannot be printed are an error; nobody who listens is none. To be seen red with `println!`.
+/// Rows that cannot be printed are an error; nobody who listens is none. Seen red with `println!`.
 #[cfg(target_os = "linux")]
 #[test]
 fn standard_output_is_checked() {

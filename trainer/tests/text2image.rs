@@ -203,7 +203,7 @@ fn as_epsilon(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// What the network is to answer is what the file says that it answers, on the file's own levels, and the file that comes out says the
-/// same. To be seen red with v on the cosine for all, and with the sizes beside `--init` taken in silence.
+/// same. Seen red with v on the cosine for all, and with the sizes beside `--init` taken in silence.
 #[test]
 fn a_model_is_trained_on_as_its_file_says() {
     let folder = Folder::new("text2image-terms");

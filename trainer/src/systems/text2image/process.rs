@@ -105,7 +105,7 @@ mod tests {
         Process { alpha_bars: schedule.alpha_bars()[1..].to_vec(), prediction, shift, cosine }
     }
 
-    /// Noise over signal, at the levels that are drawn, is the shift times that of uniform ones. To be seen red with the shift left out.
+    /// Noise over signal, at the levels that are drawn, is the shift times that of uniform ones. Seen red with the shift left out.
     #[test]
     fn levels_are_shifted_towards_noise() {
         let cosine = Schedule::cosine(1000).expect("the schedule");
@@ -129,7 +129,7 @@ mod tests {
         assert!(shifted(0.0, 3.0) == 0.0 && shifted(0.999_999, 3.0) < 1.0);
     }
 
-    /// To be seen red with v answered whatever is predicted, and with one weight for all.
+    /// Seen red with v answered whatever is predicted, and with one weight for all.
     #[test]
     fn answers_and_weights_are_those_of_the_prediction() {
         let schedule = Schedule::linear(1e-4, 0.02, 1000).expect("the schedule");
