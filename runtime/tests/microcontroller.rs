@@ -1,5 +1,5 @@
-//! The runtime on a Cortex-M4F in an emulator: weights in flash, memory counted; see `tests/bare-arm`. It draws what the host
-//! draws, within limits that do not let flash or RAM grow unnoticed.
+//! The runtime on chips without a system, in emulators: weights in flash, memory counted; see `examples/microcontroller`. It draws
+//! what the host draws, within limits that do not let flash or RAM grow unnoticed.
 extern crate alloc;
 
 #[path = "../../tests/bare/src/mixture.rs"]
@@ -13,41 +13,65 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-const TARGET: &str = "thumbv7em-none-eabihf";
-const EMULATOR: &str = "qemu-system-arm";
+/// A chip: the compiler's target, and what emulates it.
+struct Chip {
+    target: &'static str,
+    emulator: &'static str,
+    board: &'static [&'static str],
+    package: &'static str,
+}
+
+const CHIPS: [Chip; 2] = [
+    Chip {
+        target: "thumbv7em-none-eabihf",
+        emulator: "qemu-system-arm",
+        board: &["-machine", "mps2-an386"],
+        package: "qemu-system-arm",
+    },
+    Chip {
+        target: "riscv32imac-unknown-none-elf",
+        emulator: "qemu-system-riscv32",
+        board: &["-machine", "virt", "-bios", "none"],
+        package: "qemu-system-misc",
+    },
+];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Whether the toolchain's libraries for the target and the emulator are there.
-fn to_be_had() -> bool {
+/// The chips for which the toolchain's libraries and an emulator are there.
+fn to_be_had() -> impl Iterator<Item = &'static Chip> {
     let sysroot = Command::new("rustc").args(["--print", "sysroot"]).output().unwrap();
-    let sysroot = String::from_utf8(sysroot.stdout).unwrap();
-    let target = Path::new(sysroot.trim()).join("lib/rustlib").join(TARGET).exists();
-    let emulator = Command::new(EMULATOR).arg("--version").output().is_ok_and(|o| o.status.success());
-    if !target {
-        println!("skipped: no {TARGET}; `rustup target add {TARGET}` gets it");
-    } else if !emulator {
-        println!("skipped: no {EMULATOR}; on Debian, `apt-get install qemu-system-arm` gets it");
-    }
-    target && emulator
+    let libraries = Path::new(String::from_utf8(sysroot.stdout).unwrap().trim()).join("lib/rustlib");
+    CHIPS.iter().filter(move |Chip { target, emulator, package, .. }| {
+        let library = libraries.join(target).exists();
+        let emulated = Command::new(emulator).arg("--version").output().is_ok_and(|o| o.status.success());
+        if !library {
+            println!("skipped: no {target}; `rustup target add {target}` gets it");
+        } else if !emulated {
+            println!("skipped: no {emulator}; on Debian, `apt-get install {package}` gets it");
+        }
+        library && emulated
+    })
 }
 
 /// What the program wrote, and the bytes it took: `flash`, and `ram`.
-fn run(program: &str) -> (Vec<u8>, [usize; 2]) {
+fn run(chip: &Chip, program: &str) -> (Vec<u8>, [usize; 2]) {
+    let place = root().join("target/microcontroller");
     let built = Command::new(env!("CARGO"))
-        .args(["build", "--release", "--locked", "--target", TARGET, "--manifest-path"])
-        .arg(root().join("tests/bare-arm/Cargo.toml"))
+        .args(["build", "--release", "--locked", "--target", chip.target, "--manifest-path"])
+        .arg(root().join("examples/microcontroller/Cargo.toml"))
         .args(["--bin", program, "--target-dir"])
-        .arg(root().join("target/bare-arm"))
+        .arg(&place)
         .status();
     assert!(built.unwrap().success());
-    let target = root().join("target/bare-arm").join(TARGET).join("release");
+    let target = place.join(chip.target).join("release");
     let written = ["out", "err"].map(|end| target.join(format!("{program}.{end}")));
     let [out, err] = written.each_ref().map(|path| File::create(path).unwrap());
-    let mut emulator = Command::new(EMULATOR)
-        .args(["-machine", "mps2-an386", "-nographic", "-monitor", "none", "-serial", "none"])
+    let mut emulator = Command::new(chip.emulator)
+        .args(chip.board)
+        .args(["-nographic", "-monitor", "none", "-serial", "none", "-icount", "shift=0"])
         .args(["-semihosting-config", "enable=on,target=native", "-kernel"])
         .arg(target.join(program))
         .stdout(out)
@@ -69,7 +93,7 @@ fn run(program: &str) -> (Vec<u8>, [usize; 2]) {
     let [stdout, stderr] = written.map(|path| std::fs::read(path).unwrap());
     let report = String::from_utf8_lossy(&stderr);
     assert!(status.is_some_and(|status| status.success()), "{program}: {status:?}: {report}");
-    println!("{program}\n{report}");
+    println!("{program}, {}\n{report}", chip.target);
     let bytes = |what: &str| {
         let line = report.lines().find_map(|line| line.strip_prefix(what));
         line.and_then(|bytes| bytes.trim().parse().ok()).unwrap_or_else(|| panic!("no {what} in {report}"))
@@ -87,31 +111,30 @@ fn assert_within(found: [usize; 2], limits: [usize; 2]) {
 #[test]
 #[ignore = "builds another workspace, and needs an emulator: .ci/run runs it"]
 fn a_microcontroller_draws_the_same_from_flash() {
-    if !to_be_had() {
-        return;
-    }
-    let (drawn, taken) = run("digits");
-
-    let bytes = std::fs::read(root().join("weights/digits-q8_0.gguf")).unwrap();
+    let bytes = std::fs::read(root().join("weights/digits-tiny-q8_0.gguf")).unwrap();
     let pipeline = Diffusion::load(&gguf::File::new_checked(&bytes).unwrap(), &Device::Cpu).unwrap();
     let mut session = pipeline.session(&SessionOptions::default()).unwrap();
-    let calls = pipeline.calls(Solver::default(), 2).unwrap();
+    let calls = pipeline.calls(Solver::default(), 4).unwrap();
     let labels = [Some(pipeline.label("7").unwrap())];
     let mut run = session.run(&Request { labels: &labels, seeds: &[1], calls: &calls, guidance_scale: 1.0 }).unwrap();
     while run.step().unwrap().is_some() {}
-    assert_eq!(drawn, run.to_u8().unwrap());
-    assert_within(taken, [2_860_000, 1_320_000]);
+    let expected = run.to_u8().unwrap();
+    for chip in to_be_had() {
+        let (drawn, taken) = self::run(chip, "digits");
+        assert_eq!(drawn, expected, "{}", chip.target);
+        assert_within(taken, [570_000, 505_000]);
+    }
 }
 
 /// Seen red with the network's rows first on the board, and with a mixture of 400 rows (RAM).
 #[test]
 #[ignore = "builds another workspace, and needs an emulator: .ci/run runs it"]
 fn a_mixture_and_a_network_fit_in_64_kb() {
-    if !to_be_had() {
-        return;
-    }
-    let (rows, taken) = run("numbers");
     let mlp = std::fs::read(root().join("weights/sine-mlp.gguf")).unwrap();
-    assert_eq!(rows, [mixture::rows().unwrap(), mixture::rows_of(&mlp).unwrap()].concat());
-    assert_within(taken, [128 << 10, 24 << 10]);
+    let expected = [mixture::rows().unwrap(), mixture::rows_of(&mlp).unwrap()].concat();
+    for chip in to_be_had() {
+        let (rows, taken) = run(chip, "numbers");
+        assert_eq!(rows, expected, "{}", chip.target);
+        assert_within(taken, [160 << 10, 24 << 10]);
+    }
 }

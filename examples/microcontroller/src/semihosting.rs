@@ -12,7 +12,25 @@ const FAILED: usize = 0x20023;
 fn call(operation: usize, argument: usize) -> usize {
     let result;
     // SAFETY: only the three operations, whose arguments live across the call.
-    unsafe { asm!("bkpt #0xab", inlateout("r0") operation => result, in("r1") argument) };
+    #[cfg(target_arch = "arm")]
+    unsafe {
+        asm!("bkpt #0xab", inlateout("r0") operation => result, in("r1") argument);
+    }
+    // SAFETY: as above. The sequence is what tells the call from a breakpoint; it must lie within a page.
+    #[cfg(target_arch = "riscv32")]
+    unsafe {
+        asm!(
+            ".balign 16",
+            ".option push",
+            ".option norvc",
+            "slli x0, x0, 0x1f",
+            "ebreak",
+            "srai x0, x0, 7",
+            ".option pop",
+            inlateout("a0") operation => result,
+            in("a1") argument,
+        );
+    }
     result
 }
 

@@ -3,8 +3,8 @@
 #![no_main]
 
 use core::fmt::Write;
-use nijimi_bare_arm::mixture;
-use nijimi_bare_arm::semihosting::{give, say};
+use nijimi_microcontroller::mixture;
+use nijimi_microcontroller::semihosting::{give, say};
 
 static MLP: &[u8] = include_bytes!("../../../../weights/sine-mlp.gguf");
 
