@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Makes the packages that are published, and looks at each: packages.py [--verify].
+"""Makes the packages that are published, and looks at each: packages.py [--verify | --publish].
 
 The emoji model is larger than crates.io lets a package be, so three packages carry a third of it each; they are filled here, and
-emptied again. With --verify, every package is built from what is in it alone. The packages lie in target/package.
+emptied again. With --verify, every package is built from what is in it alone; --publish publishes them. They lie in target/package.
 """
 
 import os
@@ -46,12 +46,15 @@ def look(path):
 
 
 def main():
-    how = [] if "--verify" in sys.argv[1:] else ["--no-verify"]
+    asked = sys.argv[1:]
+    how = [] if "--verify" in asked else ["--no-verify"]
     folder = os.path.join(ROOT, "target", "package")
     try:
         fill()
         # The filled parts are what is not committed.
         subprocess.run(["cargo", "package", "--workspace", "--locked", "--allow-dirty", *how], cwd=ROOT, check=True)
+        if "--publish" in asked:
+            subprocess.run(["cargo", "publish", "--workspace", "--locked", "--allow-dirty"], cwd=ROOT, check=True)
     finally:
         empty()
     packages = sorted(name for name in os.listdir(folder) if name.endswith(".crate"))

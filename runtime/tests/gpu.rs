@@ -227,7 +227,8 @@ fn every_solver_draws_the_cpus_pictures() {
     assert_eq!(solvers, 20);
 }
 
-/// The shipped model: quantized weights, 20 steps, guidance 3. The CPU rounds activations to 8 bits, the device does not.
+/// The shipped model: quantized weights, guidance 3. The CPU rounds activations to 8 bits, the device does not. In few steps:
+/// `nijimi self-test` draws with all of them.
 ///
 /// Seen red with the scales of neighbouring columns exchanged.
 #[test]
@@ -237,7 +238,7 @@ fn the_shipped_digits_are_the_cpus() {
     let labels: Vec<Option<u32>> = [3, 7, 8].into_iter().map(Some).collect();
     let defaults = cpu.info().defaults;
     let [(_, expected), (_, found)] =
-        [&cpu, &device].map(|p| draw(p, defaults.solver, 20, &labels, defaults.guidance_scale));
+        [&cpu, &device].map(|p| draw(p, defaults.solver, 6, &labels, defaults.guidance_scale));
     let psnr = psnr(&expected, &found);
     assert!(psnr >= 40.0, "{psnr} dB");
 }
