@@ -45,23 +45,26 @@ def look(path):
         yield "no README.md"
 
 
+def cargo(verb, *how):
+    # The filled parts are what is not committed.
+    subprocess.run(["cargo", verb, "--workspace", "--locked", "--allow-dirty", *how], cwd=ROOT, check=True)
+
+
 def main():
     asked = sys.argv[1:]
-    how = [] if "--verify" in asked else ["--no-verify"]
     folder = os.path.join(ROOT, "target", "package")
     try:
         fill()
-        # The filled parts are what is not committed.
-        subprocess.run(["cargo", "package", "--workspace", "--locked", "--allow-dirty", *how], cwd=ROOT, check=True)
+        cargo("package", *([] if "--verify" in asked else ["--no-verify"]))
+        packages = sorted(name for name in os.listdir(folder) if name.endswith(".crate"))
+        wrong = [f"{name}: {what}" for name in packages for what in look(os.path.join(folder, name))]
+        if wrong:
+            sys.exit("\n".join(wrong))
+        print(f"{len(packages)} packages")
         if "--publish" in asked:
-            subprocess.run(["cargo", "publish", "--workspace", "--locked", "--allow-dirty"], cwd=ROOT, check=True)
+            cargo("publish")
     finally:
         empty()
-    packages = sorted(name for name in os.listdir(folder) if name.endswith(".crate"))
-    wrong = [f"{name}: {what}" for name in packages for what in look(os.path.join(folder, name))]
-    if wrong:
-        sys.exit("\n".join(wrong))
-    print(f"{len(packages)} packages")
 
 
 main()

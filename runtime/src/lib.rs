@@ -1,4 +1,28 @@
-//! Samples diffusion models from one `.gguf` file, on the CPU, with or without `std`, or on a GPU.
+//! Draws from diffusion models: a weight file, a seed and a few words become a picture, on the CPU, with or without `std`, or on
+//! a GPU.
+//!
+//! ```no_run
+//! use nijimi_runtime::{Device, Error, Model};
+//!
+//! fn main() -> Result<(), Error> {
+//!     let model = Model::open("weights/emoji-q8_0.gguf", &Device::Cpu)?; // on a GPU: &Device::gpu()?
+//!     let picture = model.draw("a red apple", 1)?;
+//!     println!("{} x {}: {} bytes", picture.width, picture.height, picture.to_rgb().len());
+//!     Ok(())
+//! }
+//! ```
+//!
+//! | to ... | look at |
+//! |---|---|
+//! | open any weight file, and draw | [`Model`], [`Picture`] |
+//! | draw step by step, with progress, preview, cancelling | [`model::TextToImage::run`] (prompts), [`model::Diffusion::session`] (labels), [`model::Run`] |
+//! | say size, steps, solver, guidance, init image, mask | [`model::LatentRequest`], [`model::Request`], [`sampler::Calls`] |
+//! | draw many, without planning and allocating again | [`model::LatentSession`], [`model::Session`] |
+//! | know the memory before a run, and limit it | [`model::LatentPlan`], [`model::SessionOptions`] |
+//! | draw on a GPU, on a device of your own, into your texture | the feature `gpu`: `gpu::Gpu`, `model::Run::draw_into` |
+//! | know what a file is | [`gguf::File`], [`model::ModelKind`] |
+//! | know whose fault an error is | [`Error::fault`] |
+//! | read published models, and LoRAs | the crate `nijimi-import` |
 //!
 //! The core is `#![no_std]` with `alloc`; the feature `std` (default) adds memory-mapped files and a thread pool, and
 //! changes no result. What a program without `std` brings is told in `docs/bare-metal.md`. The feature `gpu` adds the module
