@@ -8,7 +8,7 @@ pub mod value;
 
 pub use commands::{Convert, Density, Devices, Inspect, Plan, SelfTest};
 pub use parts::{Draw, MachineOptions, OutputOptions, SamplingOptions, Subject, TextOptions};
-pub use value::{LoraFile, Place, PreviewMethod};
+pub use value::{LoraFile, PreviewMethod};
 
 use crate::fault::Fault;
 use argh::{ArgsInfo, FromArgs};
@@ -92,6 +92,7 @@ mod tests {
     use super::*;
     use argh::{FlagInfoKind, Optionality};
     use nijimi_runtime::gpu::Choice;
+    use nijimi_runtime::model::Place;
 
     fn command(args: &[&str]) -> Result<Command, Fault> {
         parse(args.iter().map(OsString::from))

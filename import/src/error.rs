@@ -1,6 +1,7 @@
 //! What a checkpoint, and a LoRA, can have against it.
 
 use nijimi_runtime::Error;
+use nijimi_runtime::error::Fault;
 use nijimi_runtime::gguf::{FileError, WriteError};
 use nijimi_runtime::quant::QuantError;
 use std::path::{Path, PathBuf};
@@ -72,6 +73,16 @@ pub enum ImportError {
     /// Something that our file cannot hold.
     #[error(transparent)]
     Write(#[from] WriteError),
+}
+
+impl ImportError {
+    /// Whose fault it is: a file's, if not of what was asked for.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Pattern { .. } | Self::Lora(LoraError::Strength { .. }) => Fault::Request,
+            _ => Fault::Input,
+        }
+    }
 }
 
 /// Adds to an [`std::io::Error`] what was tried on which path.

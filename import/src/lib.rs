@@ -5,7 +5,7 @@
 //! [`Checkpoint::open`] reads headers and configurations, and finds every tensor or says what is wrong: what a checkpoint
 //! says is obeyed, known to change no picture (`aside.rs`, `header.rs`), or refused by name; [`Source::read`]
 //! streams numbers, a few rows at a time, in the layout of `docs/format.md`; [`convert`] writes the file. [`Lora::open`]
-//! reads what is added to one. Python pickles (`.ckpt`, `.bin`) can run any program when read, and are refused.
+//! reads what is added to one; [`stored`] opens a model at any path. Python pickles (`.ckpt`, `.bin`) can run any program when read, and are refused.
 #![forbid(unsafe_code)]
 
 mod aside;
@@ -29,6 +29,8 @@ mod parse;
 pub mod picture;
 mod safetensors;
 mod single;
+mod stored;
+mod temporary;
 mod tiny;
 mod tokenizer;
 mod types;
@@ -42,5 +44,7 @@ pub use convert::{Event, Summary, convert, convert_into, outline_into};
 pub use error::{ImportError, LoraError};
 pub use lora::Lora;
 pub use safetensors::{Entry, MAX_HEADER, Safetensors};
+pub use stored::{stem, stored};
+pub use temporary::{Temporary, is_checkpoint};
 pub use tokenizer::Tokenizer;
 pub use types::Types;

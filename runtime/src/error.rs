@@ -92,7 +92,7 @@ impl Error {
             Self::Gpu(_) => Fault::Device,
             #[cfg(feature = "std")]
             Self::File(_) => Fault::Input,
-            Self::Request(RequestError::Range { .. }) => Fault::Request,
+            Self::Request(RequestError::Range { .. } | RequestError::NotOf { .. }) => Fault::Request,
             Self::Gguf(_) | Self::Quant(_) | Self::Kernel(_) | Self::Network(_) | Self::Model(_) => Fault::Input,
             Self::Request(_) | Self::Dist(_) | Self::Text(_) | Self::Patch(_) => Fault::Input,
             Self::Isa(_) | Self::Schedule(_) | Self::Sampler(_) | Self::Guidance(_) => Fault::Request,
@@ -103,7 +103,9 @@ impl Error {
                 _ => Fault::Internal,
             },
             Self::Exec(ExecError::Kernel(_) | ExecError::Quant(_)) => Fault::Input,
-            Self::Exec(_) | Self::Write(_) | Self::ToU8(_) => Fault::Internal,
+            // Of a model's weights, where no request made them so.
+            Self::Exec(ExecError::NotFinite { .. } | ExecError::Constant { .. }) | Self::ToU8(_) => Fault::Input,
+            Self::Exec(_) | Self::Write(_) => Fault::Internal,
         }
     }
 }
@@ -120,10 +122,11 @@ mod tests {
         let range = RequestError::Range { what: "steps", found: String::new(), expected: String::new() };
         let activation = PlanError::Activation { value: String::new(), needed: 2, allowed: 1 };
         let clobbered = PlanError::Clobbered { step: String::new(), value: 0 };
-        let all: [(Error, Fault); 8] = [
+        let all: [(Error, Fault); 9] = [
             (range.into(), Fault::Request),
             (SamplerError::Eta(2.0).into(), Fault::Request),
             (ExecError::Plan(PlanError::Memory { needed: 2, allowed: 1 }).into(), Fault::Request),
+            (RequestError::NotOf { what: "mask", of: "" }.into(), Fault::Request),
             (RequestError::Lengths { labels: 1, seeds: 2 }.into(), Fault::Input),
             (NetworkError::Token { id: 9, vocabulary: 9 }.into(), Fault::Input),
             (activation.into(), Fault::Device),

@@ -1,8 +1,9 @@
 //! The options of the commands.
 
-use super::value::{Backend, Bytes, LoraFile, Place, dtype, prediction};
+use super::value::{Backend, Bytes, LoraFile, dtype, place, prediction};
 use argh::{ArgsInfo, FromArgs};
 use nijimi_cli::number::{count, finite, index, threads};
+use nijimi_runtime::model::Place;
 use nijimi_runtime::quant::DType;
 use std::path::PathBuf;
 
@@ -145,7 +146,7 @@ pub struct Plan {
 impl Plan {
     /// Where the run would be.
     pub fn place(&self) -> Place {
-        Place::new(self.device, self.backend)
+        place(self.device, self.backend)
     }
 }
 

@@ -1,8 +1,9 @@
 //! What was asked for, in parts: a signature that takes a part says which options it depends on.
 
-use super::value::{Bytes, LoraFile, Place, PreviewMethod, Rng, TensorFile};
+use super::value::{Bytes, LoraFile, PreviewMethod, Rng, TensorFile, place};
 use super::{Cli, none_of};
 use crate::fault::Fault;
+use nijimi_runtime::model::Place;
 use nijimi_runtime::quant::DType;
 use std::path::PathBuf;
 
@@ -112,7 +113,7 @@ impl From<Cli> for Draw {
                 control_strength, taesd, vae_tiling, clip_skip, rng, latents, save_latents, preview, preview_method,
                 preview_interval, dtype: kind, tokenizer, prediction_type, variant, memory_limit, stay_resident,
             },
-            machine: MachineOptions { place: Place::new(device, backend), tune, threads, verbose },
+            machine: MachineOptions { place: place(device, backend), tune, threads, verbose },
             output: OutputOptions { file: output, scale },
         }
     }

@@ -1,6 +1,7 @@
 //! Values of options.
 
 use nijimi_runtime::gpu::Choice;
+use nijimi_runtime::model::Place;
 use nijimi_runtime::quant::DType;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -26,26 +27,13 @@ impl FromStr for Backend {
     }
 }
 
-/// Where to draw.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Place {
-    /// On the CPU.
-    Cpu,
-    /// On a GPU if there is one that works, or else on the CPU.
-    Auto,
-    /// On this adapter and no other.
-    Gpu(Choice),
-}
-
-impl Place {
-    /// From `--device` and `--backend`.
-    pub fn new(device: Option<usize>, backend: Option<Backend>) -> Self {
-        match (device, backend) {
-            (Some(index), _) => Self::Gpu(Choice::Index(index)),
-            (None, Some(Backend::Gpu)) => Self::Gpu(Choice::Any),
-            (None, Some(Backend::Cpu)) => Self::Cpu,
-            (None, Some(Backend::Auto) | None) => Self::Auto,
-        }
+/// Where to draw, from `--device` and `--backend`.
+pub fn place(device: Option<usize>, backend: Option<Backend>) -> Place {
+    match (device, backend) {
+        (Some(index), _) => Place::Gpu(Choice::Index(index)),
+        (None, Some(Backend::Gpu)) => Place::Gpu(Choice::Any),
+        (None, Some(Backend::Cpu)) => Place::Cpu,
+        (None, Some(Backend::Auto) | None) => Place::Auto,
     }
 }
 

@@ -126,14 +126,12 @@ pub fn failed(e: Error) -> Fault {
             Error::Request(RequestError::NotFinite { .. }) => {
                 Fault::Input(format!("{e}: the weights are damaged, or --cfg-scale is too large"))
             }
-            e => Fault::Input(e.to_string()),
-        },
-        error::Fault::Device => Fault::Device(e.to_string()),
-        error::Fault::Internal => match e {
             Error::Exec(ExecError::NotFinite { .. }) | Error::ToU8(_) => {
                 Fault::Input(format!("{e}: the model's weights are damaged"))
             }
-            e => Fault::Internal(e.to_string()),
+            e => Fault::Input(e.to_string()),
         },
+        error::Fault::Device => Fault::Device(e.to_string()),
+        error::Fault::Internal => Fault::Internal(e.to_string()),
     }
 }

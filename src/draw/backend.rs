@@ -1,12 +1,11 @@
 //! Where a model is loaded: on the CPU, or on a GPU.
 
-use crate::cli::Place;
 use crate::draw::artist::ms;
 use crate::fault::Fault;
 use nijimi_cli::print::tell;
 use nijimi_runtime::Error;
-use nijimi_runtime::gpu::{self, Choice, Gpu, GpuError, GpuOptions};
-use nijimi_runtime::model::Device;
+use nijimi_runtime::gpu::{Choice, Gpu, GpuError, GpuOptions};
+use nijimi_runtime::model::{Device, Place};
 use nijimi_runtime::raw::cpu::Isa;
 use std::time::{Duration, Instant};
 
@@ -22,10 +21,15 @@ pub struct Loaded<T> {
     pub instead: Option<String>,
 }
 
-/// Opens a device with a folder for its compiled pipelines and measured choices: the user's, where there is one.
-pub fn open(choice: Choice, tune: bool) -> Result<Gpu, GpuError> {
+/// How a device is opened: with a folder for its compiled pipelines and measured choices, the user's, where there is one.
+fn options(choice: Choice, tune: bool) -> GpuOptions {
     let cache = dirs::cache_dir().map(|folder| folder.join("nijimi"));
-    Gpu::open(&GpuOptions { choice, cache, tune, ..GpuOptions::default() })
+    GpuOptions { choice, cache, tune, ..GpuOptions::default() }
+}
+
+/// Opens a device.
+pub fn open(choice: Choice, tune: bool) -> Result<Gpu, GpuError> {
+    Gpu::open(&options(choice, tune))
 }
 
 /// Loads a model where it is asked for; `model` does it, for a device. With `tune`, a session
@@ -38,27 +42,15 @@ pub fn load<T>(
 ) -> Result<Loaded<T>, Fault> {
     let started = Instant::now();
     let mut opened = Duration::ZERO;
-    let mut on = |choice| {
-        let device = Device::Gpu(open(choice, tune)?);
-        opened = started.elapsed();
-        model(&device).map(|model| (model, device))
+    let model = |device: &Device| {
+        opened = if let Device::Gpu(_) = device { started.elapsed() } else { Duration::ZERO };
+        model(device)
     };
-    let instead = match place {
-        Place::Cpu => None,
-        // Its driver would have to be loaded before it could say so.
-        Place::Auto if !gpu::may_be_there() => Some("this machine has none".to_string()),
-        Place::Auto | Place::Gpu(_) => {
-            let choice = if let Place::Gpu(choice) = place { choice } else { Choice::Hardware };
-            match on(choice) {
-                Ok((model, device)) => return Ok(Loaded { model, device, opened, instead: None }),
-                Err(Error::Gpu(e)) if place == Place::Auto => Some(e.to_string()),
-                Err(Error::Gpu(e)) => return Err(e.into()),
-                Err(e) => return Err(wrong(e)),
-            }
-        }
-    };
-    let device = Device::Cpu;
-    Ok(Loaded { model: model(&device).map_err(wrong)?, device, opened: Duration::ZERO, instead })
+    let (model, device, instead) = place.load(&options(Choice::Hardware, tune), model).map_err(|e| match e {
+        Error::Gpu(e) => e.into(),
+        e => wrong(e),
+    })?;
+    Ok(Loaded { model, device, opened, instead })
 }
 
 impl<T> Loaded<T> {

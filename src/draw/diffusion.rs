@@ -15,7 +15,7 @@ use nijimi_cli::print::tell;
 use nijimi_runtime::Error;
 use nijimi_runtime::gpu::Gpu;
 use nijimi_runtime::model::{
-    Classifier, ClassifierGuided, Device, Diffusion, GuidedRequest, Info, Request, Session, SessionOptions,
+    Classifier, ClassifierGuided, Device, Diffusion, GuidedRequest, Request, Session, SessionOptions,
 };
 use nijimi_runtime::sampler::{Calls, Solver};
 use std::path::Path;
@@ -76,7 +76,7 @@ impl Artist for PixelArtist<'_> {
         let labels = if ids.is_empty() { vec![None] } else { ids };
 
         let asked = solver::solver(options.method.as_deref())?.unwrap_or(info.defaults.solver);
-        let steps = options.steps.unwrap_or_else(|| steps(info, asked));
+        let steps = options.steps.unwrap_or_else(|| info.steps(asked));
         let mut settings = info.settings(asked, steps);
         solver::set_eta(&mut settings, options)?;
         settings.sigmas = solver::sigmas(options)?.unwrap_or(settings.sigmas);
@@ -224,14 +224,4 @@ impl Way {
 fn classifier(path: &Path, device: &Device) -> Result<Classifier, Fault> {
     let source = Source::open(Some(path))?;
     Classifier::load(&source.file()?, device).map_err(|e| source.wrong(e))
-}
-
-/// The number of steps that suits a solver: the file knows it for its own; DDPM is meant to take every level.
-fn steps(info: &Info, solver: Solver) -> usize {
-    let levels = info.schedule.steps();
-    match solver {
-        _ if solver == info.defaults.solver => info.defaults.steps,
-        Solver::Ddpm { .. } => levels,
-        _ => levels.min(50),
-    }
 }

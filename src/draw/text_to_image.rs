@@ -35,9 +35,6 @@ use std::time::{Duration, Instant};
 /// Strengths, scales and weights are about 1 to 10: what is beyond this may have made numbers overflow.
 const FAR: f64 = 20.0;
 
-/// How much of an init image is replaced, if nothing is said.
-const STRENGTH: f64 = 0.75;
-
 /// The model, and what goes with it.
 pub struct Parts {
     on: Loaded<TextToImage>,
@@ -237,9 +234,9 @@ fn own_method(info: &LatentInfo, asked: &SamplingOptions) -> String {
     names.find(|name| way(Solver::from_name(name)) == own).unwrap_or(&info.scheduler).to_owned()
 }
 
-/// How much of an init image is replaced. A model for inpainting sees what is kept beside the noise.
+/// How much of an init image is replaced.
 fn strength(info: &LatentInfo, text: &TextOptions) -> f64 {
-    text.strength.unwrap_or(if info.repaints() { 1.0 } else { STRENGTH })
+    text.strength.unwrap_or_else(|| info.strength())
 }
 
 /// The way from noise to picture that is asked for, or the model's own.

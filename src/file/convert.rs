@@ -7,9 +7,8 @@ use crate::fault::Fault;
 use crate::file::source::no_variant;
 use nijimi_cli::print::tell;
 use nijimi_cli::target;
-use nijimi_import::{self as import, Checkpoint, Event, Family, Format, ImportError, Model, Options, Types};
+use nijimi_import::{self as import, Checkpoint, Event, Family, Format, ImportError, Model, Options, Types, stem};
 use nijimi_runtime::quant::DType;
-use std::path::Path;
 use std::time::Instant;
 
 /// Converts.
@@ -99,14 +98,6 @@ fn what(model: &Model) -> String {
         _ => ", a latent consistency model",
     };
     format!("{family}{form}, predicts {}", config.scheduler.prediction_type)
-}
-
-/// What the model is called if nobody says: as its folder, or its file up to the extension.
-pub fn stem(path: &Path) -> String {
-    let name = if path.is_dir() { path.file_name() } else { path.file_stem() };
-    // `.` and `..` have no name of their own.
-    let whole = || path.canonicalize().ok().and_then(|path| path.file_name().map(ToOwned::to_owned));
-    name.map(ToOwned::to_owned).or_else(whole).map_or_else(|| "model".into(), |n| n.to_string_lossy().into_owned())
 }
 
 /// A line on stderr that says how far it is, for work that began then.

@@ -1,22 +1,18 @@
 //! Where a model comes from: a weight file, a checkpoint that is converted first, or the weights that are part of the
 //! program.
 
-mod temporary;
-
 use crate::fault::Fault;
-use crate::file::convert::{self, stem};
+use crate::file::convert;
 use crate::file::default_model::{BuiltIn, DEFAULT};
 use nijimi_cli::print::tell;
-use nijimi_import::{self as import, Checkpoint, ImportError, Options, Types};
+use nijimi_import::{self as import, Checkpoint, ImportError, Options, Temporary, Types, is_checkpoint, stem};
 use nijimi_runtime::Error;
-use nijimi_runtime::gguf::{File, MappedFile, open_regular};
+use nijimi_runtime::gguf::{File, MappedFile};
 use nijimi_runtime::model::{FirstStage, ModelError, Stored};
 use nijimi_runtime::quant::DType;
-use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
-use temporary::Temporary;
 
 /// What a file is to be: there is an option for each.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -117,7 +113,10 @@ impl Source {
         lines.extend(checkpoint.notes.iter().map(|note| format!("note: {note}")));
         tell(&lines);
 
-        let temporary = Temporary::create()?;
+        let elsewhere = |e: ImportError| {
+            Fault::Input(format!("{e}: set the environment variable {} to another folder", Temporary::VARIABLE))
+        };
+        let temporary = Temporary::create().map_err(elsewhere)?;
         let (types, line) = (Types::new(how.dtype), convert::line(started));
         let (file, folder, name_of) = (temporary.file(), temporary.path(), stem(path));
         let converted = if how.header {
@@ -128,7 +127,7 @@ impl Source {
         converted.map_err(|e| match e {
             ImportError::File(e) if e.path == temporary.path() => Fault::Input(format!(
                 "{e} ({name} is converted there): set the environment variable {} to a folder with more room",
-                temporary::VARIABLE
+                Temporary::VARIABLE
             )),
             e => input(e),
         })?;
@@ -136,7 +135,7 @@ impl Source {
             let seconds = started.elapsed().as_secs_f64();
             tell(&[format!("converted to {} in {seconds:.1} s; nijimi convert does this once and for all", how.dtype)]);
         }
-        Ok(Self { name, stored: temporary.map()?, built_in: false })
+        Ok(Self { name, stored: temporary.map().map_err(input)?, built_in: false })
     }
 
     /// The file, checked.
@@ -196,23 +195,6 @@ impl Role {
         };
         Err(Fault::Input(format!("{name} is {what}{wanted}: give it {option}")))
     }
-}
-
-/// Whether it is, or is called as if it were, something to be imported: also what is refused then with a reason.
-fn is_checkpoint(path: &Path) -> bool {
-    if path.is_dir() {
-        return true;
-    }
-    let mut start = Vec::new();
-    let read = open_regular(path).is_ok_and(|file| file.take(9).read_to_end(&mut start).is_ok());
-    if !read || start.starts_with(b"GGUF") {
-        return false;
-    }
-    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
-    matches!(extension.as_str(), "safetensors" | "ckpt" | "bin" | "pt" | "pth" | "pkl")
-        // The header of a .safetensors file, the zip archive of a pickle.
-        || start.get(8) == Some(&b'{')
-        || start.starts_with(b"PK\x03\x04")
 }
 
 /// Whether a GGUF file is another program's: ours begin with who wrote them. One that is cut so short tells nothing.

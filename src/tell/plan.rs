@@ -1,7 +1,7 @@
 //! `nijimi plan`: what a run would take, told from the header of a file.
 
 use crate::bytes::human;
-use crate::cli::{Place, Plan};
+use crate::cli::Plan;
 use crate::draw::backend;
 use crate::draw::solver::solver;
 use crate::draw::text_to_image;
@@ -13,7 +13,7 @@ use crate::memory;
 use nijimi_cli::print::{plain, print};
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::gpu::{self, Choice as Adapter, Gpu};
-use nijimi_runtime::model::{Choice, LatentInfo, LatentPlan, StagePlan};
+use nijimi_runtime::model::{Choice, LatentInfo, LatentPlan, Place, StagePlan};
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::raw::cpu::Context;
 use nijimi_runtime::raw::cpu::rates::Rates;

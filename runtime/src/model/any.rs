@@ -1,16 +1,15 @@
 //! One way from a weight file to a picture, whatever the file holds.
 
-use super::loaded::Loaded;
-use super::vae::{AutoencoderInfo, MlpAutoencoder, bytes};
 use super::wait::wait;
 use super::{
-    Classifier, Control, Device, Diffusion, FirstStage, Hvae, ModelError, Numbers, Request, RequestError,
-    SessionOptions, TextToImage, TinyAutoencoder, Vae, info,
+    Classifier, Control, Device, Diffusion, FirstStage, Hvae, ModelError, Numbers, OpenOptions, RequestError, Stored,
+    TextToImage, TinyAutoencoder, Vae, info,
 };
 use crate::Error;
 use crate::gguf::File;
+use crate::sync::Arc;
 use alloc::format;
-use alloc::string::ToString;
+use alloc::vec;
 use alloc::vec::Vec;
 
 /// A loaded model of any kind: [`Self::draw`] makes a picture as the program `nijimi` does, with the size, solver, steps
@@ -117,14 +116,6 @@ impl Picture {
         is_of_one_color(&self.bytes, self.channels)
     }
 
-    /// The picture, if it is not of one color because a network makes one number of everything, which `why` finds out.
-    async fn unless_constant(self, why: impl Future<Output = Result<(), Error>>) -> Result<Self, Error> {
-        if self.is_of_one_color() {
-            why.await?;
-        }
-        Ok(self)
-    }
-
     /// The bytes with three channels, `(height, width, 3)`: gray three times, where the picture is gray.
     #[must_use]
     pub fn to_rgb(&self) -> Vec<u8> {
@@ -165,6 +156,30 @@ impl Model {
         })
     }
 
+    /// [`Self::load`], of a file that stays at hand, with changes to its tensors: LoRAs.
+    ///
+    /// # Errors
+    /// As [`Self::load`]; what a patch says; patches of a model that reads no prompts.
+    pub fn load_with(stored: Arc<dyn Stored>, options: OpenOptions) -> Result<Self, Error> {
+        match ModelKind::of(&stored.file()?)? {
+            _ if options.patches.is_empty() => Self::load(&stored.file()?, &options.device),
+            ModelKind::TextToImage => Ok(Self::TextToImage(TextToImage::open(stored, options)?.hold_all()?)),
+            _ => Err(RequestError::NotOf { what: "a LoRA", of: "models that read prompts" }.into()),
+        }
+    }
+
+    /// Channels of its pictures, 1 (gray) or 3 (red, green, blue); 0 of what draws none.
+    #[must_use]
+    pub fn channels(&self) -> usize {
+        match self {
+            Self::TextToImage(model) => model.info().autoencoder.out_channels,
+            Self::Diffusion(model) => model.info().network.in_channels,
+            Self::Vae(model) => model.info().network.channels,
+            Self::Hvae(model) => model.info().network.channels,
+            _ => 0,
+        }
+    }
+
     /// Draws a picture of a prompt with a seed: what `nijimi PROMPT -s SEED` draws with this file, byte for byte on the
     /// CPU. Models of labels take one label's name; models without either take an empty prompt.
     ///
@@ -180,63 +195,10 @@ impl Model {
     /// # Errors
     /// As [`Self::draw`] has.
     pub async fn draw_async(&self, prompt: &str, seed: u64) -> Result<Picture, Error> {
-        let (options, nothing) =
-            (SessionOptions::default(), |kind, instead| RequestError::DrawsNothing { kind, instead });
-        let unprompted = || match prompt.trim() {
-            "" => Ok(()),
-            label => Err(RequestError::UnknownLabel { label: label.to_string(), known: Vec::new() }),
-        };
-        match self {
-            Self::TextToImage(model) => {
-                let calls = model.info().default_calls()?;
-                let mut run = model.run_async(&model.request(prompt, seed, &calls)).await?;
-                while run.step_async().await?.is_some() {}
-                let [height, width, channels] = run.picture_shape();
-                let picture = Picture { width, height, channels, bytes: run.to_u8_async().await? };
-                picture.unless_constant(model.check_constant_async(&options)).await
-            }
-            Self::Diffusion(model) => {
-                let network = &model.info().network;
-                let (width, height, channels) = (network.width, network.height, network.in_channels);
-                let label = Some(prompt.trim()).filter(|label| !label.is_empty());
-                let (labels, seeds) = ([label.map(|label| model.label(label)).transpose()?], [seed]);
-                let defaults = model.info().defaults;
-                let guidance_scale = if label.is_some() { defaults.guidance_scale } else { 1.0 };
-                let calls = model.calls(defaults.solver, defaults.steps)?;
-                let guidance = ![0.0, 1.0].contains(&guidance_scale);
-                let mut session = model.session(&SessionOptions { guidance, ..options })?;
-                let mut run =
-                    session.run(&Request { labels: &labels, seeds: &seeds, calls: &calls, guidance_scale })?;
-                while run.step_async().await?.is_some() {}
-                let picture = Picture { width, height, channels, bytes: run.to_u8_async().await? };
-                picture.unless_constant(model.check_constant_async(&options)).await
-            }
-            Self::Vae(model) => {
-                unprompted()?;
-                sampled(model, seed).await
-            }
-            Self::Hvae(model) => {
-                unprompted()?;
-                sampled(model, seed).await
-            }
-            Self::Numbers(_) => Err(nothing("a model of numbers", "its `sample` gives rows of them").into()),
-            Self::Classifier(_) => {
-                Err(nothing("a classifier", "it guides a diffusion model: see ClassifierGuided").into())
-            }
-            Self::ControlNet(_) => {
-                Err(nothing("a ControlNet", "it guides a text-to-image model: see LatentRequest::controls").into())
-            }
-            Self::TinyAutoencoder(_) => {
-                Err(nothing("a tiny autoencoder", "it decodes a text-to-image model's latents: see Decoding").into())
-            }
-            Self::Autoencoder(_) => Err(nothing("an autoencoder", "it is for training a text-to-image model").into()),
-        }
+        let mut run = self.run_async(&self.request(prompt, seed)?).await?;
+        while run.step_async().await?.is_some() {}
+        let ([height, width, channels], mut bytes) = (run.picture_shape(), vec![0; run.bytes()]);
+        run.write_u8_async(&mut bytes).await?;
+        Ok(Picture { width, height, channels, bytes })
     }
-}
-
-async fn sampled<N: MlpAutoencoder>(model: &Loaded<AutoencoderInfo<N>>, seed: u64) -> Result<Picture, Error> {
-    let mut session = model.session(&SessionOptions::default())?;
-    let [height, width, channels] = session.picture_shape();
-    let picture = Picture { width, height, channels, bytes: bytes(session.sample_async(&[seed]).await?)? };
-    picture.unless_constant(model.check_constant_async(&SessionOptions::default())).await
 }

@@ -20,6 +20,68 @@ pub enum Device {
     Gpu(crate::gpu::Gpu),
 }
 
+/// Where a model is asked to be loaded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Place {
+    /// On the CPU.
+    Cpu,
+    /// On a real GPU if there is one that works, or else on the CPU.
+    #[default]
+    Auto,
+    /// On this adapter and no other.
+    #[cfg(feature = "gpu")]
+    Gpu(crate::gpu::Choice),
+}
+
+impl Place {
+    /// By the names `auto`, `cpu`, `gpu` (a real one, or else one that runs shaders on the CPU) and `gpu:1`, an adapter by its index
+    /// in `gpu::adapters`.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "auto" => Self::Auto,
+            "cpu" => Self::Cpu,
+            #[cfg(feature = "gpu")]
+            "gpu" => Self::Gpu(crate::gpu::Choice::Any),
+            #[cfg(feature = "gpu")]
+            _ => Self::Gpu(crate::gpu::Choice::Index(name.strip_prefix("gpu:")?.parse().ok()?)),
+            #[cfg(not(feature = "gpu"))]
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
+impl Place {
+    /// Has `load` load something there: on a device that is opened with these options (but their `choice`), or on the CPU. Of
+    /// [`Self::Auto`] on the CPU, why there.
+    ///
+    /// # Errors
+    /// No GPU, or one that cannot be opened or fails, where it must be one; what `load` has to say.
+    pub fn load<T>(
+        self,
+        options: &crate::gpu::GpuOptions,
+        mut load: impl FnMut(&Device) -> Result<T, crate::Error>,
+    ) -> Result<(T, Device, Option<alloc::string::String>), crate::Error> {
+        use alloc::string::ToString;
+        let mut on_gpu = |choice| {
+            let device = Device::Gpu(crate::gpu::Gpu::open(&crate::gpu::GpuOptions { choice, ..options.clone() })?);
+            load(&device).map(|loaded| (loaded, device, None))
+        };
+        let instead = match self {
+            Self::Cpu => None,
+            Self::Gpu(choice) => return on_gpu(choice),
+            // Its driver would have to be loaded before it could say so.
+            Self::Auto if !crate::gpu::may_be_there() => Some("this machine has none".to_string()),
+            Self::Auto => match on_gpu(crate::gpu::Choice::Hardware) {
+                Err(crate::Error::Gpu(e)) => Some(e.to_string()),
+                done => return done,
+            },
+        };
+        Ok((load(&Device::Cpu)?, Device::Cpu, instead))
+    }
+}
+
 #[cfg(feature = "gpu")]
 impl From<crate::gpu::Gpu> for Device {
     fn from(gpu: crate::gpu::Gpu) -> Self {

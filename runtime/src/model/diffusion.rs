@@ -4,7 +4,8 @@ use super::device::Device;
 use super::loaded::Loaded;
 use super::network::Network;
 use super::options::SessionOptions;
-use super::session::Session;
+use super::run::Run;
+use super::session::{Request, Session};
 use super::wait::wait;
 use super::{Info, RequestError, info};
 use crate::Error;
@@ -51,6 +52,16 @@ impl Diffusion {
     /// A batch out of range, or more memory than the options allow; the error has both figures.
     pub fn session(&self, options: &SessionOptions) -> Result<Session, Error> {
         Session::new(self.clone(), options, None)
+    }
+
+    /// Starts one run, with a session's memory of its own: it borrows nothing, and may be kept.
+    ///
+    /// # Errors
+    /// As [`Self::session`] for as many pictures as are asked for, and as [`Session::run`]; the options' batch is ignored.
+    pub fn run(&self, request: &Request<'_>, options: &SessionOptions) -> Result<Run<'static>, Error> {
+        let guidance = ![0.0, 1.0].contains(&request.guidance_scale);
+        let batch = request.labels.len();
+        self.session(&SessionOptions { batch, guidance, ..*options })?.into_run(request)
     }
 
     /// As [`Self::session`], with its large memory (activations and scratch, all but a few pictures) lent by the caller: a

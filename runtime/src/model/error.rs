@@ -207,6 +207,14 @@ pub enum RequestError {
         /// How many labels the model has; 0 is an unconditional model.
         count: usize,
     },
+    /// Something that another kind of model does.
+    #[error("{what} is for {of}: leave it out")]
+    NotOf {
+        /// What was asked for.
+        what: &'static str,
+        /// What does it.
+        of: &'static str,
+    },
     /// A number out of its range.
     #[error("{what} is {found}, must be {expected}")]
     Range {

@@ -128,7 +128,7 @@ impl ClassifierGuided {
             kind: Kind::Plain,
             guidance_scale: 1.0,
             guidance_rescale: 0.0,
-            calls: request.calls.calls(),
+            calls: request.calls.calls().into(),
             first_timestep,
         };
         let machine = &mut self.diffusion.machine;

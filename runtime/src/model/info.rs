@@ -69,6 +69,17 @@ impl Info {
         }
     }
 
+    /// The number of steps that suits a solver: the file knows it for its own; DDPM is meant to take every level.
+    #[must_use]
+    pub fn steps(&self, solver: Solver) -> usize {
+        let levels = self.schedule.steps();
+        match solver {
+            _ if solver == self.defaults.solver => self.defaults.steps,
+            Solver::Ddpm { .. } => levels,
+            _ => levels.min(50),
+        }
+    }
+
     pub(super) fn read(file: &File<'_>) -> Result<Self, Error> {
         kind(file, &KEYS)?;
         let network = BookUnet {

@@ -10,8 +10,9 @@ use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// Pictures in the making, of any model with steps: from [`Session::run`](super::Session::run),
-/// [`LatentSession::run`](super::LatentSession::run) or [`TextToImage::run`](super::TextToImage::run).
+/// Pictures in the making, of any model with steps: from [`Session::run`](super::Session::run) or
+/// [`LatentSession::run`](super::LatentSession::run), which lend their memory, or from [`Diffusion::run`](super::Diffusion::run)
+/// or [`TextToImage::run`](super::TextToImage::run), where it has its own and borrows nothing.
 ///
 /// What the steps work on is a *sample* for each picture: the picture itself where a model diffuses pixels, else its
 /// latents, which [`Self::pictures`], [`Self::to_u8`] and [`Self::draw_into`] decode.
@@ -59,8 +60,9 @@ impl<'a> Run<'a> {
     }
 
     /// With a machine of its own that has begun.
-    pub(super) fn alone(machine: Box<Machine>, settings: RunSettings<'a>) -> Self {
-        Self { machine: Held::Own(machine), settings, next: 0 }
+    pub(super) fn alone(machine: Box<Machine>, settings: RunSettings<'_>) -> Self {
+        let calls = settings.calls.into_owned().into();
+        Self { machine: Held::Own(machine), settings: RunSettings { calls, ..settings }, next: 0 }
     }
 
     /// Makes the next step (some solvers ask the network more than once for one); `None` when all are made.
@@ -217,6 +219,22 @@ impl<'a> Run<'a> {
     /// As [`Self::preview`] has.
     pub async fn preview_async(&mut self) -> Result<Vec<u8>, Error> {
         self.bytes(Values::Estimate).await
+    }
+
+    /// [`Self::preview`] into memory of the caller's.
+    ///
+    /// # Errors
+    /// Another length, and as [`Self::pictures`].
+    pub fn write_preview(&mut self, out: &mut [u8]) -> Result<(), Error> {
+        wait(self.write_preview_async(out))
+    }
+
+    /// [`Self::write_preview`], awaited.
+    ///
+    /// # Errors
+    /// As [`Self::write_preview`] has.
+    pub async fn write_preview_async(&mut self, out: &mut [u8]) -> Result<(), Error> {
+        self.write(Values::Estimate, out).await
     }
 
     async fn bytes(&mut self, which: Values) -> Result<Vec<u8>, Error> {

@@ -13,6 +13,7 @@ use crate::Error;
 use crate::nn::BookUnet;
 use crate::plan::Plan;
 use crate::sampler::Calls;
+use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -158,6 +159,17 @@ impl Session {
     /// # Errors
     /// A request that the model or this session cannot serve.
     pub fn run<'a>(&'a mut self, request: &Request<'a>) -> Result<Run<'a>, Error> {
+        let settings = self.begin(request)?;
+        Ok(Run::of_session(&mut self.machine, settings))
+    }
+
+    /// As [`Self::run`], with the session's memory for this run alone.
+    pub(super) fn into_run(mut self, request: &Request<'_>) -> Result<Run<'static>, Error> {
+        let settings = self.begin(request)?;
+        Ok(Run::alone(Box::new(self.machine), settings))
+    }
+
+    fn begin<'a>(&mut self, request: &Request<'a>) -> Result<RunSettings<'a>, Error> {
         let n = request.labels.len();
         if n != request.seeds.len() {
             return Err(RequestError::Lengths { labels: n, seeds: request.seeds.len() }.into());
@@ -184,10 +196,10 @@ impl Session {
             kind: if guided { Kind::Guided } else { Kind::Plain },
             guidance_scale: scale,
             guidance_rescale: 0.0,
-            calls: request.calls.calls(),
+            calls: request.calls.calls().into(),
             first_timestep: self.model.info().first_timestep,
         };
         self.machine.start(NoiseSource::Nijimi, request.seeds, request.calls.init_noise_sigma())?;
-        Ok(Run::of_session(&mut self.machine, settings))
+        Ok(settings)
     }
 }

@@ -348,7 +348,15 @@ impl<N: MlpAutoencoder> AutoencoderSession<N> {
     /// # Errors
     /// As [`Self::sample`].
     pub fn sample_u8(&mut self, seeds: &[u64]) -> Result<Vec<u8>, Error> {
-        bytes(self.sample(seeds)?)
+        wait(self.sample_u8_async(seeds))
+    }
+
+    /// [`Self::sample_u8`], awaited.
+    ///
+    /// # Errors
+    /// As [`Self::sample`].
+    pub async fn sample_u8_async(&mut self, seeds: &[u64]) -> Result<Vec<u8>, Error> {
+        bytes(self.sample_async(seeds).await?)
     }
 
     /// [`Self::decode`] as bytes.
@@ -368,7 +376,7 @@ impl<N: MlpAutoencoder> AutoencoderSession<N> {
     }
 }
 
-pub(super) fn bytes(pictures: &[f32]) -> Result<Vec<u8>, Error> {
+fn bytes(pictures: &[f32]) -> Result<Vec<u8>, Error> {
     let mut bytes = vec![0; pictures.len()];
     crate::cpu::to_u8([0.0, 1.0], pictures, &mut bytes)?;
     Ok(bytes)

@@ -9,7 +9,6 @@ use crate::memory;
 use nijimi_runtime::Error;
 use nijimi_runtime::gpu::{Gpu, Storage};
 use nijimi_runtime::model::{LatentInfo, LatentPlan, PlanRequest};
-use nijimi_runtime::raw::text::Windows;
 use std::fmt;
 
 /// Longest prompt that a plan takes.
@@ -81,11 +80,9 @@ pub fn refused(info: &LatentInfo, asked: &Asked<'_>, e: impl fmt::Display) -> Fa
     })
 }
 
-/// Windows of the longest prompt: its states, and what is computed of them, grow with it.
+/// Windows of the longest prompt, of which there must not be too many.
 fn windows(info: &LatentInfo, prompts: &[&str]) -> Result<usize, Fault> {
-    let all =
-        info.texts.iter().flat_map(|text| prompts.iter().map(|prompt| Windows::new(&text.tokenizer, prompt).0.len()));
-    match all.max().unwrap_or(1) {
+    match info.windows(prompts) {
         windows if windows > MAX_WINDOWS => Err(Fault::Usage(format!(
             "the prompt, or -n, is too long: {windows} windows of 75 tokens, and at most {MAX_WINDOWS} are possible"
         ))),

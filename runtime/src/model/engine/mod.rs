@@ -15,6 +15,7 @@ use crate::cpu::exec::{Executor, Memory};
 use crate::graph::Graph;
 use crate::plan::{ExecError, MemoryLimit, Plan, PlanOptions, Slot};
 use crate::sampler::{Call, steps};
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
@@ -96,14 +97,15 @@ pub(super) struct Sizes {
 }
 
 /// A request, checked.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct RunSettings<'a> {
     /// Samples.
     pub n: usize,
     pub kind: Kind,
     pub guidance_scale: f32,
     pub guidance_rescale: f32,
-    pub calls: &'a [Call],
+    /// Copied by a run that is to outlive its request.
+    pub calls: Cow<'a, [Call]>,
     pub first_timestep: u32,
 }
 
@@ -154,7 +156,7 @@ impl At<'_> {
 
     /// What a caller hears of its step.
     pub fn info(&self) -> StepInfo {
-        let calls = self.settings.calls;
+        let calls = &self.settings.calls;
         let first = calls.iter().find(|call| call.step == self.call().step).unwrap_or(self.call());
         let timestep = first.t + self.settings.first_timestep as f32;
         StepInfo { index: self.call().step - calls[0].step, total: steps(calls), timestep }

@@ -38,6 +38,13 @@ impl LatentInfo {
         self.defaults.guidance_scale.unwrap_or(USUAL.1)
     }
 
+    /// How much of an init image is replaced, if nothing is said: three quarters, or, by a model for inpainting, which sees
+    /// what is kept beside the noise, all.
+    #[must_use]
+    pub fn strength(&self) -> f64 {
+        if self.repaints() { 1.0 } else { 0.75 }
+    }
+
     /// Height and width of the pictures that the model was trained on.
     #[must_use]
     pub fn size(&self) -> [usize; 2] {

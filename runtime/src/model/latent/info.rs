@@ -11,7 +11,7 @@ use crate::model::options::check;
 use crate::model::{ModelError, RequestError};
 use crate::nn::{AutoencoderKl, ClipText, SdRequest, SdUnet, TextStates};
 use crate::sampler::Field;
-use crate::text::{Special, Tokenizer};
+use crate::text::{Special, Tokenizer, Windows};
 use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::String;
@@ -133,6 +133,12 @@ impl LatentInfo {
     /// What the U-Net of a model for inpainting reads: latents, those of what is kept, and the mask.
     pub(super) fn inpainting_channels(&self) -> usize {
         2 * self.autoencoder.latent_channels + 1
+    }
+
+    /// Windows of the longest of some texts (1 up to some 75 words): its states, and what is computed of them, grow with it.
+    pub fn windows(&self, texts: &[&str]) -> usize {
+        let windows = |info: &TextInfo| texts.iter().map(|text| Windows::new(&info.tokenizer, text).0.len()).max();
+        self.texts.iter().filter_map(windows).max().unwrap_or(1)
     }
 
     /// Whether it is a model for inpainting, which sees what is kept, and the mask.

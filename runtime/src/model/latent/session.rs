@@ -53,11 +53,12 @@ impl TextToImage {
     }
 
     /// Begins a run: encodes the prompts and the init images, plans the U-Net, draws the noise. The U-Net's
-    /// memory is given back when the last step is made, the decoder's when the pictures are.
+    /// memory is given back when the last step is made, the decoder's when the pictures are. The run borrows nothing of the
+    /// request.
     ///
     /// # Errors
     /// A request that the model cannot serve, or more memory than the options allow.
-    pub fn run<'a>(&self, request: &LatentRequest<'a>) -> Result<Run<'a>, Error> {
+    pub fn run(&self, request: &LatentRequest<'_>) -> Result<Run<'static>, Error> {
         wait(self.run_async(request))
     }
 
@@ -65,7 +66,7 @@ impl TextToImage {
     ///
     /// # Errors
     /// As [`Self::run`] has.
-    pub async fn run_async<'a>(&self, request: &LatentRequest<'a>) -> Result<Run<'a>, Error> {
+    pub async fn run_async(&self, request: &LatentRequest<'_>) -> Result<Run<'static>, Error> {
         let mut session = self.session();
         let settings = session.begin(request).await?;
         let Some((_, machine)) = session.made else { unreachable!("a run that began has its machine") };
@@ -175,7 +176,7 @@ impl LatentSession {
             kind: if guided { Kind::Guided } else { Kind::Plain },
             guidance_scale: request.guidance_scale,
             guidance_rescale: request.guidance_rescale,
-            calls: request.calls.calls(),
+            calls: request.calls.calls().into(),
             first_timestep: 0,
         })
     }

@@ -1,0 +1,90 @@
+//! What a run takes, known before it begins.
+
+use super::{DrawRequest, latent_calls, pixel_calls};
+use crate::Error;
+use crate::gguf::File;
+use crate::model::{Device, LatentPlan, Loaded, Model, PlanRequest, SessionOptions};
+use crate::plan::{ExecError, PlanError};
+use crate::sampler::Calls;
+
+/// What a run takes, known before it begins: from [`Model::plan`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RunPlan {
+    /// Bytes of the model's weights, as the kernels read them.
+    pub weights: u64,
+    /// The most bytes at once, weights included.
+    pub peak: u64,
+    /// Steps.
+    pub steps: usize,
+    /// Evaluations of the network: some solvers make several in a step.
+    pub calls: usize,
+}
+
+impl Model {
+    /// What [`Self::run`] would take, of a model that was loaded from `file` for `device`, and stays in memory. Nothing is
+    /// drawn, and no memory of that size is taken.
+    ///
+    /// # Errors
+    /// As [`Self::run`], as far as it does not draw.
+    pub fn plan(&self, file: &File<'_>, device: &Device, request: &DrawRequest<'_>) -> Result<RunPlan, Error> {
+        let _ = device;
+        let options = SessionOptions { batch: request.seeds.len(), memory_limit: Some(0), ..request.options };
+        let (weights, beside, calls) = match self {
+            Self::TextToImage(model) => {
+                let (info, calls) = (model.info(), latent_calls(model.info(), request)?);
+                let guided = info.is_guided(request.guidance_scale);
+                let prompts = [request.prompt, request.negative_prompt.filter(|_| guided).unwrap_or_default()];
+                let asked = PlanRequest {
+                    pictures: request.seeds.len(),
+                    guided,
+                    windows: info.windows(&prompts),
+                    calls: calls.calls().len(),
+                    encodes: request.init_image.is_some(),
+                    stays: true,
+                    threads: request.options.threads,
+                    #[cfg(feature = "gpu")]
+                    gpu: if let Device::Gpu(gpu) = device { Some((gpu, Default::default())) } else { None },
+                    ..PlanRequest::new(request.size)
+                };
+                let plan = LatentPlan::new(file, info, &asked)?;
+                let choice = plan.choices().next().unwrap_or_default();
+                let planned: u64 = plan.stages(&choice).map(|stage| stage.weights).sum();
+                (planned.max(model.weight_bytes() as u64), plan.resident(&choice) - planned, Some(calls))
+            }
+            Self::Diffusion(model) => {
+                let (label, calls) = pixel_calls(model, request)?;
+                let guidance = label.is_some() && ![0.0, 1.0].contains(&request.guidance_scale);
+                let session = model.session(&SessionOptions { guidance, ..options });
+                (weights(model), needed(session)?, Some(calls))
+            }
+            Self::Vae(model) => {
+                request.takes_no_steps(self)?;
+                (weights(model), needed(model.session(&options))?, None)
+            }
+            Self::Hvae(model) => {
+                request.takes_no_steps(self)?;
+                (weights(model), needed(model.session(&options))?, None)
+            }
+            _ => return self.nothing(),
+        };
+        let calls = calls.as_ref();
+        let (steps, calls) = (calls.map_or(0, Calls::steps), calls.map_or(0, |calls| calls.calls().len()));
+        Ok(RunPlan { weights, peak: weights.saturating_add(beside), steps, calls })
+    }
+}
+
+fn weights<I>(model: &Loaded<I>) -> u64 {
+    model.weight_bytes() as u64
+}
+
+/// The bytes of a session that may have none: its refusal has the figure.
+fn needed<T>(session: Result<T, Error>) -> Result<u64, Error> {
+    match session {
+        Err(
+            Error::Plan(PlanError::Memory { needed, .. })
+            | Error::Exec(ExecError::Plan(PlanError::Memory { needed, .. })),
+        ) => Ok(needed),
+        Err(e) => Err(e),
+        Ok(_) => Ok(0),
+    }
+}
