@@ -35,8 +35,10 @@ def fits(expression):
 
 
 assert fits("MIT OR Nothing") and fits("(Nothing OR MIT) AND Zlib") and not fits("MIT AND Nothing") and not fits("Nothing")
-metadata = json.loads(subprocess.run(["cargo", "metadata", "--locked", "--format-version", "1"], check=True, capture_output=True).stdout)
-packages = metadata["packages"]
+packages = []
+for manifest in ["Cargo.toml", "python/Cargo.toml"]:
+    command = ["cargo", "metadata", "--locked", "--format-version", "1", "--manifest-path", manifest]
+    packages += json.loads(subprocess.run(command, check=True, capture_output=True).stdout)["packages"]
 wrong = [f'{p["name"]} {p["version"]}: {p["license"]}' for p in packages if not p["license"] or not fits(p["license"])]
 print(f"{len(packages)} packages")
 if wrong:
