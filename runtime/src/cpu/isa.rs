@@ -17,10 +17,12 @@ pub enum Isa {
     Avx512Vnni,
     /// AArch64 with NEON.
     Neon,
+    /// WebAssembly with 128-bit vectors, which the build chose (`-C target-feature=+simd128`).
+    Simd128,
 }
 
 impl Isa {
-    const ALL: [Isa; 5] = [Isa::Scalar, Isa::Avx2, Isa::Avx512, Isa::Avx512Vnni, Isa::Neon];
+    const ALL: [Isa; 6] = [Isa::Scalar, Isa::Avx2, Isa::Avx512, Isa::Avx512Vnni, Isa::Neon, Isa::Simd128];
 
     /// The best one of this machine.
     pub fn detect() -> Isa {
@@ -38,6 +40,7 @@ impl Isa {
             Isa::Scalar => true,
             // In the base architecture, except on targets without floating point registers.
             Isa::Neon => cfg!(all(target_arch = "aarch64", target_feature = "neon")),
+            Isa::Simd128 => cfg!(all(target_arch = "wasm32", target_feature = "simd128")),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => x86::avx2(),
             #[cfg(target_arch = "x86_64")]
@@ -58,6 +61,7 @@ impl fmt::Display for Isa {
             Isa::Avx512 => "AVX-512",
             Isa::Avx512Vnni => "AVX-512 VNNI",
             Isa::Neon => "NEON",
+            Isa::Simd128 => "SIMD128",
         })
     }
 }

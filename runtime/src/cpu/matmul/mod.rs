@@ -22,6 +22,8 @@ mod pack;
 mod panel;
 mod quantize;
 mod scalar;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod simd128;
 mod stored;
 #[cfg(test)]
 mod tests;
@@ -105,6 +107,8 @@ impl Kernel {
             Isa::Avx2 | Isa::Avx512 => avx2::kernel(format),
             #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
             Isa::Neon => neon::kernel(format),
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Isa::Simd128 => simd128::kernel(format),
             _ => scalar::kernel(format),
         }
     }
