@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The browser example (examples/browser) in a headless Chromium: what it draws on WebGPU must be what the CPU backend
-# draws: a digit, and "a red apple".
+# The npm package (js), packed and installed into an empty folder, in Node and, with the page of examples/browser, in a
+# headless Chromium: a digit, and "a red apple". On the CPU it must draw the program's bytes; on WebGPU nearly.
 #
 #   tests/browser.sh
 #
@@ -8,9 +8,10 @@
 # machine's own APT sources (or name one: CHROMIUM=/path); the standard library for WebAssembly, where
 # `rustup target add wasm32-unknown-unknown` was not run, as sources of Debian for the compiler in use; the
 # `wasm-bindgen` program from crates.io. Without a GPU the browser's software adapter draws, in some minutes;
-# NIJIMI_BROWSER_STEPS=4 is a short form.
+# NIJIMI_BROWSER_STEPS=4 is a short form. Without Node and npm, Chromium gets the package as it lies in js.
 #
-# NIJIMI_BROWSER names another cache folder, which afterwards also holds screenshots and the browser's log.
+# NIJIMI names the program, which is built otherwise. NIJIMI_BROWSER names another cache folder, which afterwards also holds
+# screenshots and the browser's log.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -32,7 +33,7 @@ exec 9> "$cache/lock"
 flock 9
 target=${CARGO_TARGET_DIR:-$PWD/target}
 triple=wasm32-unknown-unknown
-lock=examples/browser/Cargo.lock
+lock=js/Cargo.lock
 
 # Makes folder $1 by function $2, which gets a folder to fill; one that is cut off leaves nothing behind.
 once() {
@@ -97,12 +98,11 @@ use_sources() {
     printf '#!/bin/sh\nexec "%s" --sysroot "%s" "$@"\n' "$sysroot/bin/rustc" "$own" > "$cache/rustc"
     chmod +x "$cache/rustc"
     # A stable compiler builds its own standard library only so.
-    wasm=(env RUSTC_BOOTSTRAP=1 "RUSTC=$cache/rustc" "${wasm[@]}" -Zbuild-std=std,panic_abort)
+    environment=(RUSTC_BOOTSTRAP=1 "RUSTC=$cache/rustc" CARGO_UNSTABLE_BUILD_STD=std,panic_abort)
 }
 
 echo '== tools'
-wasm=(cargo build --release --locked --manifest-path examples/browser/Cargo.toml --target "$triple"
-    --target-dir "$target/browser")
+environment=()
 sysroot=$(rustc --print sysroot)
 release=$(rustc -vV | sed -n 's/^release: //p')
 if [ ! -e "$sysroot/lib/rustlib/$triple" ]; then
@@ -112,13 +112,52 @@ if [ ! -e "$sysroot/lib/rustlib/$triple" ]; then
 fi
 
 bindgen=$(sed -n '/^name = "wasm-bindgen"$/{n;s/^version = "\(.*\)"$/\1/p}' "$lock")
-if [ "$(wasm-bindgen --version 2> /dev/null)" = "wasm-bindgen $bindgen" ]; then
-    bind=wasm-bindgen
-else
+if [ "$(wasm-bindgen --version 2> /dev/null)" != "wasm-bindgen $bindgen" ]; then
     once "$cache/wasm-bindgen-$bindgen" install_bindgen
-    bind=$cache/wasm-bindgen-$bindgen/bin/wasm-bindgen
+    PATH=$cache/wasm-bindgen-$bindgen/bin:$PATH
 fi
 
+echo '== the package'
+env "${environment[@]}" js/build.sh
+# In a browser, each byte is waited for.
+small() {
+    local bytes
+    bytes=$(gzip -9c "js/$1/nijimi_bg.wasm" | wc -c)
+    [ "$bytes" -le $(($2 * 1024)) ] || fail "js/$1/nijimi_bg.wasm has $bytes bytes gzipped: more than $2 KB"
+}
+small cpu 350
+small webgpu 400
+package=$PWD/js
+if command -v node > /dev/null && command -v npm > /dev/null; then
+    rm -rf "$cache/installed"
+    mkdir "$cache/installed"
+    tarball=$(cd js && npm pack --silent --pack-destination "$cache/installed")
+    (cd "$cache/installed" && npm init -y > /dev/null && npm install --silent --offline --no-audit --no-fund "./$tarball")
+    package=$cache/installed/node_modules/nijimi
+else
+    echo 'browser.sh: no Node, or no npm: the package is not packed, and not tried in Node'
+fi
+
+echo '== the pictures, by the program on the CPU'
+steps=${NIJIMI_BROWSER_STEPS:-20}
+nijimi=${NIJIMI:-$target/release/nijimi}
+[ -n "${NIJIMI:-}" ] || cargo build --release --locked --bin nijimi
+draw() {
+    "$nijimi" "$2" -m "weights/$1-q8_0.gguf" -s 1 --steps "$steps" --backend cpu -o "$cache/$1.png"
+}
+draw digits 7
+draw emoji 'a red apple'
+
+if [ "$package" != "$PWD/js" ]; then
+    echo '== in Node'
+    (cd js && env "${environment[@]}" cargo build --release --locked --target "$triple" --target-dir "$target/js" \
+        --example kernels)
+    node tests/browser/kernels.mjs "$target/js/$triple/release/examples/kernels.wasm"
+    cp tests/browser/node.mjs "$cache/installed/"
+    node "$cache/installed/node.mjs" weights "$steps" "$cache/digits.png" "$cache/emoji.png"
+fi
+
+echo '== in Chromium'
 chromium=${CHROMIUM:-$(type -P chromium || type -P google-chrome || true)}
 if [ -z "$chromium" ]; then
     once "$cache/chromium" unpack_chromium
@@ -127,20 +166,14 @@ if [ -z "$chromium" ]; then
     libraries=$lib:$lib/pulseaudio
 fi
 
-echo '== the page'
-"${wasm[@]}"
-rm -rf "$cache/page"
-cp -r examples/browser/page "$cache/page"
-"$bind" --target web --out-dir "$cache/page/pkg" "$target/browser/$triple/release/nijimi_browser.wasm"
-
-cargo build --release --locked --bin nijimi
 libraries=${libraries:-${LD_LIBRARY_PATH:-}}
-# Draws with the weights, a prompt and a number of steps, here and there.
-compare() {
-    echo "== $2, on the CPU and in the browser"
-    "$target/release/nijimi" "$2" -m "weights/$1.gguf" -s 1 --steps "$3" --backend cpu -o "$cache/$1-cpu.png"
-    LD_LIBRARY_PATH=$libraries python3 tests/browser/run.py "$chromium" "$cache/page" "weights/$1.gguf" "$2" "$3" \
-        "$cache/$1-cpu.png" "$cache"
+# Draws with the weights, a prompt, and on a backend.
+page() {
+    echo "== $2 on the page, backend $3"
+    LD_LIBRARY_PATH=$libraries python3 tests/browser/run.py "$chromium" "$package" "weights/$1-q8_0.gguf" "$2" "$steps" \
+        "$3" "$cache/$1.png" "$cache"
 }
-compare digits-q8_0 7 "${NIJIMI_BROWSER_STEPS:-20}"
-compare emoji-q8_0 'a red apple' "${NIJIMI_BROWSER_STEPS:-20}"
+for backend in cpu webgpu; do
+    page digits 7 "$backend"
+    page emoji 'a red apple' "$backend"
+done

@@ -11,6 +11,10 @@ async function until(what, state) {
 
 const status = () => document.getElementById("status").textContent;
 const button = (label) => [...document.querySelectorAll("#labels button")].find((b) => b.textContent === label);
+const submit = (prompt) => {
+  document.getElementById("prompt").value = prompt;
+  document.getElementById("settings").requestSubmit();
+};
 const rgb = (canvas) => {
   const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
   return new Uint8Array(data.filter((_, i) => i % 4 !== 3));
@@ -22,19 +26,21 @@ async function drive() {
   await until("loading", "ready");
   document.getElementById("seed").value = 1;
   document.getElementById("steps").value = steps;
-  if (button(prompt)) {
-    // The second wish stops the first.
-    button("3").click();
-    await until("the first click", "drawing");
-    button(prompt).click();
-  } else {
-    document.getElementById("prompt").value = prompt;
-    document.getElementById("settings").requestSubmit();
-  }
+  const labels = button(prompt) !== undefined;
+  // What comes next takes the place of what is drawn.
+  if (labels) button("3").click();
+  else submit("a dog");
+  await until("the first wish", "drawing");
+  if (labels) button(prompt).click();
+  else submit(prompt);
+  await until("the second wish", "drawing");
+  document.getElementById("cancel").click();
+  await until("cancelling", "canceled");
+  submit(prompt);
   await until("drawing", "done");
   const frames = document.querySelectorAll("#film canvas").length;
   if (frames !== steps) throw new Error(`${frames} previews of ${steps} steps`);
-  await send("/note", status());
+  await send("/note", `${status()}; ${document.getElementById("where").textContent}`);
   // The CPU's picture first, decoded here.
   const file = await (await fetch("/expected")).blob();
   const image = await createImageBitmap(file, { colorSpaceConversion: "none" });

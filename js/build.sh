@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Makes the package's WebAssembly, cpu/ and webgpu/ beside this file.
+#
+#   rustup target add wasm32-unknown-unknown
+#   cargo install wasm-bindgen-cli --version VERSION # as Cargo.lock has it: this script says which
+#   js/build.sh
+set -euo pipefail
+cd "$(dirname "$0")"
+
+bindgen=$(sed -n '/^name = "wasm-bindgen"$/{n;s/^version = "\(.*\)"$/\1/p}' Cargo.lock)
+if [ "$(wasm-bindgen --version 2> /dev/null)" != "wasm-bindgen $bindgen" ]; then
+    echo "build.sh: wasm-bindgen $bindgen is needed: cargo install wasm-bindgen-cli --version $bindgen" >&2
+    exit 1
+fi
+target=${CARGO_TARGET_DIR:-$PWD/../target}/js
+for backend in cpu webgpu; do
+    features=()
+    if [ "$backend" = webgpu ]; then features=(--features webgpu); fi
+    cargo build --release --locked --target wasm32-unknown-unknown --target-dir "$target" "${features[@]}"
+    wasm-bindgen --target web --no-typescript --remove-name-section --remove-producers-section --out-dir "$backend" --out-name nijimi \
+        "$target/wasm32-unknown-unknown/release/nijimi_js.wasm"
+    printf '%s: %s bytes, %s gzipped\n' "$backend" "$(wc -c < "$backend/nijimi_bg.wasm")" \
+        "$(gzip -9c "$backend/nijimi_bg.wasm" | wc -c)"
+done
