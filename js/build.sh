@@ -13,12 +13,15 @@ if [ "$(wasm-bindgen --version 2> /dev/null)" != "wasm-bindgen $bindgen" ]; then
     exit 1
 fi
 target=${CARGO_TARGET_DIR:-$PWD/../target}/js
+# Of WebGPU, whose shaders do the work, small rather than fast: see Cargo.toml.
 for backend in cpu webgpu; do
-    features=()
-    if [ "$backend" = webgpu ]; then features=(--features webgpu); fi
-    cargo build --release --locked --target wasm32-unknown-unknown --target-dir "$target" "${features[@]}"
-    wasm-bindgen --target web --no-typescript --remove-name-section --remove-producers-section --out-dir "$backend" --out-name nijimi \
-        "$target/wasm32-unknown-unknown/release/nijimi_js.wasm"
+    case $backend in
+        cpu) profile=release features=() ;;
+        webgpu) profile=small features=(--features webgpu) ;;
+    esac
+    cargo build --profile "$profile" --locked --target wasm32-unknown-unknown --target-dir "$target" "${features[@]}"
+    wasm-bindgen --target web --no-typescript --remove-name-section --remove-producers-section --out-dir "$backend" \
+        --out-name nijimi "$target/wasm32-unknown-unknown/$profile/nijimi_js.wasm"
     printf '%s: %s bytes, %s gzipped\n' "$backend" "$(wc -c < "$backend/nijimi_bg.wasm")" \
         "$(gzip -9c "$backend/nijimi_bg.wasm" | wc -c)"
 done

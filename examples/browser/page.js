@@ -51,8 +51,9 @@ async function draw() {
 async function start() {
   const file = query.get("model") ?? "emoji-q8_0.gguf";
   model = await Nijimi.open(`../../weights/${file}`, { backend: query.get("backend") ?? "auto" });
-  const [here, other, name] = model.backend === "webgpu" ? ["WebGPU", "cpu", "the CPU"] : ["the CPU", "webgpu", "WebGPU"];
-  $("where").replaceChildren(`${model.name} draws on ${here} (${model.device}); `);
+  const onGpu = model.backend === "webgpu";
+  const [here, other, name] = onGpu ? [`WebGPU: ${model.device}`, "cpu", "the CPU"] : ["the CPU", "webgpu", "WebGPU"];
+  $("where").replaceChildren(`${model.name} draws on ${here}; `);
   const link = $("where").appendChild(document.createElement("a"));
   link.textContent = `try ${name}`;
   link.href = `?${new URLSearchParams({ model: file, backend: other })}`;

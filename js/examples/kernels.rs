@@ -1,7 +1,7 @@
 //! The kernels for WebAssembly's vectors against the portable ones, bit for bit: tests/browser.sh runs it in Node.
 //!
-//! Seen red with the rounding halfway not looked at, with inputs 1 and 3 of a group exchanged, with half bytes not masked,
-//! with infinite f16 weights left finite, and with the start left out.
+//! Seen red with the rounding halfway not looked at, with the pairs of a group's inputs exchanged, with a group left out, with
+//! half bytes not masked, with infinite f16 weights left finite, and with the start left out.
 
 use nijimi_runtime::quant::{DType, encode};
 use nijimi_runtime::raw::cpu::{Context, Conv2dShape, Epilogue, Isa, Matrix, conv2d, conv2d_scratch};

@@ -3,8 +3,8 @@
 //
 //   node node.mjs WEIGHTS STEPS digits.png emoji.png
 //
-// Seen red with one product of the 8-bit codes left out, with the rounding halfway not looked at, with estimates for
-// pictures, and with the run after a cancelled one in its memory.
+// Seen red with the seed, the guidance and the negative prompt not handed on, with a step that can be asked when it is over,
+// with what a step was asked for not waited for, and with a signal not listened to.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
@@ -101,6 +101,10 @@ const drawing = digits.draw("4", { steps: 50, signal: cancel.signal });
 await drawing.next();
 cancel.abort();
 await assert.rejects(drawing.next(), { name: "AbortError" });
+const later = new AbortController();
+const begun = digits.draw("4", { steps: 50, signal: later.signal }).next();
+later.abort();
+await assert.rejects(begun, { name: "AbortError" });
 assert.deepEqual(await digits.picture("3", short), alone);
 // Two at once.
 assert.deepEqual(await Promise.all([digits.picture("3", short), digits.picture("3", { ...short, seed: 5n })]), [alone, alone]);
