@@ -4,7 +4,8 @@
 //! Each function tells whether the bytes were accepted; what was accepted is used.
 #![allow(dead_code, reason = "a fuzz target calls one of them")]
 
-use nijimi_import::{Checkpoint, Lora, Options, Safetensors, Tokenizer, Types, convert, picture};
+use nijimi_import::{Checkpoint, Lora, Options, Safetensors, Tokenizer, Types, convert};
+use nijimi_pictures::{Facts, Infotext};
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::{Device, Model, Request, SessionOptions};
 use nijimi_runtime::quant::DType;
@@ -12,6 +13,7 @@ use nijimi_trainer::checkpoint::Checkpoint as TrainingState;
 use nijimi_trainer::data::idx::{LabelledPictures, Split};
 use nijimi_trainer::data::table::Table;
 use std::fmt::Display;
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::{env, fs, process, thread};
@@ -162,9 +164,21 @@ fn replaced(names: &[&str], bytes: &[u8], read: impl FnOnce(&Path) -> bool) -> b
 /// A picture.
 pub fn image(bytes: &[u8]) -> bool {
     let path = file("picture", bytes);
-    let size = told(picture::size(&path));
+    let size = told(nijimi_pictures::size(&path));
     // What is decoded may be as large as its header says: only small ones here.
-    size.is_some_and(|size| size.iter().product::<usize>() > 1 << 22) || told(picture::open(&path)).is_some()
+    size.is_some_and(|size| size.iter().product::<usize>() > 1 << 22) || told(nijimi_pictures::open(&path)).is_some()
+}
+
+/// The text that a PNG file has of its drawing: written into one, it is read as it was, and so are the pairs that are read of it.
+pub fn infotext(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    let Some(png) = told(nijimi_pictures::png([1, 1, 1], &[0], text.into())) else { return false };
+    let facts = Facts::read(Cursor::new(png)).expect("it was written so");
+    assert_eq!(facts.parameters.as_deref(), Some(text));
+    let read = Infotext::parse(text);
+    let again = Infotext::parse(&read.to_string());
+    assert!(read.pairs.is_empty() || again.pairs == read.pairs, "{text:?}: {read:?}, then {again:?}");
+    !read.pairs.is_empty()
 }
 
 /// A table of numbers.

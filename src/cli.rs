@@ -4,10 +4,14 @@ mod check;
 mod commands;
 mod draw;
 mod parts;
+#[cfg(feature = "serve")]
+mod serve;
 pub mod value;
 
 pub use commands::{Convert, Density, Devices, Inspect, Plan, SelfTest};
 pub use parts::{Draw, MachineOptions, OutputOptions, SamplingOptions, Subject, TextOptions};
+#[cfg(feature = "serve")]
+pub use serve::Serve;
 pub use value::{LoraFile, PreviewMethod};
 
 use crate::fault::Fault;
@@ -27,6 +31,9 @@ pub enum Command {
     Inspect(Inspect),
     /// Evaluate a density.
     Density(Density),
+    /// Serve drawing.
+    #[cfg(feature = "serve")]
+    Serve(Box<Serve>),
     /// Draw.
     Draw(Box<Draw>),
     /// List the devices.
@@ -57,6 +64,12 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, Fault> {
         Some((&"plan", rest)) => read("nijimi plan", rest, |plan: Plan| Ok(Command::Plan(Box::new(plan.check()?)))),
         Some((&"inspect", rest)) => read("nijimi inspect", rest, |options| Ok(Command::Inspect(options))),
         Some((&"density", rest)) => read("nijimi density", rest, |options| Ok(Command::Density(options))),
+        #[cfg(feature = "serve")]
+        Some((&"serve", rest)) => {
+            read("nijimi serve", rest, |serve: Serve| Ok(Command::Serve(Box::new(serve.check()?))))
+        }
+        #[cfg(not(feature = "serve"))]
+        Some((&"serve", _)) => Err(Fault::Usage("this program cannot serve: build it with --features serve".into())),
         _ => read("nijimi", &args, |cli: Cli| match cli.version {
             true => Ok(Command::Print(concat!("nijimi ", env!("CARGO_PKG_VERSION")).into())),
             false => Ok(Command::Draw(Box::new(cli.check()?.into()))),
@@ -130,6 +143,8 @@ mod tests {
         all::<Inspect>();
         all::<Plan>();
         all::<SelfTest>();
+        #[cfg(feature = "serve")]
+        all::<Serve>();
     }
 
     #[test]
@@ -150,7 +165,7 @@ mod tests {
         let first = SelfTest { device: Some(1), large: true };
         assert_eq!(command(&["self-test", "--device", "1", "--large"]), Ok(Command::SelfTest(first)));
         assert_eq!(command(&["inspect"]), Ok(Command::Inspect(Inspect { file: None, keys: false, tensors: false })));
-        for prompt in ["devices", "self-test", "convert", "plan", "inspect", "density"] {
+        for prompt in ["devices", "self-test", "convert", "plan", "inspect", "density", "serve"] {
             assert_eq!(read(&["-p", prompt]).subject.prompt, prompt);
             assert_eq!(read(&["--", prompt]).subject.prompt, prompt);
             assert_eq!(read(&["-v", prompt]).subject.prompt, prompt);

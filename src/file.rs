@@ -5,9 +5,7 @@ pub mod convert;
 pub mod default_model;
 pub mod grid;
 pub mod image_in;
-pub mod infotext;
 pub mod latents;
-pub mod picture;
 pub mod source;
 pub mod target;
 

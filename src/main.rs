@@ -14,6 +14,8 @@ mod fault;
 mod file;
 mod memory;
 mod quiet;
+#[cfg(feature = "serve")]
+mod serve;
 mod tell;
 
 use cli::Command;
@@ -25,11 +27,13 @@ fn main() -> ExitCode {
     nijimi_runtime::gguf::faults_of_files_are_errors();
     let asked = cli::parse(std::env::args_os().skip(1));
     let done = asked.and_then(|command| match command {
-        Command::Draw(asked) => draw::run::run(&asked),
+        Command::Draw(asked) => draw::run::run(*asked),
         Command::Convert(options) => file::convert::run(&options),
         Command::Plan(options) => tell::plan::run(&options),
         Command::Inspect(options) => tell::inspect::run(&options),
         Command::Density(options) => tell::density::run(&options),
+        #[cfg(feature = "serve")]
+        Command::Serve(options) => serve::run(&options),
         Command::Devices => tell::devices::list(),
         Command::SelfTest(options) => tell::self_test::run(&options),
         Command::Print(text) => Ok(print(&format!("{}\n", text.trim_end()))?),

@@ -120,6 +120,13 @@ fn pictures() {
 }
 
 #[test]
+fn texts_of_pictures() {
+    let text = "a \"red\" apple, (big:1.2)\nNegative prompt: blurry\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 42, \
+                Size: 8x8, Model: \"a, b\"";
+    hold("infotext", 6000, Form::Text, &[text.into()], readers::infotext);
+}
+
+#[test]
 fn checkpoints() {
     use nijimi_trainer::checkpoint::Checkpoint;
     use nijimi_trainer::param::{State, Values};
@@ -169,7 +176,7 @@ fn files_given_to_the_program() {
         code == 0
     };
     let picture = [read(&png)];
-    hold("inspect", 150, Form::Bytes, &picture, |bytes| {
+    hold("inspect", 50, Form::Bytes, &picture, |bytes| {
         fs::write(&png, bytes).unwrap();
         run(&["inspect".as_ref(), png.as_ref()])
     });

@@ -1,8 +1,8 @@
 //! Numbers on the command line: a function for each kind, so that what is out of range is refused wherever it is given, by its
 //! option's name.
 
+use nijimi_runtime::model::random_seed;
 use std::fmt::{Display, Formatter};
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -149,11 +149,6 @@ pub fn threads(text: &str) -> Read<usize> {
 pub fn seed(text: &str) -> Read<u64> {
     let wrong = |_| format!("must be a whole number, at most {}; leave it out, or give -1, for a random one", u64::MAX);
     if is_negative(text) { Ok(random_seed()) } else { text.parse().map_err(wrong) }
-}
-
-/// Short enough to be typed again.
-pub fn random_seed() -> u64 {
-    RandomState::new().build_hasher().finish() >> 32
 }
 
 fn is_negative(text: &str) -> bool {

@@ -26,7 +26,6 @@ mod marks;
 mod names;
 mod open;
 mod parse;
-pub mod picture;
 mod safetensors;
 mod single;
 mod stored;

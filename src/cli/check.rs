@@ -5,9 +5,9 @@ use super::{Cli, Plan};
 use crate::fault::Fault;
 use std::path::Path;
 
-const DEVICE: &str = "--device is for GPUs: leave out --device or --backend cpu";
+pub(super) const DEVICE: &str = "--device is for GPUs: leave out --device or --backend cpu";
 
-fn none(problems: &[(bool, &str)]) -> Result<(), Fault> {
+pub(super) fn none(problems: &[(bool, &str)]) -> Result<(), Fault> {
     match problems.iter().find(|problem| problem.0) {
         Some((_, problem)) => Err(Fault::Usage((*problem).into())),
         None => Ok(()),

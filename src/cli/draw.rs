@@ -15,7 +15,7 @@ use std::path::PathBuf;
     example = "{command_name} \"0 1 2 3 4 5 6 7 8 9\" -m digits -b 4 -s 1 -o grid.png",
     example = "{command_name} \"3 5\" -m digits -b 100 -o digit-%03d.png",
     example = "{command_name} -m heights.gguf -b 1000 -o heights.csv",
-    note = "As the first word, these six are commands, not prompts:\n  nijimi convert      converts a Stable Diffusion checkpoint to a weight file\n  nijimi plan         tells what a run will take: memory, operations, time\n  nijimi inspect      tells what a weight file is, or how a picture was drawn\n  nijimi density      evaluates a model's log density for rows of numbers\n  nijimi devices      lists the GPUs and what they can do\n  nijimi self-test    compares a GPU with the CPU: include its output in bug reports",
+    note = "As the first word, these seven are commands, not prompts:\n  nijimi convert      converts a Stable Diffusion checkpoint to a weight file\n  nijimi plan         tells what a run will take: memory, operations, time\n  nijimi inspect      tells what a weight file is, or how a picture was drawn\n  nijimi density      evaluates a model's log density for rows of numbers\n  nijimi serve        serves drawing over HTTP\n  nijimi devices      lists the GPUs and what they can do\n  nijimi self-test    compares a GPU with the CPU: include its output in bug reports",
     error_code(1, "Internal error, or standard output cannot be written."),
     error_code(2, "The command line is wrong."),
     error_code(3, "A file, a folder or the prompt is invalid."),
@@ -26,7 +26,7 @@ pub struct Cli {
     /// model draws anything
     #[argh(positional, arg_name = "prompt")]
     pub(super) positional: Option<String>,
-    /// the same, as an option
+    /// the same, as an option. - reads prompts from standard input: each line that is not blank is one of its own
     #[argh(option, short = 'p', arg_name = "prompt")]
     pub(super) prompt: Option<String>,
     /// what the picture should not show (models that read prompts)
@@ -40,7 +40,7 @@ pub struct Cli {
     /// in the name, as in out-%03d.png, each gets its own file, counted from 0. Numbers go to a CSV file (default: printed)
     #[argh(option, short = 'o', arg_name = "file")]
     pub(super) output: Option<String>,
-    /// pictures for each word of the prompt, or rows of numbers (default: 1)
+    /// pictures for each word of the prompt, each line of -p -, or rows of numbers (default: 1)
     #[argh(option, short = 'b', arg_name = "n", default = "1", from_str_fn(count))]
     pub(super) batch: usize,
     /// seed of the first picture (default, and if negative: random); the following pictures have the following seeds, the

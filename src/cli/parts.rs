@@ -21,8 +21,10 @@ pub struct Draw {
 /// What every model is asked for.
 #[derive(Debug, PartialEq)]
 pub struct Subject {
-    /// Empty for anything.
+    /// Empty for anything; `-` for what standard input says.
     pub prompt: String,
+    /// Whether each line of it is one.
+    pub listed: bool,
     /// Pictures for each word, or rows.
     pub batch: usize,
     pub seed: Option<u64>,
@@ -89,6 +91,13 @@ pub struct OutputOptions {
     pub scale: Option<usize>,
 }
 
+impl Subject {
+    /// One for each picture, if `batch` is 1.
+    pub fn prompts(&self) -> Vec<&str> {
+        if self.listed { self.prompt.lines().collect() } else { vec![&self.prompt] }
+    }
+}
+
 impl From<Cli> for Draw {
     fn from(cli: Cli) -> Self {
         // All of it: an option that is forgotten here is a compiler's error.
@@ -102,7 +111,7 @@ impl From<Cli> for Draw {
         } = cli;
         Self {
             model,
-            subject: Subject { prompt: positional.or(prompt).unwrap_or_default(), batch, seed },
+            subject: Subject { prompt: positional.or(prompt).unwrap_or_default(), listed: false, batch, seed },
             #[rustfmt::skip]
             sampling: SamplingOptions {
                 steps, cfg_scale, classifier, classifier_scale, method: sampling_method, scheduler, eta, no_clip,

@@ -1,10 +1,10 @@
 //! What every model of pictures does, whatever its network.
 
 use crate::cli::Subject;
-use crate::draw::parameters::Parameters;
 use crate::fault::Fault;
 use crate::file::grid::Size;
 use nijimi_cli::print::tell;
+use nijimi_pictures::Parameters;
 use nijimi_runtime::error::{self, Error};
 use nijimi_runtime::gguf;
 use nijimi_runtime::model::RequestError;

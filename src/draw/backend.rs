@@ -32,6 +32,12 @@ pub fn open(choice: Choice, tune: bool) -> Result<Gpu, GpuError> {
     Gpu::open(&options(choice, tune))
 }
 
+/// The device that is asked for, if that is not the CPU.
+pub fn device(place: Place) -> Result<Option<Gpu>, Fault> {
+    let loaded = load(place, false, |_| Ok(()), |e| Fault::Internal(e.to_string()))?;
+    Ok(loaded.gpu().cloned())
+}
+
 /// Loads a model where it is asked for; `model` does it, for a device. With `tune`, a session
 /// measures which tiles suit its products.
 pub fn load<T>(

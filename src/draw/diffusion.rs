@@ -3,7 +3,6 @@
 use crate::cli::{MachineOptions, SamplingOptions, Subject};
 use crate::draw::artist::{self, Artist, Done, Drawing, Round, failed, ms};
 use crate::draw::backend::{self, Loaded};
-use crate::draw::parameters::{Extras, Parameters, Sampling};
 use crate::draw::progress::Progress;
 use crate::draw::prompt;
 use crate::draw::solver;
@@ -12,6 +11,7 @@ use crate::file;
 use crate::file::grid::Size;
 use crate::file::source::Source;
 use nijimi_cli::print::tell;
+use nijimi_pictures::{Extras, Parameters, Sampling};
 use nijimi_runtime::Error;
 use nijimi_runtime::gpu::Gpu;
 use nijimi_runtime::model::{
@@ -70,7 +70,7 @@ impl Artist for PixelArtist<'_> {
             Some((classifier, _)) => classifier.label(name),
             None => self.on.model.label(name),
         };
-        let words = prompt::names(&subject.prompt, |name| label(name).is_ok());
+        let words = prompt::names(&subject.prompts().join(","), |name| label(name).is_ok());
         let ids = words.iter().map(|word| label(word).map(Some));
         let ids = ids.collect::<Result<Vec<_>, _>>().map_err(|e| Fault::Input(e.to_string()))?;
         let labels = if ids.is_empty() { vec![None] } else { ids };

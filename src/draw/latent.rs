@@ -3,11 +3,11 @@
 use crate::cli::{MachineOptions, Subject};
 use crate::draw::artist::{self, Artist, Done, Drawing, failed, ms};
 use crate::draw::backend::{self, Loaded};
-use crate::draw::parameters::{Extras, Parameters};
 use crate::fault::Fault;
 use crate::file::grid::Size;
 use crate::file::source::Source;
 use nijimi_cli::print::tell;
+use nijimi_pictures::{Extras, Parameters};
 use nijimi_runtime::Error;
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::gpu::Gpu;

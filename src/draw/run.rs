@@ -4,20 +4,19 @@ use crate::cli::Draw;
 use crate::draw::artist::{Artist, Drawing};
 use crate::draw::diffusion::PixelArtist;
 use crate::draw::latent::Latent;
+use crate::draw::listed;
 use crate::draw::numbers;
-use crate::draw::parameters::Parameters;
 use crate::draw::text_to_image::PromptArtist;
 use crate::fault::Fault;
 use crate::file::canvas::Canvas;
 use crate::file::grid::{Grid, Size};
-use crate::file::picture::png;
 use crate::file::source::{Conversion, Role, Source};
 use crate::file::target::Target;
-use nijimi_cli::number::random_seed;
 use nijimi_cli::print::tell;
 use nijimi_cli::target::{self, Named};
+use nijimi_pictures::Parameters;
 use nijimi_runtime::gguf::write_atomic;
-use nijimi_runtime::model::{ModelKind, is_of_one_color};
+use nijimi_runtime::model::{ModelKind, is_of_one_color, random_seed};
 use nijimi_runtime::quant::DType;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -26,8 +25,13 @@ use std::time::Instant;
 const OUTPUT: &str = "output.png";
 
 /// Draws what the command line asks for.
-pub fn run(asked: &Draw) -> Result<(), Fault> {
+pub fn run(mut asked: Draw) -> Result<(), Fault> {
     let started = Instant::now();
+    if asked.subject.prompt == "-" {
+        asked.subject.prompt = listed::read(std::io::stdin().lock())?;
+        asked.subject.listed = true;
+    }
+    let asked = &asked;
     let Draw { model, subject, sampling, text, machine, output } = asked;
     let dtype = text.dtype.unwrap_or(DType::F16);
     let how = Conversion {
@@ -177,7 +181,7 @@ impl<'a> Sheet<'a> {
             }
             Kind::Each { blank, scale } => {
                 blank.put(0, 0, picture, self.width, *scale);
-                let bytes = png(blank, self.drawing.alone(index).text())?;
+                let bytes = blank.png(self.drawing.alone(index).text())?;
                 write(self.target, index, &bytes)
             }
         }
@@ -185,7 +189,7 @@ impl<'a> Sheet<'a> {
 
     fn finish(self) -> Result<(), Fault> {
         if let Kind::Grid(grid) = self.kind {
-            write(self.target, 0, &png(&grid.finish(), self.drawing.parameters.text())?)?;
+            write(self.target, 0, &grid.finish().png(self.drawing.parameters.text())?)?;
         }
         let first = self.target.path(0);
         match (self.target, self.drawing.pictures()) {

@@ -8,7 +8,6 @@ mod preview;
 use crate::cli::{MachineOptions, SamplingOptions, Subject, TextOptions, none_of};
 use crate::draw::artist::{self, Artist, Done, Drawing, failed, ms};
 use crate::draw::backend::Loaded;
-use crate::draw::parameters::{Extras, Parameters, Sampling};
 use crate::draw::progress::Progress;
 use crate::draw::prompt;
 use crate::draw::solver;
@@ -21,13 +20,14 @@ use crate::memory;
 use inputs::Inputs;
 use loading::Beside;
 use nijimi_cli::print::tell;
+use nijimi_pictures::{Extras, Parameters, Sampling};
 use nijimi_runtime::Error;
 use nijimi_runtime::model::{
     Choice, Control, Decoding, LatentControl, LatentInfo, LatentRequest, ModelPart, NoiseSource, RequestError, Run,
     SessionOptions, TextToImage, TinyAutoencoder,
 };
 use nijimi_runtime::quant::DType;
-use nijimi_runtime::sampler::{Calls, Prediction, Solver};
+use nijimi_runtime::sampler::{Calls, Prediction};
 use preview::Preview;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -89,7 +89,8 @@ impl<'a> PromptArtist<'a> {
             return Err(Fault::Usage(message.into()));
         }
         let guidance_scale = guidance_scale(info, sampling.cfg_scale);
-        let mut notes = prompt::notes("the prompt", &subject.prompt);
+        let prompts = subject.prompts();
+        let mut notes: Vec<String> = prompts.iter().flat_map(|text| prompt::notes("the prompt", text)).collect();
         if let Some(negative) = &text.negative_prompt {
             notes.extend(prompt::notes("-n", negative));
             if !info.is_guided(guidance_scale) {
@@ -103,10 +104,11 @@ impl<'a> PromptArtist<'a> {
         }
         let calls = calls(info, sampling, text)?;
         let asked = planning::Asked {
-            runs: subject.batch,
+            runs: subject.batch * prompts.len(),
             size,
             calls: calls.calls().len(),
-            prompts: [&subject.prompt, text.negative_prompt.as_deref().unwrap_or_default()],
+            prompts: &prompts,
+            negative: text.negative_prompt.as_deref().unwrap_or_default(),
             cfg_scale: sampling.cfg_scale,
             encodes: text.init_img.is_some(),
             vae_tiling: text.vae_tiling,
@@ -226,12 +228,9 @@ pub fn guidance_scale(info: &LatentInfo, asked: Option<f32>) -> f32 {
     asked.unwrap_or_else(|| info.guidance_scale())
 }
 
-/// The name by which the model's own way is asked for; that of its scheduler's class if it has settings without a name.
+/// The name by which the model's own way is asked for.
 fn own_method(info: &LatentInfo, asked: &SamplingOptions) -> String {
-    let sigmas = solver::sigmas(asked).ok().flatten().or(info.defaults.sigmas);
-    let way = |solver| info.calls_by(solver, sigmas, steps(info, asked.steps)).ok();
-    let (own, mut names) = (way(info.defaults.solver), Solver::NAMES.split(", "));
-    names.find(|name| way(Solver::from_name(name)) == own).unwrap_or(&info.scheduler).to_owned()
+    info.solver_name(solver::sigmas(asked).ok().flatten(), steps(info, asked.steps)).to_owned()
 }
 
 /// How much of an init image is replaced.
@@ -305,7 +304,8 @@ impl Artist for PromptArtist<'_> {
             scale: None,
             extras,
         };
-        Ok(Drawing { labels: vec![None], words: Vec::new(), calls: None, parameters })
+        let words: Vec<String> = subject.prompts().into_iter().filter(|_| subject.listed).map(str::to_owned).collect();
+        Ok(Drawing { labels: vec![None; words.len().max(1)], words, calls: None, parameters })
     }
 
     fn check_constant(&self) -> Result<(), Error> {
@@ -313,19 +313,28 @@ impl Artist for PromptArtist<'_> {
     }
 
     fn draw(&self, drawing: &Drawing, done: Done<'_>) -> Result<(), Fault> {
-        let (total, prompt, verbose) = (drawing.pictures(), &drawing.parameters.prompt, self.machine.verbose);
-        // The prompts are the same for all, and so is the init image.
+        let (total, verbose) = (drawing.pictures(), self.machine.verbose);
+        // The init image is the same for all, and so is what is not to be shown; each prompt is read by itself, as it would be
+        // alone, before the U-Net comes.
         let reading = Instant::now();
         let model = &self.parts.on.model;
-        let prompts = model.encode_prompts(&self.request(prompt, 0, 0)).map_err(asked)?;
-        let init = model.encode_init(&self.request(prompt, 0, 0)).map_err(asked)?;
+        let texts = model.used(false, None).into_iter().filter(|part| matches!(part, ModelPart::Text(_)));
+        let texts: Vec<ModelPart> = texts.filter(|_| drawing.words.len() > 1 && !self.choice.staged).collect();
+        let reader = model.hold(&texts).map_err(failed)?;
+        let read = |prompt: &str| reader.encode_prompts(&self.request(prompt, 0, 0)).map_err(asked);
+        let prompts = match &drawing.words[..] {
+            [] => vec![read(&drawing.parameters.prompt)?],
+            words => words.iter().map(|word| read(word)).collect::<Result<_, _>>()?,
+        };
+        drop(reader);
+        let init = model.encode_init(&self.request("", 0, 0)).map_err(asked)?;
         if verbose {
             tell(&[format!("loaded in {}, prompt read in {}", ms(self.loaded), ms(reading.elapsed()))]);
         }
         let request = |index: usize| LatentRequest {
-            encoded_prompts: Some(&prompts),
+            encoded_prompts: Some(&prompts[index / drawing.parameters.batch]),
             encoded_init: init.as_ref(),
-            ..self.request(prompt, index, drawing.seed(index))
+            ..self.request("", index, drawing.seed(index))
         };
         let mut progress = Progress::new(total * self.calls.steps());
         let mut timed = |progress: &mut Progress, index: usize, decode: &mut dyn FnMut() -> Result<Vec<u8>, Error>| {

@@ -1,6 +1,8 @@
 //! Pixels to draw on: pictures, enlarged or not, and text.
 
+use crate::fault::Fault;
 use font8x8::UnicodeFonts;
+use nijimi_pictures::NotEncoded;
 
 /// Side of a letter of the font.
 pub const LETTER: usize = 8;
@@ -38,6 +40,14 @@ impl Canvas {
                 }
             }
         }
+    }
+
+    /// A PNG file of it, with that text.
+    pub fn png(&self, parameters: String) -> Result<Vec<u8>, Fault> {
+        nijimi_pictures::png([self.height, self.width, self.channels], &self.pixels, parameters).map_err(|e| match e {
+            NotEncoded::Channels(_) => Fault::Input(e.to_string()),
+            NotEncoded::Encoder(_) => Fault::Internal(e.to_string()),
+        })
     }
 
     fn dot(&mut self, x: usize, y: usize, size: usize, pixel: &[u8]) {

@@ -19,13 +19,18 @@ pub static DIGITS: BuiltIn = BuiltIn { name: "digits", bytes: nijimi_weights::DI
 /// Emoji, from prompts.
 pub static EMOJI: BuiltIn = BuiltIn { name: "emoji", bytes: nijimi_weights::EMOJI };
 
+impl BuiltIn {
+    /// All of them, the default first.
+    pub const ALL: [&Self; 2] = [&EMOJI, &DIGITS];
+}
+
 /// What is drawn with if nothing is named.
 pub static DEFAULT: &BuiltIn = &EMOJI;
 
 impl BuiltIn {
     /// The one that is named, unless there is a file of that name.
     pub fn named(path: &Path) -> Option<Self> {
-        let known = [&EMOJI, &DIGITS].into_iter().find(|model| path.as_os_str() == model.name);
+        let known = Self::ALL.into_iter().find(|model| path.as_os_str() == model.name);
         known.filter(|_| !path.exists()).copied()
     }
 }

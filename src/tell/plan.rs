@@ -12,8 +12,7 @@ use crate::file::source::{Conversion, Role, Source};
 use crate::memory;
 use nijimi_cli::print::{plain, print};
 use nijimi_runtime::gguf::File;
-use nijimi_runtime::gpu::{self, Choice as Adapter, Gpu};
-use nijimi_runtime::model::{Choice, LatentInfo, LatentPlan, Place, StagePlan};
+use nijimi_runtime::model::{Choice, LatentInfo, LatentPlan, StagePlan};
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::raw::cpu::Context;
 use nijimi_runtime::raw::cpu::rates::Rates;
@@ -33,7 +32,7 @@ pub fn run(options: &Plan) -> Result<(), Fault> {
     let file = source.file()?;
     let beside = Beside::open(options.control_net.as_deref(), options.taesd.as_deref(), dtype, true)?;
     let info = LatentInfo::read(&file).map_err(|e| source.wrong(e))?;
-    let gpu = device(options.place())?;
+    let gpu = backend::device(options.place())?;
 
     let (steps, calls) = calls(&info, options)?;
     // What is wrong with them is said now.
@@ -42,7 +41,8 @@ pub fn run(options: &Plan) -> Result<(), Fault> {
         runs: options.batch,
         size: loading::size(&info, options.width, options.height, options.init_img.as_deref())?,
         calls,
-        prompts: [&options.prompt, &options.negative_prompt].map(|prompt| prompt.as_deref().unwrap_or_default()),
+        prompts: &[options.prompt.as_deref().unwrap_or_default()],
+        negative: options.negative_prompt.as_deref().unwrap_or_default(),
         cfg_scale: options.cfg_scale,
         encodes: options.init_img.is_some(),
         vae_tiling: options.vae_tiling,
@@ -82,16 +82,6 @@ pub fn run(options: &Plan) -> Result<(), Fault> {
     }
     print(&text)?;
     choice.map(|_| ()).map_err(|e| planning::refused(&info, &asked, e))
-}
-
-/// The device that the run would be on; none is the CPU.
-fn device(place: Place) -> Result<Option<Gpu>, Fault> {
-    match place {
-        Place::Cpu => Ok(None),
-        Place::Auto if !gpu::may_be_there() => Ok(None),
-        Place::Auto => Ok(backend::open(Adapter::Hardware, false).ok()),
-        Place::Gpu(choice) => Ok(Some(backend::open(choice, false)?)),
-    }
 }
 
 /// Steps, and evaluations of the network.

@@ -69,7 +69,8 @@ impl Info {
         }
     }
 
-    /// The number of steps that suits a solver: the file knows it for its own; DDPM is meant to take every level.
+    /// The number of steps that suits a solver: the file knows it for its own; DDPM is meant to take every level, and others
+    /// take 50.
     #[must_use]
     pub fn steps(&self, solver: Solver) -> usize {
         let levels = self.schedule.steps();
@@ -80,7 +81,11 @@ impl Info {
         }
     }
 
-    pub(super) fn read(file: &File<'_>) -> Result<Self, Error> {
+    /// Reads a file's metadata, and no tensor.
+    ///
+    /// # Errors
+    /// Metadata that is missing, of the wrong type, unknown to this version, or contradicts itself.
+    pub fn read(file: &File<'_>) -> Result<Self, Error> {
         kind(file, &KEYS)?;
         let network = BookUnet {
             in_channels: file.u32("nijimi.unet.in_channels")? as usize,

@@ -71,6 +71,8 @@ pub use numbers::{About, Law, Numbers, Regressor, Trace};
 pub use options::SessionOptions;
 pub use patch::Patch;
 pub use run::Run;
+#[cfg(feature = "std")]
+pub use session::random_seed;
 pub use session::{Request, Session, batch_seeds};
 pub use stored::Stored;
 pub use tiny::{TinyAutoencoder, TinyInfo};

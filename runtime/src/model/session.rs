@@ -35,6 +35,14 @@ pub fn batch_seeds(first: u64, n: usize) -> Vec<u64> {
     (0..n as u64).map(|i| first.wrapping_add(i)).collect()
 }
 
+/// A seed that nobody chose, below 2^32: short enough to be typed again.
+#[cfg(feature = "std")]
+#[must_use]
+pub fn random_seed() -> u64 {
+    use core::hash::{BuildHasher, Hasher};
+    std::hash::RandomState::new().build_hasher().finish() >> 32
+}
+
 /// Everything that runs use; nothing is allocated afterwards. It holds on to its model, and can be sent to another
 /// thread.
 pub struct Session {

@@ -52,8 +52,8 @@ impl Inputs {
         })
     }
 
-    /// The noise of picture `index`, if it was given.
+    /// The noise of picture `index`, if it was given: the same for each prompt.
     pub fn latents(&self, index: usize) -> Option<&[f32]> {
-        self.latents.get(index).map(Vec::as_slice)
+        self.latents.get(index % self.latents.len().max(1)).map(Vec::as_slice)
     }
 }

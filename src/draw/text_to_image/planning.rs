@@ -22,8 +22,9 @@ pub struct Asked<'a> {
     pub size: [usize; 2],
     /// Evaluations of the network for one.
     pub calls: usize,
-    /// The prompt, and what the picture should not show.
-    pub prompts: [&'a str; 2],
+    /// The prompts, and what no picture should show.
+    pub prompts: &'a [&'a str],
+    pub negative: &'a str,
     pub cfg_scale: Option<f32>,
     /// An init image.
     pub encodes: bool,
@@ -53,7 +54,7 @@ pub fn plan(
     let request = PlanRequest {
         runs: asked.runs,
         guided,
-        windows: windows(info, &asked.prompts[..if guided { 2 } else { 1 }])?,
+        windows: windows(info, asked)?,
         calls: asked.calls,
         encodes: asked.encodes,
         control: control.as_ref(),
@@ -73,16 +74,16 @@ pub fn plan(
 
 /// The fault of a run that does not fit.
 pub fn refused(info: &LatentInfo, asked: &Asked<'_>, e: impl fmt::Display) -> Fault {
-    let prompts = &asked.prompts[..if is_guided(info, asked) { 2 } else { 1 }];
-    Fault::Input(match windows(info, prompts) {
+    Fault::Input(match windows(info, asked) {
         Ok(windows) if windows > 1 => format!("{e}, or a shorter prompt: the longest takes {windows} times 75 tokens"),
         _ => e.to_string(),
     })
 }
 
-/// Windows of the longest prompt, of which there must not be too many.
-fn windows(info: &LatentInfo, prompts: &[&str]) -> Result<usize, Fault> {
-    match info.windows(prompts) {
+/// Windows of the longest prompt.
+fn windows(info: &LatentInfo, asked: &Asked<'_>) -> Result<usize, Fault> {
+    let negative = if is_guided(info, asked) { info.windows(&[asked.negative]) } else { 1 };
+    match info.windows(asked.prompts).max(negative) {
         windows if windows > MAX_WINDOWS => Err(Fault::Usage(format!(
             "the prompt, or -n, is too long: {windows} windows of 75 tokens, and at most {MAX_WINDOWS} are possible"
         ))),

@@ -4,7 +4,6 @@ use crate::cli::{MachineOptions, PreviewMethod, TextOptions};
 use crate::draw::artist::failed;
 use crate::fault::Fault;
 use crate::file::canvas::Canvas;
-use crate::file::picture::png;
 use nijimi_runtime::gguf::write_atomic;
 use nijimi_runtime::model::{Decoding, Run, SessionOptions, StepInfo, TextToImage, TinyAutoencoder};
 use std::path::PathBuf;
@@ -46,7 +45,7 @@ impl<'a> Preview<'a> {
         let mut canvas = Canvas::new(w * factor, h * factor, channels);
         canvas.put(0, 0, &bytes, width, scale);
         let text = format!("step {} of {}", step.index + 1, step.total);
-        write_atomic(&self.path, &png(&canvas, text)?)
+        write_atomic(&self.path, &canvas.png(text)?)
             .map_err(|e| Fault::Input(format!("{e}: write to another place with --preview")))
     }
 }

@@ -1,9 +1,8 @@
 //! What a PNG picture was drawn with.
 
 use crate::fault::Fault;
-use crate::file::infotext::Infotext;
-use crate::file::picture::{Facts, MAGIC};
 use nijimi_cli::print::{cut, plain_lines, print};
+use nijimi_pictures::{Facts, Infotext, MAGIC};
 use nijimi_runtime::gguf::open_regular;
 use png::ColorType;
 use std::fs::File;

@@ -51,6 +51,16 @@ impl LatentInfo {
         [self.sample_size * self.autoencoder.factor(); 2]
     }
 
+    /// The name by which [`Solver::from_name`] gives the model's own way of so many steps, with these noise levels or its own;
+    /// that of its scheduler's class if it has settings without a name.
+    #[must_use]
+    pub fn solver_name(&self, sigmas: Option<Sigmas>, steps: usize) -> &str {
+        let sigmas = sigmas.or(self.defaults.sigmas);
+        let way = |solver| self.calls_by(solver, sigmas, steps).ok();
+        let own = way(self.defaults.solver);
+        Solver::NAMES.split(", ").find(|name| way(Solver::from_name(name)) == own).unwrap_or(&self.scheduler)
+    }
+
     /// The calls of [`Self::steps`] steps with the solver and the noise levels that suit the model.
     ///
     /// # Errors

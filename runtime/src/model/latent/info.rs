@@ -135,10 +135,12 @@ impl LatentInfo {
         2 * self.autoencoder.latent_channels + 1
     }
 
-    /// Windows of the longest of some texts (1 up to some 75 words): its states, and what is computed of them, grow with it.
-    pub fn windows(&self, texts: &[&str]) -> usize {
-        let windows = |info: &TextInfo| texts.iter().map(|text| Windows::new(&info.tokenizer, text).0.len()).max();
-        self.texts.iter().filter_map(windows).max().unwrap_or(1)
+    /// Windows of the longest prompt, each some 75 words: its states, and what is computed of them, grow with it. Prompts of
+    /// a run are all given as many as the longest has, so a picture is the same beside others only if theirs are no longer.
+    #[must_use]
+    pub fn windows(&self, prompts: &[&str]) -> usize {
+        let of = |text: &TextInfo| prompts.iter().map(|p| Windows::new(&text.tokenizer, p).0.len()).max();
+        self.texts.iter().filter_map(of).max().unwrap_or(1)
     }
 
     /// Whether it is a model for inpainting, which sees what is kept, and the mask.

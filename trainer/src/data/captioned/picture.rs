@@ -1,12 +1,11 @@
 //! From a file to a small square of pixels.
 use image::imageops::{self, FilterType};
 use image::{DynamicImage, Rgb, RgbImage};
-use nijimi_import::picture;
 use std::path::Path;
 
 /// Reads a picture as `(side, side, 3)`; what is wrong with it otherwise.
 pub(super) fn read(path: &Path, side: usize) -> Result<Vec<u8>, String> {
-    let rgb = over_white(picture::open(path).map_err(|e| format!("it {e}"))?);
+    let rgb = over_white(nijimi_pictures::open(path).map_err(|e| format!("it {e}"))?);
     let (w, h) = rgb.dimensions();
     let part = w.min(h);
     let middle = imageops::crop_imm(&rgb, (w - part) / 2, (h - part) / 2, part, part);

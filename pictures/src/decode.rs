@@ -1,14 +1,14 @@
 //! From a file to pixels.
 
-use crate::fault::Fault;
-use image::ColorType;
-use nijimi_import::picture::{self, PictureError};
+use crate::open::{self, Limits, PictureError};
+use image::{ColorType, DynamicImage};
 use std::path::Path;
 
 /// A decoded picture, upright.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Decoded {
-    pub width: usize,
-    pub height: usize,
+    pub(crate) width: usize,
+    pub(crate) height: usize,
     /// Gray or three colours, with alpha or without.
     channels: usize,
     /// Of 16 bits each, not 8.
@@ -17,33 +17,54 @@ pub struct Decoded {
 }
 
 impl Decoded {
-    /// Reads a picture.
-    pub fn open(path: &Path) -> Result<Self, Fault> {
-        let image = picture::open(path).map_err(|e| fault(path, &e))?;
+    /// Reads a file, whatever its name.
+    ///
+    /// # Errors
+    /// A file that cannot be read, is no PNG or JPEG, is larger than [`Limits::FILES`], or is not whole.
+    pub fn open(path: &Path) -> Result<Self, PictureError> {
+        Self::new(open::open(path)?)
+    }
+
+    /// Reads the bytes of a file.
+    ///
+    /// # Errors
+    /// As of [`Self::open`], with these limits.
+    pub fn read(bytes: &[u8], limits: Limits) -> Result<Self, PictureError> {
+        Self::new(open::read(bytes, limits)?)
+    }
+
+    fn new(image: DynamicImage) -> Result<Self, PictureError> {
         let wide = match image.color() {
             ColorType::L8 | ColorType::La8 | ColorType::Rgb8 | ColorType::Rgba8 => false,
             ColorType::L16 | ColorType::La16 | ColorType::Rgb16 | ColorType::Rgba16 => true,
-            color => return Err(Fault::Input(format!("{}: pixels of type {color:?} cannot be read", path.display()))),
+            color => return Err(PictureError::Pixels(format!("{color:?}"))),
         };
         let (width, height) = (image.width() as usize, image.height() as usize);
         let channels = image.color().channel_count().into();
         Ok(Self { width, height, channels, wide, bytes: image.into_bytes() })
     }
 
+    /// Height and width.
+    #[must_use]
+    pub fn size(&self) -> [usize; 2] {
+        [self.height, self.width]
+    }
+
     /// Whether a pixel is not opaque.
+    #[must_use]
     pub fn is_transparent(&self) -> bool {
         self.channels.is_multiple_of(2)
             && (0..self.width * self.height).any(|i| self.value_and_alpha(i % self.width, i / self.width).1 < 1.0)
     }
 
     /// The color at a place, over white, in \[0, 1\].
-    pub fn pixel(&self, x: usize, y: usize) -> [f32; 3] {
+    pub(crate) fn pixel(&self, x: usize, y: usize) -> [f32; 3] {
         let (color, alpha) = self.value_and_alpha(x, y);
         color.map(|v| v * alpha + (1.0 - alpha))
     }
 
     /// How opaque a place is, in \[0, 1\].
-    pub fn alpha(&self, x: usize, y: usize) -> f32 {
+    pub(crate) fn alpha(&self, x: usize, y: usize) -> f32 {
         self.value_and_alpha(x, y).1
     }
 
@@ -64,13 +85,4 @@ impl Decoded {
             _ => ([at(0), at(1), at(2)], at(3)),
         }
     }
-}
-
-/// Height and width, upright.
-pub fn size(path: &Path) -> Result<[usize; 2], Fault> {
-    picture::size(path).map_err(|e| fault(path, &e))
-}
-
-fn fault(path: &Path, e: &PictureError) -> Fault {
-    Fault::Input(format!("{} {e}", path.display()))
 }

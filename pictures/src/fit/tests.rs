@@ -1,23 +1,17 @@
 use super::*;
+use crate::open::{Limits, PictureError};
 use image::{ColorType, ExtendedColorType, ImageEncoder, codecs::jpeg::JpegEncoder, codecs::png::PngEncoder};
-use std::path::PathBuf;
-use std::{env, fs, process};
 
-/// A file of that name, removed at the end.
-struct Kept(PathBuf);
-
-impl Kept {
-    fn new(name: &str, bytes: &[u8]) -> Self {
-        let path = env::temp_dir().join(format!("nijimi-{}-{name}", process::id()));
-        fs::write(&path, bytes).unwrap();
-        Self(path)
-    }
+fn read(file: &[u8]) -> Decoded {
+    Decoded::read(file, Limits::FILES).unwrap()
 }
 
-impl Drop for Kept {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
+fn picture(file: &[u8], size: [usize; 2]) -> Vec<f32> {
+    read(file).picture(size, Fit::Crop)
+}
+
+fn mask(file: &[u8], size: [usize; 2]) -> Vec<f32> {
+    read(file).mask(size, Fit::Crop)
 }
 
 fn png(width: u32, height: u32, color: ColorType, bytes: &[u8]) -> Vec<u8> {
@@ -38,21 +32,21 @@ const INTERLACED: &[u8] = b"\
 fn pixels_of_the_right_size_are_taken_to_the_bit() {
     let rgb: Vec<u8> = (0..4 * 3 * 3).map(|i| i * 7).collect();
     let v = |bytes: &[u8]| bytes.iter().map(|&b| f32::from(b) / 255.0).collect::<Vec<f32>>();
-    let file = Kept::new("rgb", &png(4, 3, ColorType::Rgb8, &rgb));
-    assert_eq!(picture(&file.0, [3, 4]), Ok(v(&rgb)));
-    let file = Kept::new("gray", &png(2, 1, ColorType::L8, &[3, 250]));
-    assert_eq!(picture(&file.0, [1, 2]), Ok(v(&[3, 3, 3, 250, 250, 250])));
+    let file = &png(4, 3, ColorType::Rgb8, &rgb);
+    assert_eq!(picture(file, [3, 4]), v(&rgb));
+    let file = &png(2, 1, ColorType::L8, &[3, 250]);
+    assert_eq!(picture(file, [1, 2]), v(&[3, 3, 3, 250, 250, 250]));
     let wide: Vec<u8> = [1u16, 300, 65535].into_iter().flat_map(u16::to_ne_bytes).collect();
-    let file = Kept::new("wide", &png(1, 1, ColorType::Rgb16, &wide));
-    assert_eq!(picture(&file.0, [1, 1]), Ok(vec![1.0 / 65535.0, 300.0 / 65535.0, 1.0]));
+    let file = &png(1, 1, ColorType::Rgb16, &wide);
+    assert_eq!(picture(file, [1, 1]), vec![1.0 / 65535.0, 300.0 / 65535.0, 1.0]);
     // Opaque, transparent.
-    let file = Kept::new("alpha", &png(2, 1, ColorType::Rgba8, &[9, 8, 7, 255, 9, 8, 7, 0]));
-    assert_eq!(picture(&file.0, [1, 2]), Ok(v(&[9, 8, 7, 255, 255, 255])));
-    assert_eq!(mask(&file.0, [1, 2]), Ok(vec![1.0, 0.0]));
+    let file = &png(2, 1, ColorType::Rgba8, &[9, 8, 7, 255, 9, 8, 7, 0]);
+    assert_eq!(picture(file, [1, 2]), v(&[9, 8, 7, 255, 255, 255]));
+    assert_eq!((mask(file, [1, 2]), read(file).holes([1, 2], Fit::Crop)), (vec![1.0, 0.0], vec![0.0, 1.0]));
 
-    let file = Kept::new("interlaced", INTERLACED);
+    let file = INTERLACED;
     let want: Vec<u8> = (0..25).flat_map(|i| [i / 5 * 40 + i % 5 * 8; 3]).collect();
-    assert_eq!(picture(&file.0, [5, 5]), Ok(v(&want)));
+    assert_eq!(picture(file, [5, 5]), v(&want));
 
     let mut bytes = Vec::new();
     let mut encoder = ::png::Encoder::new(&mut bytes, 3, 1);
@@ -60,8 +54,8 @@ fn pixels_of_the_right_size_are_taken_to_the_bit() {
     encoder.set_depth(::png::BitDepth::Two);
     encoder.set_palette(vec![0, 0, 0, 10, 20, 30, 255, 254, 253]);
     encoder.write_header().unwrap().write_image_data(&[0b01_10_00_00]).unwrap();
-    let file = Kept::new("palette", &bytes);
-    assert_eq!(picture(&file.0, [1, 3]), Ok(v(&[10, 20, 30, 255, 254, 253, 0, 0, 0])));
+    let file = &bytes;
+    assert_eq!(picture(file, [1, 3]), v(&[10, 20, 30, 255, 254, 253, 0, 0, 0]));
 }
 
 // Seen red: not turned; turned, but not the size.
@@ -72,15 +66,15 @@ fn photographs_are_read_and_turned_upright() {
     let mut bytes = Vec::new();
     JpegEncoder::new_with_quality(&mut bytes, 100).write_image(&rgb, 16, 8, ExtendedColorType::Rgb8).unwrap();
     let near = |got: &[f32], want: [f32; 3]| got.iter().zip(want).all(|(got, want)| (got - want).abs() < 0.03);
-    let file = Kept::new("photo", &bytes);
-    let values = picture(&file.0, [8, 16]).unwrap();
+    let file = &bytes;
+    let values = picture(file, [8, 16]);
     assert!(near(&values[..3], [1.0, 0.0, 0.0]) && near(&values[45..48], [0.0, 0.0, 1.0]), "{:?}", &values[..48]);
 
     // The camera was held on its side: EXIF, one entry, orientation 6.
     let exif = b"\xff\xe1\0\x22Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
-    let turned = Kept::new("turned", &[&bytes[..2], exif, &bytes[2..]].concat());
-    assert_eq!((size(&file.0, 1), size(&turned.0, 1)), (Ok([8, 16]), Ok([16, 8])));
-    let values = picture(&turned.0, [16, 8]).unwrap();
+    let turned = &[&bytes[..2], exif, &bytes[2..]].concat();
+    assert_eq!((read(file).size(), read(turned).size()), ([8, 16], [16, 8]));
+    let values = picture(turned, [16, 8]);
     assert!(near(&values[..3], [1.0, 0.0, 0.0]) && near(&values[values.len() - 3..], [0.0, 0.0, 1.0]));
 }
 
@@ -92,35 +86,44 @@ fn the_middle_is_cut_out_and_resized() {
     assert_eq!(middle([1, 1000], [1000, 1]), [1, 1]);
     assert_eq!(middle([100, 100], [64, 63]), [100, 98]);
     // Columns 0 0 1 1 0 0, of which the inner four are taken.
-    let file = Kept::new("columns", &png(6, 4, ColorType::L8, &[[0, 0, 255, 255, 0, 0]; 4].concat()));
-    let values = picture(&file.0, [4, 4]).unwrap();
+    let file = &png(6, 4, ColorType::L8, &[[0, 0, 255, 255, 0, 0]; 4].concat());
+    let values = picture(file, [4, 4]);
     assert_eq!(values[..12], [0., 0., 0., 1., 1., 1., 1., 1., 1., 0., 0., 0.]);
-    assert_eq!(mask(&file.0, [4, 4]).unwrap()[..4], [0.0, 1.0, 1.0, 0.0]);
-    let smaller = picture(&file.0, [2, 2]).unwrap();
+    assert_eq!(mask(file, [4, 4])[..4], [0.0, 1.0, 1.0, 0.0]);
+    let smaller = picture(file, [2, 2]);
     assert!(smaller.iter().all(|v| *v > 0.5 && (v - smaller[0]).abs() < 1e-6), "of symmetry: {smaller:?}");
-    let gray = Kept::new("mask", &png(4, 1, ColorType::L8, &[0, 127, 128, 255]));
-    assert_eq!(mask(&gray.0, [1, 4]), Ok(vec![0.0, 0.0, 1.0, 1.0]));
-    assert_eq!((size(&file.0, 1), size(&file.0, 4), size(&file.0, 64)), (Ok([4, 6]), Ok([4, 4]), Ok([64, 64])));
+    let gray = &png(4, 1, ColorType::L8, &[0, 127, 128, 255]);
+    assert_eq!(mask(gray, [1, 4]), vec![0.0, 0.0, 1.0, 1.0]);
+    // Two thirds of each side.
+    let whole = read(file).picture([4, 3], Fit::Stretch);
+    assert!((whole[0] - whole[6]).abs() < 1e-6 && whole[0] < 0.2 && whole[3] > 0.8, "{whole:?}");
 }
 
-// Seen red: the ending of a name believed; a JPEG without its end taken.
+// Seen red: a JPEG without its end taken.
 #[test]
 fn what_is_no_picture_is_said() {
     let whole = png(4, 3, ColorType::Rgb8, &[7; 36]);
     let large = png(20000, 1, ColorType::L8, &[0; 20000]);
-    for (name, bytes, part) in [
-        ("empty", &[][..], "neither a PNG nor a JPEG"),
-        ("text.png", b"a text", "neither a PNG nor a JPEG"),
-        ("gif", b"GIF89a\x01\0\x01\0\0\0\0", "neither a PNG nor a JPEG"),
-        ("cut", &whole[..whole.len() - 30], "is a damaged picture ("),
-        ("head", &whole[..8], "is a damaged picture ("),
-        ("jpeg", b"\xff\xd8\xff\xe0\0\x10JFIF\0", "is a damaged picture ("),
-        ("large", &large, "more than 16384 pixels"),
+    for (bytes, part) in [
+        (&[][..], "neither a PNG nor a JPEG"),
+        (b"a text", "neither a PNG nor a JPEG"),
+        (b"GIF89a\x01\0\x01\0\0\0\0", "neither a PNG nor a JPEG"),
+        (&whole[..whole.len() - 30], "is a damaged picture ("),
+        (&whole[..8], "is a damaged picture ("),
+        (b"\xff\xd8\xff\xe0\0\x10JFIF\0", "is a damaged picture ("),
+        (&large, "more than 16384 pixels"),
     ] {
-        let file = Kept::new(name, bytes);
-        let Err(Fault::Input(problem)) = picture(&file.0, [4, 4]) else { panic!("{name}") };
-        assert!(problem.contains(part) && problem.contains(name), "{problem}");
+        let problem = Decoded::read(bytes, Limits::FILES).unwrap_err().to_string();
+        assert!(problem.contains(part), "{problem}");
     }
-    let nowhere = Path::new("nowhere.png");
-    assert!(matches!(size(nowhere, 1), Err(Fault::Input(m)) if m.starts_with("nowhere.png cannot be read: ")));
+}
+
+/// A picture of few bytes may have many pixels.
+#[test]
+fn limits_are_of_the_pixels() {
+    let file = png(100, 90, ColorType::Rgb8, &[7; 27000]);
+    let read = |side, bytes| Decoded::read(&file, Limits { side, bytes }).map(|decoded| decoded.size());
+    assert!(matches!(read(100, 27000), Ok([90, 100])));
+    assert!(matches!(read(99, 27000), Err(PictureError::TooLarge(_))));
+    assert!(matches!(read(100, 26999), Err(PictureError::TooLarge(_))));
 }

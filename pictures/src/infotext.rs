@@ -20,7 +20,9 @@ const LEAST: usize = 3;
 /// A text, taken apart.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Infotext {
+    /// What the picture shows.
     pub prompt: String,
+    /// What it does not show.
     pub negative: String,
     /// Keys and values, in their order.
     pub pairs: Vec<(String, String)>,
@@ -31,6 +33,7 @@ impl Infotext {
     ///
     /// It is the inverse of [`fmt::Display`], with at least 3 pairs of usual keys, for all prompts that have no line
     /// which begins with `Negative prompt:`.
+    #[must_use]
     pub fn parse(text: &str) -> Self {
         let (words, pairs) = match text.trim_end().rsplit_once('\n') {
             Some((words, last)) => (Some(words), pairs(last)),

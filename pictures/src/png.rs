@@ -1,9 +1,7 @@
 //! PNG files.
 
-use crate::fault::Fault;
-use crate::file::canvas::Canvas;
-use png::text_metadata::{ITXtChunk, ZTXtChunk};
-use png::{BitDepth, ColorType, Decoder, DecodingError, Encoder, EncodingError, Limits};
+use ::png::text_metadata::{ITXtChunk, ZTXtChunk};
+use ::png::{BitDepth, ColorType, Decoder, DecodingError, Encoder, EncodingError, Limits};
 use std::io::{BufRead, Seek};
 
 /// The first bytes of every PNG file.
@@ -16,19 +14,29 @@ const KEYWORD: &str = "parameters";
 const MAX_CHUNK: usize = 16 << 20;
 const MAX_TEXT: usize = 2 << 20;
 
-/// Encodes a picture, 8 bits a channel, gray or RGB, with a text chunk `parameters`.
-pub fn png(canvas: &Canvas, parameters: String) -> Result<Vec<u8>, Fault> {
-    let color = match canvas.channels {
-        1 => ColorType::Grayscale,
-        3 => ColorType::Rgb,
-        n => return Err(Fault::Input(format!("the model draws {n} channels: PNG takes 1 (gray) or 3 (RGB)"))),
-    };
-    encode(canvas, color, parameters).map_err(|e| Fault::Internal(format!("the picture cannot be encoded: {e}")))
+/// Why a picture cannot be written.
+#[derive(thiserror::Error, Debug)]
+pub enum NotEncoded {
+    /// The model's pictures are not of a kind that PNG has here.
+    #[error("the model draws {0} channels: PNG takes 1 (gray) or 3 (RGB)")]
+    Channels(usize),
+    /// The encoder refuses it.
+    #[error("the picture cannot be encoded: {0}")]
+    Encoder(#[from] EncodingError),
 }
 
-fn encode(canvas: &Canvas, color: ColorType, parameters: String) -> Result<Vec<u8>, EncodingError> {
+/// Encodes a picture of `[height, width, channels]`, 8 bits a channel, gray or RGB, with a text chunk `parameters`.
+///
+/// # Errors
+/// Other than 1 or 3 channels; pixels that are not of that size.
+pub fn png([height, width, channels]: [usize; 3], pixels: &[u8], parameters: String) -> Result<Vec<u8>, NotEncoded> {
+    let color = match channels {
+        1 => ColorType::Grayscale,
+        3 => ColorType::Rgb,
+        n => return Err(NotEncoded::Channels(n)),
+    };
     let mut bytes = Vec::new();
-    let mut encoder = Encoder::new(&mut bytes, canvas.width as u32, canvas.height as u32);
+    let mut encoder = Encoder::new(&mut bytes, width as u32, height as u32);
     encoder.set_color(color);
     encoder.set_depth(BitDepth::Eight);
     // A tEXt chunk holds Latin-1, but some programs take it for UTF-8: what is both is safe there.
@@ -38,7 +46,7 @@ fn encode(canvas: &Canvas, color: ColorType, parameters: String) -> Result<Vec<u
         encoder.add_itxt_chunk(KEYWORD.into(), parameters)?;
     }
     let mut writer = encoder.write_header()?;
-    writer.write_image_data(&canvas.pixels)?;
+    writer.write_image_data(pixels)?;
     writer.finish()?;
     Ok(bytes)
 }
@@ -46,11 +54,15 @@ fn encode(canvas: &Canvas, color: ColorType, parameters: String) -> Result<Vec<u
 /// What a PNG file tells of itself.
 #[derive(Debug, PartialEq)]
 pub struct Facts {
+    /// Pixels of a row.
     pub width: u32,
+    /// Rows.
     pub height: u32,
+    /// The kind of its pixels.
     pub color: ColorType,
     /// Bits of a channel, or of an index into the palette.
     pub bits: u8,
+    /// Whether it is in the passes of Adam7.
     pub interlaced: bool,
     /// The text of the first chunk `parameters`: of tEXt, zTXt or iTXt.
     pub parameters: Option<String>,
@@ -103,24 +115,24 @@ fn utf8(text: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use png::text_metadata::{EncodableTextChunk, ITXtChunk, TEXtChunk, ZTXtChunk};
+    use ::png::text_metadata::{EncodableTextChunk, ITXtChunk, TEXtChunk, ZTXtChunk};
     use std::io::Cursor;
 
     #[test]
     fn gray_and_rgb_with_text_of_any_script() {
         for (channels, text) in [(1, "Größe"), (3, "数字")] {
-            let mut canvas = Canvas::new(2, 3, channels);
-            canvas.pixels.iter_mut().enumerate().for_each(|(i, p)| *p = i as u8);
-            let bytes = png(&canvas, text.into()).unwrap();
+            let wanted: Vec<u8> = (0..6 * channels as u8).collect();
+            let bytes = png([3, 2, channels], &wanted, text.into()).unwrap();
             let mut reader = Decoder::new(Cursor::new(&bytes)).read_info().unwrap();
             let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
             reader.next_frame(&mut pixels).unwrap();
-            assert_eq!(pixels, canvas.pixels);
+            assert_eq!(pixels, wanted);
             let facts = Facts::read(Cursor::new(&bytes)).unwrap();
             assert_eq!((facts.width, facts.height, facts.bits), (2, 3, 8));
             assert_eq!(facts.parameters.as_deref(), Some(text));
         }
-        assert!(matches!(png(&Canvas::new(1, 1, 2), String::new()), Err(Fault::Input(_))));
+        assert!(matches!(png([1, 1, 2], &[0; 2], String::new()), Err(NotEncoded::Channels(2))));
+        assert!(matches!(png([1, 1, 3], &[0; 2], String::new()), Err(NotEncoded::Encoder(_))));
     }
 
     /// A PNG of one pixel with a text chunk after the pixels.

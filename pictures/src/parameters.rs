@@ -1,10 +1,11 @@
 //! What a picture was drawn with, in the text that picture browsers read.
 
-use crate::file::infotext::Infotext;
+use crate::Infotext;
 
 /// One drawing's settings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Parameters {
+    /// What the picture shall show.
     pub prompt: String,
     /// What the picture shall not show; empty where nothing was said.
     pub negative: String,
@@ -14,21 +15,28 @@ pub struct Parameters {
     pub seed: u64,
     /// Pictures for each word.
     pub batch: usize,
+    /// Pixels of a row.
     pub width: usize,
+    /// Rows.
     pub height: usize,
+    /// The model's name.
     pub model: String,
     /// How often each pixel is repeated, if that was said.
     pub scale: Option<usize>,
+    /// What not every model has.
     pub extras: Extras,
 }
 
 /// How a picture came out of noise.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sampling {
+    /// Number of steps.
     pub steps: usize,
+    /// The solver's name.
     pub sampler: String,
     /// Noise in each step of DDIM.
     pub eta: f64,
+    /// Strength of classifier-free guidance.
     pub guidance_scale: f32,
     /// Name and strength of a classifier that guided it.
     pub classifier: Option<(String, f32)>,
@@ -69,6 +77,7 @@ pub struct Extras {
 
 impl Parameters {
     /// As AUTOMATIC1111's web UI writes them into the PNG chunk `parameters`.
+    #[must_use]
     pub fn text(&self) -> String {
         let (prompt, negative) = (self.prompt.clone(), self.negative.clone());
         Infotext { prompt, negative, pairs: self.pairs() }.to_string()
@@ -234,8 +243,8 @@ mod tests {
                 vae_tiling: true,
             },
         };
-        let bytes = crate::file::picture::png(&crate::file::canvas::Canvas::new(3, 2, 3), parameters.text()).unwrap();
-        let read = crate::file::picture::Facts::read(std::io::Cursor::new(bytes)).unwrap();
+        let bytes = crate::png([2, 3, 3], &[255; 18], parameters.text()).unwrap();
+        let read = crate::Facts::read(std::io::Cursor::new(bytes)).unwrap();
         let read = Infotext::parse(&read.parameters.unwrap());
         assert_eq!((&read.prompt, &read.negative), (&parameters.prompt, &parameters.negative));
         let want = [

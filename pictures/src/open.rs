@@ -1,15 +1,25 @@
-//! Pictures from files of anyone's: PNG and JPEG, within limits, upright, and whole.
+//! Files of anyone's: PNG and JPEG, within limits, upright, and whole.
 
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
 use nijimi_runtime::gguf::open_regular;
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read};
 use std::path::Path;
 
-/// The longest side, and the most bytes, that are decoded: a small file may claim any size.
-const MAX_SIDE: u32 = 16384;
-const MAX_BYTES: u64 = 1 << 30;
+/// The most that is decoded: a small file may claim any size.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// The longest side, in pixels.
+    pub side: u32,
+    /// Bytes of the file, and of its pixels.
+    pub bytes: u64,
+}
+
+impl Limits {
+    /// For files of the user's own: 16384 pixels, and 1 GiB.
+    pub const FILES: Self = Self { side: 16384, bytes: 1 << 30 };
+}
 
 /// Why a file is no picture that can be used; each reads as the rest of a sentence that begins with the file's name.
 #[derive(thiserror::Error, Debug)]
@@ -24,8 +34,11 @@ pub enum PictureError {
     #[error("is neither a PNG nor a JPEG picture: convert it to one of these")]
     NotAPicture,
     /// More than the limits.
-    #[error("has sides of more than {MAX_SIDE} pixels, or takes more than 1 GiB: make it smaller")]
-    TooLarge,
+    #[error("has sides of more than {} pixels, or takes more than {} MiB: make it smaller", .0.side, .0.bytes >> 20)]
+    TooLarge(Limits),
+    /// Pixels of a type that no PNG or JPEG picture of today has.
+    #[error("has pixels of type {0}, which cannot be read: save it with 8 or 16 bits")]
+    Pixels(String),
     /// It is cut short, or its data are damaged (which a JPEG does not always show: it has no sums).
     #[error("is a damaged picture ({0}): copy, download or save it again")]
     Broken(String),
@@ -34,15 +47,22 @@ pub enum PictureError {
 /// Decodes a file, whatever its name, and turns it as its camera noted.
 ///
 /// # Errors
-/// A file that cannot be read, is no PNG or JPEG, is too large, or is not whole.
+/// As of [`Decoded::open`](crate::Decoded::open).
 pub fn open(path: &Path) -> Result<DynamicImage, PictureError> {
-    let bytes = read(path)?;
+    read(&bytes(path)?, Limits::FILES)
+}
+
+/// As [`open`], of a file's bytes.
+pub(crate) fn read(bytes: &[u8], limits: Limits) -> Result<DynamicImage, PictureError> {
     // A JPEG's decoder makes gray of what is lacking.
-    if bytes.starts_with(b"\xff\xd8") && !ends(&bytes) {
+    if bytes.starts_with(b"\xff\xd8") && !ends(bytes) {
         return Err(PictureError::Broken("it ends too soon".into()));
     }
-    let (decoder, upright) = decoder(Cursor::new(&bytes))?;
-    let mut image = DynamicImage::from_decoder(decoder).map_err(fault)?;
+    let (decoder, upright) = decoder(Cursor::new(bytes), limits)?;
+    if decoder.total_bytes() > limits.bytes {
+        return Err(PictureError::TooLarge(limits));
+    }
+    let mut image = DynamicImage::from_decoder(decoder).map_err(|e| fault(e, limits))?;
     image.apply_orientation(upright);
     Ok(image)
 }
@@ -50,9 +70,9 @@ pub fn open(path: &Path) -> Result<DynamicImage, PictureError> {
 /// Height and width, upright, of which no pixel is decoded.
 ///
 /// # Errors
-/// As of [`open`], but that pixels are not looked at.
+/// As of [`Decoded::open`](crate::Decoded::open), but that pixels are not looked at.
 pub fn size(path: &Path) -> Result<[usize; 2], PictureError> {
-    let (decoder, upright) = decoder(BufReader::new(file(path)?))?;
+    let (decoder, upright) = decoder(BufReader::new(file(path)?), Limits::FILES)?;
     let (width, height) = decoder.dimensions();
     let size = [height as usize, width as usize];
     use Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
@@ -67,25 +87,26 @@ fn file(path: &Path) -> Result<File, PictureError> {
     })
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, PictureError> {
-    let mut bytes = Vec::new();
-    file(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(PictureError::Read)?;
-    if bytes.len() as u64 > MAX_BYTES { Err(PictureError::TooLarge) } else { Ok(bytes) }
+fn bytes(path: &Path) -> Result<Vec<u8>, PictureError> {
+    let (mut bytes, limits) = (Vec::new(), Limits::FILES);
+    file(path)?.take(limits.bytes + 1).read_to_end(&mut bytes).map_err(PictureError::Read)?;
+    if bytes.len() as u64 > limits.bytes { Err(PictureError::TooLarge(limits)) } else { Ok(bytes) }
 }
 
 fn decoder<'a, R: io::BufRead + io::Seek + 'a>(
     bytes: R,
+    limits: Limits,
 ) -> Result<(impl ImageDecoder + 'a, Orientation), PictureError> {
     let mut reader = ImageReader::new(bytes).with_guessed_format().map_err(PictureError::Read)?;
     if !matches!(reader.format(), Some(ImageFormat::Png | ImageFormat::Jpeg)) {
         return Err(PictureError::NotAPicture);
     }
-    let mut limits = Limits::default();
-    (limits.max_image_width, limits.max_image_height) = (Some(MAX_SIDE), Some(MAX_SIDE));
-    limits.max_alloc = Some(MAX_BYTES);
-    reader.limits(limits);
-    let mut decoder = reader.into_decoder().map_err(fault)?;
-    let upright = decoder.orientation().map_err(fault)?;
+    let mut allowed = image::Limits::default();
+    (allowed.max_image_width, allowed.max_image_height) = (Some(limits.side), Some(limits.side));
+    allowed.max_alloc = Some(limits.bytes);
+    reader.limits(allowed);
+    let mut decoder = reader.into_decoder().map_err(|e| fault(e, limits))?;
+    let upright = decoder.orientation().map_err(|e| fault(e, limits))?;
     Ok((decoder, upright))
 }
 
@@ -114,10 +135,10 @@ fn marks(pair: &[u8]) -> bool {
     pair[0] == 0xff && !matches!(pair[1], 0 | 0xff | 0xd0..=0xd8)
 }
 
-fn fault(e: ImageError) -> PictureError {
+fn fault(e: ImageError, limits: Limits) -> PictureError {
     match e {
         ImageError::IoError(e) if e.kind() != io::ErrorKind::UnexpectedEof => PictureError::Read(e),
-        ImageError::Limits(_) => PictureError::TooLarge,
+        ImageError::Limits(_) => PictureError::TooLarge(limits),
         // Decoders' messages have lines of their own.
         e => PictureError::Broken(e.to_string().split_whitespace().collect::<Vec<_>>().join(" ")),
     }
@@ -137,29 +158,13 @@ mod tests {
         photo
     }
 
-    struct Kept(std::path::PathBuf);
-
-    impl Kept {
-        fn new(name: &str, bytes: &[u8]) -> Self {
-            let path = std::env::temp_dir().join(format!("nijimi-picture-{}-{name}", std::process::id()));
-            std::fs::write(&path, bytes).unwrap();
-            Self(path)
-        }
-    }
-
-    impl Drop for Kept {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_file(&self.0);
-        }
-    }
-
     /// Seen red without [`ends`].
     #[test]
     fn a_jpeg_that_is_cut_is_no_picture() {
         let photo = photo();
-        assert!(open(&Kept::new("whole", &photo).0).is_ok());
+        assert!(read(&photo, Limits::FILES).is_ok());
         for len in (0..photo.len()).step_by(7).chain(photo.len() - 20..photo.len()) {
-            let error = open(&Kept::new("cut", &photo[..len]).0).unwrap_err();
+            let error = read(&photo[..len], Limits::FILES).unwrap_err();
             assert!(matches!(error, PictureError::Broken(_) | PictureError::NotAPicture), "{len}: {error}");
         }
     }
@@ -169,11 +174,11 @@ mod tests {
     fn a_jpeg_with_more_is_a_picture() {
         let photo = photo();
         let more = [&photo[..], b"more"].concat();
-        assert!(open(&Kept::new("after", &more).0).is_ok());
+        assert!(read(&more, Limits::FILES).is_ok());
         // A thumbnail's end, in a segment of the camera's.
         let app = [&photo[..2], &[0xff, 0xe1, 0, 6, 0xff, 0xd9, 0xff, 0xd8], &photo[2..]].concat();
-        assert!(open(&Kept::new("thumbnail", &app).0).is_ok());
-        assert!(open(&Kept::new("thumbnail", &app[..app.len() - 2]).0).is_err());
+        assert!(read(&app, Limits::FILES).is_ok());
+        assert!(read(&app[..app.len() - 2], Limits::FILES).is_err());
     }
 
     #[test]
