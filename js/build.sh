@@ -13,11 +13,14 @@ if [ "$(wasm-bindgen --version 2> /dev/null)" != "wasm-bindgen $bindgen" ]; then
     exit 1
 fi
 target=${CARGO_TARGET_DIR:-$PWD/../target}/js
-# Of WebGPU, whose shaders do the work, small rather than fast: see Cargo.toml.
+# Of the CPU with the flags of .cargo/config.toml; of WebGPU, whose shaders do the work, as small as may be: see Cargo.toml.
 for backend in cpu webgpu; do
     case $backend in
         cpu) profile=release features=() ;;
-        webgpu) profile=small features=(--features webgpu) ;;
+        webgpu)
+            profile=small features=(--features webgpu)
+            export RUSTFLAGS='-C target-feature=+simd128'
+            ;;
     esac
     cargo build --profile "$profile" --locked --target wasm32-unknown-unknown --target-dir "$target" "${features[@]}"
     wasm-bindgen --target web --no-typescript --remove-name-section --remove-producers-section --out-dir "$backend" \
