@@ -1,7 +1,8 @@
 """`nijimi serve`, as its clients see it: the program's own pictures, whole files, by each interface; an end by signal; strangers.
 
 serve.py NIJIMI           in some seconds; the official openai package draws, too, where it is installed
-serve.py NIJIMI --load    8 clients of 200 requests each, none lost, each picture the program's of that seed, memory flat
+serve.py NIJIMI --load [N]  8 clients of 200 (or N, a multiple of 5) requests each, none lost, each picture the program's of that
+                          seed, memory flat
 """
 
 import base64
@@ -159,7 +160,7 @@ def load(folder, clients=8, requests=200, steps=2):
             times.append(time.monotonic() - began)
             if answer.status != 200 or base64.b64decode(json.loads(text)["data"][0]["b64_json"]) != wanted[i]:
                 wrong.append((i, answer.status))
-            if len(times) % 100 == 0:
+            if len(times) % 20 == 0:
                 memory.append(server.resident())
 
     began = time.monotonic()
@@ -187,7 +188,7 @@ def load(folder, clients=8, requests=200, steps=2):
 
 with tempfile.TemporaryDirectory() as folder:
     if "--load" in sys.argv:
-        load(folder)
+        load(folder, requests=int(sys.argv[3]) if sys.argv[3:] else 200)
     else:
         server, seven = pictures(folder)
         official(server, seven)
