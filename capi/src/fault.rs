@@ -117,7 +117,7 @@ pub fn guard(errors: Option<&LastError>, work: impl FnOnce() -> Result<Status, F
 mod tests {
     use super::*;
 
-    /// Seen red without `catch_unwind`.
+    /// Yet to be seen red.
     #[test]
     fn a_panic_is_an_internal_error() {
         let errors = LastError::default();

@@ -105,8 +105,8 @@ fn drawn(model: &Model, request: &DrawRequest<'_>) -> Vec<u8> {
     pixels
 }
 
-/// Seen red with the seed left out of the request, with the strength of the LoRA as 1, with the mask taken for its negative, with
-/// preview and picture exchanged, and with the solver's name not passed on.
+/// Seen red with another seed, another strength of the LoRA, the mask the other way round, the picture in place of the preview, and
+/// another solver in check.c.
 #[test]
 fn a_c_program_draws_what_the_runtime_draws() {
     let folder = Folder::new("check");
@@ -151,8 +151,8 @@ fn a_c_program_draws_what_the_runtime_draws() {
     assert!(with_lora == folder.read("patched.raw") && with_lora != folder.read("apple.raw"), "the LoRA's");
 }
 
-/// Nothing is read or written where it must not be. Seen red with a run used after it was freed, in check.c, and with a byte too many
-/// written to the pixels.
+/// Nothing is read or written where it must not be. Seen red with a run used after it was freed, in check.c, and with a byte too few for
+/// the pixels.
 #[test]
 fn address_sanitizer_has_nothing_to_say() {
     let folder = Folder::new("asan");

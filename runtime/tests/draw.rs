@@ -22,7 +22,7 @@ fn drawn(model: &Model, request: &DrawRequest<'_>) -> Vec<u8> {
     pixels
 }
 
-/// Seen red with the seeds left out, with the guidance of no label, and with the scheduler not passed on.
+/// Yet to be seen red.
 #[test]
 fn a_run_of_labels_is_the_sessions() {
     let model = model("digits-q8_0");
@@ -53,7 +53,7 @@ fn a_run_of_labels_is_the_sessions() {
     assert_eq!(kept.steps().unwrap().preview().unwrap(), preview);
 }
 
-/// Seen red with the steps of the file taken for every solver.
+/// Yet to be seen red.
 #[test]
 fn a_plan_is_what_the_run_takes() {
     let (file, model) = (file("digits-q8_0"), model("digits-q8_0"));
@@ -72,7 +72,7 @@ fn a_plan_is_what_the_run_takes() {
     assert_eq!(model.plan(&file, &Device::Cpu, &ddpm).unwrap().steps, own.info().schedule.steps());
 }
 
-/// Seen red with each of them let through.
+/// Yet to be seen red.
 #[test]
 fn what_cannot_be_is_refused_by_its_name() {
     let (digits, vae, emoji) = (model("digits-q8_0"), model("digits-vae-f16"), model("emoji-q8_0"));
