@@ -54,6 +54,12 @@ pub enum SamplerError {
              other solvers take epsilon, v or the sample"
     )]
     Flow,
+    /// Levels spread by [`Sigmas`](super::Sigmas), of a solver that has none.
+    #[error(
+        "this solver goes by timesteps alone, and its noise levels cannot be spread otherwise: take another, as euler or \
+             dpm++2m, or leave the levels as they are"
+    )]
+    Sigmas,
     /// A network whose prediction this solver cannot use.
     #[error("{solver} needs a network that answers with {wants}")]
     Prediction {

@@ -261,6 +261,12 @@ impl Solver {
         matches!(self, Self::FlowEuler { .. } | Self::FlowHeun)
     }
 
+    /// Whether [`Sigmas`] spread its noise levels; the others go by timesteps alone, as diffusers' classes of them do.
+    #[must_use]
+    pub fn takes_sigmas(&self) -> bool {
+        !(self.is_simple() || matches!(self, Self::Pndm { .. } | Self::Lcm { .. } | Self::Tcd { .. }))
+    }
+
     /// The same solver with another share of fresh noise; none of a solver that has no such share.
     #[must_use]
     pub fn with_eta(self, eta: f64) -> Option<Self> {
@@ -313,8 +319,7 @@ impl SolverSettings {
     /// linspace for the others; offset 1; epsilon.
     #[must_use]
     pub fn new(solver: Solver, steps: usize) -> Self {
-        let leading =
-            solver.is_simple() || matches!(solver, Solver::Pndm { .. } | Solver::Lcm { .. } | Solver::Tcd { .. });
+        let leading = !solver.takes_sigmas();
         let flow = solver.is_flow();
         Self {
             solver,

@@ -24,7 +24,7 @@ impl Calls {
     ///
     /// # Errors
     /// Steps or offset that do not fit the schedule, an order that the solver does not have, a network whose answer it
-    /// cannot use, a clip range or an eta without meaning.
+    /// cannot use, sigmas that it does not take, a clip range or an eta without meaning.
     pub fn new(schedule: &Schedule, settings: &SolverSettings) -> Result<Self, SamplerError> {
         let s = settings;
         if s.start >= s.steps.max(1) {
@@ -43,6 +43,9 @@ impl Calls {
             && !(shift > 0.0 && shift.is_finite())
         {
             return Err(SamplerError::Shift(shift));
+        }
+        if !s.solver.takes_sigmas() && s.sigmas != Sigmas::Discrete {
+            return Err(SamplerError::Sigmas);
         }
         let mut init_noise_sigma = 1.0;
         let trained = Trained::new(schedule);

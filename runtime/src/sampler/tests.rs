@@ -259,3 +259,18 @@ fn the_direction_may_follow_the_clipped_estimate() {
         }
     }
 }
+
+/// A solver spreads its levels as it is asked to, or says that it does not. Seen red with DDIM's levels left as they are in silence.
+#[test]
+fn sigmas_are_obeyed_or_refused() {
+    let schedule = Schedule::scaled_linear(0.00085, 0.012, 1000).unwrap();
+    for name in Solver::NAMES.split(", ").filter(|name| !name.starts_with("flow")) {
+        let solver = Solver::from_name(name).unwrap();
+        let calls = |sigmas| Calls::new(&schedule, &SolverSettings { sigmas, ..SolverSettings::new(solver, 6) });
+        let own = calls(Sigmas::Discrete).unwrap();
+        match calls(Sigmas::Karras) {
+            Ok(spread) => assert!(solver.takes_sigmas() && spread != own, "{name}"),
+            Err(e) => assert!(!solver.takes_sigmas() && e == SamplerError::Sigmas, "{name}: {e}"),
+        }
+    }
+}

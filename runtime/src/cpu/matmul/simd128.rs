@@ -119,6 +119,7 @@ type Pairs = [[u32; 8]; 2];
 /// whose products with those of the activations are added to i32, a channel a lane. All of it is exact, and begins at
 /// what takes the offset out again.
 #[inline(always)]
+#[allow(clippy::needless_range_loop)] // sums, scales and accumulators of a row go by one index
 unsafe fn codes_tile<const R: usize, const HALF: bool>(t: &Taps, acc: &mut Acc) {
     let codes = if HALF { NR * BLOCK / 2 } else { NR * BLOCK };
     // SAFETY: each pointer of the table has `steps` blocks behind it, the panel `steps` records of codes and scales for

@@ -34,6 +34,10 @@ impl LatentInfo {
         if let Some(sigmas) = sigmas {
             settings.sigmas = sigmas;
         }
+        // What suits the file's own solver is not asked of another.
+        if !settings.solver.takes_sigmas() && (sigmas.is_none() || sigmas == self.defaults.sigmas) {
+            settings.sigmas = Sigmas::Discrete;
+        }
         Ok((schedule, settings))
     }
 

@@ -35,6 +35,7 @@ fn a_network_that_knows_the_picture_leads_to_it() {
                         continue;
                     }
                     Err(SamplerError::Prediction { .. }) if prediction == Prediction::Sample => continue,
+                    Err(SamplerError::Sigmas) if s.sigmas != Sigmas::Discrete => continue,
                     calls => calls.unwrap(),
                 };
                 let (mut x, mut noise, mut out) = ([0f32; 4], [0f32; 4], [0f32; 4]);
@@ -64,7 +65,7 @@ fn a_network_that_knows_the_picture_leads_to_it() {
             }
         }
     }
-    assert!(runs > 19 * 8 * 2, "{runs}");
+    assert!(runs > 13 * 8 * 2, "{runs}");
 }
 
 /// One state serves every solver, one after the other, as one made for each. Seen red with one slot fewer in `for_any`.
