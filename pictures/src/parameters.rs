@@ -202,7 +202,7 @@ mod tests {
         let sampling = parameters.sampling.as_mut().unwrap();
         (sampling.eta, sampling.classifier) = (0.5, Some(("c".into(), 2.0)));
         parameters = Parameters { prompt: String::new(), batch: 4, model: "a, b".into(), ..parameters };
-        let pairs = "Steps: 50, Sampler: ddim, CFG scale: 3, Seed: 5, Size: 28x28, Model: \"a, b\", Eta: 0.5, ";
+        let pairs = "Steps: 50, Sampler: ddim, Seed: 5, Size: 28x28, Model: \"a, b\", Eta: 0.5, ";
         let classifier = "Classifier: c, Classifier scale: 2, ";
         assert_eq!(parameters.text(), format!("{pairs}{classifier}Batch size: 4, {version}"));
         parameters.negative = "blur".into();

@@ -114,9 +114,9 @@ fn a_microcontroller_draws_the_same_from_flash() {
     let bytes = std::fs::read(root().join("weights/digits-tiny-q8_0.gguf")).unwrap();
     let pipeline = Diffusion::load(&gguf::File::new_checked(&bytes).unwrap(), &Device::Cpu).unwrap();
     let mut session = pipeline.session(&SessionOptions::default()).unwrap();
-    let calls = pipeline.calls(Solver::default(), 4).unwrap();
+    let calls = pipeline.calls(Solver::default(), 10).unwrap();
     let labels = [Some(pipeline.label("7").unwrap())];
-    let mut run = session.run(&Request { labels: &labels, seeds: &[1], calls: &calls, guidance_scale: 1.0 }).unwrap();
+    let mut run = session.run(&Request { labels: &labels, seeds: &[4], calls: &calls, guidance_scale: 1.0 }).unwrap();
     while run.step().unwrap().is_some() {}
     let expected = run.to_u8().unwrap();
     for chip in to_be_had() {

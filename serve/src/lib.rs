@@ -10,7 +10,9 @@
 //!
 //! let weights = std::fs::read("weights/digits-q8_0.gguf")?;
 //! let model = ModelFile { name: "digits".into(), stored: Arc::new(weights) };
-//! let server = Server::bind(Config { port: 8080, ..Config::new(vec![model]) })?;
+//! let mut config = Config::new(vec![model]);
+//! config.port = 8080;
+//! let server = Server::bind(config)?;
 //! println!("http://{}", server.address());
 //! server.run()?; // until SIGTERM or SIGINT
 //! # Ok::<(), Box<dyn std::error::Error>>(())

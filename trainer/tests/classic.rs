@@ -203,7 +203,7 @@ fn faults_of_the_data_are_told_in_one_line() {
     refused(
         "1\n2\n3\n",
         &["mixture", "--tolerance", "-1"],
-        "--tolerance' with value '-1': expected a number of 0 or more",
+        "--tolerance' with value '-1': must be a number of 0 or more",
     );
     refused("1 2\n2 4\n3 6\n4 8\n5 10\n", &["mvn"], "column 2 (x2) is a linear function of the columns before it");
     let start = path("start.txt");
