@@ -1,6 +1,10 @@
 //! C programs on the library, compiled as a user's are: what they draw is what the runtime draws. Where there is no C compiler, no
 //! sanitizer or no valgrind, what needs it is left out, which is said.
 
+#[path = "../../runtime/tests/common/drawn.rs"]
+mod drawn;
+
+use drawn::drawn;
 use nijimi_import::Lora;
 use nijimi_runtime::gguf::MappedFile;
 use nijimi_runtime::model::{DrawRequest, OpenOptions, batch_seeds};
@@ -95,14 +99,6 @@ fn lora(folder: &Folder, model: &MappedFile) -> PathBuf {
     let values: Vec<u8> = values.collect();
     fs::write(&path, [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &values].concat()).unwrap();
     path
-}
-
-fn drawn(model: &Model, request: &DrawRequest<'_>) -> Vec<u8> {
-    let mut run = model.run(request).unwrap();
-    while run.step().unwrap().is_some() {}
-    let mut pixels = vec![0; run.bytes()];
-    run.write_u8(&mut pixels).unwrap();
-    pixels
 }
 
 /// Seen red with another seed, another strength of the LoRA, the mask the other way round, the picture in place of the preview, and

@@ -1,5 +1,9 @@
 //! What is asked of a model of any kind: it is what the kind's own request asks, and what it cannot do is refused by its name.
 
+#[path = "common/drawn.rs"]
+mod drawn;
+
+use drawn::drawn;
 use nijimi_runtime::error::Fault;
 use nijimi_runtime::gguf::MappedFile;
 use nijimi_runtime::model::{DrawRequest, Place, Request, SessionOptions, batch_seeds};
@@ -12,14 +16,6 @@ fn file(name: &str) -> MappedFile {
 
 fn model(name: &str) -> Model {
     Model::load(&file(name).file().unwrap(), &Device::Cpu).unwrap()
-}
-
-fn drawn(model: &Model, request: &DrawRequest<'_>) -> Vec<u8> {
-    let mut run = model.run(request).unwrap();
-    while run.step().unwrap().is_some() {}
-    let mut pixels = vec![0; run.bytes()];
-    run.write_u8(&mut pixels).unwrap();
-    pixels
 }
 
 /// Yet to be seen red.

@@ -4,12 +4,9 @@ use crate::Limits;
 use crate::models::{About, Asked, Entry, Fitting, Room};
 use crate::refusal::Refusal;
 use nijimi_pictures::{Decoded, Extras, Fit, Parameters, Sampling};
-use nijimi_runtime::model::{Choice, Info, LatentInfo, random_seed};
+use nijimi_runtime::model::{Choice, Info, LatentInfo, batch_seeds, random_seed};
 use nijimi_runtime::sampler::{Calls, Sigmas, Solver, SolverSettings};
 use std::sync::Arc;
-
-/// How much of an init image is replaced, if nothing is said: as by the program.
-const STRENGTH: f64 = 0.75;
 
 /// What is asked for, in the words of no client.
 #[derive(Default)]
@@ -82,7 +79,7 @@ impl Order {
     /// What the model cannot do, or what does not fit into the memory that there is.
     pub fn new(entry: Arc<Entry>, wish: Wish, room: &Room, limits: &Limits) -> Result<Self, Refusal> {
         let first = wish.seed.unwrap_or_else(random_seed);
-        let seeds = (0..wish.count.max(1) as u64).map(|i| first.wrapping_add(i)).collect();
+        let seeds = batch_seeds(first, wish.count.max(1));
         match &entry.clone().about {
             About::Prompts(info) => Self::of_prompt(entry, info, wish, seeds, room, limits),
             About::Labels(info) => Self::of_label(entry, info, wish, seeds),
@@ -103,7 +100,7 @@ impl Order {
         let (schedule, settings) =
             info.settings_by(solver.or(info.defaults.solver), sigmas.or(info.defaults.sigmas), steps)?;
         let mut settings = with_eta(settings, wish.eta)?;
-        let strength = wish.strength.unwrap_or(if info.repaints() { 1.0 } else { STRENGTH });
+        let strength = wish.strength.unwrap_or_else(|| info.strength());
         let init = wish.init.take();
         if init.is_some() {
             settings = settings.from_strength(strength);
