@@ -7,7 +7,7 @@ mod common;
 #[path = "common/device.rs"]
 mod device;
 
-use common::{Tensors, control_net, fixtures, gguf, json, shapes};
+use common::{Tensors, control_net, fixtures, gguf, json};
 use nijimi_import::{Checkpoint, Model, Options, Types, convert};
 use nijimi_runtime::Error;
 use nijimi_runtime::gguf::File;
@@ -253,7 +253,7 @@ fn sparse(path: &Path, shapes: impl Iterator<Item = (String, Vec<usize>)>) {
 #[test]
 fn published_control_nets_are_told_by_their_tensors() {
     for name in ["sd15", "sd21", "sdxl"] {
-        let Ok(text) = fs::read_to_string(shapes().join(format!("{name}.json"))) else { continue };
+        let Ok(text) = fs::read_to_string(fixtures().join("shapes").join(format!("{name}.json"))) else { continue };
         let published: Value = serde_json::from_str(&text).unwrap();
         let mut config = published["unet"]["config"].clone();
         config["_class_name"] = "ControlNetModel".into();
@@ -435,7 +435,7 @@ fn a_tiny_autoencoder_of_other_files_is_its_folder() {
 #[test]
 fn a_quantized_tiny_autoencoder() {
     let place = Folder::new();
-    let Ok(text) = fs::read_to_string(shapes().join("taesd.json")) else { return };
+    let Ok(text) = fs::read_to_string(fixtures().join("shapes").join("taesd.json")) else { return };
     let published: Value = serde_json::from_str(&text).unwrap();
     fs::write(place.join("config.json"), published["vae"]["config"].to_string()).unwrap();
     let tensors = published["vae"]["tensors"].as_object().unwrap();

@@ -18,7 +18,7 @@ fn model(name: &str) -> Model {
     Model::load(&file(name).file().unwrap(), &Device::Cpu).unwrap()
 }
 
-/// Yet to be seen red.
+/// Seen red with another label.
 #[test]
 fn a_run_of_labels_is_the_sessions() {
     let model = model("digits-q8_0");
@@ -49,7 +49,7 @@ fn a_run_of_labels_is_the_sessions() {
     assert_eq!(kept.steps().unwrap().preview().unwrap(), preview);
 }
 
-/// Yet to be seen red.
+/// Seen red with a peak without the session.
 #[test]
 fn a_plan_is_what_the_run_takes() {
     let (file, model) = (file("digits-q8_0"), model("digits-q8_0"));
@@ -68,7 +68,7 @@ fn a_plan_is_what_the_run_takes() {
     assert_eq!(model.plan(&file, &Device::Cpu, &ddpm).unwrap().steps, own.info().schedule.steps());
 }
 
-/// Yet to be seen red.
+/// Seen red with nothing refused.
 #[test]
 fn what_cannot_be_is_refused_by_its_name() {
     let (digits, vae, emoji) = (model("digits-q8_0"), model("digits-vae-f16"), model("emoji-q8_0"));

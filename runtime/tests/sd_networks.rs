@@ -1,63 +1,32 @@
-//! The networks of Stable Diffusion against diffusers: single calls of every pipeline found among the fixtures
-//! (`NIJIMI_FIXTURES`), and the tensors of the published models.
+//! The networks of Stable Diffusion: tensors of the published models, batches, controls, refusals. What single calls give is
+//! compared in `golden.rs`.
 
 #[path = "common/diffusers.rs"]
 mod common;
-#[cfg(feature = "gpu")]
-#[path = "common/device.rs"]
-mod device;
 
 use common::{Tensors, autoencoder_kl, autoencoder_tiny, control_net, fixtures, gguf, json, unet};
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::{Device, Evaluator, Network, SessionOptions};
 use nijimi_runtime::raw::graph::{Graph, WeightKind};
-use nijimi_runtime::raw::nn::{AutoencoderKl, AutoencoderTiny, NetworkError, SdRequest, SdUnet};
-use std::collections::{BTreeMap, BTreeSet};
+use nijimi_runtime::raw::nn::{NetworkError, SdRequest, SdUnet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-/// Greatest difference of any number, f32 weights, on the CPU.
+/// Greatest difference of any number, f32 weights.
 const CPU: f32 = 2e-4;
-/// The same on a device.
-#[cfg(feature = "gpu")]
-const GPU: f32 = 1e-3;
 
-fn tolerance(device: &Device) -> f32 {
-    match device {
-        Device::Cpu | Device::CpuInPlace => CPU,
-        #[cfg(feature = "gpu")]
-        Device::Gpu(_) => GPU,
-    }
-}
-
-fn evaluator_of(device: &Device, graph: &Graph, tensors: &Tensors) -> Evaluator {
+fn evaluator_of(graph: &Graph, tensors: &Tensors) -> Evaluator {
     let bytes = gguf(std::slice::from_ref(graph), tensors);
-    let network = Network::load(&File::new_checked(&bytes).unwrap(), vec![graph.clone()], device).unwrap();
+    let network = Network::load(&File::new_checked(&bytes).unwrap(), vec![graph.clone()], &Device::Cpu).unwrap();
     let options = SessionOptions { threads: 2, ..Default::default() };
     network.evaluator(vec![graph.clone()], &options).unwrap()
 }
 
-/// The pipelines with expected values: name, folder, values.
-fn families() -> Vec<(String, PathBuf, Tensors)> {
-    let folder = fixtures().join("pipelines");
-    let entries = fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
-    let mut names: Vec<String> = entries
-        .filter_map(|entry| Some(entry.unwrap().file_name().to_str()?.strip_suffix(".golden.safetensors")?.to_owned()))
-        .collect();
-    names.sort();
-    let read = |name: String| {
-        let golden = Tensors::read(&folder.join(format!("{name}.golden.safetensors")));
-        (name.clone(), folder.join(name), golden)
-    };
-    names.into_iter().map(read).collect()
-}
-
-/// The project's own fixtures have something of every kind; others need not.
-fn found(count: usize, what: &str) {
-    assert!(count > 0 || std::env::var_os("NIJIMI_FIXTURES").is_some(), "no {what} among the fixtures");
-    if count == 0 {
-        println!("no {what} among the fixtures: nothing was compared");
-    }
+/// A pipeline with expected values: its folder, and the values.
+fn family() -> (PathBuf, Tensors) {
+    let folder = fixtures().join("pipelines/sd1");
+    (folder.clone(), Tensors::read(&folder.with_extension("golden.safetensors")))
 }
 
 fn close(what: &str, found: &[f32], expected: &[f32], tolerance: f32) {
@@ -65,112 +34,6 @@ fn close(what: &str, found: &[f32], expected: &[f32], tolerance: f32) {
     let worst = found.iter().zip(expected).fold(0.0f32, |worst, (a, b)| worst.max((a - b).abs()));
     println!("{what}: {worst:.2e}");
     assert!(worst <= tolerance, "{what}: {worst:.2e} apart, {tolerance:.0e} allowed");
-}
-
-fn unets(device: &Device) {
-    let mut count = 0;
-    for (name, folder, golden) in families() {
-        let Some(expected) = golden.find("unet_out_t500") else { continue };
-        let network = unet(&json(&folder.join("unet/config.json")));
-        let latents = golden.find("unet_in").unwrap_or_else(|| golden.get("latents"));
-        let text = golden.get("prompt_embeds");
-        let &[batch, _, height, width] = &latents.shape[..] else { panic!("{name}: {:?}", latents.shape) };
-        let request = SdRequest { batch, height, width, tokens: text.shape[1], control: false };
-        let graph = network.graph("", &request).unwrap();
-        let tensors = Tensors::read(&folder.join("unet/diffusion_pytorch_model.safetensors"));
-        let used: BTreeSet<&String> = graph.weights().iter().map(|weight| &weight.name).collect();
-        assert!(tensors.names().all(|tensor| used.contains(tensor)), "{name}: a tensor is left over");
-
-        let mut time = vec![0.0; batch * network.time_width()];
-        network.write_time(500.0, &mut time);
-        let latents = latents.channels_last();
-        let mut inputs: Vec<(&str, &[f32])> =
-            vec![(SdUnet::LATENTS, &latents), (SdUnet::TEXT, &text.values), (SdUnet::TIME, &time)];
-        let mut second = Vec::new();
-        if let Some(added) = network.added {
-            let [high, wide] = pixels(&golden).map(|side| side as f64);
-            second = vec![0.0; batch * added.width];
-            for (row, pooled) in
-                second.chunks_mut(added.width).zip(golden.get("pooled").values.chunks(added.width - 6 * added.code))
-            {
-                network.write_added(pooled, &[high, wide, 0.0, 0.0, high, wide], row).unwrap();
-            }
-        }
-        if network.added.is_some() {
-            inputs.push((SdUnet::ADDED, &second));
-        }
-        let mut evaluator = evaluator_of(device, &graph, &tensors);
-        evaluator.evaluate(0, &inputs, &[]).unwrap();
-        close(
-            &format!("{name} unet"),
-            evaluator.output(SdUnet::OUTPUT).unwrap(),
-            &expected.channels_last(),
-            tolerance(device),
-        );
-        count += 1;
-    }
-    found(count, "U-Net");
-}
-
-/// Rows and columns of the pictures of a pipeline.
-fn pixels(golden: &Tensors) -> [usize; 2] {
-    let picture = golden.get("vae_decode_out");
-    [picture.shape[2], picture.shape[3]]
-}
-
-fn autoencoders(device: &Device) {
-    let mut count = 0;
-    for (name, folder, golden) in families() {
-        let (Some(latents), Some(picture)) = (golden.find("vae_decode_in"), golden.find("vae_encode_in")) else {
-            continue;
-        };
-        let network = autoencoder_kl(&json(&folder.join("vae/config.json")));
-        let tensors = Tensors::read(&folder.join("vae/diffusion_pytorch_model.safetensors"));
-        let graph = network.decoder("", latents.shape[0], [latents.shape[2], latents.shape[3]]).unwrap();
-        let mut evaluator = evaluator_of(device, &graph, &tensors);
-        evaluator.evaluate(0, &[(AutoencoderKl::LATENTS, &latents.channels_last())], &[]).unwrap();
-        let decoded = evaluator.output(AutoencoderKl::PICTURE).unwrap();
-        close(&format!("{name} decoder"), decoded, &golden.get("vae_decode_out").channels_last(), tolerance(device));
-
-        let graph = network.encoder("", picture.shape[0], [picture.shape[2], picture.shape[3]]).unwrap();
-        let mut evaluator = evaluator_of(device, &graph, &tensors);
-        evaluator.evaluate(0, &[(AutoencoderKl::PICTURE, &picture.channels_last())], &[]).unwrap();
-        let moments = evaluator.output(AutoencoderKl::MOMENTS).unwrap();
-        let (mut mean, mut log_variance) = (vec![0.0; moments.len() / 2], vec![0.0; moments.len() / 2]);
-        network.moments(moments, &mut mean, &mut log_variance);
-        close(&format!("{name} mean"), &mean, &golden.get("vae_encode_mean").channels_last(), tolerance(device));
-        let expected = golden.get("vae_encode_logvar").channels_last();
-        close(&format!("{name} log variance"), &log_variance, &expected, tolerance(device));
-        count += 1;
-    }
-    found(count, "autoencoder");
-}
-
-fn tiny_autoencoders(device: &Device) {
-    let mut count = 0;
-    for (name, folder, golden) in families() {
-        let (Some(picture), Some(latents)) = (golden.find("image"), golden.find("latents")) else { continue };
-        let network = autoencoder_tiny(&json(&folder.join("config.json")));
-        let tensors = Tensors::read(&folder.join("diffusion_pytorch_model.safetensors"));
-        let graph = network.encoder("", picture.shape[0], [picture.shape[2], picture.shape[3]]).unwrap();
-        let mut evaluator = evaluator_of(device, &graph, &tensors);
-        // diffusers' pictures are in [-1, 1], on both sides.
-        let unit: Vec<f32> = picture.channels_last().iter().map(|x| (x + 1.0) / 2.0).collect();
-        evaluator.evaluate(0, &[(AutoencoderTiny::PICTURE, &unit)], &[]).unwrap();
-        let encoded = evaluator.output(AutoencoderTiny::LATENTS).unwrap();
-        close(&format!("{name} encoder"), encoded, &golden.get("encoded").channels_last(), tolerance(device));
-
-        let graph = network.decoder("", latents.shape[0], [latents.shape[2], latents.shape[3]]).unwrap();
-        let mut evaluator = evaluator_of(device, &graph, &tensors);
-        let mut held = latents.channels_last();
-        AutoencoderTiny::hold(&mut held);
-        evaluator.evaluate(0, &[(AutoencoderTiny::LATENTS, &held)], &[]).unwrap();
-        let decoded: Vec<f32> =
-            evaluator.output(AutoencoderTiny::PICTURE).unwrap().iter().map(|x| x * 2.0 - 1.0).collect();
-        close(&format!("{name} decoder"), &decoded, &golden.get("decoded").channels_last(), tolerance(device));
-        count += 1;
-    }
-    found(count, "tiny autoencoder");
 }
 
 /// The tensors' shapes in PyTorch's order.
@@ -189,7 +52,7 @@ fn expects(graphs: &[Graph]) -> BTreeMap<String, Vec<usize>> {
 fn tensors_are_the_published_models() {
     let request = SdRequest { batch: 1, height: 64, width: 64, tokens: 77, control: false };
     let mut count = 0;
-    for entry in fs::read_dir(common::shapes()).unwrap() {
+    for entry in fs::read_dir(fixtures().join("shapes")).unwrap() {
         let path = entry.unwrap().path();
         let model = json(&path);
         for part in ["unet", "vae", "controlnet"] {
@@ -231,8 +94,7 @@ fn similar(what: &str, ours: &BTreeMap<String, Vec<usize>>, published: &BTreeMap
 /// A batch computes what each of its pictures alone does. Seen red with the text of the first picture given to both.
 #[test]
 fn pictures_of_a_batch_do_not_touch() {
-    let (_, folder, golden) =
-        families().into_iter().find(|(_, _, golden)| golden.find("unet_out_t500").is_some()).unwrap();
+    let (folder, golden) = family();
     let network = unet(&json(&folder.join("unet/config.json")));
     let tensors = Tensors::read(&folder.join("unet/diffusion_pytorch_model.safetensors"));
     let pair = ["prompt_embeds", "negative_embeds"].map(|name| golden.get(name));
@@ -244,7 +106,7 @@ fn pictures_of_a_batch_do_not_touch() {
         let graph = network.graph("", &SdRequest { batch, height, width, tokens, control: false }).unwrap();
         let mut time = vec![0.0; batch * network.time_width()];
         network.write_time(321.0, &mut time);
-        let mut evaluator = evaluator_of(&Device::Cpu, &graph, &tensors);
+        let mut evaluator = evaluator_of(&graph, &tensors);
         let inputs = [(SdUnet::LATENTS, latents), (SdUnet::TEXT, text), (SdUnet::TIME, &time)];
         evaluator.evaluate(0, &inputs, &[]).unwrap();
         evaluator.output(SdUnet::OUTPUT).unwrap().to_vec()
@@ -258,8 +120,7 @@ fn pictures_of_a_batch_do_not_touch() {
 /// Zero residuals change nothing, others do. Seen red with those of the skips not added.
 #[test]
 fn control_residuals_are_added() {
-    let (_, folder, golden) =
-        families().into_iter().find(|(_, _, golden)| golden.find("unet_out_t500").is_some()).unwrap();
+    let (folder, golden) = family();
     let network = unet(&json(&folder.join("unet/config.json")));
     let tensors = Tensors::read(&folder.join("unet/diffusion_pytorch_model.safetensors"));
     let text = golden.get("prompt_embeds");
@@ -267,7 +128,7 @@ fn control_residuals_are_added() {
     let &[batch, _, height, width] = &latents.shape[..] else { panic!() };
     let request = SdRequest { batch, height, width, tokens: text.shape[1], control: true };
     let graph = network.graph("", &request).unwrap();
-    let mut evaluator = evaluator_of(&Device::Cpu, &graph, &tensors);
+    let mut evaluator = evaluator_of(&graph, &tensors);
     let mut time = vec![0.0; batch * network.time_width()];
     network.write_time(500.0, &mut time);
     let latents = latents.channels_last();
@@ -291,7 +152,7 @@ fn control_residuals_are_added() {
 
 #[test]
 fn networks_that_are_none_are_refused() {
-    let (_, folder, _) = families().into_iter().find(|(_, _, golden)| golden.find("unet_out_t500").is_some()).unwrap();
+    let (folder, _) = family();
     let network = unet(&json(&folder.join("unet/config.json")));
     let request = SdRequest { batch: 1, height: 18, width: 16, tokens: 77, control: false };
     assert!(matches!(network.graph("", &request), Err(NetworkError::Sides { height: 18, multiple: 4, .. })));
@@ -304,33 +165,4 @@ fn networks_that_are_none_are_refused() {
     assert!(matches!(empty.graph("", &request), Err(NetworkError::Range { field: "number of levels", .. })));
     let vae = autoencoder_kl(&json(&folder.join("vae/config.json")));
     assert!(matches!(vae.encoder("", 1, [33, 32]), Err(NetworkError::Sides { .. })));
-}
-
-#[cfg(feature = "gpu")]
-#[test]
-fn a_device_computes_the_references() {
-    let Some(gpu) = device::device() else { return };
-    let device = Device::Gpu(gpu);
-    unets(&device);
-    autoencoders(&device);
-    tiny_autoencoders(&device);
-}
-
-/// Seen red without the second SiLU of a residual block, with a transformer's norm's epsilon at 1e-2, with the text's
-/// attention turned on the pixels, with sines first in the timestep's code, and without the time embedding's SiLU.
-#[test]
-fn a_unet_call_is_the_references() {
-    unets(&Device::Cpu);
-}
-
-/// Seen red with one line of zeros on all sides of the encoder's halving convolutions, and with two heads in the middle.
-#[test]
-fn an_autoencoder_is_the_references() {
-    autoencoders(&Device::Cpu);
-}
-
-/// Seen red with latents that are not held, and without a block's last ReLU.
-#[test]
-fn a_tiny_autoencoder_is_the_references() {
-    tiny_autoencoders(&Device::Cpu);
 }

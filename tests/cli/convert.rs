@@ -6,10 +6,9 @@ use nijimi_runtime::model::FirstStage;
 use nijimi_runtime::raw::nn::AutoencoderKl;
 use std::path::{Path, PathBuf};
 
-/// A pipeline among the fixtures: `NIJIMI_FIXTURES`, or the project's own.
+/// A pipeline among the project's fixtures.
 pub fn pipeline(name: &str) -> Option<PathBuf> {
-    let own = || Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-    let path = std::env::var_os("NIJIMI_FIXTURES").map_or_else(own, PathBuf::from).join("pipelines").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pipelines").join(name);
     if !path.exists() {
         println!("skipped: there is no {}", path.display());
         return None;

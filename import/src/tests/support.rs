@@ -7,13 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{env, fs};
 
-/// The fixtures: `NIJIMI_FIXTURES`, or the project's own copy, and a larger set beside the project if there is one.
-pub fn fixtures() -> Vec<PathBuf> {
+/// The project's own fixtures, and a larger set beside the project if there is one.
+pub fn fixtures() -> [PathBuf; 2] {
     let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    match env::var_os("NIJIMI_FIXTURES") {
-        Some(folder) => [folder.into()].into(),
-        None => [project.join("tests/fixtures"), project.join("../shared/fixtures")].into(),
-    }
+    [project.join("tests/fixtures"), project.join("../shared/fixtures")]
 }
 
 /// Families that are read today; a larger set has others, which the importer is yet to know.
@@ -38,7 +35,7 @@ pub fn families() -> BTreeMap<String, PathBuf> {
 pub fn find(name: &str) -> Option<PathBuf> {
     let found = fixtures().into_iter().map(|folder| folder.join(name)).find(|path| path.exists());
     if found.is_none() {
-        println!("skipped: {name} is not among the fixtures (NIJIMI_FIXTURES)");
+        println!("skipped: {name} is not among the fixtures");
     }
     found
 }

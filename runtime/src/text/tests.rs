@@ -33,7 +33,7 @@ fn clip() -> Option<Vocabulary> {
     data().map(|data| published(&data))
 }
 
-/// The folder of fixtures.
+/// The folder of golden fixtures.
 fn fixtures() -> PathBuf {
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures");
     env::var_os("NIJIMI_FIXTURES").map_or(own, PathBuf::from)
@@ -64,7 +64,7 @@ fn published(folder: &Path) -> Vocabulary {
 /// Seen red without composition, with the final sigma of `str::to_lowercase`, with runs of digits as one piece, with
 /// the right one of two equal pairs joined first, and with windows that are cut one token later.
 #[test]
-fn every_row_of_the_reference() {
+fn golden_clip_tokens() {
     let Some(vocabulary) = clip() else { return };
     let rows: Value = serde_json::from_str(&fs::read_to_string(fixtures().join("clip-tokens.json")).unwrap()).unwrap();
     same(&tokenizer(&vocabulary, END), &rows["rows"]);

@@ -7,22 +7,12 @@ use nijimi_runtime::raw::graph::{Graph, WeightKind};
 use nijimi_runtime::raw::nn::{AutoencoderKl, AutoencoderTiny, ControlNet, SdAdded, SdLevel, SdUnet, TimeCode};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::{env, fs};
 
-fn own() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures")
-}
-
-/// The fixtures: `NIJIMI_FIXTURES`, or the project's own copy.
+/// The project's own fixtures.
 pub fn fixtures() -> PathBuf {
-    env::var_os("NIJIMI_FIXTURES").map_or_else(own, PathBuf::from)
-}
-
-/// Names and shapes of the published models' tensors; the project's own where the fixtures have none.
-pub fn shapes() -> PathBuf {
-    let named = fixtures().join("shapes");
-    if named.is_dir() { named } else { own().join("shapes") }
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures")
 }
 
 pub fn json(path: &Path) -> Value {
@@ -44,8 +34,8 @@ pub struct Tensor {
     pub values: Vec<f32>,
 }
 
-/// A safetensors file, by name.
-pub struct Tensors(BTreeMap<String, Tensor>);
+/// A safetensors file, by name: numbers, and ids.
+pub struct Tensors(BTreeMap<String, Tensor>, BTreeMap<String, Vec<u32>>);
 
 impl Tensors {
     pub fn read(path: &Path) -> Self {
@@ -53,7 +43,7 @@ impl Tensors {
         let (length, rest) = bytes.split_at(8);
         let (header, data) = rest.split_at(u64::from_le_bytes(length.try_into().unwrap()) as usize);
         let header: Value = serde_json::from_slice(header).unwrap();
-        let mut tensors = BTreeMap::new();
+        let (mut tensors, mut all_ids) = (BTreeMap::new(), BTreeMap::new());
         for (name, entry) in header.as_object().unwrap().iter().filter(|(name, _)| *name != "__metadata__") {
             let shape = numbers(&entry["shape"]);
             let ends = numbers(&entry["data_offsets"]);
@@ -61,15 +51,22 @@ impl Tensors {
                 "F16" => DType::F16,
                 "F32" => DType::F32,
                 "BF16" => DType::BF16,
-                // Ids, which nobody here reads.
-                "I64" => continue,
+                "I64" => {
+                    let ids = data[ends[0]..ends[1]].as_chunks().0.iter().map(|b| i64::from_le_bytes(*b) as u32);
+                    all_ids.insert(name.clone(), ids.collect());
+                    continue;
+                }
                 other => panic!("{name}: {other} in {}", path.display()),
             };
             let mut values = vec![0.0; shape.iter().product()];
             quant::decode(dtype, &data[ends[0]..ends[1]], &mut values).unwrap();
             tensors.insert(today(name), Tensor { shape, values });
         }
-        Self(tensors)
+        Self(tensors, all_ids)
+    }
+
+    pub fn ids(&self, name: &str) -> Option<&[u32]> {
+        self.1.get(name).map(Vec::as_slice)
     }
 
     pub fn find(&self, name: &str) -> Option<&Tensor> {

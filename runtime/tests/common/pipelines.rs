@@ -71,20 +71,30 @@ pub fn way(name: &str) -> Option<Way> {
     Some(way)
 }
 
-/// All families that are whole pipelines.
-pub fn families() -> Vec<Family> {
+/// All families of a folder of fixtures, by name.
+pub fn goldens(fixtures: &Path) -> Vec<Family> {
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(fixtures().join("pipelines")).unwrap() {
+    for entry in std::fs::read_dir(fixtures.join("pipelines")).unwrap() {
         let path = entry.unwrap().path();
         let Some(name) = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".golden.safetensors")) else {
             continue;
         };
         let folder = path.with_file_name(name);
-        if folder.join("model_index.json").is_file() && folder.join("unet").is_dir() && folder.join("vae").is_dir() {
-            found.push(Family { name: name.to_owned(), folder, tensors: Tensors::read(&path), said: metadata(&path) });
-        }
+        found.push(Family { name: name.to_owned(), folder, tensors: Tensors::read(&path), said: metadata(&path) });
     }
+    found.sort_by(|a, b| a.name.cmp(&b.name));
     found
+}
+
+/// The project's own that are whole pipelines.
+pub fn families() -> Vec<Family> {
+    let all = goldens(&fixtures());
+    all.into_iter().filter(|family| family.folder.join("model_index.json").is_file()).collect()
+}
+
+/// A prompt in which nothing is a weight or a break.
+fn plain(prompt: &str) -> String {
+    prompt.chars().flat_map(|c| "\\()[]".contains(c).then_some('\\').into_iter().chain([c])).collect()
 }
 
 /// A checkpoint as one of our files.
@@ -114,7 +124,8 @@ impl Family {
         TextToImage::load(&File::new_checked(&self.bytes(dtype)).unwrap(), &Device::Cpu).unwrap()
     }
 
-    fn said(&self, key: &str) -> &str {
+    /// What the golden says of itself.
+    pub fn said(&self, key: &str) -> &str {
         self.said[key].as_str().unwrap_or_else(|| panic!("{} does not say its {key}", self.name))
     }
 
@@ -133,7 +144,8 @@ impl Family {
     /// Draws the picture `name`, and gives the difference of each of its values from the reference's.
     pub fn differences(&self, model: &TextToImage, control: Option<&Control>, name: &str) -> Vec<f32> {
         let way = way(name).unwrap_or_else(|| panic!("{} {name}: drawn in an unknown way", self.name));
-        let (prompt, negative, steps) = (self.said("prompt"), self.said("negative_prompt"), self.said("steps"));
+        let [prompt, negative] = ["prompt", "negative_prompt"].map(|key| plain(self.said(key)));
+        let (prompt, negative, steps) = (prompt.as_str(), negative.as_str(), self.said("steps"));
         let picture = self.tensors.get(name);
         let (shape, want) = (&picture.shape, picture.channels_last());
         let pair = name.starts_with("image_pair_");

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 /// works in f32.
 const TOLERANCE: f32 = 1e-4;
 
-/// Every `schedulers*.json` of the folder that `NIJIMI_FIXTURES` names, by default the project's own.
+/// Every `schedulers*.json` of the folder that `NIJIMI_FIXTURES` names (see `tests/golden.rs`), by default the project's own.
 fn fixtures() -> Vec<(String, Value)> {
     let own = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures");
     let folder = std::env::var_os("NIJIMI_FIXTURES").map_or_else(|| PathBuf::from(own), PathBuf::from);
@@ -105,7 +105,7 @@ fn compare_sigmas(calls: &[Call], s: &SolverSettings, sigmas: &[Value], name: &s
 /// orders at the end; UniPC without corrector, and with a wrong factorial; DEIS's antiderivative; PNDM's Adams weights and
 /// Runge-Kutta middle; LCM's sigma of the data; TCD's gamma reversed; flow's sign; v's sign; no noise.
 #[test]
-fn every_step_of_every_case_equals_diffusers() {
+fn golden_schedulers_step_by_step() {
     let mut failed = vec![];
     let mut count = 0;
     for (file, fixtures) in fixtures() {

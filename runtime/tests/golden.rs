@@ -1,0 +1,84 @@
+//! What the reference implementation computed, family by family, against the published files, converted: token ids, states of
+//! texts, single calls of each network, whole pictures. `NIJIMI_FIXTURES` names the folder of fixtures (default: the project's
+//! own copy), which tests with `golden` in their names alone read. A family that is not known here fails.
+
+#[cfg(feature = "gpu")]
+#[path = "common/device.rs"]
+mod device;
+#[path = "common/diffusers.rs"]
+mod diffusers;
+#[path = "golden/networks.rs"]
+mod networks;
+#[path = "golden/pipeline.rs"]
+mod pipeline;
+#[path = "common/pipelines.rs"]
+mod pipelines;
+#[path = "golden/tiny.rs"]
+mod tiny;
+
+use nijimi_runtime::model::Device;
+use pipelines::{Family, goldens};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+
+/// A kind of family: whether one is of it, and what compares one on a device and gives the number of things compared.
+struct Kind {
+    name: &'static str,
+    is: fn(&Family) -> bool,
+    compare: fn(&Family, &Device) -> usize,
+}
+
+const KINDS: [Kind; 2] = [
+    Kind { name: "pipeline", is: pipeline::is, compare: pipeline::compare },
+    Kind { name: "tiny autoencoder", is: tiny::is, compare: tiny::compare },
+];
+
+fn fixtures() -> PathBuf {
+    std::env::var_os("NIJIMI_FIXTURES").map_or_else(diffusers::fixtures, PathBuf::from)
+}
+
+/// All are tried, whatever happens to one.
+fn families(device: &Device) {
+    let (mut wrong, mut count) = (Vec::new(), 0);
+    for family in goldens(&fixtures()) {
+        let name = &family.name;
+        let Some(kind) = KINDS.iter().find(|kind| (kind.is)(&family)) else {
+            wrong.push(format!("{name}: of a kind that is not known"));
+            continue;
+        };
+        println!("{name}: {}", kind.name);
+        match catch_unwind(AssertUnwindSafe(|| (kind.compare)(&family, device))) {
+            Ok(0) => wrong.push(format!("{name}: nothing was compared")),
+            Ok(compared) => println!("{name}: {compared} compared"),
+            Err(panic) => {
+                let said = panic.downcast_ref::<String>().map(String::as_str);
+                wrong.push(format!("{name}: {}", said.or(panic.downcast_ref().copied()).unwrap_or("a panic")));
+            }
+        }
+        count += 1;
+    }
+    assert!(wrong.is_empty(), "{} of {count} families:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(count > 0, "no families in {}", fixtures().display());
+}
+
+/// Seen red with: a family's folder under another name; the second SiLU of a residual block left out, a transformer's norm's
+/// epsilon at 1e-2, the text's attention turned on the pixels, sines first in the timestep's code; one line of zeros on all sides
+/// of the encoder's halving convolutions; latents of the tiny autoencoder not held; texts without the causal mask, the last state
+/// for the penultimate, the pooled state of another place. Pictures: latents multiplied by the scaling factor before they are
+/// decoded; the guided and the unguided half exchanged; a width in place of the original height (SDXL); no layer skipped (SDXL); a
+/// scheduler without its settings; a LoRA without its strength; a ControlNet without its strength. Stays green with the tokens in
+/// another order, which cross-attention cannot tell.
+#[test]
+fn golden_families() {
+    families(&Device::Cpu);
+}
+
+/// Seen red with: conditions that are not copied to their places; the mask's channel for all that an inpainting U-Net sees
+/// (`feed.wgsl`); the spreads exchanged (`rescale.wgsl`); latents not divided by the scaling factor (`latents.wgsl`); the place
+/// counted through all texts in token_embedding.wgsl, together with the first text's tokens for all in select_token.wgsl.
+#[cfg(feature = "gpu")]
+#[test]
+fn golden_families_on_a_device() {
+    let Some(gpu) = device::device() else { return };
+    families(&Device::Gpu(gpu));
+}
