@@ -220,7 +220,7 @@ fn selected_tokens() {
 
 /// What the self-test leaves to the model that it draws with, beside [`Kernel::ToTexture`].
 const SAMPLING: [Kernel; 4] = [Kernel::Feed, Kernel::Guidance, Kernel::SamplerAccept, Kernel::ToU8];
-/// What runs of prompts, and those that a classifier guides, use alone: `tests/latent.rs` holds them to the reference
+/// What runs of prompts, and those that a classifier guides, use alone: `tests/golden.rs` holds them to the reference
 /// implementation's pictures, `tests/guided.rs` to the CPU's.
 const OTHER_RUNS: [Kernel; 4] = [Kernel::ClassifierGuidance, Kernel::Latents, Kernel::Rescale, Kernel::Restore];
 
