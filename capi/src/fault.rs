@@ -117,7 +117,7 @@ pub fn guard(errors: Option<&LastError>, work: impl FnOnce() -> Result<Status, F
 mod tests {
     use super::*;
 
-    /// Yet to be seen red.
+    /// Seen red with the panic not caught.
     #[test]
     fn a_panic_is_an_internal_error() {
         let errors = LastError::default();

@@ -155,6 +155,26 @@ fn batches_latents_and_previews() {
     assert_eq!((rough.width, rough.height, rough.parameters.as_str()), (32, 32, "step 3 of 3"));
 }
 
+/// `-p -` draws a picture for each line, as if each had been asked for alone, with the same seed. Seen red with a seed for each.
+#[test]
+fn prompts_come_from_standard_input() {
+    let Some(folder) = converted() else { return };
+    let listed = ["-m", "sd1.gguf", "-p", "-", "--steps", "2", "--backend", "cpu", "-s", "7", "-o", "line-%d.png"];
+    let output = folder.nijimi_reading(&listed, "a red mat\r\n\n  a cat \n");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(folder.files(), ["line-0.png", "line-1.png"]);
+    for (prompt, file) in [("a red mat", "line-0.png"), ("a cat", "line-1.png")] {
+        drawn(
+            &folder,
+            &["-m", "sd1.gguf", "-p", prompt, "--steps", "2", "--backend", "cpu", "-s", "7", "-o", "alone.png"],
+        );
+        assert!(folder.picture(file) == folder.picture("alone.png"), "{prompt}");
+    }
+    let output = folder.nijimi_reading(&listed, " \n");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(3) && said.contains("has no prompt"), "{said}");
+}
+
 /// Seen red with a limit that is not looked at, and with a plan that does not fit ended as one that does.
 #[test]
 fn a_plan_and_a_refusal_have_figures() {

@@ -6,8 +6,9 @@ use nijimi_runtime::raw::graph::WeightKind;
 use nijimi_runtime::raw::nn::BookUnet;
 use nijimi_runtime::raw::rng::normal_fill;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Width and height of the tiny model's pictures.
@@ -80,6 +81,16 @@ impl Folder {
     /// Runs the program here with the arguments alone.
     pub fn nijimi(&self, args: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_nijimi")).args(args).current_dir(&self.path).output().unwrap()
+    }
+
+    /// As [`Self::nijimi`], with a text on standard input.
+    pub fn nijimi_reading(&self, args: &[&str], text: &str) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_nijimi"));
+        command.args(args).current_dir(&self.path);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // What does not read it is told by its answer.
+        let _ = child.stdin.take().unwrap().write_all(text.as_bytes());
+        child.wait_with_output().unwrap()
     }
 
     /// Draws with the tiny model; what the program says on stderr.

@@ -6,6 +6,16 @@ use crate::graph::{Weight, WeightKind};
 
 /// The processor that a model is loaded for: its weights go to that one's memory, and its sessions and runs take place
 /// there.
+///
+/// ```no_run
+/// use nijimi_runtime::{Device, Error, Model};
+///
+/// # fn main() -> Result<(), Error> {
+/// # #[cfg(feature = "gpu")]
+/// let model = Model::open("weights/emoji-q8_0.gguf", &Device::gpu()?)?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default)]
 pub enum Device {
     /// The CPU: weights are packed for its kernels.
@@ -21,6 +31,13 @@ pub enum Device {
 }
 
 /// Where a model is asked to be loaded.
+///
+/// ```no_run
+/// use nijimi_runtime::model::Place;
+///
+/// assert_eq!(Place::from_name("cpu"), Some(Place::Cpu));
+/// assert_eq!(Place::from_name("toaster"), None);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Place {
     /// On the CPU.

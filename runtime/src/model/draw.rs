@@ -18,6 +18,23 @@ use alloc::vec::Vec;
 
 /// What to draw, of a model of any kind: from [`Model::request`], with whatever is to be another. What a model cannot do is
 /// refused by its name here.
+///
+/// ```no_run
+/// use nijimi_runtime::{Device, Error, Model, model::{DrawRequest, batch_seeds}, sampler::Solver};
+///
+/// # fn main() -> Result<(), Error> {
+/// let model = Model::open("weights/emoji-q8_0.gguf", &Device::Cpu)?;
+/// let request = DrawRequest {
+///     seeds: batch_seeds(1, 4),
+///     solver: Some(Solver::EulerAncestral),
+///     steps: Some(30),
+///     guidance_scale: 5.0,
+///     ..model.request("a red apple", 1)?
+/// };
+/// let mut run = model.run(&request)?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, PartialEq, Debug)]
 pub struct DrawRequest<'a> {
     /// What the pictures show: words, or, of a model of labels, the name of one; empty for any picture.
@@ -250,6 +267,21 @@ fn diffusion(model: &Diffusion, request: &DrawRequest<'_>) -> Result<Run<'static
 }
 
 /// Pictures in the making, of a model of any kind: from [`Model::run`].
+///
+/// ```no_run
+/// # fn main() -> Result<(), nijimi_runtime::Error> {
+/// # let model = nijimi_runtime::Model::open("weights/emoji-q8_0.gguf", &nijimi_runtime::Device::Cpu)?;
+/// let mut run = model.run(&model.request("a red apple", 1)?)?;
+/// let mut pixels = vec![0; run.bytes()];
+/// while let Some(step) = run.step()? {
+///     run.write_preview(&mut pixels)?; // what the picture will be; leaving the loop cancels
+///     eprintln!("{} of {}", step.index + 1, step.total);
+/// }
+/// run.write_u8(&mut pixels)?;
+/// let [height, width, channels] = run.picture_shape();
+/// # Ok(())
+/// # }
+/// ```
 pub struct ModelRun {
     model: Model,
     options: SessionOptions,

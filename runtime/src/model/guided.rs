@@ -17,6 +17,22 @@ const SAME_LEVEL: f64 = 1e-9;
 
 /// A diffusion model, whose labels (if it knows any) may be left aside, and a classifier of its noised pictures. Each
 /// is on the CPU or on a device, as it was loaded; on the same device nothing is read back for a step.
+///
+/// ```no_run
+/// use nijimi_runtime::model::{Classifier, ClassifierGuided, Device, Diffusion, GuidedRequest, SessionOptions};
+/// use nijimi_runtime::{Error, gguf::MappedFile};
+///
+/// # fn main() -> Result<(), Error> {
+/// let model = Diffusion::load(&MappedFile::open("digits.gguf")?.file()?, &Device::Cpu)?;
+/// let classifier = Classifier::load(&MappedFile::open("classifier.gguf")?.file()?, &Device::Cpu)?;
+/// let (options, labels) = (SessionOptions::default(), [Some(classifier.label("7")?)]);
+/// let mut guided = ClassifierGuided::new(model.session(&options)?, classifier.session(&options)?)?;
+/// let calls = model.calls(model.info().defaults.solver, 50)?;
+/// let request = GuidedRequest { labels: &labels, seeds: &[1], calls: &calls, gamma: 3.0, conditional: false };
+/// let mut run = guided.run(&request)?;
+/// # Ok(())
+/// # }
+/// ```
 pub struct ClassifierGuided {
     /// With the classifier in it.
     diffusion: Session,

@@ -8,6 +8,12 @@ use alloc::string::{String, ToString};
 pub(super) const MAX_BATCH: usize = 65536;
 
 /// What a session is for.
+///
+/// ```no_run
+/// use nijimi_runtime::model::SessionOptions;
+///
+/// let options = SessionOptions { threads: 4, memory_limit: Some(512 << 20), ..SessionOptions::default() };
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SessionOptions {
     /// The most pictures of one run, at least 1.

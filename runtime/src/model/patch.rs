@@ -10,6 +10,24 @@ use alloc::borrow::ToOwned;
 use alloc::vec::Vec;
 
 /// Something that changes tensors while they are loaded. The file stays as it is.
+///
+/// ```no_run
+/// use nijimi_runtime::{Error, model::Patch};
+///
+/// /// A decoder whose last layer is darker.
+/// struct Darker;
+///
+/// impl Patch for Darker {
+///     fn touches(&self, name: &str) -> bool {
+///         name == "vae.decoder.conv_out.weight"
+///     }
+///
+///     fn apply(&self, _: &str, _: &[usize], values: &mut [f32]) -> Result<(), Error> {
+///         values.iter_mut().for_each(|v| *v *= 0.5);
+///         Ok(())
+///     }
+/// }
+/// ```
 pub trait Patch: Send + Sync {
     /// Whether the tensor `name` of the file is changed. Tensors that no patch touches are loaded as they are stored.
     fn touches(&self, name: &str) -> bool;

@@ -4,6 +4,17 @@ use crate::gguf::{File, GgufError};
 use alloc::vec::Vec;
 
 /// A weight file that stays at hand: in memory, part of the program, or mapped.
+///
+/// ```no_run
+/// use nijimi_runtime::{Error, gguf::MappedFile, model::{OpenOptions, Stored, TextToImage}};
+/// use std::sync::Arc;
+///
+/// # fn main() -> Result<(), Error> {
+/// let file: Arc<dyn Stored> = Arc::new(MappedFile::open("weights/emoji-q8_0.gguf")?);
+/// let model = TextToImage::open(file, OpenOptions::default())?; // nothing is loaded yet
+/// # Ok(())
+/// # }
+/// ```
 pub trait Stored: Send + Sync {
     /// The whole file.
     fn bytes(&self) -> &[u8];

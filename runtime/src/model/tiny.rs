@@ -89,6 +89,19 @@ impl TinyInfo {
 }
 
 /// A loaded tiny autoencoder.
+///
+/// ```no_run
+/// use nijimi_runtime::model::{Decoding, Device, LatentRequest, TextToImage, TinyAutoencoder};
+/// use nijimi_runtime::{Error, gguf::MappedFile};
+///
+/// # fn draws(model: &TextToImage) -> Result<(), Error> {
+/// let tiny = TinyAutoencoder::load(&MappedFile::open("taesd.gguf")?.file()?, &Device::Cpu)?;
+/// let calls = model.calls(None, &[], 20)?;
+/// let request = LatentRequest { decoding: Decoding::Tiny(&tiny), ..model.request("a red apple", 1, &calls) };
+/// let mut run = model.run(&request)?;
+/// # Ok(())
+/// # }
+/// ```
 pub type TinyAutoencoder = Loaded<TinyInfo, TinyNetworks>;
 
 /// See [`TinyAutoencoder`].

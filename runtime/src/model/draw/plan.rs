@@ -8,6 +8,19 @@ use crate::plan::{ExecError, PlanError};
 use crate::sampler::Calls;
 
 /// What a run takes, known before it begins: from [`Model::plan`].
+///
+/// ```no_run
+/// use nijimi_runtime::{Device, Error, Model, gguf::MappedFile};
+///
+/// # fn main() -> Result<(), Error> {
+/// let (mapped, device) = (MappedFile::open("weights/emoji-q8_0.gguf")?, Device::Cpu);
+/// let file = mapped.file()?;
+/// let model = Model::load(&file, &device)?;
+/// let plan = model.plan(&file, &device, &model.request("a red apple", 1)?)?;
+/// println!("{} MB at the most, {} evaluations", plan.peak >> 20, plan.calls);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RunPlan {
     /// Bytes of the model's weights, as the kernels read them.

@@ -125,6 +125,20 @@ struct Coder {
 }
 
 /// What a run would take, in each of the ways in which it can be done.
+///
+/// ```no_run
+/// use nijimi_runtime::model::{LatentInfo, LatentPlan, PlanRequest};
+/// use nijimi_runtime::{Error, gguf::MappedFile};
+///
+/// # fn main() -> Result<(), Error> {
+/// let mapped = MappedFile::open("model.gguf")?;
+/// let file = mapped.file()?;
+/// let plan = LatentPlan::new(&file, &LatentInfo::read(&file)?, &PlanRequest::new([512, 512]))?;
+/// let choice = plan.fits(4 << 30)?; // with all in memory, part by part, or in tiles: the first that fits
+/// println!("{} MB", plan.peak(&choice) >> 20);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, PartialEq, Debug)]
 pub struct LatentPlan {
     request: String,
