@@ -95,6 +95,7 @@ fn progress_and_interruption() {
     assert_eq!(pixels(&read(running).json()["data"][0]["b64_json"]).0, digits("5", 1, 1, 200)[0]);
 }
 
+// Seen red: a picture too many counted.
 #[test]
 fn the_page_and_the_counters() {
     let server = Running::new(config());

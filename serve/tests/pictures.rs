@@ -39,7 +39,7 @@ fn a_picture_is_the_one_of_its_seed() {
 }
 
 /// Whatever waits with the same settings is drawn at once, and each picture as it would be alone.
-// Seen red: the run before them not left.
+// Seen red: the run before them not left; each job a run of its own.
 #[test]
 fn requests_that_wait_share_a_run() {
     let server = Running::new(config());
