@@ -114,8 +114,8 @@ pub enum LoraError {
     NotALora { path: PathBuf, first: String },
     /// Another way of storing a change of weights.
     #[error(
-        "{}: the tensor {name} is of {form}: only LoRA and LoCon, pairs of two factors, are merged, so take one of these, or \
-         merge it into the model with the program that made it",
+        "{}: the tensor {name} is of {form}: LoRA, LoCon, LoHa, LoKr and DoRA are merged, so take one of these, or merge it into \
+         the model with the program that made it",
         path.display()
     )]
     Form { path: PathBuf, name: String, form: &'static str },
@@ -144,6 +144,13 @@ pub enum LoraError {
         path.display()
     )]
     Shape { path: PathBuf, name: String, found: Vec<usize>, expected: Vec<usize> },
+    /// A factor of a LoKr whose sides do not divide the layer's.
+    #[error(
+        "{}: the tensor {name} has the shape {found:?}, whose sides do not divide those of the layer, {layer:?}: it is for \
+         another kind of model",
+        path.display()
+    )]
+    Divide { path: PathBuf, name: String, found: Vec<usize>, layer: [usize; 2] },
     /// Two modules for one tensor of the model, or two tensors that are the same of one module.
     #[error("{}: {first} and {second} are both for {of}, which can have one: it is damaged", path.display())]
     Twice { path: PathBuf, first: String, second: String, of: String },

@@ -178,7 +178,7 @@ pub(super) fn replace_start(name: &str, pairs: &[(&str, &str)]) -> String {
 }
 
 /// LDM's name of an autoencoder's tensor, of one with so many levels: it counts the decoder's from the finest.
-fn vae(name: &str, levels: usize) -> String {
+pub(super) fn vae(name: &str, levels: usize) -> String {
     let shortcut = |rest: &str| rest.replace("conv_shortcut", "nin_shortcut");
     if let Some((level, kind, i, rest)) = parts(name, "encoder.down_blocks.") {
         return match kind {

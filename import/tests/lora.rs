@@ -2,6 +2,8 @@
 
 #[path = "../../runtime/tests/common/diffusers.rs"]
 mod diffusers;
+#[path = "lora/kinds.rs"]
+mod kinds;
 #[path = "lora/made.rs"]
 mod made;
 #[path = "lora/names.rs"]

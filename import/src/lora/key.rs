@@ -2,7 +2,7 @@
 //! `loaders/lora_conversion_utils.py` and `utils/state_dict_utils.py`), under one key for each module.
 
 /// What a tensor is to its module.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Piece {
     /// The factor next to the input, `[rank][in]` or `[rank][in][kh][kw]`.
     Down,
@@ -10,12 +10,32 @@ pub(super) enum Piece {
     Up,
     /// LoCon's core between them, `[rank][rank][kh][kw]`.
     Mid,
+    /// LoHa's: of each of two products the factor next to the output, that next to the input, and the core.
+    Hada(usize, Factor),
+    /// LoKr's: each of two matrices as it is.
+    Lokr(usize),
+    /// Or as a product.
+    LokrProduct(usize, Factor),
     /// A number: the product is multiplied by it and divided by the rank.
     Alpha,
+    /// DoRA's lengths of the rows or columns.
+    Lengths,
+    /// The same of PEFT, which are always of the rows.
+    RowLengths,
 }
 
-/// How the names end, the longer of two that fit first (ComfyUI's comfy/weight_adapter/lora.py knows the same).
-const ENDINGS: [(&str, Piece); 16] = [
+/// Which factor of a product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Factor {
+    Left,
+    Right,
+    Core,
+}
+
+use Factor::{Core, Left, Right};
+
+/// How the names end, the longer of two that fit first (ComfyUI's comfy/weight_adapter/ knows the same).
+const ENDINGS: [(&str, Piece); 32] = [
     // kohya
     (".lora_down.weight", Piece::Down),
     (".lora_up.weight", Piece::Up),
@@ -25,6 +45,8 @@ const ENDINGS: [(&str, Piece); 16] = [
     (".lora_B.weight", Piece::Up),
     (".lora_A", Piece::Down),
     (".lora_B", Piece::Up),
+    (".lora_magnitude_vector.weight", Piece::RowLengths),
+    (".lora_magnitude_vector", Piece::RowLengths),
     // diffusers: its layers with a LoRA; before them, of encoders; before both, processors of attention
     (".lora.down.weight", Piece::Down),
     (".lora.up.weight", Piece::Up),
@@ -35,19 +57,41 @@ const ENDINGS: [(&str, Piece); 16] = [
     (".lora_linear_layer.alpha", Piece::Alpha),
     ("_lora.alpha", Piece::Alpha),
     (".alpha", Piece::Alpha),
+    // LyCORIS
+    (".dora_scale", Piece::Lengths),
+    (".hada_w1_a", Piece::Hada(0, Left)),
+    (".hada_w1_b", Piece::Hada(0, Right)),
+    (".hada_t1", Piece::Hada(0, Core)),
+    (".hada_w2_a", Piece::Hada(1, Left)),
+    (".hada_w2_b", Piece::Hada(1, Right)),
+    (".hada_t2", Piece::Hada(1, Core)),
+    (".lokr_w1", Piece::Lokr(0)),
+    (".lokr_w1_a", Piece::LokrProduct(0, Left)),
+    (".lokr_w1_b", Piece::LokrProduct(0, Right)),
+    (".lokr_w2", Piece::Lokr(1)),
+    (".lokr_w2_a", Piece::LokrProduct(1, Left)),
+    (".lokr_w2_b", Piece::LokrProduct(1, Right)),
+    (".lokr_t2", Piece::LokrProduct(1, Core)),
 ];
 
+impl Piece {
+    /// How it is called, for messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Down => "factor next to the input (lora_down, lora_A)",
+            Self::Up => "factor next to the output (lora_up, lora_B)",
+            _ => ENDINGS.iter().find(|(_, piece)| *piece == self).map_or("", |(ending, _)| &ending[1..]),
+        }
+    }
+}
+
 /// Words of names by which other forms are known; those that end with `_` are beginnings.
-const FORMS: [(&str, &str); 9] = [
-    ("dora_scale", "a DoRA, which scales and turns weights apart"),
-    ("lora_magnitude_vector", "a DoRA, which scales and turns weights apart"),
-    ("hada_", "a LoHa, of elementwise products"),
-    ("lokr_", "a LoKr, of Kronecker products"),
+const FORMS: [(&str, &str); 5] = [
     ("oft_", "an OFT, of rotations"),
     ("diff", "a difference of whole weights"),
     ("diff_b", "a difference of whole biases"),
-    ("string_to_param", "an embedding of words"),
-    ("emb_params", "an embedding of words"),
+    ("string_to_param", "an embedding of words, which is no LoRA (--embedding)"),
+    ("emb_params", "an embedding of words, which is no LoRA (--embedding)"),
 ];
 
 /// The module's own name, and what the tensor is to it; `None` for what is no LoRA's.
@@ -67,16 +111,18 @@ pub(super) fn form(name: &str) -> Option<&'static str> {
 }
 
 /// How names begin, and of which part they are then.
-const PREFIXES: [(&str, &str); 17] = [
+const PREFIXES: [(&str, &str); 20] = [
     // kohya (sd-scripts, networks/lora.py)
     ("lora_unet_", "unet"),
     ("lora_te_", "text_encoder"),
     ("lora_te1_", "text_encoder"),
     ("lora_te2_", "text_encoder_2"),
+    ("lora_vae_", "vae"),
     // diffusers (loaders/lora_base.py)
     ("unet.", "unet"),
     ("text_encoder.", "text_encoder"),
     ("text_encoder_2.", "text_encoder_2"),
+    ("vae.", "vae"),
     // ComfyUI (comfy/lora.py)
     ("model.diffusion_model.", "unet"),
     ("diffusion_model.", "unet"),
@@ -86,6 +132,7 @@ const PREFIXES: [(&str, &str); 17] = [
     ("clip_l.transformer.", "text_encoder"),
     ("clip_h.transformer.", "text_encoder"),
     ("clip_g.transformer.", "text_encoder_2"),
+    ("first_stage_model.", "vae"),
     // LyCORIS, as SimpleTuner has it
     ("lycoris_unet_", "unet"),
     ("lycoris_", "unet"),
@@ -129,6 +176,7 @@ pub(super) fn of_module(module: &str) -> String {
     // The processors' names of layers.
     let ends: &[(&str, &str)] = match part {
         "unet" => &[("_to_out", "_to_out_0")],
+        "vae" => &[],
         _ => &[("_to_q", "_q_proj"), ("_to_k", "_k_proj"), ("_to_v", "_v_proj"), ("_to_out", "_out_proj")],
     };
     let named = ends.iter().find_map(|(old, new)| path.strip_suffix(old).map(|rest| [rest, new].concat()));

@@ -1,8 +1,9 @@
 //! LoRA: changes of a model's layers as products of two thin factors (Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large
-//! Language Models"), and of its convolutions (LoCon), added to the weights while they are loaded.
+//! Language Models"), and of its convolutions (LoCon), added to the weights while they are loaded; and LyCORIS' other
+//! products, LoHa and LoKr, and DoRA, which stretches what was added to.
 //!
-//! `W + strength * alpha / rank * up * down` takes the place of `W`: no step of a picture costs more for it, and a LoRA of
-//! another strength is another load.
+//! `W + strength * alpha / rank * up * down` takes the place of `W`: no step of a picture costs more for it, and another
+//! strength works out anew the layers that it changes.
 
 mod key;
 mod merge;
@@ -13,7 +14,7 @@ mod settings;
 use super::error::{ImportError, LISTED, LoraError};
 use super::safetensors::{Safetensors, is_read};
 use key::Piece;
-use merge::Factors;
+use merge::Numbers;
 use module::{Module, Pieces};
 use nijimi_runtime::Error;
 use nijimi_runtime::gguf::File;
@@ -22,14 +23,21 @@ use settings::LoraSettings;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Numbers that are looked at together.
 const CHUNK: usize = 1 << 18;
 
-/// A LoRA, matched to a model. Its numbers stay in the file until a layer is patched, so that it takes next to no memory.
-#[derive(Debug)]
+/// A LoRA, matched to a model. Its numbers stay in the file until a layer is patched, so that it takes next to no memory;
+/// clones share it.
+#[derive(Debug, Clone)]
 pub struct Lora {
+    opened: Arc<Opened>,
+    strength: f32,
+}
+
+#[derive(Debug)]
+struct Opened {
     /// Reading moves the file's one position.
     file: Mutex<Safetensors>,
     /// By the model's tensors.
@@ -45,54 +53,71 @@ impl Lora {
     /// `….lora.down.weight`, `….processor.to_q_lora.down.weight`, `text_encoder.…`, `text_encoder_2.…`,
     /// `base_model.model.….lora_A.default.weight`), as ComfyUI (`diffusion_model.…`, `text_encoders.clip_l.transformer.…`)
     /// or LyCORIS (`lycoris_…`). A module without `alpha`, which is of any type of numbers, is of alpha = rank, if neither
-    /// the header's `lora_adapter_metadata` nor PEFT's `adapter_config.json` beside the file says otherwise.
+    /// the header's `lora_adapter_metadata` nor PEFT's `adapter_config.json` beside the file says otherwise. What is added may
+    /// be a product (LoRA, and LoCon with or without a `lora_mid`), LoHa's `hada_…` or LoKr's `lokr_…`; with `dora_scale` or
+    /// `lora_magnitude_vector` the sum is stretched to the lengths said there, and a strength other than 1 is so far from the
+    /// layer to that (as ComfyUI has it). Layers of the autoencoder are `vae.…`, `lora_vae_…` or `first_stage_model.…`.
     ///
     /// # Errors
     /// [`ImportError::Lora`]: a LoRA for another model (modules without a place, shapes that do not fit), half a pair, a
-    /// form that is not a pair of factors (DoRA, LoHa, LoKr and others), NaN, a strength that is not finite. Otherwise
+    /// form that is none of these (OFT, whole differences), NaN, a strength that is not finite. Otherwise
     /// what is wrong with the file as such.
     pub fn open(path: impl AsRef<Path>, strength: f32, file: &File<'_>) -> Result<Self, ImportError> {
         let path = path.as_ref();
-        if !strength.is_finite() {
-            return Err(LoraError::Strength { path: path.into(), strength }.into());
-        }
+        finite(path, strength)?;
         let lora = Safetensors::open(path)?;
         let pieces = pieces(&lora)?;
         let settings = LoraSettings::read(&lora)?;
         let mut modules = BTreeMap::new();
         for (tensor, (name, place)) in places(&lora, &pieces, file)? {
             let mut module = Module::fit(&lora, name, &pieces[name], &place)?;
-            let alpha = pieces[name].alpha.as_ref().map(|alpha| number(&lora, alpha)).transpose()?;
-            module.scale = strength * settings.scale(name, alpha, module.rank)?;
-            module.factors().try_for_each(|factor| check(&lora, factor))?;
+            let alpha = pieces[name].get(&Piece::Alpha).map(|alpha| number(&lora, alpha)).transpose()?;
+            if let Some(rank) = module.rank {
+                module.scale = settings.scale(name, alpha, rank)?;
+            }
+            module.tensors.iter().try_for_each(|tensor| check(&lora, tensor))?;
             modules.insert(tensor, module);
         }
-        Ok(Self { file: Mutex::new(lora), modules })
+        Ok(Self { opened: Arc::new(Opened { file: Mutex::new(lora), modules }), strength })
+    }
+
+    /// The same LoRA at another strength: for [`TextToImage::with_patches`](nijimi_runtime::model::TextToImage::with_patches).
+    ///
+    /// # Errors
+    /// A strength that is not finite.
+    pub fn with_strength(&self, strength: f32) -> Result<Self, ImportError> {
+        finite(self.opened.file.lock().unwrap_or_else(PoisonError::into_inner).path(), strength)?;
+        Ok(Self { opened: self.opened.clone(), strength })
     }
 
     /// The model's tensors that it changes, in alphabetical order.
     pub fn tensors(&self) -> impl ExactSizeIterator<Item = &str> {
-        self.modules.keys().map(String::as_str)
+        self.opened.modules.keys().map(String::as_str)
     }
 }
 
 impl Patch for Lora {
     fn touches(&self, name: &str) -> bool {
-        self.modules.contains_key(name)
+        self.opened.modules.contains_key(name)
     }
 
     fn apply(&self, name: &str, shape: &[usize], values: &mut [f32]) -> Result<(), Error> {
-        let Some(module) = self.modules.get(name) else { return Ok(()) };
-        let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(module) = self.opened.modules.get(name) else { return Ok(()) };
+        let file = self.opened.file.lock().unwrap_or_else(PoisonError::into_inner);
         if shape != module.shape || values.len() != shape.iter().product::<usize>() {
             let (path, expected) = (file.path().into(), module.shape.clone());
             let other = LoraError::Shape { path, name: name.to_owned(), found: shape.to_vec(), expected };
             return Err(Error::Patch(Box::new(other)));
         }
-        let factors = Factors::read(&file, module).map_err(|e| Error::Patch(Box::new(e)))?;
+        let added = if module.lengths.is_some() { 1.0 } else { self.strength };
+        let numbers = Numbers::read(&file, module, added * module.scale).map_err(|e| Error::Patch(Box::new(e)))?;
         drop(file);
-        Ok(factors.add(module, values)?)
+        Ok(numbers.apply(module, values, self.strength)?)
     }
+}
+
+fn finite(path: &Path, strength: f32) -> Result<(), LoraError> {
+    if strength.is_finite() { Ok(()) } else { Err(LoraError::Strength { path: path.into(), strength }) }
 }
 
 /// The file's tensors by module.
@@ -114,7 +139,7 @@ fn pieces(file: &Safetensors) -> Result<BTreeMap<&str, Pieces>, ImportError> {
         if piece != Piece::Alpha && !is_read(&entry.dtype) {
             return Err(ImportError::DType { path: path(), name: name.clone(), found: entry.dtype.clone() });
         }
-        if let Some(first) = modules.entry(module).or_default().add(piece, name) {
+        if let Some(first) = modules.entry(module).or_default().insert(piece, name.clone()) {
             let (second, of) = (name.clone(), module.to_owned());
             return Err(LoraError::Twice { path: path(), first, second, of }.into());
         }

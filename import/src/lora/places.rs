@@ -25,6 +25,7 @@ pub(super) fn of(file: &File<'_>) -> BTreeMap<String, Place> {
             "unet" => names::unet(name, blocks.layers, |i| blocks.attending.contains(&i)),
             // As transformers 5 calls it.
             "text_encoder" | "text_encoder_2" => name.strip_prefix("text_model.").unwrap_or(name).to_string(),
+            "vae" => names::vae(name, blocks.vae_levels),
             _ => continue,
         };
         let alias = alias.strip_suffix(".weight").unwrap_or(&alias);
@@ -43,11 +44,13 @@ struct Blocks {
     layers: usize,
     /// Levels on the way up with attention.
     attending: BTreeSet<usize>,
+    /// Levels of the autoencoder.
+    vae_levels: usize,
 }
 
 impl Blocks {
     fn of(file: &File<'_>) -> Self {
-        let mut blocks = Self { layers: 0, attending: BTreeSet::new() };
+        let mut blocks = Self { layers: 0, attending: BTreeSet::new(), vae_levels: 0 };
         let most = usize::from(u8::MAX);
         for tensor in file.tensors() {
             if let Some(first) = tensor.name.strip_prefix("unet.down_blocks.0.resnets.") {
@@ -57,6 +60,9 @@ impl Blocks {
                 && rest.starts_with("attentions.")
             {
                 blocks.attending.extend(level.parse::<usize>());
+            } else if let Some(first) = tensor.name.strip_prefix("vae.decoder.up_blocks.") {
+                let resnet = first.ends_with(".resnets.0.conv1.weight");
+                blocks.vae_levels = most.min(blocks.vae_levels + usize::from(resnet));
             }
         }
         blocks

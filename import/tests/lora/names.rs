@@ -35,7 +35,7 @@ const PROCESSORS: [&str; 2] = ["_lora.down.weight", "_lora.up.weight"];
 
 /// Of SDXL's fixture, which has one residual block a level on the way down: so a level of the original code has two
 /// blocks.
-const NAMES: [(&str, [&str; 2], &str); 32] = [
+const NAMES: [(&str, [&str; 2], &str); 36] = [
     (
         "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_q",
         KOHYA,
@@ -124,6 +124,11 @@ const NAMES: [(&str, [&str; 2], &str); 32] = [
     ),
     ("lycoris_mid_block_resnets_0_conv2", KOHYA, "unet.mid_block.resnets.0.conv2"),
     ("lycoris_unet_mid_block_attentions_0_proj_in", KOHYA, "unet.mid_block.attentions.0.proj_in"),
+    // Of the autoencoder, by diffusers' names and the original ones.
+    ("vae.decoder.mid_block.attentions.0.to_q", PEFT, "vae.decoder.mid_block.attentions.0.to_q"),
+    ("lora_vae_encoder_down_blocks_0_resnets_0_conv1", KOHYA, "vae.encoder.down_blocks.0.resnets.0.conv1"),
+    ("lora_vae_decoder_mid_attn_1_proj_out", KOHYA, "vae.decoder.mid_block.attentions.0.to_out.0"),
+    ("first_stage_model.decoder.up.1.upsample.conv", KOHYA, "vae.decoder.up_blocks.0.upsamplers.0.conv"),
     // The first ones, of the U-Net alone.
     (
         "mid_block.attentions.0.transformer_blocks.0.attn1.processor.to_v",

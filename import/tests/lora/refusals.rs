@@ -119,14 +119,7 @@ fn other_forms() {
         let tensors = [factors(MODULE, ENDS, &shape, 4), vec![stored(&name, &[4])]].concat();
         refused(&Made::new(tensors, &[]).path.0, &bytes)
     };
-    for (end, form) in [
-        (".dora_scale", "a DoRA"),
-        (".lora_magnitude_vector.weight", "a DoRA"),
-        (".hada_w1_a", "a LoHa"),
-        (".lokr_w1", "a LoKr"),
-        (".oft_blocks", "an OFT"),
-        (".diff", "a difference"),
-    ] {
+    for (end, form) in [(".oft_blocks", "an OFT"), (".diff", "a difference"), (".emb_params", "--embedding")] {
         says(&with(end), &["FILE: the tensor ", end, form, "merge it into the model"]);
     }
     says(&with(".lora_up.bias"), &["FILE: 1 of its 3 tensors", &format!("({MODULE}.lora_up.bias)")]);
@@ -143,4 +136,48 @@ fn other_forms() {
     let checkpoint = vec![stored("model.diffusion_model.out.2.weight", &[4]), stored("a.bias", &[4])];
     says(&refused(&Made::new(checkpoint, &[]).path.0, &bytes), &["FILE is no LoRA", "\"a.bias\""]);
     says(&refused(&Made::new(vec![], &[]).path.0, &bytes), &["FILE is no LoRA"]);
+}
+
+/// What does not fit of LoHa, LoKr and DoRA. Seen red with sides that do not divide a layer's let through, with the core's
+/// shape not looked at, and with a module of two kinds taken as the first.
+#[test]
+fn kinds_that_do_not_fit() {
+    let Some(bytes) = pipeline("sd1", DType::F32) else { return };
+    let name = |end: &str| [MODULE, end].concat();
+    let of = |parts: &[(&str, &[usize])]| {
+        let tensors = parts.iter().map(|(end, shape)| stored(&name(end), shape)).collect();
+        refused(&Made::new(tensors, &[]).path.0, &bytes)
+    };
+    let hada: [(&str, &[usize]); 4] =
+        [(".hada_w1_a", &[32, 4]), (".hada_w1_b", &[4, 32]), (".hada_w2_a", &[32, 4]), (".hada_w2_b", &[4, 32])];
+    says(&of(&hada[..3]), &[MODULE, "has no hada_w2_b", "not complete"]);
+    let mut other = hada;
+    other[3].1 = &[5, 32];
+    says(&of(&other), &["hada_w2_a has the shape [32, 4]", "needs [32, 5]"]);
+    other[3].1 = &[4, 64];
+    says(&of(&other), &["hada_w2_b has the shape [4, 64]", "needs [4, 32]"]);
+    let core: [(&str, &[usize]); 2] = [(".hada_t1", &[4, 3, 1, 1]), (".hada_t2", &[4, 4, 1, 1])];
+    let turned: Vec<_> = hada.iter().map(|(end, _)| (*end, &[4, 32][..])).chain(core).collect();
+    says(&of(&turned), &["hada_t1 has the shape [4, 3, 1, 1]", "needs [4, 4]"]);
+    says(&of(&[(".lokr_w1", &[5, 4]), (".lokr_w2", &[8, 8])]), &["lokr_w1", "[5, 4]", "do not divide", "[32, 32]"]);
+    says(&of(&[(".lokr_w1", &[0, 4]), (".lokr_w2", &[8, 8])]), &["lokr_w1", "do not divide"]);
+    says(&of(&[(".lokr_w1", &[4, 4]), (".lokr_w2", &[8, 9])]), &["lokr_w2 has the shape [8, 9]", "needs [8, 8]"]);
+    says(&of(&[(".lokr_w1", &[4, 4])]), &["has no lokr_w2_b"]);
+    says(&of(&[(".lokr_w2", &[4, 4])]), &["has no lokr_w1_a"]);
+    says(&of(&[(".lokr_w1", &[4, 4]), (".lokr_w2", &[8, 8]), (".lokr_w2_a", &[8, 2])]), &["lokr_w2_a are both for"]);
+    let pair: [(&str, &[usize]); 2] = [(ENDS[0], &[4, 32]), (ENDS[1], &[32, 4])];
+    says(&of(&[pair[0], pair[1], (".lokr_w1", &[4, 4])]), &["lora_down.weight and ", "lokr_w1 are both for"]);
+    says(&of(&[pair[0], pair[1], hada[0]]), &["hada_w1_a are both for"]);
+    says(&of(&[(".dora_scale", &[32, 1])]), &[MODULE, "has no factor next to"]);
+    for shape in [&[31, 1][..], &[1, 31], &[32, 2], &[32, 32], &[]] {
+        says(&of(&[pair[0], pair[1], (".dora_scale", shape)]), &["dora_scale has the shape", "needs [32, 1]"]);
+        says(&of(&[pair[0], pair[1], (".lora_magnitude_vector.weight", &[33])]), &["needs [32]"]);
+    }
+    let mut scale = stored(&name(".dora_scale"), &[32, 1]);
+    scale.values[7] = f32::NAN;
+    let alpha = Stored { name: name(".alpha"), shape: vec![], values: vec![f32::NAN] };
+    let lora = || factors(MODULE, ENDS, &[32, 32], 4);
+    let of = |more: Stored| refused(&Made::new([lora(), vec![more]].concat(), &[]).path.0, &bytes);
+    says(&of(scale), &["number 7", "dora_scale", "NaN"]);
+    says(&of(alpha), &["number 0", ".alpha", "NaN"]);
 }
