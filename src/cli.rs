@@ -9,10 +9,10 @@ mod serve;
 pub mod value;
 
 pub use commands::{Convert, Density, Devices, Inspect, Plan, SelfTest};
-pub use parts::{Draw, MachineOptions, OutputOptions, SamplingOptions, Subject, TextOptions};
+pub use parts::{ControlFiles, Draw, MachineOptions, OutputOptions, SamplingOptions, Subject, TextOptions};
 #[cfg(feature = "serve")]
 pub use serve::Serve;
-pub use value::{LoraFile, PreviewMethod};
+pub use value::{EmbeddingFile, LoraFile, PreviewMethod};
 
 use crate::fault::Fault;
 use argh::{ArgsInfo, FromArgs};
@@ -233,6 +233,23 @@ mod tests {
             (&["--control-net", "c.gguf"], "--control-image"),
             (&["--control-image", "c.png"], "--control-net"),
             (&["--control-strength", "1"], "needs --control-net"),
+            (&["--control-net", "a", "--control-net", "b", "--control-image", "c"], "--control-image"),
+            (&["--control-net", "a", "--control-image", "c", "--control-image", "d"], "--control-net"),
+            (
+                &[
+                    "--control-net",
+                    "a",
+                    "--control-net",
+                    "b",
+                    "--control-image",
+                    "c",
+                    "--control-image",
+                    "d",
+                    "--control-strength",
+                    "1",
+                ],
+                "for each --control-net",
+            ),
             (&["--preview-method", "vae"], "needs --preview"),
             (&["--preview", "a.png", "--preview-method", "taesd"], "needs --taesd"),
             (&["--preview", "a.png", "--preview-method", "tiny"], "there are proj, taesd and vae"),
@@ -247,6 +264,16 @@ mod tests {
         }
         let cli = read(&["--lora", "a.safetensors:0.8", "--lora", "b.safetensors", "-i", "a.png", "--mask", "m.png"]);
         assert_eq!(cli.text.lora.iter().map(|lora| lora.strength).collect::<Vec<_>>(), [0.8, 1.0]);
+        let two = ["--control-net", "a", "--control-image", "c", "--control-net", "b", "--control-image", "d"];
+        let read = |strengths: &[&str]| read(&[&two[..], strengths].concat()).text.controls;
+        let of = |network: &str, image: &str, strength| ControlFiles {
+            network: network.into(),
+            image: image.into(),
+            strength,
+        };
+        assert_eq!(read(&[]), [of("a", "c", 1.0), of("b", "d", 1.0)]);
+        let strengths = ["--control-strength", "0.5", "--control-strength", "0.25"];
+        assert_eq!(read(&strengths), [of("a", "c", 0.5), of("b", "d", 0.25)]);
     }
 
     #[test]
@@ -272,6 +299,7 @@ mod tests {
             &["--cfg-rescale", "1"],
             &["-i", "a.png"],
             &["--lora", "a.safetensors"],
+            &["--embedding", "a.safetensors"],
             &["--control-net", "a", "--control-image", "a.png"],
             &["--taesd", "a"],
             &["--vae-tiling"],

@@ -88,6 +88,9 @@ typedef struct nijimi_model_options {
     size_t lora_count;
     const char *weight_type;         /* of a checkpoint: "f32", "f16", "bf16", "q8_0" or "q4_0"; NULL: "f16" */
     const char *cache;               /* a folder for a GPU's compiled shaders, for a faster start; NULL: none is written */
+    const char *const *embedding_paths; /* textual inversions (.safetensors), of models that read prompts */
+    const char *const *embedding_words; /* what stands for each in prompts; NULL, for all or one: the file's own, or its name */
+    size_t embedding_count;
 } nijimi_model_options;
 
 int nijimi_model_options_init(nijimi_context *context, nijimi_model_options *options);

@@ -5,10 +5,10 @@ use crate::border::{In, Out, Place, Text, Values, put, required, structs};
 use crate::context::{Context, text};
 use crate::fault::{Fault, OK, Status};
 use crate::options::{DrawOptions, Pixels, named};
-use nijimi_import::{Lora, Options, Types, stored};
+use nijimi_import::{Lora, Options, Types, embedding, stored};
 use nijimi_runtime::Device;
 use nijimi_runtime::gguf::File;
-use nijimi_runtime::model::{self, OpenOptions, Patch, Stored};
+use nijimi_runtime::model::{self, Embedding, OpenOptions, Patch, Stored};
 use nijimi_runtime::quant::DType;
 use std::ffi::{CString, c_char};
 use std::sync::Arc;
@@ -41,6 +41,9 @@ structs! {
         lora_count: usize,
         weight_type: Text,
         cache: Text,
+        embedding_paths: Values<Text>,
+        embedding_words: Values<Text>,
+        embedding_count: usize,
     }
 
     /// What a model is.
@@ -87,6 +90,17 @@ impl ModelOptions {
         };
         paths.iter().enumerate().map(open).collect()
     }
+
+    fn embeddings(&self, file: &File<'_>) -> Result<Vec<Embedding>, Fault> {
+        let paths = self.embedding_paths.get(self.embedding_count, "embedding_paths")?.unwrap_or_default();
+        let count = if self.embedding_words.is_null() { 0 } else { paths.len() };
+        let words = self.embedding_words.get(count, "embedding_words")?;
+        let open = |(i, path): (usize, &Text)| {
+            let word = words.map_or(Ok(None), |words| words[i].get("a word of embedding_words"))?;
+            Ok(embedding(path.required("a path of embedding_paths")?, word, file)?)
+        };
+        paths.iter().enumerate().map(open).collect()
+    }
 }
 
 impl Model {
@@ -94,9 +108,10 @@ impl Model {
         let names = if cfg!(feature = "gpu") { "auto, cpu, gpu, gpu:0 and so on" } else { "auto and cpu" };
         let place = named("device", &options.device, model::Place::from_name, names)?.unwrap_or_default();
         let file = stored.file().map_err(nijimi_runtime::Error::from)?;
-        let patches = options.patches(&file)?;
+        let (patches, embeddings) = (options.patches(&file)?, options.embeddings(&file)?);
         let load = |device: &Device| {
-            let options = OpenOptions { patches: patches.clone(), device: device.clone() };
+            let options =
+                OpenOptions { patches: patches.clone(), embeddings: embeddings.clone(), device: device.clone() };
             model::Model::load_with(stored.clone(), options)
         };
         let (loaded, device) = load_at(place, options.cache.get("cache")?, load)?;

@@ -5,7 +5,7 @@
 mod drawn;
 
 use drawn::drawn;
-use nijimi_import::Lora;
+use nijimi_import::{Lora, embedding};
 use nijimi_runtime::gguf::MappedFile;
 use nijimi_runtime::model::{DrawRequest, OpenOptions, batch_seeds};
 use nijimi_runtime::sampler::{Sigmas, Solver};
@@ -101,7 +101,17 @@ fn lora(folder: &Folder, model: &MappedFile) -> PathBuf {
     path
 }
 
-/// Seen red with another seed, another strength of the LoRA, the mask the other way round, the picture in place of the preview, and
+/// A textual inversion of two vectors for the model.
+fn toy(folder: &Folder, model: &MappedFile) -> PathBuf {
+    let n = 2 * model.file().unwrap().u32("nijimi.text_encoder.width").unwrap();
+    let header = format!(r#"{{"emb_params":{{"dtype":"F32","shape":[2,{}],"data_offsets":[0,{}]}}}}"#, n / 2, 4 * n);
+    let values: Vec<u8> = (0..n).flat_map(|i| (if i % 3 == 0 { 0.5f32 } else { -0.25 }).to_le_bytes()).collect();
+    let path = folder.path("toy.safetensors");
+    fs::write(&path, [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &values].concat()).unwrap();
+    path
+}
+
+/// Seen red with another seed, another strength of the LoRA, the embedding's word not passed on, the mask the other way round, the picture in place of the preview, and
 /// another solver in check.c.
 #[test]
 fn a_c_program_draws_what_the_runtime_draws() {
@@ -113,7 +123,8 @@ fn a_c_program_draws_what_the_runtime_draws() {
     let (digits, emoji) = (weights("digits-q8_0"), weights("emoji-q8_0"));
     let stored = Arc::new(MappedFile::open(&emoji).unwrap());
     let lora = lora(&folder, &stored);
-    run(Command::new(&program).arg(&digits).arg(damaged(&folder)).arg(&folder.0).arg(&emoji).arg(&lora));
+    let toy = toy(&folder, &stored);
+    run(Command::new(&program).arg(&digits).arg(damaged(&folder)).arg(&folder.0).arg(&emoji).arg(&lora).arg(&toy));
 
     let model = Model::open(&digits, &Device::Cpu).unwrap();
     let request = DrawRequest { steps: Some(2), guidance_scale: 1.0, ..model.request("7", 5).unwrap() };
@@ -145,6 +156,11 @@ fn a_c_program_draws_what_the_runtime_draws() {
     let patched = Model::load_with(stored.clone(), options).unwrap();
     let with_lora = drawn(&patched, &request);
     assert!(with_lora == folder.read("patched.raw") && with_lora != folder.read("apple.raw"), "the LoRA's");
+    let taught = vec![embedding(&toy, Some("<mine>"), &stored.file().unwrap()).unwrap()];
+    let taught = Model::load_with(stored, OpenOptions { embeddings: taught, ..OpenOptions::default() }).unwrap();
+    let request = DrawRequest { prompt: "a red <mine>", ..request };
+    let (with, without) = (drawn(&taught, &request), drawn(&model, &request));
+    assert!(with == folder.read("taught.raw") && with != without, "the embedding's");
 }
 
 /// Nothing is read or written where it must not be. Seen red with a run used after it was freed, in check.c, and with a byte too few for

@@ -67,6 +67,9 @@ pub enum ImportError {
     /// Sizes, settings or words that make no model.
     #[error("{}: {source}", path.display())]
     Model { path: PathBuf, source: Box<Error> },
+    /// Vectors of a word that the model cannot be taught.
+    #[error("{} cannot be an embedding of this model: {why}", path.display())]
+    Embedding { path: PathBuf, why: String },
     /// A LoRA that cannot be added.
     #[error(transparent)]
     Lora(#[from] LoraError),

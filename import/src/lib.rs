@@ -5,7 +5,7 @@
 //! [`Checkpoint::open`] reads headers and configurations, and finds every tensor or says what is wrong: what a checkpoint
 //! says is obeyed, known to change no picture (`aside.rs`, `header.rs`), or refused by name; [`Source::read`]
 //! streams numbers, a few rows at a time, in the layout of `docs/format.md`; [`convert`] writes the file. [`Lora::open`]
-//! reads what is added to one; [`stored`] opens a model at any path. Python pickles (`.ckpt`, `.bin`) can run any program when read, and are refused.
+//! reads what is added to one, [`embedding`] words that it is taught; [`stored`] opens a model at any path. Python pickles (`.ckpt`, `.bin`) can run any program when read, and are refused.
 #![forbid(unsafe_code)]
 
 mod aside;
@@ -15,6 +15,7 @@ mod control;
 mod convert;
 mod describe;
 mod detect;
+mod embedding;
 mod error;
 mod expect;
 mod files;
@@ -40,6 +41,7 @@ mod tests;
 pub use checkpoint::{Checkpoint, Format, Options, Source, Tensor};
 pub use config::{Config, Family, Model, SchedulerConfig};
 pub use convert::{Event, Summary, convert, convert_into, outline_into};
+pub use embedding::embedding;
 pub use error::{ImportError, LoraError};
 pub use lora::Lora;
 pub use safetensors::{Entry, MAX_HEADER, Safetensors};

@@ -12,15 +12,19 @@ mod names;
 mod pipelines;
 #[path = "lora/refusals.rs"]
 mod refusals;
+#[path = "lora/trained.rs"]
+mod trained;
 
 use diffusers::fixtures;
 use made::{Made, factors};
 use nijimi_import::{Lora, Options};
+use nijimi_runtime::Error;
 use nijimi_runtime::gguf::File;
-use nijimi_runtime::model::{EncodedPrompts, LatentRequest, Patch};
+use nijimi_runtime::model::{EncodedPrompts, LatentRequest, ModelPart, Patch, TextToImage};
 use nijimi_runtime::quant::{self, DType};
 use pipelines::{bytes, families, opened, way};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A pipeline of the fixtures; `None`, and a line that says so, where they have none of that name.
 fn pipeline(family: &str, dtype: DType) -> Option<Vec<u8>> {
@@ -86,7 +90,10 @@ fn a_quantized_base_stays_as_near_as_it_was() {
 
 /// What the text encoder makes of a few words.
 fn states(bytes: &[u8], patches: &[Arc<dyn Patch>]) -> EncodedPrompts {
-    let model = opened(bytes.to_vec(), patches.to_vec());
+    states_of(&opened(bytes.to_vec(), patches.to_vec()))
+}
+
+fn states_of(model: &TextToImage) -> EncodedPrompts {
     let calls = model.calls(None, &[], 1).unwrap();
     model.encode_prompts(&LatentRequest { size: [64, 64], ..model.request("a cat on the mat", 0, &calls) }).unwrap()
 }
@@ -113,5 +120,56 @@ fn patches_apply_while_a_network_is_loaded() {
         assert_eq!(with, states(&patched(&bytes, &patches), &[]), "{dtype}");
         assert_ne!(with, states(&bytes, &patches[..1]), "{dtype}: the second");
         assert_ne!(with, states(&bytes, &[]), "{dtype}: none");
+    }
+}
+
+/// A patch that counts how often it is applied, and changes nothing.
+struct Counted(&'static str, AtomicUsize);
+
+impl Patch for Counted {
+    fn touches(&self, name: &str) -> bool {
+        name == self.0
+    }
+
+    fn apply(&self, _: &str, _: &[usize], _: &mut [f32]) -> Result<(), Error> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// A model in memory with another strength is a model that was opened with it, bit for bit, the first stays what it was, and
+/// what the LoRA does not touch is not read again. Seen red with nothing read again, with tensors of the old patches alone,
+/// and with all.
+#[test]
+fn strengths_change_without_loading_anew() {
+    let layer = "text_encoder.text_model.encoder.layers.0.mlp.fc1";
+    for dtype in [DType::F32, DType::Q8_0] {
+        let Some(bytes) = pipeline("sd1", dtype) else { return };
+        let file = File::new_checked(&bytes).unwrap();
+        let pair = |layer: &str| {
+            let shape = file.tensor(&format!("{layer}.weight")).unwrap().shape();
+            Made::pair(layer, [".lora_down.weight", ".lora_up.weight"], &shape, 4)
+        };
+        let made = [pair(layer), pair(&layer.replace("fc1", "fc2"))];
+        let [first, second] = made.each_ref().map(|made| Lora::open(&made.path.0, 1.0, &file).unwrap());
+        let at = |lora: &Lora, strength| Arc::new(lora.with_strength(strength).unwrap()) as Arc<dyn Patch>;
+        let counted = Arc::new(Counted("text_encoder.text_model.encoder.layers.1.mlp.fc1.weight", AtomicUsize::new(0)));
+        let with = |patches: &[Arc<dyn Patch>]| [&[counted.clone() as Arc<dyn Patch>], patches].concat();
+        let model = opened(bytes.clone(), with(&[at(&first, 1.0)])).hold(&[ModelPart::Text(0)]).unwrap();
+        let before = states_of(&model);
+        for patches in [
+            vec![at(&first, 0.5)],
+            vec![at(&first, 0.0)],
+            vec![],
+            vec![at(&second, -1.0)],
+            vec![at(&second, 1.0), at(&first, 1.0)],
+        ] {
+            let changed = model.with_patches(with(&patches)).unwrap();
+            assert_eq!(states_of(&changed), states(&bytes, &patches), "{dtype}");
+            assert_eq!(changed.weight_bytes(), model.weight_bytes());
+            assert_eq!(states_of(&changed.with_patches(with(&[at(&first, 1.0)])).unwrap()), before, "{dtype}: back");
+        }
+        assert_eq!(states_of(&model), before, "{dtype}: the first");
+        assert_eq!(counted.1.load(Ordering::Relaxed), 1, "{dtype}: what stays is not read again");
     }
 }

@@ -57,12 +57,14 @@ pub struct Extras {
     pub mask: Option<String>,
     /// Name and strength of each LoRA.
     pub loras: Vec<(String, f32)>,
+    /// Each embedding, and the word that stands for it.
+    pub embeddings: Vec<(String, String)>,
     /// The text encoder's layer, counted from the end.
     pub clip_skip: Option<usize>,
     /// Whose random numbers.
     pub rng: Option<String>,
-    /// Name and strength of a ControlNet, and the image that it read.
-    pub control_net: Option<(String, f32, String)>,
+    /// Name and strength of each ControlNet, and the image that it read.
+    pub control_nets: Vec<(String, f32, String)>,
     /// The tiny autoencoder that decoded it.
     pub tiny_decoder: Option<String>,
     /// The file, and tensor, of its starting noise.
@@ -124,7 +126,8 @@ impl Extras {
     fn pairs(&self, put: &mut impl FnMut(&str, String)) {
         #[rustfmt::skip]
         let Self {
-            schedule: _, no_clip, guidance_rescale, init_image, mask, loras, clip_skip, rng, control_net, tiny_decoder,
+            schedule: _, no_clip, guidance_rescale, init_image, mask, loras, embeddings, clip_skip, rng, control_nets,
+            tiny_decoder,
             latents, dtype, prediction_type, vae_tiling,
         } = self;
         if *no_clip {
@@ -150,8 +153,12 @@ impl Extras {
             let loras: Vec<String> = loras.iter().map(|(name, strength)| format!("{name}: {strength}")).collect();
             put("Lora", loras.join(", "));
         }
-        if let Some((name, strength, image)) = control_net {
-            put("ControlNet 0", format!("Model: {name}, Weight: {strength}, Image: {image}"));
+        if !embeddings.is_empty() {
+            let embeddings: Vec<String> = embeddings.iter().map(|(name, word)| format!("{name}: {word}")).collect();
+            put("Embeddings", embeddings.join(", "));
+        }
+        for (i, (name, strength, image)) in control_nets.iter().enumerate() {
+            put(&format!("ControlNet {i}"), format!("Model: {name}, Weight: {strength}, Image: {image}"));
         }
         if let Some(name) = tiny_decoder {
             put("VAE Decoder", "TAESD".into());
@@ -233,9 +240,10 @@ mod tests {
                 init_image: Some(("horse, grey.png".into(), 0.75)),
                 mask: Some("mask.png".into()),
                 loras: vec![("style".into(), 0.8), ("Größe \"1\"".into(), -1.0)],
+                embeddings: vec![("toy.safetensors".into(), "<toy>".into())],
                 clip_skip: Some(2),
                 rng: Some("cuda".into()),
-                control_net: Some(("canny".into(), 0.5, "lines.png".into())),
+                control_nets: vec![("canny".into(), 0.5, "lines.png".into()), ("depth".into(), 1.0, "d.png".into())],
                 tiny_decoder: Some("tae".into()),
                 latents: Some("run.safetensors:noise".into()),
                 dtype: Some("q8_0".into()),
@@ -263,7 +271,9 @@ mod tests {
             ("Clip skip", "2"),
             ("RNG", "cuda"),
             ("Lora", "style: 0.8, Größe \"1\": -1"),
+            ("Embeddings", "toy.safetensors: <toy>"),
             ("ControlNet 0", "Model: canny, Weight: 0.5, Image: lines.png"),
+            ("ControlNet 1", "Model: depth, Weight: 1, Image: d.png"),
             ("VAE Decoder", "TAESD"),
             ("TAESD", "tae"),
             ("Latents", "run.safetensors:noise"),

@@ -36,6 +36,7 @@ __all__ = [
 
 Path = Union[str, "PathLike[str]"]
 Lora = Union[Path, "tuple[Path, float]"]
+Embedding = Union[Path, "tuple[Path, str]"]
 Pixels = NDArray[np.uint8]
 
 
@@ -45,18 +46,21 @@ def open(
     loras: Sequence[Lora] = (),
     weight_type: str = "f16",
     cache: Optional[Path] = None,
+    embeddings: Sequence[Embedding] = (),
 ) -> Model:
     """Opens a model: ``"emoji"`` (it reads prompts) or ``"digits"`` (labels 0 to 9), which are part of the package; a weight file
     (``.gguf``), or its bytes; a published model, as a folder of diffusers or one ``.safetensors`` file, which is converted to
     ``weight_type`` ("f32", "f16", "bf16", "q8_0" or "q4_0") on the way.
 
     ``device`` is "auto" (a real GPU if one works, else the CPU), "cpu", "gpu", or "gpu:0" and so on, as :func:`devices` counts them.
-    ``loras`` are ``.safetensors`` files, each alone or with its strength. ``cache`` is a folder for a GPU's compiled shaders.
+    ``loras`` are ``.safetensors`` files, each alone or with its strength. ``embeddings`` are textual inversions
+    (``.safetensors``), each alone or with the word that stands for it in prompts, else the file's own or its name. ``cache`` is a folder for a GPU's compiled shaders.
 
     Raises :class:`FileError`, :class:`DeviceError` and :class:`UsageError`.
     """
     given = [lora if isinstance(lora, tuple) else (lora, 1.0) for lora in loras]
-    return Model(_native.open(model, device, given, weight_type, cache))
+    words = [each if isinstance(each, tuple) else (each, None) for each in embeddings]
+    return Model(_native.open(model, device, given, words, weight_type, cache))
 
 
 class Plan(NamedTuple):

@@ -2,7 +2,7 @@
 
 use crate::fault::Fault;
 use crate::run::{Asked, Run};
-use nijimi_import::{Lora, Options, Types, stored};
+use nijimi_import::{Lora, Options, Types, embedding, stored};
 use nijimi_runtime::model::{self, OpenOptions, Patch, Place, RunPlan, Stored};
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::{Device, Error};
@@ -31,6 +31,12 @@ pub enum Source {
     Path(PathBuf),
 }
 
+/// What is added to a model: files of LoRAs with their strengths, of embeddings with their words.
+struct Added {
+    loras: Vec<(PathBuf, f32)>,
+    embeddings: Vec<(PathBuf, Option<String>)>,
+}
+
 /// Opens a model: a path, the name of one that is built in, or a weight file's bytes.
 #[pyfunction]
 pub fn open(
@@ -38,6 +44,7 @@ pub fn open(
     source: Source,
     device: &str,
     loras: Vec<(PathBuf, f32)>,
+    embeddings: Vec<(PathBuf, Option<String>)>,
     weight_type: &str,
     cache: Option<PathBuf>,
 ) -> PyResult<Model> {
@@ -47,13 +54,14 @@ pub fn open(
         let place = Place::from_name(device).ok_or_else(|| unknown("device", device, names))?;
         let types = "f32, f16, bf16, q8_0, q4_0";
         let dtype = DType::from_name(weight_type).ok_or_else(|| unknown("weight_type", weight_type, types))?;
+        let added = Added { loras, embeddings };
         match source {
-            Source::Bytes(bytes) => Model::open(Arc::new(bytes), place, &loras, cache),
+            Source::Bytes(bytes) => Model::open(Arc::new(bytes), place, &added, cache),
             Source::Path(path) => match BUILT_IN.iter().find(|(name, _)| path == Path::new(name) && !path.exists()) {
-                Some((_, bytes)) => Model::open(Arc::new(*bytes), place, &loras, cache),
+                Some((_, bytes)) => Model::open(Arc::new(*bytes), place, &added, cache),
                 None => {
                     let stored = stored(&path, &Options::default(), &Types::new(dtype))?;
-                    let open = Model::open(stored, place, &loras, cache);
+                    let open = Model::open(stored, place, &added, cache);
                     open.map_err(|fault| fault.about_file(&path.to_string_lossy()))
                 }
             },
@@ -65,15 +73,18 @@ impl Model {
     fn open(
         stored: Arc<dyn Stored>,
         place: Place,
-        loras: &[(PathBuf, f32)],
+        added: &Added,
         cache: Option<PathBuf>,
     ) -> Result<Self, Fault> {
         let file = stored.file().map_err(Error::from)?;
         let patch = |(path, strength): &(PathBuf, f32)| Ok(Arc::new(Lora::open(path, *strength, &file)?) as _);
-        let patches = loras.iter().map(patch).collect::<Result<Vec<Arc<dyn Patch>>, Fault>>()?;
+        let patches = added.loras.iter().map(patch).collect::<Result<Vec<Arc<dyn Patch>>, Fault>>()?;
+        let vectors = |(path, word): &(PathBuf, Option<String>)| embedding(path, word.as_deref(), &file);
+        let embeddings = added.embeddings.iter().map(vectors).collect::<Result<Vec<_>, _>>()?;
         drop(file);
         let load = |device: &Device| {
-            let options = OpenOptions { patches: patches.clone(), device: device.clone() };
+            let options =
+                OpenOptions { patches: patches.clone(), embeddings: embeddings.clone(), device: device.clone() };
             model::Model::load_with(stored.clone(), options)
         };
         let (loaded, device) = load_at(place, cache, load)?;

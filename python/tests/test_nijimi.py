@@ -111,6 +111,24 @@ def test_loras(emoji, tmp_path):
         nijimi.open("digits", loras=[path])
 
 
+# Seen red: the word not passed on.
+def test_embeddings(emoji, tmp_path):
+    path = tmp_path / "toy.safetensors"
+    header = {"emb_params": {"dtype": "F32", "shape": [2, 192], "data_offsets": [0, 1536]}}
+    text = json.dumps(header).encode()
+    values = np.where(np.arange(384) % 3 == 0, 0.5, -0.25).astype("<f4")
+    path.write_bytes(len(text).to_bytes(8, "little") + text + values.tobytes())
+    options = {"seed": 1, "steps": 1}
+    by_name = nijimi.open("emoji", "cpu", embeddings=[path])
+    by_word = nijimi.open("emoji", "cpu", embeddings=[(path, "<mine>")])
+    drawn = by_name.draw("a Toy", **options)
+    assert (drawn == by_word.draw("a <mine>", **options)).all()
+    assert (drawn != emoji.draw("a Toy", **options)).any()
+    assert (emoji.draw("a cat", **options) == by_word.draw("a cat", **options)).all()
+    with pytest.raises(nijimi.FileError, match="cannot be an embedding"):
+        nijimi.open("digits", embeddings=[path])
+
+
 # Seen red: the mask the other way round; the strength not passed on; bytes divided by 256; the sides exchanged.
 def test_a_picture_is_repainted_in_part(emoji):
     picture = np.zeros((64, 64, 3), np.uint8)

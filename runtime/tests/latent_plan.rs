@@ -232,7 +232,7 @@ fn what_cannot_be_planned_is_refused() {
     // More than can be addressed, in one piece or in tiles.
     assert!(matches!(refused(&PlanRequest::new([1 << 17, 1 << 17])), Error::Network(_)));
     // No latent diffusion model.
-    let control = PlanRequest { control: Some(&file), ..PlanRequest::new([64, 64]) };
+    let control = PlanRequest { controls: std::slice::from_ref(&file), ..PlanRequest::new([64, 64]) };
     assert!(matches!(refused(&control), Error::Model(_)));
 }
 

@@ -53,20 +53,19 @@ impl Cli {
     }
 
     /// Of models that read prompts.
-    fn text(&self) -> [(bool, &'static str); 10] {
-        let Self { init_img, control_net, preview, .. } = self;
+    fn text(&self) -> [(bool, &'static str); 11] {
+        let Self { init_img, preview, .. } = self;
+        let [nets, images, strengths] = [self.control_net.len(), self.control_image.len(), self.control_strength.len()];
         [
             (self.strength.is_some() && init_img.is_none(), "--strength needs an init image: give one with -i"),
             (self.mask.is_some() && init_img.is_none(), "--mask needs an init image to repaint: give one with -i"),
+            (nets > images, "--control-net needs an image to read: give each one with --control-image"),
+            (images > nets, "--control-image needs a ControlNet that reads it: give one with --control-net"),
+            (strengths > 0 && nets == 0, "--control-strength needs --control-net"),
             (
-                control_net.is_some() && self.control_image.is_none(),
-                "--control-net needs an image to read: give one with --control-image",
+                strengths > 0 && strengths != nets,
+                "--control-strength is given for each --control-net, in their order, or for none",
             ),
-            (
-                self.control_image.is_some() && control_net.is_none(),
-                "--control-image needs a ControlNet that reads it: give one with --control-net",
-            ),
-            (self.control_strength.is_some() && control_net.is_none(), "--control-strength needs --control-net"),
             (
                 other(self.save_latents.as_deref(), "safetensors"),
                 "--save-latents writes a .safetensors file: use a name ending in .safetensors",

@@ -1,6 +1,6 @@
 //! The options of the commands.
 
-use super::value::{Backend, Bytes, LoraFile, dtype, place, prediction};
+use super::value::{Backend, Bytes, EmbeddingFile, LoraFile, dtype, place, prediction};
 use argh::{ArgsInfo, FromArgs};
 use nijimi_cli::number::{count, finite, index, threads};
 use nijimi_runtime::model::Place;
@@ -105,9 +105,9 @@ pub struct Plan {
     /// init image: its size counts, and the encoder runs as well
     #[argh(option, short = 'i', arg_name = "file")]
     pub init_img: Option<PathBuf>,
-    /// a ControlNet
+    /// a ControlNet. May be repeated
     #[argh(option, arg_name = "file")]
-    pub control_net: Option<PathBuf>,
+    pub control_net: Vec<PathBuf>,
     /// tiny autoencoder (TAESD)
     #[argh(option, arg_name = "file")]
     pub taesd: Option<PathBuf>,
@@ -117,6 +117,9 @@ pub struct Plan {
     /// a LoRA to apply to the model. May be repeated
     #[argh(option, arg_name = "file[:x]")]
     pub lora: Vec<LoraFile>,
+    /// a textual inversion, and its word. May be repeated
+    #[argh(option, arg_name = "file[:word]")]
+    pub embedding: Vec<EmbeddingFile>,
     /// auto, cpu or gpu (default: auto, a GPU if there is one, else the CPU)
     #[argh(option, arg_name = "name")]
     pub backend: Option<Backend>,

@@ -1,6 +1,6 @@
 //! The options of drawing, flat, as they are read.
 
-use super::value::{Backend, Bytes, LoraFile, PreviewMethod, Rng, TensorFile, dtype, prediction};
+use super::value::{Backend, Bytes, EmbeddingFile, LoraFile, PreviewMethod, Rng, TensorFile, dtype, prediction};
 use argh::{ArgsInfo, FromArgs};
 use nijimi_cli::number::{count, finite, index, scale, seed, share, threads};
 use nijimi_runtime::quant::DType;
@@ -92,19 +92,24 @@ pub struct Cli {
     /// mask image for inpainting: white is repainted, black is kept. If it has transparent pixels, its alpha is the mask
     #[argh(option, arg_name = "file")]
     pub(super) mask: Option<PathBuf>,
-    /// a LoRA to apply to the model (.safetensors), and its strength (default: 1), as in style.safetensors:0.8. May be
-    /// repeated
+    /// a LoRA to apply to the model (.safetensors; LoCon, LoHa, LoKr and DoRA too), and its strength (default: 1), as in
+    /// style.safetensors:0.8. May be repeated
     #[argh(option, arg_name = "file[:x]")]
     pub(super) lora: Vec<LoraFile>,
-    /// a ControlNet: weight file, folder or .safetensors file
+    /// a textual inversion (.safetensors), and the word of a prompt that stands for it (default: the file's own, or its
+    /// name), as in toy.safetensors:mytoy. May be repeated
+    #[argh(option, arg_name = "file[:word]")]
+    pub(super) embedding: Vec<EmbeddingFile>,
+    /// a ControlNet: weight file, folder or .safetensors file. May be repeated, each with an image, and a strength if any has
+    /// one, in the same order
     #[argh(option, arg_name = "file")]
-    pub(super) control_net: Option<PathBuf>,
+    pub(super) control_net: Vec<PathBuf>,
     /// the image that the ControlNet reads: edges, depth, a pose, whatever it was trained for
     #[argh(option, arg_name = "file")]
-    pub(super) control_image: Option<PathBuf>,
+    pub(super) control_image: Vec<PathBuf>,
     /// strength of the ControlNet (default: 1)
     #[argh(option, arg_name = "x", from_str_fn(finite))]
-    pub(super) control_strength: Option<f32>,
+    pub(super) control_strength: Vec<f32>,
     /// tiny autoencoder (TAESD), a weight file, folder or .safetensors file, used instead of the model's own: fast and
     /// small, with some loss of detail
     #[argh(option, arg_name = "file")]

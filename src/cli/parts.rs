@@ -1,10 +1,11 @@
 //! What was asked for, in parts: a signature that takes a part says which options it depends on.
 
-use super::value::{Bytes, LoraFile, PreviewMethod, Rng, TensorFile, place};
+use super::value::{Bytes, EmbeddingFile, LoraFile, PreviewMethod, Rng, TensorFile, place};
 use super::{Cli, none_of};
 use crate::fault::Fault;
 use nijimi_runtime::model::Place;
 use nijimi_runtime::quant::DType;
+use std::iter::repeat;
 use std::path::PathBuf;
 
 /// A drawing.
@@ -54,9 +55,8 @@ pub struct TextOptions {
     pub strength: Option<f64>,
     pub mask: Option<PathBuf>,
     pub lora: Vec<LoraFile>,
-    pub control_net: Option<PathBuf>,
-    pub control_image: Option<PathBuf>,
-    pub control_strength: Option<f32>,
+    pub embedding: Vec<EmbeddingFile>,
+    pub controls: Vec<ControlFiles>,
     pub taesd: Option<PathBuf>,
     pub vae_tiling: bool,
     pub clip_skip: Option<usize>,
@@ -72,6 +72,15 @@ pub struct TextOptions {
     pub variant: Option<String>,
     pub memory_limit: Option<Bytes>,
     pub stay_resident: bool,
+}
+
+/// A ControlNet, and what it is shown.
+#[derive(Debug, PartialEq)]
+pub struct ControlFiles {
+    pub network: PathBuf,
+    pub image: PathBuf,
+    /// 1 if none is given.
+    pub strength: f32,
 }
 
 /// Where to draw.
@@ -105,10 +114,14 @@ impl From<Cli> for Draw {
         let Cli {
             positional, prompt, negative_prompt, model, output, batch, seed, width, height, steps, cfg_scale,
             classifier, classifier_scale, sampling_method, scheduler, cfg_rescale, eta, no_clip, init_img,
-            strength, mask, lora, control_net, control_image, control_strength, taesd, vae_tiling, clip_skip,
+            strength, mask, lora, embedding, control_net, control_image, control_strength, taesd, vae_tiling, clip_skip,
             rng, latents, save_latents, preview, preview_method, preview_interval, kind, tokenizer,
             prediction_type, variant, memory_limit, stay_resident, backend, device, tune, threads, scale, verbose, version: _,
         } = cli;
+        // As many images as networks: that was looked at.
+        let strengths = control_strength.into_iter().chain(repeat(1.0));
+        let controls = control_net.into_iter().zip(control_image).zip(strengths);
+        let controls = controls.map(|((network, image), strength)| ControlFiles { network, image, strength }).collect();
         Self {
             model,
             subject: Subject { prompt: positional.or(prompt).unwrap_or_default(), listed: false, batch, seed },
@@ -118,8 +131,7 @@ impl From<Cli> for Draw {
             },
             #[rustfmt::skip]
             text: TextOptions {
-                negative_prompt, width, height, cfg_rescale, init_img, strength, mask, lora, control_net, control_image,
-                control_strength, taesd, vae_tiling, clip_skip, rng, latents, save_latents, preview, preview_method,
+                negative_prompt, width, height, cfg_rescale, init_img, strength, mask, lora, embedding, controls, taesd, vae_tiling, clip_skip, rng, latents, save_latents, preview, preview_method,
                 preview_interval, dtype: kind, tokenizer, prediction_type, variant, memory_limit, stay_resident,
             },
             machine: MachineOptions { place: place(device, backend), tune, threads, verbose },
@@ -151,8 +163,7 @@ impl TextOptions {
     pub fn refuse(&self) -> Result<(), Fault> {
         #[rustfmt::skip]
         let Self {
-            negative_prompt, width, height, cfg_rescale, init_img, strength: _, mask: _, lora, control_net, control_image: _,
-            control_strength: _, taesd, vae_tiling, clip_skip, rng, latents, save_latents, preview, preview_method: _,
+            negative_prompt, width, height, cfg_rescale, init_img, strength: _, mask: _, lora, embedding, controls, taesd, vae_tiling, clip_skip, rng, latents, save_latents, preview, preview_method: _,
             preview_interval: _, dtype, tokenizer, prediction_type, variant, memory_limit, stay_resident,
         } = self;
         let given = [
@@ -162,7 +173,8 @@ impl TextOptions {
             ("--cfg-rescale", cfg_rescale.is_some()),
             ("-i", init_img.is_some()),
             ("--lora", !lora.is_empty()),
-            ("--control-net", control_net.is_some()),
+            ("--embedding", !embedding.is_empty()),
+            ("--control-net", !controls.is_empty()),
             ("--taesd", taesd.is_some()),
             ("--vae-tiling", *vae_tiling),
             ("--clip-skip", clip_skip.is_some()),

@@ -3,7 +3,7 @@
 use nijimi_runtime::gpu::Choice;
 use nijimi_runtime::model::Place;
 use nijimi_runtime::quant::DType;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// What `--backend` knows.
@@ -116,6 +116,29 @@ impl FromStr for LoraFile {
     }
 }
 
+/// An embedding and the word that stands for it, as in `toy.safetensors:<toy>`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct EmbeddingFile {
+    pub path: PathBuf,
+    /// The file's own, or its name, if none is given.
+    pub word: Option<String>,
+}
+
+impl FromStr for EmbeddingFile {
+    type Err = &'static str;
+
+    /// The word follows the last colon behind an extension: a path may have colons of its own.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let split = text.rsplit_once(':').filter(|(path, _)| Path::new(path).extension().is_some());
+        match split {
+            Some((_, "")) => Err("name the word after the colon, as in toy.safetensors:mytoy"),
+            Some((path, word)) => Ok(Self { path: path.into(), word: Some(word.into()) }),
+            None if text.is_empty() => Err("name a file, as in toy.safetensors or toy.safetensors:mytoy"),
+            None => Ok(Self { path: text.into(), word: None }),
+        }
+    }
+}
+
 /// A tensor of a .safetensors file, as in `run.safetensors:noise`.
 #[derive(Clone, PartialEq, Debug)]
 pub struct TensorFile {
@@ -203,6 +226,22 @@ mod tests {
             assert_eq!(lora(text), Some((path.into(), strength)), "{text}");
         }
         assert_eq!((lora(""), lora("ab:nan"), lora("ab:inf")), (None, None, None));
+    }
+
+    // Seen red: the first colon taken; a colon taken that no extension stands before.
+    #[test]
+    fn a_word_follows_the_extension() {
+        for (text, path, word) in [
+            ("a.safetensors", "a.safetensors", None),
+            ("a.safetensors:<toy>", "a.safetensors", Some("<toy>")),
+            (r"C:\b\a.safetensors:my toy", r"C:\b\a.safetensors", Some("my toy")),
+            (r"C:\b\a.safetensors", r"C:\b\a.safetensors", None),
+            ("a:b.safetensors", "a:b.safetensors", None),
+        ] {
+            let want = EmbeddingFile { path: path.into(), word: word.map(str::to_owned) };
+            assert_eq!(text.parse(), Ok(want), "{text}");
+        }
+        assert!("".parse::<EmbeddingFile>().is_err() && "a.safetensors:".parse::<EmbeddingFile>().is_err());
     }
 
     #[test]

@@ -23,6 +23,9 @@ pub fn weights(prompt: &str) -> impl Iterator<Item = f64> {
     parse(prompt).into_iter().filter_map(|part| if let Part::Text { weight, .. } = part { Some(weight) } else { None })
 }
 
+/// In place of ComfyUI's notation.
+const EMBEDDING: &str = "give an embedding with --embedding FILE:WORD, and write the word alone";
+
 /// What of a prompt would mean something else to other programs, and is read as words here; `place` says where it stands.
 pub fn notes(place: &str, prompt: &str) -> Vec<String> {
     let mut notes = Vec::new();
@@ -36,7 +39,8 @@ pub fn notes(place: &str, prompt: &str) -> Vec<String> {
                 '<' if matches!(&*kind, "lora" | "lyco") => {
                     note(found, "apply a LoRA with --lora FILE:STRENGTH");
                 }
-                '<' if matches!(&*kind, "hypernet" | "embedding" | "embed" | "segment" | "clip") => {
+                '<' if matches!(&*kind, "embedding" | "embed") => note(found, EMBEDDING),
+                '<' if matches!(&*kind, "hypernet" | "segment" | "clip") => {
                     note(found, "this notation is not supported");
                 }
                 '[' if when() => note(found, "prompt editing is not supported, so write what to draw"),
@@ -53,7 +57,7 @@ pub fn notes(place: &str, prompt: &str) -> Vec<String> {
     for word in
         words().filter(|word| word.trim_start_matches(['(', '[']).to_ascii_lowercase().starts_with("embedding:"))
     {
-        note(word, "embeddings (textual inversion) are not supported");
+        note(word, EMBEDDING);
     }
     notes
 }
@@ -100,7 +104,8 @@ mod tests {
             ("a [cow|horse]", "[cow|horse]"),
             ("{cat|dog}", "{cat|dog}"),
             ("a cat AND a dog", "AND in the prompt"),
-            ("a, (embedding:style:1.2)", "embeddings"),
+            ("a, (embedding:style:1.2)", "--embedding FILE:WORD"),
+            ("<embedding:style>", "--embedding FILE:WORD"),
         ] {
             let notes = notes("the prompt", prompt);
             assert!(notes.len() == 1 && notes[0].contains(part), "{prompt}: {notes:?}");

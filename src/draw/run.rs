@@ -134,14 +134,19 @@ fn inputs(asked: &Draw) -> Vec<Named<'_>> {
         ("--classifier", &sampling.classifier),
         ("-i", &text.init_img),
         ("--mask", &text.mask),
-        ("--control-net", &text.control_net),
-        ("--control-image", &text.control_image),
         ("--taesd", &text.taesd),
         ("--tokenizer", &text.tokenizer),
     ];
     let one = one.into_iter().filter_map(|(option, path)| Some((option, path.as_deref()?)));
     let loras = text.lora.iter().map(|lora| ("--lora", &*lora.path));
-    one.chain(loras).chain(text.latents.iter().map(|latents| ("--latents", &*latents.path))).collect()
+    let embeddings = text.embedding.iter().map(|embedding| ("--embedding", &*embedding.path));
+    let controls = text.controls.iter();
+    let controls = controls.flat_map(|c| [("--control-net", &*c.network), ("--control-image", &*c.image)]);
+    one.chain(loras)
+        .chain(embeddings)
+        .chain(controls)
+        .chain(text.latents.iter().map(|latents| ("--latents", &*latents.path)))
+        .collect()
 }
 
 /// Where pictures are placed, and what becomes of them.

@@ -38,7 +38,7 @@ const FAR: f64 = 20.0;
 /// The model, and what goes with it.
 pub struct Parts {
     on: Loaded<TextToImage>,
-    control: Option<Control>,
+    controls: Vec<Control>,
     tiny: Option<TinyAutoencoder>,
 }
 
@@ -51,6 +51,8 @@ pub struct PromptArtist<'a> {
     /// Where it came from, and the bytes of its weights there: they are loaded in parts.
     source: String,
     weights: usize,
+    /// What stands for the embeddings in prompts.
+    words: Vec<String>,
     /// Height and width of the pictures.
     size: [usize; 2],
     /// All steps, worked out.
@@ -78,8 +80,10 @@ impl<'a> PromptArtist<'a> {
         // What one part of the model gives back, the next one takes.
         memory::give_back();
         let dtype = text.dtype.unwrap_or(DType::F16);
-        let beside = Beside::open(text.control_net.as_deref(), text.taesd.as_deref(), dtype, false)?;
-        let on = loading::open(source, &text.lora, machine)?;
+        let controls: Vec<&Path> = text.controls.iter().map(|control| &*control.network).collect();
+        let beside = Beside::open(&controls, text.taesd.as_deref(), dtype, false)?;
+        let added = loading::added(source, &text.lora, &text.embedding)?;
+        let on = loading::open(source, &added, machine)?;
         let info = on.model.info();
         let size = loading::size(info, text.width, text.height, text.init_img.as_deref())?;
         info.latent_size(size).map_err(|e| asked(e.into()))?;
@@ -112,7 +116,7 @@ impl<'a> PromptArtist<'a> {
             cfg_scale: sampling.cfg_scale,
             encodes: text.init_img.is_some(),
             vae_tiling: text.vae_tiling,
-            patched: !text.lora.is_empty(),
+            patched: !text.lora.is_empty() || !text.embedding.is_empty(),
             stay_resident: text.stay_resident,
             threads: machine.threads,
         };
@@ -131,7 +135,22 @@ impl<'a> PromptArtist<'a> {
         let weights = source.file()?.tensors().map(|tensor| tensor.data.len()).sum();
         let source = source.name.clone();
         let loaded = started.elapsed();
-        Ok(Self { sampling, text, machine, parts, source, weights, size, calls, inputs, choice, started, loaded })
+        let words = added.embeddings.into_iter().map(|embedding| embedding.word).collect();
+        Ok(Self {
+            sampling,
+            text,
+            machine,
+            parts,
+            source,
+            weights,
+            words,
+            size,
+            calls,
+            inputs,
+            choice,
+            started,
+            loaded,
+        })
     }
 
     fn name(&self) -> String {
@@ -149,9 +168,9 @@ impl<'a> PromptArtist<'a> {
 
     fn request<'r>(&'r self, prompt: &'r str, index: usize, seed: u64) -> LatentRequest<'r> {
         let text = self.text;
-        let control = self.parts.control.as_ref().zip(self.inputs.control.as_deref());
-        let control = control.map(|(network, picture)| {
-            let strength = text.control_strength.unwrap_or(1.0);
+        let controls = self.parts.controls.iter().zip(&self.inputs.controls).zip(&text.controls);
+        let controls = controls.map(|((network, picture), control)| {
+            let strength = control.strength;
             LatentControl { network, picture, strength }
         });
         LatentRequest {
@@ -163,7 +182,7 @@ impl<'a> PromptArtist<'a> {
             latents: self.inputs.latents(index),
             init_image: self.inputs.init_image.as_deref(),
             mask: self.inputs.mask.as_deref(),
-            controls: control.into_iter().collect(),
+            controls: controls.collect(),
             decoding: self.decoding(),
             options: options(self.machine),
             size: self.size,
@@ -184,7 +203,7 @@ impl<'a> PromptArtist<'a> {
             ("a weight in the prompt", weight(&drawing.parameters.prompt)),
             ("a weight in the negative prompt (-n)", weight(negative)),
             ("--cfg-scale", self.sampling.cfg_scale.map(f64::from).filter(far)),
-            ("--control-strength", text.control_strength.map(f64::from).filter(far)),
+            ("--control-strength", text.controls.iter().map(|control| f64::from(control.strength)).find(far)),
             ("the strength of a --lora", text.lora.iter().map(|lora| f64::from(lora.strength)).find(far)),
         ];
         Fault::Input(match causes.into_iter().find_map(|(what, x)| Some((what, x?))) {
@@ -270,28 +289,30 @@ impl Artist for PromptArtist<'_> {
             classifier: None,
         };
         let strength = strength(info, text);
-        let extras =
-            Extras {
-                schedule: asked.scheduler.clone(),
-                guidance_rescale: text.cfg_rescale.unwrap_or(0.0),
-                init_image: text.init_img.as_deref().map(|path| (file::name(path), strength)),
-                mask: text.mask.as_deref().map(file::name),
-                loras: text.lora.iter().map(|lora| (file::name(&lora.path), lora.strength)).collect(),
-                clip_skip: text.clip_skip.filter(|&n| n > 0),
-                rng: text.rng.map(|rng| rng.name().to_owned()),
-                control_net: text.control_net.as_deref().zip(text.control_image.as_deref()).map(|(network, image)| {
-                    (file::name(network), text.control_strength.unwrap_or(1.0), file::name(image))
-                }),
-                tiny_decoder: text.taesd.as_deref().map(file::name),
-                latents: text.latents.as_ref().map(|file| match &file.name {
-                    Some(name) => format!("{}:{name}", file::name(&file.path)),
-                    None => file::name(&file.path),
-                }),
-                dtype: text.dtype.map(|dtype| dtype.name().to_owned()),
-                prediction_type: text.prediction_type.clone(),
-                no_clip: false,
-                vae_tiling: self.parts.tiny.is_none() && self.choice.tiling.is_some(),
-            };
+        let extras = Extras {
+            schedule: asked.scheduler.clone(),
+            guidance_rescale: text.cfg_rescale.unwrap_or(0.0),
+            init_image: text.init_img.as_deref().map(|path| (file::name(path), strength)),
+            mask: text.mask.as_deref().map(file::name),
+            embeddings: text.embedding.iter().map(|e| file::name(&e.path)).zip(self.words.iter().cloned()).collect(),
+            loras: text.lora.iter().map(|lora| (file::name(&lora.path), lora.strength)).collect(),
+            clip_skip: text.clip_skip.filter(|&n| n > 0),
+            rng: text.rng.map(|rng| rng.name().to_owned()),
+            control_nets: text
+                .controls
+                .iter()
+                .map(|c| (file::name(&c.network), c.strength, file::name(&c.image)))
+                .collect(),
+            tiny_decoder: text.taesd.as_deref().map(file::name),
+            latents: text.latents.as_ref().map(|file| match &file.name {
+                Some(name) => format!("{}:{name}", file::name(&file.path)),
+                None => file::name(&file.path),
+            }),
+            dtype: text.dtype.map(|dtype| dtype.name().to_owned()),
+            prediction_type: text.prediction_type.clone(),
+            no_clip: false,
+            vae_tiling: self.parts.tiny.is_none() && self.choice.tiling.is_some(),
+        };
         let parameters = Parameters {
             prompt: subject.prompt.clone(),
             negative: text.negative_prompt.clone().unwrap_or_default(),

@@ -17,6 +17,7 @@ use nijimi_runtime::quant::DType;
 use nijimi_runtime::raw::cpu::Context;
 use nijimi_runtime::raw::cpu::rates::Rates;
 use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 
 /// Tells it.
 pub fn run(options: &Plan) -> Result<(), Fault> {
@@ -30,13 +31,14 @@ pub fn run(options: &Plan) -> Result<(), Fault> {
     };
     let source = Source::open_or_convert(Some(&options.model), Role::Model, how)?;
     let file = source.file()?;
-    let beside = Beside::open(options.control_net.as_deref(), options.taesd.as_deref(), dtype, true)?;
+    let controls: Vec<&Path> = options.control_net.iter().map(PathBuf::as_path).collect();
+    let beside = Beside::open(&controls, options.taesd.as_deref(), dtype, true)?;
     let info = LatentInfo::read(&file).map_err(|e| source.wrong(e))?;
     let gpu = backend::device(options.place())?;
 
     let (steps, calls) = calls(&info, options)?;
     // What is wrong with them is said now.
-    loading::patches(&source, &options.lora)?;
+    let added = loading::added(&source, &options.lora, &options.embedding)?;
     let asked = Asked {
         runs: options.batch,
         size: loading::size(&info, options.width, options.height, options.init_img.as_deref())?,
@@ -46,7 +48,7 @@ pub fn run(options: &Plan) -> Result<(), Fault> {
         cfg_scale: options.cfg_scale,
         encodes: options.init_img.is_some(),
         vae_tiling: options.vae_tiling,
-        patched: !options.lora.is_empty(),
+        patched: !added.patches.is_empty() || !added.embeddings.is_empty(),
         stay_resident: options.stay_resident,
         threads: options.threads,
     };

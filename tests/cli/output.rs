@@ -150,7 +150,12 @@ fn again(parameters: &str) -> Vec<String> {
                 args.extend(loras);
                 continue;
             }
-            "ControlNet 0" => {
+            "Embeddings" => {
+                let all = self::pairs(value).into_iter();
+                args.extend(all.flat_map(|(file, word)| ["--embedding".into(), format!("{file}:{word}")]));
+                continue;
+            }
+            _ if key.starts_with("ControlNet ") => {
                 for (key, value) in self::pairs(value) {
                     let option = match key {
                         "Model" => "--control-net",
@@ -262,8 +267,11 @@ fn what_is_recorded_draws_the_same_picture() {
     let full = pipeline("sd1full").unwrap();
     let begin = ["a mat", "--steps", "2"];
     let loras = ["--lora", "style.safetensors:0.8", "--lora", "style.safetensors:-0.3"];
-    let control = ["--control-net", "edges.gguf", "--control-image", "i.png", "--control-strength", "0.7"];
-    recorded(&folder, full.to_str().unwrap(), &[&begin[..], &loras, &control].concat(), "a.png", &[]);
+    let control =
+        |strength| ["--control-net", "edges.gguf", "--control-image", "i.png", "--control-strength", strength];
+    recorded(&folder, full.to_str().unwrap(), &[&begin[..], &loras, &control("0.7")].concat(), "a.png", &[]);
+    let two = [&begin[..], &control("0.7"), &control("-0.2")].concat();
+    recorded(&folder, full.to_str().unwrap(), &two, "a.png", &[]);
     let source = pipeline("sd1").unwrap();
     recorded(&folder, source.to_str().unwrap(), &["a", "--steps", "1", "--type", "q8_0"], "a.png", &[]);
 }

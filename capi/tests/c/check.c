@@ -174,8 +174,8 @@ static void sizes(const nijimi_model *model, nijimi_draw_options options) {
     FAILS(NIJIMI_USAGE, nijimi_plan_run(context, model, "7", &options, &plan), "set it to sizeof(nijimi_draw_options)");
 }
 
-static void prompts(const char *path, const char *lora) {
-    nijimi_model *model, *patched;
+static void prompts(const char *path, const char *lora, const char *toy) {
+    nijimi_model *model, *patched, *taught;
     nijimi_model_options where = {.size = sizeof where};
     MUST(nijimi_model_options_init(context, &where));
     where.device = "cpu";
@@ -222,6 +222,19 @@ static void prompts(const char *path, const char *lora) {
     drawing.options = options;
     draw_to("patched.raw", drawing);
     nijimi_model_free(patched);
+    const char *toys[] = {toy};
+    const char *words[] = {"<mine>"};
+    where.lora_count = 0;
+    where.lora_paths = NULL;
+    where.lora_strengths = NULL;
+    where.embedding_paths = toys;
+    where.embedding_words = words;
+    where.embedding_count = 1;
+    MUST(nijimi_model_open(context, path, &where, &taught));
+    drawing.model = taught;
+    drawing.prompt = "a red <mine>";
+    draw_to("taught.raw", drawing);
+    nijimi_model_free(taught);
 }
 
 /* Looked for last, and alone: drivers leak. */
@@ -237,7 +250,7 @@ static void devices(void) {
 }
 
 int main(int argc, char **argv) {
-    assert(argc == 4 || argc == 6);
+    assert(argc == 4 || argc == 7);
     folder = argv[3];
     MUST(nijimi_context_new(&context));
     assert(nijimi_last_error(context)[0] == 0 && nijimi_version()[0] != 0);
@@ -267,8 +280,8 @@ int main(int argc, char **argv) {
     struct drawing drawing = {.model = model, .prompt = "7", .options = options};
     draw_twice(drawing, drawing);
     nijimi_model_free(model);
-    if (argc == 6) {
-        prompts(argv[4], argv[5]);
+    if (argc == 7) {
+        prompts(argv[4], argv[5], argv[6]);
         devices();
     }
     nijimi_context_free(context);

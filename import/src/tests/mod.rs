@@ -1,5 +1,6 @@
 //! Every pipeline among the fixtures, in its published forms and damaged ones.
 
+mod embeddings;
 mod families;
 mod fits;
 mod hostile;

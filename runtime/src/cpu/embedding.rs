@@ -7,6 +7,7 @@ use alloc::borrow::Cow;
 const CHUNK: usize = 32;
 
 /// An embedding, `[rows][dim]`, kept as it is stored: a vocabulary's is large, and few of its rows are read.
+#[derive(Clone)]
 pub struct Table {
     dtype: DType,
     data: Cow<'static, [u8]>,

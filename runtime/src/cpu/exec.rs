@@ -11,11 +11,14 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 /// A weight as the kernels read it.
+#[derive(Clone)]
 enum Packed {
     Matrix(Matrix),
     /// A bias, or a scale.
     Values(Cow<'static, [f32]>),
     Table(Table),
+    /// One of these in memory of its own, which several networks may hold.
+    Shared(Arc<Packed>),
 }
 
 /// How plans are made for these kernels: large convolutions take their operand's place.
@@ -50,8 +53,13 @@ impl Weights {
             Some([out, taps, inp]) => Packed::Matrix(Matrix::pack(dtype, data, out, taps, inp)?),
             None => as_stored(kind, dtype, Cow::Owned(data.to_vec()))?,
         };
-        self.items.push((kind, packed));
+        self.items.push((kind, Packed::Shared(packed.into())));
         Ok(())
+    }
+
+    /// Adds weight `i` of others as the next: the same memory.
+    pub(crate) fn push_held(&mut self, others: &Self, i: usize) {
+        self.items.extend(others.items.get(i).cloned());
     }
 
     /// As [`Self::push`], without packing: what is borrowed is read where it lies by portable code, which gives the same
@@ -70,13 +78,7 @@ impl Weights {
 
     /// Bytes of memory held; borrowed ones are not.
     pub fn bytes(&self) -> usize {
-        let bytes = |packed: &Packed| match packed {
-            Packed::Matrix(m) => m.bytes(),
-            Packed::Values(Cow::Owned(v)) => v.len() * 4,
-            Packed::Values(Cow::Borrowed(_)) => 0,
-            Packed::Table(t) => t.bytes(),
-        };
-        self.items.iter().map(|(_, packed)| bytes(packed)).sum()
+        self.items.iter().map(|(_, packed)| packed.bytes()).sum()
     }
 
     /// Whether these are the weights of that network.
@@ -85,25 +87,44 @@ impl Weights {
             && self.items.iter().zip(graph.weights()).all(|((kind, _), weight)| *kind == weight.kind)
     }
 
+    fn item(&self, id: WeightId) -> &Packed {
+        match &self.items[id.index()].1 {
+            Packed::Shared(packed) => packed,
+            packed => packed,
+        }
+    }
+
     // The kinds agree with the graph's (`fit`), so the other arms are never taken.
     fn matrix(&self, id: WeightId) -> &Matrix {
-        match &self.items[id.index()].1 {
+        match self.item(id) {
             Packed::Matrix(m) => m,
             _ => unreachable!("the weights were checked against the graph"),
         }
     }
 
     fn table(&self, id: WeightId) -> &Table {
-        match &self.items[id.index()].1 {
+        match self.item(id) {
             Packed::Table(t) => t,
             _ => unreachable!("the weights were checked against the graph"),
         }
     }
 
     fn values(&self, id: WeightId) -> &[f32] {
-        match &self.items[id.index()].1 {
+        match self.item(id) {
             Packed::Values(v) => v,
             _ => unreachable!("the weights were checked against the graph"),
+        }
+    }
+}
+
+impl Packed {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Matrix(m) => m.bytes(),
+            Self::Values(Cow::Owned(v)) => v.len() * 4,
+            Self::Values(Cow::Borrowed(_)) => 0,
+            Self::Table(t) => t.bytes(),
+            Self::Shared(packed) => packed.bytes(),
         }
     }
 }

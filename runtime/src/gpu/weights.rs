@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 use nijimi_shaders::Flag;
 
 /// Columns of a matrix that lie in one buffer: all of them, unless the device binds less at once.
+#[derive(Clone)]
 pub(super) struct Part {
     pub first: usize,
     pub n: usize,
@@ -18,6 +19,7 @@ pub(super) struct Part {
     pub scales: Option<wgpu::Buffer>,
 }
 
+#[derive(Clone)]
 pub(super) enum Item {
     Matrix {
         dtype: DType,
@@ -63,6 +65,19 @@ impl Weights {
         };
         self.items.push((kind, item));
         Ok(())
+    }
+
+    /// Adds weight `i` of others, on the same device, as the next: the same memory.
+    pub(crate) fn push_held(&mut self, others: &Self, i: usize) {
+        let Some((kind, item)) = others.items.get(i) else { return };
+        self.bytes += match item {
+            Item::Matrix { parts, .. } => {
+                let scales = |part: &Part| part.scales.as_ref().map_or(0, wgpu::Buffer::size);
+                parts.iter().map(|part| part.codes.size() + scales(part)).sum()
+            }
+            Item::Values(values) => values.size(),
+        };
+        self.items.push((*kind, item.clone()));
     }
 
     fn matrix(&mut self, dtype: DType, data: &[u8], out: usize, taps: usize, inp: usize) -> Result<Item, Error> {

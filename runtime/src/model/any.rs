@@ -156,15 +156,20 @@ impl Model {
         })
     }
 
-    /// [`Self::load`], of a file that stays at hand, with changes to its tensors: LoRAs.
+    /// [`Self::load`], of a file that stays at hand, with changes to its tensors, LoRAs, and words that it is taught.
     ///
     /// # Errors
-    /// As [`Self::load`]; what a patch says; patches of a model that reads no prompts.
+    /// As [`Self::load`]; what a patch says; patches and embeddings of a model that reads no prompts.
     pub fn load_with(stored: Arc<dyn Stored>, options: OpenOptions) -> Result<Self, Error> {
         match ModelKind::of(&stored.file()?)? {
-            _ if options.patches.is_empty() => Self::load(&stored.file()?, &options.device),
             ModelKind::TextToImage => Ok(Self::TextToImage(TextToImage::open(stored, options)?.hold_all()?)),
-            _ => Err(RequestError::NotOf { what: "a LoRA", of: "models that read prompts" }.into()),
+            _ if options.patches.is_empty() && options.embeddings.is_empty() => {
+                Self::load(&stored.file()?, &options.device)
+            }
+            _ => {
+                let what = if options.patches.is_empty() { "an embedding" } else { "a LoRA" };
+                Err(RequestError::NotOf { what, of: "models that read prompts" }.into())
+            }
         }
     }
 

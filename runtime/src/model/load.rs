@@ -17,45 +17,72 @@ use alloc::vec::Vec;
 pub(super) fn weights(
     file: &File<'_>,
     weights: &[Weight],
-    push: impl FnMut(WeightKind, DType, &[u8]) -> Result<(), Error>,
+    mut push: impl FnMut(WeightKind, DType, &[u8]) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    part(file, &[""], weights, &[], push)
+    part(file, &[""], weights, &Change::default(), |_, kind, data| match data {
+        Some((dtype, data)) => push(kind, dtype, data),
+        None => Ok(()),
+    })
+}
+
+/// How a network is loaded that is not as its file has it.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Change<'a> {
+    /// What changes tensors, in their order.
+    pub patches: &'a [Arc<dyn Patch>],
+    /// The patches of the same network in memory, if there is one: what is changed by the same is taken from there.
+    pub held: Option<&'a [Arc<dyn Patch>]>,
+}
+
+impl Change<'_> {
+    /// Whether the tensor is as it is in memory: changed by the same patches, if by any.
+    fn holds(&self, name: &str) -> bool {
+        let changing = |patches: &'_ [Arc<dyn Patch>]| {
+            let changes = patches.iter().filter(|patch| patch.touches(name) || !patch.rows(name).is_empty());
+            changes.map(|patch| Arc::as_ptr(patch).cast::<()>()).collect::<Vec<_>>()
+        };
+        self.held.is_some_and(|held| changing(held) == changing(self.patches))
+    }
 }
 
 /// As [`weights`], of a file that holds other networks too: only tensors whose names begin with one of `prefixes` must be
-/// among the weights. Tensors that `patches` touch are changed before they are handed on.
+/// among the weights. `push` is given a weight's number too; no data of those that are taken from memory.
 pub(super) fn part(
     file: &File<'_>,
     prefixes: &[&str],
     weights: &[Weight],
-    patches: &[Arc<dyn Patch>],
-    mut push: impl FnMut(WeightKind, DType, &[u8]) -> Result<(), Error>,
+    change: &Change<'_>,
+    mut push: impl FnMut(usize, WeightKind, Option<(DType, &[u8])>) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let mut patches = Patches::new(patches);
+    let mut patches = Patches::new(change.patches);
     let mut used = vec![false; file.tensors().len()];
-    for weight in weights {
+    for (index, weight) in weights.iter().enumerate() {
         let expected = weight.tensor().ne();
         let (i, tensor) = file
             .tensors()
             .enumerate()
             .find(|(_, tensor)| tensor.name == weight.name)
             .ok_or_else(|| ModelError::MissingTensor { name: weight.name.clone(), expected })?;
-        if tensor.ne != expected {
-            return Err(ModelError::TensorShape { name: weight.name.clone(), found: tensor.ne, expected }.into());
+        let found = patches.ne(tensor.name, tensor.ne);
+        if found != expected {
+            return Err(ModelError::TensorShape { name: weight.name.clone(), found, expected }.into());
+        }
+        used[i] = true;
+        if change.holds(tensor.name) {
+            push(index, weight.kind, None)?;
+            continue;
         }
         let data = patches.data(&tensor)?;
         let pushed = match weight.derivation {
-            Derivation::Stored => push(weight.kind, tensor.dtype, data),
-            Derivation::Adjoint | Derivation::AdjointMatrix { .. } => {
-                adjoint(weight, tensor.dtype, data).and_then(|(dtype, data)| push(weight.kind, dtype, &data))
-            }
+            Derivation::Stored => push(index, weight.kind, Some((tensor.dtype, data))),
+            Derivation::Adjoint | Derivation::AdjointMatrix { .. } => adjoint(weight, tensor.dtype, data)
+                .and_then(|(dtype, data)| push(index, weight.kind, Some((dtype, &data)))),
         };
         pushed.map_err(|e| match e {
             // What is wrong with the tensor; a device's own troubles stay what they are.
             Error::Exec(source) => ModelError::Tensor { name: weight.name.clone(), source }.into(),
             e => e,
         })?;
-        used[i] = true;
         file.release(tensor.data);
     }
     let ours = |name: &str| prefixes.iter().any(|prefix| name.starts_with(prefix));

@@ -60,9 +60,9 @@ pub use error::{ModelError, RequestError, TooLarge};
 pub use guided::{ClassifierGuided, GuidedRequest};
 pub use info::{Defaults, Info};
 pub use latent::{
-    Blend, Choice, Decoding, EncodedInit, EncodedPrompts, FirstStage, LatentControl, LatentDecoder, LatentDefaults,
-    LatentInfo, LatentPlan, LatentRequest, LatentSession, ModelPart, OpenOptions, PlanRequest, StagePlan, TextInfo,
-    TextToImage, Tile, Tiling, Work,
+    Blend, Choice, Decoding, Embedding, EncodedInit, EncodedPrompts, FirstStage, LatentControl, LatentDecoder,
+    LatentDefaults, LatentInfo, LatentPlan, LatentRequest, LatentSession, ModelPart, OpenOptions, PlanRequest,
+    PromptSyntax, StagePlan, TextInfo, TextToImage, Tile, Tiling, Work,
 };
 pub use loaded::Loaded;
 pub use network::{Evaluator, Network};

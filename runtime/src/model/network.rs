@@ -2,10 +2,11 @@
 //! device, and evaluators that run graphs by the names of their inputs and outputs.
 
 use super::device::Device;
+use super::load::{self, Change};
 use super::options::{SessionOptions, in_range};
 use super::patch::Patch;
 use super::wait::wait;
-use super::{ModelError, RequestError, load};
+use super::{ModelError, RequestError};
 use crate::Error;
 use crate::cpu::Context;
 use crate::cpu::exec::{Executor, Memory, Weights};
@@ -53,7 +54,7 @@ impl Network {
     /// Graphs that use one tensor with different shapes; tensors that are missing, too many, or of another shape than
     /// the graphs'; a device error.
     pub fn load(file: &File<'_>, graphs: Vec<Graph>, device: &Device) -> Result<Self, Error> {
-        Self::place(device, file, &[""], graphs, &[])
+        Self::place(device, file, &[""], graphs, &[], None)
     }
 
     /// As [`Self::load`], of one graph, for a file that holds other networks too: those of its tensors whose names begin
@@ -68,12 +69,28 @@ impl Network {
         patches: &[Arc<dyn Patch>],
         device: &Device,
     ) -> Result<Self, Error> {
-        Self::place(device, file, prefixes, vec![graph], patches)
+        Self::place(device, file, prefixes, vec![graph], patches, None)
+    }
+
+    /// This network, which was loaded for the same device with the patches `held`, with `patches` in their place: the
+    /// tensors that are changed by the same are shared.
+    ///
+    /// # Errors
+    /// As [`Self::load_part`].
+    pub(super) fn repatched(
+        &self,
+        file: &File<'_>,
+        prefixes: &[&str],
+        graph: Graph,
+        [held, patches]: [&[Arc<dyn Patch>]; 2],
+        device: &Device,
+    ) -> Result<Self, Error> {
+        Self::place(device, file, prefixes, vec![graph], patches, Some((&self.placed, held)))
     }
 
     /// As [`Self::load_part`], without loading anything: whether all tensors are there, and have the graph's shapes.
     pub(super) fn check_part(file: &File<'_>, prefixes: &[&str], graph: Graph) -> Result<(), Error> {
-        load::part(file, prefixes, &shared(vec![graph])?, &[], |_, _, _| Ok(()))
+        load::part(file, prefixes, &shared(vec![graph])?, &Change::default(), |_, _, _| Ok(()))
     }
 
     fn place(
@@ -82,12 +99,18 @@ impl Network {
         prefixes: &[&str],
         graphs: Vec<Graph>,
         patches: &[Arc<dyn Patch>],
+        from: Option<(&Placed, &[Arc<dyn Patch>])>,
     ) -> Result<Self, Error> {
         let weights = shared(graphs)?;
+        let (from, held) = from.unzip();
+        let change = Change { patches, held };
         let placed = match device {
             Device::Cpu => {
                 let mut packed = Weights::new();
-                load::part(file, prefixes, &weights, patches, |kind, dtype, data| Ok(packed.push(kind, dtype, data)?))?;
+                load::part(file, prefixes, &weights, &change, |i, kind, data| match (data, from) {
+                    (None, Some(Placed::Cpu(held))) => Ok(packed.push_held(held, i)),
+                    (data, _) => data.map_or(Ok(()), |(dtype, data)| Ok(packed.push(kind, dtype, data)?)),
+                })?;
                 Placed::Cpu(packed.into())
             }
             Device::CpuInPlace => {
@@ -95,17 +118,23 @@ impl Network {
                     return Err(ModelError::NotStatic.into());
                 }
                 let mut stored = Weights::new();
-                load::part(file, prefixes, &weights, patches, |kind, dtype, data| {
-                    // What a patch or the graph has changed lies in no file.
-                    let data = file.lasting(data).map_or_else(|| Cow::Owned(data.to_vec()), Cow::Borrowed);
-                    Ok(stored.push_stored(kind, dtype, data)?)
+                load::part(file, prefixes, &weights, &change, |i, kind, data| match (data, from) {
+                    (None, Some(Placed::Cpu(held))) => Ok(stored.push_held(held, i)),
+                    (data, _) => data.map_or(Ok(()), |(dtype, data)| {
+                        // What a patch or the graph has changed lies in no file.
+                        let data = file.lasting(data).map_or_else(|| Cow::Owned(data.to_vec()), Cow::Borrowed);
+                        Ok(stored.push_stored(kind, dtype, data)?)
+                    }),
                 })?;
                 Placed::Cpu(stored.into())
             }
             #[cfg(feature = "gpu")]
             Device::Gpu(gpu) => {
                 let mut packed = crate::gpu::Weights::new(gpu);
-                load::part(file, prefixes, &weights, patches, |kind, dtype, data| packed.push(kind, dtype, data))?;
+                load::part(file, prefixes, &weights, &change, |i, kind, data| match (data, from) {
+                    (None, Some(Placed::Gpu(held))) => Ok(packed.push_held(held, i)),
+                    (data, _) => data.map_or(Ok(()), |(dtype, data)| packed.push(kind, dtype, data)),
+                })?;
                 Placed::Gpu(packed.into())
             }
         };

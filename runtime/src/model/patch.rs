@@ -38,6 +38,13 @@ pub trait Patch: Send + Sync {
     /// # Errors
     /// Whatever the patch has against the tensor, or cannot read of its own.
     fn apply(&self, name: &str, shape: &[usize], values: &mut [f32]) -> Result<(), Error>;
+
+    /// Rows that are put behind those of the table `name`, as the network that is loaded expects them: vectors of words that
+    /// were added. None by default.
+    fn rows(&self, name: &str) -> &[f32] {
+        let _ = name;
+        &[]
+    }
 }
 
 /// The patches of one load, and the memory for the tensor at hand: fresh memory of the largest tensors' sizes takes longer
@@ -53,6 +60,13 @@ impl<'a> Patches<'a> {
         Self { patches, values: Vec::new(), bytes: Vec::new() }
     }
 
+    /// Dimensions of the tensor `name`, of `ne` in the file, with the rows that are put behind its own.
+    pub fn ne(&self, name: &str, mut ne: [u64; 4]) -> [u64; 4] {
+        let more = self.patches.iter().map(|patch| patch.rows(name).len() as u64).sum::<u64>();
+        ne[1] += more.checked_div(ne[0]).unwrap_or(0);
+        ne
+    }
+
     /// The tensor's data with all patches that touch it applied, in their order: decoded once and encoded once, in the
     /// tensor's own type, quantized ones too. What is stored if none touches it.
     ///
@@ -60,18 +74,27 @@ impl<'a> Patches<'a> {
     /// What a patch says; numbers that the type cannot hold, with the tensor's name.
     pub fn data<'s>(&'s mut self, tensor: &Tensor<'s>) -> Result<&'s [u8], Error> {
         let mut touching = self.patches.iter().filter(|patch| patch.touches(tensor.name)).peekable();
-        if touching.peek().is_none() {
+        let mut rows =
+            self.patches.iter().map(|patch| patch.rows(tensor.name)).filter(|rows| !rows.is_empty()).peekable();
+        if touching.peek().is_none() && rows.peek().is_none() {
             return Ok(tensor.data);
         }
         let named = |e| ModelError::Tensor { name: tensor.name.to_owned(), source: ExecError::Quant(e) };
-        self.values.resize(tensor.elements(), 0.0);
-        quant::decode(tensor.dtype, tensor.data, &mut self.values).map_err(named)?;
-        let shape = tensor.shape();
-        for patch in touching {
-            patch.apply(tensor.name, &shape, &mut self.values)?;
-        }
         self.bytes.clear();
-        quant::encode(tensor.dtype, &self.values, &mut self.bytes).map_err(named)?;
+        if touching.peek().is_none() {
+            self.bytes.extend_from_slice(tensor.data);
+        } else {
+            self.values.resize(tensor.elements(), 0.0);
+            quant::decode(tensor.dtype, tensor.data, &mut self.values).map_err(named)?;
+            let shape = tensor.shape();
+            for patch in touching {
+                patch.apply(tensor.name, &shape, &mut self.values)?;
+            }
+            quant::encode(tensor.dtype, &self.values, &mut self.bytes).map_err(named)?;
+        }
+        for rows in rows {
+            quant::encode(tensor.dtype, rows, &mut self.bytes).map_err(named)?;
+        }
         Ok(&self.bytes)
     }
 }

@@ -6,6 +6,7 @@ use crate::file::image_in;
 use crate::file::latents;
 use nijimi_cli::print::tell;
 use nijimi_runtime::model::TextToImage;
+use std::path::Path;
 
 /// All that is read before anything is drawn.
 pub struct Inputs {
@@ -13,8 +14,8 @@ pub struct Inputs {
     pub init_image: Option<Vec<f32>>,
     /// mask: 1 where it is repainted, `(h, w)`.
     pub mask: Option<Vec<f32>>,
-    /// What a ControlNet is shown, `(h, w, 3)` in [0, 1].
-    pub control: Option<Vec<f32>>,
+    /// What each ControlNet is shown, `(h, w, 3)` in [0, 1].
+    pub controls: Vec<Vec<f32>>,
     /// Noise for each picture.
     latents: Vec<Vec<f32>>,
 }
@@ -22,7 +23,7 @@ pub struct Inputs {
 impl Inputs {
     /// Reads the files that the command line names; `size` is height and width of the pictures.
     pub fn read(model: &TextToImage, text: &TextOptions, batch: usize, size: [usize; 2]) -> Result<Self, Fault> {
-        let picture = |path| image_in::picture(path, size);
+        let picture = |path: &Path| image_in::picture(path, size);
         let channels = model.info().autoencoder.latent_channels;
         let [h, w] = size.map(|side| side / model.factor());
         let latents = match &text.latents {
@@ -47,7 +48,7 @@ impl Inputs {
         Ok(Self {
             init_image: text.init_img.as_deref().map(picture).transpose()?,
             mask,
-            control: text.control_image.as_deref().map(picture).transpose()?,
+            controls: text.controls.iter().map(|control| picture(&control.image)).collect::<Result<_, _>>()?,
             latents,
         })
     }

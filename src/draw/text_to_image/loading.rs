@@ -1,7 +1,7 @@
-//! The model and what goes with it: LoRAs, a ControlNet, a tiny autoencoder.
+//! The model and what goes with it: LoRAs, embeddings, ControlNets, a tiny autoencoder.
 
 use super::Parts;
-use crate::cli::{LoraFile, MachineOptions};
+use crate::cli::{EmbeddingFile, LoraFile, MachineOptions};
 use crate::draw::backend::{self, Loaded};
 use crate::fault::Fault;
 use crate::file::image_in;
@@ -14,17 +14,17 @@ use std::sync::Arc;
 
 /// Files beside the model's.
 pub struct Beside {
-    pub control: Option<Source>,
+    pub controls: Vec<Source>,
     pub tiny: Option<Source>,
 }
 
 impl Beside {
     /// Opens those that are named; checkpoints become weights of this type, or headers alone.
-    pub fn open(control: Option<&Path>, tiny: Option<&Path>, dtype: DType, header: bool) -> Result<Self, Fault> {
+    pub fn open(controls: &[&Path], tiny: Option<&Path>, dtype: DType, header: bool) -> Result<Self, Fault> {
         let how = Conversion { dtype, header, ..Conversion::default() };
-        let open =
-            |path: Option<&Path>, role| path.map(|path| Source::open_or_convert(Some(path), role, how)).transpose();
-        Ok(Self { control: open(control, Role::ControlNet)?, tiny: open(tiny, Role::TinyAutoencoder)? })
+        let open = |path: &Path, role| Source::open_or_convert(Some(path), role, how);
+        let controls = controls.iter().map(|path| open(path, Role::ControlNet)).collect::<Result<_, _>>()?;
+        Ok(Self { controls, tiny: tiny.map(|path| open(path, Role::TinyAutoencoder)).transpose()? })
     }
 }
 
@@ -50,23 +50,27 @@ pub fn size(
     Ok([height.unwrap_or(own[0]), width.unwrap_or(own[1])])
 }
 
-/// Opens the LoRAs, for the model in `source`.
-pub fn patches(source: &Source, loras: &[LoraFile]) -> Result<Vec<Arc<dyn Patch>>, Fault> {
+/// What is added to the model in `source`: LoRAs and embeddings, opened.
+pub fn added(source: &Source, loras: &[LoraFile], embeddings: &[EmbeddingFile]) -> Result<OpenOptions, Fault> {
     let file = source.file()?;
-    let open = |lora: &LoraFile| -> Result<Arc<dyn Patch>, Fault> {
+    let lora = |lora: &LoraFile| -> Result<Arc<dyn Patch>, Fault> {
         let lora = Lora::open(&lora.path, lora.strength, &file).map_err(|e| Fault::Input(e.to_string()))?;
         Ok(Arc::new(lora))
     };
-    loras.iter().map(open).collect()
+    let embedding = |EmbeddingFile { path, word }: &EmbeddingFile| {
+        nijimi_import::embedding(path, word.as_deref(), &file).map_err(|e| Fault::Input(e.to_string()))
+    };
+    Ok(OpenOptions {
+        patches: loras.iter().map(lora).collect::<Result<_, _>>()?,
+        embeddings: embeddings.iter().map(embedding).collect::<Result<_, _>>()?,
+        device: Device::Cpu,
+    })
 }
 
 /// Opens the model, whose parts are loaded when a run comes to them.
-pub fn open(source: &Source, loras: &[LoraFile], machine: &MachineOptions) -> Result<Loaded<TextToImage>, Fault> {
-    let patches = patches(source, loras)?;
-    let open = |device: &Device| {
-        let options = OpenOptions { patches: patches.clone(), device: device.clone() };
-        TextToImage::open(source.stored(), options)
-    };
+pub fn open(source: &Source, added: &OpenOptions, machine: &MachineOptions) -> Result<Loaded<TextToImage>, Fault> {
+    let open =
+        |device: &Device| TextToImage::open(source.stored(), OpenOptions { device: device.clone(), ..added.clone() });
     backend::load(machine.place, machine.tune, open, |e| source.wrong(e))
 }
 
@@ -83,7 +87,7 @@ pub fn load(on: Loaded<TextToImage>, beside: &Beside) -> Result<Parts, Fault> {
         let file = source.file()?;
         TinyAutoencoder::load(&file, device).map_err(|e| source.wrong(e))
     };
-    let control = beside.control.as_ref().map(control).transpose()?;
+    let controls = beside.controls.iter().map(control).collect::<Result<_, _>>()?;
     let tiny = beside.tiny.as_ref().map(tiny).transpose()?;
-    Ok(Parts { on, control, tiny })
+    Ok(Parts { on, controls, tiny })
 }

@@ -29,7 +29,7 @@ pub struct Asked<'a> {
     /// An init image.
     pub encodes: bool,
     pub vae_tiling: bool,
-    /// LoRAs.
+    /// LoRAs and embeddings.
     pub patched: bool,
     pub stay_resident: bool,
     pub threads: usize,
@@ -48,7 +48,7 @@ pub fn plan(
     asked: &Asked<'_>,
     gpu: Option<&Gpu>,
 ) -> Result<LatentPlan, Fault> {
-    let control = beside.control.as_ref().map(Source::file).transpose()?;
+    let controls = beside.controls.iter().map(Source::file).collect::<Result<Vec<_>, _>>()?;
     let tiny = beside.tiny.as_ref().map(Source::file).transpose()?;
     let guided = is_guided(info, asked);
     let request = PlanRequest {
@@ -57,7 +57,7 @@ pub fn plan(
         windows: windows(info, asked)?,
         calls: asked.calls,
         encodes: asked.encodes,
-        control: control.as_ref(),
+        controls: &controls,
         tiny: tiny.as_ref(),
         tile: asked.vae_tiling.then_some(info.sample_size),
         patched: asked.patched,

@@ -17,6 +17,7 @@
 mod calls;
 mod decoder;
 mod defaults;
+mod embedding;
 mod encoded;
 mod first_stage;
 mod info;
@@ -37,11 +38,12 @@ mod write;
 
 pub use decoder::LatentDecoder;
 pub use defaults::LatentDefaults;
+pub use embedding::Embedding;
 pub use encoded::{EncodedInit, EncodedPrompts};
 pub use first_stage::FirstStage;
 pub use info::{LatentInfo, TextInfo};
 pub use plan::{Choice, LatentPlan, PlanRequest, StagePlan, Work};
-pub use request::{Decoding, LatentControl, LatentRequest};
+pub use request::{Decoding, LatentControl, LatentRequest, PromptSyntax};
 pub use session::LatentSession;
 pub use stages::ModelPart;
 pub use text_to_image::{OpenOptions, TextToImage};

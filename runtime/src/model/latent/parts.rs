@@ -5,7 +5,7 @@ use super::stages::{ModelPart, Stage};
 use crate::Error;
 use crate::gguf::File;
 use crate::model::network::{Evaluator, Network};
-use crate::model::{Device, Patch, SessionOptions, Stored};
+use crate::model::{Device, Patch, RequestError, SessionOptions, Stored};
 use crate::sync::Arc;
 use alloc::vec::Vec;
 
@@ -14,6 +14,14 @@ struct Origin {
     stored: Arc<dyn Stored>,
     device: Device,
     patches: Vec<Arc<dyn Patch>>,
+    /// Words that were added: a patch of its own, the last.
+    taught: Option<Arc<dyn Patch>>,
+}
+
+impl Origin {
+    fn patches(&self) -> Vec<Arc<dyn Patch>> {
+        self.patches.iter().chain(&self.taught).cloned().collect()
+    }
 }
 
 /// The networks.
@@ -43,19 +51,40 @@ impl Parts {
         Ok(Self { held: ModelPart::all(info).map(load).collect::<Result<_, Error>>()?, origin: None })
     }
 
-    /// Loads none, but looks at all tensors.
-    pub fn open(
-        stored: Arc<dyn Stored>,
-        info: &LatentInfo,
-        device: Device,
-        patches: Vec<Arc<dyn Patch>>,
-    ) -> Result<Self, Error> {
+    /// Looks at all tensors' names and shapes.
+    pub fn check(stored: &dyn Stored, info: &LatentInfo) -> Result<(), Error> {
         let file = stored.file()?;
         for part in ModelPart::all(info) {
             Network::check_part(&file, &part.prefixes(info), part.smallest(info)?)?;
         }
-        drop(file);
-        Ok(Self { held: Vec::new(), origin: Some(Arc::new(Origin { stored, device, patches })) })
+        Ok(())
+    }
+
+    /// Loads none.
+    pub fn open(
+        stored: Arc<dyn Stored>,
+        device: Device,
+        patches: Vec<Arc<dyn Patch>>,
+        taught: Option<Arc<dyn Patch>>,
+    ) -> Self {
+        Self { held: Vec::new(), origin: Some(Arc::new(Origin { stored, device, patches, taught })) }
+    }
+
+    /// As it is, with other patches: of what is held, the tensors are shared that are changed by the same.
+    pub fn with_patches(&self, info: &LatentInfo, patches: Vec<Arc<dyn Patch>>) -> Result<Self, Error> {
+        let Some(origin) = &self.origin else {
+            return Err(RequestError::NotOf { what: "another strength of LoRAs", of: "models that are opened" }.into());
+        };
+        let (stored, device, taught) = (origin.stored.clone(), origin.device.clone(), origin.taught.clone());
+        let next = Origin { stored, device, patches, taught };
+        let (old, new, file) = (origin.patches(), next.patches(), origin.stored.file()?);
+        let again = |(part, network): &(ModelPart, Arc<Network>)| -> Result<_, Error> {
+            let graph = part.smallest(info)?;
+            let device = origin.device.for_tables(&graph);
+            let network = network.repatched(&file, &part.prefixes(info), graph, [&old, &new], &device)?;
+            Ok((*part, Arc::new(network)))
+        };
+        Ok(Self { held: self.held.iter().map(again).collect::<Result<_, _>>()?, origin: Some(Arc::new(next)) })
     }
 
     /// The network: the one that is held, or one that is loaded now and lives as long as it is used.
@@ -64,7 +93,7 @@ impl Parts {
             return Ok(network.clone());
         }
         let Some(origin) = &self.origin else { unreachable!("what has no origin holds all parts") };
-        load(&origin.stored.file()?, info, part, &origin.device, &origin.patches)
+        load(&origin.stored.file()?, info, part, &origin.device, &origin.patches())
     }
 
     /// What evaluates the graphs of one of the model's stages.

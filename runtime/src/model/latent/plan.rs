@@ -12,7 +12,7 @@ use super::tiling::Tiling;
 use crate::Error;
 use crate::cpu::{Context, footprint};
 use crate::gguf::File;
-use crate::graph::Weight;
+use crate::graph::{Weight, WeightKind};
 use crate::model::ModelError;
 use crate::model::control::ControlInfo;
 use crate::model::options::{MAX_BATCH, in_range};
@@ -40,8 +40,8 @@ pub struct PlanRequest<'a> {
     pub calls: usize,
     /// Whether the run begins with a picture that is encoded.
     pub encodes: bool,
-    /// The file of a ControlNet.
-    pub control: Option<&'a File<'a>>,
+    /// The files of ControlNets.
+    pub controls: &'a [File<'a>],
     /// The file of a tiny autoencoder that decodes in place of the model's own, and encodes if it can.
     pub tiny: Option<&'a File<'a>>,
     /// Side of the latents of tiles in which pictures are decoded: with it, no plan without tiles is made.
@@ -69,7 +69,7 @@ impl PlanRequest<'_> {
             windows: 1,
             calls: 20,
             encodes: false,
-            control: None,
+            controls: &[],
             tiny: None,
             tile: None,
             patched: false,
@@ -175,14 +175,14 @@ impl LatentPlan {
         in_range("height", request.size[0], 1, 1 << 17)?;
         in_range("width", request.size[1], 1, 1 << 17)?;
         let tokens = request.windows * info.texts.first().map_or(1, |text| text.network.positions);
-        let unet = info.sd_request(n, request.guided, request.size, tokens, request.control.is_some())?;
+        let unet = info.sd_request(n, request.guided, request.size, tokens, !request.controls.is_empty())?;
         let planner = Planner { context: Context::new(request.threads), request, info };
         let (texts, windows) = (0..info.texts.len(), unet.batch * request.windows);
         let texts = texts.map(|i| planner.stage(file, &Stage::text(info, i, 0)?, windows)).collect::<Result<_, _>>()?;
         let (calls, runs) = (request.calls, request.runs.max(1));
         let mut drawing = vec![planner.stage(file, &Stage::unet(info, &unet)?, calls * runs)?];
         drawing[0].drawn = true;
-        if let Some(file) = request.control {
+        for file in request.controls {
             let control = ControlInfo::read(file)?;
             control.check(info)?;
             let stage = Stage::control(&control, &unet)?;
@@ -272,7 +272,13 @@ impl Planner<'_> {
             let Ok(tensor) = file.tensor(&name) else {
                 return Err(ModelError::MissingTensor { name, expected }.into());
             };
-            if tensor.ne != expected {
+            // Rows of words that were added are not the file's.
+            let rows = if matches!(weight.kind, WeightKind::Table { .. }) {
+                tensor.ne[1].min(expected[1])
+            } else {
+                expected[1]
+            };
+            if tensor.ne != [expected[0], rows, expected[2], expected[3]] {
                 return Err(ModelError::TensorShape { name, found: tensor.ne, expected }.into());
             }
             stage.weights = stage.weights.saturating_add(self.weight(weight, tensor.dtype));

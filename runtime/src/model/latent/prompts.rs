@@ -3,13 +3,13 @@
 use super::TextToImage;
 use super::encoded::EncodedPrompts;
 use super::info::TextInfo;
-use super::request::LatentRequest;
+use super::request::{LatentRequest, PromptSyntax};
 use super::stages::Stage;
 use crate::Error;
+use crate::model::RequestError;
 use crate::model::network::Evaluator;
 use crate::model::options::in_range;
 use crate::model::wait::wait;
-use crate::model::{RequestError, SessionOptions};
 use crate::nn::ClipText;
 use crate::text::{Windows, weigh};
 use alloc::vec::Vec;
@@ -39,7 +39,7 @@ impl TextToImage {
         if guided {
             texts.extend(request.negatives.iter().map(|text| text.or(nothing)));
         }
-        let (tokens, states, pooled) = self.encode_texts(&texts, request.clip_skip, &request.options).await?;
+        let (tokens, states, pooled) = self.encode_texts(&texts, request).await?;
         Ok(EncodedPrompts { pictures: n, guided, tokens, states, pooled })
     }
 
@@ -47,15 +47,19 @@ impl TextToImage {
     async fn encode_texts(
         &self,
         texts: &[Option<&str>],
-        clip_skip: usize,
-        options: &SessionOptions,
+        request: &LatentRequest<'_>,
     ) -> Result<(usize, Vec<f32>, Vec<f32>), Error> {
+        let &LatentRequest { clip_skip, ref options, .. } = request;
+        let windows = match request.prompt_syntax {
+            PromptSyntax::Weighted => Windows::new,
+            PromptSyntax::Plain => Windows::plain,
+        };
         let info = self.info();
         let mut encoded: Vec<Encoded> = Vec::new();
         for (i, text) in info.texts.iter().enumerate() {
             in_range("clip_skip", clip_skip, 0, text.network.layers)?;
-            let windows = texts.iter().map(|prompt| Windows::new(&text.tokenizer, prompt.unwrap_or_default()));
-            let mut windows: Vec<Windows> = windows.collect();
+            let of = |prompt: &Option<&str>| windows(&text.tokenizer, prompt.unwrap_or_default());
+            let mut windows: Vec<Windows> = texts.iter().map(of).collect();
             let most = windows.iter().map(|w| w.0.len()).max().unwrap_or(1);
             windows.iter_mut().for_each(|w| w.extend_to(&text.tokenizer, most));
             let evaluator = self.parts.evaluator(info, Stage::text(info, i, clip_skip)?, options)?;

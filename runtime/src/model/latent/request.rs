@@ -19,6 +19,8 @@ pub struct LatentRequest<'a> {
     /// The prompts' states from [`TextToImage::encode_prompts`](super::TextToImage::encode_prompts), in place of `prompts` and
     /// `negatives`, which are then not looked at: for many runs of the same prompts.
     pub encoded_prompts: Option<&'a EncodedPrompts>,
+    /// How `prompts` and `negatives` are read.
+    pub prompt_syntax: PromptSyntax,
     /// Layers of the text encoders that are left out at the end, counted as stable-diffusion.cpp and A1111 do: 1 is
     /// none, 2 the last; 0 what the model was trained with.
     pub clip_skip: usize,
@@ -55,6 +57,16 @@ pub struct LatentRequest<'a> {
     pub decoding: Decoding<'a>,
     /// Threads, limits and devices; [`SessionOptions::batch`] is ignored here.
     pub options: SessionOptions,
+}
+
+/// How a prompt is read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum PromptSyntax {
+    /// With AUTOMATIC1111's weights, `(word:1.2)`, and `BREAK`, in as many windows as it takes.
+    #[default]
+    Weighted,
+    /// As it is written, in one window, which cuts what is too long: as diffusers reads it.
+    Plain,
 }
 
 /// A ControlNet with what it is shown.
@@ -100,6 +112,7 @@ impl TextToImage {
             prompts: vec![prompt],
             negatives: vec![None],
             encoded_prompts: None,
+            prompt_syntax: PromptSyntax::default(),
             clip_skip: 0,
             seeds: vec![seed],
             noise: NoiseSource::default(),
