@@ -4,7 +4,7 @@
 //! Each function tells whether the bytes were accepted; what was accepted is used.
 #![allow(dead_code, reason = "a fuzz target calls one of them")]
 
-use nijimi_import::{Checkpoint, Lora, Options, Safetensors, Tokenizer, Types, convert};
+use nijimi_import::{Checkpoint, Lora, Options, Safetensors, Tokenizer, Types, convert, embedding};
 use nijimi_pictures::{Facts, Infotext};
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::{Device, Model, Request, SessionOptions};
@@ -101,7 +101,10 @@ pub fn lora(bytes: &[u8]) -> bool {
     static MODEL: OnceLock<Vec<u8>> = OnceLock::new();
     let model = MODEL.get_or_init(|| converted(&fixtures().join("pipelines/sd1full")).expect("the pipeline is whole"));
     let model = File::new_checked(model).expect("it was written so");
-    told(Lora::open(file("lora.safetensors", bytes), 1.0, &model)).is_some()
+    let path = file("lora.safetensors", bytes);
+    // What is no LoRA may be vectors of a word.
+    let words = told(embedding(&path, None, &model)).is_some();
+    told(Lora::open(&path, 1.0, &model)).is_some() || words
 }
 
 fn converted(folder: &Path) -> Option<Vec<u8>> {

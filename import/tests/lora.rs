@@ -21,8 +21,8 @@ use nijimi_import::{Lora, Options};
 use nijimi_runtime::Error;
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::{EncodedPrompts, LatentRequest, ModelPart, Patch, TextToImage};
-use nijimi_runtime::quant::{self, DType};
-use pipelines::{bytes, families, opened, way};
+use nijimi_runtime::quant::DType;
+use pipelines::{bytes, families, opened, patched, way};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -34,22 +34,6 @@ fn pipeline(family: &str, dtype: DType) -> Option<Vec<u8>> {
         return None;
     }
     Some(bytes(&folder, &Options::default(), dtype))
-}
-
-/// The file with its tensors changed by the patches, in their order, and encoded again in their own types.
-fn patched(bytes: &[u8], patches: &[Arc<dyn Patch>]) -> Vec<u8> {
-    let (mut out, file) = (bytes.to_vec(), File::new_checked(bytes).unwrap());
-    for tensor in file.tensors().filter(|tensor| patches.iter().any(|patch| patch.touches(tensor.name))) {
-        let mut values = tensor.to_f32();
-        for patch in patches.iter().filter(|patch| patch.touches(tensor.name)) {
-            patch.apply(tensor.name, &tensor.shape(), &mut values).unwrap();
-        }
-        let mut encoded = Vec::new();
-        quant::encode(tensor.dtype, &values, &mut encoded).unwrap();
-        let at = tensor.data.as_ptr().addr() - bytes.as_ptr().addr();
-        out[at..at + encoded.len()].copy_from_slice(&encoded);
-    }
-    out
 }
 
 /// Draws with every LoRA found, merged into weights of a type, and without. `judge` is told what the pictures are

@@ -2,6 +2,8 @@
 //! texts, single calls of each network, whole pictures. `NIJIMI_FIXTURES` names the folder of fixtures (default: the project's
 //! own copy), which tests with `golden` in their names alone read. A family that is not known here fails.
 
+#[path = "golden/additions.rs"]
+mod additions;
 #[cfg(feature = "gpu")]
 #[path = "common/device.rs"]
 mod device;
@@ -28,8 +30,10 @@ struct Kind {
     compare: fn(&Family, &Device) -> usize,
 }
 
-const KINDS: [Kind; 2] = [
+const KINDS: [Kind; 4] = [
     Kind { name: "pipeline", is: pipeline::is, compare: pipeline::compare },
+    Kind { name: "LoRAs of LyCORIS", is: additions::is_lycoris, compare: additions::lycoris },
+    Kind { name: "embeddings", is: additions::is_embedding, compare: additions::embeddings },
     Kind { name: "tiny autoencoder", is: tiny::is, compare: tiny::compare },
 ];
 

@@ -257,6 +257,12 @@ fn what_is_recorded_draws_the_same_picture() {
     draw(&["--latents", "n.safetensors:latents"]);
     draw(&["--vae-tiling"]);
     draw(&["--prediction-type", "sample"]);
+    let header = r#"{"emb_params":{"dtype":"F32","shape":[2,32],"data_offsets":[0,256]}}"#;
+    let toy = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &[0x3e; 256]].concat();
+    fs::write(folder.path.join("toy.safetensors"), toy).unwrap();
+    let taught =
+        ["a <mine> on toy", "--steps", "1", "--embedding", "toy.safetensors:<mine>", "--embedding", "toy.safetensors"];
+    recorded(&folder, model, &taught, "a.png", &[]);
     for (name, from) in [("style.safetensors", "sd1full.lora.safetensors"), ("edges.gguf", "sd1full_controlnet")] {
         let from = pipeline(from).unwrap();
         match from.is_dir() {

@@ -1,6 +1,6 @@
 //! A LoRA that was trained, for SD 1.5 at its full size, of which the names and shapes are enough.
 
-use super::diffusers::{Tensors, json, numbers, shapes};
+use super::diffusers::{Tensors, fixtures, json, numbers};
 use super::made::{Temporary, product};
 use nijimi_import::Lora;
 use nijimi_runtime::gguf::{MappedFile, Writer};
@@ -18,7 +18,7 @@ fn a_trained_lora_fits_the_published_shapes() {
     if !path.is_file() {
         return println!("skipped: no {}", path.display());
     }
-    let (said, mut writer, mut len) = (json(&shapes().join("sd15.json")), Writer::new(), 0);
+    let (said, mut writer, mut len) = (json(&fixtures().join("shapes/sd15.json")), Writer::new(), 0);
     for (name, shape) in said["unet"]["tensors"].as_object().unwrap() {
         let shape = match numbers(shape)[..] {
             [out, inp, kh, kw] => vec![out, kh, kw, inp],

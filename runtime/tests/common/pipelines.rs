@@ -4,8 +4,10 @@
 use super::diffusers::{Tensors, fixtures, metadata};
 use nijimi_import::{Checkpoint, Options, Types, convert};
 use nijimi_runtime::gguf::File;
-use nijimi_runtime::model::{Control, Device, LatentControl, LatentRequest, OpenOptions, Patch, Stored, TextToImage};
-use nijimi_runtime::quant::DType;
+use nijimi_runtime::model::{
+    Control, Device, LatentControl, LatentRequest, OpenOptions, Patch, PromptSyntax, Stored, TextToImage,
+};
+use nijimi_runtime::quant::{self, DType};
 use nijimi_runtime::sampler::{Calls, Sigmas, Solver};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -92,11 +94,6 @@ pub fn families() -> Vec<Family> {
     all.into_iter().filter(|family| family.folder.join("model_index.json").is_file()).collect()
 }
 
-/// A prompt in which nothing is a weight or a break.
-fn plain(prompt: &str) -> String {
-    prompt.chars().flat_map(|c| "\\()[]".contains(c).then_some('\\').into_iter().chain([c])).collect()
-}
-
 /// A checkpoint as one of our files.
 pub fn bytes(path: &Path, options: &Options, dtype: DType) -> Vec<u8> {
     let checkpoint = Checkpoint::open(path, options).unwrap();
@@ -144,8 +141,7 @@ impl Family {
     /// Draws the picture `name`, and gives the difference of each of its values from the reference's.
     pub fn differences(&self, model: &TextToImage, control: Option<&Control>, name: &str) -> Vec<f32> {
         let way = way(name).unwrap_or_else(|| panic!("{} {name}: drawn in an unknown way", self.name));
-        let [prompt, negative] = ["prompt", "negative_prompt"].map(|key| plain(self.said(key)));
-        let (prompt, negative, steps) = (prompt.as_str(), negative.as_str(), self.said("steps"));
+        let (prompt, negative, steps) = (self.said("prompt"), self.said("negative_prompt"), self.said("steps"));
         let picture = self.tensors.get(name);
         let (shape, want) = (&picture.shape, picture.channels_last());
         let pair = name.starts_with("image_pair_");
@@ -175,6 +171,7 @@ impl Family {
             LatentControl { network, picture, strength }
         });
         let request = LatentRequest {
+            prompt_syntax: PromptSyntax::Plain,
             prompts: if pair { vec![prompt, negative] } else { vec![prompt] },
             negatives: if pair { vec![Some(""), Some(prompt)] } else { vec![Some(negative)] },
             seeds: vec![0; shape[0]],
@@ -199,4 +196,20 @@ impl Family {
 pub fn opened(bytes: Vec<u8>, patches: Vec<Arc<dyn Patch>>) -> TextToImage {
     let stored: Arc<dyn Stored> = Arc::new(bytes);
     TextToImage::open(stored, OpenOptions { patches, ..OpenOptions::default() }).unwrap()
+}
+
+/// The file with its tensors changed by the patches, in their order, and encoded again in their own types.
+pub fn patched(bytes: &[u8], patches: &[Arc<dyn Patch>]) -> Vec<u8> {
+    let (mut out, file) = (bytes.to_vec(), File::new_checked(bytes).unwrap());
+    for tensor in file.tensors().filter(|tensor| patches.iter().any(|patch| patch.touches(tensor.name))) {
+        let mut values = tensor.to_f32();
+        for patch in patches.iter().filter(|patch| patch.touches(tensor.name)) {
+            patch.apply(tensor.name, &tensor.shape(), &mut values).unwrap();
+        }
+        let mut encoded = Vec::new();
+        quant::encode(tensor.dtype, &values, &mut encoded).unwrap();
+        let at = tensor.data.as_ptr().addr() - bytes.as_ptr().addr();
+        out[at..at + encoded.len()].copy_from_slice(&encoded);
+    }
+    out
 }

@@ -88,7 +88,8 @@ pub fn unet(family: &Family, suffix: &str, file: &File<'_>, device: &Device) -> 
     let Some(expected) = golden.find(&name("unet_out_t500", suffix)) else { return 0 };
     let latents = ["unet_in".into(), name("latents", suffix), "latents".into()];
     let latents = latents.iter().find_map(|name| golden.find(name)).unwrap();
-    let text = golden.find(&name("prompt_embeds", suffix)).unwrap_or_else(|| golden.get("prompt_embeds"));
+    let text = ["prompt_embeds", "prompt_embeds_none"].into_iter().find_map(|name| golden.find(name));
+    let text = golden.find(&name("prompt_embeds", suffix)).or(text).unwrap();
     let network = LatentInfo::read(file).unwrap().unet;
     let &[batch, _, height, width] = &latents.shape[..] else { panic!("{}: {:?}", family.name, latents.shape) };
     let request = SdRequest { batch, height, width, tokens: text.shape[1], control: false };

@@ -14,7 +14,7 @@ use std::sync::Arc;
 const CONTROLLED: f32 = 5e-5;
 
 /// Of a picture in [0, 1].
-fn tolerance(device: &Device, name: &str) -> f32 {
+pub fn tolerance(device: &Device, name: &str) -> f32 {
     let levels = match device {
         Device::Cpu | Device::CpuInPlace => 2.0,
         #[cfg(feature = "gpu")]
@@ -60,7 +60,7 @@ pub fn compare(family: &Family, device: &Device) -> usize {
                 let path = beside(family, ".lora.safetensors").unwrap_or_else(|| panic!("{name}: no LoRA"));
                 let lora: Arc<dyn Patch> = Arc::new(Lora::open(&path, strength, &file).unwrap());
                 let stored: Arc<dyn Stored> = Arc::new(own.clone());
-                let options = OpenOptions { patches: vec![lora], device: device.clone() };
+                let options = OpenOptions { patches: vec![lora], device: device.clone(), ..OpenOptions::default() };
                 draw(&TextToImage::open(stored, options).unwrap(), name);
             }
         }

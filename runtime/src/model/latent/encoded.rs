@@ -19,6 +19,18 @@ pub struct EncodedPrompts {
 }
 
 impl EncodedPrompts {
+    /// States of the tokens, one text after the other, the prompts before the negatives, `(n, tokens, text_width)`.
+    #[must_use]
+    pub fn states(&self) -> &[f32] {
+        &self.states
+    }
+
+    /// Pooled states, `(n, width)`; empty where no encoder pools.
+    #[must_use]
+    pub fn pooled(&self) -> &[f32] {
+        &self.pooled
+    }
+
     /// Bytes held.
     #[must_use]
     pub fn bytes(&self) -> usize {
