@@ -4,7 +4,7 @@ use super::config::{Config, Model};
 use super::error::ImportError;
 use super::expect::Expected;
 use super::names::{Candidate, Form};
-use super::safetensors::{self, Safetensors};
+use super::safetensors::Safetensors;
 use super::tokenizer::Tokenizer;
 use nijimi_runtime::raw::layout::channels_last;
 use std::collections::BTreeSet;
@@ -53,7 +53,7 @@ pub struct Tensor {
     pub shape: Vec<usize>,
     /// What its file calls it.
     pub stored_name: String,
-    /// How its file stores it: `F32`, `F16` or `BF16`.
+    /// How its file stores it: `F32`, `F16`, `BF16`, `F8_E4M3`, …; of a GGUF file `q4_K`, …
     pub stored_type: String,
     file: usize,
     form: Form,
@@ -204,7 +204,7 @@ impl Found {
                 let found = entry.shape.clone();
                 return Err(ImportError::Shape { path: path(), name: stored_name, found, expected: stored });
             }
-            if !safetensors::is_read(&entry.dtype) {
+            if !entry.is_read() {
                 return Err(ImportError::DType { path: path(), name: stored_name, found: entry.dtype.clone() });
             }
             let shape = match shape[..] {

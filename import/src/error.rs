@@ -2,7 +2,7 @@
 
 use nijimi_runtime::Error;
 use nijimi_runtime::error::Fault;
-use nijimi_runtime::gguf::{FileError, WriteError};
+use nijimi_runtime::gguf::{FileError, GgufError, WriteError};
 use nijimi_runtime::quant::QuantError;
 use std::path::{Path, PathBuf};
 
@@ -27,6 +27,12 @@ pub enum ImportError {
     /// The header of a `.safetensors` file.
     #[error("{} is not a sound .safetensors file: {why}", path.display())]
     Safetensors { path: PathBuf, why: String },
+    /// A GGUF file of another program.
+    #[error("{}: {source}", path.display())]
+    Gguf { path: PathBuf, source: GgufError },
+    /// Something else than a file holds was asked for.
+    #[error("{}: {why}", path.display())]
+    Range { path: PathBuf, why: String },
     /// A configuration or a vocabulary that is not JSON, or another kind of JSON.
     #[error("{}: {why}", path.display())]
     Json { path: PathBuf, why: String },
@@ -49,7 +55,7 @@ pub enum ImportError {
     #[error("{}: the tensor {name} has the shape {found:?}, expected {expected:?}", path.display())]
     Shape { path: PathBuf, name: String, found: Vec<usize>, expected: Vec<usize> },
     /// Numbers of a kind that is not read.
-    #[error("{}: the tensor {name} is stored as {found}: only F32, F16 and BF16 are read, so convert it to one of them", path.display())]
+    #[error("{}: the tensor {name} is stored as {found}: read are F32, F16, BF16, FP8 (F8_E4M3, F8_E5M2) and, of GGUF, q4_0 to q8_0, q2_K to q6_K, iq4_nl and iq4_xs, so convert it to one of them", path.display())]
     DType { path: PathBuf, name: String, found: String },
     /// Numbers that cannot be stored.
     #[error("{}: the tensor {name} of {stored}: {source}", path.display())]

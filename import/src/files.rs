@@ -3,6 +3,7 @@
 use super::error::{ImportError, io};
 use super::json::Json;
 use super::safetensors::Safetensors;
+use super::scales;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 /// Opens the weight files of a part.
 pub(super) fn open(folder: &Path, variant: Option<&str>) -> Result<Vec<Safetensors>, ImportError> {
-    weights(folder, variant)?.iter().map(|file| Safetensors::open(file)).collect()
+    weights(folder, variant)?.iter().map(|file| scales::open(file)).collect()
 }
 
 /// The weight files of a part: whole or in shards, of the variant that is asked for, or else the plain one, or else the

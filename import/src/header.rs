@@ -1,6 +1,7 @@
 //! The texts in the header of a single file: which are known, and which a person should be told of.
 
 use super::safetensors::Safetensors;
+use super::scales;
 
 /// Texts that change no picture. A name that ends with `.`, `_` or `-` is a beginning.
 const HARMLESS: [&str; 17] = [
@@ -30,7 +31,7 @@ const HARMLESS: [&str; 17] = [
 ];
 
 /// Texts that are obeyed.
-const OBEYED: [&str; 3] = ["prediction_type", "predict_key", "v_parameterization"];
+const OBEYED: [&str; 4] = ["prediction_type", "predict_key", "v_parameterization", scales::FORMATS];
 
 /// Names that a message lists.
 const LISTED: usize = 5;

@@ -4,8 +4,7 @@ use super::checkpoint::{Checkpoint, Options};
 use super::config::Model;
 use super::error::ImportError;
 use super::json::Json;
-use super::safetensors::Safetensors;
-use super::{control, describe, folder, single, tiny};
+use super::{control, describe, folder, scales, single, tiny};
 use std::path::Path;
 
 impl Checkpoint {
@@ -57,9 +56,9 @@ fn of_folder(folder: &Path, options: &Options) -> Result<Checkpoint, ImportError
     }
 }
 
-/// A `.safetensors` file, which its tensors tell.
+/// A file of tensors, which they tell.
 fn of_file(path: &Path, options: &Options) -> Result<Checkpoint, ImportError> {
-    let file = Safetensors::open(path)?;
+    let file = scales::open(path)?;
     let shapes = file.shapes();
     match () {
         () if shapes.keys().any(|name| name.starts_with("model.diffusion_model.")) => {

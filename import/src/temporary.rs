@@ -1,6 +1,7 @@
 //! A weight file for as long as it is used: gone when the process is, however it ends.
 
 use super::error::ImportError;
+use super::gguf as foreign;
 use nijimi_runtime::gguf::{self, AtomicFile, MappedFile, open_regular};
 use nijimi_runtime::model::Stored;
 use std::fs::File;
@@ -69,9 +70,9 @@ pub fn is_checkpoint(path: &Path) -> bool {
         return true;
     }
     let mut start = Vec::new();
-    let read = open_regular(path).is_ok_and(|file| file.take(9).read_to_end(&mut start).is_ok());
+    let read = open_regular(path).is_ok_and(|file| file.take(foreign::START).read_to_end(&mut start).is_ok());
     if !read || start.starts_with(b"GGUF") {
-        return false;
+        return read && foreign::is_foreign(&start);
     }
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
     matches!(extension.as_str(), "safetensors" | "ckpt" | "bin" | "pt" | "pth" | "pkl")

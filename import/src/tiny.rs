@@ -6,7 +6,7 @@ use super::config::Model;
 use super::detect::{Shapes, dim, need};
 use super::error::{ImportError, refused};
 use super::expect::{self, Expected};
-use super::files;
+use super::{files, scales};
 use super::json::Json;
 use super::names::{Candidate, Form, candidate};
 use super::safetensors::Safetensors;
@@ -132,7 +132,7 @@ pub(super) fn open_single(path: &Path, file: Safetensors, shapes: &Shapes) -> Re
         return checkpoint(path, Format::SingleFile, info, vec![file]);
     };
     let other = other(path, found);
-    let second = other.as_deref().map(Safetensors::open).transpose()?;
+    let second = other.as_deref().map(scales::open).transpose()?;
     let (encoder, decoder) = match (found, second) {
         (Half::Decoder, encoder) => (encoder, file),
         (Half::Encoder, Some(decoder)) => (Some(file), decoder),

@@ -12,7 +12,7 @@ mod places;
 mod settings;
 
 use super::error::{ImportError, LISTED, LoraError};
-use super::safetensors::{Safetensors, is_read};
+use super::safetensors::Safetensors;
 use key::Piece;
 use merge::Numbers;
 use module::{Module, Pieces};
@@ -136,7 +136,7 @@ fn pieces(file: &Safetensors) -> Result<BTreeMap<&str, Pieces>, ImportError> {
         if let Some(family) = key::family(module) {
             return Err(LoraError::Family { path: path(), module: module.to_owned(), family }.into());
         }
-        if piece != Piece::Alpha && !is_read(&entry.dtype) {
+        if piece != Piece::Alpha && !entry.is_read() {
             return Err(ImportError::DType { path: path(), name: name.clone(), found: entry.dtype.clone() });
         }
         if let Some(first) = modules.entry(module).or_default().insert(piece, name.clone()) {

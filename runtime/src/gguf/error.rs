@@ -1,7 +1,6 @@
 //! Why a file was refused.
 
 use super::{MAX_ALIGNMENT, MAX_DIMS};
-use crate::quant::DType;
 use alloc::string::String;
 
 /// Why a GGUF file was refused, or what it does not hold. Positions are bytes from the start of the file; names and
@@ -71,8 +70,8 @@ pub enum GgufError {
     #[error("tensor {name:?} has the type {id}; read are f32 (0), f16 (1), q4_0 (2), q8_0 (8), bf16 (30): convert it")]
     UnsupportedTensorType { name: String, id: u32 },
     /// A row that does not consist of whole blocks.
-    #[error("tensor {name:?} has rows of {row}, not a multiple of the {} of {dtype}", dtype.block_len())]
-    PartialBlock { name: String, row: u64, dtype: DType },
+    #[error("tensor {name:?} has rows of {row}, not a multiple of the {block} values of a block of its type")]
+    PartialBlock { name: String, row: u64, block: usize },
     /// An alignment that is not a power of two, or out of range.
     #[error("general.alignment is {value}, must be a power of two from 8 to {MAX_ALIGNMENT}")]
     InvalidAlignment { value: u32 },

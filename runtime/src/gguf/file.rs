@@ -2,9 +2,10 @@
 
 use super::cursor::Cursor;
 use super::error::quoted;
-use super::tensor::{Entry, check_layout};
+use super::tensor::{ElementType, Entry, LEAST_BYTES, check_layout};
 use super::{ALIGNMENT_KEY, DEFAULT_ALIGNMENT, MAGIC, MAX_ALIGNMENT, MAX_METADATA, MAX_TENSORS, VERSION};
 use super::{GgufError, Tensor, Value, align_up};
+use crate::quant::DType;
 use alloc::vec::Vec;
 
 /// Bytes of magic, version and the two counts.
@@ -12,15 +13,16 @@ const HEADER_BYTES: usize = 24;
 /// Bytes of the shortest metadata entry: a key of one byte, a type, a value of one byte.
 const LEAST_METADATA_BYTES: usize = 8 + 1 + 4 + 1;
 
-/// A GGUF file, borrowed from its bytes; every accessor was proven safe by [`File::new_checked`].
+/// A GGUF file, borrowed from its bytes; every accessor was proven safe by [`File::new_checked`]. `T` is what its tensors
+/// may be stored as: this program's formats, unless one reads files of others.
 ///
 /// Holds 52 bytes a metadata entry and 76 a tensor (152 while it is opened) beside the borrowed bytes, so at most about
 /// five times the header, and 13.4 MB for a file at both limits. Lookups are binary searches.
 #[derive(Debug, Clone)]
-pub struct File<'a> {
+pub struct File<'a, T = DType> {
     alignment: u32,
     metadata: Vec<(&'a str, Value<'a>)>,
-    tensors: Vec<Tensor<'a>>,
+    tensors: Vec<Tensor<'a, T>>,
     /// Positions in `metadata` and `tensors`, sorted by name.
     by_key: Vec<u32>,
     by_name: Vec<u32>,
@@ -38,13 +40,32 @@ impl<'a> File<'a> {
     /// # Errors
     /// One [`GgufError`] for each way in which a file can be wrong; never panics.
     pub fn new_checked(bytes: &'a [u8]) -> Result<Self, GgufError> {
+        Self::of(bytes)
+    }
+
+    /// As [`Self::new_checked`], of bytes that stay for as long as the program runs, in flash for instance: models can leave
+    /// their weights there ([`crate::model::Device::CpuInPlace`]).
+    ///
+    /// # Errors
+    /// As [`Self::new_checked`].
+    pub fn new_static(bytes: &'static [u8]) -> Result<Self, GgufError> {
+        Ok(Self { lasting: Some(bytes), ..Self::new_checked(bytes)? })
+    }
+}
+
+impl<'a, T: ElementType> File<'a, T> {
+    /// As [`File::new_checked`], with tensors of these types.
+    ///
+    /// # Errors
+    /// As [`File::new_checked`].
+    pub fn of(bytes: &'a [u8]) -> Result<Self, GgufError> {
         let mut cursor = Cursor::new(bytes);
         let (tensor_count, metadata_count) = read_header(&mut cursor)?;
 
         let metadata_count =
             cursor.check_count("metadata entries", metadata_count, LEAST_METADATA_BYTES, 0, MAX_METADATA)?;
         let least = metadata_count * LEAST_METADATA_BYTES;
-        let tensor_count = cursor.check_count("tensors", tensor_count, Entry::LEAST_BYTES, least, MAX_TENSORS)?;
+        let tensor_count = cursor.check_count("tensors", tensor_count, LEAST_BYTES, least, MAX_TENSORS)?;
 
         let mut metadata = Vec::with_capacity(metadata_count);
         for _ in 0..metadata_count {
@@ -56,7 +77,7 @@ impl<'a> File<'a> {
 
         let mut entries = Vec::with_capacity(tensor_count);
         for _ in 0..tensor_count {
-            entries.push(Entry::read(&mut cursor)?);
+            entries.push(Entry::<T>::read(&mut cursor)?);
         }
 
         let mut file = Self {
@@ -85,15 +106,6 @@ impl<'a> File<'a> {
         file.by_name = sorted(file.tensors.len(), |i| file.tensors[i].name)
             .map_err(|name| GgufError::DuplicateTensor { name: quoted(name) })?;
         Ok(file)
-    }
-
-    /// As [`Self::new_checked`], of bytes that stay for as long as the program runs, in flash for instance: models can leave
-    /// their weights there ([`crate::model::Device::CpuInPlace`]).
-    ///
-    /// # Errors
-    /// As [`Self::new_checked`].
-    pub fn new_static(bytes: &'static [u8]) -> Result<Self, GgufError> {
-        Ok(Self { lasting: Some(bytes), ..Self::new_checked(bytes)? })
     }
 
     /// Whether the file was opened by [`Self::new_static`].
@@ -138,14 +150,14 @@ impl<'a> File<'a> {
     ///
     /// # Errors
     /// If there is none.
-    pub fn tensor(&self, name: &str) -> Result<Tensor<'a>, GgufError> {
+    pub fn tensor(&self, name: &str) -> Result<Tensor<'a, T>, GgufError> {
         let found = self.by_name.binary_search_by_key(&name, |&i| self.tensors[i as usize].name);
         let i = found.map_err(|_| GgufError::MissingTensor { name: quoted(name) })?;
         Ok(self.tensors[self.by_name[i] as usize])
     }
 
     /// All tensors, in the order of the header.
-    pub fn tensors(&self) -> impl ExactSizeIterator<Item = Tensor<'a>> {
+    pub fn tensors(&self) -> impl ExactSizeIterator<Item = Tensor<'a, T>> {
         self.tensors.iter().copied()
     }
 
@@ -160,12 +172,12 @@ impl<'a> File<'a> {
         self.metadata.iter().copied()
     }
 
-    fn typed<T>(
+    fn typed<V>(
         &self,
         key: &str,
         expected: &'static str,
-        pick: impl FnOnce(Value<'a>) -> Option<T>,
-    ) -> Result<T, GgufError> {
+        pick: impl FnOnce(Value<'a>) -> Option<V>,
+    ) -> Result<V, GgufError> {
         let value = self.get(key).ok_or_else(|| GgufError::MissingKey { key: quoted(key) })?;
         pick(value).ok_or_else(|| GgufError::WrongType { key: quoted(key), expected, found: value.describe() })
     }
@@ -175,7 +187,7 @@ impl<'a> File<'a> {
 ///
 /// # Errors
 /// Each names the key if it is missing or of another type.
-impl<'a> File<'a> {
+impl<'a, T: ElementType> File<'a, T> {
     /// The string of `key`.
     pub fn str(&self, key: &str) -> Result<&'a str, GgufError> {
         self.typed(key, "str", |v| if let Value::Str(v) = v { Some(v) } else { None })
@@ -231,12 +243,12 @@ impl<'a> File<'a> {
         self.array(key, "array of str", |v| if let Value::Str(v) = v { Some(v) } else { None })
     }
 
-    fn array<T>(
+    fn array<V>(
         &self,
         key: &str,
         expected: &'static str,
-        pick: impl Fn(Value<'a>) -> Option<T>,
-    ) -> Result<Vec<T>, GgufError> {
+        pick: impl Fn(Value<'a>) -> Option<V>,
+    ) -> Result<Vec<V>, GgufError> {
         // `expected` ends with the name of the element type: it tells an empty array of strings from one of numbers.
         let is_expected = |kind: &str| expected.strip_prefix("array of ") == Some(kind);
         self.typed(key, expected, |v| match v {

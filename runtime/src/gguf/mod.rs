@@ -40,7 +40,7 @@ mod refusals;
 
 pub use error::GgufError;
 pub use file::File;
-pub use tensor::Tensor;
+pub use tensor::{ElementType, Tensor};
 pub use value::{Array, Value, ValueType};
 pub use writer::{MetaValue, WriteError, Writer};
 

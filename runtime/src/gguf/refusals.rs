@@ -269,7 +269,7 @@ fn unsupported_tensor_type() {
 fn partial_block() {
     // As many values as two blocks, but in rows of 16.
     let error = raw().tensor("a", &[16, 4], 8, 0).data(96).error();
-    assert_eq!(error, GgufError::PartialBlock { name: s("a"), row: 16, dtype: DType::Q8_0 });
+    assert_eq!(error, GgufError::PartialBlock { name: s("a"), row: 16, block: 32 });
 }
 
 #[test]

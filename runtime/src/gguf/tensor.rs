@@ -7,13 +7,37 @@ use crate::quant::{DType, decode_blocks};
 use alloc::vec;
 use alloc::vec::Vec;
 
+/// How the numbers of a tensor are stored: this program's formats, or more of ggml's where files of others are read.
+pub trait ElementType: Copy {
+    /// The format with ggml's type id; `None` of one that is not read.
+    fn from_id(id: u32) -> Option<Self>;
+    /// Values in a block.
+    fn block_len(self) -> usize;
+    /// Bytes of a block.
+    fn block_bytes(self) -> usize;
+}
+
+impl ElementType for DType {
+    fn from_id(id: u32) -> Option<Self> {
+        Self::from_id(id)
+    }
+
+    fn block_len(self) -> usize {
+        self.block_len()
+    }
+
+    fn block_bytes(self) -> usize {
+        self.block_bytes()
+    }
+}
+
 /// A tensor of a file: what the header says of it, and its bytes.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Tensor<'a> {
+pub struct Tensor<'a, T = DType> {
     /// Its name, unique in the file.
     pub name: &'a str,
     /// How its numbers are stored.
-    pub dtype: DType,
+    pub dtype: T,
     /// Its dimensions in GGUF's order, fastest first, padded with 1; none is 0.
     pub ne: [u64; MAX_DIMS],
     /// How many of `ne` the file states, 1 to 4.
@@ -22,7 +46,7 @@ pub struct Tensor<'a> {
     pub data: &'a [u8],
 }
 
-impl Tensor<'_> {
+impl<T: ElementType> Tensor<'_, T> {
     /// Number of values.
     pub fn elements(&self) -> usize {
         self.data.len() / self.dtype.block_bytes() * self.dtype.block_len()
@@ -32,7 +56,9 @@ impl Tensor<'_> {
     pub fn shape(&self) -> Vec<usize> {
         self.ne.iter().take(self.n_dims as usize).rev().map(|&n| n as usize).collect()
     }
+}
 
+impl Tensor<'_> {
     /// The values, row-major. A damaged file may hold NaN or infinity: data is not examined when a file is opened.
     pub fn to_f32(&self) -> Vec<f32> {
         let mut out = vec![0.0; self.elements()];
@@ -43,19 +69,19 @@ impl Tensor<'_> {
 
 /// A tensor's entry in the header, checked in itself.
 #[derive(Debug)]
-pub(super) struct Entry<'a> {
+pub(super) struct Entry<'a, T> {
     name: &'a str,
-    dtype: DType,
+    dtype: T,
     ne: [u64; MAX_DIMS],
     n_dims: u32,
     offset: u64,
     bytes: u64,
 }
 
-impl<'a> Entry<'a> {
-    /// Bytes of the shortest entry: a name of one byte, one dimension.
-    pub const LEAST_BYTES: usize = 8 + 1 + 4 + 8 + 4 + 8;
+/// Bytes of the shortest entry: a name of one byte, one dimension.
+pub(super) const LEAST_BYTES: usize = 8 + 1 + 4 + 8 + 4 + 8;
 
+impl<'a, T: ElementType> Entry<'a, T> {
     pub fn read(cursor: &mut Cursor<'a>) -> Result<Self, GgufError> {
         let name = cursor.name("tensor name")?;
         let n_dims = cursor.u32("dimension count")?;
@@ -70,17 +96,17 @@ impl<'a> Entry<'a> {
             }
         }
         let id = cursor.u32("tensor type")?;
-        let dtype = DType::from_id(id).ok_or_else(|| GgufError::UnsupportedTensorType { name: quoted(name), id })?;
+        let dtype = T::from_id(id).ok_or_else(|| GgufError::UnsupportedTensorType { name: quoted(name), id })?;
         let offset = cursor.u64("tensor offset")?;
         if !ne[0].is_multiple_of(dtype.block_len() as u64) {
-            return Err(GgufError::PartialBlock { name: quoted(name), row: ne[0], dtype });
+            return Err(GgufError::PartialBlock { name: quoted(name), row: ne[0], block: dtype.block_len() });
         }
         let bytes = size_of(dtype, ne).ok_or_else(|| GgufError::TensorTooLarge { name: quoted(name) })?;
         Ok(Self { name, dtype, ne, n_dims, offset, bytes })
     }
 
     /// The tensor with its bytes out of the data section, which starts at a multiple of `alignment`.
-    pub fn place(&self, data: &'a [u8], alignment: u32) -> Result<Tensor<'a>, GgufError> {
+    pub fn place(&self, data: &'a [u8], alignment: u32) -> Result<Tensor<'a, T>, GgufError> {
         let &Self { name, dtype, ne, n_dims, offset, bytes } = self;
         if !offset.is_multiple_of(u64::from(alignment)) {
             return Err(GgufError::UnalignedOffset { name: quoted(name), offset, alignment });
@@ -98,7 +124,7 @@ impl<'a> Entry<'a> {
 }
 
 /// Bytes of a tensor as stored, if those and the bytes of its values as f32 can be addressed.
-fn size_of(dtype: DType, ne: [u64; MAX_DIMS]) -> Option<u64> {
+fn size_of<T: ElementType>(dtype: T, ne: [u64; MAX_DIMS]) -> Option<u64> {
     let elements = ne.into_iter().try_fold(1u64, u64::checked_mul)?;
     isize::try_from(elements.checked_mul(4)?).ok()?;
     // Rows are whole blocks, so the product is.
@@ -106,7 +132,7 @@ fn size_of(dtype: DType, ne: [u64; MAX_DIMS]) -> Option<u64> {
 }
 
 /// Tensors must fill the data section: one after the other, padded to the alignment, nothing shared and nothing left.
-pub(super) fn check_layout(entries: &[Entry<'_>], data_len: u64, alignment: u32) -> Result<(), GgufError> {
+pub(super) fn check_layout<T>(entries: &[Entry<'_, T>], data_len: u64, alignment: u32) -> Result<(), GgufError> {
     let mut order: Vec<u32> = (0..entries.len() as u32).collect();
     order.sort_unstable_by_key(|&i| entries[i as usize].offset);
     let (mut end, mut previous) = (0, "");

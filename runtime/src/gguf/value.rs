@@ -152,7 +152,7 @@ impl<'a> Value<'a> {
     }
 
     /// The type in words, with the element type of an array.
-    pub(super) fn describe(&self) -> String {
+    pub fn describe(&self) -> String {
         match self {
             Self::Array(array) => format!("array of {}", array.kind.name()),
             other => other.kind().name().into(),
