@@ -6,10 +6,10 @@ use super::config::Model;
 use super::detect::{Shapes, dim, need};
 use super::error::{ImportError, refused};
 use super::expect::{self, Expected};
-use super::{files, scales};
 use super::json::Json;
 use super::names::{Candidate, Form, candidate};
 use super::safetensors::Safetensors;
+use super::{files, scales};
 use nijimi_runtime::model::TinyInfo;
 use nijimi_runtime::raw::nn::{AutoencoderTiny, NetworkError};
 use serde_json::json;
@@ -77,6 +77,7 @@ fn parse(json: &Json) -> Result<TinyInfo, ImportError> {
         channels: channels[0],
         encoder_blocks: blocks("num_encoder_blocks")?,
         decoder_blocks: blocks("num_decoder_blocks")?,
+        pooled: false,
     };
     Ok(info(network, true))
 }
@@ -191,6 +192,7 @@ fn original(half: Half, name: &str) -> Vec<Candidate> {
 struct Encoder {
     in_channels: usize,
     blocks: Vec<usize>,
+    pooled: bool,
 }
 
 /// What a decoder's tensors tell.
@@ -199,14 +201,16 @@ struct Decoder {
     out_channels: usize,
     channels: usize,
     blocks: Vec<usize>,
+    pooled: bool,
 }
 
 fn detected(encoder: Option<Encoder>, decoder: Decoder) -> TinyInfo {
-    let Decoder { latent_channels, out_channels, channels, blocks } = decoder;
+    let Decoder { latent_channels, out_channels, channels, blocks, pooled } = decoder;
     let has_encoder = encoder.is_some();
     // As they are read from the file of a decoder alone.
-    let none = || Encoder { in_channels: out_channels, blocks: blocks.iter().rev().copied().collect() };
-    let Encoder { in_channels, blocks: encoder_blocks } = encoder.unwrap_or_else(none);
+    let none = || Encoder { in_channels: out_channels, blocks: blocks.iter().rev().copied().collect(), pooled };
+    // What one half alone has, the other is found to lack.
+    let Encoder { in_channels, blocks: encoder_blocks, pooled: either } = encoder.unwrap_or_else(none);
     info(
         AutoencoderTiny {
             in_channels,
@@ -215,6 +219,7 @@ fn detected(encoder: Option<Encoder>, decoder: Decoder) -> TinyInfo {
             channels,
             encoder_blocks,
             decoder_blocks: blocks,
+            pooled: pooled || either,
         },
         has_encoder,
     )
@@ -225,19 +230,25 @@ fn residual(shapes: &Shapes, layer: &impl Fn(usize) -> String, at: usize) -> usi
     (0..MAX_BLOCKS).take_while(|i| shapes.contains_key(&format!("{}.conv.0.weight", layer(at + i)))).count()
 }
 
+/// Whether the block at `layer` has the branch of FLUX.2's.
+fn is_pooled(shapes: &Shapes, layer: &str) -> bool {
+    shapes.contains_key(&format!("{layer}.pool.0.weight"))
+}
+
 impl Encoder {
     fn detect(shapes: &Shapes, layer: impl Fn(usize) -> String) -> Result<Self, String> {
         let in_channels = need(shapes, &format!("{}.weight", layer(0)), 1)?;
-        let (mut blocks, mut at) = (Vec::new(), 1);
+        let (mut blocks, mut at, mut pooled) = (Vec::new(), 1, false);
         while blocks.len() < MAX_LEVELS {
             let count = residual(shapes, &layer, at);
+            pooled |= is_pooled(shapes, &layer(at));
             blocks.push(count);
             at += count + 1;
             let after = layer(at - 1);
             need(shapes, &format!("{after}.weight"), 0)?;
             // What halves has no bias; the last convolution has.
             if shapes.contains_key(&format!("{after}.bias")) {
-                return Ok(Self { in_channels, blocks });
+                return Ok(Self { in_channels, blocks, pooled });
             }
         }
         Err(format!("its encoder has more than {MAX_LEVELS} levels"))
@@ -250,13 +261,14 @@ impl Decoder {
         let (channels, latent_channels) = (need(shapes, &weight(0), 0)?, need(shapes, &weight(0), 1)?);
         // An activation is layer 1.
         let (mut blocks, mut at) = (Vec::new(), 2);
+        let pooled = is_pooled(shapes, &layer(at));
         while blocks.len() < MAX_LEVELS {
             let count = residual(shapes, &layer, at);
             blocks.push(count);
             at += count;
             // The last convolution follows the last block; else there is what enlarges between them.
             if let Some(out_channels) = dim(shapes, &weight(at), 0) {
-                return Ok(Self { latent_channels, out_channels, channels, blocks });
+                return Ok(Self { latent_channels, out_channels, channels, blocks, pooled });
             }
             need(shapes, &weight(at + 1), 0)?;
             at += 2;

@@ -33,6 +33,8 @@ pub struct TinyInfo {
 
 const KEYS: [(&str, &str); 2] = [("nijimi.system", "autoencoder-tiny"), ("nijimi.network", "autoencoder-tiny")];
 
+const POOLED: &str = "nijimi.tiny.pooled";
+
 /// Of the tensors' names.
 pub(super) const PREFIX: &str = "tiny.";
 
@@ -58,6 +60,7 @@ impl TinyInfo {
             channels: size(file, "nijimi.tiny.channels")?,
             encoder_blocks,
             decoder_blocks,
+            pooled: file.get(POOLED).is_some() && file.bool(POOLED)?,
         };
         network.validate()?;
         let [name, license] = ["general.name", "general.license"].map(|key| text(file, key));
@@ -79,7 +82,11 @@ impl TinyInfo {
         w.meta("nijimi.tiny.out_channels", n(network.out_channels))?;
         w.meta("nijimi.tiny.latent_channels", n(network.latent_channels))?;
         w.meta("nijimi.tiny.channels", n(network.channels))?;
-        Ok(w.meta("nijimi.tiny.decoder_blocks", ns(network.decoder_blocks.iter().copied()))?)
+        w.meta("nijimi.tiny.decoder_blocks", ns(network.decoder_blocks.iter().copied()))?;
+        if network.pooled {
+            w.meta(POOLED, true)?;
+        }
+        Ok(())
     }
 
     /// How many times a picture's side is that of its latents.

@@ -20,7 +20,15 @@ pub struct AutoencoderTiny {
     pub encoder_blocks: Vec<usize>,
     /// Residual blocks of each level of the decoder (`num_decoder_blocks`).
     pub decoder_blocks: Vec<usize>,
+    /// Whether the blocks of the coarsest level, where latents are, begin with a branch that sees the whole picture through group
+    /// norms: FLUX.2's (TAEF2; taesd.py's `use_midblock_gn`).
+    pub pooled: bool,
 }
+
+/// Of the branch that sees the whole picture: how many times as wide as the block, in how many groups, and the norm's epsilon.
+const POOL_WIDTH: usize = 4;
+const POOL_GROUPS: usize = 4;
+const POOL_EPS: f32 = 1e-5;
 
 impl AutoencoderTiny {
     /// The name of the pictures, in [0, 1], `(n, h, w, channels)`: the encoder's input, the decoder's output.
@@ -69,7 +77,7 @@ impl AutoencoderTiny {
         for (i, &blocks) in self.encoder_blocks.iter().enumerate() {
             x = g.conv2d(&layers.name(), x, self.channels, [3, if i == 0 { 1 } else { 2 }, 1], i == 0)?;
             for _ in 0..blocks {
-                x = block(g, &layers.name(), x)?;
+                x = block(g, &layers.name(), x, self.pooled && i == halvings)?;
             }
         }
         x = g.conv2d(&layers.name(), x, self.latent_channels, [3, 1, 1], true)?;
@@ -91,7 +99,7 @@ impl AutoencoderTiny {
         let last = self.decoder_blocks.len() - 1;
         for (i, &blocks) in self.decoder_blocks.iter().enumerate() {
             for _ in 0..blocks {
-                x = block(g, &layers.name(), x)?;
+                x = block(g, &layers.name(), x, self.pooled && i == 0)?;
             }
             if i < last {
                 x = g.upsample_nearest2(&layers.name(), x)?;
@@ -117,9 +125,17 @@ impl Layers {
     }
 }
 
-/// diffusers' `AutoencoderTinyBlock`: three convolutions beside a shortcut, then ReLU.
-fn block(g: &mut Graph, name: &str, x: ValueId) -> Result<ValueId, GraphError> {
+/// diffusers' `AutoencoderTinyBlock`: three convolutions beside a shortcut, then ReLU. Before them, if it is `pooled`, what a wider
+/// layer makes of a norm over the whole picture is added.
+fn block(g: &mut Graph, name: &str, mut x: ValueId, pooled: bool) -> Result<ValueId, GraphError> {
     let c = g.shape(x).c;
+    if pooled {
+        let mut y = g.conv2d(&format!("{name}.pool.0"), x, c * POOL_WIDTH, [1, 1, 0], false)?;
+        y = g.group_norm(&format!("{name}.pool.1"), y, POOL_GROUPS, POOL_EPS)?;
+        y = g.relu(&format!("{name}.pool.2"), y)?;
+        y = g.conv2d(&format!("{name}.pool.3"), y, c, [1, 1, 0], false)?;
+        x = g.add(&format!("{name}.pool"), y, x)?;
+    }
     let mut y = g.conv2d(&format!("{name}.conv.0"), x, c, [3, 1, 1], true)?;
     y = g.relu(&format!("{name}.conv.1"), y)?;
     y = g.conv2d(&format!("{name}.conv.2"), y, c, [3, 1, 1], true)?;

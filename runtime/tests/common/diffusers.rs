@@ -29,6 +29,7 @@ pub fn metadata(path: &Path) -> Value {
 }
 
 /// A tensor as it is stored, row-major, in f32.
+#[derive(Clone)]
 pub struct Tensor {
     pub shape: Vec<usize>,
     pub values: Vec<f32>,
@@ -63,6 +64,20 @@ impl Tensors {
             tensors.insert(today(name), Tensor { shape, values });
         }
         Self(tensors, all_ids)
+    }
+
+    /// What is of one file of several: under names that end with `suffix`, without that, and under names that end with none of
+    /// `all`.
+    pub fn of(&self, suffix: &str, all: &[&str]) -> Self {
+        let own = |(name, tensor): (&String, &Tensor)| {
+            let name = match name.strip_suffix(suffix) {
+                Some(name) => name,
+                None if all.iter().any(|other| name.ends_with(other)) => return None,
+                None => name,
+            };
+            Some((name.to_owned(), tensor.clone()))
+        };
+        Self(self.0.iter().filter_map(own).collect(), self.1.clone())
     }
 
     pub fn ids(&self, name: &str) -> Option<&[u32]> {
@@ -204,5 +219,6 @@ pub fn autoencoder_tiny(config: &Value) -> AutoencoderTiny {
         channels: channels[0],
         encoder_blocks: numbers(&config["num_encoder_blocks"]),
         decoder_blocks: numbers(&config["num_decoder_blocks"]),
+        pooled: false,
     }
 }
