@@ -86,7 +86,7 @@ pub fn model(bytes: &[u8]) -> bool {
     true
 }
 
-/// A `.safetensors` file, of which every tensor is read.
+/// A `.safetensors` file, or a GGUF file of another program, of which every tensor is read.
 pub fn safetensors(bytes: &[u8]) -> bool {
     let Some(file) = told(Safetensors::open(&file("a.safetensors", bytes))) else { return false };
     for (name, entry) in file.tensors() {

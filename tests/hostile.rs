@@ -65,12 +65,34 @@ fn models_of_pictures() {
 fn tensors_of_others() {
     let seeds = [read(fixtures().join("pipelines/sd1full.lora.safetensors")), small_safetensors()];
     hold("safetensors", 1500, Form::Safetensors, &seeds, readers::safetensors);
+    hold("safetensors", 3000, Form::Bytes, &[small_gguf()], readers::safetensors);
     hold("lora", 1500, Form::Safetensors, &seeds[..1], readers::lora);
 }
 
 fn small_safetensors() -> Vec<u8> {
-    let header = br#"{"__metadata__":{"format":"pt"},"a":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]}}"#;
-    [&(header.len() as u64).to_le_bytes()[..], header, &[0; 16]].concat()
+    let header = br#"{"__metadata__":{"format":"pt"},"a":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]},"b":{"dtype":"F8_E4M3","shape":[2],"data_offsets":[16,18]}}"#;
+    [&(header.len() as u64).to_le_bytes()[..], header, &[0; 18]].concat()
+}
+
+/// A GGUF file of another program: a tensor of each of ggml's types that have blocks, the first of another shape than it is cut into.
+fn small_gguf() -> Vec<u8> {
+    let text = |text: &str| [&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat();
+    let shape =
+        [&9u32.to_le_bytes()[..], &5u32.to_le_bytes(), &2u64.to_le_bytes(), &[8, 0, 0, 0, 64, 0, 0, 0]].concat();
+    // Their ids, and how many bytes 512 values take.
+    let types = [2u32, 3, 6, 7, 8, 10, 11, 12, 13, 14, 20, 23].into_iter();
+    let types = types.zip([288u64, 320, 352, 384, 544, 168, 220, 288, 352, 420, 288, 272]);
+    let (mut entries, mut data) = (Vec::new(), Vec::new());
+    for (id, bytes) in types.clone() {
+        let sizes = [256u64, 2].map(u64::to_le_bytes).concat();
+        let offset = (data.len() as u64).to_le_bytes();
+        entries.push([&text(&format!("t{id}"))[..], &2u32.to_le_bytes(), &sizes, &id.to_le_bytes(), &offset].concat());
+        data.extend((0..bytes.next_multiple_of(32)).map(|i| if i < bytes { (i * 7) as u8 } else { 0 }));
+    }
+    let counts = [entries.len() as u64, 1].map(u64::to_le_bytes).concat();
+    let header =
+        [&b"GGUF\x03\0\0\0"[..], &counts, &text("comfy.gguf.orig_shape.t2"), &shape, &entries.concat()].concat();
+    [&header[..], &vec![0; header.len().next_multiple_of(32) - header.len()], &data].concat()
 }
 
 fn chosen(names: &[&str]) -> Vec<Vec<u8>> {

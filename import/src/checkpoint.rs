@@ -4,6 +4,7 @@ use super::config::{Config, Model};
 use super::error::ImportError;
 use super::expect::Expected;
 use super::names::{Candidate, Form};
+use super::parts::Part;
 use super::safetensors::Safetensors;
 use super::tokenizer::Tokenizer;
 use nijimi_runtime::raw::layout::channels_last;
@@ -21,6 +22,9 @@ pub struct Options {
     pub tokenizer: Option<PathBuf>,
     /// `epsilon`, `v_prediction` or `sample`, in place of what the model says.
     pub prediction_type: Option<String>,
+    /// Parts that files of their own have, in place of what the model has, if it does. Such a file is a `.safetensors` or GGUF file
+    /// of the part alone, or a checkpoint that has it.
+    pub parts: Vec<(Part, PathBuf)>,
 }
 
 /// How the checkpoint is stored.
@@ -74,6 +78,8 @@ pub struct Checkpoint {
     pub tokenizer_2: Option<Tokenizer>,
     /// Tensors that the model has no use for, by their names in the file: schedules, running means.
     pub aside: Vec<String>,
+    /// Parts that came from files of their own.
+    pub parts: Vec<(Part, PathBuf)>,
     /// What had to be guessed, and how to say otherwise.
     pub notes: Vec<String>,
     pub(super) files: Vec<Safetensors>,
@@ -236,7 +242,7 @@ impl Found {
     /// A checkpoint of these tensors, without a vocabulary.
     pub fn checkpoint(self, path: &Path, format: Format, model: Model) -> Checkpoint {
         let Self { files, tensors, aside, .. } = self;
-        let (path, notes) = (path.into(), Vec::new());
-        Checkpoint { path, format, model, tokenizer: None, tokenizer_2: None, aside, notes, files, tensors }
+        let (path, parts, notes) = (path.into(), Vec::new(), Vec::new());
+        Checkpoint { path, format, model, tokenizer: None, tokenizer_2: None, aside, parts, notes, files, tensors }
     }
 }

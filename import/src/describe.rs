@@ -3,6 +3,7 @@
 use super::checkpoint::{Checkpoint, Format};
 use super::config::{Config, Model};
 use super::error::{ImportError, refused};
+use super::parts;
 use super::tokenizer::Tokenizer;
 use nijimi_runtime::Error;
 use nijimi_runtime::gguf::Writer;
@@ -43,7 +44,8 @@ pub(super) fn write(
     };
     // Its name only: where it was is nobody's concern.
     let file = checkpoint.path.file_name().map(|file| file.to_string_lossy().into_owned());
-    w.meta_behind(behind, "nijimi.import.source", file.unwrap_or_default())?;
+    let source = file.unwrap_or_default() + &parts::record(&checkpoint.parts);
+    w.meta_behind(behind, "nijimi.import.source", source.as_str())?;
     let format = match checkpoint.format {
         Format::Diffusers => "diffusers folder",
         Format::SingleFile => "single file",

@@ -38,12 +38,12 @@ pub(super) fn detect(shapes: &Shapes) -> Result<Config, String> {
                 "it is a LoRA, which is added to a model"
             }
             () if has("double_blocks.") || has("transformer_blocks.") || has("joint_blocks.") => "it is a transformer",
-            () if has("decoder.") || has("encoder.") => "it is a part of one, an autoencoder",
-            () if has("text_model.") => "it is a part of one, a text encoder",
+            () if has("decoder.") || has("encoder.") => "it is a part of one, an autoencoder, to be given with --vae",
+            () if has("text_model.") => "it is a part of one, a text encoder, to be given with --clip-l or --clip-g",
             () => "its tensors are not Stable Diffusion's",
         };
         return Err(format!(
-            "{what}: only whole checkpoints of SD 1.x, 2.x and SDXL are, with model.diffusion_model.*"
+            "{what}: only checkpoints of SD 1.x, 2.x and SDXL are, with model.diffusion_model.*, or their U-Nets"
         ));
     }
     if has("model.diffusion_model.double_blocks.") || has("model.diffusion_model.joint_blocks.") {
@@ -58,13 +58,25 @@ pub(super) fn detect(shapes: &Shapes) -> Result<Config, String> {
         (Family::Sd2, open_clip(shapes, SGM_CLIP, false)?, None)
     } else if has("conditioner.embedders.0.") {
         let first = transformers(shapes, "conditioner.embedders.0.transformer.")?;
-        (Family::Sdxl, first, Some(open_clip(shapes, "conditioner.embedders.1.model.", true)?))
+        let second = "conditioner.embedders.1.";
+        let second = match (has(&format!("{second}model.")), has(&format!("{second}transformer."))) {
+            (true, _) => open_clip(shapes, &format!("{second}model."), true)?,
+            (false, true) => ClipText {
+                activation: Activation::Gelu,
+                projection: Some(need(shapes, &format!("{second}transformer.text_projection.weight"), 0)?),
+                ..transformers(shapes, &format!("{second}transformer."))?
+            },
+            (false, false) => return Err("it has no second text encoder: give it with --clip-g FILE".into()),
+        };
+        (Family::Sdxl, first, Some(second))
     } else if has("cond_stage_model.model.") {
         (Family::Sd2, open_clip(shapes, "cond_stage_model.model.", false)?, None)
     } else if has("cond_stage_model.transformer.") {
         (Family::Sd1, transformers(shapes, "cond_stage_model.transformer.")?, None)
     } else {
-        return Err("it has no text encoder (cond_stage_model.* or conditioner.*): use the whole checkpoint".into());
+        return Err("it has no text encoder (cond_stage_model.* or conditioner.*): give it with --clip-l FILE (and SDXL's second with --clip-g \
+             FILE), or use the whole checkpoint"
+            .into());
     };
     let pooled = text_2.as_ref().and_then(|t| t.projection);
     let unet = unet(shapes, pooled)?;
@@ -218,7 +230,9 @@ fn vae(shapes: &Shapes, family: Family) -> Result<FirstStage, String> {
     let levels = count(shapes, |level| block(level, 0));
     let channels = (0..levels).map(|level| need(shapes, &block(level, 0), 0)).collect::<Result<Vec<_>, _>>()?;
     if channels.is_empty() {
-        return Err("it has no autoencoder (first_stage_model.*): use the whole checkpoint".into());
+        return Err(
+            "it has no autoencoder (first_stage_model.*): give it with --vae FILE, or use the whole checkpoint".into(),
+        );
     }
     let network = AutoencoderKl {
         in_channels: need(shapes, &format!("{VAE}encoder.conv_in.weight"), 1)?,

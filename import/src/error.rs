@@ -30,6 +30,9 @@ pub enum ImportError {
     /// A GGUF file of another program.
     #[error("{}: {source}", path.display())]
     Gguf { path: PathBuf, source: GgufError },
+    /// A part of a model in a file of its own.
+    #[error("{}: {why}", path.display())]
+    Part { path: PathBuf, why: String },
     /// Something else than a file holds was asked for.
     #[error("{}: {why}", path.display())]
     Range { path: PathBuf, why: String },

@@ -4,8 +4,9 @@ use super::checkpoint::{Checkpoint, Format, Found, Options};
 use super::config::{Config, Family, Model};
 use super::error::{ImportError, refused};
 use super::json::Json;
+use super::parts::Part;
 use super::tokenizer::Tokenizer;
-use super::{expect, files, names, parse};
+use super::{aside, expect, files, header, marks, names, parse, parts};
 use serde_json::Value;
 use std::path::Path;
 
@@ -77,10 +78,17 @@ pub(super) fn open(folder: &Path, index: &Json, options: &Options) -> Result<Che
     let second = part("text_encoder_2").then_some("text_encoder_2");
     for name in ["text_encoder"].into_iter().chain(second).chain(["unet", "vae"]) {
         let start = found.files.len();
-        found.files.extend(files::open(&folder.join(name), options.variant.as_deref())?);
+        match Part::ALL
+            .into_iter()
+            .find_map(|part| options.part(part).filter(|_| part.name() == name).map(|path| (part, path)))
+        {
+            Some((part, path)) => found.files.push(parts::open(part, path, second.is_some())?),
+            None => found.files.extend(files::open(&folder.join(name), options.variant.as_deref())?),
+        }
         if name.starts_with("text_encoder") {
-            let projected =
-                found.files[start..].iter().any(|file| file.tensors().contains_key("text_projection.weight"));
+            let projected = found.files[start..]
+                .iter()
+                .any(|file| file.tensors().keys().any(|name| name.contains("text_projection")));
             text_configs.push(parse::text(&json(name, "config.json")?, projected)?);
         }
         ranges.push((name, start..found.files.len()));
@@ -100,7 +108,7 @@ pub(super) fn open(folder: &Path, index: &Json, options: &Options) -> Result<Che
         return Err(unet_json.wrong("cross_attention_dim", format!("{wide}, the width of the text states")));
     }
     let force_zeros_for_empty_prompt = index.bool("force_zeros_for_empty_prompt", family == Family::Sdxl)?;
-    let config = Config {
+    let mut config = Config {
         family,
         unet,
         sample_size: unet_json.size("sample_size", Some(64))?,
@@ -113,8 +121,29 @@ pub(super) fn open(folder: &Path, index: &Json, options: &Options) -> Result<Che
         force_zeros_for_empty_prompt,
     };
 
+    let mut notes = Vec::new();
+    if let Some(path) = options.part(Part::ClipG).filter(|_| second.is_none()) {
+        let why = "it is given as SDXL's second text encoder (--clip-g), and this pipeline has one alone".into();
+        return Err(ImportError::Part { path: path.into(), why });
+    }
+    if let Some(path) = options.part(Part::Unet) {
+        // What is said of a U-Net is said where it is.
+        let file = ranges.iter().find(|(name, _)| *name == "unet").map_or(0, |(_, range)| range.start);
+        let file = &found.files[file];
+        if let Some((name, why)) = aside::refused(&file.shapes()) {
+            let why = format!("its tensor {name:?} says that {why}");
+            return Err(ImportError::NotAModel { path: path.into(), why });
+        }
+        notes = header::notes(file);
+        marks::obey(path, file, &mut config, options.prediction_type.is_some(), &mut notes)?;
+    }
     for (part, expected) in expect::parts(&config).map_err(refused(folder))? {
         let range = ranges.iter().find(|(name, _)| *name == part).map_or(0..0, |(_, range)| range.clone());
+        if options.parts.iter().any(|(own, _)| own.name() == part) {
+            found.take(folder, part, expected, range.clone(), |name| names::original(part, name, &config))?;
+            found.left_over(range, aside::is)?;
+            continue;
+        }
         found.take(&folder.join(part), part, expected, range.clone(), |name| names::diffusers(part, name))?;
         let counter =
             |name: &str| name.ends_with("position_ids") || part.starts_with("text") && name.ends_with("logit_scale");
@@ -130,7 +159,8 @@ pub(super) fn open(folder: &Path, index: &Json, options: &Options) -> Result<Che
         None => None,
     };
     let found = found.checkpoint(folder, Format::Diffusers, Model::TextToImage(Box::new(config)));
-    let checkpoint = Checkpoint { tokenizer: Some(tokenizer), tokenizer_2, ..found };
+    let checkpoint =
+        Checkpoint { tokenizer: Some(tokenizer), tokenizer_2, parts: options.parts.clone(), notes, ..found };
     checkpoint.check_vocabulary()?;
     Ok(checkpoint)
 }

@@ -1,6 +1,6 @@
 //! Published checkpoints of Stable Diffusion 1.x, 2.x and SDXL, of ControlNets and of the tiny autoencoder, as diffusers
-//! folders or single `.safetensors` files: what they are, and their tensors under one set of names, to be written as one
-//! of our files.
+//! folders or single files, `.safetensors` or GGUF of other programs: what they are, and their tensors under one set of
+//! names, to be written as one of our files.
 //!
 //! [`Checkpoint::open`] reads headers and configurations, and finds every tensor or says what is wrong: what a checkpoint
 //! says is obeyed, known to change no picture (`aside.rs`, `header.rs`), or refused by name; [`Source::read`]
@@ -29,6 +29,7 @@ mod names;
 mod numbers;
 mod open;
 mod parse;
+mod parts;
 mod safetensors;
 mod scales;
 mod single;
@@ -48,6 +49,7 @@ pub use convert::{Event, Summary, convert, convert_into, outline_into};
 pub use embedding::embedding;
 pub use error::{ImportError, LoraError};
 pub use lora::Lora;
+pub use parts::Part;
 pub use safetensors::{MAX_HEADER, Safetensors};
 pub use stored::{stem, stored};
 pub use temporary::{Temporary, is_checkpoint};

@@ -28,13 +28,23 @@ pub(super) fn candidate(name: impl Into<String>, form: Form) -> Candidate {
     Candidate { name: name.into(), form }
 }
 
+/// An autoencoder's attention, as it is called today, and as it was.
+const OLD_ATTENTION: [(&str, &str); 4] =
+    [(".to_q.", ".query."), (".to_k.", ".key."), (".to_v.", ".value."), (".to_out.0.", ".proj_attn.")];
+
+/// Today's name of an autoencoder's tensor.
+pub(super) fn today(name: &str) -> String {
+    OLD_ATTENTION.iter().fold(name.to_owned(), |name, (new, old)| name.replace(old, new))
+}
+
 /// In a component's folder: today's name, then the older.
 pub(super) fn diffusers(part: &str, name: &str) -> Vec<Candidate> {
     if part == "vae" && name.contains(".attentions.") {
         let form = attention_form(name);
-        let old = [(".to_q.", ".query."), (".to_k.", ".key."), (".to_v.", ".value."), (".to_out.0.", ".proj_attn.")];
-        let old =
-            old.iter().filter(|(new, _)| name.contains(new)).map(|(new, old)| candidate(name.replace(new, old), form));
+        let old = OLD_ATTENTION
+            .iter()
+            .filter(|(new, _)| name.contains(new))
+            .map(|(new, old)| candidate(name.replace(new, old), form));
         return [candidate(name, form)].into_iter().chain(old).collect();
     }
     // transformers 5 saves a `CLIPTextModel` without its prefix.
@@ -61,7 +71,11 @@ pub(super) fn original(part: &str, name: &str, config: &Config) -> Vec<Candidate
             let form = attention_form(name);
             vec![candidate(format!("first_stage_model.{}", vae(name, config.vae.network.channels.len())), form)]
         }
-        "text_encoder_2" => open_clip("conditioner.embedders.1.model.", name),
+        "text_encoder_2" => [
+            open_clip("conditioner.embedders.1.model.", name),
+            transformers("conditioner.embedders.1.transformer.", name),
+        ]
+        .concat(),
         // The original of a 2.x model is OpenCLIP; some tools write transformers' names into it.
         _ if sdxl => transformers("conditioner.embedders.0.transformer.", name),
         _ => {

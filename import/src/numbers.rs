@@ -33,7 +33,9 @@ pub enum Numbers {
     Other(u8),
 }
 
-use Numbers::{BF16, F8E4M3, F8E5M2, F16, F32, Iq4Nl, Iq4Xs, Other, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0};
+use Numbers::{
+    BF16, F8E4M3, F8E5M2, F16, F32, Iq4Nl, Iq4Xs, Other, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0,
+};
 
 /// ggml's types by id and name: those that are read, and those whose size is known.
 const GGML: [(u32, &str, Numbers); 20] = [

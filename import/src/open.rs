@@ -22,9 +22,14 @@ impl Checkpoint {
 
     /// As [`Self::open`], whether or not what is found could be drawn.
     pub(super) fn find(path: &Path, options: &Options) -> Result<Self, ImportError> {
+        options.check_parts()?;
         let mut checkpoint = if path.is_dir() { of_folder(path, options)? } else { of_file(path, options)? };
         if let (Some(prediction), Model::TextToImage(config)) = (&options.prediction_type, &mut checkpoint.model) {
             config.scheduler.prediction_type = prediction.clone();
+        }
+        if let (Some((part, file)), None) = (options.parts.first(), checkpoint.latent_diffusion()) {
+            let why = format!("{} is for Stable Diffusion checkpoints, and {} is none", part.option(), path.display());
+            return Err(ImportError::Part { path: file.clone(), why });
         }
         Ok(checkpoint)
     }
@@ -61,11 +66,9 @@ fn of_file(path: &Path, options: &Options) -> Result<Checkpoint, ImportError> {
     let file = scales::open(path)?;
     let shapes = file.shapes();
     match () {
-        () if shapes.keys().any(|name| name.starts_with("model.diffusion_model.")) => {
-            single::open(path, file, &shapes, options)
-        }
+        () if shapes.keys().any(|name| name.starts_with("model.diffusion_model.")) => single::open(path, file, options),
         () if control::is(&shapes) => control::open_single(path, file, &shapes),
         () if tiny::is(&shapes) => tiny::open_single(path, file, &shapes),
-        () => single::open(path, file, &shapes, options),
+        () => single::open(path, file, options),
     }
 }

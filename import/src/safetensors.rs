@@ -56,7 +56,9 @@ fn foreign(path: &Path, start: &[u8]) -> Result<(), ImportError> {
     let why = match start {
         start if start.starts_with(b"version ") => "it is a pointer of Git LFS: run git lfs pull, or download the file",
         // Text: the length of a header that can be read has zeros among its bytes.
-        start if start.starts_with(b"<") && !start[..start.len().min(8)].contains(&0) => "it is a web page: download the file itself",
+        start if start.starts_with(b"<") && !start[..start.len().min(8)].contains(&0) => {
+            "it is a web page: download the file itself"
+        }
         _ => return Ok(()),
     };
     Err(ImportError::NotAModel { path: path.into(), why: why.into() })

@@ -44,7 +44,8 @@ pub(super) fn open(path: &Path) -> Result<TensorFile, ImportError> {
             weight.scale = factor;
         } else if let Some(layer) = name.strip_suffix(FORMAT) {
             let json = serde_json::from_slice(&file.bytes(&name, MAX_JSON)?).map_err(|e| e.to_string());
-            json.and_then(|about| check(&file, layer, &about)).map_err(|e| refuse(format!("its tensor {name:?}: {e}")))?;
+            json.and_then(|about| check(&file, layer, &about))
+                .map_err(|e| refuse(format!("its tensor {name:?}: {e}")))?;
         } else if ends(&INPUT).is_none() && name != MARK && !name.ends_with(&format!(".{MARK}")) {
             continue;
         }
@@ -79,7 +80,8 @@ fn check(file: &TensorFile, layer: &str, about: &Value) -> Result<(), String> {
         _ => return Err(format!("{layer:?} is of the format {format:?}: only float8_e4m3fn and float8_e5m2 are read")),
     };
     let harmless = ["format", "full_precision_matrix_mult"];
-    if let Some(key) = about.as_object().into_iter().flat_map(|map| map.keys()).find(|key| !harmless.contains(&&***key)) {
+    if let Some(key) = about.as_object().into_iter().flat_map(|map| map.keys()).find(|key| !harmless.contains(&&***key))
+    {
         return Err(format!("{layer:?} has the setting {key:?}, which is not known, and cannot be obeyed"));
     }
     match file.tensors().get(&format!("{layer}.weight")) {

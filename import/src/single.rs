@@ -6,32 +6,31 @@ use super::detect::{Shapes, detect};
 use super::error::{ImportError, refused};
 use super::safetensors::Safetensors;
 use super::tokenizer::Tokenizer;
-use super::{aside, expect, header, marks, names};
+use super::{aside, expect, header, marks, names, parts};
 use std::path::{Path, PathBuf};
 
 /// The second encoder of SDXL fills windows with "!" (its tokenizer's `pad_token`).
 const SDXL_PAD_2: &str = "!";
 
 /// Reads one `.safetensors` file.
-pub(super) fn open(
-    path: &Path,
-    file: Safetensors,
-    shapes: &Shapes,
-    options: &Options,
-) -> Result<Checkpoint, ImportError> {
+pub(super) fn open(path: &Path, file: Safetensors, options: &Options) -> Result<Checkpoint, ImportError> {
     let refuse = |why: String| ImportError::NotAModel { path: path.into(), why };
-    if let Some((name, why)) = aside::refused(shapes) {
+    let files = parts::assemble(file, options)?;
+    let shapes: Shapes = files.iter().flat_map(Safetensors::shapes).collect();
+    if let Some((name, why)) = aside::refused(&shapes) {
         return Err(refuse(format!("its tensor {name:?} says that {why}")));
     }
-    let mut config = detect(shapes).map_err(refuse)?;
-    let mut notes = header::notes(&file);
-    marks::obey(path, &file, &mut config, options.prediction_type.is_some(), &mut notes)?;
+    let mut config = detect(&shapes).map_err(refuse)?;
+    // What is said of a U-Net is said where it is.
+    let mut notes = header::notes(&files[0]);
+    marks::obey(files[0].path(), &files[0], &mut config, options.prediction_type.is_some(), &mut notes)?;
 
-    let mut found = Found::new(vec![file]);
+    let all = 0..files.len();
+    let mut found = Found::new(files);
     for (part, expected) in expect::parts(&config).map_err(refused(path))? {
-        found.take(path, part, expected, 0..1, |name| names::original(part, name, &config))?;
+        found.take(path, part, expected, all.clone(), |name| names::original(part, name, &config))?;
     }
-    found.left_over(0..1, aside::is)?;
+    found.left_over(all, aside::is)?;
 
     let tokenizer = tokenizer(path, options)?;
     let tokenizer_2 = config.text_2.map(|_| {
@@ -41,7 +40,8 @@ pub(super) fn open(
         second
     });
     let found = found.checkpoint(path, Format::SingleFile, Model::TextToImage(Box::new(config)));
-    let checkpoint = Checkpoint { tokenizer: Some(tokenizer), tokenizer_2, notes, ..found };
+    let checkpoint =
+        Checkpoint { tokenizer: Some(tokenizer), tokenizer_2, parts: options.parts.clone(), notes, ..found };
     checkpoint.check_vocabulary()?;
     Ok(checkpoint)
 }

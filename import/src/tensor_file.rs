@@ -104,7 +104,8 @@ impl TensorFile {
     pub fn read(&self, name: &str, range: Range<usize>, out: &mut Vec<f32>) -> Result<(), ImportError> {
         let refuse = |why: String| ImportError::Range { path: self.path.clone(), why };
         let entry = self.tensors().get(name).ok_or_else(|| refuse(format!("it has no tensor {name:?}")))?;
-        let numbers = entry.numbers.filter(|numbers| numbers.is_read()).ok_or_else(|| self.unread(name, &entry.dtype))?;
+        let numbers =
+            entry.numbers.filter(|numbers| numbers.is_read()).ok_or_else(|| self.unread(name, &entry.dtype))?;
         let elements = entry.shape.iter().product();
         if range.start > range.end || range.end > elements {
             return Err(refuse(format!("{name:?} has {elements} elements, not {range:?}")));

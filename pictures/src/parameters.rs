@@ -69,6 +69,8 @@ pub struct Extras {
     pub tiny_decoder: Option<String>,
     /// The file, and tensor, of its starting noise.
     pub latents: Option<String>,
+    /// Parts of the model that files of their own have: what a part is called, and the file.
+    pub parts: Vec<(String, String)>,
     /// The number format of its weights, if they were converted for it.
     pub dtype: Option<String>,
     /// What the network was taken to predict, if not what the file says.
@@ -128,7 +130,7 @@ impl Extras {
         let Self {
             schedule: _, no_clip, guidance_rescale, init_image, mask, loras, embeddings, clip_skip, rng, control_nets,
             tiny_decoder,
-            latents, dtype, prediction_type, vae_tiling,
+            latents, parts, dtype, prediction_type, vae_tiling,
         } = self;
         if *no_clip {
             put("No clip", "True".into());
@@ -166,6 +168,9 @@ impl Extras {
         }
         if let Some(name) = latents {
             put("Latents", name.clone());
+        }
+        for (part, name) in parts {
+            put(part, name.clone());
         }
         if let Some(name) = dtype {
             put("Weight type", name.clone());
@@ -246,6 +251,7 @@ mod tests {
                 control_nets: vec![("canny".into(), 0.5, "lines.png".into()), ("depth".into(), 1.0, "d.png".into())],
                 tiny_decoder: Some("tae".into()),
                 latents: Some("run.safetensors:noise".into()),
+                parts: vec![("VAE".into(), "fine, tuned.safetensors".into())],
                 dtype: Some("q8_0".into()),
                 prediction_type: Some("v_prediction".into()),
                 vae_tiling: true,
@@ -277,6 +283,7 @@ mod tests {
             ("VAE Decoder", "TAESD"),
             ("TAESD", "tae"),
             ("Latents", "run.safetensors:noise"),
+            ("VAE", "fine, tuned.safetensors"),
             ("Weight type", "q8_0"),
             ("Prediction type", "v_prediction"),
             ("VAE tiling", "True"),

@@ -9,6 +9,8 @@ mod additions;
 mod device;
 #[path = "common/diffusers.rs"]
 mod diffusers;
+#[path = "golden/files.rs"]
+mod files;
 #[path = "golden/networks.rs"]
 mod networks;
 #[path = "golden/pipeline.rs"]
@@ -30,7 +32,8 @@ struct Kind {
     compare: fn(&Family, &Device) -> usize,
 }
 
-const KINDS: [Kind; 4] = [
+const KINDS: [Kind; 5] = [
+    Kind { name: "files of one model", is: files::is, compare: files::compare },
     Kind { name: "pipeline", is: pipeline::is, compare: pipeline::compare },
     Kind { name: "LoRAs of LyCORIS", is: additions::is_lycoris, compare: additions::lycoris },
     Kind { name: "embeddings", is: additions::is_embedding, compare: additions::embeddings },

@@ -30,7 +30,7 @@ fn models_of_other_kinds_are_refused() {
     let other = |key, value: &str| refusal(Tiny::new(3).meta(key, value));
     let foreign = other("general.architecture", "sd1");
     assert!(foreign.contains("of another program (general.architecture is \"sd1\")"), "{foreign}");
-    assert!(foreign.ends_with("take the model as .safetensors or as a folder of diffusers"), "{foreign}");
+    assert!(foreign.ends_with("make one of this program's with nijimi convert"), "{foreign}");
     assert!(refusal(Tiny::new(3).without("general.architecture")).contains("another program (it has no general."));
     for key in ["nijimi.system", "nijimi.network", "nijimi.schedule.kind", "nijimi.prediction_type"] {
         let text = other(key, "else");

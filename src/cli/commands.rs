@@ -1,8 +1,9 @@
 //! The options of the commands.
 
-use super::value::{Backend, Bytes, EmbeddingFile, LoraFile, dtype, place, prediction};
+use super::value::{Backend, Bytes, EmbeddingFile, LoraFile, dtype, parts, place, prediction};
 use argh::{ArgsInfo, FromArgs};
 use nijimi_cli::number::{count, finite, index, threads};
+use nijimi_import::Part;
 use nijimi_runtime::model::Place;
 use nijimi_runtime::quant::DType;
 use std::path::PathBuf;
@@ -25,7 +26,8 @@ pub struct SelfTest {
 }
 
 /// Converts a published checkpoint (Stable Diffusion 1.x, 2.x or SDXL, a ControlNet, or a tiny autoencoder, TAESD) to a
-/// weight file. The checkpoint is a diffusers folder or a single .safetensors file.
+/// weight file. The checkpoint is a diffusers folder or a single
+/// file: .safetensors, or GGUF of stable-diffusion.cpp or ComfyUI.
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
 #[argh(
     help_triggers("-h", "--help"),
@@ -35,7 +37,7 @@ pub struct SelfTest {
     error_code(3, "The checkpoint is invalid, or the file cannot be written.")
 )]
 pub struct Convert {
-    /// folder with a model_index.json (ControlNet or tiny autoencoder: a config.json), or .safetensors file
+    /// folder with a model_index.json (ControlNet or tiny autoencoder: a config.json), or .safetensors or GGUF file
     #[argh(positional)]
     pub source: PathBuf,
     /// file to write
@@ -53,6 +55,18 @@ pub struct Convert {
     /// variant of the folder's files, such as fp16 for model.fp16.safetensors (default: none, or the one that is there)
     #[argh(option, arg_name = "name")]
     pub variant: Option<String>,
+    /// U-Net in place of the checkpoint's: a .safetensors or GGUF file of one alone, or a checkpoint that has it
+    #[argh(option, arg_name = "file")]
+    pub unet: Option<PathBuf>,
+    /// autoencoder in place of the checkpoint's, likewise
+    #[argh(option, arg_name = "file")]
+    pub vae: Option<PathBuf>,
+    /// text encoder in place of the checkpoint's (of SDXL the first), likewise
+    #[argh(option, arg_name = "file")]
+    pub clip_l: Option<PathBuf>,
+    /// SDXL's second text encoder in place of the checkpoint's, likewise
+    #[argh(option, arg_name = "file")]
+    pub clip_g: Option<PathBuf>,
     /// folder with the vocabulary, which a single file lacks: vocab.json and merges.txt, or tokenizer.json
     #[argh(option, arg_name = "folder")]
     pub tokenizer: Option<PathBuf>,
@@ -75,7 +89,7 @@ pub struct Convert {
     error_code(4, "No GPU was found, or it failed.")
 )]
 pub struct Plan {
-    /// weight file of a model that reads prompts, or a checkpoint: a folder or a .safetensors file
+    /// weight file of a model that reads prompts, or a checkpoint: a folder, or a .safetensors or GGUF file
     #[argh(option, short = 'm', arg_name = "file")]
     pub model: PathBuf,
     /// the prompt: a long one takes more memory
@@ -132,6 +146,18 @@ pub struct Plan {
     /// number format for the weights of a checkpoint (default: f16)
     #[argh(option, long = "type", arg_name = "name", from_str_fn(dtype))]
     pub kind: Option<DType>,
+    /// U-Net in place of the checkpoint's: a .safetensors or GGUF file of one alone, or a checkpoint that has it
+    #[argh(option, arg_name = "file")]
+    pub unet: Option<PathBuf>,
+    /// autoencoder in place of the checkpoint's, likewise
+    #[argh(option, arg_name = "file")]
+    pub vae: Option<PathBuf>,
+    /// text encoder in place of the checkpoint's (of SDXL the first), likewise
+    #[argh(option, arg_name = "file")]
+    pub clip_l: Option<PathBuf>,
+    /// SDXL's second text encoder in place of the checkpoint's, likewise
+    #[argh(option, arg_name = "file")]
+    pub clip_g: Option<PathBuf>,
     /// folder with the vocabulary, which a single-file checkpoint lacks
     #[argh(option, arg_name = "folder")]
     pub tokenizer: Option<PathBuf>,
@@ -146,7 +172,19 @@ pub struct Plan {
     pub stay_resident: bool,
 }
 
+impl Convert {
+    /// Parts with files of their own.
+    pub fn parts(&self) -> Vec<(Part, PathBuf)> {
+        parts(&self.unet, &self.vae, &self.clip_l, &self.clip_g)
+    }
+}
+
 impl Plan {
+    /// Parts with files of their own.
+    pub fn parts(&self) -> Vec<(Part, PathBuf)> {
+        parts(&self.unet, &self.vae, &self.clip_l, &self.clip_g)
+    }
+
     /// Where the run would be.
     pub fn place(&self) -> Place {
         place(self.device, self.backend)

@@ -32,7 +32,7 @@ pub struct Cli {
     /// what the picture should not show (models that read prompts)
     #[argh(option, short = 'n', arg_name = "prompt")]
     pub(super) negative_prompt: Option<String>,
-    /// weight file, or a Stable Diffusion checkpoint (a folder or a .safetensors file), which is converted on the fly.
+    /// weight file, or a Stable Diffusion checkpoint (a folder, or a .safetensors or GGUF file), which is converted on the fly.
     /// emoji and digits (handwritten) are built in (default: emoji)
     #[argh(option, short = 'm', arg_name = "file")]
     pub(super) model: Option<PathBuf>,
@@ -142,6 +142,18 @@ pub struct Cli {
     /// number format for the weights of a checkpoint: f32, f16, bf16, q8_0 or q4_0 (default: f16). A weight file has its own
     #[argh(option, long = "type", arg_name = "name", from_str_fn(dtype))]
     pub(super) kind: Option<DType>,
+    /// U-Net in place of the checkpoint's: a .safetensors or GGUF file of one alone, or a checkpoint that has it
+    #[argh(option, arg_name = "file")]
+    pub(super) unet: Option<PathBuf>,
+    /// autoencoder in place of the checkpoint's, likewise
+    #[argh(option, arg_name = "file")]
+    pub(super) vae: Option<PathBuf>,
+    /// text encoder in place of the checkpoint's (of SDXL the first), likewise
+    #[argh(option, arg_name = "file")]
+    pub(super) clip_l: Option<PathBuf>,
+    /// SDXL's second text encoder in place of the checkpoint's, likewise
+    #[argh(option, arg_name = "file")]
+    pub(super) clip_g: Option<PathBuf>,
     /// folder with the vocabulary, which a single-file checkpoint lacks: vocab.json and merges.txt, or tokenizer.json
     #[argh(option, arg_name = "folder")]
     pub(super) tokenizer: Option<PathBuf>,

@@ -1,8 +1,9 @@
 //! What was asked for, in parts: a signature that takes a part says which options it depends on.
 
-use super::value::{Bytes, EmbeddingFile, LoraFile, PreviewMethod, Rng, TensorFile, place};
+use super::value::{Bytes, EmbeddingFile, LoraFile, PreviewMethod, Rng, TensorFile, parts, place};
 use super::{Cli, none_of};
 use crate::fault::Fault;
+use nijimi_import::Part;
 use nijimi_runtime::model::Place;
 use nijimi_runtime::quant::DType;
 use std::iter::repeat;
@@ -67,6 +68,8 @@ pub struct TextOptions {
     pub preview_method: Option<PreviewMethod>,
     pub preview_interval: Option<usize>,
     pub dtype: Option<DType>,
+    /// Parts of a checkpoint with files of their own.
+    pub parts: Vec<(Part, PathBuf)>,
     pub tokenizer: Option<PathBuf>,
     pub prediction_type: Option<String>,
     pub variant: Option<String>,
@@ -115,7 +118,7 @@ impl From<Cli> for Draw {
             positional, prompt, negative_prompt, model, output, batch, seed, width, height, steps, cfg_scale,
             classifier, classifier_scale, sampling_method, scheduler, cfg_rescale, eta, no_clip, init_img,
             strength, mask, lora, embedding, control_net, control_image, control_strength, taesd, vae_tiling, clip_skip,
-            rng, latents, save_latents, preview, preview_method, preview_interval, kind, tokenizer,
+            rng, latents, save_latents, preview, preview_method, preview_interval, kind, unet, vae, clip_l, clip_g, tokenizer,
             prediction_type, variant, memory_limit, stay_resident, backend, device, tune, threads, scale, verbose, version: _,
         } = cli;
         // As many images as networks: that was looked at.
@@ -132,7 +135,7 @@ impl From<Cli> for Draw {
             #[rustfmt::skip]
             text: TextOptions {
                 negative_prompt, width, height, cfg_rescale, init_img, strength, mask, lora, embedding, controls, taesd, vae_tiling, clip_skip, rng, latents, save_latents, preview, preview_method,
-                preview_interval, dtype: kind, tokenizer, prediction_type, variant, memory_limit, stay_resident,
+                preview_interval, dtype: kind, parts: parts(&unet, &vae, &clip_l, &clip_g), tokenizer, prediction_type, variant, memory_limit, stay_resident,
             },
             machine: MachineOptions { place: place(device, backend), tune, threads, verbose },
             output: OutputOptions { file: output, scale },
@@ -164,7 +167,7 @@ impl TextOptions {
         #[rustfmt::skip]
         let Self {
             negative_prompt, width, height, cfg_rescale, init_img, strength: _, mask: _, lora, embedding, controls, taesd, vae_tiling, clip_skip, rng, latents, save_latents, preview, preview_method: _,
-            preview_interval: _, dtype, tokenizer, prediction_type, variant, memory_limit, stay_resident,
+            preview_interval: _, dtype, parts, tokenizer, prediction_type, variant, memory_limit, stay_resident,
         } = self;
         let given = [
             ("-n", negative_prompt.is_some()),
@@ -183,6 +186,7 @@ impl TextOptions {
             ("--save-latents", save_latents.is_some()),
             ("--preview", preview.is_some()),
             ("--type", dtype.is_some()),
+            (parts.first().map_or("", |(part, _)| part.option()), !parts.is_empty()),
             ("--tokenizer", tokenizer.is_some()),
             ("--prediction-type", prediction_type.is_some()),
             ("--variant", variant.is_some()),

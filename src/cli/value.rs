@@ -1,5 +1,6 @@
 //! Values of options.
 
+use nijimi_import::Part;
 use nijimi_runtime::gpu::Choice;
 use nijimi_runtime::model::Place;
 use nijimi_runtime::quant::DType;
@@ -25,6 +26,17 @@ impl FromStr for Backend {
             _ => Err("there are auto, cpu and gpu"),
         }
     }
+}
+
+/// Parts of a model with files of their own.
+pub fn parts(
+    unet: &Option<PathBuf>,
+    vae: &Option<PathBuf>,
+    clip_l: &Option<PathBuf>,
+    clip_g: &Option<PathBuf>,
+) -> Vec<(Part, PathBuf)> {
+    let all = [(Part::Unet, unet), (Part::Vae, vae), (Part::ClipL, clip_l), (Part::ClipG, clip_g)];
+    all.into_iter().filter_map(|(part, path)| Some((part, path.clone()?))).collect()
 }
 
 /// Where to draw, from `--device` and `--backend`.

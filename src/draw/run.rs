@@ -36,6 +36,7 @@ pub fn run(mut asked: Draw) -> Result<(), Fault> {
     let dtype = text.dtype.unwrap_or(DType::F16);
     let how = Conversion {
         dtype,
+        parts: &text.parts,
         tokenizer: text.tokenizer.as_deref(),
         prediction_type: text.prediction_type.as_deref(),
         variant: text.variant.as_deref(),
@@ -138,11 +139,13 @@ fn inputs(asked: &Draw) -> Vec<Named<'_>> {
         ("--tokenizer", &text.tokenizer),
     ];
     let one = one.into_iter().filter_map(|(option, path)| Some((option, path.as_deref()?)));
+    let parts = text.parts.iter().map(|(part, path)| (part.option(), &**path));
     let loras = text.lora.iter().map(|lora| ("--lora", &*lora.path));
     let embeddings = text.embedding.iter().map(|embedding| ("--embedding", &*embedding.path));
     let controls = text.controls.iter();
     let controls = controls.flat_map(|c| [("--control-net", &*c.network), ("--control-image", &*c.image)]);
-    one.chain(loras)
+    one.chain(parts)
+        .chain(loras)
         .chain(embeddings)
         .chain(controls)
         .chain(text.latents.iter().map(|latents| ("--latents", &*latents.path)))

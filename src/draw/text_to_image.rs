@@ -308,6 +308,7 @@ impl Artist for PromptArtist<'_> {
                 Some(name) => format!("{}:{name}", file::name(&file.path)),
                 None => file::name(&file.path),
             }),
+            parts: text.parts.iter().map(|(part, path)| (part.named().into(), file::name(path))).collect(),
             dtype: text.dtype.map(|dtype| dtype.name().to_owned()),
             prediction_type: text.prediction_type.clone(),
             no_clip: false,

@@ -27,9 +27,11 @@ pub fn run(asked: &Convert) -> Result<(), Fault> {
         variant: asked.variant.clone(),
         tokenizer: asked.tokenizer.clone(),
         prediction_type: asked.prediction_type.clone(),
+        parts: asked.parts(),
     };
     let tokenizer = asked.tokenizer.as_deref().map(|path| ("--tokenizer", path));
-    let inputs: Vec<_> = [("the checkpoint", &*asked.source)].into_iter().chain(tokenizer).collect();
+    let parts = options.parts.iter().map(|(part, path)| (part.option(), &**path));
+    let inputs: Vec<_> = [("the checkpoint", &*asked.source)].into_iter().chain(tokenizer).chain(parts).collect();
     target::check(&[("-o", &asked.output)], &inputs, |_| true)?;
     let started = Instant::now();
     let checkpoint = Checkpoint::open(&asked.source, &options).map_err(fault)?;
@@ -69,7 +71,8 @@ pub fn about(checkpoint: &Checkpoint) -> String {
         0 => String::new(),
         n => format!("; {n} tensors that do not belong to the model are left out"),
     };
-    format!("{}, from {format}{aside}", what(&checkpoint.model))
+    let parts = checkpoint.parts.iter().map(|(part, path)| format!(", {} {}", part.option(), path.display()));
+    format!("{}, from {format}{}{aside}", what(&checkpoint.model), parts.collect::<String>())
 }
 
 fn what(model: &Model) -> String {

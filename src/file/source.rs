@@ -5,12 +5,12 @@ use crate::fault::Fault;
 use crate::file::convert;
 use crate::file::default_model::{BuiltIn, DEFAULT};
 use nijimi_cli::print::tell;
-use nijimi_import::{self as import, Checkpoint, ImportError, Options, Temporary, Types, is_checkpoint, stem};
+use nijimi_import::{self as import, Checkpoint, ImportError, Options, Part, Temporary, Types, is_checkpoint, stem};
 use nijimi_runtime::Error;
 use nijimi_runtime::gguf::{File, MappedFile};
-use nijimi_runtime::model::{FirstStage, ModelError, Stored};
+use nijimi_runtime::model::{FirstStage, Stored};
 use nijimi_runtime::quant::DType;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -35,6 +35,8 @@ pub fn no_variant() -> Fault {
 pub struct Conversion<'a> {
     /// The type of its weights (`--type`).
     pub dtype: DType,
+    /// Parts of a model with files of their own.
+    pub parts: &'a [(Part, PathBuf)],
     /// Folder of the vocabulary (`--tokenizer`), of a model.
     pub tokenizer: Option<&'a Path>,
     /// What its network predicts, whatever it says (`--prediction-type`).
@@ -47,7 +49,7 @@ pub struct Conversion<'a> {
 
 impl Default for Conversion<'_> {
     fn default() -> Self {
-        Self { dtype: DType::F16, tokenizer: None, prediction_type: None, variant: None, header: false }
+        Self { dtype: DType::F16, parts: &[], tokenizer: None, prediction_type: None, variant: None, header: false }
     }
 }
 
@@ -71,8 +73,9 @@ impl Source {
             return built_in(model);
         }
         if is_checkpoint(path) {
-            let (path, stem) = (path.display(), stem(path));
-            let remedy = format!("nijimi convert {path} -o {stem}.gguf");
+            let own = path.extension().is_some_and(|extension| extension == "gguf");
+            let (path, stem, more) = (path.display(), stem(path), if own { "-f16" } else { "" });
+            let remedy = format!("nijimi convert {path} -o {stem}{more}.gguf");
             return Err(Fault::Input(format!(
                 "{path} is a checkpoint, not a weight file: convert it first with {remedy}"
             )));
@@ -81,7 +84,7 @@ impl Source {
         Ok(Self { name: path.display().to_string(), stored: Arc::new(mapped), built_in: false })
     }
 
-    /// As [`Self::open`]; a checkpoint (a folder, or a `.safetensors` file) is converted into a temporary file, which is
+    /// As [`Self::open`]; a checkpoint (a folder, or a file of another program) is converted into a temporary file, which is
     /// gone when the program ends, however it does. What is not of this role is refused, and it is said where it belongs.
     pub fn open_or_convert(path: Option<&Path>, role: Role, how: Conversion<'_>) -> Result<Self, Fault> {
         let no_tokenizer = || Fault::Usage("--tokenizer is for Stable Diffusion checkpoints: leave it out".into());
@@ -90,6 +93,13 @@ impl Source {
             role.check(source.file()?.str("nijimi.system").unwrap_or_default(), &source.name)?;
             if how.variant.is_some() {
                 return Err(no_variant());
+            }
+            if let Some((part, _)) = how.parts.first() {
+                let option = part.option();
+                return Err(Fault::Usage(format!(
+                    "{option} takes the place of a part of a checkpoint, and {} is a weight file: give it to nijimi convert",
+                    source.name
+                )));
             }
             return if how.tokenizer.is_some() { Err(no_tokenizer()) } else { Ok(source) };
         };
@@ -101,6 +111,7 @@ impl Source {
             variant: how.variant.map(str::to_owned),
             tokenizer: how.tokenizer.map(Path::to_owned),
             prediction_type: how.prediction_type.map(str::to_owned),
+            parts: how.parts.to_vec(),
         };
         let input = |e: ImportError| Fault::Input(e.to_string());
         let checkpoint = Checkpoint::open(path, &options).map_err(input)?;
@@ -155,13 +166,7 @@ impl Source {
 
     /// The fault of a file that is not what it must be.
     pub fn wrong(&self, e: impl Into<Error>) -> Fault {
-        let e = match e.into() {
-            // Types and layouts that are not read are no damage where they are another program's.
-            Error::Gguf(_) if is_foreign(self.bytes()) => {
-                ModelError::Foreign { found: "its general.architecture is not nijimi".into() }.into()
-            }
-            e => e,
-        };
+        let e = e.into();
         match self.built_in {
             false => Fault::Input(format!("{}: {e}", self.name)),
             true => Fault::Internal(format!("the built-in weights are damaged: {e}; use another model with -m")),
@@ -195,11 +200,4 @@ impl Role {
         };
         Err(Fault::Input(format!("{name} is {what}{wanted}: give it {option}")))
     }
-}
-
-/// Whether a GGUF file is another program's: ours begin with who wrote them. One that is cut so short tells nothing.
-fn is_foreign(bytes: &[u8]) -> bool {
-    let own = b"general.architecture\x08\0\0\0\x06\0\0\0\0\0\0\0nijimi";
-    let first = &bytes[..bytes.len().min(1 << 12)];
-    first.len() >= 128 && first.starts_with(b"GGUF") && !first.windows(own.len()).any(|at| at == own)
 }

@@ -22,8 +22,10 @@ use std::path::{Path, PathBuf};
 /// Tells it.
 pub fn run(options: &Plan) -> Result<(), Fault> {
     let dtype = options.kind.unwrap_or(DType::F16);
+    let parts = options.parts();
     let how = Conversion {
         dtype,
+        parts: &parts,
         tokenizer: options.tokenizer.as_deref(),
         variant: options.variant.as_deref(),
         header: true,

@@ -109,6 +109,31 @@ fn a_single_file_draws_as_its_folder_does() {
     assert!(found == expected);
 }
 
+/// A U-Net with its parts draws as the folder that they are from, and the picture says what it was drawn with.
+/// Seen red with the parts left out of the record.
+#[test]
+fn a_model_of_several_files() {
+    let Some(path) = pipeline("sd1full") else { return };
+    let folder = Folder::new();
+    let at = |name: &str| path.join(name).to_str().unwrap().to_owned();
+    let size = ["-W", "64", "-H", "64", "--sampling-method", "euler"];
+    let (_, expected) = draw(&folder, path.to_str().unwrap(), &size);
+    let (unet, vae) = (at("unet/diffusion_pytorch_model.safetensors"), at("vae/diffusion_pytorch_model.safetensors"));
+    let (clip, tokenizer) = (at("text_encoder/model.safetensors"), at("tokenizer"));
+    let parts = ["--vae", &vae, "--clip-l", &clip, "--tokenizer", &tokenizer];
+    let (told, found) = draw(&folder, &unet, &[&size[..], &parts].concat());
+    assert!(told.contains("--vae") && found == expected, "{told}");
+    let output = folder.nijimi(&["inspect", "a.png"]);
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(told.contains("VAE") && told.contains("CLIP L"), "{told}");
+    let output = folder.nijimi(&[&["convert", &unet, "-o", "sd.gguf"], &parts[..]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8(output.stderr).unwrap());
+    let (_, found) = draw(&folder, "sd.gguf", &size);
+    assert!(found == expected);
+    let output = folder.nijimi(&[&["plan", "-m", &unet], &parts[..]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8(output.stderr).unwrap());
+}
+
 /// What a `-m` may be given and is none.
 /// Seen red with files of any role taken.
 #[test]
@@ -156,7 +181,15 @@ fn what_is_no_model_is_refused() {
         (&["-m", "cut.safetensors"], 3, &["cut.safetensors", "truncated"]),
         (&["-m", "short.safetensors"], 3, &["short.safetensors", "5 bytes"]),
         (&["-m", "lies.safetensors"], 3, &["lies.safetensors", "18446744073709551615 bytes"]),
-        (&["-m", "unet.safetensors"], 3, &["unet.safetensors", "only whole checkpoints"]),
+        (&["-m", "unet.safetensors"], 3, &["unet.safetensors", "no text encoder", "--clip-l"]),
+        (
+            &["-m", "sd.gguf", "--vae", "unet.safetensors"],
+            2,
+            &["--vae takes the place of a part", "sd.gguf is a weight file"],
+        ),
+        (&["-m", control, "--vae", "unet.safetensors"], 3, &["--vae is for Stable Diffusion checkpoints"]),
+        (&["-m", sd1, "--vae", "unet.safetensors"], 3, &["given as autoencoder with --vae"]),
+        (&["7", "-m", "digits", "--unet", "unet.safetensors"], 2, &["--unet"]),
         (&["-m", "nothing"], 3, &["neither a model_index.json nor a config.json"]),
         (&["-m", "part"], 3, &["UNet2DConditionModel", "whole pipeline"]),
         (&["-m", "none.safetensors"], 3, &["none.safetensors"]),

@@ -116,9 +116,10 @@ fn weight_files_of_others() {
     says(&of(&writer.finish()), &["of this program already", "-m"]);
     let mut writer = nijimi_runtime::gguf::Writer::new();
     writer.meta("general.architecture", "sd1").unwrap();
-    for other in [writer.finish(), nijimi_runtime::gguf::Writer::new().finish(), b"GGUF".to_vec()] {
-        says(&of(&other), &["of another program", ".safetensors"]);
+    for other in [writer.finish(), nijimi_runtime::gguf::Writer::new().finish()] {
+        says(&of(&other), &["its tensors are not Stable Diffusion's"]);
     }
+    says(&of(b"GGUF"), &["4 bytes are fewer than the 24 of a header"]);
 }
 
 /// All of them are named with how many: seen red with the first piece alone counted.

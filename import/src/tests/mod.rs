@@ -3,8 +3,10 @@
 mod embeddings;
 mod families;
 mod fits;
+mod formats;
 mod hostile;
 mod marks;
+mod parts;
 mod published;
 mod support;
 mod tokens;

@@ -22,8 +22,8 @@ pub enum ModelError {
     },
     /// A file of another program.
     #[error(
-        "it is a GGUF file of another program ({found}), whose tensors have other names and another order: take the model as \
-         .safetensors or as a folder of diffusers"
+        "it is a GGUF file of another program ({found}), whose tensors have other names and another order: if it is of \
+         Stable Diffusion, make one of this program's with nijimi convert"
     )]
     Foreign {
         /// What it says of itself.

@@ -16,6 +16,15 @@ pub fn tolerance(device: &Device) -> f32 {
     }
 }
 
+/// Of a picture in [0, 1].
+pub fn of_a_picture(device: &Device) -> f32 {
+    match device {
+        Device::Cpu | Device::CpuInPlace => 2.0 / 255.0,
+        #[cfg(feature = "gpu")]
+        Device::Gpu(_) => 3.0 / 255.0,
+    }
+}
+
 pub fn close(what: &str, found: &[f32], expected: &[f32], tolerance: f32) {
     assert_eq!(found.len(), expected.len(), "{what}");
     let worst = found.iter().zip(expected).fold(0.0f32, |worst, (a, b)| worst.max((a - b).abs()));

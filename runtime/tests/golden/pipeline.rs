@@ -15,12 +15,7 @@ const CONTROLLED: f32 = 5e-5;
 
 /// Of a picture in [0, 1].
 pub fn tolerance(device: &Device, name: &str) -> f32 {
-    let levels = match device {
-        Device::Cpu | Device::CpuInPlace => 2.0,
-        #[cfg(feature = "gpu")]
-        Device::Gpu(_) => 3.0,
-    };
-    if name.contains("_control") { CONTROLLED } else { levels / 255.0 }
+    if name.contains("_control") { CONTROLLED } else { networks::of_a_picture(device) }
 }
 
 pub fn is(family: &Family) -> bool {
