@@ -8,7 +8,7 @@ mod parts;
 mod serve;
 pub mod value;
 
-pub use commands::{Convert, Density, Devices, Inspect, Plan, SelfTest};
+pub use commands::{Convert, Density, Devices, Inspect, Plan, SelfTest, Upscale};
 pub use parts::{ControlFiles, Draw, MachineOptions, OutputOptions, SamplingOptions, Subject, TextOptions};
 #[cfg(feature = "serve")]
 pub use serve::Serve;
@@ -25,6 +25,8 @@ use std::ffi::OsString;
 pub enum Command {
     /// Convert a checkpoint.
     Convert(Convert),
+    /// Enlarge a picture.
+    Upscale(Upscale),
     /// Tell what a run would take.
     Plan(Box<Plan>),
     /// Explain a file.
@@ -62,6 +64,9 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, Fault> {
         Some((&"self-test", rest)) => read("nijimi self-test", rest, |options| Ok(Command::SelfTest(options))),
         Some((&"convert", rest)) => read("nijimi convert", rest, |options| Ok(Command::Convert(options))),
         Some((&"plan", rest)) => read("nijimi plan", rest, |plan: Plan| Ok(Command::Plan(Box::new(plan.check()?)))),
+        Some((&"upscale", rest)) => {
+            read("nijimi upscale", rest, |options: Upscale| Ok(Command::Upscale(options.check()?)))
+        }
         Some((&"inspect", rest)) => read("nijimi inspect", rest, |options| Ok(Command::Inspect(options))),
         Some((&"density", rest)) => read("nijimi density", rest, |options| Ok(Command::Density(options))),
         #[cfg(feature = "serve")]
@@ -143,6 +148,7 @@ mod tests {
         all::<Inspect>();
         all::<Plan>();
         all::<SelfTest>();
+        all::<Upscale>();
         #[cfg(feature = "serve")]
         all::<Serve>();
     }
@@ -165,7 +171,7 @@ mod tests {
         let first = SelfTest { device: Some(1), large: true };
         assert_eq!(command(&["self-test", "--device", "1", "--large"]), Ok(Command::SelfTest(first)));
         assert_eq!(command(&["inspect"]), Ok(Command::Inspect(Inspect { file: None, keys: false, tensors: false })));
-        for prompt in ["devices", "self-test", "convert", "plan", "inspect", "density", "serve"] {
+        for prompt in ["devices", "self-test", "convert", "plan", "inspect", "density", "serve", "upscale"] {
             assert_eq!(read(&["-p", prompt]).subject.prompt, prompt);
             assert_eq!(read(&["--", prompt]).subject.prompt, prompt);
             assert_eq!(read(&["-v", prompt]).subject.prompt, prompt);

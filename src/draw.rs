@@ -11,3 +11,4 @@ pub mod prompt;
 pub mod run;
 pub mod solver;
 pub mod text_to_image;
+pub mod upscale;

@@ -29,6 +29,7 @@ fn main() -> ExitCode {
     let done = asked.and_then(|command| match command {
         Command::Draw(asked) => draw::run::run(*asked),
         Command::Convert(options) => file::convert::run(&options),
+        Command::Upscale(options) => draw::upscale::run(&options),
         Command::Plan(options) => tell::plan::run(&options),
         Command::Inspect(options) => tell::inspect::run(&options),
         Command::Density(options) => tell::density::run(&options),

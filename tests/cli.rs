@@ -15,6 +15,8 @@ mod output;
 mod pictures;
 #[path = "cli/prompts.rs"]
 mod prompts;
+#[path = "cli/upscale.rs"]
+mod upscale;
 
 use common::{Folder, SIDE};
 use png::ColorType;

@@ -1,6 +1,6 @@
 //! What a checkpoint's networks are, in numbers.
 
-use nijimi_runtime::model::{FirstStage, TinyInfo};
+use nijimi_runtime::model::{FirstStage, TinyInfo, UpscalerInfo};
 use nijimi_runtime::raw::nn::{ClipText, ControlNet, SdUnet};
 use nijimi_runtime::sampler::Field;
 
@@ -14,6 +14,8 @@ pub enum Model {
     ControlNet(Box<ControlNet>),
     /// What decodes its latents fast (TAESD). It has no name yet.
     AutoencoderTiny(Box<TinyInfo>),
+    /// What enlarges pictures (ESRGAN). It has no name yet.
+    Upscaler(Box<UpscalerInfo>),
 }
 
 impl Model {
@@ -23,6 +25,7 @@ impl Model {
             Self::TextToImage(_) => "latent-diffusion",
             Self::ControlNet(_) => "control-net",
             Self::AutoencoderTiny(_) => "autoencoder-tiny",
+            Self::Upscaler(_) => "upscaler",
         }
     }
 }

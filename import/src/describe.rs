@@ -7,7 +7,7 @@ use super::parts;
 use super::tokenizer::Tokenizer;
 use nijimi_runtime::Error;
 use nijimi_runtime::gguf::Writer;
-use nijimi_runtime::model::{ControlInfo, LatentDefaults, LatentInfo, TextInfo, TinyInfo};
+use nijimi_runtime::model::{ControlInfo, LatentDefaults, LatentInfo, TextInfo, TinyInfo, UpscalerInfo};
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::raw::nn::TextStates;
 use nijimi_runtime::raw::text::{self, Special, Vocabulary};
@@ -39,6 +39,10 @@ pub(super) fn write(
         }
         Model::AutoencoderTiny(info) => {
             TinyInfo { name, ..(**info).clone() }.write(w, dtype).map_err(&refuse)?;
+            "nijimi.network"
+        }
+        Model::Upscaler(info) => {
+            UpscalerInfo { name, ..(**info).clone() }.write(w, dtype).map_err(&refuse)?;
             "nijimi.network"
         }
     };
@@ -89,6 +93,9 @@ fn drawn(model: &Model, info: Option<LatentInfo>) -> Result<Option<String>, Erro
             let side = info.factor();
             info.network.encoder("", 1, [side; 2])?;
             info.network.decoder("", 1, [1, 1])?;
+        }
+        (Model::Upscaler(info), None) => {
+            info.network.graph("", 1, [1, 1])?;
         }
     }
     Ok(None)

@@ -4,7 +4,7 @@
 use super::config::Config;
 use nijimi_runtime::raw::graph::{Graph, Weight, WeightKind};
 use nijimi_runtime::raw::nn::{
-    AutoencoderKl, AutoencoderTiny, ClipText, ControlNet, NetworkError, SdLevel, SdUnet, TextStates,
+    AutoencoderKl, AutoencoderTiny, ClipText, ControlNet, NetworkError, RrdbNet, SdLevel, SdUnet, TextStates,
 };
 
 /// A tensor: its name within its part, and its shape.
@@ -58,6 +58,10 @@ pub(super) fn tiny_encoder(network: &AutoencoderTiny) -> Result<Vec<Expected>, N
 
 pub(super) fn tiny_decoder(network: &AutoencoderTiny) -> Result<Vec<Expected>, NetworkError> {
     Ok(of(&[network.decoder("", 1, [1, 1])?]))
+}
+
+pub(super) fn upscaler(network: &RrdbNet) -> Result<Vec<Expected>, NetworkError> {
+    Ok(of(&[network.graph("", 1, [1, 1])?]))
 }
 
 /// The graphs' weights, in the order of PyTorch's modules.

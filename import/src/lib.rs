@@ -1,6 +1,6 @@
-//! Published checkpoints of Stable Diffusion 1.x, 2.x and SDXL, of ControlNets and of the tiny autoencoder, as diffusers
-//! folders or single files, `.safetensors` or GGUF of other programs: what they are, and their tensors under one set of
-//! names, to be written as one of our files.
+//! Published checkpoints of Stable Diffusion 1.x, 2.x and SDXL, of ControlNets, of the tiny autoencoder and of upscalers, as
+//! diffusers folders or single files, `.safetensors` or GGUF of other programs: what they are, and their tensors under one set
+//! of names, to be written as one of our files.
 //!
 //! [`Checkpoint::open`] reads headers and configurations, and finds every tensor or says what is wrong: what a checkpoint
 //! says is obeyed, known to change no picture (`aside.rs`, `header.rs`), or refused by name; [`Source::read`]
@@ -39,6 +39,7 @@ mod tensor_file;
 mod tiny;
 mod tokenizer;
 mod types;
+mod upscaler;
 
 #[cfg(test)]
 mod tests;

@@ -4,13 +4,13 @@ use super::checkpoint::{Checkpoint, Options};
 use super::config::Model;
 use super::error::ImportError;
 use super::json::Json;
-use super::{control, describe, folder, scales, single, tiny};
+use super::{control, describe, folder, scales, single, tiny, upscaler};
 use std::path::Path;
 
 impl Checkpoint {
     /// Opens a folder or a single file, finds every tensor, and looks whether its parts fit each other and can be drawn. But
     /// for one vector, which tells what a 2.x model predicts, no numbers are read. `options` say nothing of a ControlNet
-    /// or a tiny autoencoder but for the variant.
+    /// or a tiny autoencoder but for the variant, and nothing of an upscaler.
     ///
     /// # Errors
     /// What is wrong, where, and what to do: see [`ImportError`].
@@ -69,6 +69,7 @@ fn of_file(path: &Path, options: &Options) -> Result<Checkpoint, ImportError> {
         () if shapes.keys().any(|name| name.starts_with("model.diffusion_model.")) => single::open(path, file, options),
         () if control::is(&shapes) => control::open_single(path, file, &shapes),
         () if tiny::is(&shapes) => tiny::open_single(path, file, &shapes),
+        () if upscaler::is(&shapes) => upscaler::open_single(path, file, &shapes),
         () => single::open(path, file, options),
     }
 }

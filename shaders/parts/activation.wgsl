@@ -15,6 +15,12 @@ fn activate(v: V) -> V {
 //#if RELU
   return select(v, V(0.0), v < V(0.0));
 //#else
+//#if LEAKY_RELU
+  return select(v, V(0.2) * v, v < V(0.0));
+//#else
+//#if RESIDUAL_SCALE
+  return V(0.2) * v;
+//#else
 //#if SILU
   // The argument is bounded, since an exponential that overflows is not defined.
   return v / (V(1.0) + exp(min(-v, V(88.0))));
@@ -29,6 +35,8 @@ fn activate(v: V) -> V {
   return V(1.0) / (V(1.0) + exp(select(-v, V(88.0), v < V(-88.0))));
 //#else
   return v;
+//#end
+//#end
 //#end
 //#end
 //#end

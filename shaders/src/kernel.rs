@@ -130,6 +130,8 @@ flags! {
     Guided "GUIDED",
     /// The output lies on the first operand.
     InPlace "IN_PLACE",
+    /// v, or 0.2 v below 0.
+    LeakyRelu "LEAKY_RELU",
     /// With fresh noise.
     Noise "NOISE",
     /// GELU by a sigmoid.
@@ -138,6 +140,8 @@ flags! {
     Relu "RELU",
     /// Adds a residual.
     Residual "RESIDUAL",
+    /// 0.2 v.
+    ResidualScale "RESIDUAL_SCALE",
     /// Keys and values pass through workgroup memory.
     Shared "SHARED",
     /// 1 / (1 + exp(-v)).

@@ -340,6 +340,9 @@ fn products(class: Class, base: &dyn Fn(Kernel) -> Shader, all: &mut Vec<Shader>
                 all.push(with(&[Flag::XVec4, Flag::Bias, Flag::Residual, Flag::Silu]));
                 if kernel == Kernel::Conv2d {
                     all.push(with(&[Flag::XVec4, Flag::Bias, Flag::Upsample]));
+                    all.push(with(&[Flag::XVec4, Flag::Bias, Flag::LeakyRelu]));
+                    all.push(with(&[Flag::XVec4, Flag::Bias, Flag::Upsample, Flag::LeakyRelu]));
+                    all.push(with(&[Flag::XVec4, Flag::Bias, Flag::ResidualScale]));
                 } else {
                     all.push(with(&[Flag::XVec4, Flag::Bias, Flag::Gelu]));
                     all.push(with(&[Flag::XVec4, Flag::Bias, Flag::QuickGelu]));
@@ -371,7 +374,9 @@ fn elementwise(class: Class, base: &dyn Fn(Kernel) -> Shader, all: &mut Vec<Shad
     use Kernel as K;
     for vec4 in [false, true] {
         let with = |kernel, flags: &[Flag]| flat(kernel, flags).flag(Flag::Vec4, vec4);
-        for activation in [Flag::Relu, Flag::Silu, Flag::Gelu, Flag::QuickGelu, Flag::Sigmoid] {
+        use Flag as F;
+        let all_of = [F::Relu, F::LeakyRelu, F::ResidualScale, F::Silu, F::Gelu, F::QuickGelu, F::Sigmoid];
+        for activation in all_of {
             all.extend([with(K::Activate, &[activation]), with(K::Activate, &[activation, Flag::InPlace])]);
         }
         all.extend([with(K::Add, &[]), with(K::Add, &[Flag::InPlace]), with(K::AddChannels, &[])]);

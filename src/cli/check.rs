@@ -1,7 +1,7 @@
 //! What options need, and what they exclude.
 
 use super::value::{Backend, PreviewMethod};
-use super::{Cli, Plan};
+use super::{Cli, Plan, Upscale};
 use crate::fault::Fault;
 use std::path::Path;
 
@@ -20,6 +20,14 @@ fn other(file: Option<&Path>, extension: &str) -> bool {
 }
 
 impl Plan {
+    /// That no option excludes another.
+    pub(super) fn check(self) -> Result<Self, Fault> {
+        none(&[(self.device.is_some() && self.backend == Some(Backend::Cpu), DEVICE)])?;
+        Ok(self)
+    }
+}
+
+impl Upscale {
     /// That no option excludes another.
     pub(super) fn check(self) -> Result<Self, Fault> {
         none(&[(self.device.is_some() && self.backend == Some(Backend::Cpu), DEVICE)])?;

@@ -25,8 +25,8 @@ pub struct SelfTest {
     pub large: bool,
 }
 
-/// Converts a published checkpoint (Stable Diffusion 1.x, 2.x or SDXL, a ControlNet, or a tiny autoencoder, TAESD) to a
-/// weight file. The checkpoint is a diffusers folder or a single
+/// Converts a published checkpoint (Stable Diffusion 1.x, 2.x or SDXL, a ControlNet, a tiny autoencoder, TAESD, or an
+/// upscaler, ESRGAN) to a weight file. The checkpoint is a diffusers folder or a single
 /// file: .safetensors, or GGUF of stable-diffusion.cpp or ComfyUI.
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
 #[argh(
@@ -76,6 +76,56 @@ pub struct Convert {
     /// name of the model (default: the name of the folder or file)
     #[argh(option, arg_name = "text")]
     pub name: Option<String>,
+}
+
+/// Enlarges a picture with an upscaler (ESRGAN, Real-ESRGAN): twice or four times its size, as the model does.
+#[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
+#[argh(
+    help_triggers("-h", "--help"),
+    example = "{command_name} picture.png -m RealESRGAN_x4plus.safetensors -o large.png",
+    error_code(2, "The command line is wrong."),
+    error_code(3, "A file is invalid, or a tile does not fit into memory."),
+    error_code(4, "No GPU was found, or it failed.")
+)]
+pub struct Upscale {
+    /// PNG or JPEG picture. What is transparent lies over white
+    #[argh(positional)]
+    pub picture: PathBuf,
+    /// upscaler: weight file, or .safetensors file
+    #[argh(option, short = 'm', arg_name = "file")]
+    pub model: PathBuf,
+    /// PNG file to write
+    #[argh(option, short = 'o', arg_name = "file")]
+    pub output: String,
+    /// side of the tiles that the picture is cut into, in pixels (default: 160). Smaller ones take less memory, and more time
+    #[argh(option, arg_name = "n", from_str_fn(count))]
+    pub tile_size: Option<usize>,
+    /// number format for the weights of a .safetensors file: f32, f16, bf16, q8_0 or q4_0 (default: f16). A weight file has its
+    /// own
+    #[argh(option, long = "type", arg_name = "name", from_str_fn(dtype))]
+    pub kind: Option<DType>,
+    /// auto, cpu or gpu (default: auto, a GPU if there is one, else the CPU)
+    #[argh(option, arg_name = "name")]
+    pub backend: Option<Backend>,
+    /// GPU to use, by its number in nijimi devices
+    #[argh(option, arg_name = "n", from_str_fn(index))]
+    pub device: Option<usize>,
+    /// CPU threads (default, and if 0 or negative: one per core)
+    #[argh(option, short = 't', arg_name = "n", default = "0", from_str_fn(threads))]
+    pub threads: usize,
+    /// most memory to use, such as 4G or 800M (default: what is free)
+    #[argh(option, arg_name = "size")]
+    pub memory_limit: Option<Bytes>,
+    /// report on the model, the machine, memory and time
+    #[argh(switch, short = 'v')]
+    pub verbose: bool,
+}
+
+impl Upscale {
+    /// Where it would be.
+    pub fn place(&self) -> Place {
+        place(self.device, self.backend)
+    }
 }
 
 /// Tells what a run would take, without running it: weights, memory and operations by stage, and the expected time. Only

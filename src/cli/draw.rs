@@ -15,7 +15,7 @@ use std::path::PathBuf;
     example = "{command_name} \"0 1 2 3 4 5 6 7 8 9\" -m digits -b 4 -s 1 -o grid.png",
     example = "{command_name} \"3 5\" -m digits -b 100 -o digit-%03d.png",
     example = "{command_name} -m heights.gguf -b 1000 -o heights.csv",
-    note = "As the first word, these seven are commands, not prompts:\n  nijimi convert      converts a Stable Diffusion checkpoint to a weight file\n  nijimi plan         tells what a run will take: memory, operations, time\n  nijimi inspect      tells what a weight file is, or how a picture was drawn\n  nijimi density      evaluates a model's log density for rows of numbers\n  nijimi serve        serves drawing over HTTP\n  nijimi devices      lists the GPUs and what they can do\n  nijimi self-test    compares a GPU with the CPU: include its output in bug reports",
+    note = "As the first word, these eight are commands, not prompts:\n  nijimi convert      converts a Stable Diffusion checkpoint to a weight file\n  nijimi plan         tells what a run will take: memory, operations, time\n  nijimi inspect      tells what a weight file is, or how a picture was drawn\n  nijimi upscale      enlarges a picture with an upscaler (ESRGAN)\n  nijimi density      evaluates a model's log density for rows of numbers\n  nijimi serve        serves drawing over HTTP\n  nijimi devices      lists the GPUs and what they can do\n  nijimi self-test    compares a GPU with the CPU: include its output in bug reports",
     error_code(1, "Internal error, or standard output cannot be written."),
     error_code(2, "The command line is wrong."),
     error_code(3, "A file, a folder or the prompt is invalid."),

@@ -75,6 +75,7 @@ pub fn run(mut asked: Draw) -> Result<(), Fault> {
         ModelKind::Classifier => nothing("a classifier", "to a diffusion model with --classifier"),
         ModelKind::ControlNet => nothing("a ControlNet", "to a text-to-image model with --control-net"),
         ModelKind::TinyAutoencoder => nothing("a tiny autoencoder", "to a text-to-image model with --taesd"),
+        ModelKind::Upscaler => nothing("an upscaler", "to nijimi upscale PICTURE"),
         ModelKind::Autoencoder => nothing("an autoencoder", "to nijimi-train text2image with --autoencoder FILE"),
         other => nothing(&format!("of a kind ({other:?})"), "to another program"),
     }

@@ -87,6 +87,10 @@ fn what(model: &Model) -> String {
             return "the decoder of a tiny autoencoder".into();
         }
         Model::AutoencoderTiny(_) => return "a tiny autoencoder".into(),
+        Model::Upscaler(info) => {
+            let (blocks, factor) = (info.network.blocks, info.network.factor());
+            return format!("an upscaler of {blocks} blocks, x{factor}");
+        }
         _ => return "another model".into(),
     };
     let family = match config.family {

@@ -15,6 +15,12 @@ pub fn picture(path: &Path, size: [usize; 2]) -> Result<Vec<f32>, Fault> {
     Ok(Decoded::open(path).map_err(|e| fault(path, &e))?.picture(size, Fit::Crop))
 }
 
+/// A picture as it is, and its height and width.
+pub fn whole(path: &Path) -> Result<(Vec<f32>, [usize; 2]), Fault> {
+    let decoded = Decoded::open(path).map_err(|e| fault(path, &e))?;
+    Ok((decoded.picture(decoded.size(), Fit::Crop), decoded.size()))
+}
+
 /// A mask of the size `[height, width]`: see [`Decoded::mask`].
 pub fn mask(path: &Path, size: [usize; 2]) -> Result<Vec<f32>, Fault> {
     Ok(Decoded::open(path).map_err(|e| fault(path, &e))?.mask(size, Fit::Crop))

@@ -23,6 +23,8 @@ pub enum Role {
     ControlNet,
     /// `--taesd`.
     TinyAutoencoder,
+    /// The model of `nijimi upscale`.
+    Upscaler,
 }
 
 /// The fault of a variant that is asked of a single file.
@@ -184,19 +186,24 @@ impl Role {
             "autoencoder-tiny" if self != Self::TinyAutoencoder => {
                 ("a tiny autoencoder, which decodes what a model draws", "with --taesd FILE, in addition to a model")
             }
-            "control-net" | "autoencoder-tiny" => return Ok(()),
+            "upscaler" if self != Self::Upscaler => {
+                ("an upscaler, which enlarges pictures", "to nijimi upscale PICTURE with -m FILE")
+            }
+            "control-net" | "autoencoder-tiny" | "upscaler" => return Ok(()),
             FirstStage::SYSTEM => {
                 ("an autoencoder, which draws nothing by itself", "to nijimi-train text2image with --autoencoder FILE")
             }
             "classifier" if self != Self::Model => ("a classifier of noised pictures", "with --classifier FILE"),
             // What is no model at all is refused by what loads it.
             _ if self == Self::Model || system.is_empty() => return Ok(()),
+            _ if self == Self::Upscaler => ("a model of its own", "to nijimi with -m FILE, to draw with"),
             _ => ("a model of its own", "with -m FILE"),
         };
         let wanted = match self {
             Self::Model => String::new(),
             Self::ControlNet => ", and --control-net takes a ControlNet".into(),
             Self::TinyAutoencoder => ", and --taesd takes a tiny autoencoder".into(),
+            Self::Upscaler => ", and nijimi upscale takes an upscaler (ESRGAN)".into(),
         };
         Err(Fault::Input(format!("{name} is {what}{wanted}: give it {option}")))
     }

@@ -8,6 +8,8 @@ pub(crate) fn activate(activation: Activation, x: f64) -> f64 {
     match activation {
         Activation::None => x,
         Activation::Relu => x.max(0.0),
+        Activation::LeakyRelu => x.max(0.2 * x),
+        Activation::ResidualScale => 0.2 * x,
         Activation::Silu => x / (1.0 + libm::exp(-x)),
         Activation::Gelu => x * 0.5 * libm::erfc(-x / core::f64::consts::SQRT_2),
         Activation::QuickGelu => x / (1.0 + libm::exp(-1.702 * x)),

@@ -105,6 +105,8 @@ pub(super) fn apply(activation: Activation, y: &mut [f32]) {
     match activation {
         Activation::None => {}
         Activation::Relu => y.iter_mut().for_each(|v| *v = if *v < 0.0 { 0.0 } else { *v }),
+        Activation::LeakyRelu => y.iter_mut().for_each(|v| *v = if *v < 0.0 { 0.2 * *v } else { *v }),
+        Activation::ResidualScale => y.iter_mut().for_each(|v| *v *= 0.2),
         Activation::Silu => y.iter_mut().for_each(|v| *v = silu(*v)),
         Activation::Gelu => y.iter_mut().for_each(|v| *v = gelu(*v)),
         Activation::QuickGelu => y.iter_mut().for_each(|v| *v = quick_gelu(*v)),

@@ -7,6 +7,11 @@ pub enum Activation {
     None,
     /// max(v, 0). A NaN stays NaN, so that it is found at its source.
     Relu,
+    /// v where v >= 0, else 0.2 v: the slope that ESRGAN has below zero. A NaN stays NaN.
+    LeakyRelu,
+    /// 0.2 v: what residual blocks of ESRGAN are multiplied with before they are added (residual scaling; Szegedy et al.
+    /// 2016, "Inception-v4").
+    ResidualScale,
     /// v * sigmoid(v), within 2 units in the last place of the true value's magnitude for |v| < 80.
     Silu,
     /// v * Φ(v), Φ the distribution function of the standard normal: the exact form, torch's default.

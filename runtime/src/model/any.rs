@@ -3,7 +3,7 @@
 use super::wait::wait;
 use super::{
     Classifier, Control, Device, Diffusion, FirstStage, Hvae, ModelError, Numbers, OpenOptions, RequestError, Stored,
-    TextToImage, TinyAutoencoder, Vae, info,
+    TextToImage, TinyAutoencoder, Upscaler, Vae, info,
 };
 use crate::Error;
 use crate::gguf::File;
@@ -42,6 +42,8 @@ pub enum Model {
     ControlNet(Control),
     /// `autoencoder-tiny`: previews of a text-to-image model's latents.
     TinyAutoencoder(TinyAutoencoder),
+    /// `upscaler`: pictures of twice or four times the size.
+    Upscaler(Upscaler),
     /// `autoencoder-kl`: the first stage of a text-to-image model, for its training. It is described and not loaded.
     Autoencoder(FirstStage),
 }
@@ -59,6 +61,7 @@ pub enum ModelKind {
     Classifier,
     ControlNet,
     TinyAutoencoder,
+    Upscaler,
     Autoencoder,
 }
 
@@ -79,10 +82,12 @@ impl ModelKind {
             "classifier" => Self::Classifier,
             "control-net" => Self::ControlNet,
             "autoencoder-tiny" => Self::TinyAutoencoder,
+            "upscaler" => Self::Upscaler,
             FirstStage::SYSTEM => Self::Autoencoder,
             _ => {
                 let expected = "latent-diffusion, ddpm, vae, hvae, normal, mvn, mixture, descent, regression, mlp, \
-                                classifier, control-net, autoencoder-tiny or autoencoder-kl";
+                                classifier, control-net, autoencoder-tiny, upscaler or \
+                                autoencoder-kl";
                 return Err(ModelError::Unsupported { key, found: format!("{name:?}"), expected }.into());
             }
         })
@@ -152,6 +157,7 @@ impl Model {
             ModelKind::Classifier => Self::Classifier(Classifier::load(file, device)?),
             ModelKind::ControlNet => Self::ControlNet(Control::load(file, device)?),
             ModelKind::TinyAutoencoder => Self::TinyAutoencoder(TinyAutoencoder::load(file, device)?),
+            ModelKind::Upscaler => Self::Upscaler(Upscaler::load(file, device)?),
             ModelKind::Autoencoder => Self::Autoencoder(FirstStage::read(file)?),
         })
     }

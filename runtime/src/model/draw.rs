@@ -123,6 +123,7 @@ impl Model {
             Self::TinyAutoencoder(_) => {
                 ("a tiny autoencoder", "it decodes a text-to-image model's latents: see Decoding")
             }
+            Self::Upscaler(_) => ("an upscaler", "it enlarges pictures: see Upscaler::run"),
             Self::Autoencoder(_) => ("an autoencoder", "it is for training a text-to-image model"),
             _ => ("a model of numbers", "its `sample` gives rows of them"),
         };

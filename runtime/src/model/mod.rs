@@ -46,6 +46,7 @@ mod session;
 mod stored;
 mod tiny;
 mod unet_keys;
+mod upscaler;
 mod vae;
 mod wait;
 
@@ -76,4 +77,5 @@ pub use session::random_seed;
 pub use session::{Request, Session, batch_seeds};
 pub use stored::Stored;
 pub use tiny::{TinyAutoencoder, TinyInfo};
+pub use upscaler::{UpscaleRequest, Upscaler, UpscalerInfo, Upscaling};
 pub use vae::{AutoencoderInfo, AutoencoderSession, Hvae, HvaeSession, MlpAutoencoder, Vae, VaeSession};

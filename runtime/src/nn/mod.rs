@@ -10,6 +10,7 @@ pub mod mlp_hvae;
 pub mod mlp_vae;
 pub mod noisy_classifier;
 mod resnet;
+pub mod rrdb_net;
 pub mod sd_unet;
 pub mod timestep;
 mod transformer;
@@ -22,6 +23,7 @@ pub use control_net::ControlNet;
 pub use mlp_hvae::MlpHvae;
 pub use mlp_vae::MlpVae;
 pub use noisy_classifier::NoisyClassifier;
+pub use rrdb_net::RrdbNet;
 pub use sd_unet::{SdAdded, SdLevel, SdRequest, SdUnet};
 pub use timestep::TimeCode;
 

@@ -84,8 +84,9 @@ pub(crate) fn graph(seed: u64) -> Graph {
             }
             13 => g.gelu(&name, x),
             14 => {
-                let a = [Activation::Gelu, Activation::QuickGelu, Activation::Sigmoid, Activation::None][r.below(4)];
-                g.activate(&name, x, a)
+                use Activation as A;
+                let all = [A::Gelu, A::QuickGelu, A::Sigmoid, A::None, A::LeakyRelu, A::ResidualScale];
+                g.activate(&name, x, all[r.below(all.len())])
             }
             // A large epsilon: a small one would amplify what rounding left of equal values.
             15 | 16 => g.group_norm(&name, x, 1 + r.below(4), 0.1),

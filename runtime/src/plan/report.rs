@@ -21,6 +21,8 @@ fn fused(step: &Step) -> String {
     let activation = match last {
         Activation::None => "",
         Activation::Relu => "+relu",
+        Activation::LeakyRelu => "+leaky_relu",
+        Activation::ResidualScale => "+residual_scale",
         Activation::Silu => "+silu",
         Activation::Gelu => "+gelu",
         Activation::QuickGelu => "+quick_gelu",

@@ -14,7 +14,7 @@ pub struct Told {
     pub option: &'static str,
 }
 
-/// Tells of a ControlNet, a tiny autoencoder, or the autoencoder of a model in training; `None` of another file.
+/// Tells of a ControlNet, a tiny autoencoder, an upscaler, or the autoencoder of a model in training; `None` of another file.
 ///
 /// # Errors
 /// A key that such a file must have.
@@ -22,6 +22,7 @@ pub fn tell(file: &File<'_>) -> Result<Option<Told>, GgufError> {
     Ok(match file.str("nijimi.system") {
         Ok("control-net") => Some(control(file)?),
         Ok("autoencoder-tiny") => Some(tiny(file)?),
+        Ok("upscaler") => Some(upscaler(file)?),
         Ok(FirstStage::SYSTEM) => Some(first_stage(file)?),
         _ => None,
     })
@@ -57,6 +58,18 @@ fn tiny(file: &File<'_>) -> Result<Told, GgufError> {
     facts.extend(source(file));
     let option = "nijimi -m model.gguf -p \"a prompt\" -o picture.png --taesd";
     Ok(Told { what: "a tiny autoencoder, which decodes what a latent diffusion model draws", facts, option })
+}
+
+fn upscaler(file: &File<'_>) -> Result<Told, GgufError> {
+    let size = |name: &str| file.u32(&format!("nijimi.upscaler.{name}"));
+    let (doublings, unshuffle) = (size("doublings")?.min(16), size("unshuffle")?.max(1));
+    let mut facts = vec![
+        ("pictures", format!("{} channels, sides times {}", size("channels")?, (1 << doublings) / unshuffle)),
+        ("network", format!("{} blocks of {} + {} channels", size("blocks")?, size("features")?, size("growth")?)),
+    ];
+    facts.extend(source(file));
+    let option = "nijimi upscale picture.png -o large.png -m";
+    Ok(Told { what: "an upscaler (ESRGAN), which enlarges pictures", facts, option })
 }
 
 fn first_stage(file: &File<'_>) -> Result<Told, GgufError> {

@@ -19,9 +19,11 @@ fn noise(n: usize, seed: u32) -> Vec<f32> {
     (0..n).map(|_| next()).collect()
 }
 
-const ACTIVATIONS: [Activation; 6] = [
+const ACTIVATIONS: [Activation; 8] = [
     Activation::None,
     Activation::Relu,
+    Activation::LeakyRelu,
+    Activation::ResidualScale,
     Activation::Silu,
     Activation::Gelu,
     Activation::QuickGelu,

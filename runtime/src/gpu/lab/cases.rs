@@ -45,6 +45,8 @@ fn function(activation: Activation) -> &'static str {
     match activation {
         Activation::None => "",
         Activation::Relu => " relu",
+        Activation::LeakyRelu => " leaky_relu",
+        Activation::ResidualScale => " residual_scale",
         Activation::Silu => " silu",
         Activation::Gelu => " gelu",
         Activation::QuickGelu => " quick_gelu",

@@ -121,7 +121,15 @@ pub(super) fn specs(large: bool) -> Result<Vec<Spec>, GraphError> {
     all.push(cases::upsampled_conv2d(picture, channels)?);
     all.push(cases::conv2d_end_padded(picture, channels)?);
     use Activation as A;
-    let functions = [(A::Relu, true), (A::Silu, true), (A::Gelu, false), (A::QuickGelu, false), (A::Sigmoid, false)];
+    let functions = [
+        (A::Relu, true),
+        (A::LeakyRelu, false),
+        (A::ResidualScale, false),
+        (A::Silu, true),
+        (A::Gelu, false),
+        (A::QuickGelu, false),
+        (A::Sigmoid, false),
+    ];
     for (f, residual) in functions {
         all.push(cases::linear_then(f, residual, rows, rows[3])?);
     }
@@ -140,6 +148,8 @@ pub(super) fn specs(large: bool) -> Result<Vec<Spec>, GraphError> {
     all.push(cases::upsample_bilinear(doubled)?);
     all.push(cases::concat(flat, flat[3])?);
     all.push(cases::activate(Activation::Relu, flat)?);
+    all.push(cases::activate(Activation::LeakyRelu, flat)?);
+    all.push(cases::activate(Activation::ResidualScale, flat)?);
     all.push(cases::activate(Activation::Silu, flat)?);
     all.push(cases::activate(Activation::Gelu, flat)?);
     all.push(cases::activate(Activation::QuickGelu, flat)?);

@@ -62,8 +62,15 @@ fn same(spec: Result<Spec, GraphError>) {
 }
 
 /// All that are elementwise.
-const FUNCTIONS: [Activation; 5] =
-    [Activation::Relu, Activation::Silu, Activation::Gelu, Activation::QuickGelu, Activation::Sigmoid];
+const FUNCTIONS: [Activation; 7] = [
+    Activation::Relu,
+    Activation::LeakyRelu,
+    Activation::ResidualScale,
+    Activation::Silu,
+    Activation::Gelu,
+    Activation::QuickGelu,
+    Activation::Sigmoid,
+];
 
 #[test]
 fn linear() {

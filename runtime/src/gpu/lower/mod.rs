@@ -93,6 +93,8 @@ fn activation(shader: Shader, activation: Activation) -> Shader {
     match activation {
         Activation::None => shader,
         Activation::Relu => shader.flag(Flag::Relu, true),
+        Activation::LeakyRelu => shader.flag(Flag::LeakyRelu, true),
+        Activation::ResidualScale => shader.flag(Flag::ResidualScale, true),
         Activation::Silu => shader.flag(Flag::Silu, true),
         Activation::Gelu => shader.flag(Flag::Gelu, true),
         Activation::QuickGelu => shader.flag(Flag::QuickGelu, true),
