@@ -1,5 +1,7 @@
 //! The program as a user runs it, with a tiny model of random weights.
 
+#[path = "cli/after.rs"]
+mod after;
 mod common;
 #[path = "cli/convert.rs"]
 mod convert;

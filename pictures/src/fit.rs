@@ -3,7 +3,7 @@
 //! A picture of the right size is taken as it is, to the bit. What is transparent lies over white.
 
 use crate::decode::Decoded;
-use crate::resample::{Filter, resample};
+use nijimi_runtime::raw::resample::{Filter, resample};
 
 /// Luma of red, green and blue (ITU-R BT.601), as other programs turn masks gray.
 const LUMA: [f32; 3] = [0.299, 0.587, 0.114];

@@ -11,7 +11,6 @@ mod infotext;
 mod open;
 mod parameters;
 mod png;
-mod resample;
 
 pub use self::png::{Facts, MAGIC, NotEncoded, png};
 pub use decode::Decoded;

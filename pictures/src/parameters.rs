@@ -55,6 +55,10 @@ pub struct Extras {
     pub init_image: Option<(String, f64)>,
     /// The picture of what was drawn anew.
     pub mask: Option<String>,
+    /// Pixels around what is masked that were drawn with it, at a size of their own.
+    pub mask_crop: Option<usize>,
+    /// Of a second pass: how many times as large, how much of it was replaced, and what enlarged.
+    pub hires: Option<(f64, f64, String)>,
     /// Name and strength of each LoRA.
     pub loras: Vec<(String, f32)>,
     /// Each embedding, and the word that stands for it.
@@ -128,8 +132,8 @@ impl Extras {
     fn pairs(&self, put: &mut impl FnMut(&str, String)) {
         #[rustfmt::skip]
         let Self {
-            schedule: _, no_clip, guidance_rescale, init_image, mask, loras, embeddings, clip_skip, rng, control_nets,
-            tiny_decoder,
+            schedule: _, no_clip, guidance_rescale, init_image, mask, mask_crop, hires, loras, embeddings, clip_skip,
+            rng, control_nets, tiny_decoder,
             latents, parts, dtype, prediction_type, vae_tiling,
         } = self;
         if *no_clip {
@@ -144,6 +148,15 @@ impl Extras {
         }
         if let Some(name) = mask {
             put("Mask", name.clone());
+        }
+        if let Some(padding) = mask_crop {
+            put("Inpaint area", "Only masked".into());
+            put("Masked area padding", padding.to_string());
+        }
+        if let Some((scale, strength, upscaler)) = hires {
+            put("Denoising strength", strength.to_string());
+            put("Hires upscale", scale.to_string());
+            put("Hires upscaler", upscaler.clone());
         }
         if let Some(layer) = clip_skip {
             put("Clip skip", layer.to_string());
@@ -244,6 +257,8 @@ mod tests {
                 guidance_rescale: 0.7,
                 init_image: Some(("horse, grey.png".into(), 0.75)),
                 mask: Some("mask.png".into()),
+                mask_crop: Some(32),
+                hires: Some((1.5, 0.25, "Latent".into())),
                 loras: vec![("style".into(), 0.8), ("Größe \"1\"".into(), -1.0)],
                 embeddings: vec![("toy.safetensors".into(), "<toy>".into())],
                 clip_skip: Some(2),
@@ -274,6 +289,11 @@ mod tests {
             ("Denoising strength", "0.75"),
             ("Init image", "horse, grey.png"),
             ("Mask", "mask.png"),
+            ("Inpaint area", "Only masked"),
+            ("Masked area padding", "32"),
+            ("Denoising strength", "0.25"),
+            ("Hires upscale", "1.5"),
+            ("Hires upscaler", "Latent"),
             ("Clip skip", "2"),
             ("RNG", "cuda"),
             ("Lora", "style: 0.8, Größe \"1\": -1"),

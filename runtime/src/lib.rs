@@ -50,6 +50,7 @@ pub mod model;
 mod nn;
 mod plan;
 pub mod quant;
+mod resample;
 mod rng;
 pub mod sampler;
 pub mod schedule;
@@ -86,6 +87,10 @@ pub mod raw {
     /// What of a graph is executed when, and where in memory.
     pub mod plan {
         pub use crate::plan::*;
+    }
+    /// Pictures of another size.
+    pub mod resample {
+        pub use crate::resample::*;
     }
     /// Random numbers, the same everywhere.
     pub mod rng {

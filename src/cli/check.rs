@@ -22,7 +22,15 @@ fn other(file: Option<&Path>, extension: &str) -> bool {
 impl Plan {
     /// That no option excludes another.
     pub(super) fn check(self) -> Result<Self, Fault> {
-        none(&[(self.device.is_some() && self.backend == Some(Backend::Cpu), DEVICE)])?;
+        none(&[
+            (self.device.is_some() && self.backend == Some(Backend::Cpu), DEVICE),
+            (self.hires_strength.is_some() && self.hires.is_none(), "--hires-strength needs --hires"),
+            (self.hires_upscaler.is_some() && self.hires.is_none(), "--hires-upscaler needs --hires"),
+            (
+                self.hires.is_some() && self.init_img.is_some(),
+                "--hires is for pictures from a prompt alone: leave out -i or --hires",
+            ),
+        ])?;
         Ok(self)
     }
 }
@@ -61,12 +69,23 @@ impl Cli {
     }
 
     /// Of models that read prompts.
-    fn text(&self) -> [(bool, &'static str); 11] {
+    fn text(&self) -> [(bool, &'static str); 16] {
         let Self { init_img, preview, .. } = self;
         let [nets, images, strengths] = [self.control_net.len(), self.control_image.len(), self.control_strength.len()];
         [
             (self.strength.is_some() && init_img.is_none(), "--strength needs an init image: give one with -i"),
             (self.mask.is_some() && init_img.is_none(), "--mask needs an init image to repaint: give one with -i"),
+            (self.mask_crop.is_some() && self.mask.is_none(), "--mask-crop needs a mask: give one with --mask"),
+            (self.hires_strength.is_some() && self.hires.is_none(), "--hires-strength needs --hires"),
+            (self.hires_upscaler.is_some() && self.hires.is_none(), "--hires-upscaler needs --hires"),
+            (
+                self.hires.is_some() && init_img.is_some(),
+                "--hires is for pictures from a prompt alone: leave out -i or --hires",
+            ),
+            (
+                self.hires.is_some() && self.save_latents.is_some(),
+                "--hires draws two sizes of latents, and --save-latents writes one: leave out one of them",
+            ),
             (nets > images, "--control-net needs an image to read: give each one with --control-image"),
             (images > nets, "--control-image needs a ControlNet that reads it: give one with --control-net"),
             (strengths > 0 && nets == 0, "--control-strength needs --control-net"),

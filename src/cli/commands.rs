@@ -1,8 +1,10 @@
 //! The options of the commands.
 
-use super::value::{Backend, Bytes, EmbeddingFile, LoraFile, dtype, parts, place, prediction};
+use super::value::{
+    Backend, Bytes, EmbeddingFile, HiresUpscaler, LoraFile, dtype, enlargement, parts, place, prediction,
+};
 use argh::{ArgsInfo, FromArgs};
-use nijimi_cli::number::{count, finite, index, threads};
+use nijimi_cli::number::{count, finite, index, share, threads};
 use nijimi_import::Part;
 use nijimi_runtime::model::Place;
 use nijimi_runtime::quant::DType;
@@ -169,6 +171,15 @@ pub struct Plan {
     /// init image: its size counts, and the encoder runs as well
     #[argh(option, short = 'i', arg_name = "file")]
     pub init_img: Option<PathBuf>,
+    /// a second pass over the picture, so many times as large
+    #[argh(option, arg_name = "x", from_str_fn(enlargement))]
+    pub hires: Option<f64>,
+    /// how much of the enlarged picture to replace, 0 to 1 (default: 0.5)
+    #[argh(option, arg_name = "x", from_str_fn(share))]
+    pub hires_strength: Option<f64>,
+    /// how it is enlarged: latent, lanczos, or by an upscaler (ESRGAN), a weight file or .safetensors file (default: latent)
+    #[argh(option, arg_name = "file")]
+    pub hires_upscaler: Option<HiresUpscaler>,
     /// a ControlNet. May be repeated
     #[argh(option, arg_name = "file")]
     pub control_net: Vec<PathBuf>,

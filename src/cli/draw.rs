@@ -1,6 +1,9 @@
 //! The options of drawing, flat, as they are read.
 
-use super::value::{Backend, Bytes, EmbeddingFile, LoraFile, PreviewMethod, Rng, TensorFile, dtype, prediction};
+use super::value::{
+    Backend, Bytes, EmbeddingFile, HiresUpscaler, LoraFile, PreviewMethod, Rng, TensorFile, dtype, enlargement,
+    prediction,
+};
 use argh::{ArgsInfo, FromArgs};
 use nijimi_cli::number::{count, finite, index, scale, seed, share, threads};
 use nijimi_runtime::quant::DType;
@@ -92,6 +95,20 @@ pub struct Cli {
     /// mask image for inpainting: white is repainted, black is kept. If it has transparent pixels, its alpha is the mask
     #[argh(option, arg_name = "file")]
     pub(super) mask: Option<PathBuf>,
+    /// draw only what is masked, and n pixels around it, at the size of -W and -H (default: the model's), and put it back into
+    /// the init image; 32 is usual
+    #[argh(option, arg_name = "n", from_str_fn(index))]
+    pub(super) mask_crop: Option<usize>,
+    /// draw the picture once more over itself, so many times as large, as in 2 or 1.5 (hires fix), with as many steps. For
+    /// pictures from a prompt alone
+    #[argh(option, arg_name = "x", from_str_fn(enlargement))]
+    pub(super) hires: Option<f64>,
+    /// how much of the enlarged picture to replace, 0 to 1 (default: 0.5)
+    #[argh(option, arg_name = "x", from_str_fn(share))]
+    pub(super) hires_strength: Option<f64>,
+    /// how it is enlarged: latent, lanczos, or by an upscaler (ESRGAN), a weight file or .safetensors file (default: latent)
+    #[argh(option, arg_name = "file")]
+    pub(super) hires_upscaler: Option<HiresUpscaler>,
     /// a LoRA to apply to the model (.safetensors; LoCon, LoHa, LoKr and DoRA too), and its strength (default: 1), as in
     /// style.safetensors:0.8. May be repeated
     #[argh(option, arg_name = "file[:x]")]

@@ -1,6 +1,6 @@
 //! What was asked for, in parts: a signature that takes a part says which options it depends on.
 
-use super::value::{Bytes, EmbeddingFile, LoraFile, PreviewMethod, Rng, TensorFile, parts, place};
+use super::value::{Bytes, EmbeddingFile, HiresUpscaler, LoraFile, PreviewMethod, Rng, TensorFile, parts, place};
 use super::{Cli, none_of};
 use crate::fault::Fault;
 use nijimi_import::Part;
@@ -55,6 +55,10 @@ pub struct TextOptions {
     pub init_img: Option<PathBuf>,
     pub strength: Option<f64>,
     pub mask: Option<PathBuf>,
+    pub mask_crop: Option<usize>,
+    pub hires: Option<f64>,
+    pub hires_strength: Option<f64>,
+    pub hires_upscaler: Option<HiresUpscaler>,
     pub lora: Vec<LoraFile>,
     pub embedding: Vec<EmbeddingFile>,
     pub controls: Vec<ControlFiles>,
@@ -117,8 +121,9 @@ impl From<Cli> for Draw {
         let Cli {
             positional, prompt, negative_prompt, model, output, batch, seed, width, height, steps, cfg_scale,
             classifier, classifier_scale, sampling_method, scheduler, cfg_rescale, eta, no_clip, init_img,
-            strength, mask, lora, embedding, control_net, control_image, control_strength, taesd, vae_tiling, clip_skip,
-            rng, latents, save_latents, preview, preview_method, preview_interval, kind, unet, vae, clip_l, clip_g, tokenizer,
+            strength, mask, mask_crop, hires, hires_strength, hires_upscaler, lora, embedding, control_net, control_image,
+            control_strength, taesd, vae_tiling, clip_skip, rng, latents, save_latents, preview, preview_method,
+            preview_interval, kind, unet, vae, clip_l, clip_g, tokenizer,
             prediction_type, variant, memory_limit, stay_resident, backend, device, tune, threads, scale, verbose, version: _,
         } = cli;
         // As many images as networks: that was looked at.
@@ -134,8 +139,10 @@ impl From<Cli> for Draw {
             },
             #[rustfmt::skip]
             text: TextOptions {
-                negative_prompt, width, height, cfg_rescale, init_img, strength, mask, lora, embedding, controls, taesd, vae_tiling, clip_skip, rng, latents, save_latents, preview, preview_method,
-                preview_interval, dtype: kind, parts: parts(&unet, &vae, &clip_l, &clip_g), tokenizer, prediction_type, variant, memory_limit, stay_resident,
+                negative_prompt, width, height, cfg_rescale, init_img, strength, mask, mask_crop, hires, hires_strength,
+                hires_upscaler, lora, embedding, controls, taesd, vae_tiling, clip_skip, rng, latents, save_latents,
+                preview, preview_method, preview_interval, dtype: kind, parts: parts(&unet, &vae, &clip_l, &clip_g),
+                tokenizer, prediction_type, variant, memory_limit, stay_resident,
             },
             machine: MachineOptions { place: place(device, backend), tune, threads, verbose },
             output: OutputOptions { file: output, scale },
@@ -166,7 +173,9 @@ impl TextOptions {
     pub fn refuse(&self) -> Result<(), Fault> {
         #[rustfmt::skip]
         let Self {
-            negative_prompt, width, height, cfg_rescale, init_img, strength: _, mask: _, lora, embedding, controls, taesd, vae_tiling, clip_skip, rng, latents, save_latents, preview, preview_method: _,
+            negative_prompt, width, height, cfg_rescale, init_img, strength: _, mask: _, mask_crop: _, hires,
+            hires_strength: _, hires_upscaler: _, lora, embedding, controls, taesd, vae_tiling, clip_skip, rng, latents,
+            save_latents, preview, preview_method: _,
             preview_interval: _, dtype, parts, tokenizer, prediction_type, variant, memory_limit, stay_resident,
         } = self;
         let given = [
@@ -175,6 +184,7 @@ impl TextOptions {
             ("-H", height.is_some()),
             ("--cfg-rescale", cfg_rescale.is_some()),
             ("-i", init_img.is_some()),
+            ("--hires", hires.is_some()),
             ("--lora", !lora.is_empty()),
             ("--embedding", !embedding.is_empty()),
             ("--control-net", !controls.is_empty()),

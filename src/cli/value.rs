@@ -104,6 +104,36 @@ impl FromStr for PreviewMethod {
     }
 }
 
+/// How `--hires` enlarges.
+#[derive(Clone, PartialEq, Debug)]
+pub enum HiresUpscaler {
+    /// The latents.
+    Latent,
+    /// The picture, by a filter.
+    Lanczos,
+    /// The picture, by an upscaler.
+    File(PathBuf),
+}
+
+impl FromStr for HiresUpscaler {
+    type Err = &'static str;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        match name {
+            "" => Err("there are latent, lanczos, and an upscaler's file"),
+            "latent" => Ok(Self::Latent),
+            "lanczos" => Ok(Self::Lanczos),
+            path => Ok(Self::File(path.into())),
+        }
+    }
+}
+
+/// How many times `--hires` enlarges.
+pub fn enlargement(text: &str) -> Result<f64, String> {
+    let scale = text.parse().ok().filter(|scale| *scale > 1.0 && *scale <= 8.0);
+    scale.ok_or_else(|| "must be above 1, at most 8, as in 2 or 1.5".into())
+}
+
 /// A LoRA and its strength, as in `style.safetensors:0.8`.
 #[derive(Clone, PartialEq, Debug)]
 pub struct LoraFile {

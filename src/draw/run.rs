@@ -6,7 +6,7 @@ use crate::draw::diffusion::PixelArtist;
 use crate::draw::latent::Latent;
 use crate::draw::listed;
 use crate::draw::numbers;
-use crate::draw::text_to_image::PromptArtist;
+use crate::draw::text_to_image::{PromptArtist, hires};
 use crate::fault::Fault;
 use crate::file::canvas::Canvas;
 use crate::file::grid::{Grid, Size};
@@ -140,6 +140,8 @@ fn inputs(asked: &Draw) -> Vec<Named<'_>> {
         ("--tokenizer", &text.tokenizer),
     ];
     let one = one.into_iter().filter_map(|(option, path)| Some((option, path.as_deref()?)));
+    let upscaler = hires::upscaler(text.hires_upscaler.as_ref()).map(|path| ("--hires-upscaler", path));
+    let one = one.chain(upscaler);
     let parts = text.parts.iter().map(|(part, path)| (part.option(), &**path));
     let loras = text.lora.iter().map(|lora| ("--lora", &*lora.path));
     let embeddings = text.embedding.iter().map(|embedding| ("--embedding", &*embedding.path));

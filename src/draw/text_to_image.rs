@@ -1,22 +1,25 @@
 //! Pictures from a latent diffusion model and a prompt.
 
+mod crop;
+pub mod hires;
 mod inputs;
 pub mod loading;
 pub mod planning;
 mod preview;
+pub mod way;
 
-use crate::cli::{MachineOptions, SamplingOptions, Subject, TextOptions, none_of};
+use crate::cli::{ControlFiles, MachineOptions, SamplingOptions, Subject, TextOptions, none_of};
 use crate::draw::artist::{self, Artist, Done, Drawing, failed, ms};
 use crate::draw::backend::Loaded;
 use crate::draw::progress::Progress;
 use crate::draw::prompt;
-use crate::draw::solver;
 use crate::fault::Fault;
 use crate::file;
 use crate::file::grid::Size;
 use crate::file::latents;
 use crate::file::source::Source;
 use crate::memory;
+use hires::SecondPass;
 use inputs::Inputs;
 use loading::Beside;
 use nijimi_cli::print::tell;
@@ -24,13 +27,14 @@ use nijimi_pictures::{Extras, Parameters, Sampling};
 use nijimi_runtime::Error;
 use nijimi_runtime::model::{
     Choice, Control, Decoding, LatentControl, LatentInfo, LatentRequest, ModelPart, NoiseSource, RequestError, Run,
-    SessionOptions, TextToImage, TinyAutoencoder,
+    SessionOptions, TextToImage, TinyAutoencoder, Upscaler,
 };
 use nijimi_runtime::quant::DType;
-use nijimi_runtime::sampler::{Calls, Prediction};
+use nijimi_runtime::sampler::Calls;
 use preview::Preview;
 use std::path::Path;
 use std::time::{Duration, Instant};
+use way::{calls, guidance_scale, own_method, steps, strength};
 
 /// Strengths, scales and weights are about 1 to 10: what is beyond this may have made numbers overflow.
 const FAR: f64 = 20.0;
@@ -40,6 +44,7 @@ pub struct Parts {
     on: Loaded<TextToImage>,
     controls: Vec<Control>,
     tiny: Option<TinyAutoencoder>,
+    upscaler: Option<Upscaler>,
 }
 
 /// A model, ready to draw.
@@ -57,6 +62,8 @@ pub struct PromptArtist<'a> {
     size: [usize; 2],
     /// All steps, worked out.
     calls: Calls,
+    /// The pass that follows, over the picture enlarged.
+    second: Option<SecondPass>,
     inputs: Inputs,
     /// Which parts of the model stay in memory, and whether pictures are decoded in tiles.
     choice: Choice,
@@ -80,12 +87,15 @@ impl<'a> PromptArtist<'a> {
         // What one part of the model gives back, the next one takes.
         memory::give_back();
         let dtype = text.dtype.unwrap_or(DType::F16);
+        let upscaler = hires::upscaler(text.hires_upscaler.as_ref());
         let controls: Vec<&Path> = text.controls.iter().map(|control| &*control.network).collect();
-        let beside = Beside::open(&controls, text.taesd.as_deref(), dtype, false)?;
+        let beside = Beside::open(&controls, text.taesd.as_deref(), upscaler, dtype, false)?;
         let added = loading::added(source, &text.lora, &text.embedding)?;
         let on = loading::open(source, &added, machine)?;
         let info = on.model.info();
-        let size = loading::size(info, text.width, text.height, text.init_img.as_deref())?;
+        // What is cut out is drawn at the model's own size.
+        let init_img = text.init_img.as_deref().filter(|_| text.mask_crop.is_none());
+        let size = loading::size(info, text.width, text.height, init_img)?;
         info.latent_size(size).map_err(|e| asked(e.into()))?;
         if info.repaints() && text.mask.is_none() {
             let message =
@@ -107,6 +117,7 @@ impl<'a> PromptArtist<'a> {
             return Err(Fault::Usage(format!("--clip-skip {n}: the text encoder has only {layers} layers")));
         }
         let calls = calls(info, sampling, text)?;
+        let second = SecondPass::new(info, sampling, text, size)?;
         let asked = planning::Asked {
             runs: subject.batch * prompts.len(),
             size,
@@ -120,11 +131,17 @@ impl<'a> PromptArtist<'a> {
             stay_resident: text.stay_resident,
             threads: machine.threads,
         };
-        let plan = planning::plan(source, info, &beside, &asked, on.gpu())?;
-        let choice = match planning::allowed(text.memory_limit, on.gpu()) {
-            Some(allowed) => plan.fits(allowed).map_err(|e| planning::refused(info, &asked, e))?,
-            None => plan.choices().next().unwrap_or_default(),
-        };
+        let encodes = hires::encodes(text.hires_upscaler.as_ref());
+        let again = second.as_ref().map(|pass| asked.again(pass.size, pass.calls.calls().len(), encodes));
+        // The second pass is the larger one, so its way is both's.
+        let mut choice = Choice::default();
+        for asked in [Some(&asked), again.as_ref()].into_iter().flatten() {
+            let plan = planning::plan(source, info, &beside, asked, on.gpu())?;
+            choice = match planning::allowed(text.memory_limit, on.gpu()) {
+                Some(allowed) => plan.fits(allowed).map_err(|e| planning::refused(info, asked, e))?,
+                None => plan.choices().next().unwrap_or_default(),
+            };
+        }
         let mut parts = loading::load(on, &beside)?;
         let model = &parts.on.model;
         let inputs = Inputs::read(model, text, subject.batch, size)?;
@@ -146,6 +163,7 @@ impl<'a> PromptArtist<'a> {
             words,
             size,
             calls,
+            second,
             inputs,
             choice,
             started,
@@ -168,11 +186,6 @@ impl<'a> PromptArtist<'a> {
 
     fn request<'r>(&'r self, prompt: &'r str, index: usize, seed: u64) -> LatentRequest<'r> {
         let text = self.text;
-        let controls = self.parts.controls.iter().zip(&self.inputs.controls).zip(&text.controls);
-        let controls = controls.map(|((network, picture), control)| {
-            let strength = control.strength;
-            LatentControl { network, picture, strength }
-        });
         LatentRequest {
             negatives: vec![text.negative_prompt.as_deref()],
             clip_skip: text.clip_skip.unwrap_or(0),
@@ -182,12 +195,42 @@ impl<'a> PromptArtist<'a> {
             latents: self.inputs.latents(index),
             init_image: self.inputs.init_image.as_deref(),
             mask: self.inputs.mask.as_deref(),
-            controls: controls.collect(),
+            controls: self.controls(&self.inputs.controls),
             decoding: self.decoding(),
             options: options(self.machine),
             size: self.size,
             ..self.parts.on.model.request(prompt, seed, &self.calls)
         }
+    }
+
+    /// The ControlNets, each with what it is shown.
+    fn controls<'r>(&'r self, pictures: &'r [Vec<f32>]) -> Vec<LatentControl<'r>> {
+        let controls = self.parts.controls.iter().zip(pictures).zip(&self.text.controls);
+        let control = |((network, picture), files): ((&'r Control, &'r Vec<f32>), &ControlFiles)| LatentControl {
+            network,
+            picture,
+            strength: files.strength,
+        };
+        controls.map(control).collect()
+    }
+
+    /// The run over what `first` drew, enlarged.
+    fn again(
+        &self,
+        model: &TextToImage,
+        run: &mut Run<'_>,
+        first: LatentRequest<'_>,
+        pass: &SecondPass,
+    ) -> Result<Run<'static>, Fault> {
+        let request = LatentRequest {
+            size: pass.size,
+            calls: &pass.calls,
+            latents: None,
+            controls: self.controls(&pass.controls),
+            ..first
+        };
+        let init = model.enlarge(run, &request, pass.how(self.parts.upscaler.as_ref())).map_err(asked)?;
+        model.run(&LatentRequest { encoded_init: Some(&init), ..request }).map_err(asked)
     }
 
     /// The fault of a run that failed. A NaN comes from what is far outside of the usual, if anything is.
@@ -237,46 +280,11 @@ impl<'a> PromptArtist<'a> {
     }
 }
 
-/// Number of steps: as asked for, or as the file has it.
-pub fn steps(info: &LatentInfo, asked: Option<usize>) -> usize {
-    asked.unwrap_or_else(|| info.steps())
-}
-
-/// Strength of guidance: as asked for, or as the file has it.
-pub fn guidance_scale(info: &LatentInfo, asked: Option<f32>) -> f32 {
-    asked.unwrap_or_else(|| info.guidance_scale())
-}
-
-/// The name by which the model's own way is asked for.
-fn own_method(info: &LatentInfo, asked: &SamplingOptions) -> String {
-    info.solver_name(solver::sigmas(asked).ok().flatten(), steps(info, asked.steps)).to_owned()
-}
-
-/// How much of an init image is replaced.
-fn strength(info: &LatentInfo, text: &TextOptions) -> f64 {
-    text.strength.unwrap_or_else(|| info.strength())
-}
-
-/// The way from noise to picture that is asked for, or the model's own.
-fn calls(info: &LatentInfo, sampling: &SamplingOptions, text: &TextOptions) -> Result<Calls, Fault> {
-    let sigmas = solver::sigmas(sampling)?.or(info.defaults.sigmas);
-    let method = sampling.method.as_deref().filter(|name| *name != info.scheduler);
-    let solver = solver::solver(method)?.or(info.defaults.solver);
-    let wrong = |e: Error| solver::unfit(sampling, text.strength, e);
-    let (schedule, mut settings) = info.settings_by(solver, sigmas, steps(info, sampling.steps)).map_err(wrong)?;
-    solver::set_eta(&mut settings, sampling)?;
-    if let Some(prediction) = text.prediction_type.as_deref().and_then(Prediction::from_name) {
-        settings.prediction = prediction;
-    }
-    if text.init_img.is_some() {
-        settings = settings.from_strength(strength(info, text));
-    }
-    Calls::new(&schedule, &settings).map_err(|e| wrong(e.into()))
-}
-
 impl Artist for PromptArtist<'_> {
     fn size(&self) -> Size {
-        (self.size[1], self.size[0], self.parts.on.model.info().autoencoder.out_channels)
+        let whole = self.inputs.crop.as_ref().map(|crop| crop.size);
+        let [height, width] = whole.or(self.second.as_ref().map(|pass| pass.size)).unwrap_or(self.size);
+        (width, height, self.parts.on.model.info().autoencoder.out_channels)
     }
 
     fn drawing(&self, subject: &Subject, seed: u64) -> Result<Drawing, Fault> {
@@ -294,6 +302,8 @@ impl Artist for PromptArtist<'_> {
             guidance_rescale: text.cfg_rescale.unwrap_or(0.0),
             init_image: text.init_img.as_deref().map(|path| (file::name(path), strength)),
             mask: text.mask.as_deref().map(file::name),
+            mask_crop: text.mask_crop,
+            hires: hires::told(text),
             embeddings: text.embedding.iter().map(|e| file::name(&e.path)).zip(self.words.iter().cloned()).collect(),
             loras: text.lora.iter().map(|lora| (file::name(&lora.path), lora.strength)).collect(),
             clip_skip: text.clip_skip.filter(|&n| n > 0),
@@ -358,7 +368,8 @@ impl Artist for PromptArtist<'_> {
             encoded_init: init.as_ref(),
             ..self.request("", index, drawing.seed(index))
         };
-        let mut progress = Progress::new(total * self.calls.steps());
+        let mut progress =
+            Progress::new(total * (self.calls.steps() + self.second.as_ref().map_or(0, |pass| pass.calls.steps())));
         let mut timed = |progress: &mut Progress, index: usize, decode: &mut dyn FnMut() -> Result<Vec<u8>, Error>| {
             let (step, decoding) = (progress.step_time(), Instant::now());
             let bytes = decode().map_err(|e| self.lost(drawing, e))?;
@@ -369,9 +380,24 @@ impl Artist for PromptArtist<'_> {
                     format!("first picture after {}", ms(self.started.elapsed())),
                 ]);
             }
-            done(index, &bytes)
+            match &self.inputs.crop {
+                Some(crop) => done(index, &crop.paste(&bytes)?),
+                None => done(index, &bytes),
+            }
         };
         let (mut saved, saves) = (Saved::default(), self.text.save_latents.as_deref());
+        if let Some(pass) = &self.second {
+            let network = [ModelPart::UNet];
+            let held = model.hold(if self.choice.staged { &[] } else { &network }).map_err(failed)?;
+            for index in 0..total {
+                let mut run = held.run(&request(index)).map_err(asked)?;
+                self.steps(drawing, &mut run, &mut progress, &mut saved)?;
+                let mut run = self.again(&held, &mut run, request(index), pass)?;
+                self.steps(drawing, &mut run, &mut progress, &mut saved)?;
+                timed(&mut progress, index, &mut || run.to_u8())?;
+            }
+            return Ok(());
+        }
         // One at a time: a picture of usual size keeps all cores busy, and two need twice the memory.
         if total == 1 {
             let request = request(0);

@@ -4,9 +4,10 @@ use crate::bytes::human;
 use crate::cli::Plan;
 use crate::draw::backend;
 use crate::draw::solver::solver;
-use crate::draw::text_to_image;
+use crate::draw::text_to_image::hires;
 use crate::draw::text_to_image::loading::{self, Beside};
 use crate::draw::text_to_image::planning::{self, Asked};
+use crate::draw::text_to_image::way;
 use crate::fault::Fault;
 use crate::file::source::{Conversion, Role, Source};
 use crate::memory;
@@ -16,6 +17,7 @@ use nijimi_runtime::model::{Choice, LatentInfo, LatentPlan, StagePlan};
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::raw::cpu::Context;
 use nijimi_runtime::raw::cpu::rates::Rates;
+use nijimi_runtime::sampler::Calls;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -33,8 +35,9 @@ pub fn run(options: &Plan) -> Result<(), Fault> {
     };
     let source = Source::open_or_convert(Some(&options.model), Role::Model, how)?;
     let file = source.file()?;
+    let upscaler = hires::upscaler(options.hires_upscaler.as_ref());
     let controls: Vec<&Path> = options.control_net.iter().map(PathBuf::as_path).collect();
-    let beside = Beside::open(&controls, options.taesd.as_deref(), dtype, true)?;
+    let beside = Beside::open(&controls, options.taesd.as_deref(), upscaler, dtype, true)?;
     let info = LatentInfo::read(&file).map_err(|e| source.wrong(e))?;
     let gpu = backend::device(options.place())?;
 
@@ -54,8 +57,12 @@ pub fn run(options: &Plan) -> Result<(), Fault> {
         stay_resident: options.stay_resident,
         threads: options.threads,
     };
-    let plan = planning::plan(&source, &info, &beside, &asked, gpu.as_ref())?;
     let rates = if gpu.is_none() { Some(rates(&file, options.threads)?) } else { None };
+    let mut passes = vec![asked];
+    if let Some(scale) = options.hires {
+        let encodes = hires::encodes(options.hires_upscaler.as_ref());
+        passes.push(asked.again(hires::size(&info, asked.size, scale), again(&info, options)?, encodes));
+    }
 
     let mut text = String::new();
     let name = plain(if info.name.is_empty() { &source.name } else { &info.name });
@@ -68,29 +75,48 @@ pub fn run(options: &Plan) -> Result<(), Fault> {
         None => writeln!(text, "on the CPU, {} threads", Context::new(options.threads).pool.threads()),
     };
     let allowed = planning::allowed(options.memory_limit, gpu.as_ref());
-    let choice = allowed.map_or(Ok(plan.choices().next().unwrap_or_default()), |allowed| plan.fits(allowed));
-    let shown = choice.clone().unwrap_or_else(|_| plan.choices().last().unwrap_or_default());
-    text.push('\n');
-    table(&mut text, &plan, &shown, rates.as_ref());
-    if let Some(rates) = &rates {
-        times(&mut text, &plan, &shown, rates, (steps, calls));
-    }
-    text.push('\n');
-    peaks(&mut text, &plan, allowed, options);
-    match &choice {
-        Ok(choice) if allowed.is_some() => {
-            let _ = writeln!(text, "fits {}", way(choice, options.stay_resident));
+    let mut fits = Ok(());
+    for (i, asked) in passes.iter().enumerate() {
+        if passes.len() > 1 {
+            let (which, [height, width]) = (if i == 0 { "first" } else { "second" }, asked.size);
+            let _ = writeln!(text, "\n{which} pass, {width}x{height}, {steps} steps:");
         }
-        Ok(_) => text.push_str("free memory is unknown: give a limit with --memory-limit\n"),
-        Err(_) => text.push_str("does not fit\n"),
+        let plan = planning::plan(&source, &info, &beside, asked, gpu.as_ref())?;
+        let choice = allowed.map_or(Ok(plan.choices().next().unwrap_or_default()), |allowed| plan.fits(allowed));
+        let shown = choice.clone().unwrap_or_else(|_| plan.choices().last().unwrap_or_default());
+        text.push('\n');
+        table(&mut text, &plan, &shown, rates.as_ref());
+        if let Some(rates) = &rates {
+            times(&mut text, &plan, &shown, rates, (steps, asked.calls));
+        }
+        text.push('\n');
+        peaks(&mut text, &plan, allowed, options);
+        match &choice {
+            Ok(choice) if allowed.is_some() => {
+                let _ = writeln!(text, "fits {}", way(choice, options.stay_resident));
+            }
+            Ok(_) => text.push_str("free memory is unknown: give a limit with --memory-limit\n"),
+            Err(_) => text.push_str("does not fit\n"),
+        }
+        fits = fits.and(choice.map(|_| ()).map_err(|e| planning::refused(&info, asked, e)));
     }
     print(&text)?;
-    choice.map(|_| ()).map_err(|e| planning::refused(&info, &asked, e))
+    fits
+}
+
+/// Evaluations of the network in the second pass.
+fn again(info: &LatentInfo, options: &Plan) -> Result<usize, Fault> {
+    let steps = way::steps(info, options.steps);
+    let solver = solver(options.sampling_method.as_deref())?.or(info.defaults.solver);
+    let strength = options.hires_strength.unwrap_or(hires::STRENGTH);
+    let second = info.second_pass(solver, info.defaults.sigmas, steps, strength);
+    let calls = second.and_then(|(schedule, settings)| Ok(Calls::new(&schedule, &settings)?));
+    Ok(calls.map_err(|e| Fault::Usage(e.to_string()))?.calls().len())
 }
 
 /// Steps, and evaluations of the network.
 fn calls(info: &LatentInfo, options: &Plan) -> Result<(usize, usize), Fault> {
-    let steps = text_to_image::steps(info, options.steps);
+    let steps = way::steps(info, options.steps);
     let solver = solver(options.sampling_method.as_deref())?.or(info.defaults.solver);
     let calls = info.calls_by(solver, info.defaults.sigmas, steps);
     let calls = calls.map_err(|e| Fault::Usage(e.to_string()))?;

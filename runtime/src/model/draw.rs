@@ -1,7 +1,9 @@
 //! What is asked of a model of any kind, and the run that it gives.
 
+mod passes;
 mod plan;
 
+pub use passes::Hires;
 pub use plan::RunPlan;
 
 use super::options::check;
@@ -12,9 +14,11 @@ use super::{
 };
 use crate::Error;
 use crate::sampler::{Calls, Sigmas, Solver};
+use alloc::boxed::Box;
 use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
+use passes::{Passes, second_calls};
 
 /// What to draw, of a model of any kind: from [`Model::request`], with whatever is to be another. What a model cannot do is
 /// refused by its name here.
@@ -59,6 +63,8 @@ pub struct DrawRequest<'a> {
     pub strength: Option<f64>,
     /// 1 where they are repainted, 0 where they are kept, `(n, height, width)`, or one for all.
     pub mask: Option<&'a [f32]>,
+    /// A second pass at another size, of a model that reads prompts.
+    pub hires: Option<Hires<'a>>,
     /// Threads, limits and devices; their batch and guidance are worked out.
     pub options: SessionOptions,
 }
@@ -81,6 +87,7 @@ impl Model {
             init_image: None,
             strength: None,
             mask: None,
+            hires: None,
             options: SessionOptions::default(),
         };
         Ok(match self {
@@ -146,7 +153,7 @@ impl Model {
     pub async fn run_async(&self, request: &DrawRequest<'_>) -> Result<ModelRun, Error> {
         let options = SessionOptions { batch: request.seeds.len(), ..request.options };
         let made = match self {
-            Self::TextToImage(model) => Made::InSteps(text_to_image(model, request).await?),
+            Self::TextToImage(model) => text_to_image(model, request).await?,
             Self::Diffusion(model) => Made::InSteps(diffusion(model, request)?),
             Self::Vae(model) => {
                 request.takes_no_steps(self)?;
@@ -183,6 +190,7 @@ impl DrawRequest<'_> {
             ("init_image", self.init_image.is_some()),
             ("strength", self.strength.is_some()),
             ("mask", self.mask.is_some()),
+            ("hires", self.hires.is_some()),
         ];
         refuse(&given, "models that read prompts")?;
         for (what, found, own) in [("height", self.size[0], size[0]), ("width", self.size[1], size[1])] {
@@ -230,20 +238,24 @@ pub(super) fn latent_calls(info: &LatentInfo, request: &DrawRequest<'_>) -> Resu
     Ok(Calls::new(&schedule, &settings)?)
 }
 
-async fn text_to_image(model: &TextToImage, request: &DrawRequest<'_>) -> Result<Run<'static>, Error> {
-    let (calls, n) = (latent_calls(model.info(), request)?, request.seeds.len());
+async fn text_to_image(model: &TextToImage, asked: &DrawRequest<'_>) -> Result<Made, Error> {
+    let (calls, n) = (latent_calls(model.info(), asked)?, asked.seeds.len());
+    let second = second_calls(model.info(), asked)?;
     let request = LatentRequest {
-        prompts: vec![request.prompt; n],
-        negatives: vec![request.negative_prompt; n],
-        seeds: request.seeds.clone(),
-        size: request.size,
-        guidance_scale: request.guidance_scale,
-        init_image: request.init_image,
-        mask: request.mask,
-        options: request.options,
-        ..model.request(request.prompt, 0, &calls)
+        prompts: vec![asked.prompt; n],
+        negatives: vec![asked.negative_prompt; n],
+        seeds: asked.seeds.clone(),
+        size: asked.size,
+        guidance_scale: asked.guidance_scale,
+        init_image: asked.init_image,
+        mask: asked.mask,
+        options: asked.options,
+        ..model.request(asked.prompt, 0, &calls)
     };
-    model.run_async(&request).await
+    match asked.hires.as_ref().zip(second) {
+        Some((hires, calls)) => Ok(Made::Passes(Passes::begin(model, &request, hires, calls).await?.into())),
+        None => Ok(Made::InSteps(model.run_async(&request).await?)),
+    }
 }
 
 /// The label that is asked for, and the calls of the network, of a model of pixels.
@@ -291,6 +303,7 @@ pub struct ModelRun {
 
 enum Made {
     InSteps(Run<'static>),
+    Passes(Box<Passes>),
     /// Height, width and channels, and the pictures.
     AtOnce([usize; 3], Vec<u8>),
 }
@@ -311,19 +324,26 @@ impl ModelRun {
     pub async fn step_async(&mut self) -> Result<Option<StepInfo>, Error> {
         match &mut self.made {
             Made::InSteps(run) => run.step_async().await,
+            Made::Passes(passes) => passes.step_async().await,
             Made::AtOnce(..) => Ok(None),
         }
     }
 
-    /// The run within, of a model that draws in steps: its samples, and how it draws into a texture.
+    /// The run within, of a model that draws in steps: its samples, and how it draws into a texture. With a second pass, that of
+    /// the pass which the last step was of.
     pub fn steps(&mut self) -> Option<&mut Run<'static>> {
-        if let Made::InSteps(run) = &mut self.made { Some(run) } else { None }
+        match &mut self.made {
+            Made::InSteps(run) => Some(run),
+            Made::Passes(passes) => Some(passes.run()),
+            Made::AtOnce(..) => None,
+        }
     }
 
     /// Height, width and channels (1 or 3) of a picture.
     pub fn picture_shape(&self) -> [usize; 3] {
         match &self.made {
             Made::InSteps(run) => run.picture_shape(),
+            Made::Passes(passes) => passes.picture_shape(),
             Made::AtOnce(shape, _) => *shape,
         }
     }
@@ -332,6 +352,7 @@ impl ModelRun {
     pub fn len(&self) -> usize {
         match &self.made {
             Made::InSteps(run) => run.len(),
+            Made::Passes(passes) => passes.len(),
             Made::AtOnce(shape, bytes) => bytes.len() / shape.iter().product::<usize>().max(1),
         }
     }
@@ -362,6 +383,7 @@ impl ModelRun {
     pub async fn write_u8_async(&mut self, out: &mut [u8]) -> Result<(), Error> {
         match &mut self.made {
             Made::InSteps(run) => run.write_u8_async(out).await?,
+            Made::Passes(passes) => passes.write_u8_async(out).await?,
             Made::AtOnce(_, bytes) => copy(bytes, out)?,
         }
         let [height, width, channels] = self.picture_shape();
@@ -386,6 +408,7 @@ impl ModelRun {
     pub async fn write_preview_async(&mut self, out: &mut [u8]) -> Result<(), Error> {
         match &mut self.made {
             Made::InSteps(run) => run.write_preview_async(out).await,
+            Made::Passes(passes) => passes.write_preview_async(out).await,
             Made::AtOnce(_, bytes) => Ok(copy(bytes, out)?),
         }
     }

@@ -55,15 +55,15 @@ pub use classifier::{Classifier, ClassifierInfo, ClassifierSession};
 pub use control::{Control, ControlInfo};
 pub use device::{Device, Place};
 pub use diffusion::Diffusion;
-pub use draw::{DrawRequest, ModelRun, RunPlan};
+pub use draw::{DrawRequest, Hires, ModelRun, RunPlan};
 pub use engine::{StepInfo, Values};
 pub use error::{ModelError, RequestError, TooLarge};
 pub use guided::{ClassifierGuided, GuidedRequest};
 pub use info::{Defaults, Info};
 pub use latent::{
-    Blend, Choice, Decoding, Embedding, EncodedInit, EncodedPrompts, FirstStage, LatentControl, LatentDecoder,
-    LatentDefaults, LatentInfo, LatentPlan, LatentRequest, LatentSession, ModelPart, OpenOptions, PlanRequest,
-    PromptSyntax, StagePlan, TextInfo, TextToImage, Tile, Tiling, Work,
+    Blend, Choice, Decoding, Embedding, EncodedInit, EncodedPrompts, Enlarge, FirstStage, LatentControl, LatentDecoder,
+    LatentDefaults, LatentInfo, LatentPlan, LatentRequest, LatentSession, MaskCrop, ModelPart, OpenOptions,
+    PlanRequest, PromptSyntax, StagePlan, TextInfo, TextToImage, Tile, Tiling, Work,
 };
 pub use loaded::Loaded;
 pub use network::{Evaluator, Network};

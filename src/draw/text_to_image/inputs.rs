@@ -1,5 +1,6 @@
 //! Pictures and noise that a run is given.
 
+use super::crop::{Crop, Cut};
 use crate::cli::TextOptions;
 use crate::fault::Fault;
 use crate::file::image_in;
@@ -14,6 +15,8 @@ pub struct Inputs {
     pub init_image: Option<Vec<f32>>,
     /// mask: 1 where it is repainted, `(h, w)`.
     pub mask: Option<Vec<f32>>,
+    /// What is put together in the end, if only a part is drawn.
+    pub crop: Option<Crop>,
     /// What each ControlNet is shown, `(h, w, 3)` in [0, 1].
     pub controls: Vec<Vec<f32>>,
     /// Noise for each picture.
@@ -33,7 +36,19 @@ impl Inputs {
             }
             None => Vec::new(),
         };
-        let mask = text.mask.as_deref().map(|path| image_in::mask(path, size)).transpose()?;
+        let channels = model.info().autoencoder.out_channels;
+        if text.mask_crop.is_some() && channels != 3 {
+            let message =
+                format!("--mask-crop is for models of 3 channels, and this one draws {channels}: leave it out");
+            return Err(Fault::Usage(message));
+        }
+        let (crop, init_image, mask) = match Crop::read(text, size)? {
+            Some(Cut { crop, init_image, mask }) => (Some(crop), Some(init_image), Some(mask)),
+            None => {
+                let mask = text.mask.as_deref().map(|path| image_in::mask(path, size)).transpose()?;
+                (None, text.init_img.as_deref().map(picture).transpose()?, mask)
+            }
+        };
         if let (Some(path), Some(picture), Some(mask)) = (&text.mask, &text.init_img, &mask) {
             let [[h, w], [height, width]] = [image_in::size(path, 1)?, image_in::size(picture, 1)?];
             let path = path.display();
@@ -45,12 +60,9 @@ impl Inputs {
                 tell(&[format!("note: the mask {path} selects nothing: what is white in it is repainted")]);
             }
         }
-        Ok(Self {
-            init_image: text.init_img.as_deref().map(picture).transpose()?,
-            mask,
-            controls: text.controls.iter().map(|control| picture(&control.image)).collect::<Result<_, _>>()?,
-            latents,
-        })
+        let shown = |path: &Path| crop.as_ref().map_or_else(|| picture(path), |crop| crop.control(path));
+        let controls = text.controls.iter().map(|control| shown(&control.image)).collect::<Result<_, _>>()?;
+        Ok(Self { init_image, mask, crop, controls, latents })
     }
 
     /// The noise of picture `index`, if it was given: the same for each prompt.

@@ -1,4 +1,4 @@
-//! The model and what goes with it: LoRAs, embeddings, ControlNets, a tiny autoencoder.
+//! The model and what goes with it: LoRAs, embeddings, ControlNets, a tiny autoencoder, an upscaler.
 
 use super::Parts;
 use crate::cli::{EmbeddingFile, LoraFile, MachineOptions};
@@ -7,7 +7,7 @@ use crate::fault::Fault;
 use crate::file::image_in;
 use crate::file::source::{Conversion, Role, Source};
 use nijimi_import::Lora;
-use nijimi_runtime::model::{Control, Device, LatentInfo, OpenOptions, Patch, TextToImage, TinyAutoencoder};
+use nijimi_runtime::model::{Control, Device, LatentInfo, OpenOptions, Patch, TextToImage, TinyAutoencoder, Upscaler};
 use nijimi_runtime::quant::DType;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,15 +16,23 @@ use std::sync::Arc;
 pub struct Beside {
     pub controls: Vec<Source>,
     pub tiny: Option<Source>,
+    pub upscaler: Option<Source>,
 }
 
 impl Beside {
     /// Opens those that are named; checkpoints become weights of this type, or headers alone.
-    pub fn open(controls: &[&Path], tiny: Option<&Path>, dtype: DType, header: bool) -> Result<Self, Fault> {
+    pub fn open(
+        controls: &[&Path],
+        tiny: Option<&Path>,
+        upscaler: Option<&Path>,
+        dtype: DType,
+        header: bool,
+    ) -> Result<Self, Fault> {
         let how = Conversion { dtype, header, ..Conversion::default() };
         let open = |path: &Path, role| Source::open_or_convert(Some(path), role, how);
         let controls = controls.iter().map(|path| open(path, Role::ControlNet)).collect::<Result<_, _>>()?;
-        Ok(Self { controls, tiny: tiny.map(|path| open(path, Role::TinyAutoencoder)).transpose()? })
+        let tiny = tiny.map(|path| open(path, Role::TinyAutoencoder)).transpose()?;
+        Ok(Self { controls, tiny, upscaler: upscaler.map(|path| open(path, Role::Upscaler)).transpose()? })
     }
 }
 
@@ -87,7 +95,12 @@ pub fn load(on: Loaded<TextToImage>, beside: &Beside) -> Result<Parts, Fault> {
         let file = source.file()?;
         TinyAutoencoder::load(&file, device).map_err(|e| source.wrong(e))
     };
+    let upscaler = |source: &Source| -> Result<Upscaler, Fault> {
+        let file = source.file()?;
+        Upscaler::load(&file, device).map_err(|e| source.wrong(e))
+    };
     let controls = beside.controls.iter().map(control).collect::<Result<_, _>>()?;
     let tiny = beside.tiny.as_ref().map(tiny).transpose()?;
-    Ok(Parts { on, controls, tiny })
+    let upscaler = beside.upscaler.as_ref().map(upscaler).transpose()?;
+    Ok(Parts { on, controls, tiny, upscaler })
 }

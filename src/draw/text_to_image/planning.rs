@@ -1,7 +1,7 @@
 //! What a run would take, as it is asked for: told by `nijimi plan`, and looked at before anything is drawn.
 
-use super::guidance_scale;
 use super::loading::Beside;
+use super::way::guidance_scale;
 use crate::cli::value::Bytes;
 use crate::fault::Fault;
 use crate::file::source::Source;
@@ -15,6 +15,7 @@ use std::fmt;
 const MAX_WINDOWS: usize = 1 << 10;
 
 /// What of the command line decides it.
+#[derive(Clone, Copy)]
 pub struct Asked<'a> {
     /// Pictures, one after the other.
     pub runs: usize,
@@ -33,6 +34,13 @@ pub struct Asked<'a> {
     pub patched: bool,
     pub stay_resident: bool,
     pub threads: usize,
+}
+
+impl Asked<'_> {
+    /// The second pass over such a picture, enlarged; whether it is decoded and encoded between.
+    pub fn again(self, size: [usize; 2], calls: usize, encodes: bool) -> Self {
+        Self { size, calls, encodes, ..self }
+    }
 }
 
 /// Whether guidance evaluates the network twice.

@@ -1,11 +1,13 @@
 //! What a run takes, known before it begins.
 
-use super::{DrawRequest, latent_calls, pixel_calls};
+use super::{DrawRequest, latent_calls, passes::second_calls, pixel_calls};
 use crate::Error;
 use crate::gguf::File;
-use crate::model::{Device, LatentPlan, Loaded, Model, PlanRequest, SessionOptions};
+use crate::model::{Device, Enlarge, LatentPlan, Loaded, Model, PlanRequest, SessionOptions};
 use crate::plan::{ExecError, PlanError};
 use crate::sampler::Calls;
+use alloc::vec;
+use alloc::vec::Vec;
 
 /// What a run takes, known before it begins: from [`Model::plan`].
 ///
@@ -27,7 +29,7 @@ pub struct RunPlan {
     pub weights: u64,
     /// The most bytes at once, weights included.
     pub peak: u64,
-    /// Steps.
+    /// Steps, of both passes if there are two.
     pub steps: usize,
     /// Evaluations of the network: some solvers make several in a step.
     pub calls: usize,
@@ -44,44 +46,53 @@ impl Model {
         let options = SessionOptions { batch: request.seeds.len(), memory_limit: Some(0), ..request.options };
         let (weights, beside, calls) = match self {
             Self::TextToImage(model) => {
-                let (info, calls) = (model.info(), latent_calls(model.info(), request)?);
+                let info = model.info();
                 let guided = info.is_guided(request.guidance_scale);
                 let prompts = [request.prompt, request.negative_prompt.filter(|_| guided).unwrap_or_default()];
-                let asked = PlanRequest {
-                    pictures: request.seeds.len(),
-                    guided,
-                    windows: info.windows(&prompts),
-                    calls: calls.calls().len(),
-                    encodes: request.init_image.is_some(),
-                    stays: true,
-                    threads: request.options.threads,
-                    #[cfg(feature = "gpu")]
-                    gpu: if let Device::Gpu(gpu) = device { Some((gpu, Default::default())) } else { None },
-                    ..PlanRequest::new(request.size)
-                };
-                let plan = LatentPlan::new(file, info, &asked)?;
-                let choice = plan.choices().next().unwrap_or_default();
-                let planned: u64 = plan.stages(&choice).map(|stage| stage.weights).sum();
-                (planned.max(model.weight_bytes() as u64), plan.resident(&choice) - planned, Some(calls))
+                let first = (latent_calls(info, request)?, request.size, request.init_image.is_some());
+                let second = second_calls(info, request)?.zip(request.hires);
+                let second = second.map(|(calls, hires)| (calls, hires.size, hires.enlarge != Enlarge::Latents));
+                let (mut weights, mut beside, mut made) = (model.weight_bytes() as u64, 0, Vec::new());
+                for (calls, size, encodes) in [Some(first), second].into_iter().flatten() {
+                    let asked = PlanRequest {
+                        pictures: request.seeds.len(),
+                        guided,
+                        windows: info.windows(&prompts),
+                        calls: calls.calls().len(),
+                        encodes,
+                        stays: true,
+                        threads: request.options.threads,
+                        #[cfg(feature = "gpu")]
+                        gpu: if let Device::Gpu(gpu) = device { Some((gpu, Default::default())) } else { None },
+                        ..PlanRequest::new(size)
+                    };
+                    let plan = LatentPlan::new(file, info, &asked)?;
+                    let choice = plan.choices().next().unwrap_or_default();
+                    let planned: u64 = plan.stages(&choice).map(|stage| stage.weights).sum();
+                    weights = weights.max(planned);
+                    beside = beside.max(plan.resident(&choice) - planned);
+                    made.push(calls);
+                }
+                (weights, beside, made)
             }
             Self::Diffusion(model) => {
                 let (label, calls) = pixel_calls(model, request)?;
                 let guidance = label.is_some() && ![0.0, 1.0].contains(&request.guidance_scale);
                 let session = model.session(&SessionOptions { guidance, ..options });
-                (weights(model), needed(session)?, Some(calls))
+                (weights(model), needed(session)?, vec![calls])
             }
             Self::Vae(model) => {
                 request.takes_no_steps(self)?;
-                (weights(model), needed(model.session(&options))?, None)
+                (weights(model), needed(model.session(&options))?, Vec::new())
             }
             Self::Hvae(model) => {
                 request.takes_no_steps(self)?;
-                (weights(model), needed(model.session(&options))?, None)
+                (weights(model), needed(model.session(&options))?, Vec::new())
             }
             _ => return self.nothing(),
         };
-        let calls = calls.as_ref();
-        let (steps, calls) = (calls.map_or(0, Calls::steps), calls.map_or(0, |calls| calls.calls().len()));
+        let (steps, calls) =
+            (calls.iter().map(Calls::steps).sum(), calls.iter().map(|calls| calls.calls().len()).sum());
         Ok(RunPlan { weights, peak: weights.saturating_add(beside), steps, calls })
     }
 }

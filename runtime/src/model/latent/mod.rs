@@ -15,10 +15,12 @@
 //! ```
 
 mod calls;
+mod crop;
 mod decoder;
 mod defaults;
 mod embedding;
 mod encoded;
+mod enlarge;
 mod first_stage;
 mod info;
 mod init;
@@ -36,10 +38,12 @@ mod text_to_image;
 mod tiling;
 mod write;
 
+pub use crop::MaskCrop;
 pub use decoder::LatentDecoder;
 pub use defaults::LatentDefaults;
 pub use embedding::Embedding;
 pub use encoded::{EncodedInit, EncodedPrompts};
+pub use enlarge::Enlarge;
 pub use first_stage::FirstStage;
 pub use info::{LatentInfo, TextInfo};
 pub use plan::{Choice, LatentPlan, PlanRequest, StagePlan, Work};

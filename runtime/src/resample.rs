@@ -1,6 +1,8 @@
 //! Pictures of another size.
 
-use std::f32::consts::PI;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::f32::consts::PI;
 
 /// How pixels are weighed by their distance. Where a picture gets smaller, all filters get wider, so that no pixel is
 /// lost: as in Pillow.
@@ -21,7 +23,7 @@ impl Filter {
     }
 
     fn at(self, x: f32) -> f32 {
-        let sinc = |x: f32| if x == 0.0 { 1.0 } else { (PI * x).sin() / (PI * x) };
+        let sinc = |x: f32| if x == 0.0 { 1.0 } else { libm::sinf(PI * x) / (PI * x) };
         match self {
             Self::Lanczos if x.abs() < 3.0 => sinc(x) * sinc(x / 3.0),
             Self::Lanczos => 0.0,
