@@ -57,7 +57,7 @@ pub struct Convert {
     /// variant of the folder's files, such as fp16 for model.fp16.safetensors (default: none, or the one that is there)
     #[argh(option, arg_name = "name")]
     pub variant: Option<String>,
-    /// U-Net in place of the checkpoint's: a .safetensors or GGUF file of one alone, or a checkpoint that has it
+    /// a U-Net in place of the checkpoint's: a .safetensors or GGUF file of one alone, or a checkpoint that has it
     #[argh(option, arg_name = "file")]
     pub unet: Option<PathBuf>,
     /// autoencoder in place of the checkpoint's, likewise
@@ -207,7 +207,7 @@ pub struct Plan {
     /// number format for the weights of a checkpoint (default: f16)
     #[argh(option, long = "type", arg_name = "name", from_str_fn(dtype))]
     pub kind: Option<DType>,
-    /// U-Net in place of the checkpoint's: a .safetensors or GGUF file of one alone, or a checkpoint that has it
+    /// a U-Net in place of the checkpoint's: a .safetensors or GGUF file of one alone, or a checkpoint that has it
     #[argh(option, arg_name = "file")]
     pub unet: Option<PathBuf>,
     /// autoencoder in place of the checkpoint's, likewise

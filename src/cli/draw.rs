@@ -159,7 +159,7 @@ pub struct Cli {
     /// number format for the weights of a checkpoint: f32, f16, bf16, q8_0 or q4_0 (default: f16). A weight file has its own
     #[argh(option, long = "type", arg_name = "name", from_str_fn(dtype))]
     pub(super) kind: Option<DType>,
-    /// U-Net in place of the checkpoint's: a .safetensors or GGUF file of one alone, or a checkpoint that has it
+    /// a U-Net in place of the checkpoint's: a .safetensors or GGUF file of one alone, or a checkpoint that has it
     #[argh(option, arg_name = "file")]
     pub(super) unet: Option<PathBuf>,
     /// autoencoder in place of the checkpoint's, likewise

@@ -26,8 +26,8 @@ use nijimi_cli::print::tell;
 use nijimi_pictures::{Extras, Parameters, Sampling};
 use nijimi_runtime::Error;
 use nijimi_runtime::model::{
-    Choice, Control, Decoding, LatentControl, LatentInfo, LatentRequest, ModelPart, NoiseSource, RequestError, Run,
-    SessionOptions, TextToImage, TinyAutoencoder, Upscaler,
+    Choice, Control, Decoding, LatentControl, LatentRequest, ModelPart, NoiseSource, RequestError, Run, SessionOptions,
+    TextToImage, TinyAutoencoder, Upscaler,
 };
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::sampler::Calls;
