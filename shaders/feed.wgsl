@@ -1,5 +1,5 @@
 // Writes the network's inputs, which each execution overwrites: the sample, scaled, once or (for guidance) twice, with
-// BESIDE further channels after it in each pixel, and the noise level's code, in every row the same. Twin: `Inputs` in
+// BESIDE further channels after it in each pixel, the same in all copies or of each its own, and the noise level's code, in every row the same. Twin: `Inputs` in
 // runtime/src/model/engine/inputs.rs.
 //#include "step.wgsl"
 @group(0) @binding(1) var<storage, read> x: array<f32>;
@@ -19,13 +19,12 @@ fn element(i: u32) {
   if (i >= all) { return; }
   let pixel = i / p.in_channels;
   let c = i % p.in_channels;
-  var value: f32;
-  if (c < p.channels) {
-    value = p.input_scale * x[pixel * p.channels + c];
-  } else {
-    value = beside[pixel * more + c - p.channels];
+  var value = 0.0;
+  if (c < p.channels) { value = p.input_scale * x[pixel * p.channels + c]; }
+  for (var at = i; at < arrayLength(&input); at += all) {
+    if (c >= p.channels) { value = beside[(at / p.in_channels * more + c - p.channels) % arrayLength(&beside)]; }
+    input[at] = S(value);
   }
-  for (var at = i; at < arrayLength(&input); at += all) { input[at] = S(value); }
 //#else
   if (i >= arrayLength(&x)) { return; }
   let value = S(p.input_scale * x[i]);

@@ -1,8 +1,10 @@
-// Twice the size: BILINEAR with half-pixel centres and clamped edges, otherwise each pixel repeated.
+// Twice the size: BILINEAR with half-pixel centres and clamped edges, otherwise each pixel repeated, perhaps without the last
+// row or column.
 // Twin: runtime/src/cpu/upsample.rs, in whose order rows are blended first.
 struct Params {
   lines: u32,  // lines of y, of all pictures
   width: u32,  // units of a line of y
+  out_h: u32,  // rows of y
   h: u32,      // rows of x
   w: u32,      // columns of x
   c: u32,      // units of a pixel
@@ -22,8 +24,8 @@ fn far(o: u32, len: u32) -> u32 {
 fn element(line: u32, i: u32, at: u32) {
   let c = i % p.c;
   let ox = i / p.c;
-  let oy = line % (2u * p.h);
-  let image = line / (2u * p.h) * p.h;
+  let oy = line % p.out_h;
+  let image = line / p.out_h * p.h;
   let near_row = (image + oy / 2u) * p.w;
   let near = (near_row + ox / 2u) * p.c + c;
 //#if BILINEAR

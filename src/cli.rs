@@ -214,7 +214,7 @@ mod tests {
     fn numbers_out_of_range_are_refused_by_name() {
         let counts = ["-b", "-W", "-H", "--steps", "--preview-interval", "--scale"];
         let shares = ["--cfg-rescale", "--eta", "--strength"];
-        let finite = ["--cfg-scale", "--classifier-scale", "--control-strength"];
+        let finite = ["--cfg-scale", "--img-cfg-scale", "--classifier-scale", "--control-strength"];
         let others = ["-t", "-s", "--clip-skip", "--device", "--memory-limit", "--lora"];
         for (options, values) in [
             (&counts[..], &["0", "-1", "1.5", "nan", "99999999999999999999"][..]),
@@ -309,6 +309,7 @@ mod tests {
             &["-W", "8"],
             &["-H", "8"],
             &["--cfg-rescale", "1"],
+            &["--img-cfg-scale", "1"],
             &["-i", "a.png"],
             &["--hires", "2"],
             &["--lora", "a.safetensors"],

@@ -146,6 +146,8 @@ typedef struct nijimi_draw_options {
     size_t mask_len;              /* in bytes */
     size_t threads;               /* of the CPU; 0: one for each core. The pictures do not depend on it */
     uint64_t memory_limit;        /* bytes that a network may take while it works, weights not counted; 0: any */
+    double image_guidance_scale;  /* how strongly init_image is kept to, 1 and more, of models that change a picture by instruction;
+                                     0: as suits them */
 } nijimi_draw_options;
 
 /* Fills in what suits the model: size, steps, guidance, solver, as its file says. Its texts last as long as the model. */

@@ -25,6 +25,7 @@ structs! {
         mask_len: usize,
         threads: usize,
         memory_limit: u64,
+        image_guidance_scale: f64,
     }
 }
 
@@ -81,6 +82,7 @@ impl DrawOptions {
             sigmas: named("scheduler", &self.scheduler, Sigmas::from_name, Sigmas::NAMES)?,
             steps: (self.steps > 0).then_some(self.steps),
             guidance_scale: self.guidance_scale as f32,
+            image_guidance_scale: (self.image_guidance_scale != 0.0).then_some(self.image_guidance_scale as f32),
             init_image: pixels.init_image.as_deref(),
             strength: pixels.init_image.as_ref().map(|_| self.strength),
             mask: pixels.mask.as_deref(),

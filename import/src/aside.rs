@@ -45,12 +45,13 @@ const HARMLESS: [&str; 27] = [
 pub(super) const V_PREDICTION: &str = "v_pred";
 pub(super) const ZERO_SNR: &str = "ztsnr";
 
+/// Of Playground 2.5: means and deviations of the latents, and noise levels of EDM.
+pub(super) const EDM_STATISTICS: [&str; 2] = ["edm_mean", "edm_std"];
+/// Of CosXL: v at EDM's noise levels, which these tell.
+pub(super) const EDM_V: [&str; 2] = ["edm_vpred.sigma_min", "edm_vpred.sigma_max"];
+
 /// Marks that cannot be, by their beginnings, and what they say.
-const REFUSED: [(&str, &str); 7] = [
-    // ComfyUI's SDXL.model_type.
-    ("edm_mean", "its latents and noise levels are EDM's (Playground 2.5), which cannot be drawn yet"),
-    ("edm_std", "its latents and noise levels are EDM's (Playground 2.5), which cannot be drawn yet"),
-    ("edm_vpred.", "it predicts v at EDM's noise levels (CosXL), which cannot be drawn yet"),
+const REFUSED: [(&str, &str); 4] = [
     ("noise_augmentor.", "it draws variations of pictures (unCLIP), which is not supported"),
     (
         "control_model.",
@@ -74,7 +75,11 @@ pub(super) fn is(name: &str) -> bool {
         true => name.starts_with(known),
         false => name == known,
     };
-    if HARMLESS.iter().any(harmless) || [V_PREDICTION, ZERO_SNR].contains(&name) {
+    if HARMLESS.iter().any(harmless)
+        || [V_PREDICTION, ZERO_SNR].contains(&name)
+        || EDM_STATISTICS.contains(&name)
+        || EDM_V.contains(&name)
+    {
         return true;
     }
     let clip = ["cond_stage_model.", "conditioner.embedders."].iter().any(|first| name.starts_with(first));

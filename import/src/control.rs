@@ -2,7 +2,7 @@
 
 use super::checkpoint::{Checkpoint, Format, Found, Options};
 use super::config::Model;
-use super::detect::{self, Levels, Shapes, count, dim, need};
+use super::detect::{self, Levels, Shapes, context, count, depth, dim, linear_projection, middle_of, need};
 use super::error::{ImportError, refused};
 use super::json::Json;
 use super::names::{Candidate, Form, candidate, replace_start, unet};
@@ -127,10 +127,8 @@ fn original(name: &str, config: &ControlNet) -> String {
     }
     match name.strip_prefix("controlnet_mid_block.") {
         Some(rest) => format!("middle_block_out.0.{rest}"),
-        None => {
-            // The way down alone.
-            unet(name, config.unet.layers_per_block, |_| true)
-        }
+        // The way down alone, whose tensors have one name each.
+        None => unet(name, 1 + config.unet.layers_per_block()).swap_remove(0),
     }
 }
 
@@ -168,16 +166,17 @@ fn addition(shapes: &Shapes, name: &str) -> Result<Option<SdAdded>, String> {
 /// All of the U-Net that a ControlNet has, by diffusers' names.
 fn trunk(shapes: &Shapes, added: Option<SdAdded>) -> Result<SdUnet, String> {
     let resnet = |level: usize, i: usize| format!("down_blocks.{level}.resnets.{i}.conv1.weight");
-    let blocks = |at: &str| count(shapes, |i| format!("{at}.transformer_blocks.{i}.norm1.weight"));
     let levels = count(shapes, |level| resnet(level, 0));
-    let middle = "mid_block.attentions.0";
+    let depths = |level: usize| {
+        let layers = count(shapes, |i| resnet(level, i));
+        (0..layers).map(|i| depth(shapes, &format!("down_blocks.{level}.attentions.{i}"))).collect()
+    };
     Levels {
         channels: (0..levels).map(|level| need(shapes, &resnet(level, 0), 0)).collect::<Result<_, _>>()?,
-        depths: (0..levels).map(|level| blocks(&format!("down_blocks.{level}.attentions.0"))).collect(),
-        layers: (0..levels).map(|level| count(shapes, |i| resnet(level, i))).collect(),
-        mid_depth: blocks(middle),
-        context: need(shapes, &format!("{middle}.transformer_blocks.0.attn2.to_k.weight"), 1)?,
-        linear_projection: detect::is_matrix(shapes, &format!("{middle}.proj_in.weight")),
+        down: (0..levels).map(depths).collect(),
+        middle: middle_of(shapes, "mid_block.resnets.0.conv1.weight", "mid_block.attentions.0"),
+        context: context(shapes, "")?,
+        linear_projection: linear_projection(shapes, ""),
         in_channels: need(shapes, "conv_in.weight", 1)?,
         guidance_code: 0,
         added,

@@ -157,6 +157,7 @@ fn info(checkpoint: &Checkpoint, config: &Config, name: String) -> Result<(Laten
         autoencoder: config.vae.network.clone(),
         scaling_factor: config.vae.scaling_factor,
         shift_factor: config.vae.shift_factor,
+        statistics: config.vae.statistics.clone(),
         texts,
         zeros_for_empty: config.force_zeros_for_empty_prompt,
         scheduler: scheduler.class.clone(),

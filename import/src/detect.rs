@@ -1,10 +1,9 @@
 //! What a single-file checkpoint is, by its tensors alone: nothing else is in it.
 
 use super::config::{Config, Family, SchedulerConfig};
-use super::parse::unet_levels;
 use nijimi_runtime::model::FirstStage;
 use nijimi_runtime::raw::graph::Activation;
-use nijimi_runtime::raw::nn::{AutoencoderKl, ClipText, SdAdded, SdUnet, TimeCode};
+use nijimi_runtime::raw::nn::{AutoencoderKl, ClipText, SdAdded, SdLevel, SdMiddle, SdUnet, TimeCode};
 use nijimi_runtime::sampler::Field;
 use std::collections::BTreeMap;
 
@@ -25,7 +24,7 @@ pub(super) const SD2_SKIPPED_LAYER: usize = 23;
 /// The text encoder of Stable Diffusion 2.x in files of SDXL's code, as SD-Turbo's (ComfyUI, SD20 in supported_models.py).
 pub(super) const SGM_CLIP: &str = "conditioner.embedders.0.model.";
 
-const UNET: &str = "model.diffusion_model.";
+pub(super) const UNET: &str = "model.diffusion_model.";
 const VAE: &str = "first_stage_model.";
 
 /// Its configuration, or what it lacks to be one of the three families.
@@ -142,55 +141,99 @@ fn unet(shapes: &Shapes, pooled: Option<usize>) -> Result<SdUnet, String> {
         (None, None) => None,
         _ => return Err("its U-Net and its text encoders are of different models".into()),
     };
-    Ok(SdUnet { out_channels: need(shapes, &format!("{UNET}out.2.weight"), 0)?, ..trunk(shapes, UNET, added)? })
+    let mut unet = trunk(shapes, UNET, added)?;
+    let up = up(shapes, unet.levels.len(), unet.layers_per_block());
+    unet.levels.iter_mut().zip(up).for_each(|(level, up)| level.up = up);
+    Ok(SdUnet { out_channels: need(shapes, &format!("{UNET}out.2.weight"), 0)?, ..unet })
 }
 
-/// All of a U-Net but its way up, by LDM's names after `prefix`: a ControlNet has no other.
+/// How many numbers a level has in LDM's names after `prefix`: up to the first block that halves, or all of the only level's.
+/// Numbers may be left out (see [`super::names::unet`]).
+pub(super) fn per_level(shapes: &Shapes, prefix: &str) -> usize {
+    let is = |i: &usize, part: &str| shapes.contains_key(&format!("{prefix}input_blocks.{i}.0.{part}.weight"));
+    let halves = (1..MAX_BLOCKS).find(|i| is(i, "op"));
+    halves.unwrap_or_else(|| 1 + (1..MAX_BLOCKS).take_while(|i| is(i, "out_layers.3")).count())
+}
+
+/// All of a U-Net but its way up, by LDM's names after `prefix`: a ControlNet has no other. On the way up, its transformers
+/// are as those on the way down.
 pub(super) fn trunk(shapes: &Shapes, prefix: &str, added: Option<SdAdded>) -> Result<SdUnet, String> {
-    let depth = |block: &str| count(shapes, |i| format!("{prefix}{block}.transformer_blocks.{i}.norm1.weight"));
-    let first = need(shapes, &format!("{prefix}input_blocks.0.0.weight"), 0)?;
-    let (mut channels, mut depths, mut layers) = (vec![], vec![], vec![]);
-    let (mut c, mut d, mut n) = (first, 0, 0);
-    for i in 1..MAX_BLOCKS {
-        if let Some(out) = dim(shapes, &format!("{prefix}input_blocks.{i}.0.out_layers.3.weight"), 0) {
-            (c, d, n) = (out, depth(&format!("input_blocks.{i}.1")), n + 1);
-            continue;
-        }
-        channels.push(c);
-        depths.push(d);
-        layers.push(n);
-        if !shapes.contains_key(&format!("{prefix}input_blocks.{i}.0.op.weight")) {
+    let (per_level, first) = (per_level(shapes, prefix), format!("{prefix}input_blocks.0.0.weight"));
+    let (mut channels, mut down) = (vec![], vec![]);
+    for level in 0..MAX_BLOCKS / per_level {
+        let block = |i: usize| format!("{prefix}input_blocks.{}", 1 + level * per_level + i);
+        let is = |i: &usize| shapes.contains_key(&format!("{}.0.out_layers.3.weight", block(*i)));
+        let layers = (0..per_level - 1).take_while(is).count();
+        channels.push(need(shapes, &format!("{}.0.out_layers.3.weight", block(0)), 0)?);
+        down.push((0..layers).map(|i| depth(shapes, &format!("{}.1", block(i)))).collect());
+        if !shapes.contains_key(&format!("{}.0.op.weight", block(per_level - 1))) {
             break;
         }
-        (d, n) = (0, 0);
     }
-    let middle = format!("{prefix}middle_block.1");
+    let middle = format!("{prefix}middle_block");
     Levels {
         channels,
-        depths,
-        layers,
-        mid_depth: depth("middle_block.1"),
-        context: need(shapes, &format!("{middle}.transformer_blocks.0.attn2.to_k.weight"), 1)?,
-        linear_projection: is_matrix(shapes, &format!("{middle}.proj_in.weight")),
-        in_channels: need(shapes, &format!("{prefix}input_blocks.0.0.weight"), 1)?,
+        down,
+        middle: middle_of(shapes, &format!("{middle}.0.in_layers.0.weight"), &format!("{middle}.1")),
+        context: context(shapes, prefix)?,
+        linear_projection: linear_projection(shapes, prefix),
+        in_channels: need(shapes, &first, 1)?,
         guidance_code: dim(shapes, &format!("{prefix}time_embed.cond_proj.weight"), 1).unwrap_or(0),
         added,
     }
     .config()
 }
 
-/// Whether the tensor has two dimensions.
-pub(super) fn is_matrix(shapes: &Shapes, name: &str) -> bool {
-    shapes.get(name).is_some_and(|shape| shape.len() == 2)
+/// Blocks of the transformer of that name.
+pub(super) fn depth(shapes: &Shapes, name: &str) -> usize {
+    count(shapes, |i| format!("{name}.transformer_blocks.{i}.norm1.weight"))
+}
+
+/// The middle, by a tensor of its first residual block and the name of its transformer.
+pub(super) fn middle_of(shapes: &Shapes, resnet: &str, transformer: &str) -> SdMiddle {
+    match (shapes.contains_key(resnet), shapes.contains_key(&format!("{transformer}.norm.weight"))) {
+        (false, _) => SdMiddle::None,
+        (_, false) => SdMiddle::Resnet,
+        _ => SdMiddle::Transformer(depth(shapes, transformer)),
+    }
+}
+
+/// A tensor among those whose names have that beginning, by its ending.
+fn ending<'a>(shapes: &'a Shapes, prefix: &'a str, end: &str) -> Option<(&'a String, &'a Vec<usize>)> {
+    let all = shapes.range(prefix.to_string()..).take_while(|(name, _)| name.starts_with(prefix));
+    all.into_iter().find(|(name, _)| name.ends_with(end))
+}
+
+/// Width of the text's states.
+pub(super) fn context(shapes: &Shapes, prefix: &str) -> Result<usize, String> {
+    let end = ".attn2.to_k.weight";
+    match ending(shapes, prefix, end) {
+        Some((name, _)) => need(shapes, name, 1),
+        None => Err(format!("no tensor's name ends with {end}: its U-Net reads no text")),
+    }
+}
+
+/// Whether what surrounds transformers is linear layers, not convolutions.
+pub(super) fn linear_projection(shapes: &Shapes, prefix: &str) -> bool {
+    ending(shapes, prefix, ".proj_in.weight").is_some_and(|(_, shape)| shape.len() == 2)
+}
+
+/// The depths on the way up, level by level from the finest, by LDM's names; where diffusers' converter kept its own, by those.
+fn up(shapes: &Shapes, levels: usize, layers: usize) -> Vec<Vec<usize>> {
+    let per_level = per_level(shapes, UNET);
+    let of = |i: usize, j: usize| {
+        let names = [format!("output_blocks.{}.1", i * per_level + j), format!("up_blocks.{i}.attentions.{j}")];
+        names.into_iter().map(|name| depth(shapes, &format!("{UNET}{name}"))).max().unwrap_or(0)
+    };
+    (0..levels).rev().map(|i| (0..=layers).map(|j| of(i, j)).collect()).collect()
 }
 
 /// What of a U-Net's configuration its tensors tell.
 pub(super) struct Levels {
     pub channels: Vec<usize>,
-    pub depths: Vec<usize>,
-    /// Residual blocks of each level.
-    pub layers: Vec<usize>,
-    pub mid_depth: usize,
+    /// Of each level, the depths of the transformers behind its residual blocks.
+    pub down: Vec<Vec<usize>>,
+    pub middle: SdMiddle,
     pub context: usize,
     pub linear_projection: bool,
     pub in_channels: usize,
@@ -201,19 +244,22 @@ pub(super) struct Levels {
 impl Levels {
     /// The rest is the same in all published models, or told by these.
     pub fn config(self) -> Result<SdUnet, String> {
-        let layers_per_block = self.layers.first().copied().unwrap_or(0);
-        if layers_per_block == 0 || self.layers.iter().any(|&n| n != layers_per_block) {
-            let layers = self.layers;
+        let layers = self.down.first().map_or(0, Vec::len);
+        if layers == 0 || self.down.iter().any(|level| level.len() != layers) {
+            let layers: Vec<usize> = self.down.iter().map(Vec::len).collect();
             return Err(format!("it has {layers:?} residual blocks by level, and only equal numbers are supported"));
         }
         // The layers around the transformers are convolutions in 1.x alone.
-        let heads = |&c: &usize| if self.linear_projection { (c / HEAD_CHANNELS).max(1) } else { SD1_HEADS };
-        let heads: Vec<usize> = self.channels.iter().map(heads).collect();
+        let heads = |c: usize| if self.linear_projection { (c / HEAD_CHANNELS).max(1) } else { SD1_HEADS };
+        let level = |(channels, down): (usize, Vec<usize>)| {
+            let up = down.iter().copied().chain(down.last().copied()).collect();
+            SdLevel { channels, heads: heads(channels), down, up }
+        };
         Ok(SdUnet {
             in_channels: self.in_channels,
             out_channels: self.in_channels,
-            levels: unet_levels(&self.channels, &heads, &self.depths, self.mid_depth),
-            layers_per_block,
+            levels: self.channels.into_iter().zip(self.down).map(level).collect(),
+            middle: self.middle,
             text_width: self.context,
             linear_projection: self.linear_projection,
             norm_groups: 32,
@@ -246,7 +292,7 @@ fn vae(shapes: &Shapes, family: Family) -> Result<FirstStage, String> {
         channels,
     };
     let scaling_factor = if family == Family::Sdxl { 0.13025 } else { 0.18215 };
-    Ok(FirstStage { network, scaling_factor, shift_factor: 0.0 })
+    Ok(FirstStage { network: network.into(), scaling_factor, shift_factor: 0.0, statistics: None })
 }
 
 /// A text encoder by transformers' names: CLIP ViT-L/14 and its kin.

@@ -4,7 +4,8 @@
 use super::config::Config;
 use nijimi_runtime::raw::graph::{Graph, Weight, WeightKind};
 use nijimi_runtime::raw::nn::{
-    AutoencoderKl, AutoencoderTiny, ClipText, ControlNet, NetworkError, RrdbNet, SdLevel, SdUnet, TextStates,
+    Autoencoder, AutoencoderKl, AutoencoderTiny, ClipText, ControlNet, NetworkError, RrdbNet, SdLevel, SdUnet,
+    TextStates,
 };
 
 /// A tensor: its name within its part, and its shape.
@@ -35,8 +36,11 @@ fn unet(network: &SdUnet) -> Result<Vec<Expected>, NetworkError> {
     Ok(of(&[plain(network).graph("", &network.smallest())?]))
 }
 
-fn vae(network: &AutoencoderKl) -> Result<Vec<Expected>, NetworkError> {
-    let plain = AutoencoderKl { norm_groups: 1, ..network.clone() };
+fn vae(network: &Autoencoder) -> Result<Vec<Expected>, NetworkError> {
+    let plain = match network {
+        Autoencoder::Kl(network) => Autoencoder::Kl(AutoencoderKl { norm_groups: 1, ..network.clone() }),
+        Autoencoder::Tiny(_) => network.clone(),
+    };
     Ok(of(&[plain.encoder("", 1, [plain.factor(); 2])?, plain.decoder("", 1, [1, 1])?]))
 }
 
@@ -47,7 +51,7 @@ pub(super) fn control(network: &ControlNet) -> Result<Vec<Expected>, NetworkErro
 
 /// The same tensors, whatever is said of heads and groups: no tensor tells those, and they are for the reader to judge.
 fn plain(network: &SdUnet) -> SdUnet {
-    let levels = network.levels.iter().map(|level| SdLevel { heads: 1, ..*level }).collect();
+    let levels = network.levels.iter().map(|level| SdLevel { heads: 1, ..level.clone() }).collect();
     SdUnet { levels, norm_groups: 1, ..network.clone() }
 }
 

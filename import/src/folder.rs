@@ -2,6 +2,7 @@
 
 use super::checkpoint::{Checkpoint, Format, Found, Options};
 use super::config::{Config, Family, Model};
+use super::detect::{UNET, per_level};
 use super::error::{ImportError, refused};
 use super::json::Json;
 use super::parts::Part;
@@ -12,7 +13,7 @@ use std::path::Path;
 
 /// The parts of a pipeline that are read, those that look at pictures when they are drawn, and its settings; others would
 /// take part in the picture (ControlNets, adapters).
-const KNOWN: [&str; 13] = [
+const KNOWN: [&str; 14] = [
     "unet",
     "vae",
     "text_encoder",
@@ -26,6 +27,7 @@ const KNOWN: [&str; 13] = [
     "requires_safety_checker",
     "force_zeros_for_empty_prompt",
     "add_watermarker",
+    "is_cosxl_edit",
 ];
 
 /// `[null, null]` stands for a part that is left out.
@@ -71,6 +73,12 @@ pub(super) fn open(folder: &Path, index: &Json, options: &Options) -> Result<Che
     let vae_json = json("vae", "config.json")?;
     let vae = parse::vae(&vae_json)?;
     let scheduler = parse::scheduler(&json("scheduler", "scheduler_config.json")?)?;
+
+    // Whether the picture that is changed is scaled as latents are, which our file tells by the noise levels.
+    let edits = unet.in_channels == 2 * vae.network.latent_channels();
+    if edits && index.bool("is_cosxl_edit", false)? != scheduler.class.starts_with("EDM") {
+        return Err(index.wrong("is_cosxl_edit", "true exactly where the scheduler is one of EDM's"));
+    }
 
     let mut found = Found::default();
     let mut ranges = vec![];
@@ -140,7 +148,9 @@ pub(super) fn open(folder: &Path, index: &Json, options: &Options) -> Result<Che
     for (part, expected) in expect::parts(&config).map_err(refused(folder))? {
         let range = ranges.iter().find(|(name, _)| *name == part).map_or(0..0, |(_, range)| range.clone());
         if options.parts.iter().any(|(own, _)| own.name() == part) {
-            found.take(folder, part, expected, range.clone(), |name| names::original(part, name, &config))?;
+            let per_level = found.files.get(range.start).map_or(0, |file| per_level(&file.shapes(), UNET));
+            found
+                .take(folder, part, expected, range.clone(), |name| names::original(part, name, &config, per_level))?;
             found.left_over(range, aside::is)?;
             continue;
         }

@@ -3,8 +3,10 @@
 
 use super::aside;
 use super::config::{Config, Family};
+use super::detect::{UNET, per_level};
 use super::error::ImportError;
 use super::safetensors::Safetensors;
+use nijimi_runtime::model::LatentStatistics;
 use nijimi_runtime::sampler::Field;
 use std::fs;
 use std::path::Path;
@@ -17,6 +19,9 @@ const FLAGS: [&str; 2] = ["ss_v_parameterization", "v_parameterization"];
 const ARCHITECTURE: &str = "modelspec.architecture";
 const ARCHITECTURES: [(&str, &str); 2] =
     [("stable-diffusion-v2-768-v", "v_prediction"), ("stable-diffusion-v2-512", "epsilon")];
+
+/// Of Playground 2.5's autoencoder, whose latents are normalized before.
+const PLAYGROUND_SCALE: f32 = 0.5;
 
 /// Largest configuration beside a file that is looked at.
 const MAX_YAML: u64 = 1 << 20;
@@ -51,6 +56,9 @@ pub(super) fn obey(
         settings.push(("rescale_betas_zero_snr".into(), Field::Flag(true)));
         settings.push(("timestep_spacing".into(), Field::Text("trailing".into())));
     }
+    if edm(path, file, config)? {
+        return Ok(());
+    }
     let said = said(path, file)?;
     if let [(first, one), ..] = &said[..] {
         if let Some((second, other)) = said.iter().find(|(_, other)| other != one).filter(|_| !told) {
@@ -59,7 +67,7 @@ pub(super) fn obey(
             return Err(ImportError::NotAModel { path: path.into(), why });
         }
         config.scheduler.prediction_type = (*one).into();
-    } else if config.family == Family::Sd2 && config.unet.in_channels == config.vae.network.latent_channels {
+    } else if config.family == Family::Sd2 && config.unet.in_channels == config.vae.network.latent_channels() {
         let one = if deviation(file, config)? > V_DEVIATION { "v_prediction" } else { "epsilon" };
         config.scheduler.prediction_type = one.into();
         if !told {
@@ -71,6 +79,45 @@ pub(super) fn obey(
         }
     }
     Ok(())
+}
+
+/// Sets EDM's noise levels, where the file has their marks (ComfyUI's SDXL.model_type in comfy/supported_models.py; Playground's
+/// settings are those of diffusers, loaders/single_file_utils.py).
+fn edm(path: &Path, file: &Safetensors, config: &mut Config) -> Result<bool, ImportError> {
+    let there = |names: &[&str]| names.iter().any(|name| file.tensors().contains_key(*name));
+    let read = |name: &str| {
+        let Some(entry) = file.tensors().get(name) else {
+            let why = format!("it has EDM's marks, but not {name}: take the whole checkpoint");
+            return Err(ImportError::NotAModel { path: path.into(), why });
+        };
+        let mut values = Vec::new();
+        file.read(name, 0..entry.shape.iter().product(), &mut values)?;
+        Ok(values)
+    };
+    let number = |name: &'static str| {
+        let value = read(name)?.first().copied().map(f64::from);
+        let why = format!("its tensor {name:?} has no number: take the whole checkpoint");
+        value.ok_or_else(|| ImportError::NotAModel { path: path.into(), why })
+    };
+    let (class, prediction, sigma_data, [min, max]) = if there(&aside::EDM_STATISTICS) {
+        let [mean, std] = aside::EDM_STATISTICS.map(read);
+        config.vae.statistics = Some(LatentStatistics { mean: mean?, std: std? });
+        config.vae.scaling_factor = PLAYGROUND_SCALE;
+        ("EDMDPMSolverMultistepScheduler", "epsilon", 0.5, [0.002, 80.0])
+    } else if there(&aside::EDM_V) {
+        let [min, max] = aside::EDM_V.map(number);
+        ("EDMEulerScheduler", "v_prediction", 1.0, [min?, max?])
+    } else {
+        return Ok(false);
+    };
+    // Nothing of these is looked at; they are what a configuration of diffusers leaves unsaid.
+    let scheduler = &mut config.scheduler;
+    (scheduler.beta_schedule, scheduler.beta_start, scheduler.beta_end) = ("linear".into(), 0.0001, 0.02);
+    config.scheduler.class = class.into();
+    config.scheduler.prediction_type = prediction.into();
+    let numbers = [("sigma_min", min), ("sigma_max", max), ("sigma_data", sigma_data), ("rho", 7.0)];
+    config.scheduler.settings = numbers.map(|(name, value)| (name.into(), Field::Number(value))).into();
+    Ok(true)
 }
 
 /// All that the file says, and where.
@@ -117,9 +164,9 @@ fn beside(path: &Path) -> Option<(String, &'static str)> {
 
 /// How far the biases before the network's last transformer are spread; nothing where it has none.
 fn deviation(file: &Safetensors, config: &Config) -> Result<f64, ImportError> {
-    let (levels, layers) = (config.unet.levels.len(), config.unet.layers_per_block);
-    let last = levels * (layers + 1) - 1;
-    let name = format!("model.diffusion_model.output_blocks.{last}.1.transformer_blocks.0.norm1.bias");
+    let (levels, layers) = (config.unet.levels.len(), config.unet.layers_per_block());
+    let last = (levels - 1) * per_level(&file.shapes(), UNET) + layers;
+    let name = format!("{UNET}output_blocks.{last}.1.transformer_blocks.0.norm1.bias");
     let Some(entry) = file.tensors().get(&name) else { return Ok(0.0) };
     let mut values = Vec::new();
     file.read(&name, 0..entry.shape.iter().product(), &mut values)?;

@@ -58,18 +58,21 @@ fn attention_form(name: &str) -> Form {
     if matrix { Form::Pointwise } else { Form::Same }
 }
 
-/// In a single file.
-pub(super) fn original(part: &str, name: &str, config: &Config) -> Vec<Candidate> {
+/// In a single file, whose U-Net counts `per_level` blocks a level ([`super::detect::per_level`]).
+pub(super) fn original(part: &str, name: &str, config: &Config, per_level: usize) -> Vec<Candidate> {
     let sdxl = config.text_2.is_some();
     match part {
         "unet" => {
-            let attends = |i| config.unet.levels.iter().rev().nth(i).is_some_and(|level| level.attends);
-            let name = unet(name, config.unet.layers_per_block, attends);
-            vec![candidate(format!("model.diffusion_model.{name}"), Form::Same)]
+            // diffusers' converter leaves the names that it does not know as they are: of attention on the coarsest level.
+            let names = unet(name, per_level).into_iter().chain([name.into()]);
+            names.map(|name| candidate(format!("model.diffusion_model.{name}"), Form::Same)).collect()
         }
         "vae" => {
             let form = attention_form(name);
-            vec![candidate(format!("first_stage_model.{}", vae(name, config.vae.network.channels.len())), form)]
+            vec![candidate(
+                format!("first_stage_model.{}", vae(name, config.vae.network.factor().ilog2() as usize + 1)),
+                form,
+            )]
         }
         "text_encoder_2" => [
             open_clip("conditioner.embedders.1.model.", name),
@@ -133,33 +136,31 @@ fn parts<'a>(name: &'a str, blocks: &str) -> Option<(usize, &'a str, usize, &'a 
     Some((level, kind, number(words.next()?)?, words.next()?))
 }
 
-/// LDM's name of a U-Net's tensor; `attends` says of a level on the way up, the first being the coarsest, whether it has
-/// attention.
-pub(super) fn unet(name: &str, layers_per_block: usize, attends: impl Fn(usize) -> bool) -> String {
-    let per_level = layers_per_block + 1;
+/// LDM's names of a U-Net's tensor. A level has `per_level` numbers: its residual blocks' and that of what halves, or more,
+/// as diffusers' converter counts three whatever there is (scripts/convert_diffusers_to_original_stable_diffusion.py).
+pub(super) fn unet(name: &str, per_level: usize) -> Vec<String> {
     if let Some((level, kind, i, rest)) = parts(name, "down_blocks.") {
         // Block 0 is the first convolution; a level's last is the one that halves.
-        return match kind {
+        return vec![match kind {
             "resnets" => format!("input_blocks.{}.0.{}", 1 + level * per_level + i, resnet(rest)),
             "attentions" => format!("input_blocks.{}.1.{rest}", 1 + level * per_level + i),
             _ => format!("input_blocks.{}.0.{}", (level + 1) * per_level, rest.replace("conv.", "op.")),
-        };
+        }];
     }
     if let Some((i, kind, j, rest)) = parts(name, "up_blocks.") {
+        let last = (i + 1) * per_level - 1;
         return match kind {
-            "resnets" => format!("output_blocks.{}.0.{}", i * per_level + j, resnet(rest)),
-            "attentions" => format!("output_blocks.{}.1.{rest}", i * per_level + j),
-            _ => format!("output_blocks.{}.{}.{rest}", i * per_level + per_level - 1, if attends(i) { 2 } else { 1 }),
+            "resnets" => vec![format!("output_blocks.{}.0.{}", i * per_level + j, resnet(rest))],
+            "attentions" => vec![format!("output_blocks.{}.1.{rest}", i * per_level + j)],
+            // Behind attention, if there is any.
+            _ => [2, 1].map(|at| format!("output_blocks.{last}.{at}.{rest}")).into(),
         };
     }
-    if let Some(rest) = name.strip_prefix("mid_block.resnets.0.") {
-        return format!("middle_block.0.{}", resnet(rest));
-    }
-    if let Some(rest) = name.strip_prefix("mid_block.attentions.0.") {
-        return format!("middle_block.1.{rest}");
-    }
-    if let Some(rest) = name.strip_prefix("mid_block.resnets.1.") {
-        return format!("middle_block.2.{}", resnet(rest));
+    for (new, old) in [("resnets.0", 0), ("attentions.0", 1), ("resnets.1", 2)] {
+        if let Some(rest) = name.strip_prefix(&format!("mid_block.{new}.")) {
+            let rest = if old == 1 { rest.into() } else { resnet(rest) };
+            return vec![format!("middle_block.{old}.{rest}")];
+        }
     }
     let pairs = [
         ("conv_in.", "input_blocks.0.0."),
@@ -171,7 +172,7 @@ pub(super) fn unet(name: &str, layers_per_block: usize, attends: impl Fn(usize) 
         ("conv_norm_out.", "out.0."),
         ("conv_out.", "out.2."),
     ];
-    replace_start(name, &pairs)
+    vec![replace_start(name, &pairs)]
 }
 
 fn resnet(rest: &str) -> String {

@@ -1,161 +1,20 @@
 //! Configurations as diffusers and transformers write them.
 
+mod unet;
+
+pub(super) use unet::{ABSENT, UNET, trunk, unet};
+
 use super::config::SchedulerConfig;
 use super::error::ImportError;
 use super::json::Json;
-use nijimi_runtime::model::FirstStage;
-use nijimi_runtime::raw::nn::{AutoencoderKl, ClipText, SdAdded, SdLevel, SdUnet, TimeCode};
+use super::tiny;
+use nijimi_runtime::model::{FirstStage, LatentStatistics};
+use nijimi_runtime::raw::nn::{Autoencoder, AutoencoderKl, ClipText};
 use nijimi_runtime::sampler::Field;
 use serde_json::{Value, json};
 
 /// Most layers of anything: a configuration that says more is not one.
 const MAX_LAYERS: usize = 256;
-
-/// `unet/config.json`.
-pub(super) fn unet(json: &Json) -> Result<SdUnet, ImportError> {
-    json.only("_class_name", json!("UNet2DConditionModel"))?;
-    json.nothing_else(&[&UNET[..], &ABSENT].concat())?;
-    let config = trunk(json)?;
-    let up = block_types(json, "up_block_types", config.levels.len(), "CrossAttnUpBlock2D", "UpBlock2D")?;
-    if !up.into_iter().rev().eq(config.levels.iter().map(|level| level.attends)) {
-        return Err(json.wrong("up_block_types", "down_block_types in reverse"));
-    }
-    Ok(config)
-}
-
-/// What no published U-Net of these families has, and which would change what it computes.
-pub(super) const ABSENT: [&str; 14] = [
-    "center_input_sample",
-    "class_embed_type",
-    "num_class_embeds",
-    "cross_attention_norm",
-    "dual_cross_attention",
-    "encoder_hid_dim",
-    "encoder_hid_dim_type",
-    "only_cross_attention",
-    "mid_block_only_cross_attention",
-    "resnet_skip_time_act",
-    "reverse_transformer_layers_per_block",
-    "time_embedding_act_fn",
-    "time_embedding_dim",
-    "timestep_post_act",
-];
-
-/// What [`unet`] reads beside, or asks to be as it must, and what changes no picture. Some ControlNets have all of it.
-pub(super) const UNET: [&str; 34] = [
-    "act_fn",
-    "mid_block_type",
-    "time_embedding_type",
-    "resnet_time_scale_shift",
-    "attention_type",
-    "conv_in_kernel",
-    "downsample_padding",
-    "mid_block_scale_factor",
-    "resnet_out_scale_factor",
-    "block_out_channels",
-    "down_block_types",
-    "transformer_layers_per_block",
-    "layers_per_block",
-    "num_attention_heads",
-    "attention_head_dim",
-    "addition_embed_type",
-    "addition_time_embed_dim",
-    "projection_class_embeddings_input_dim",
-    "time_cond_proj_dim",
-    "in_channels",
-    "cross_attention_dim",
-    "use_linear_projection",
-    "norm_num_groups",
-    "norm_eps",
-    "flip_sin_to_cos",
-    "freq_shift",
-    // Of the training, and of arithmetic in half precision, which is not used here; heads of a condition by text alone,
-    // which is refused.
-    "dropout",
-    "upcast_attention",
-    "addition_embed_type_num_heads",
-    "class_embeddings_concat",
-    "sample_size",
-    // Of the way up.
-    "out_channels",
-    "up_block_types",
-    "conv_out_kernel",
-];
-
-/// All of a U-Net but its way up, which is as its way down: a ControlNet has no other.
-pub(super) fn trunk(json: &Json) -> Result<SdUnet, ImportError> {
-    json.only("act_fn", json!("silu"))?;
-    json.only("mid_block_type", json!("UNetMidBlock2DCrossAttn"))?;
-    json.only("time_embedding_type", json!("positional"))?;
-    json.only("resnet_time_scale_shift", json!("default"))?;
-    json.only("attention_type", json!("default"))?;
-    for (key, only) in [("conv_in_kernel", 3), ("conv_out_kernel", 3), ("downsample_padding", 1)] {
-        json.only(key, json!(only))?;
-    }
-    for key in ["mid_block_scale_factor", "resnet_out_scale_factor"] {
-        if json.number(key, 1.0)? != 1.0 {
-            return Err(json.wrong(key, "1"));
-        }
-    }
-    for key in ABSENT {
-        json.absent(key)?;
-    }
-    let channels = json.sizes("block_out_channels")?;
-    let levels = channels.len();
-    let attention = block_types(json, "down_block_types", levels, "CrossAttnDownBlock2D", "DownBlock2D")?;
-    let depths = json.levels("transformer_layers_per_block", levels, Some(1))?;
-    let per_level = json.levels("layers_per_block", levels, Some(2))?;
-    if per_level.iter().any(|n| *n != per_level[0]) {
-        return Err(json.wrong("layers_per_block", "the same for all levels"));
-    }
-    if depths.iter().chain(&per_level).any(|&n| n > MAX_LAYERS) {
-        return Err(json.wrong("transformer_layers_per_block", format!("at most {MAX_LAYERS} layers of a kind")));
-    }
-    // diffusers reads the number of heads from a key that is named after their size (its issue 2011).
-    let heads = if json.get("num_attention_heads").is_some() { "num_attention_heads" } else { "attention_head_dim" };
-    let head_counts = json.levels(heads, levels, Some(8))?;
-    if channels.iter().zip(&head_counts).any(|(c, h)| c % h != 0) {
-        return Err(json.wrong(heads, format!("divisors of the channels {channels:?}")));
-    }
-    let added = match json.str("addition_embed_type", "none")? {
-        "none" => None,
-        "text_time" => Some(SdAdded {
-            code: json.size("addition_time_embed_dim", None)?,
-            width: json.size("projection_class_embeddings_input_dim", None)?,
-        }),
-        _ => return Err(json.wrong("addition_embed_type", "null or \"text_time\"")),
-    };
-    let guidance_code = match json.get("time_cond_proj_dim") {
-        Some(_) => json.size("time_cond_proj_dim", None)?,
-        None => 0,
-    };
-    let own: Vec<usize> = attention.iter().zip(&depths).map(|(&has, &depth)| if has { depth } else { 0 }).collect();
-    Ok(SdUnet {
-        in_channels: json.size("in_channels", Some(4))?,
-        out_channels: json.size("out_channels", Some(4))?,
-        layers_per_block: per_level[0],
-        text_width: json.size("cross_attention_dim", None)?,
-        linear_projection: json.bool("use_linear_projection", false)?,
-        norm_groups: groups(json, &channels)?,
-        norm_eps: json.number("norm_eps", 1e-5)? as f32,
-        time_code: TimeCode {
-            cosine_first: json.bool("flip_sin_to_cos", true)?,
-            shift: json.number("freq_shift", 0.0)?,
-        },
-        added,
-        guidance_code,
-        levels: unet_levels(&channels, &head_counts, &own, depths[levels - 1]),
-    })
-}
-
-/// The levels of a U-Net with transformers of so many blocks, and of `mid` in the middle, which is as the last level.
-pub(super) fn unet_levels(channels: &[usize], heads: &[usize], depths: &[usize], mid: usize) -> Vec<SdLevel> {
-    let level = |i: usize| {
-        let layers = if i + 1 == channels.len() { mid } else { depths[i] };
-        SdLevel { channels: channels[i], heads: heads[i], layers, attends: depths[i] > 0 }
-    };
-    (0..channels.len()).map(level).collect()
-}
 
 /// Whether each level has attention.
 fn block_types(json: &Json, key: &str, n: usize, with: &str, without: &str) -> Result<Vec<bool>, ImportError> {
@@ -178,7 +37,7 @@ fn groups(json: &Json, channels: &[usize]) -> Result<usize, ImportError> {
 }
 
 /// What [`vae`] reads; that its decoder overflows half precision is no matter here, nor the size of its training's pictures.
-const VAE: [&str; 16] = [
+const VAE: [&str; 18] = [
     "act_fn",
     "block_out_channels",
     "down_block_types",
@@ -193,18 +52,19 @@ const VAE: [&str; 16] = [
     "use_post_quant_conv",
     "scaling_factor",
     "shift_factor",
+    "latents_mean",
+    "latents_std",
     "sample_size",
     "force_upcast",
 ];
 
 /// `vae/config.json`.
 pub(super) fn vae(json: &Json) -> Result<FirstStage, ImportError> {
-    json.only("_class_name", json!("AutoencoderKL"))?;
-    for key in ["latents_mean", "latents_std"] {
-        if json.get(key).is_some() {
-            return Err(json.wrong(key, "null: statistics of each latent channel are not supported"));
-        }
+    if json.str("_class_name", "AutoencoderKL")? == "AutoencoderTiny" {
+        let network = Autoencoder::Tiny(tiny::parse(json)?.network);
+        return Ok(FirstStage { network, scaling_factor: 1.0, shift_factor: 0.0, statistics: None });
     }
+    json.only("_class_name", json!("AutoencoderKL"))?;
     json.nothing_else(&VAE)?;
     json.only("act_fn", json!("silu"))?;
     let channels = json.sizes("block_out_channels")?;
@@ -225,11 +85,19 @@ pub(super) fn vae(json: &Json) -> Result<FirstStage, ImportError> {
         post_quant_conv: json.bool("use_post_quant_conv", true)?,
         channels,
     };
+    let floats = |values: Vec<f64>| values.into_iter().map(|v| v as f32).collect();
+    let statistics = match (json.numbers("latents_mean")?, json.numbers("latents_std")?) {
+        (None, None) => None,
+        (Some(mean), Some(std)) => Some(LatentStatistics { mean: floats(mean), std: floats(std) }),
+        (Some(_), None) => return Err(json.wrong("latents_std", "given, as latents_mean is")),
+        (None, Some(_)) => return Err(json.wrong("latents_mean", "given, as latents_std is")),
+    };
     Ok(FirstStage {
-        network,
+        network: network.into(),
         // Configurations older than the key are of Stable Diffusion 1.x.
         scaling_factor: json.number("scaling_factor", 0.18215)? as f32,
         shift_factor: json.number("shift_factor", 0.0)? as f32,
+        statistics,
     })
 }
 

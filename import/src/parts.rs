@@ -211,9 +211,10 @@ fn naming(shapes: &Shapes, part: Part, sdxl: bool) -> Option<Rename> {
         }
         Part::Unet if has("conv_in.weight") && begins("down_blocks.0.") => {
             let layers = (0..64).take_while(|i| has(&format!("down_blocks.0.resnets.{i}.conv1.weight"))).count();
-            let attends: Vec<bool> = (0..64).map(|i| begins(&format!("up_blocks.{i}.attentions."))).collect();
-            Some(Box::new(move |name| {
-                format!("{UNET}{}", names::unet(name, layers, |i| attends.get(i).copied().unwrap_or_default()))
+            // Of several names that there are, any is found.
+            Some(Box::new(move |name| match names::unet(name, 1 + layers).first() {
+                Some(own) => format!("{UNET}{own}"),
+                None => name.into(),
             }))
         }
         Part::Unet => None,

@@ -2,7 +2,7 @@
 
 use super::checkpoint::{Checkpoint, Format, Found, Options};
 use super::config::Model;
-use super::detect::{Shapes, detect};
+use super::detect::{Shapes, UNET, detect, per_level};
 use super::error::{ImportError, refused};
 use super::safetensors::Safetensors;
 use super::tokenizer::Tokenizer;
@@ -25,20 +25,16 @@ pub(super) fn open(path: &Path, file: Safetensors, options: &Options) -> Result<
     let mut notes = header::notes(&files[0]);
     marks::obey(files[0].path(), &files[0], &mut config, options.prediction_type.is_some(), &mut notes)?;
 
-    let all = 0..files.len();
+    let (all, per_level) = (0..files.len(), per_level(&shapes, UNET));
     let mut found = Found::new(files);
     for (part, expected) in expect::parts(&config).map_err(refused(path))? {
-        found.take(path, part, expected, all.clone(), |name| names::original(part, name, &config))?;
+        found.take(path, part, expected, all.clone(), |name| names::original(part, name, &config, per_level))?;
     }
     found.left_over(all, aside::is)?;
 
-    let tokenizer = tokenizer(path, options)?;
-    let tokenizer_2 = config.text_2.map(|_| {
-        let mut second = tokenizer.clone();
-        let pad = second.tokens.iter().position(|token| token == SDXL_PAD_2);
-        second.pad = pad.map_or(second.pad, |pad| pad as u32);
-        second
-    });
+    let folder = tokenizer_folder(path, options)?;
+    let tokenizer = Tokenizer::open(&folder)?;
+    let tokenizer_2 = config.text_2.map(|_| second(&folder, &tokenizer)).transpose()?;
     let found = found.checkpoint(path, Format::SingleFile, Model::TextToImage(Box::new(config)));
     let checkpoint =
         Checkpoint { tokenizer: Some(tokenizer), tokenizer_2, parts: options.parts.clone(), notes, ..found };
@@ -46,11 +42,21 @@ pub(super) fn open(path: &Path, file: Safetensors, options: &Options) -> Result<
     Ok(checkpoint)
 }
 
-/// CLIP's vocabulary, which such a file does not hold: where it is said to be, or beside the file, or in a pipeline folder
+/// That of SDXL's second encoder: a pipeline's own, if the first is a pipeline's, or as it is published.
+fn second(folder: &Path, first: &Tokenizer) -> Result<Tokenizer, ImportError> {
+    let own = folder.with_file_name("tokenizer_2");
+    if folder.ends_with("tokenizer") && Tokenizer::is_in(&own) {
+        return Tokenizer::open(&own);
+    }
+    let pad = first.tokens.iter().position(|token| token == SDXL_PAD_2);
+    Ok(Tokenizer { pad: pad.map_or(first.pad, |pad| pad as u32), ..first.clone() })
+}
+
+/// The folder of CLIP's vocabulary, which such a file does not hold: where it is said to be, or beside the file, or in a pipeline folder
 /// beside it that is called as the file up to a dot.
-fn tokenizer(path: &Path, options: &Options) -> Result<Tokenizer, ImportError> {
+fn tokenizer_folder(path: &Path, options: &Options) -> Result<PathBuf, ImportError> {
     if let Some(folder) = &options.tokenizer {
-        return Tokenizer::open(folder);
+        return Ok(folder.clone());
     }
     let beside = path.parent().unwrap_or(Path::new("."));
     let mut folders: Vec<PathBuf> = vec![beside.join("tokenizer"), beside.into()];
@@ -58,8 +64,8 @@ fn tokenizer(path: &Path, options: &Options) -> Result<Tokenizer, ImportError> {
     folders.extend(
         name.match_indices('.').filter(|(at, _)| *at > 0).map(|(at, _)| beside.join(&name[..at]).join("tokenizer")),
     );
-    match folders.iter().find(|folder| Tokenizer::is_in(folder)) {
-        Some(folder) => Tokenizer::open(folder),
+    match folders.into_iter().find(|folder| Tokenizer::is_in(folder)) {
+        Some(folder) => Ok(folder),
         None => {
             let remedy = "a checkpoint of one file has no vocabulary: name the tokenizer folder of any pipeline of its family \
                           with --tokenizer, or put its vocab.json and merges.txt beside the file";

@@ -47,7 +47,8 @@ const KEYS: [&str; 17] = [
     "force_upcast",
 ];
 
-fn parse(json: &Json) -> Result<TinyInfo, ImportError> {
+/// Its `config.json`.
+pub(super) fn parse(json: &Json) -> Result<TinyInfo, ImportError> {
     json.nothing_else(&KEYS)?;
     for (key, only) in
         [("act_fn", json!("relu")), ("upsample_fn", json!("nearest")), ("upsampling_scaling_factor", json!(2))]

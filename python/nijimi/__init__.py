@@ -206,6 +206,7 @@ class Model:
         height: Optional[int] = None,
         steps: Optional[int] = None,
         guidance_scale: Optional[float] = None,
+        image_guidance_scale: Optional[float] = None,
         solver: Optional[str] = None,
         scheduler: Optional[str] = None,
         init_image: Any = None,
@@ -218,7 +219,8 @@ class Model:
         so on: ``(batch, height, width, 3)``. The same seed gives the same picture, in a batch or alone.
 
         What is not said is as it suits the model. ``prompt`` is words, or the name of a label, or empty for any picture. Without a
-        ``seed``, one is drawn. ``guidance_scale`` is the strength of classifier-free guidance, 1 for none. ``solver`` ("ddim",
+        ``seed``, one is drawn. ``guidance_scale`` is the strength of classifier-free guidance, 1 for none, and
+        ``image_guidance_scale`` how strongly a model that changes a picture by instruction keeps to it. ``solver`` ("ddim",
         "euler_a", "dpm++2m" and so on) and ``scheduler`` ("karras" and so on) are the program's names, which an unknown one lists.
         ``init_image`` is a picture to start from (an array of bytes, or of numbers in [0, 1]; or PIL's), of which ``strength``, 0 to 1,
         is replaced; where ``mask`` is white, or 1, or true, it is repainted, and elsewhere it is kept. ``threads`` 0 is one a core;
@@ -241,8 +243,8 @@ class Model:
 
 
 _OPTIONS: dict[str, Any] = dict.fromkeys([
-    "negative_prompt", "width", "height", "steps", "guidance_scale", "solver", "scheduler", "init_image", "strength",
-    "mask", "memory_limit",
+    "negative_prompt", "width", "height", "steps", "guidance_scale", "image_guidance_scale", "solver", "scheduler", "init_image",
+    "strength", "mask", "memory_limit",
 ])  # fmt: skip
 
 

@@ -11,7 +11,7 @@ use nijimi_runtime::quant::{self, DType};
 use nijimi_runtime::raw::cpu::Context;
 use nijimi_runtime::raw::cpu::exec::{Executor, PLAN, Weights};
 use nijimi_runtime::raw::graph::{Graph, WeightKind};
-use nijimi_runtime::raw::nn::{AutoencoderKl, SdLevel, SdRequest, SdUnet, TimeCode};
+use nijimi_runtime::raw::nn::{AutoencoderKl, SdLevel, SdMiddle, SdRequest, SdUnet, TimeCode};
 use nijimi_runtime::raw::plan::{MemoryLimit, Plan};
 use nijimi_runtime::raw::rng::normal_fill;
 use std::collections::BTreeMap;
@@ -19,12 +19,12 @@ use std::io::BufRead;
 use std::time::Instant;
 
 fn unet(side: usize) -> Graph {
-    let level = |channels, attends| SdLevel { channels, heads: 8, layers: 1, attends };
+    let level = |channels, attends| SdLevel::new(channels, 8, 2, usize::from(attends));
     let network = SdUnet {
         in_channels: 4,
         out_channels: 4,
         levels: vec![level(320, true), level(640, true), level(1280, true), level(1280, false)],
-        layers_per_block: 2,
+        middle: SdMiddle::Transformer(1),
         text_width: 768,
         norm_groups: 32,
         norm_eps: 1e-5,

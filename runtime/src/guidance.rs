@@ -39,6 +39,28 @@ where
     Ok(())
 }
 
+/// Guidance by a text and by a picture in place: `eps = eps_u + guidance_scale * (eps_c - eps_i) + image_guidance_scale *
+/// (eps_i - eps_u)`, where `eps_c` is told of both, `eps_i` of the picture alone, and `eps`, which receives the guided answer,
+/// holds `eps_u`, of neither.
+///
+/// Brooks et al. 2023, "InstructPix2Pix", eq. 3. For answers of one picture or many.
+///
+/// # Errors
+/// Lengths that differ; `eps` is then untouched.
+pub fn text_and_image(
+    guidance_scale: f32,
+    image_guidance_scale: f32,
+    [eps_c, eps_i]: [&[f32]; 2],
+    eps: &mut [f32],
+) -> Result<(), GuidanceError> {
+    same_len(eps_c, eps)?;
+    same_len(eps_i, eps)?;
+    for ((u, c), i) in eps.iter_mut().zip(eps_c).zip(eps_i) {
+        *u = *u + guidance_scale * (*c - *i) + image_guidance_scale * (*i - *u);
+    }
+    Ok(())
+}
+
 /// Classifier guidance in place: `eps -= gamma * sqrt(1 - alpha_bar) * gradient`, `gradient` that of `log p(y|x_t, t)`
 /// with respect to x_t; 0 leaves eps. What the network answers is taken for epsilon; `sigma` is `sqrt(1 - alpha_bar)`.
 ///

@@ -13,7 +13,7 @@ use nijimi_runtime::Error;
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::{Control, Device, ModelError, Network, SessionOptions, TextToImage, TinyAutoencoder};
 use nijimi_runtime::quant::DType;
-use nijimi_runtime::raw::nn::{ControlNet, SdRequest, SdUnet};
+use nijimi_runtime::raw::nn::{Autoencoder, AutoencoderKl, ControlNet, SdRequest, SdUnet};
 use safetensors::{SafeTensors, tensor::TensorView};
 use serde_json::{Map, Value, json};
 use std::fs;
@@ -123,7 +123,7 @@ fn cldm(config: &ControlNet) -> Vec<(String, String)> {
     }
     let mut block = 0;
     for level in 0..config.unet.levels.len() {
-        for i in 0..config.unet.layers_per_block {
+        for i in 0..config.unet.layers_per_block() {
             block += 1;
             resnet(&mut pair, &format!("down_blocks.{level}.resnets.{i}"), &format!("input_blocks.{block}.0"));
             pair(format!("down_blocks.{level}.attentions.{i}."), format!("input_blocks.{block}.1."));
@@ -326,18 +326,29 @@ fn a_control_net_of_another_model_is_refused() {
             other => panic!("{other:?}"),
         }
     };
+    let kl =
+        |info: &mut nijimi_runtime::model::LatentInfo, edit: &dyn Fn(&mut AutoencoderKl)| match &mut info.autoencoder {
+            Autoencoder::Kl(network) => edit(network),
+            Autoencoder::Tiny(_) => unreachable!(),
+        };
     for (message, parts) in [
         (refused(&|info| info.unet.text_width = 768), ["width of the text's states is 64", "model's is 768"]),
         (refused(&|info| info.unet.levels[2].channels = 96), ["[32, 32, 64, 64]", "[32, 32, 96, 64]"]),
         (refused(&|info| info.unet.levels.truncate(3)), ["[32, 32, 64, 64]", "[32, 32, 64]"]),
-        (refused(&|info| info.unet.layers_per_block = 3), ["blocks of a level is 2", "is 3"]),
+        (
+            refused(&|info| info.unet.levels.iter_mut().for_each(|level| level.down.push(1))),
+            ["blocks of a level is 2", "is 3"],
+        ),
         (
             refused(&|info| info.unet.added = Some(nijimi_runtime::raw::nn::SdAdded { code: 256, width: 2816 })),
             ["added condition (pooled text and sizes) is none", "2816 numbers"],
         ),
-        (refused(&|info| info.autoencoder.latent_channels = 16), ["channels of the latents is 4", "is 16"]),
-        (refused(&|info| info.autoencoder.channels = vec![32]), ["latents' is 8", "is 1"]),
-        (refused(&|info| info.autoencoder.in_channels = 1), ["picture that it is led by is 3", "model's is 1"]),
+        (refused(&|info| kl(info, &|network| network.latent_channels = 16)), ["channels of the latents is 4", "is 16"]),
+        (refused(&|info| kl(info, &|network| network.channels = vec![32])), ["latents' is 8", "is 1"]),
+        (
+            refused(&|info| kl(info, &|network| network.in_channels = 1)),
+            ["picture that it is led by is 3", "model's is 1"],
+        ),
     ] {
         assert!(parts.iter().all(|part| message.contains(part)), "{parts:?} in {message}");
     }

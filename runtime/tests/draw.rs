@@ -91,7 +91,7 @@ fn what_cannot_be_is_refused_by_its_name() {
     refused(&emoji, DrawRequest { mask: Some(&pixels), ..of(&emoji) }, "mask is for runs from an init_image");
     let init_image = Some(&*pixels);
     refused(&emoji, DrawRequest { init_image, strength: Some(1.5), ..of(&emoji) }, "strength is 1.5, must be 0 to 1");
-    refused(&emoji, DrawRequest { size: [60, 64], ..of(&emoji) }, "height is 60, must be a multiple of 16");
+    refused(&emoji, DrawRequest { size: [62, 64], ..of(&emoji) }, "height is 62, must be a multiple of 4: 60 or 64");
 }
 
 #[test]

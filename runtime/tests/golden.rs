@@ -17,6 +17,10 @@ mod networks;
 mod pipeline;
 #[path = "common/pipelines.rs"]
 mod pipelines;
+#[path = "golden/predictions.rs"]
+mod predictions;
+#[path = "golden/sizes.rs"]
+mod sizes;
 #[path = "golden/tiny.rs"]
 mod tiny;
 
@@ -32,9 +36,11 @@ struct Kind {
     compare: fn(&Family, &Device) -> usize,
 }
 
-const KINDS: [Kind; 5] = [
+const KINDS: [Kind; 7] = [
     Kind { name: "files of one model", is: files::is, compare: files::compare },
     Kind { name: "pipeline", is: pipeline::is, compare: pipeline::compare },
+    Kind { name: "other sizes of a pipeline", is: sizes::is, compare: sizes::compare },
+    Kind { name: "files that say what they predict", is: predictions::is, compare: predictions::compare },
     Kind { name: "LoRAs of LyCORIS", is: additions::is_lycoris, compare: additions::lycoris },
     Kind { name: "embeddings", is: additions::is_embedding, compare: additions::embeddings },
     Kind { name: "tiny autoencoder", is: tiny::is, compare: tiny::compare },

@@ -154,8 +154,9 @@ fn control_residuals_are_added() {
 fn networks_that_are_none_are_refused() {
     let (folder, _) = family();
     let network = unet(&json(&folder.join("unet/config.json")));
-    let request = SdRequest { batch: 1, height: 18, width: 16, tokens: 77, control: false };
-    assert!(matches!(network.graph("", &request), Err(NetworkError::Sides { height: 18, multiple: 4, .. })));
+    let request = SdRequest { batch: 1, height: 0, width: 16, tokens: 77, control: false };
+    let field = "height of the latents";
+    assert!(matches!(network.graph("", &request), Err(NetworkError::Range { field: f, .. }) if f == field));
     let request = SdRequest { height: 16, ..request };
     let mut heads = network.clone();
     heads.levels[0].heads = 5;

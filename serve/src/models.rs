@@ -92,7 +92,7 @@ impl Entry {
         match &self.about {
             About::Prompts(info) => {
                 let [height, width] = info.size();
-                [height, width, info.autoencoder.out_channels]
+                [height, width, info.autoencoder.out_channels()]
             }
             About::Labels(info) => [info.network.height, info.network.width, info.network.in_channels],
         }

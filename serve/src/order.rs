@@ -21,6 +21,8 @@ pub struct Wish {
     pub seed: Option<u64>,
     pub steps: Option<usize>,
     pub cfg_scale: Option<f64>,
+    /// Of models that change a picture by instruction.
+    pub image_cfg_scale: Option<f64>,
     /// By the names of `--sampling-method` and `--scheduler`.
     pub method: Option<String>,
     pub scheduler: Option<String>,
@@ -54,6 +56,7 @@ pub struct Order {
     pub seeds: Vec<u64>,
     pub calls: Calls,
     pub guidance_scale: f32,
+    pub image_guidance_scale: Option<f32>,
     /// Height and width.
     pub size: [usize; 2],
     /// Windows of the prompts.
@@ -110,8 +113,22 @@ impl Order {
         if info.repaints() && init.as_ref().is_none_or(|init| init.mask.is_none()) {
             return Err(Refusal::usage("this model repaints a part of a picture: send an image and a mask"));
         }
+        if info.edits() && init.is_none() {
+            return Err(Refusal::usage("this model changes a picture as the prompt says: send an image"));
+        }
         let calls = Calls::new(&schedule, &settings).map_err(|e| Refusal::usage(e.to_string()))?;
         let guidance_scale = wish.cfg_scale.map_or_else(|| info.guidance_scale(), |x| x as f32);
+        let image_guidance_scale = wish.image_cfg_scale.map(|x| x as f32);
+        match image_guidance_scale {
+            Some(_) if !info.edits() => {
+                let what = "it is for models that change pictures by instruction: leave it out";
+                return Err(Refusal::field("image_cfg_scale", what));
+            }
+            Some(scale) if !(scale >= 1.0 && scale.is_finite()) => {
+                return Err(Refusal::field("image_cfg_scale", "it must be at least 1"));
+            }
+            _ => {}
+        }
         let guided = info.is_guided(guidance_scale);
         let prompts = [&*wish.prompt, wish.negative.as_deref().unwrap_or_default()];
         let windows = info.windows(&prompts[..if guided { 2 } else { 1 }]);
@@ -126,6 +143,9 @@ impl Order {
         let eta = wish.eta.unwrap_or(0.0);
         let extras = Extras {
             schedule: wish.scheduler.clone(),
+            image_guidance_scale: info
+                .edits()
+                .then(|| image_guidance_scale.unwrap_or_else(|| info.image_guidance_scale())),
             init_image: start.as_ref().map(|_| ("of the request".into(), strength)),
             mask: start.as_ref().and_then(|start| start.mask.as_ref()).map(|_| "of the request".into()),
             vae_tiling: fitting.choice.tiling.is_some(),
@@ -134,7 +154,11 @@ impl Order {
         let sampling = Sampling { steps, sampler, eta, guidance_scale, classifier: None };
         let parameters = parameters(&entry, wish.prompt, wish.negative, sampling, seeds[0], size, extras);
         let (label, fitting, shown) = (None, Some(fitting), wish.shown);
-        Ok(Self { entry, label, seeds, calls, guidance_scale, size, windows, start, fitting, parameters, shown })
+        #[rustfmt::skip]
+        let order = Self {
+            entry, label, seeds, calls, guidance_scale, image_guidance_scale, size, windows, start, fitting, parameters, shown,
+        };
+        Ok(order)
     }
 
     fn of_label(entry: Arc<Entry>, info: &Info, wish: Wish, seeds: Vec<u64>) -> Result<Self, Refusal> {
@@ -180,7 +204,12 @@ impl Order {
         let extras = Extras { schedule: wish.scheduler.clone(), ..Extras::default() };
         let parameters = parameters(&entry, prompt.to_owned(), None, sampling, seeds[0], size, extras);
         let (windows, start, fitting, shown) = (0, None, None, wish.shown);
-        Ok(Self { entry, label, seeds, calls, guidance_scale, size, windows, start, fitting, parameters, shown })
+        let image_guidance_scale = None;
+        #[rustfmt::skip]
+        let order = Self {
+            entry, label, seeds, calls, guidance_scale, image_guidance_scale, size, windows, start, fitting, parameters, shown,
+        };
+        Ok(order)
     }
 
     /// Whether both may be drawn in one run, each as it would be alone.
@@ -250,7 +279,7 @@ fn parameters(
 
 /// Height and width: what is asked for, or that of the init image, or the model's.
 fn size(info: &LatentInfo, wish: &Wish, limits: &Limits) -> Result<[usize; 2], Refusal> {
-    let multiple = info.multiple();
+    let multiple = info.factor();
     let own = match &wish.init {
         Some(init) => init.image.size().map(|side| (side / multiple).max(1) * multiple),
         None => info.size(),
@@ -258,7 +287,10 @@ fn size(info: &LatentInfo, wish: &Wish, limits: &Limits) -> Result<[usize; 2], R
     let size = [wish.height.unwrap_or(own[0]), wish.width.unwrap_or(own[1])];
     for (name, side) in [("height", size[0]), ("width", size[1])] {
         if side == 0 || side % multiple != 0 {
-            return Err(Refusal::field(name, format!("{side} is not a multiple of {multiple}")));
+            return Err(Refusal::field(
+                name,
+                format!("{side} is not a multiple of {multiple}: take {}", LatentInfo::near(side, multiple)),
+            ));
         }
         if side > limits.side {
             return Err(Refusal::field(

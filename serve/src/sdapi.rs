@@ -143,6 +143,8 @@ fn asked(shared: &Shared, bytes: &[u8], starts: bool) -> Result<Asked, Refusal> 
         seed: fields.seed("seed")?,
         steps: fields.count("steps", 1..=limits.steps)?,
         cfg_scale: fields.number("cfg_scale")?,
+        // 0 is the web UI's word for nothing.
+        image_cfg_scale: fields.number("image_cfg_scale")?.filter(|&scale| scale != 0.0),
         method,
         scheduler,
         eta: fields.share("eta")?,
@@ -155,7 +157,7 @@ fn asked(shared: &Shared, bytes: &[u8], starts: bool) -> Result<Asked, Refusal> 
     for name in ["save_images", "restore_faces", "tiling", "enable_hr", "include_init_images"] {
         fields.only(name, &[json!(false)])?;
     }
-    for name in ["subseed_strength", "s_churn", "s_tmin", "s_min_uncond", "image_cfg_scale"] {
+    for name in ["subseed_strength", "s_churn", "s_tmin", "s_min_uncond"] {
         fields.only(name, &[json!(0)])?;
     }
     for name in ["styles", "script_args"] {

@@ -136,6 +136,7 @@ impl Studio {
                     seeds,
                     size: order.size,
                     guidance_scale: order.guidance_scale,
+                    image_guidance_scale: order.image_guidance_scale,
                     init_image: order.start.as_ref().map(|start| &*start.image),
                     mask: order.start.as_ref().and_then(|start| start.mask.as_deref()),
                     decoding: choice.tiling.map_or(Decoding::Whole, Decoding::Tiled),

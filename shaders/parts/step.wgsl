@@ -11,6 +11,7 @@ struct Step {
   channels: u32,          // of the sample
   in_channels: u32,       // of the network's input, more where it sees something beside the sample
   gradient_weight: f32,   // of a classifier's gradient in the answer
+  image_guidance_scale: f32,
 }
 @group(0) @binding(0) var<uniform> p: Step;
 

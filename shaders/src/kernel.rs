@@ -118,6 +118,8 @@ flags! {
     Causal "CAUSAL",
     /// Products of halves by cooperative matrices (native adapters that have them; naga's own extension of WGSL).
     Coop "COOP",
+    /// With guidance by a text and by a picture.
+    Edits "EDITS",
     /// Activations are stored as f16 (needs the device's `shader-f16`); sums are f32 all the same.
     F16 "F16",
     /// Second stage of a group norm.

@@ -398,6 +398,7 @@ fn elementwise(class: Class, base: &dyn Fn(Kernel) -> Shader, all: &mut Vec<Shad
     all.extend([flat(K::Restore, &[]), flat(K::Latents, &[])]);
     all.extend([
         flat(K::Guidance, &[Flag::Guided]),
+        flat(K::Guidance, &[Flag::Guided, Flag::Edits]),
         flat(K::SamplerAccept, &[]),
         flat(K::SamplerAccept, &[Flag::Noise]),
     ]);

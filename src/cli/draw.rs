@@ -79,6 +79,9 @@ pub struct Cli {
     /// how far to undo the contrast of strong guidance, 0 to 1 (models that read prompts; default: 0)
     #[argh(option, arg_name = "x", from_str_fn(share))]
     pub(super) cfg_rescale: Option<f32>,
+    /// how strongly to keep to the picture, 1 and more (models that change pictures by instruction; default: 1.5)
+    #[argh(option, arg_name = "x", from_str_fn(finite))]
+    pub(super) img_cfg_scale: Option<f32>,
     /// noise added in each step of ddim and tcd, 0 to 1 (default: 0 for ddim, none)
     #[argh(option, arg_name = "x", from_str_fn(share))]
     pub(super) eta: Option<f64>,

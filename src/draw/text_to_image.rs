@@ -102,6 +102,20 @@ impl<'a> PromptArtist<'a> {
                 "this model repaints part of a picture: give the picture with -i, and a mask of the part with --mask";
             return Err(Fault::Usage(message.into()));
         }
+        if info.edits() && text.init_img.is_none() {
+            let message = "this model changes a picture as the prompt says: give the picture with -i";
+            return Err(Fault::Usage(message.into()));
+        }
+        match text.img_cfg_scale {
+            Some(_) if !info.edits() => {
+                let message = "--img-cfg-scale is for models that change pictures by instruction, and this is none";
+                return Err(Fault::Usage(message.into()));
+            }
+            Some(scale) if scale < 1.0 => {
+                return Err(Fault::Usage(format!("--img-cfg-scale {scale}: it must be at least 1")));
+            }
+            _ => {}
+        }
         let guidance_scale = guidance_scale(info, sampling.cfg_scale);
         let prompts = subject.prompts();
         let mut notes: Vec<String> = prompts.iter().flat_map(|text| prompt::notes("the prompt", text)).collect();
@@ -191,6 +205,7 @@ impl<'a> PromptArtist<'a> {
             clip_skip: text.clip_skip.unwrap_or(0),
             noise: text.rng.and_then(|rng| NoiseSource::from_name(rng.name())).unwrap_or_default(),
             guidance_scale: guidance_scale(self.parts.on.model.info(), self.sampling.cfg_scale),
+            image_guidance_scale: text.img_cfg_scale,
             guidance_rescale: text.cfg_rescale.unwrap_or(0.0),
             latents: self.inputs.latents(index),
             init_image: self.inputs.init_image.as_deref(),
@@ -284,7 +299,7 @@ impl Artist for PromptArtist<'_> {
     fn size(&self) -> Size {
         let whole = self.inputs.crop.as_ref().map(|crop| crop.size);
         let [height, width] = whole.or(self.second.as_ref().map(|pass| pass.size)).unwrap_or(self.size);
-        (width, height, self.parts.on.model.info().autoencoder.out_channels)
+        (width, height, self.parts.on.model.info().autoencoder.out_channels())
     }
 
     fn drawing(&self, subject: &Subject, seed: u64) -> Result<Drawing, Fault> {
@@ -300,6 +315,9 @@ impl Artist for PromptArtist<'_> {
         let extras = Extras {
             schedule: asked.scheduler.clone(),
             guidance_rescale: text.cfg_rescale.unwrap_or(0.0),
+            image_guidance_scale: info
+                .edits()
+                .then(|| text.img_cfg_scale.unwrap_or_else(|| info.image_guidance_scale())),
             init_image: text.init_img.as_deref().map(|path| (file::name(path), strength)),
             mask: text.mask.as_deref().map(file::name),
             mask_crop: text.mask_crop,

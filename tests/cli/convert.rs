@@ -283,7 +283,9 @@ fn an_autoencoder_alone_is_explained_and_not_drawn_with() {
     writer.meta("general.architecture", "nijimi").unwrap();
     writer.meta("nijimi.format_version", 1u32).unwrap();
     writer.meta("nijimi.system", FirstStage::SYSTEM).unwrap();
-    FirstStage { network, scaling_factor: 0.5, shift_factor: 0.25 }.write(&mut writer).unwrap();
+    FirstStage { network: network.into(), scaling_factor: 0.5, shift_factor: 0.25, statistics: None }
+        .write(&mut writer)
+        .unwrap();
     std::fs::write(folder.path.join("ae.gguf"), writer.finish()).unwrap();
     let text = String::from_utf8(folder.nijimi(&["inspect", "ae.gguf"]).stdout).unwrap();
     let parts = ["halved 2 times; (z - 0.25) 0.5", "autoencoder of [8, 16, 24] channels", "--autoencoder ae.gguf"];

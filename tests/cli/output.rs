@@ -176,6 +176,7 @@ fn again(parameters: &str) -> Vec<String> {
             "Eta" => "--eta",
             "No clip" => "--no-clip",
             "CFG rescale" => "--cfg-rescale",
+            "Image CFG scale" => "--img-cfg-scale",
             "Denoising strength" => "--strength",
             "Init image" => "-i",
             "Mask" => "--mask",

@@ -219,7 +219,7 @@ fn faults_name_what_is_at_fault() {
     let cases: [(&[&str], i32, &str); 6] = [
         (&["-p", &huge], 3, "a weight in the prompt"),
         (&["-n", &huge, "--cfg-scale", "5"], 3, "a weight in the negative prompt (-n)"),
-        (&["-H", "70"], 2, "-H 70 is not a multiple of"),
+        (&["-H", "71"], 2, "-H 71 is not a multiple of 2: take 70 or 72"),
         (&["--steps", "1001"], 2, "--steps: 1001 sampling steps"),
         (&["-p", &tags, "--memory-limit", "6M"], 3, "a shorter prompt"),
         (&["-n", &tags, "--memory-limit", "6M"], 3, "a shorter prompt"),

@@ -3,7 +3,7 @@
 use super::key;
 use crate::names;
 use nijimi_runtime::gguf::File;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// A layer's weight.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,55 +16,37 @@ pub(super) struct Place {
 
 /// The layers of the parts that LoRAs are for, by key.
 pub(super) fn of(file: &File<'_>) -> BTreeMap<String, Place> {
-    let blocks = Blocks::of(file);
+    let (per_level, vae_levels) = (1 + layers(file), count(file, "vae.decoder.up_blocks.", ".resnets.0.conv1.weight"));
     let mut places = BTreeMap::new();
     for tensor in file.tensors() {
         let Some((part, name)) = tensor.name.split_once('.') else { continue };
         let Some(layer) = name.strip_suffix(".weight") else { continue };
-        let alias = match part {
-            "unet" => names::unet(name, blocks.layers, |i| blocks.attending.contains(&i)),
+        let aliases = match part {
+            "unet" => names::unet(name, per_level),
             // As transformers 5 calls it.
-            "text_encoder" | "text_encoder_2" => name.strip_prefix("text_model.").unwrap_or(name).to_string(),
-            "vae" => names::vae(name, blocks.vae_levels),
+            "text_encoder" | "text_encoder_2" => vec![name.strip_prefix("text_model.").unwrap_or(name).to_string()],
+            "vae" => vec![names::vae(name, vae_levels)],
             _ => continue,
         };
-        let alias = alias.strip_suffix(".weight").unwrap_or(&alias);
         let place = Place { tensor: tensor.name.to_string(), shape: tensor.shape() };
         if matches!(place.shape.len(), 2 | 4) {
-            places.entry(key::of(part, alias)).or_insert_with(|| place.clone());
+            for alias in &aliases {
+                let alias = alias.strip_suffix(".weight").unwrap_or(alias);
+                places.entry(key::of(part, alias)).or_insert_with(|| place.clone());
+            }
             places.insert(key::of(part, layer), place);
         }
     }
     places
 }
 
-/// What the original names of a U-Net's blocks depend on.
-struct Blocks {
-    /// Residual blocks of a level on the way down.
-    layers: usize,
-    /// Levels on the way up with attention.
-    attending: BTreeSet<usize>,
-    /// Levels of the autoencoder.
-    vae_levels: usize,
+/// Residual blocks of a level of the U-Net on the way down.
+fn layers(file: &File<'_>) -> usize {
+    count(file, "unet.down_blocks.0.resnets.", ".conv1.weight")
 }
 
-impl Blocks {
-    fn of(file: &File<'_>) -> Self {
-        let mut blocks = Self { layers: 0, attending: BTreeSet::new(), vae_levels: 0 };
-        let most = usize::from(u8::MAX);
-        for tensor in file.tensors() {
-            if let Some(first) = tensor.name.strip_prefix("unet.down_blocks.0.resnets.") {
-                blocks.layers = most.min(blocks.layers + usize::from(first.ends_with(".conv1.weight")));
-            } else if let Some((level, rest)) =
-                tensor.name.strip_prefix("unet.up_blocks.").and_then(|name| name.split_once('.'))
-                && rest.starts_with("attentions.")
-            {
-                blocks.attending.extend(level.parse::<usize>());
-            } else if let Some(first) = tensor.name.strip_prefix("vae.decoder.up_blocks.") {
-                let resnet = first.ends_with(".resnets.0.conv1.weight");
-                blocks.vae_levels = most.min(blocks.vae_levels + usize::from(resnet));
-            }
-        }
-        blocks
-    }
+/// Tensors between the two, as many as a level or a network may have.
+fn count(file: &File<'_>, start: &str, end: &str) -> usize {
+    let rest = file.tensors().filter_map(|tensor| tensor.name.strip_prefix(start));
+    rest.filter(|name| name.ends_with(end)).count().min(usize::from(u8::MAX))
 }

@@ -130,6 +130,10 @@ fn a_published_single_file_is_the_folder() {
 fn a_rewritten_single_file_is_the_folder() {
     for (family, path) in families() {
         let folder = Checkpoint::open(&path, &Options::default()).unwrap();
+        // A tiny autoencoder has no names of the original code's in a whole checkpoint.
+        if config(&folder).vae.network.is_tiny() {
+            continue;
+        }
         let temporary = Folder::new();
         temporary.write("model.safetensors", safetensors(&rewritten(&folder)));
         let tokenizer = Some(path.join("tokenizer"));
@@ -167,7 +171,7 @@ pub(super) fn rewritten(folder: &Checkpoint) -> BTreeMap<String, Stored> {
             let full = format!("{part}.{name}");
             let tensor = folder.tensors().iter().find(|t| t.name == full).unwrap();
             let bytes = parts[part][&tensor.stored_name].2.clone();
-            let all = original(part, &name, config(folder));
+            let all = original(part, &name, config(folder), 1 + config(folder).unet.layers_per_block());
             // 2.x has both forms of candidates; its publishers used the second.
             let open_clip = all.iter().find(|c| c.name.contains("cond_stage_model.model."));
             let candidate = open_clip.filter(|_| config(folder).family == Family::Sd2).unwrap_or(&all[0]);

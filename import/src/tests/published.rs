@@ -3,11 +3,12 @@
 use super::support::{Folder, config, families, fixtures, raw};
 use crate::expect::{self, Expected};
 use crate::names::{Form, original};
-use crate::{Checkpoint, Options, Source};
+use crate::{Checkpoint, Config, Options, Source};
+use nijimi_runtime::raw::nn::SdMiddle;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Writes a header for these shapes, and as many bytes as it needs, which take no room on the disk.
 fn sparse(path: &Path, shapes: &BTreeMap<String, Vec<usize>>) {
@@ -85,6 +86,43 @@ fn all_tensors_of_published_folders() {
     }
 }
 
+/// A single file of all tensors of such a model, whose U-Net counts `per_level` blocks a level.
+fn single(folder: &Folder, config: &Config, per_level: usize) -> PathBuf {
+    let mut shapes = BTreeMap::new();
+    for (part, expected) in expect::parts(config).unwrap() {
+        for Expected { name, shape } in expected {
+            let all = original(part, &name, config, per_level);
+            let open_clip = all.iter().find(|c| c.name.contains("cond_stage_model.model."));
+            let candidate = open_clip.filter(|_| config.family.name() == "sd2").unwrap_or(&all[0]);
+            let shape = match candidate.form {
+                Form::Same => shape,
+                Form::Pointwise => [&shape[..], &[1, 1]].concat(),
+                Form::Third(_) => [&[3 * shape[0]], &shape[1..]].concat(),
+                Form::Transposed => shape.into_iter().rev().collect(),
+            };
+            shapes.insert(candidate.name.clone(), shape);
+        }
+    }
+    // 2.x is published with the layer that it skips.
+    let last = shapes.iter().filter(|(name, _)| name.contains("cond_stage_model.model.transformer.resblocks.22."));
+    let skipped: Vec<_> = last.map(|(name, shape)| (name.replace(".22.", ".23."), shape.clone())).collect();
+    shapes.extend(skipped);
+    let file = folder.join("single.safetensors");
+    sparse(&file, &shapes);
+    file
+}
+
+/// What it is told to be.
+fn told(folder: &Folder, published: &Config, per_level: usize) -> Config {
+    let file = single(folder, published, per_level);
+    let single = Checkpoint::open(&file, &Options::default()).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+    let mut found = config(&single).clone();
+    found.sample_size = published.sample_size;
+    found.vae_sample_size = published.vae_sample_size;
+    found.scheduler = published.scheduler.clone();
+    found
+}
+
 /// A single file of the same tensors is told by them alone, with the same networks.
 ///
 /// Seen red with 8 heads everywhere.
@@ -93,39 +131,51 @@ fn single_files_of_published_models() {
     for (name, model) in models() {
         let folder = pipeline(&model);
         let published = config(&folder.open().unwrap()).clone();
-        let mut shapes = BTreeMap::new();
-        for (part, expected) in expect::parts(&published).unwrap() {
-            for Expected { name, shape } in expected {
-                let all = original(part, &name, &published);
-                let open_clip = all.iter().find(|c| c.name.contains("cond_stage_model.model."));
-                let candidate = open_clip.filter(|_| published.family.name() == "sd2").unwrap_or(&all[0]);
-                let shape = match candidate.form {
-                    Form::Same => shape,
-                    Form::Pointwise => [&shape[..], &[1, 1]].concat(),
-                    Form::Third(_) => [&[3 * shape[0]], &shape[1..]].concat(),
-                    Form::Transposed => shape.into_iter().rev().collect(),
-                };
-                shapes.insert(candidate.name.clone(), shape);
-            }
-        }
-        // 2.x is published with the layer that it skips.
-        let last = shapes.iter().filter(|(name, _)| name.contains("cond_stage_model.model.transformer.resblocks.22."));
-        let skipped: Vec<_> = last.map(|(name, shape)| (name.replace(".22.", ".23."), shape.clone())).collect();
-        shapes.extend(skipped);
-        let file = folder.join("single.safetensors");
-        sparse(&file, &shapes);
-        let single = Checkpoint::open(&file, &Options::default()).unwrap_or_else(|e| panic!("{name}: {e}"));
-        let mut found = config(&single).clone();
-        found.sample_size = published.sample_size;
-        found.vae_sample_size = published.vae_sample_size;
-        found.scheduler = published.scheduler.clone();
-        assert_eq!(found, published, "{name}");
+        assert_eq!(told(&folder, &published, 3), published, "{name}");
     }
+}
+
+/// Smaller U-Nets made of the published ones, in the original code's numbering and in that of diffusers' converter, which
+/// counts three blocks a level: BK-SDM and tiny-sd; SSD-1B, whose depths differ within a level; KOALA.
+///
+/// Seen red with levels that have as many numbers as residual blocks and one more, and with depths on the way up from those on
+/// the way down.
+#[test]
+fn single_files_of_smaller_unets() {
+    let models = models();
+    let of = |name: &str| {
+        let folder = pipeline(&models.iter().find(|m| m.0 == name).unwrap().1);
+        let config = config(&folder.open().unwrap()).clone();
+        (folder, config)
+    };
+    for (model, levels, middle) in [
+        ("sd15", 4, SdMiddle::Transformer(1)),
+        ("sd15", 4, SdMiddle::None),
+        ("sd15", 3, SdMiddle::None),
+        ("sdxl", 3, SdMiddle::None),
+        ("sdxl", 3, SdMiddle::Transformer(5)),
+    ] {
+        let (folder, mut config) = of(model);
+        config.unet.middle = middle;
+        config.unet.levels.truncate(levels);
+        for level in &mut config.unet.levels {
+            level.down.truncate(1);
+            level.up.truncate(2);
+        }
+        for per_level in [2, 3] {
+            assert_eq!(told(&folder, &config, per_level), config, "{model} {levels} {middle:?}, {per_level} a level");
+        }
+    }
+    let (folder, mut config) = of("sdxl");
+    config.unet.middle = SdMiddle::Resnet;
+    (config.unet.levels[1].up, config.unet.levels[2].up) = (vec![2, 1, 1], vec![4, 4, 10]);
+    config.unet.levels[2].down = vec![4, 3];
+    assert_eq!(told(&folder, &config, 3), config);
 }
 
 /// Names as they are in the published files, written down from those.
 ///
-/// Seen red with the upsampler of a level without attention at place 2.
+/// Seen red with the upsampler of a level without attention at place 2 alone.
 #[test]
 fn names_of_the_original_code() {
     let models = models();
@@ -237,7 +287,7 @@ fn names_of_the_original_code() {
             "conditioner.embedders.1.model.ln_final.weight",
         ),
     ] {
-        let names: Vec<String> = original(part, name, config).into_iter().map(|c| c.name).collect();
+        let names: Vec<String> = original(part, name, config, 3).into_iter().map(|c| c.name).collect();
         assert!(names.iter().any(|n| n == expected), "{name}: {expected} is not among {names:?}");
     }
 }

@@ -423,7 +423,10 @@ fn execute(
         Op::AddChannels { x, v } => super::add_channels(ctx, image(x.shape), get(x), get(v), y),
         Op::MaxPool2 { x, add } => super::max_pool2(ctx, image(x.shape), get(x), add.map(get), y),
         Op::UpsampleBilinear2 { x } => super::upsample_bilinear2(ctx, image(x.shape), get(x), y),
-        Op::UpsampleNearest2 { x } => super::upsample_nearest2(ctx, image(x.shape), get(x), y),
+        Op::UpsampleNearest2 { x } => {
+            let Shape { h, w, .. } = step.output.shape;
+            super::upsample_nearest2(ctx, image(x.shape), [h, w], get(x), y);
+        }
         Op::Concat { a, b, add } => super::concat(ctx, image(a.shape), get(a), b.shape.c, get(b), add.map(get), y),
         Op::PositionEncoding { t, dim } => {
             let rows = y.chunks_exact_mut(dim).zip(get(t));

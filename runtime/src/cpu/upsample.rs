@@ -3,9 +3,9 @@
 use super::rows::for_rows;
 use super::{Context, ImageShape};
 
-fn check(s: ImageShape, x: &[f32], y: &[f32]) {
-    let len = s.n * s.h * s.w * s.c;
-    assert_eq!((x.len(), y.len()), (len, 4 * len), "upsample: lengths of x and y");
+fn check(s: ImageShape, [h, w]: [usize; 2], x: &[f32], y: &[f32]) {
+    let len = |h, w| s.n * h * w * s.c;
+    assert_eq!((x.len(), y.len()), (len(s.h, s.w), len(h, w)), "upsample: lengths of x and y");
 }
 
 /// Bilinear, half-pixel centres, edges clamped (`align_corners=False`), `s` the shape of `x`:
@@ -14,7 +14,7 @@ fn check(s: ImageShape, x: &[f32], y: &[f32]) {
 /// # Panics
 /// Where a length does not fit `s`.
 pub fn upsample_bilinear2(ctx: &Context, s: ImageShape, x: &[f32], y: &mut [f32]) {
-    check(s, x, y);
+    check(s, [2 * s.h, 2 * s.w], x, y);
     let (w, c) = (s.w, s.c);
     for_rows(ctx, y, 2 * w * c, |row, y| {
         let (image, oy) = (row / (2 * s.h), row % (2 * s.h));
@@ -49,18 +49,19 @@ pub fn upsample_bilinear2(ctx: &Context, s: ImageShape, x: &[f32], y: &mut [f32]
     });
 }
 
-/// Nearest: every pixel becomes a block of 2x2; `s` is the shape of `x`.
+/// Nearest: every pixel becomes a block of 2x2; `s` is the shape of `x`, and `y` has height and width `to`, twice those of
+/// `x`, or one less, without the last row or column.
 ///
 /// # Panics
-/// Where a length does not fit `s`.
-pub fn upsample_nearest2(ctx: &Context, s: ImageShape, x: &[f32], y: &mut [f32]) {
-    check(s, x, y);
-    let (w, c) = (s.w, s.c);
-    for_rows(ctx, y, 2 * w * c, |row, y| {
-        let line = &x[row / 2 * w * c..][..w * c];
-        for (y, x) in y.chunks_exact_mut(2 * c).zip(line.chunks_exact(c)) {
-            y[..c].copy_from_slice(x);
-            y[c..].copy_from_slice(x);
+/// Where a length does not fit `s` and `to`.
+pub fn upsample_nearest2(ctx: &Context, s: ImageShape, to @ [h, w]: [usize; 2], x: &[f32], y: &mut [f32]) {
+    check(s, to, x, y);
+    let c = s.c;
+    for_rows(ctx, y, w * c, |row, y| {
+        let (image, row) = (row / h, row % h);
+        let line = &x[(image * s.h + row / 2) * s.w * c..][..s.w * c];
+        for (y, x) in y.chunks_mut(2 * c).zip(line.chunks_exact(c)) {
+            y.chunks_exact_mut(c).for_each(|y| y.copy_from_slice(x));
         }
     });
 }
@@ -107,7 +108,8 @@ mod tests {
         (1.0 - fy) * line(y0) + fy * line(y1)
     }
 
-    /// Seen red with the last column taken from the first, the weights of the pair exchanged, and picture 0 for all.
+    /// Seen red with the last column taken from the first, the weights of the pair exchanged, and picture 0 for all; and with
+    /// pictures of `2 h` rows whatever they have.
     #[test]
     fn both_equal_their_definitions_on_odd_shapes() {
         let shapes = [(1, 1, 1, 1), (2, 5, 7, 3), (1, 1, 4, 17), (3, 3, 1, 2), (2, 14, 14, 65)];
@@ -116,7 +118,15 @@ mod tests {
             let x = random(n * h * w * c, step);
             let (mut smooth, mut blocks) = (vec![f32::NAN; 4 * x.len()], vec![f32::NAN; 4 * x.len()]);
             upsample_bilinear2(&Context::new(2), s, &x, &mut smooth);
-            upsample_nearest2(&Context::new(2), s, &x, &mut blocks);
+            upsample_nearest2(&Context::new(2), s, [2 * h, 2 * w], &x, &mut blocks);
+            let mut less = vec![f32::NAN; n * (2 * h - 1) * (2 * w - 1) * c];
+            upsample_nearest2(&Context::new(2), s, [2 * h - 1, 2 * w - 1], &x, &mut less);
+            for (i, value) in less.into_iter().enumerate() {
+                let (pixel, ch) = (i / c, i % c);
+                let (row, ox) = (pixel / (2 * w - 1), pixel % (2 * w - 1));
+                let (image, oy) = (row / (2 * h - 1), row % (2 * h - 1));
+                assert_eq!(value, x[((image * h + oy / 2) * w + ox / 2) * c + ch], "{s:?} {image} {oy} {ox} {ch}");
+            }
             for i in 0..4 * x.len() {
                 let (image, oy, ox, ch) = (i / (4 * h * w * c), i / (2 * w * c) % (2 * h), i / c % (2 * w), i % c);
                 let want = bilinear(s, &x, image, oy, ox, ch);

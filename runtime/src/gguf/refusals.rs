@@ -3,7 +3,6 @@
 //! Seen red: each check of the reader was taken out once, and the test of its name failed.
 
 use super::*;
-use crate::quant::DType;
 use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;

@@ -17,6 +17,8 @@ pub(crate) struct Ports {
     pub constants: Vec<Slot>,
     /// Whether the answer's second half is the unconditional one.
     pub guided: bool,
+    /// Whether it has thirds instead: told of text and picture, of the picture, of neither.
+    pub edits: bool,
 }
 
 /// What a run is made for.
@@ -26,6 +28,8 @@ pub(crate) struct Shape {
     pub each: usize,
     /// Channels of the sample, and of the network's input.
     pub channels: [usize; 2],
+    /// Values of the network's input after the sample's; of one text for all, or of all texts.
+    pub beside: usize,
     /// Values of the code of a noise level.
     pub time: usize,
     /// Values of black and white, where samples are pictures.
@@ -48,16 +52,11 @@ impl Shape {
         self.elements() / self.channels[0].max(1)
     }
 
-    /// Values of the network's input after the sample's.
-    pub(super) fn beside(&self) -> usize {
-        self.pixels() * (self.channels[1] - self.channels[0])
-    }
-
     /// Bytes of device memory, beside the executor's.
     pub fn bytes(&self) -> u64 {
         let (elements, constants) = (self.elements() as u64, self.constants.iter().sum::<usize>() as u64);
         // Sample, answer, estimate, noise, what solvers keep, and what is read back.
-        let mut words = elements * (5 + SLOTS as u64 + 1) + constants + self.beside() as u64 + self.time as u64;
+        let mut words = elements * (5 + SLOTS as u64 + 1) + constants + self.beside as u64 + self.time as u64;
         if self.restores {
             words += 2 * elements + self.pixels() as u64;
         }
@@ -78,6 +77,7 @@ pub(crate) struct StepInput<'a> {
     pub ports: usize,
     pub index: usize,
     pub guidance_scale: f32,
+    pub image_guidance_scale: f32,
     pub guidance_rescale: f32,
     pub call: &'a Call,
     /// Samples in use.

@@ -70,7 +70,7 @@ impl DeviceRun {
         let (estimate, noise) = (values("estimate", elements)?, values("noise", elements)?);
         let history = values("a solver's history", (SLOTS + 1) * elements)?;
         let first_bad = values("the first call that went wrong", 1)?;
-        let (time, beside) = (values("a noise level", shape.time)?, values("channels beside", shape.beside())?);
+        let (time, beside) = (values("a noise level", shape.time)?, values("channels beside", shape.beside)?);
         let restored = if shape.restores { [elements, elements, shape.pixels()] } else { [0; 3] };
         let [known, known_noise, mask] = restored.map(|n| values("what is put back", n));
         let kept = [known?, known_noise?, mask?];
@@ -85,7 +85,7 @@ impl DeviceRun {
         let variants = exec.variants();
         let class = variants.machine.class;
         let own = |shader, n, operands| own(&step, flat(class, n), shader, operands);
-        let sees_more = shape.beside() > 0;
+        let sees_more = shape.beside > 0;
         let feed = ports.iter().map(|ports| {
             let mut operands = vec![
                 ("x", Operand::Buffer(&x)),
@@ -99,7 +99,8 @@ impl DeviceRun {
         });
         let guidance = ports.iter().map(|ports| {
             let operands = vec![("answer", Operand::Slot(ports.answer)), ("eps", Operand::Buffer(&eps))];
-            own(variants.flat(Kernel::Guidance).flag(Flag::Guided, ports.guided), elements, operands)
+            let shader = variants.flat(Kernel::Guidance).flag(Flag::Guided, ports.guided);
+            own(shader.flag(Flag::Edits, ports.edits), elements, operands)
         });
         let rescale = ports.iter().find(|ports| ports.guided && shape.rescales).map(|ports| {
             let operands = vec![("answer", Operand::Slot(ports.answer)), ("eps", Operand::Buffer(&eps))];
@@ -281,7 +282,8 @@ impl DeviceRun {
         let mut words = [0; STEP as usize];
         let numbers = [used, each, s.index].map(|n| n as u32).into_iter().chain(floats);
         let weight = s.classifier.map_or(0.0, |classifier| classifier.weight);
-        let numbers = numbers.chain([channels as u32, in_channels as u32, weight.to_bits()]);
+        let numbers =
+            numbers.chain([channels as u32, in_channels as u32, weight.to_bits(), s.image_guidance_scale.to_bits()]);
         words.iter_mut().zip(numbers).for_each(|(word, number)| *word = number);
         let queue = self.gpu().queue();
         self.gpu().scoped("a step's numbers", 0, || {

@@ -161,7 +161,17 @@ impl Graph {
     /// Twice the size, each pixel repeated.
     pub fn upsample_nearest2(&mut self, name: &str, x: ValueId) -> Result<ValueId, GraphError> {
         let s = self.found(name, x)?;
-        self.push(name, Op::UpsampleNearest2 { x }, Shape { h: s.h * 2, w: s.w * 2, ..s })
+        self.upsample_nearest(name, x, [s.h * 2, s.w * 2])
+    }
+
+    /// To that height and width: twice the size, or a row or a column less, which is the last.
+    pub fn upsample_nearest(&mut self, name: &str, x: ValueId, [h, w]: [usize; 2]) -> Result<ValueId, GraphError> {
+        let s = self.found(name, x)?;
+        if h.div_ceil(2) != s.h || w.div_ceil(2) != s.w {
+            let rule = "half the sides of what it becomes, rounded up";
+            return Err(GraphError::Size { name: name.to_owned(), kind: "upsample_nearest2", found: s, rule });
+        }
+        self.push(name, Op::UpsampleNearest2 { x }, Shape { h, w, ..s })
     }
 
     /// The channels of `a`, then those of `b`.

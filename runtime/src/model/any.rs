@@ -183,7 +183,7 @@ impl Model {
     #[must_use]
     pub fn channels(&self) -> usize {
         match self {
-            Self::TextToImage(model) => model.info().autoencoder.out_channels,
+            Self::TextToImage(model) => model.info().autoencoder.out_channels(),
             Self::Diffusion(model) => model.info().network.in_channels,
             Self::Vae(model) => model.info().network.channels,
             Self::Hvae(model) => model.info().network.channels,

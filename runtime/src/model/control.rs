@@ -83,18 +83,18 @@ impl ControlInfo {
         let pairs = [
             ("width of the text's states", own.text_width.to_string(), other.text_width.to_string()),
             ("list of channels by level", channels(own), channels(other)),
-            ("number of blocks of a level", own.layers_per_block.to_string(), other.layers_per_block.to_string()),
+            ("number of blocks of a level", own.layers_per_block().to_string(), other.layers_per_block().to_string()),
             ("added condition (pooled text and sizes)", added(own), added(other)),
             // An inpainting U-Net reads a mask too, of which a ControlNet is not told.
             (
                 "number of channels of the latents",
                 own.in_channels.to_string(),
-                model.autoencoder.latent_channels.to_string(),
+                model.autoencoder.latent_channels().to_string(),
             ),
             (
                 "number of channels of the picture that it is led by",
                 self.network.picture_channels.to_string(),
-                model.autoencoder.in_channels.to_string(),
+                model.autoencoder.in_channels().to_string(),
             ),
             (
                 "number of times that a picture's side is the latents'",
@@ -138,7 +138,7 @@ impl Control {
     pub fn residuals(&self) -> Vec<String> {
         let unet = &self.info().network.unet;
         // The first convolution, each level's blocks, and what halves between levels.
-        let skips = unet.levels.len() * (unet.layers_per_block + 1);
+        let skips = unet.levels.len() * (unet.layers_per_block() + 1);
         (0..skips).map(Some).chain([None]).map(SdUnet::residual).collect()
     }
 
@@ -146,7 +146,7 @@ impl Control {
     /// [`ControlNet::PICTURE`], which holds a picture in [0, 1] for each latent.
     ///
     /// # Errors
-    /// Latents that cannot be halved often enough.
+    /// Latents of no size that can be.
     pub fn graph(&self, request: &SdRequest) -> Result<Graph, Error> {
         Ok(self.info().network.graph(PREFIX, request)?)
     }

@@ -47,7 +47,7 @@ pub struct DrawRequest<'a> {
     pub negative_prompt: Option<&'a str>,
     /// One a picture; they are drawn together. A picture depends on its own seed alone, never on its neighbours.
     pub seeds: Vec<u64>,
-    /// Height and width of the pictures; of a model of latents, multiples of [`LatentInfo::multiple`](super::LatentInfo::multiple).
+    /// Height and width of the pictures; of a model of latents, multiples of [`LatentInfo::factor`](super::LatentInfo::factor).
     pub size: [usize; 2],
     /// The solver; none is the model's own scheduler.
     pub solver: Option<Solver>,
@@ -57,6 +57,8 @@ pub struct DrawRequest<'a> {
     pub steps: Option<usize>,
     /// Strength of classifier-free guidance; 1 is none. Without a label, a model of labels is not guided.
     pub guidance_scale: f32,
+    /// How strongly the picture is kept to, of models that change pictures by instruction; none is what suits them.
+    pub image_guidance_scale: Option<f32>,
     /// Pictures to start from, in [0, 1], `(n, height, width, 3)`, or one for all, of a model that reads prompts.
     pub init_image: Option<&'a [f32]>,
     /// How much of them is replaced, 0 to 1; none is what suits the model.
@@ -84,6 +86,7 @@ impl Model {
             sigmas: None,
             steps: None,
             guidance_scale: 1.0,
+            image_guidance_scale: None,
             init_image: None,
             strength: None,
             mask: None,
@@ -187,6 +190,7 @@ impl DrawRequest<'_> {
     fn reads_no_prompt(&self, size: [usize; 2]) -> Result<(), RequestError> {
         let given = [
             ("negative_prompt", self.negative_prompt.is_some()),
+            ("image_guidance_scale", self.image_guidance_scale.is_some()),
             ("init_image", self.init_image.is_some()),
             ("strength", self.strength.is_some()),
             ("mask", self.mask.is_some()),
@@ -247,6 +251,7 @@ async fn text_to_image(model: &TextToImage, asked: &DrawRequest<'_>) -> Result<M
         seeds: asked.seeds.clone(),
         size: asked.size,
         guidance_scale: asked.guidance_scale,
+        image_guidance_scale: asked.image_guidance_scale,
         init_image: asked.init_image,
         mask: asked.mask,
         options: asked.options,

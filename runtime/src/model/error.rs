@@ -51,8 +51,8 @@ pub enum ModelError {
     },
     /// A U-Net that reads other things than latents, or latents, mask and what the mask leaves.
     #[error(
-        "the U-Net reads {found} channels: of latents of {latent} channels only {latent} (text to image) and {inpainting} \
-         (inpainting) can be drawn, so models for editing by instruction, depth and enlarging cannot"
+        "the U-Net reads {found} channels: of latents of {latent} channels only {latent} (text to image), {inpainting} \
+         (inpainting) and {editing} (editing by instruction) can be drawn, so models for depth and enlarging cannot"
     )]
     Reads {
         /// Channels that it reads.
@@ -61,6 +61,8 @@ pub enum ModelError {
         latent: usize,
         /// Those of latents, mask and masked latents.
         inpainting: usize,
+        /// Those of latents and of the picture's latents.
+        editing: usize,
     },
     /// Metadata that contradicts itself.
     #[error("{key} is {found}, must be {expected}")]

@@ -143,6 +143,7 @@ impl ClassifierGuided {
             n,
             kind: Kind::Plain,
             guidance_scale: 1.0,
+            image_guidance_scale: 1.0,
             guidance_rescale: 0.0,
             calls: request.calls.calls().into(),
             first_timestep,

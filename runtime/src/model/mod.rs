@@ -62,8 +62,8 @@ pub use guided::{ClassifierGuided, GuidedRequest};
 pub use info::{Defaults, Info};
 pub use latent::{
     Blend, Choice, Decoding, Embedding, EncodedInit, EncodedPrompts, Enlarge, FirstStage, LatentControl, LatentDecoder,
-    LatentDefaults, LatentInfo, LatentPlan, LatentRequest, LatentSession, MaskCrop, ModelPart, OpenOptions,
-    PlanRequest, PromptSyntax, StagePlan, TextInfo, TextToImage, Tile, Tiling, Work,
+    LatentDefaults, LatentInfo, LatentPlan, LatentRequest, LatentSession, LatentStatistics, MaskCrop, ModelPart,
+    OpenOptions, PlanRequest, PromptSyntax, StagePlan, TextInfo, TextToImage, Tile, Tiling, Work,
 };
 pub use loaded::Loaded;
 pub use network::{Evaluator, Network};

@@ -203,6 +203,7 @@ impl Session {
             n,
             kind: if guided { Kind::Guided } else { Kind::Plain },
             guidance_scale: scale,
+            image_guidance_scale: 1.0,
             guidance_rescale: 0.0,
             calls: request.calls.calls().into(),
             first_timestep: self.model.info().first_timestep,

@@ -91,7 +91,7 @@ impl TinyInfo {
 
     /// How many times a picture's side is that of its latents.
     pub fn factor(&self) -> usize {
-        1 << self.network.decoder_blocks.len().saturating_sub(1).min(16)
+        self.network.factor()
     }
 }
 

@@ -3,7 +3,8 @@
 use super::info::wrong;
 use crate::Error;
 use crate::gguf::{File, GgufError, WriteError, Writer};
-use crate::nn::{SdAdded, SdLevel, SdUnet, TimeCode};
+use crate::model::ModelError;
+use crate::nn::{SdAdded, SdLevel, SdMiddle, SdUnet, TimeCode, range};
 use alloc::format;
 use alloc::vec::Vec;
 
@@ -16,6 +17,7 @@ pub(super) struct Keys {
     pub layers_per_block: &'static str,
     pub heads: &'static str,
     pub transformer_layers: &'static str,
+    pub mid_block: &'static str,
     pub mid_transformer_layers: &'static str,
     pub cross_attention_dim: &'static str,
     pub linear_projection: &'static str,
@@ -37,6 +39,7 @@ macro_rules! keys {
             layers_per_block: concat!($first, ".layers_per_block"),
             heads: concat!($first, ".heads"),
             transformer_layers: concat!($first, ".transformer_layers"),
+            mid_block: concat!($first, ".mid_block"),
             mid_transformer_layers: concat!($first, ".mid_transformer_layers"),
             cross_attention_dim: concat!($first, ".cross_attention_dim"),
             linear_projection: concat!($first, ".linear_projection"),
@@ -81,27 +84,51 @@ pub(super) fn ns(sizes: impl IntoIterator<Item = usize>) -> Vec<u32> {
     sizes.into_iter().map(n).collect()
 }
 
+/// What [`SdMiddle`] is called where it is not two residual blocks with a transformer between them.
+const MIDDLES: [(&str, SdMiddle); 2] = [("none", SdMiddle::None), ("resnet", SdMiddle::Resnet)];
+
+/// The levels. The depths of their transformers are one a level; or, where those of a level differ, one a residual block, on
+/// the way down, then on the way up from the last level to the first, as they are evaluated.
+fn levels(file: &File<'_>, keys: &Keys) -> Result<Vec<SdLevel>, Error> {
+    let channels = sizes(file, keys.channels)?;
+    let (heads, depths) = (sizes(file, keys.heads)?, sizes(file, keys.transformer_layers)?);
+    let (levels, layers) = (channels.len(), size(file, keys.layers_per_block)?);
+    // Far below what would be made of it.
+    range("layers_per_block", layers, 1, 16)?;
+    let blocks = levels * (2 * layers + 1);
+    let one_each = format!("{levels}, one a level of {}", keys.channels);
+    if heads.len() != levels {
+        return Err(wrong(keys.heads, format!("{} numbers", heads.len()), one_each));
+    }
+    if depths.len() != levels && depths.len() != blocks {
+        let expected = format!("{one_each}, or {blocks}, one a residual block");
+        return Err(wrong(keys.transformer_layers, format!("{} numbers", depths.len()), expected));
+    }
+    let (down, up) = depths.split_at(depths.len().min(levels * layers));
+    let level = |i: usize| match depths.len() == levels {
+        true => SdLevel::new(channels[i], heads[i], layers, depths[i]),
+        false => SdLevel {
+            channels: channels[i],
+            heads: heads[i],
+            down: down[i * layers..][..layers].to_vec(),
+            up: up[(levels - 1 - i) * (layers + 1)..][..layers + 1].to_vec(),
+        },
+    };
+    Ok((0..levels).map(level).collect())
+}
+
+fn middle(file: &File<'_>, keys: &Keys) -> Result<SdMiddle, Error> {
+    if file.get(keys.mid_block).is_none() {
+        return Ok(SdMiddle::Transformer(size(file, keys.mid_transformer_layers)?));
+    }
+    let name = file.str(keys.mid_block)?;
+    let found = MIDDLES.into_iter().find(|(known, _)| *known == name).map(|(_, middle)| middle);
+    let expected = "none or resnet";
+    Ok(found.ok_or_else(|| ModelError::Unsupported { key: keys.mid_block, found: format!("{name:?}"), expected })?)
+}
+
 /// The network.
 pub(super) fn unet(file: &File<'_>, keys: &Keys) -> Result<SdUnet, Error> {
-    let channels = sizes(file, keys.channels)?;
-    let (heads, layers) = (sizes(file, keys.heads)?, sizes(file, keys.transformer_layers)?);
-    for (key, list) in [(keys.heads, &heads), (keys.transformer_layers, &layers)] {
-        if list.len() != channels.len() {
-            let expected = format!("{}, one a level of {}", channels.len(), keys.channels);
-            return Err(wrong(key, format!("{} numbers", list.len()), expected));
-        }
-    }
-    let mid = size(file, keys.mid_transformer_layers)?;
-    let last = channels.len().saturating_sub(1);
-    let level = |i: usize| {
-        // The middle has the last level's transformers; where that level attends itself, as many.
-        let own = if i == last { mid } else { layers[i] };
-        SdLevel { channels: channels[i], heads: heads[i], layers: own, attends: layers[i] > 0 }
-    };
-    if layers.last().is_some_and(|&own| own > 0 && own != mid) {
-        let expected = format!("{mid}, as in the middle");
-        return Err(wrong(keys.transformer_layers, format!("{layers:?} at the last level"), expected));
-    }
     let added = match (maybe(file, keys.addition_time_embed_dim)?, maybe(file, keys.addition_input_dim)?) {
         (Some(code), _) => Some(SdAdded { code, width: size(file, keys.addition_input_dim)? }),
         (None, Some(width)) => Some(SdAdded { code: 0, width }),
@@ -111,8 +138,8 @@ pub(super) fn unet(file: &File<'_>, keys: &Keys) -> Result<SdUnet, Error> {
     let network = SdUnet {
         in_channels,
         out_channels: keys.out_channels.map_or(Ok(None), |key| maybe(file, key))?.unwrap_or(in_channels),
-        levels: (0..channels.len()).map(level).collect(),
-        layers_per_block: size(file, keys.layers_per_block)?,
+        levels: levels(file, keys)?,
+        middle: middle(file, keys)?,
         text_width: size(file, keys.cross_attention_dim)?,
         norm_groups: size(file, keys.norm_groups)?,
         norm_eps: file.f32(keys.norm_eps)?,
@@ -135,12 +162,21 @@ pub(super) fn write(w: &mut Writer, keys: &Keys, unet: &SdUnet) -> Result<(), Wr
         w.meta(key, n(unet.out_channels))?;
     }
     w.meta(keys.channels, ns(unet.levels.iter().map(|level| level.channels)))?;
-    w.meta(keys.layers_per_block, n(unet.layers_per_block))?;
+    w.meta(keys.layers_per_block, n(unet.layers_per_block()))?;
     w.meta(keys.heads, ns(unet.levels.iter().map(|level| level.heads)))?;
-    // A level without has 0; the middle has as many as the last level, or would have.
-    let own = unet.levels.iter().map(|level| if level.attends { level.layers } else { 0 });
-    w.meta(keys.transformer_layers, ns(own))?;
-    w.meta(keys.mid_transformer_layers, n(unet.levels.last().map_or(0, |level| level.layers)))?;
+    let depths: Option<Vec<usize>> = unet.levels.iter().map(SdLevel::depth).collect();
+    let each = || {
+        let up = unet.levels.iter().rev().flat_map(|level| level.up.iter().copied());
+        unet.levels.iter().flat_map(|level| level.down.iter().copied()).chain(up).collect()
+    };
+    w.meta(keys.transformer_layers, ns(depths.unwrap_or_else(each)))?;
+    match unet.middle {
+        SdMiddle::Transformer(depth) => w.meta(keys.mid_transformer_layers, n(depth))?,
+        middle => {
+            let name = MIDDLES.into_iter().find(|(_, known)| *known == middle).map_or("", |(name, _)| name);
+            w.meta(keys.mid_block, name)?;
+        }
+    }
     w.meta(keys.cross_attention_dim, n(unet.text_width))?;
     w.meta(keys.linear_projection, unet.linear_projection)?;
     w.meta(keys.norm_groups, n(unet.norm_groups))?;

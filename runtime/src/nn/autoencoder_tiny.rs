@@ -42,6 +42,11 @@ impl AutoencoderTiny {
         latents.iter_mut().for_each(|x| *x = 3.0 * libm::tanhf(*x / 3.0));
     }
 
+    /// How many times a picture's side is that of its latents.
+    pub fn factor(&self) -> usize {
+        1 << self.decoder_blocks.len().saturating_sub(1).min(16)
+    }
+
     /// Whether the configuration is a network.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! ControlNet (Zhang et al. 2023, "Adding Conditional Control to Text-to-Image Diffusion Models"; diffusers'
 //! `ControlNetModel`): the way down of a U-Net once more, which sees a picture too and makes residuals for the other.
 
-use super::sd_unet::{SdRequest, SdUnet};
+use super::sd_unet::{SdRequest, SdUnet, sides};
 use super::{NetworkError, range};
 use crate::graph::{Graph, GraphError, Shape, ValueId};
 use alloc::format;
@@ -33,10 +33,10 @@ impl ControlNet {
     /// The network, its tensors' names after `prefix`; [`SdRequest::control`] is ignored here.
     ///
     /// # Errors
-    /// A configuration that is no network; latents that cannot be halved often enough.
+    /// A configuration that is no network; latents of no size that can be.
     pub fn graph(&self, prefix: &str, request: &SdRequest) -> Result<Graph, NetworkError> {
         self.unet.validate()?;
-        self.unet.sides(request)?;
+        sides(request)?;
         range("picture_channels", self.picture_channels, 1, 1024)?;
         range("convolutions of the picture", self.embedding.len(), 1, 12)?;
         for &c in &self.embedding {

@@ -1,5 +1,6 @@
 //! Builders: from a configuration to a [`crate::graph::Graph`], with the names that the trainer writes.
 
+pub mod autoencoder;
 pub mod autoencoder_kl;
 pub mod autoencoder_tiny;
 pub mod book_unet;
@@ -15,6 +16,7 @@ pub mod sd_unet;
 pub mod timestep;
 mod transformer;
 
+pub use autoencoder::Autoencoder;
 pub use autoencoder_kl::AutoencoderKl;
 pub use autoencoder_tiny::AutoencoderTiny;
 pub use book_unet::{BookUnet, NetworkError};
@@ -24,7 +26,7 @@ pub use mlp_hvae::MlpHvae;
 pub use mlp_vae::MlpVae;
 pub use noisy_classifier::NoisyClassifier;
 pub use rrdb_net::RrdbNet;
-pub use sd_unet::{SdAdded, SdLevel, SdRequest, SdUnet};
+pub use sd_unet::{SdAdded, SdLevel, SdMiddle, SdRequest, SdUnet};
 pub use timestep::TimeCode;
 
 /// `found`, if it lies in `min..=max`.

@@ -1,5 +1,5 @@
-//! The U-Net of Stable Diffusion 1.x, 2.x and XL (diffusers' `UNet2DConditionModel`), its inpainting and guidance-distilled
-//! forms, and ControlNet's residuals as inputs.
+//! The U-Net of Stable Diffusion 1.x, 2.x and XL (diffusers' `UNet2DConditionModel`), its inpainting, guidance-distilled and
+//! smaller forms (BK-SDM, SSD-1B and their kin), and ControlNet's residuals as inputs.
 
 use super::resnet::{Norm, resnet};
 use super::timestep::TimeCode;
@@ -8,19 +8,45 @@ use super::{NetworkError, range};
 use crate::graph::{Graph, GraphError, Shape, ValueId};
 use alloc::format;
 use alloc::string::String;
+use alloc::vec;
 use alloc::vec::Vec;
 
 /// One level of the U-Net, used on the way down and on the way up.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SdLevel {
     /// Channels (`block_out_channels`).
     pub channels: usize,
     /// Heads of its transformers. Published configurations call this number `attention_head_dim`.
     pub heads: usize,
-    /// Blocks of each of its transformers (`transformer_layers_per_block`).
-    pub layers: usize,
-    /// Whether it has transformers (`CrossAttnDownBlock2D`, not `DownBlock2D`). The middle has, with the last level's sizes.
-    pub attends: bool,
+    /// Its residual blocks on the way down: for each, the blocks of the transformer behind it
+    /// (`transformer_layers_per_block`), 0 where there is none (`DownBlock2D`).
+    pub down: Vec<usize>,
+    /// The same on the way up, where there is one more.
+    pub up: Vec<usize>,
+}
+
+impl SdLevel {
+    /// A level of so many residual blocks on the way down, all with transformers of `depth` blocks, or, for 0, with none.
+    pub fn new(channels: usize, heads: usize, layers_per_block: usize, depth: usize) -> Self {
+        Self { channels, heads, down: vec![depth; layers_per_block], up: vec![depth; layers_per_block + 1] }
+    }
+
+    /// Blocks of its transformers, where all have as many.
+    pub fn depth(&self) -> Option<usize> {
+        let first = self.down.first().copied()?;
+        self.down.iter().chain(&self.up).all(|&depth| depth == first).then_some(first)
+    }
+}
+
+/// What is between the way down and the way up, with the last level's channels and heads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SdMiddle {
+    /// Nothing: `mid_block_type` null, as in BK-SDM-small and -tiny.
+    None,
+    /// One residual block: `UNetMidBlock2D`, as in SSD-1B and Segmind-Vega.
+    Resnet,
+    /// Two residual blocks with a transformer of so many blocks between them: `UNetMidBlock2DCrossAttn`.
+    Transformer(usize),
 }
 
 /// SDXL's second condition: the text's pooled state, and sizes (`addition_embed_type` `text_time`); or the pooled state
@@ -42,8 +68,8 @@ pub struct SdUnet {
     pub out_channels: usize,
     /// The levels, the largest picture first.
     pub levels: Vec<SdLevel>,
-    /// Residual blocks of a level on the way down; on the way up there is one more.
-    pub layers_per_block: usize,
+    /// What is between the way down and the way up.
+    pub middle: SdMiddle,
     /// Width of the text's states (`cross_attention_dim`).
     pub text_width: usize,
     /// Ranges of channels of each group normalization.
@@ -107,6 +133,11 @@ impl SdUnet {
         SdRequest { batch: 1, height: side, width: side, tokens: 1, control: false }
     }
 
+    /// Residual blocks of a level on the way down; on the way up there is one more.
+    pub fn layers_per_block(&self) -> usize {
+        self.levels.first().map_or(0, |level| level.down.len())
+    }
+
     /// Length of the timestep's code: the first level's channels.
     pub fn time_width(&self) -> usize {
         self.levels.first().map_or(0, |level| level.channels)
@@ -143,9 +174,17 @@ impl SdUnet {
         for level in &self.levels {
             range("channels", level.channels, 1, 16384)?;
             range("heads", level.heads, 1, 1024)?;
-            range("transformer layers", level.layers, 0, 64)?;
+            let layers = self.layers_per_block();
+            range("layers_per_block", layers, 1, 16)?;
+            range("residual blocks of a level on the way down", level.down.len(), layers, layers)?;
+            range("residual blocks of a level on the way up", level.up.len(), layers + 1, layers + 1)?;
+            for &depth in level.down.iter().chain(&level.up) {
+                range("transformer layers", depth, 0, 64)?;
+            }
         }
-        range("layers_per_block", self.layers_per_block, 1, 16)?;
+        if let SdMiddle::Transformer(depth) = self.middle {
+            range("transformer layers of the middle", depth, 0, 64)?;
+        }
         range("text_width", self.text_width, 1, 16384)?;
         range("norm_groups", self.norm_groups, 1, 16384)?;
         range("guidance_code", self.guidance_code, 0, 16384)?;
@@ -159,10 +198,10 @@ impl SdUnet {
     /// The network, its tensors' names after `prefix` (`unet.`, or nothing).
     ///
     /// # Errors
-    /// A configuration that is no network; latents whose sides are not multiples of 2 to the number of halvings.
+    /// A configuration that is no network; latents without a pixel, or with more than a side of 16384.
     pub fn graph(&self, prefix: &str, request: &SdRequest) -> Result<Graph, NetworkError> {
         self.validate()?;
-        self.sides(request)?;
+        sides(request)?;
         let g = &mut Graph::new();
         let (x, conditions) = self.inputs(g, prefix, request)?;
         let mut x = g.conv2d(&format!("{prefix}conv_in"), x, self.time_width(), [3, 1, 1], true)?;
@@ -186,18 +225,6 @@ impl SdUnet {
         x = g.conv2d(&format!("{prefix}conv_out"), x, self.out_channels, [3, 1, 1], true)?;
         g.output(Self::OUTPUT, x)?;
         Ok(core::mem::take(g))
-    }
-
-    /// Whether the latents can be halved between levels.
-    pub(super) fn sides(&self, request: &SdRequest) -> Result<(), NetworkError> {
-        let (height, width, halvings) = (request.height, request.width, self.levels.len() - 1);
-        range("height of the latents", height, 1, 16384)?;
-        range("width of the latents", width, 1, 16384)?;
-        let multiple = 1 << halvings;
-        if height % multiple != 0 || width % multiple != 0 {
-            return Err(NetworkError::Sides { height, width, halvings, multiple });
-        }
-        Ok(())
     }
 
     /// The inputs: latents, and the conditions' states.
@@ -233,11 +260,6 @@ impl SdUnet {
         Norm { groups: self.norm_groups, eps: self.norm_eps }
     }
 
-    const fn transformer(&self, level: SdLevel) -> Transformer {
-        let SdLevel { heads, layers, .. } = level;
-        Transformer { heads, layers, groups: self.norm_groups, linear_projection: self.linear_projection }
-    }
-
     /// All that the way up reads, from `x`, the first convolution's result, on.
     pub(super) fn down(
         &self,
@@ -246,11 +268,11 @@ impl SdUnet {
         mut x: ValueId,
         conditions: &Conditions,
     ) -> Result<Vec<ValueId>, GraphError> {
-        let mut skips = alloc::vec![x];
+        let mut skips = vec![x];
         for (i, level) in self.levels.iter().enumerate() {
             let name = format!("{prefix}down_blocks.{i}");
-            for j in 0..self.layers_per_block {
-                x = self.pair(g, &name, j, x, *level, conditions)?;
+            for (j, &depth) in level.down.iter().enumerate() {
+                x = self.pair(g, (&name, j), x, (level, depth), conditions)?;
                 skips.push(x);
             }
             if i + 1 < self.levels.len() {
@@ -268,10 +290,17 @@ impl SdUnet {
         x: ValueId,
         conditions: &Conditions,
     ) -> Result<ValueId, GraphError> {
-        let Some(&last) = self.levels.last() else { return Ok(x) };
-        let name = format!("{prefix}mid_block");
-        let x = self.pair(g, &name, 0, x, SdLevel { attends: true, ..last }, conditions)?;
-        resnet(g, &format!("{name}.resnets.1"), x, last.channels, self.norm(), Some(conditions.time))
+        let Some(last) = self.levels.last() else { return Ok(x) };
+        let name = &format!("{prefix}mid_block");
+        match self.middle {
+            SdMiddle::None => Ok(x),
+            SdMiddle::Resnet => self.pair(g, (name, 0), x, (last, 0), conditions),
+            SdMiddle::Transformer(depth) => {
+                let x = self.resnet(g, (name, 0), x, last, conditions)?;
+                let x = self.transformer(g, (name, 0), x, (last, depth), conditions)?;
+                self.resnet(g, (name, 1), x, last, conditions)
+            }
+        }
     }
 
     fn up(
@@ -285,37 +314,64 @@ impl SdUnet {
         let last = self.levels.len() - 1;
         for (i, level) in self.levels.iter().rev().enumerate() {
             let name = format!("{prefix}up_blocks.{i}");
-            for j in 0..=self.layers_per_block {
+            for (j, &depth) in level.up.iter().enumerate() {
                 if let Some(skip) = skips.pop() {
                     x = g.concat(&format!("{name}.concat.{j}"), x, skip)?;
                 }
-                x = self.pair(g, &name, j, x, *level, conditions)?;
+                x = self.pair(g, (&name, j), x, (level, depth), conditions)?;
             }
             if i < last {
-                x = g.upsample_nearest2(&format!("{name}.upsamplers.0"), x)?;
+                // As large as what it is joined with: of odd sides a row or a column less than twice as many.
+                let to = skips.last().map_or(g.shape(x), |&skip| g.shape(skip));
+                x = g.upsample_nearest(&format!("{name}.upsamplers.0"), x, [to.h, to.w])?;
                 x = g.conv2d(&format!("{name}.upsamplers.0.conv"), x, level.channels, [3, 1, 1], true)?;
             }
         }
         Ok(x)
     }
 
-    /// A residual block and, where the level has them, its transformer.
+    /// A residual block and, where it has one, its transformer.
     fn pair(
         &self,
         g: &mut Graph,
-        name: &str,
-        j: usize,
+        at: (&str, usize),
         x: ValueId,
-        level: SdLevel,
+        (level, depth): (&SdLevel, usize),
         conditions: &Conditions,
     ) -> Result<ValueId, GraphError> {
-        let time = Some(conditions.time);
-        let x = resnet(g, &format!("{name}.resnets.{j}"), x, level.channels, self.norm(), time)?;
-        if !level.attends {
-            return Ok(x);
-        }
-        self.transformer(level).build(g, &format!("{name}.attentions.{j}"), x, conditions.text)
+        let x = self.resnet(g, at, x, level, conditions)?;
+        if depth == 0 { Ok(x) } else { self.transformer(g, at, x, (level, depth), conditions) }
     }
+
+    fn resnet(
+        &self,
+        g: &mut Graph,
+        (name, j): (&str, usize),
+        x: ValueId,
+        level: &SdLevel,
+        conditions: &Conditions,
+    ) -> Result<ValueId, GraphError> {
+        resnet(g, &format!("{name}.resnets.{j}"), x, level.channels, self.norm(), Some(conditions.time))
+    }
+
+    fn transformer(
+        &self,
+        g: &mut Graph,
+        (name, j): (&str, usize),
+        x: ValueId,
+        (level, layers): (&SdLevel, usize),
+        conditions: &Conditions,
+    ) -> Result<ValueId, GraphError> {
+        let (groups, linear_projection) = (self.norm_groups, self.linear_projection);
+        let transformer = Transformer { heads: level.heads, layers, groups, linear_projection };
+        transformer.build(g, &format!("{name}.attentions.{j}"), x, conditions.text)
+    }
+}
+
+/// Whether latents have sides that can be. Odd ones are halved to the larger half.
+pub(super) fn sides(request: &SdRequest) -> Result<(), NetworkError> {
+    range("height of the latents", request.height, 1, 16384)?;
+    range("width of the latents", request.width, 1, 16384)
 }
 
 /// diffusers' `TimestepEmbedding`.

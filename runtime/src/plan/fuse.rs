@@ -16,7 +16,7 @@ pub(super) fn fuse(nodes: &mut Vec<Node>, graph: &Graph) {
             // The operation that makes `value`, if nothing else reads it.
             let sole = |value: ValueId| producer[value.index()].filter(|_| uses[value.index()] == 1);
             candidates(&nodes[i].op)
-                .map(|x| x.filter(|x| !reshapes(&nodes[i], *x, graph)))
+                .map(|x| x.filter(|x| !stays_apart(&nodes[i], *x, graph)))
                 .into_iter()
                 .flatten()
                 .find_map(|x| sole(x).and_then(|p| Some((p, absorb(&nodes[p].op, &nodes[i].op, x)?))))
@@ -35,9 +35,15 @@ pub(super) fn fuse(nodes: &mut Vec<Node>, graph: &Graph) {
     nodes.retain(|_| absorbed.next() != Some(true));
 }
 
-/// Whether the operation gives its operand another shape, in which a kernel would not make it.
-fn reshapes(node: &Node, x: ValueId, graph: &Graph) -> bool {
-    matches!(node.op, Op::Activate { .. }) && graph.shape(x) != graph.shape(node.output)
+/// Whether what makes the operand cannot do the operation too: one that gives it another shape, or a convolution of a picture
+/// that was not quite doubled.
+fn stays_apart(node: &Node, x: ValueId, graph: &Graph) -> bool {
+    let s = graph.shape(x);
+    match node.op {
+        Op::Activate { .. } => s != graph.shape(node.output),
+        Op::Conv2d { .. } => !s.h.is_multiple_of(2) || !s.w.is_multiple_of(2),
+        _ => false,
+    }
 }
 
 /// Removes what no output needs.

@@ -73,12 +73,13 @@ pub(crate) fn graph(seed: u64) -> Graph {
             }
             9 => g.max_pool2(&name, x),
             10 if s.h <= 16 => g.upsample_bilinear2(&name, x),
-            10 => g.upsample_nearest2(&name, x),
+            10 => g.upsample_nearest(&name, x, [2 * s.h - r.below(2), 2 * s.w - r.below(2)]),
             11 => g.concat(&name, x, other),
             12 => g.embedding_add(&name, x, ids, 7),
             // Nearest upsampling, its convolution and what may follow.
             13 if s.h <= 8 => {
-                let up = g.upsample_nearest2(&format!("{name}.up"), x).unwrap();
+                let sides = [2 * s.h - r.below(2), 2 * s.w - r.below(2)];
+                let up = g.upsample_nearest(&format!("{name}.up"), x, sides).unwrap();
                 values.extend((r.below(4) == 0).then_some(up));
                 g.conv2d(&name, up, channels, [3, 1 + r.below(2), 1], true)
             }

@@ -1,7 +1,7 @@
 //! SolverSettings from a published pipeline's `scheduler_config.json`, by the names of `diffusers`.
 
 use super::settings::{Dpm, FinalSigma, Sigmas, Solver, SolverSettings};
-use super::{Prediction, SamplerError, Variance};
+use super::{Edm, Prediction, SamplerError, Variance};
 use crate::schedule::{Schedule, Spacing};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -75,6 +75,14 @@ const KNOWN: [&str; 33] = [
     "sigma_max",
 ];
 
+/// Names that are read of EDM's classes.
+const EDM: [&str; 3] = ["sigma_data", "sigma_schedule", "rho"];
+
+/// Whether a class goes by EDM's noise levels.
+pub(crate) fn is_edm(class: &str) -> bool {
+    class.starts_with("EDM")
+}
+
 /// Names that must be off: what they switch on is not here.
 const OFF: [&str; 6] =
     ["thresholding", "use_dynamic_shifting", "invert_sigmas", "shift_terminal", "disable_corrector", "solver_p"];
@@ -131,9 +139,10 @@ impl Fields<'_> {
     }
 
     /// Every name is known, and what is not here is off.
-    fn check(&self) -> Result<(), SamplerError> {
+    fn check(&self, class: &str) -> Result<(), SamplerError> {
         for (name, value) in self.0 {
             let known = name.starts_with('_') || SILENT.contains(name) || KNOWN.contains(name);
+            let known = known || is_edm(class) && EDM.contains(name);
             let off = match value {
                 Field::Null | Field::Flag(false) => true,
                 Field::Numbers(numbers) => numbers.is_empty(),
@@ -160,6 +169,7 @@ impl Fields<'_> {
         }?;
         match (self.get("sigma_min"), self.get("sigma_max")) {
             (None, None) => Ok(()),
+            _ if is_edm(class) => Ok(()),
             _ => Err(self.refuse("sigma_min", "sigmas of one's own are not supported here")),
         }
     }
@@ -216,13 +226,13 @@ impl Fields<'_> {
                 skip_prk: self.flag("skip_prk_steps", false)?,
                 set_alpha_to_one: self.flag("set_alpha_to_one", false)?,
             },
-            "EulerDiscreteScheduler" => Solver::Euler,
+            "EulerDiscreteScheduler" | "EDMEulerScheduler" => Solver::Euler,
             "EulerAncestralDiscreteScheduler" => Solver::EulerAncestral,
             "HeunDiscreteScheduler" => Solver::Heun,
             "LMSDiscreteScheduler" => Solver::Lms,
             "KDPM2DiscreteScheduler" => Solver::Dpm2,
             "KDPM2AncestralDiscreteScheduler" => Solver::Dpm2Ancestral,
-            "DPMSolverMultistepScheduler" => {
+            "DPMSolverMultistepScheduler" | "EDMDPMSolverMultistepScheduler" => {
                 let (form, order, heun) = self.dpm("dpmsolver++")?;
                 Solver::DpmMulti { form, order, heun }
             }
@@ -251,6 +261,22 @@ impl Fields<'_> {
                 return Err(SamplerError::Setting { setting, value, problem: "this scheduler is not known" });
             }
         })
+    }
+
+    /// Both classes' defaults are these.
+    fn edm(&self) -> Result<(Edm, Sigmas), SamplerError> {
+        let edm = Edm {
+            sigma_min: self.number("sigma_min", 0.002)?,
+            sigma_max: self.number("sigma_max", 80.0)?,
+            sigma_data: self.number("sigma_data", 0.5)?,
+            rho: self.number("rho", 7.0)?,
+        };
+        let sigmas = match self.text("sigma_schedule", "karras")? {
+            "karras" => Sigmas::Karras,
+            "exponential" => Sigmas::Exponential,
+            _ => return Err(self.refuse("sigma_schedule", "use karras or exponential")),
+        };
+        Ok((edm, sigmas))
     }
 
     fn sigmas(&self, flow: bool) -> Result<Sigmas, SamplerError> {
@@ -296,7 +322,7 @@ pub fn from_diffusers(
     steps: usize,
 ) -> Result<(Schedule, SolverSettings), SamplerError> {
     let f = Fields(fields);
-    f.check()?;
+    f.check(class)?;
     let mut s = SolverSettings::new(f.solver(class)?, steps);
     let schedule = f.schedule(class)?;
     let spacing = match s.spacing {
@@ -311,6 +337,10 @@ pub fn from_diffusers(
     s.steps_offset = f.count("steps_offset", 0)?;
     let flow = s.solver.is_flow();
     s.sigmas = f.sigmas(flow)?;
+    if is_edm(class) {
+        let (edm, sigmas) = f.edm()?;
+        (s.edm, s.sigmas) = (Some(edm), sigmas);
+    }
     s.prediction = Prediction::from_name(f.text("prediction_type", if flow { "flow_prediction" } else { "epsilon" })?)
         .ok_or_else(|| f.refuse("prediction_type", "use epsilon, v_prediction, sample or flow_prediction"))?;
     s.final_sigma = match f.text("final_sigmas_type", "zero")? {

@@ -60,6 +60,9 @@ pub enum SamplerError {
              dpm++2m, or leave the levels as they are"
     )]
     Sigmas,
+    /// Noise levels of EDM, which not every solver, spread and network has.
+    #[error("the noise levels are EDM's, which need {0}")]
+    Edm(&'static str),
     /// A network whose prediction this solver cannot use.
     #[error("{solver} needs a network that answers with {wants}")]
     Prediction {

@@ -1,8 +1,9 @@
 //! The noise levels that a solver visits: timesteps and their sigmas, worked out beforehand as `diffusers` does.
 
 use super::settings::{FinalSigma, Sigmas, SolverSettings};
-use super::{SamplerError, beta};
+use super::{Edm, SamplerError, beta};
 use crate::schedule::{Schedule, ScheduleError, Spacing};
+use alloc::vec;
 use alloc::vec::Vec;
 
 /// Every trained level's sigma, `sqrt((1 - alpha_bar) / alpha_bar)`, and its logarithm; index is the 0-based timestep.
@@ -110,6 +111,16 @@ impl Ladder {
         Ok(Self { timesteps, sigmas })
     }
 
+    /// Of EDM: sigmas between its ends. What the network is told of each is for the point to say.
+    pub(super) fn of_edm(schedule: &Schedule, s: &SolverSettings, edm: &Edm) -> Result<Self, SamplerError> {
+        check(schedule, s.steps)?;
+        let even = spread(s.sigmas, edm.rho, (edm.sigma_max, edm.sigma_min), s.steps);
+        let needs = "sigmas between their ends: karras, exponential, kl_optimal, beta or lu";
+        let mut sigmas = even.ok_or(SamplerError::Edm(needs))?;
+        sigmas.push(if s.final_sigma == FinalSigma::Zero { 0.0 } else { edm.sigma_min });
+        Ok(Self { timesteps: vec![0.0; s.steps], sigmas })
+    }
+
     fn flow_levels(mut self, levels: usize, s: &SolverSettings, shift: f64) -> Self {
         let shifted = |sigma: f64| shift * sigma / (1.0 + (shift - 1.0) * sigma);
         let even = linspace(1.0, 1.0 / levels as f64, s.steps + 1);
@@ -127,7 +138,6 @@ impl Ladder {
 
     /// Exchanges the sigmas for those that `settings` ask for, and adds the last.
     fn spread(mut self, trained: &Trained, s: &SolverSettings, ends: (f64, f64), round: impl Fn(f64) -> f64) -> Self {
-        let (first, last) = ends;
         let chosen = match s.sigmas {
             Sigmas::Simple => {
                 let stride = trained.sigmas.len() as f64 / s.steps as f64;
@@ -138,7 +148,7 @@ impl Ladder {
                 let even = linspace((trained.sigmas.len() - 1) as f64, 0.0, s.steps + 1);
                 Some(even[..s.steps].iter().map(|&t| trained.sigma(t)).collect())
             }
-            sigmas => spread(sigmas, first, last, s.steps),
+            sigmas => spread(sigmas, KARRAS_RHO, ends, s.steps),
         };
         if let Some(sigmas) = chosen {
             self.timesteps = sigmas.iter().map(|&sigma| round(trained.timestep(sigma))).collect();
@@ -159,15 +169,17 @@ fn linspace(a: f64, b: f64, n: usize) -> Vec<f64> {
     (0..n).map(|i| if i > 0 && i + 1 == n { b } else { a + i as f64 * gap }).collect()
 }
 
+/// Karras et al. 2022, eq. 5.
+const KARRAS_RHO: f64 = 7.0;
+
 /// `n` sigmas from `first` down to `last`; none where the spacing of the timesteps decides.
-fn spread(sigmas: Sigmas, first: f64, last: f64, n: usize) -> Option<Vec<f64>> {
+fn spread(sigmas: Sigmas, rho: f64, (first, last): (f64, f64), n: usize) -> Option<Vec<f64>> {
     let even = |a: f64, b: f64| linspace(a, b, n).into_iter();
     match sigmas {
-        // Karras et al. 2022, eq. 5, rho 7.
         Sigmas::Karras => {
-            let root = |x: f64| libm::pow(x, 1.0 / 7.0);
+            let root = |x: f64| libm::pow(x, 1.0 / rho);
             let (a, b) = (root(first), root(last));
-            Some(even(0.0, 1.0).map(|ramp| libm::pow(a + ramp * (b - a), 7.0)).collect())
+            Some(even(0.0, 1.0).map(|ramp| libm::pow(a + ramp * (b - a), rho)).collect())
         }
         // Even in the logarithm, which is also Lu et al. 2022's even lambda.
         Sigmas::Exponential | Sigmas::Lu => Some(even(libm::log(first), libm::log(last)).map(libm::exp).collect()),

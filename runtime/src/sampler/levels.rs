@@ -1,9 +1,9 @@
 //! The noise levels that a run goes through.
 
-use super::SamplerError;
 use super::call::{Call, Mix};
 use super::ladder::{Ladder, Trained};
 use super::settings::{Sigmas, SolverSettings};
+use super::{Edm, SamplerError};
 use crate::schedule::Schedule;
 use alloc::vec::Vec;
 
@@ -44,6 +44,11 @@ impl Point {
         Self { t, alpha: 1.0 - sigma, sigma, input_scale: 1.0 }
     }
 
+    /// In sigma space, of a network that is told a number of its own of the noise, and given its input times `input_scale`.
+    pub(super) fn edm(t: f64, sigma: f64, input_scale: f64) -> Self {
+        Self { t, alpha: 1.0, sigma, input_scale }
+    }
+
     /// Half the logarithm of the signal-to-noise ratio.
     pub(super) fn lambda(&self) -> f64 {
         libm::log(self.alpha) - libm::log(self.sigma)
@@ -51,7 +56,7 @@ impl Point {
 
     /// A call at this level whose step does nothing yet.
     pub(super) fn call(&self, step: usize, s: &SolverSettings) -> Call {
-        let (x0_from_x, x0_from_out) = s.prediction.x0(self.alpha, self.sigma);
+        let (x0_from_x, x0_from_out) = s.x0(self.alpha, self.sigma);
         let [low, high] = s.clip.unwrap_or([f32::NEG_INFINITY, f32::INFINITY]);
         Call {
             step,
@@ -94,9 +99,23 @@ impl<'a> Levels<'a> {
         trained: &'a Trained,
         s: &SolverSettings,
     ) -> Result<Self, SamplerError> {
+        if let Some(edm) = &s.edm {
+            return Self::edm(schedule, trained, s, edm);
+        }
         let ladder = Ladder::of_levels(schedule, trained, s)?;
         let straight = matches!(s.sigmas, Sigmas::Flow { .. });
         Ok(Self::new(trained, ladder, if straight { Point::straight } else { Point::preserving }))
+    }
+
+    /// Of EDM, whose samples are the picture with noise upon it, whatever the solver.
+    pub(super) fn edm(
+        schedule: &Schedule,
+        trained: &'a Trained,
+        s: &SolverSettings,
+        edm: &Edm,
+    ) -> Result<Self, SamplerError> {
+        let ladder = Ladder::of_edm(schedule, s, edm)?;
+        Ok(Self::new(trained, ladder, |_, sigma| edm.point(sigma)))
     }
 
     /// How many steps lead through them.

@@ -35,6 +35,7 @@ mod dpm2_a;
 mod dpm_multi;
 mod dpm_single;
 mod dpmpp_2s_a;
+mod edm;
 mod error;
 mod euler;
 mod euler_a;
@@ -54,7 +55,9 @@ mod unipc;
 
 pub use call::{Call, Mix, SLOTS, SamplerState};
 pub use class::class_of;
+pub(crate) use diffusers::is_edm;
 pub use diffusers::{Field, from_diffusers};
+pub use edm::Edm;
 pub use error::SamplerError;
 pub use prediction::Prediction;
 pub use settings::{Dpm, FinalSigma, Sigmas, Solver, SolverSettings, Variance};

@@ -1,6 +1,6 @@
 //! What a sampling run is: which solver, on which levels, with what kind of network.
 
-use super::Prediction;
+use super::{Edm, Prediction};
 use crate::schedule::Spacing;
 
 /// How the sigmas of a run are spread.
@@ -297,6 +297,8 @@ pub struct SolverSettings {
     pub steps_offset: usize,
     /// How the sigmas are spread.
     pub sigmas: Sigmas,
+    /// Noise levels of a model that knows sigmas and no timesteps, in place of the schedule's.
+    pub edm: Option<Edm>,
     /// Where the run ends.
     pub final_sigma: FinalSigma,
     /// What the network answers.
@@ -328,6 +330,7 @@ impl SolverSettings {
             spacing: if leading { Spacing::Leading } else { Spacing::Linspace },
             steps_offset: 1,
             sigmas: if flow { Sigmas::Flow { shift: 1.0 } } else { Sigmas::Discrete },
+            edm: None,
             final_sigma: if matches!(solver, Solver::Deis { .. }) { FinalSigma::SigmaMin } else { FinalSigma::Zero },
             prediction: if flow { Prediction::Flow } else { Prediction::Epsilon },
             clip: None,
@@ -336,6 +339,11 @@ impl SolverSettings {
             euler_at_final: false,
             floor_timesteps: false,
         }
+    }
+
+    /// x_0 = first * x + second * answer.
+    pub(super) fn x0(&self, alpha: f64, sigma: f64) -> (f64, f64) {
+        self.edm.map_or_else(|| self.prediction.x0(alpha, sigma), |edm| edm.x0(self.prediction, sigma))
     }
 
     /// The same, from the step at which a picture has so much noise: `strength` 1 are all steps, 0.5 the second half (the

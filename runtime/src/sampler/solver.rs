@@ -44,6 +44,9 @@ impl Calls {
         {
             return Err(SamplerError::Shift(shift));
         }
+        if let Some(edm) = &s.edm {
+            edm.check(&s.solver, s.prediction)?;
+        }
         if !s.solver.takes_sigmas() && s.sigmas != Sigmas::Discrete {
             return Err(SamplerError::Sigmas);
         }
@@ -82,13 +85,19 @@ impl Calls {
             | Solver::Dpm2
             | Solver::Dpm2Ancestral
             | Solver::Dpm2sAncestral => {
-                let mut ladder = Ladder::of_sigmas(schedule, &trained, s)?;
-                if matches!(s.solver, Solver::Dpm2 | Solver::Dpm2Ancestral) && s.sigmas == Sigmas::Karras {
-                    ladder.timesteps.iter_mut().for_each(|t| *t = libm::rint(*t));
-                }
-                let max = ladder.sigmas.iter().fold(0.0, |a: f64, &b| a.max(b));
-                init_noise_sigma = if s.spacing == Spacing::Leading { libm::sqrt(max * max + 1.0) } else { max };
-                let levels = Levels::new(&trained, ladder, Point::exploding);
+                let levels = match &s.edm {
+                    Some(edm) => Levels::edm(schedule, &trained, s, edm)?,
+                    None => {
+                        let mut ladder = Ladder::of_sigmas(schedule, &trained, s)?;
+                        if matches!(s.solver, Solver::Dpm2 | Solver::Dpm2Ancestral) && s.sigmas == Sigmas::Karras {
+                            ladder.timesteps.iter_mut().for_each(|t| *t = libm::rint(*t));
+                        }
+                        let max = ladder.sigmas.iter().fold(0.0, |a: f64, &b| a.max(b));
+                        let preserving = s.spacing == Spacing::Leading;
+                        init_noise_sigma = if preserving { libm::sqrt(max * max + 1.0) } else { max };
+                        Levels::new(&trained, ladder, Point::exploding)
+                    }
+                };
                 match s.solver {
                     Solver::Euler => euler::calls(&levels, s),
                     Solver::EulerAncestral => euler_a::calls(&levels, s),
@@ -100,6 +109,9 @@ impl Calls {
                 }
             }
         };
+        if let Some(edm) = &s.edm {
+            init_noise_sigma = edm.init_noise_sigma();
+        }
         calls.retain(|c| c.step >= s.start);
         if let Some(c) = calls.iter().find(|c| !c.is_finite()) {
             let timestep = c.t as usize;

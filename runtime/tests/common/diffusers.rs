@@ -4,7 +4,9 @@
 use nijimi_runtime::gguf::Writer;
 use nijimi_runtime::quant::{self, DType};
 use nijimi_runtime::raw::graph::{Graph, WeightKind};
-use nijimi_runtime::raw::nn::{AutoencoderKl, AutoencoderTiny, ControlNet, SdAdded, SdLevel, SdUnet, TimeCode};
+use nijimi_runtime::raw::nn::{
+    AutoencoderKl, AutoencoderTiny, ControlNet, SdAdded, SdLevel, SdMiddle, SdUnet, TimeCode,
+};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -155,13 +157,27 @@ pub fn unet(config: &Value) -> SdUnet {
     let channels = numbers(&config["block_out_channels"]);
     let heads = &config["num_attention_heads"];
     let heads = each(if heads.is_null() { &config["attention_head_dim"] } else { heads }, channels.len());
-    let layers = each(&config["transformer_layers_per_block"], channels.len());
-    let down = config["down_block_types"].as_array().unwrap();
+    let (types, layers) = (config["down_block_types"].as_array().unwrap(), number(&config["layers_per_block"]));
+    let depths = |key: &str, i: usize, blocks: usize| {
+        let of = match &config[key] {
+            Value::Array(list) => &list[i],
+            one => one,
+        };
+        each(of, blocks)
+    };
+    let (down, up) = ("transformer_layers_per_block", "reverse_transformer_layers_per_block");
     let level = |i: usize| SdLevel {
         channels: channels[i],
         heads: heads[i],
-        layers: layers[i],
-        attends: down[i] == "CrossAttnDownBlock2D",
+        down: match types[i] == "CrossAttnDownBlock2D" {
+            true => depths(down, i, layers),
+            false => vec![0; layers],
+        },
+        up: match (types[i] == "CrossAttnDownBlock2D", config[up].is_array()) {
+            (false, _) => vec![0; layers + 1],
+            (true, true) => depths(up, channels.len() - 1 - i, layers + 1),
+            (true, false) => vec![depths(down, i, layers)[0]; layers + 1],
+        },
     };
     let added = (config["addition_embed_type"] == "text_time").then(|| SdAdded {
         code: number(&config["addition_time_embed_dim"]),
@@ -172,7 +188,11 @@ pub fn unet(config: &Value) -> SdUnet {
         // A ControlNet has none.
         out_channels: config["out_channels"].as_u64().unwrap_or(4) as usize,
         levels: (0..channels.len()).map(level).collect(),
-        layers_per_block: number(&config["layers_per_block"]),
+        middle: match config["mid_block_type"].as_str() {
+            Some("UNetMidBlock2DCrossAttn") => SdMiddle::Transformer(depths(down, channels.len() - 1, layers)[0]),
+            Some("UNetMidBlock2D") => SdMiddle::Resnet,
+            _ => SdMiddle::None,
+        },
         text_width: number(&config["cross_attention_dim"]),
         norm_groups: number(&config["norm_num_groups"]),
         norm_eps: config["norm_eps"].as_f64().unwrap() as f32,

@@ -8,7 +8,8 @@ use nijimi_runtime::model::{
     Control, Device, LatentControl, LatentRequest, OpenOptions, Patch, PromptSyntax, Stored, TextToImage,
 };
 use nijimi_runtime::quant::{self, DType};
-use nijimi_runtime::sampler::{Calls, Sigmas, Solver};
+use nijimi_runtime::sampler::{Calls, Sigmas, Solver, SolverSettings};
+use nijimi_runtime::schedule::Spacing;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,10 +34,16 @@ pub struct Way {
     control: Option<f32>,
     /// Of a LoRA.
     pub lora: Option<f32>,
+    /// How strongly the picture that is changed is kept to.
+    image_guidance_scale: Option<f32>,
+    /// If not as many as the golden says.
+    steps: Option<usize>,
+    /// `HxW`, of a golden of several sizes.
+    pub size: Option<String>,
 }
 
-/// Reads `image_[wide_|pair_|img2img_]METHOD[_karras][_s0.6]_cfg5[_rescale0.7][_control0.7][_lora0.8]`, METHOD being a name of
-/// the command line's with `pp` for `++`.
+/// Reads `image_[wide_|pair_|img2img_]METHOD[_karras][_s0.6]_cfg5[_rescale0.7][_control0.7][_lora0.8][_img1.5][_steps1][_72x88]`,
+/// METHOD being a name of the command line's with `pp` for `++`, after `edm` where the noise levels are.
 pub fn way(name: &str) -> Option<Way> {
     let rest = name.strip_prefix("image_")?;
     let rest = ["wide_", "pair_", "img2img_"].iter().find_map(|kind| rest.strip_prefix(kind)).unwrap_or(rest);
@@ -50,7 +57,7 @@ pub fn way(name: &str) -> Option<Way> {
         Some((method, spread)) if Sigmas::from_name(spread).is_some() => (method, Sigmas::from_name(spread)),
         _ => (method, None),
     };
-    let solver = Solver::from_name(&method.replace("dpmpp", "dpm++"))?;
+    let solver = Solver::from_name(&method.strip_prefix("edm").unwrap_or(method).replace("dpmpp", "dpm++"))?;
     let mut way = Way {
         solver,
         sigmas,
@@ -59,11 +66,21 @@ pub fn way(name: &str) -> Option<Way> {
         strength,
         control: None,
         lora: None,
+        image_guidance_scale: None,
+        steps: None,
+        size: None,
     };
     for number in numbers {
+        let is_side = |side: &str| side.parse::<usize>().is_ok();
+        if number.split_once('x').is_some_and(|(height, width)| is_side(height) && is_side(width)) {
+            way.size = Some(number.to_owned());
+            continue;
+        }
         let at = number.find(|c: char| c.is_ascii_digit())?;
-        let (what, value) = (&number[..at], number[at..].parse().ok()?);
+        let (what, value): (_, f32) = (&number[..at], number[at..].parse().ok()?);
         match what {
+            "img" => way.image_guidance_scale = Some(value),
+            "steps" => way.steps = Some(value as usize),
             "rescale" => way.guidance_rescale = value,
             "control" => way.control = Some(value),
             "lora" => way.lora = Some(value),
@@ -128,7 +145,7 @@ impl Family {
 
     /// Names of its pictures.
     pub fn pictures(&self) -> impl Iterator<Item = &str> {
-        self.tensors.names().map(String::as_str).filter(|name| name.starts_with("image_"))
+        self.tensors.names().map(String::as_str).filter(|name| name.starts_with("image_") && *name != "image_latents")
     }
 
     /// Draws the picture `name`, and gives the greatest difference from the reference's, of a picture in [0, 1].
@@ -145,21 +162,29 @@ impl Family {
         let picture = self.tensors.get(name);
         let (shape, want) = (&picture.shape, picture.channels_last());
         let pair = name.starts_with("image_pair_");
-        let latents = match () {
-            () if pair => "latents_pair",
-            () if name.starts_with("image_wide_") => "latents_wide",
-            () if way.strength.is_some() => "img2img_noise",
-            () => "latents",
+        let latents = match &way.size {
+            Some(size) => format!("latents_{size}"),
+            None if pair => "latents_pair".into(),
+            None if name.starts_with("image_wide_") => "latents_wide".into(),
+            None if way.strength.is_some() => "img2img_noise".into(),
+            None => "latents".into(),
         };
-        let latents = self.tensors.get(latents).channels_last();
+        let latents = self.tensors.get(&latents).channels_last();
         // Stored in [-1, 1].
         let unit = |name: &str| -> Option<Vec<f32>> {
             Some(self.tensors.find(name)?.channels_last().iter().map(|v| v / 2.0 + 0.5).collect())
         };
         let start = if way.strength.is_some() { unit("img2img_init") } else { unit("init_image") };
         let mask = self.tensors.find("mask").map(|mask| mask.values.clone());
-        let (schedule, mut settings) =
-            model.info().settings_by(Some(way.solver), way.sigmas, steps.parse().unwrap()).unwrap();
+        let (schedule, mut settings) = model
+            .info()
+            .settings_by(Some(way.solver), way.sigmas, way.steps.unwrap_or_else(|| steps.parse().unwrap()))
+            .unwrap();
+        // Beside another scheduler, DDIM is as Stable Diffusion 1.x has it, whatever the folder says.
+        if matches!(way.solver, Solver::Ddim { .. }) && model.info().scheduler != "DDIMScheduler" {
+            let solver = Solver::Ddim { eta: 0.0, set_alpha_to_one: false };
+            settings = SolverSettings { solver, spacing: Spacing::Leading, steps_offset: 1, ..settings };
+        }
         if let Some(strength) = way.strength {
             settings = settings.from_strength(strength);
         }
@@ -176,6 +201,7 @@ impl Family {
             negatives: if pair { vec![Some(""), Some(prompt)] } else { vec![Some(negative)] },
             seeds: vec![0; shape[0]],
             guidance_scale: way.guidance_scale,
+            image_guidance_scale: way.image_guidance_scale,
             guidance_rescale: way.guidance_rescale,
             latents: Some(&latents),
             init_image: start.as_deref(),

@@ -32,8 +32,17 @@ fn converted(path: &std::path::Path) -> Vec<u8> {
     bytes(path, &Options::default(), DType::F32)
 }
 
+/// The folder, or where it has but configurations the one file that has the weights.
+fn weights(family: &Family) -> PathBuf {
+    let mut files = std::fs::read_dir(family.folder.join("unet")).unwrap().map(|entry| entry.unwrap().path());
+    match files.any(|path| path.extension().is_some_and(|end| end == "safetensors")) {
+        true => family.folder.clone(),
+        false => beside(family, ".checkpoint.safetensors").unwrap_or_else(|| panic!("{}: no weights", family.name)),
+    }
+}
+
 pub fn compare(family: &Family, device: &Device) -> usize {
-    let own = converted(&family.folder);
+    let own = converted(&weights(family));
     let file = File::new_checked(&own).unwrap();
     let mut compared = networks::texts(family, "", &file, device)
         + networks::unet(family, "", &file, device)

@@ -27,7 +27,7 @@ impl Inputs {
     /// Reads the files that the command line names; `size` is height and width of the pictures.
     pub fn read(model: &TextToImage, text: &TextOptions, batch: usize, size: [usize; 2]) -> Result<Self, Fault> {
         let picture = |path: &Path| image_in::picture(path, size);
-        let channels = model.info().autoencoder.latent_channels;
+        let channels = model.info().autoencoder.latent_channels();
         let [h, w] = size.map(|side| side / model.factor());
         let latents = match &text.latents {
             Some(file) => {
@@ -36,7 +36,7 @@ impl Inputs {
             }
             None => Vec::new(),
         };
-        let channels = model.info().autoencoder.out_channels;
+        let channels = model.info().autoencoder.out_channels();
         if text.mask_crop.is_some() && channels != 3 {
             let message =
                 format!("--mask-crop is for models of 3 channels, and this one draws {channels}: leave it out");

@@ -43,11 +43,10 @@ pub fn size(
     height: Option<usize>,
     init_img: Option<&Path>,
 ) -> Result<[usize; 2], Fault> {
-    let multiple = info.multiple();
+    let multiple = info.factor();
     for (option, side) in [("-W", width), ("-H", height)] {
         if let Some(side) = side.filter(|side| side % multiple != 0) {
-            let near = side / multiple * multiple;
-            let near = if near == 0 { multiple.to_string() } else { format!("{near} or {}", near + multiple) };
+            let near = LatentInfo::near(side, multiple);
             return Err(Fault::Usage(format!("{option} {side} is not a multiple of {multiple}: take {near}")));
         }
     }

@@ -18,6 +18,9 @@ pub fn system(file: &File<'_>) -> String {
     };
     let form = match file.u32("nijimi.unet.in_channels") {
         Ok(9) => ", for inpainting",
+        Ok(n) if file.u32("nijimi.autoencoder.latent_channels").is_ok_and(|latent| n == 2 * latent) => {
+            ", which changes pictures by instruction"
+        }
         _ if file.u32("nijimi.unet.time_cond_proj_dim").is_ok() => ", a latent consistency model",
         _ => "",
     };
@@ -48,7 +51,15 @@ pub fn facts(file: &File<'_>) -> Result<Vec<Line>, GgufError> {
     }
     let (kind, levels) = (file.str("nijimi.schedule.kind")?, file.u32("nijimi.schedule.steps")?);
     let (first, last) = (file.f64("nijimi.schedule.beta_start")?, file.f64("nijimi.schedule.beta_end")?);
-    lines.push(("noise", format!("{levels} levels, {kind}, beta from {first} to {last}")));
+    // Of EDM, sigmas; left out, diffusers' defaults.
+    let sigma = |end: &str, default: f64| file.f64(&format!("nijimi.scheduler.{end}")).unwrap_or(default);
+    lines.push(match file.str("nijimi.scheduler.class") {
+        Ok(class) if class.starts_with("EDM") => {
+            let (first, last) = (sigma("sigma_max", 80.0), sigma("sigma_min", 0.002));
+            ("noise", format!("EDM's, sigma from {first} to {last}"))
+        }
+        _ => ("noise", format!("{levels} levels, {kind}, beta from {first} to {last}")),
+    });
     lines.push(("predicts", file.str("nijimi.prediction_type")?.into()));
     lines.extend(sampling(file));
     if let (Ok(format), Ok(source)) = (file.str("nijimi.import.format"), file.str("nijimi.import.source")) {

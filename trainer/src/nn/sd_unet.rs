@@ -9,7 +9,7 @@ use crate::param::{Module, Visitor};
 use crate::tensor::{T2, T3, T4, Tp};
 use dfdx::prelude::*;
 pub use nijimi_runtime::raw::nn::SdUnet as SdUnetConfig;
-use nijimi_runtime::raw::nn::{SdLevel, SdRequest};
+use nijimi_runtime::raw::nn::{SdLevel, SdMiddle};
 
 /// What every part is made with.
 struct Make<'a, D> {
@@ -42,11 +42,11 @@ impl<D: Kit> Make<'_, D> {
         ResnetBlock::new(self.device, self.seed, name, sides, self.norm(), time, self.precision)
     }
 
-    fn transformer(&self, name: &str, level: &SdLevel) -> Transformer<D> {
+    fn transformer(&self, name: &str, level: &SdLevel, layers: usize) -> Transformer<D> {
         let sizes = Sizes {
             channels: level.channels,
             heads: level.heads,
-            layers: level.layers,
+            layers,
             text_width: self.config.text_width,
             groups: self.config.norm_groups,
             linear_projection: self.config.linear_projection,
@@ -54,11 +54,24 @@ impl<D: Kit> Make<'_, D> {
         Transformer::new(self.device, self.seed, name, &sizes, self.precision)
     }
 
-    /// A residual block and, where the level has them, its transformer.
-    fn pair(&self, name: &str, j: usize, input: usize, level: &SdLevel) -> Pair<D> {
+    /// A residual block and, where it has one, its transformer of so many blocks.
+    fn pair(&self, name: &str, j: usize, input: usize, (level, depth): (&SdLevel, usize)) -> Pair<D> {
         Pair {
             resnet: self.resnet(&format!("{name}.resnets.{j}"), [input, level.channels]),
-            transformer: level.attends.then(|| self.transformer(&format!("{name}.attentions.{j}"), level)),
+            transformer: (depth > 0).then(|| self.transformer(&format!("{name}.attentions.{j}"), level, depth)),
+        }
+    }
+
+    fn middle(&self, level: &SdLevel) -> Vec<Pair<D>> {
+        let (name, sides) = ("mid_block", [level.channels; 2]);
+        let pair =
+            |j: usize, transformer| Pair { resnet: self.resnet(&format!("{name}.resnets.{j}"), sides), transformer };
+        match self.config.middle {
+            SdMiddle::None => vec![],
+            SdMiddle::Resnet => vec![pair(0, None)],
+            SdMiddle::Transformer(depth) => {
+                vec![pair(0, Some(self.transformer(&format!("{name}.attentions.0"), level, depth))), pair(1, None)]
+            }
         }
     }
 }
@@ -93,14 +106,18 @@ struct Level<D: Kit, R> {
     resize: Option<R>,
 }
 
+fn visit<D: Kit>(pairs: &mut [Pair<D>], prefix: &str, v: &mut impl Visitor<D>) {
+    for (j, pair) in pairs.iter_mut().enumerate() {
+        pair.resnet.visit(&format!("{prefix}.resnets.{j}"), v);
+        if let Some(transformer) = &mut pair.transformer {
+            transformer.visit(&format!("{prefix}.attentions.{j}"), v);
+        }
+    }
+}
+
 impl<D: Kit, R: Module<D>> Level<D, R> {
     fn visit(&mut self, prefix: &str, resize: &str, v: &mut impl Visitor<D>) {
-        for (j, pair) in self.pairs.iter_mut().enumerate() {
-            pair.resnet.visit(&format!("{prefix}.resnets.{j}"), v);
-            if let Some(transformer) = &mut pair.transformer {
-                transformer.visit(&format!("{prefix}.attentions.{j}"), v);
-            }
-        }
+        visit(&mut self.pairs, prefix, v);
         if let Some(conv) = &mut self.resize {
             conv.visit(&format!("{prefix}.{resize}.0.conv"), v);
         }
@@ -132,7 +149,7 @@ pub struct SdUnet<D: Kit> {
     add_embedding: Option<Embedding<D>>,
     conv_in: Conv2d<D>,
     down_blocks: Vec<Level<D, Downsample<D>>>,
-    mid_block: (Pair<D>, ResnetBlock<D>),
+    mid_block: Vec<Pair<D>>,
     up_blocks: Vec<Level<D, Conv2d<D>>>,
     conv_norm_out: GroupNorm<D>,
     conv_out: Conv2d<D>,
@@ -149,15 +166,14 @@ impl<D: Kit> SdUnet<D> {
         check(config)?;
         let make = &Make { device, seed, config, precision };
         let (levels, time) = (&config.levels, config.time_width());
-        let last = levels[levels.len() - 1];
         // Channels of what the way up reads, in the order in which the way down leaves it.
         let (mut c, mut skips) = (levels[0].channels, vec![levels[0].channels]);
         let mut down_blocks = Vec::new();
         for (i, level) in levels.iter().enumerate() {
             let name = format!("down_blocks.{i}");
             let mut pairs = Vec::new();
-            for j in 0..config.layers_per_block {
-                pairs.push(make.pair(&name, j, c, level));
+            for (j, &depth) in level.down.iter().enumerate() {
+                pairs.push(make.pair(&name, j, c, (level, depth)));
                 c = level.channels;
                 skips.push(c);
             }
@@ -167,16 +183,13 @@ impl<D: Kit> SdUnet<D> {
             });
             down_blocks.push(Level { pairs, resize });
         }
-        let mid_block = (
-            make.pair("mid_block", 0, c, &SdLevel { attends: true, ..last }),
-            make.resnet("mid_block.resnets.1", [last.channels; 2]),
-        );
+        let mid_block = make.middle(&levels[levels.len() - 1]);
         let mut up_blocks = Vec::new();
         for (i, level) in levels.iter().rev().enumerate() {
             let name = format!("up_blocks.{i}");
             let mut pairs = Vec::new();
-            for j in 0..=config.layers_per_block {
-                pairs.push(make.pair(&name, j, c + skips.pop().unwrap_or(0), level));
+            for (j, &depth) in level.up.iter().enumerate() {
+                pairs.push(make.pair(&name, j, c + skips.pop().unwrap_or(0), (level, depth)));
                 c = level.channels;
             }
             let resize = (i + 1 < levels.len()).then(|| make.conv(&format!("{name}.upsamplers.0.conv"), c, c));
@@ -239,8 +252,9 @@ impl<D: Kit> SdUnet<D> {
                 x = keep(down.forward(x));
             }
         }
-        let (pair, resnet) = &self.mid_block;
-        x = resnet.forward(pair.forward(x, conditions), Some(&conditions.time));
+        for pair in &self.mid_block {
+            x = pair.forward(x, conditions);
+        }
         for level in &self.up_blocks {
             for pair in &level.pairs {
                 if let Some(skip) = skips.pop() {
@@ -260,9 +274,7 @@ impl<D: Kit> SdUnet<D> {
 fn check(config: &SdUnetConfig) -> Result<()> {
     let refuse = |what: String| Err(Error::Usage(format!("the U-Net: {what}")));
     // Building it checks all sizes, and that heads and groups divide the channels.
-    let side = 1 << config.levels.len().min(16);
-    let request = SdRequest { batch: 1, height: side, width: side, tokens: 1, control: false };
-    if let Err(e) = config.graph("", &request) {
+    if let Err(e) = config.graph("", &config.smallest()) {
         return refuse(e.to_string());
     }
     if config.added.is_some_and(|added| added.code > 0) {
@@ -286,12 +298,7 @@ impl<D: Kit> Module<D> for SdUnet<D> {
         for (i, level) in self.down_blocks.iter_mut().enumerate() {
             level.visit(&at(&format!("down_blocks.{i}")), "downsamplers", v);
         }
-        let (pair, resnet) = &mut self.mid_block;
-        pair.resnet.visit(&at("mid_block.resnets.0"), v);
-        if let Some(transformer) = &mut pair.transformer {
-            transformer.visit(&at("mid_block.attentions.0"), v);
-        }
-        resnet.visit(&at("mid_block.resnets.1"), v);
+        visit(&mut self.mid_block, &at("mid_block"), v);
         for (i, level) in self.up_blocks.iter_mut().enumerate() {
             level.visit(&at(&format!("up_blocks.{i}")), "upsamplers", v);
         }

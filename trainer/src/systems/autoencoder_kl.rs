@@ -236,9 +236,10 @@ impl<D: Kit> Task<D> for Fitting<D> {
     fn export(&self, model: &mut AutoencoderKl<D>, record: &Record, dtype: DType) -> Result<Vec<u8>> {
         let (mean, deviation) = self.latents(model);
         let stage = FirstStage {
-            network: model.config().clone(),
+            network: model.config().clone().into(),
             scaling_factor: (1.0 / deviation) as f32,
             shift_factor: mean as f32,
+            statistics: None,
         };
         autoencoder_kl(&param::state(model, ""), &stage, (&self.name, self.data.side), record, dtype)
     }

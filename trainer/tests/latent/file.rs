@@ -47,9 +47,10 @@ fn model() -> (LatentInfo, State) {
         license: "CC0-1.0".into(),
         family: "nijimi".into(),
         unet,
-        autoencoder,
+        autoencoder: autoencoder.into(),
         scaling_factor: 0.5,
         shift_factor: 0.25,
+        statistics: None,
         texts: vec![TextInfo {
             prefix: "text_encoder.",
             network,
@@ -87,7 +88,7 @@ fn networks(info: &LatentInfo) -> (SdUnet<Cpu>, ClipText<Cpu>, AutoencoderKl<Cpu
     (
         SdUnet::new(&device, 0, &info.unet, Precision::F32).unwrap(),
         ClipText::new(&device, 0, &info.texts[0].network, Precision::F32).unwrap(),
-        AutoencoderKl::new(&device, 0, &info.autoencoder, Precision::F32).unwrap(),
+        AutoencoderKl::new(&device, 0, info.autoencoder.kl().unwrap(), Precision::F32).unwrap(),
     )
 }
 

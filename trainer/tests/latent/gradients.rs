@@ -1,7 +1,7 @@
 //! Gradients of text encoder and U-Net together.
 use crate::networks::{ids, normal, random, text, unets};
 use dfdx::prelude::*;
-use nijimi_runtime::raw::nn::TextStates;
+use nijimi_runtime::raw::nn::{SdLevel, SdMiddle, TextStates};
 use nijimi_trainer::nn::text2image::TextToImage;
 use nijimi_trainer::ops::{Kit, Precision};
 use nijimi_trainer::param::{self, Kind, Module, Visitor};
@@ -49,7 +49,9 @@ impl Visitor<Cpu> for Slope {
 fn gradients_reach_every_weight_and_are_the_slope() {
     let device = Cpu::default();
     for (name, config) in unets() {
-        if !config.levels.iter().any(|level| level.layers > 0) {
+        let deep = |level: &SdLevel| level.down.iter().chain(&level.up).any(|depth| *depth > 0);
+        let middle = matches!(config.middle, SdMiddle::Transformer(depth) if depth > 0);
+        if !middle && !config.levels.iter().any(deep) {
             // Its middle's transformer has no blocks, and reads no text.
             continue;
         }

@@ -1,7 +1,7 @@
 //! Small networks with random weights.
 use dfdx::prelude::*;
 use nijimi_runtime::raw::graph::Activation;
-use nijimi_runtime::raw::nn::{SdAdded, SdLevel, TimeCode};
+use nijimi_runtime::raw::nn::{SdAdded, SdLevel, SdMiddle, TimeCode};
 use nijimi_runtime::raw::rng::Stream;
 use nijimi_trainer::nn::clip_text::ClipTextConfig;
 use nijimi_trainer::nn::sd_unet::SdUnetConfig;
@@ -50,17 +50,13 @@ pub fn ids(config: &ClipTextConfig, n: usize) -> Vec<u32> {
     (0..n).map(|_| stream.below(config.vocabulary as u64) as u32).collect()
 }
 
-fn level(channels: usize, heads: usize, layers: usize, attends: bool) -> SdLevel {
-    SdLevel { channels, heads, layers, attends }
-}
-
 /// A U-Net of two levels, both of which attend.
 pub fn unet() -> SdUnetConfig {
     SdUnetConfig {
         in_channels: 4,
         out_channels: 4,
-        levels: vec![level(16, 2, 1, true), level(24, 3, 2, true)],
-        layers_per_block: 1,
+        levels: vec![SdLevel::new(16, 2, 1, 1), SdLevel::new(24, 3, 1, 2)],
+        middle: SdMiddle::Transformer(2),
         text_width: 24,
         norm_groups: 4,
         norm_eps: 1e-5,
@@ -72,17 +68,25 @@ pub fn unet() -> SdUnetConfig {
 }
 
 /// U-Nets of all forms.
-pub fn unets() -> [(&'static str, SdUnetConfig); 6] {
+pub fn unets() -> [(&'static str, SdUnetConfig); 8] {
     let base = unet();
-    let alone = SdUnetConfig { levels: vec![level(16, 4, 1, true)], layers_per_block: 2, ..base.clone() };
-    let middle = vec![level(8, 1, 1, false), level(16, 2, 1, true), level(12, 3, 2, false)];
-    let none = vec![level(8, 1, 0, false), level(16, 1, 0, false)];
+    let (one, two) = (SdMiddle::Transformer(1), SdMiddle::Transformer(2));
+    let alone = SdUnetConfig { levels: vec![SdLevel::new(16, 4, 2, 1)], middle: one, ..base.clone() };
+    let middle = vec![SdLevel::new(8, 1, 1, 0), SdLevel::new(16, 2, 1, 1), SdLevel::new(12, 3, 1, 0)];
+    let none = vec![SdLevel::new(8, 1, 1, 0), SdLevel::new(16, 1, 1, 0)];
+    let deep = SdLevel { down: vec![2, 0], up: vec![0, 1, 2], ..SdLevel::new(8, 2, 2, 0) };
+    let uneven = SdUnetConfig { levels: vec![deep], middle: SdMiddle::Resnet, ..base.clone() };
     [
         ("both attend, linear projections", base.clone()),
         ("convolutional projections", SdUnetConfig { linear_projection: false, in_channels: 9, ..base.clone() }),
         ("one level, two blocks", alone),
-        ("the middle of three levels attends", SdUnetConfig { levels: middle, out_channels: 8, ..base.clone() }),
+        (
+            "the middle of three levels attends",
+            SdUnetConfig { levels: middle, middle: two, out_channels: 8, ..base.clone() },
+        ),
         ("told the pooled state", SdUnetConfig { added: Some(SdAdded { code: 0, width: 24 }), ..base.clone() }),
-        ("none attends", SdUnetConfig { levels: none, norm_groups: 2, ..base }),
+        ("depths that differ, a middle of one block", uneven),
+        ("no middle", SdUnetConfig { middle: SdMiddle::None, ..base.clone() }),
+        ("none attends", SdUnetConfig { levels: none, middle: SdMiddle::Transformer(0), norm_groups: 2, ..base }),
     ]
 }

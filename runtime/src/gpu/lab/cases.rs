@@ -156,10 +156,11 @@ pub(super) fn upsample_bilinear(x: [usize; 4]) -> Made {
     })
 }
 
-pub(super) fn upsample_nearest(x: [usize; 4]) -> Made {
-    spec(format!("upsample nearest {}", size(x)), DType::F32, 0.0, |g| {
+/// Each pixel repeated, but for the last `less` rows and columns.
+pub(super) fn upsample_nearest(x: [usize; 4], less: [usize; 2]) -> Made {
+    spec(format!("upsample nearest {} less {}x{}", size(x), less[0], less[1]), DType::F32, 0.0, |g| {
         let input = g.input("x", shape(x))?;
-        g.upsample_nearest2("up", input)
+        g.upsample_nearest("up", input, [2 * x[1] - less[0], 2 * x[2] - less[1]])
     })
 }
 

@@ -152,7 +152,9 @@ fn pictures() {
         same(cases::max_pool(x, false));
         same(cases::max_pool(x, true));
         same(cases::upsample_bilinear(x));
-        same(cases::upsample_nearest(x));
+        same(cases::upsample_nearest(x, [0, 0]));
+        same(cases::upsample_nearest(x, [1, 0]));
+        same(cases::upsample_nearest(x, [1, 1]));
         same(cases::concat(x, 1));
         same(cases::concat(x, 8));
     }
@@ -190,7 +192,7 @@ fn gradients() {
 /// Seen red with `group.z` and with `group.y` left out of each of them.
 #[test]
 fn grids_are_folded() {
-    same(cases::upsample_nearest([1, 33_000, 1, 1]));
+    same(cases::upsample_nearest([1, 33_000, 1, 1], [0, 0]));
     let rows = 16 * 65_600;
     same(cases::linear(DType::F32, [rows, 3, 1], true));
     // Of 16 rows, as no tile of the table is.
@@ -252,6 +254,7 @@ fn the_self_test_runs_every_kernel_and_type() {
     let others = [
         Flag::Beside,
         Flag::Coop,
+        Flag::Edits,
         Flag::F16,
         Flag::Guided,
         Flag::Noise,

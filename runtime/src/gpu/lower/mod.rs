@@ -185,11 +185,11 @@ impl Variants {
             }
             Op::MaxPool2 { x, add } => vec![with_add(self.resized(Kernel::MaxPool, step, x), add)],
             Op::UpsampleBilinear2 { x } => {
-                let mut dispatch = self.resized(Kernel::Upsample, step, x);
+                let mut dispatch = self.upsampled(step, x);
                 dispatch.shader = dispatch.shader.flag(Flag::Bilinear, true);
                 vec![dispatch]
             }
-            Op::UpsampleNearest2 { x } => vec![self.resized(Kernel::Upsample, step, x)],
+            Op::UpsampleNearest2 { x } => vec![self.upsampled(step, x)],
             Op::Concat { a, b, add } => {
                 let (ca, cb) = (a.shape.c, b.shape.c);
                 let (_, unit) = units(&[ca, cb]);
@@ -286,6 +286,12 @@ impl Variants {
     }
 
     /// A kernel that makes a picture of another size, with the sizes of `x`.
+    fn upsampled<'a>(&self, step: &Step, x: Slot) -> Dispatch<'a> {
+        let mut dispatch = self.resized(Kernel::Upsample, step, x);
+        dispatch.params.push(("out_h", Param::U(step.output.shape.h)));
+        dispatch
+    }
+
     fn resized<'a>(&self, kernel: Kernel, step: &Step, x: Slot) -> Dispatch<'a> {
         let s = x.shape;
         let (_, unit) = units(&[s.c]);

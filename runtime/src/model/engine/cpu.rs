@@ -140,13 +140,20 @@ impl CpuEngine {
     /// Takes the network's answer, guided if the run is.
     fn guide(&mut self, at: &At<'_>, ports: Ports) -> Result<(), Error> {
         let Self { exec, answer, each, .. } = self;
-        let (conditional, unconditional) = exec.slot(ports.out).split_at(answer.len());
+        let (conditional, others) = exec.slot(ports.out).split_at(answer.len());
         if at.settings.kind == Kind::Plain {
             answer.copy_from_slice(conditional);
             return Ok(());
         }
+        let (image, unconditional) = others.split_at(others.len() - answer.len());
         answer.copy_from_slice(unconditional);
-        guidance::classifier_free(at.settings.guidance_scale, conditional, answer)?;
+        let scale = at.settings.guidance_scale;
+        match image.is_empty() {
+            true => guidance::classifier_free(scale, conditional, answer)?,
+            false => {
+                guidance::text_and_image(scale, at.settings.image_guidance_scale, [conditional, image], answer)?;
+            }
+        }
         if at.settings.guidance_rescale != 0.0 {
             for (conditional, guided) in conditional.chunks_exact(*each).zip(answer.chunks_exact_mut(*each)) {
                 guidance::rescale(at.settings.guidance_rescale, conditional, guided)?;

@@ -35,12 +35,14 @@ impl GpuEngine {
             constants.iter_mut().zip(&slots).for_each(|(n, slot)| *n = slot.len().max(*n));
             of_kind[kind] = Some(ports.len());
             let guided = kind == Kind::Guided as usize;
-            ports.push(DevicePorts { plan: p.plan, x: p.x, t: p.t, answer: p.out, constants: slots, guided });
+            let edits = guided && p.out.len() > 2 * sizes.batch * sizes.each;
+            ports.push(DevicePorts { plan: p.plan, x: p.x, t: p.t, answer: p.out, constants: slots, guided, edits });
         }
         let shape = RunShape {
             batch: sizes.batch,
             each: sizes.each,
             channels: inputs.channels,
+            beside: inputs.beside.len(),
             time: inputs.time.width(),
             range: sizes.range,
             constants,
@@ -195,6 +197,7 @@ impl GpuEngine {
             ports: self.of_kind[settings.kind as usize].ok_or(ExecError::Weights)?,
             index: at.index,
             guidance_scale: settings.guidance_scale,
+            image_guidance_scale: settings.image_guidance_scale,
             guidance_rescale: settings.guidance_rescale,
             call: &settings.calls[at.index],
             n: settings.n,

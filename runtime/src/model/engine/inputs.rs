@@ -40,7 +40,8 @@ pub(in crate::model) struct Inputs {
     pub constants: Vec<(&'static str, Vec<f32>)>,
     /// Channels of the sample, and of the network's input.
     pub channels: [usize; 2],
-    /// What an inpainting network sees in each pixel after the sample's channels, `(n, h, w, c)`; else empty.
+    /// What a network sees in each pixel after the sample's channels, `(n, h, w, c)`, the same for each text of a picture or,
+    /// where it is told of a picture or not, one after the other for all texts; else empty.
     pub beside: Vec<f32>,
     /// What is put back after every step, if something is kept.
     pub kept: Option<Kept>,
@@ -56,8 +57,10 @@ impl Inputs {
             }
             return Ok(());
         }
+        let beside = self.beside.chunks_exact(in_channels - channels).cycle();
+        let mut beside = beside.take(input.len() / in_channels);
         for half in input.chunks_exact_mut(x.len() / channels * in_channels) {
-            let pixels = x.chunks_exact(channels).zip(self.beside.chunks_exact(in_channels - channels));
+            let pixels = x.chunks_exact(channels).zip(beside.by_ref());
             for (input, (x, beside)) in half.chunks_exact_mut(in_channels).zip(pixels) {
                 call.scale_input(x, &mut input[..channels])?;
                 input[channels..].copy_from_slice(beside);

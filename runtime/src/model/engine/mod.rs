@@ -30,7 +30,8 @@ pub(super) use inputs::{Inputs, Kept, Time};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
     Plain,
-    /// Once more without the condition, in the second half of its batch.
+    /// Once more without the condition, in the second half of its batch; of models that change a picture twice more: without
+    /// the text, then without text and picture.
     Guided,
 }
 
@@ -103,6 +104,8 @@ pub(super) struct RunSettings<'a> {
     pub n: usize,
     pub kind: Kind,
     pub guidance_scale: f32,
+    /// Of models that change a picture.
+    pub image_guidance_scale: f32,
     pub guidance_rescale: f32,
     /// Copied by a run that is to outlive its request.
     pub calls: Cow<'a, [Call]>,

@@ -2,7 +2,7 @@
 
 use super::LatentInfo;
 use crate::Error;
-use crate::sampler::{Calls, Field, Sigmas, Solver, SolverSettings, class_of, from_diffusers};
+use crate::sampler::{Calls, Field, FinalSigma, Sigmas, Solver, SolverSettings, class_of, from_diffusers, is_edm};
 use crate::schedule::Schedule;
 use alloc::vec::Vec;
 
@@ -21,6 +21,14 @@ impl LatentInfo {
     ) -> Result<(Schedule, SolverSettings), Error> {
         let (schedule, mut settings) = match solver.map(|solver| (solver, class_of(&solver))) {
             None => self.settings(None, &[], steps)?,
+            // The levels are what the model was trained by, whoever goes through them.
+            Some((solver, _)) if is_edm(&self.scheduler) => {
+                let (schedule, own) = self.settings(None, &[], steps)?;
+                // DEIS cannot end at the clean picture.
+                let deis = matches!(solver, Solver::Deis { .. });
+                let final_sigma = if deis { FinalSigma::SigmaMin } else { own.final_sigma };
+                (schedule, SolverSettings { solver, final_sigma, ..own })
+            }
             Some((_, Some((class, changed)))) => self.settings(Some(class), &changed, steps)?,
             Some((solver, None)) => {
                 let (schedule, SolverSettings { prediction, .. }) = self.settings(None, &[], steps)?;

@@ -12,7 +12,7 @@ use crate::model::network::Evaluator;
 use crate::model::options::{check, in_range};
 use crate::model::wait::wait;
 use crate::model::{RequestError, SessionOptions, TinyAutoencoder};
-use crate::nn::{AutoencoderKl, AutoencoderTiny};
+use crate::nn::{Autoencoder, AutoencoderTiny};
 use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -67,7 +67,7 @@ impl LatentDecoder {
     /// # Errors
     /// As [`Self::decode`] has.
     pub async fn decode_async(&mut self, latents: &[f32]) -> Result<&[f32], Error> {
-        let values = self.size[0] * self.size[1] * self.model.info().autoencoder.latent_channels;
+        let values = self.size[0] * self.size[1] * self.model.info().autoencoder.latent_channels();
         in_range("values of the latents", latents.len(), values, values)?;
         self.decoded(latents).await
     }
@@ -86,7 +86,7 @@ impl LatentDecoder {
     /// Height, width and channels of a picture.
     pub fn picture_shape(&self) -> [usize; 3] {
         let factor = self.model.factor();
-        [self.size[0] * factor, self.size[1] * factor, self.model.info().autoencoder.out_channels]
+        [self.size[0] * factor, self.size[1] * factor, self.model.info().autoencoder.out_channels()]
     }
 
     /// Bytes of memory, weights not counted.
@@ -112,7 +112,7 @@ impl LatentDecoder {
             }
             None => self.model.parts.evaluator(info, Stage::decoder(info, self.tiling, size)?, &self.options)?,
         };
-        let z = vec![0.0; size[0] * size[1] * info.autoencoder.latent_channels];
+        let z = vec![0.0; size[0] * size[1] * info.autoencoder.latent_channels()];
         let picture = vec![0.0; self.picture_shape().iter().product()];
         self.made = Some(Made {
             evaluator,
@@ -139,23 +139,30 @@ impl LatentDecoder {
             return Ok(picture);
         }
         z.iter_mut().for_each(|v| *v = *v / info.scaling_factor + info.shift_factor);
+        if let Some(statistics) = &info.statistics {
+            statistics.undo(z);
+        }
+        if network.is_tiny() {
+            AutoencoderTiny::hold(z);
+        }
         match self.tiling {
             None => {
-                evaluator.evaluate_async(0, &[(AutoencoderKl::LATENTS, z.as_slice())], &[]).await?;
-                picture.copy_from_slice(evaluator.output(AutoencoderKl::PICTURE)?);
+                evaluator.evaluate_async(0, &[(Autoencoder::LATENTS, z.as_slice())], &[]).await?;
+                picture.copy_from_slice(evaluator.output(Autoencoder::PICTURE)?);
             }
             Some(tiling) => {
-                let mut blend = tiling.decoded(size, network.out_channels);
+                let mut blend = tiling.decoded(size, network.out_channels());
                 picture.fill(0.0);
                 for (graph, tile) in tiling.sized(size) {
-                    let cut = tile.cut(z, size[1], network.latent_channels, 1);
-                    let input = [(AutoencoderKl::LATENTS, cut.as_slice())];
+                    let cut = tile.cut(z, size[1], network.latent_channels(), 1);
+                    let input = [(Autoencoder::LATENTS, cut.as_slice())];
                     evaluator.evaluate_async(graph, &input, &[]).await?;
-                    blend.push(evaluator.output(AutoencoderKl::PICTURE)?, picture);
+                    blend.push(evaluator.output(Autoencoder::PICTURE)?, picture);
                 }
             }
         }
-        picture.iter_mut().for_each(|v| *v = unit(*v));
+        let tiny = network.is_tiny();
+        picture.iter_mut().for_each(|v| *v = if tiny { v.clamp(0.0, 1.0) } else { unit(*v) });
         Ok(picture)
     }
 
@@ -175,11 +182,11 @@ impl LatentDecoder {
 /// Whether the tiny autoencoder's latents are this model's.
 pub(super) fn fits(model: &TextToImage, tiny: &TinyAutoencoder) -> Result<(), RequestError> {
     let shape = |channels: usize, factor: usize| format!("{channels} channels, {factor} pixels a side each");
-    let (kl, network) = (&model.info().autoencoder, &tiny.info().network);
-    let own = shape(kl.latent_channels, model.factor());
+    let (own_kind, network) = (&model.info().autoencoder, &tiny.info().network);
+    let own = shape(own_kind.latent_channels(), model.factor());
     let found = shape(network.latent_channels, tiny.factor());
     check(own == found, "the tiny autoencoder's kind of latents", found, own.as_str())?;
-    let made = [(network.out_channels, kl.out_channels), (network.in_channels, kl.in_channels)];
+    let made = [(network.out_channels, own_kind.out_channels()), (network.in_channels, own_kind.in_channels())];
     for (found, own) in made.into_iter().take(if tiny.info().has_encoder { 2 } else { 1 }) {
         let expected = format!("{own}, as the model's own autoencoder has");
         check(found == own, "the tiny autoencoder's number of channels of a picture", found, expected.as_str())?;
@@ -198,14 +205,16 @@ impl LatentDecoder {
     pub(in crate::model) fn is_on_device(&mut self, sources: [&wgpu::Buffer; 2]) -> Result<bool, Error> {
         self.make()?;
         let info = self.model.info();
-        if self.tiny.is_some() || self.tiling.is_some() {
+        // What a device's kernel does to latents is to scale and shift them.
+        let more = info.autoencoder.is_tiny() || info.statistics.is_some();
+        if self.tiny.is_some() || self.tiling.is_some() || more {
             return Ok(false);
         }
         let Some(made) = &mut self.made else { return Ok(false) };
         let Some(exec) = made.evaluator.on_device() else { return Ok(false) };
         if made.device.is_none() {
             let plan = &exec.plans()[0];
-            let slots = plan.input(AutoencoderKl::LATENTS).zip(plan.output(AutoencoderKl::PICTURE));
+            let slots = plan.input(Autoencoder::LATENTS).zip(plan.output(Autoencoder::PICTURE));
             let (latents, picture) = slots.ok_or(crate::plan::ExecError::Weights)?;
             let scale = [1.0 / info.scaling_factor, info.shift_factor];
             made.device = Some(crate::gpu::DeviceDecoder::new(exec, latents, picture, sources, scale)?);

@@ -38,11 +38,17 @@ impl LatentInfo {
         self.defaults.guidance_scale.unwrap_or(USUAL.1)
     }
 
-    /// How much of an init image is replaced, if nothing is said: three quarters, or, by a model for inpainting, which sees
-    /// what is kept beside the noise, all.
+    /// How much of an init image is replaced, if nothing is said: three quarters, or, by a model that sees the picture beside
+    /// the noise, for inpainting or to change it, all.
     #[must_use]
     pub fn strength(&self) -> f64 {
-        if self.repaints() { 1.0 } else { 0.75 }
+        if self.repaints() || self.edits() { 1.0 } else { 0.75 }
+    }
+
+    /// How strongly a model that changes pictures keeps to the picture, if nothing is said: 1.5 (Brooks et al. 2023).
+    #[must_use]
+    pub fn image_guidance_scale(&self) -> f32 {
+        1.5
     }
 
     /// Height and width of the pictures that the model was trained on.

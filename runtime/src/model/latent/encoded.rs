@@ -45,14 +45,15 @@ pub struct EncodedInit {
     pub(super) made: ([usize; 3], usize),
     /// The pictures' latents, `(n, h, w, c)`; empty if all is repainted.
     pub(super) latents: Vec<f32>,
-    /// For an inpainting U-Net, latents of the pictures with gray where they are repainted, `(n, h, w, c)`; else empty.
+    /// For an inpainting U-Net, latents of the pictures with gray where they are repainted, and for one that changes pictures
+    /// those of the pictures, `(n, h, w, c)`; else empty.
     pub(super) known: Vec<f32>,
     /// 1 where a latent is repainted, 0 where it is kept, `(n, h, w)`, if there was a mask.
     pub(super) mask: Option<Vec<f32>>,
 }
 
 impl EncodedInit {
-    /// Whether the U-Net sees pictures and mask beside its latents.
+    /// Whether the U-Net sees pictures, and perhaps a mask, beside its latents.
     pub(super) fn is_beside(&self) -> bool {
         !self.known.is_empty()
     }

@@ -3,14 +3,14 @@
 use super::super::info::{kind, text};
 use super::super::unet_keys::{UNET, maybe, size, unet};
 use super::defaults::LatentDefaults;
-use super::first_stage::FirstStage;
+use super::first_stage::{FirstStage, LatentStatistics};
 use super::keys;
 use crate::Error;
 use crate::gguf::{File, Value};
 use crate::model::options::check;
 use crate::model::{ModelError, RequestError};
-use crate::nn::{AutoencoderKl, ClipText, SdRequest, SdUnet, TextStates};
-use crate::sampler::Field;
+use crate::nn::{Autoencoder, ClipText, SdRequest, SdUnet, TextStates};
+use crate::sampler::{Field, is_edm};
 use crate::text::{Special, Tokenizer, Windows};
 use alloc::borrow::ToOwned;
 use alloc::format;
@@ -42,11 +42,13 @@ pub struct LatentInfo {
     /// The network that takes noise away.
     pub unet: SdUnet,
     /// What makes pictures of latents.
-    pub autoencoder: AutoencoderKl,
+    pub autoencoder: Autoencoder,
     /// The U-Net's latents are `(z - shift_factor) * scaling_factor`.
     pub scaling_factor: f32,
     /// See [`Self::scaling_factor`].
     pub shift_factor: f32,
+    /// See [`FirstStage::statistics`].
+    pub statistics: Option<LatentStatistics>,
     /// One text encoder, or SDXL's two.
     pub texts: Vec<TextInfo>,
     /// Whether no negative prompt is zeros in place of an empty one's states.
@@ -73,7 +75,7 @@ impl LatentInfo {
         kind(file, &KEYS)?;
         keys::check(file)?;
         let [name, license, family] = ["general.name", "general.license", "nijimi.family"].map(|key| text(file, key));
-        let FirstStage { network: autoencoder, scaling_factor, shift_factor } = FirstStage::read(file)?;
+        let FirstStage { network: autoencoder, scaling_factor, shift_factor, statistics } = FirstStage::read(file)?;
         let info = Self {
             name,
             license,
@@ -82,6 +84,7 @@ impl LatentInfo {
             autoencoder,
             scaling_factor,
             shift_factor,
+            statistics,
             texts: texts(file)?,
             zeros_for_empty: file.bool("nijimi.text.force_zeros_for_empty_prompt")?,
             scheduler: file.str("nijimi.scheduler.class")?.to_owned(),
@@ -93,28 +96,31 @@ impl LatentInfo {
         Ok(info)
     }
 
-    /// How many times a picture's side is that of its latents.
+    /// How many times a picture's side is that of its latents, and so what the sides of pictures must be multiples of.
     pub fn factor(&self) -> usize {
         self.autoencoder.factor()
-    }
-
-    /// What the sides of pictures must be multiples of: [`Self::factor`], and what the U-Net halves.
-    pub fn multiple(&self) -> usize {
-        self.factor() << (self.unet.levels.len() - 1).min(16)
     }
 
     /// Height and width of the latents of pictures of that size.
     ///
     /// # Errors
-    /// Sides that the autoencoder or the U-Net cannot halve.
+    /// Sides that are no multiples of [`Self::factor`], with the nearest that are.
     pub fn latent_size(&self, size @ [height, width]: [usize; 2]) -> Result<[usize; 2], RequestError> {
-        let multiple = self.multiple();
+        let factor = self.factor();
         for (what, side) in [("height", height), ("width", width)] {
-            if side == 0 || side % multiple != 0 {
-                check(false, what, side, format!("a multiple of {multiple}"))?;
+            if side == 0 || side % factor != 0 {
+                let near = Self::near(side, factor);
+                check(false, what, side, format!("a multiple of {factor}: {near}"))?;
             }
         }
         Ok(size.map(|side| side / self.factor()))
+    }
+
+    /// The multiples of `factor` beside a side that is none, in words: `64 or 72`.
+    #[must_use]
+    pub fn near(side: usize, factor: usize) -> String {
+        let below = side / factor * factor;
+        if below == 0 { format!("{factor}") } else { format!("{below} or {}", below.saturating_add(factor)) }
     }
 
     /// What a run asks of the U-Net, whose texts have so many states; `size` as of [`Self::latent_size`].
@@ -127,12 +133,23 @@ impl LatentInfo {
         control: bool,
     ) -> Result<SdRequest, RequestError> {
         let [height, width] = self.latent_size(size)?;
-        Ok(SdRequest { batch: if guided { 2 * pictures } else { pictures }, height, width, tokens, control })
+        let texts = if guided { self.guided_texts() } else { 1 };
+        Ok(SdRequest { batch: texts * pictures, height, width, tokens, control })
     }
 
     /// What the U-Net of a model for inpainting reads: latents, those of what is kept, and the mask.
     pub(super) fn inpainting_channels(&self) -> usize {
-        2 * self.autoencoder.latent_channels + 1
+        2 * self.autoencoder.latent_channels() + 1
+    }
+
+    /// What the U-Net of a model that changes pictures reads: latents, and those of the picture.
+    pub(super) fn editing_channels(&self) -> usize {
+        2 * self.autoencoder.latent_channels()
+    }
+
+    /// Texts for which the U-Net is evaluated, of a guided picture.
+    pub(super) fn guided_texts(&self) -> usize {
+        if self.edits() { 3 } else { 2 }
     }
 
     /// Windows of the longest prompt, each some 75 words: its states, and what is computed of them, grow with it. Prompts of
@@ -148,7 +165,19 @@ impl LatentInfo {
         self.unet.in_channels == self.inpainting_channels()
     }
 
-    /// Whether a scale asks for guidance, which evaluates the network twice: above 1, of a network into which guidance was
+    /// Whether it is a model that changes a picture by instruction (Brooks et al. 2023, InstructPix2Pix), which it sees beside
+    /// the latents.
+    pub fn edits(&self) -> bool {
+        self.unet.in_channels == self.editing_channels()
+    }
+
+    /// Whether the picture that an editing model sees is scaled as latents are: of models of EDM (CosXL Edit), as diffusers'
+    /// `is_cosxl_edit` says; of others it is as the autoencoder has it.
+    pub(super) fn edits_scaled(&self) -> bool {
+        is_edm(&self.scheduler)
+    }
+
+    /// Whether a scale asks for guidance, which evaluates the network twice, and for a model that edits three times: above 1, of a network into which guidance was
     /// not distilled.
     pub fn is_guided(&self, guidance_scale: f32) -> bool {
         guidance_scale > 1.0 && self.unet.guidance_code == 0

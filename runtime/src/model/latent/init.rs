@@ -19,8 +19,8 @@ use alloc::vec::Vec;
 pub(super) struct Start {
     /// The first latents, `(n, h, w, c)`.
     pub x: Vec<f32>,
-    /// Channels of an inpainting U-Net after the noisy latents, `(n, h, w, 1 + c)`: the mask, then latents of what is kept;
-    /// else empty.
+    /// Channels of a U-Net after the noisy latents: for inpainting `(n, h, w, 1 + c)`, the mask, then latents of what is kept;
+    /// to change a picture `(texts n, h, w, c)`, its latents, and zeros for the text that is told of no picture; else empty.
     pub beside: Vec<f32>,
     /// What puts back, after every step, what is kept; else nothing.
     pub kept: Option<Kept>,
@@ -48,9 +48,12 @@ impl TextToImage {
         let repaints = info.repaints();
         let Some(first) = request.calls.calls().first() else { return Ok(None) };
         let Some(pictures) = request.init_image else {
-            if repaints || request.mask.is_some() || first.step > 0 {
-                let why =
-                    if repaints { "the model paints a part of a picture anew" } else { "the run starts in the middle" };
+            if repaints || info.edits() || request.mask.is_some() || first.step > 0 {
+                let why = match () {
+                    () if repaints => "the model paints a part of a picture anew",
+                    () if info.edits() => "the model changes a picture",
+                    () => "the run starts in the middle",
+                };
                 let expected = format!("given: {why}");
                 return Err(
                     RequestError::Range { what: "the starting picture", found: "missing".into(), expected }.into()
@@ -58,23 +61,36 @@ impl TextToImage {
             }
             return Ok(None);
         };
-        let pictures = each(pictures, n, pixels * info.autoencoder.in_channels, "values of the starting pictures")?;
+        let pictures = each(pictures, n, pixels * info.autoencoder.in_channels(), "values of the starting pictures")?;
         let mask = request.mask.map(|mask| each(mask, n, pixels, "values of the mask")).transpose()?;
         let encode =
             async |pictures: &[f32]| self.encode_async(pictures, size, request.decoding, &request.options).await;
         let mut known = Vec::new();
-        if repaints {
+        if info.edits() {
+            if mask.is_some() {
+                let of = "models that draw or repaint a picture, not those that change one by instruction";
+                return Err(RequestError::NotOf { what: "mask", of }.into());
+            }
+            known = encode(&pictures).await?;
+        } else if repaints {
             let Some(mask) = &mask else {
                 let expected = String::from("given: the model paints a part of a picture anew");
                 return Err(RequestError::Range { what: "the mask", found: "missing".into(), expected }.into());
             };
             let mut blank = pictures.clone();
-            let (of_pixel, gray) = (info.autoencoder.in_channels, 0.5);
+            let (of_pixel, gray) = (info.autoencoder.in_channels(), 0.5);
             blank.chunks_exact_mut(of_pixel).zip(mask).filter(|(_, m)| **m >= 0.5).for_each(|(p, _)| p.fill(gray));
             known = encode(&blank).await?;
         }
         // From noise alone, an inpainting model sees nothing of the pictures but what is kept.
-        let latents = if repaints && first.step == 0 { Vec::new() } else { encode(&pictures).await? };
+        let latents = match first.step {
+            0 if repaints || info.edits() => Vec::new(),
+            _ if info.edits() => known.clone(),
+            _ => encode(&pictures).await?,
+        };
+        if info.edits() && !info.edits_scaled() {
+            known.iter_mut().for_each(|z| *z = *z / info.scaling_factor + info.shift_factor);
+        }
         let mask = mask.map(|mask| self.shrink(&mask, size));
         Ok(Some(EncodedInit { made: ([n, h, w], first.step), latents, known, mask }))
     }
@@ -100,13 +116,20 @@ impl TextToImage {
         let words = |([n, h, w], step): ([usize; 3], usize)| format!("{n} of {w}x{h} latents from step {step}");
         check(begun.made == here, "starting pictures", words(begun.made), words(here))?;
         // All is noise at the first step of all; what is kept comes in beside it, or after the step.
-        let x = if first.step == 0 && begun.mask.is_some() {
+        let x = if first.step == 0 && (begun.mask.is_some() || begun.is_beside()) {
             noise.iter().map(|v| v * request.calls.init_noise_sigma()).collect()
         } else {
             noised(&begun.latents, noise, first)
         };
-        let channels = self.info().autoencoder.latent_channels;
-        let Some(mask) = &begun.mask else { return Ok(Start { x, ..Start::default() }) };
+        let channels = self.info().autoencoder.latent_channels();
+        let Some(mask) = &begun.mask else {
+            let mut beside = begun.known.clone();
+            if self.info().is_guided(request.guidance_scale) {
+                beside.extend_from_within(..);
+                beside.resize(3 * begun.known.len(), 0.0);
+            }
+            return Ok(Start { x, beside, ..Start::default() });
+        };
         if begun.known.is_empty() {
             let kept = Kept { latents: begun.latents.clone(), noise: noise.to_vec(), mask: mask.clone() };
             return Ok(Start { x, beside: Vec::new(), kept: Some(kept) });

@@ -2,7 +2,7 @@
 
 use super::super::ModelError;
 use super::super::info::wrong;
-use super::{LatentInfo, first_stage};
+use super::LatentInfo;
 use crate::Error;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -22,21 +22,22 @@ impl LatentInfo {
     /// [`ModelError::Joint`] and [`ModelError::Reads`], with both sides and both numbers; a number that is none.
     pub fn check(&self) -> Result<(), Error> {
         let Self { unet, autoencoder, .. } = self;
-        let latent = autoencoder.latent_channels;
+        let latent = autoencoder.latent_channels();
         let channels = |n: usize| format!("{n} channels");
         let other = "the autoencoder's latents have";
         joint("the U-Net answers with", channels(unet.out_channels), other, channels(latent))?;
         let inpainting = self.inpainting_channels();
-        if ![latent, inpainting].contains(&unet.in_channels) {
-            return Err(ModelError::Reads { found: unet.in_channels, latent, inpainting }.into());
+        let editing = self.editing_channels();
+        if ![latent, inpainting, editing].contains(&unet.in_channels) {
+            return Err(ModelError::Reads { found: unet.in_channels, latent, inpainting, editing }.into());
         }
-        let [reads, makes] = [autoencoder.in_channels, autoencoder.out_channels];
+        let [reads, makes] = [autoencoder.in_channels(), autoencoder.out_channels()];
         joint("the autoencoder reads pictures of", channels(reads), "its decoder makes pictures of", channels(makes))?;
         if ![1, 3].contains(&makes) {
             return Err(wrong("nijimi.autoencoder.out_channels", makes, "1 (gray) or 3 (red, green, blue)"));
         }
         self.check_texts()?;
-        first_stage::check_factors(self.scaling_factor, self.shift_factor)?;
+        self.first_stage().check()?;
         // Sides of pictures are counted in u32.
         if !(1..=16384).contains(&self.sample_size) {
             return Err(wrong("nijimi.unet.sample_size", self.sample_size, "1 to 16384"));

@@ -44,7 +44,7 @@ pub use defaults::LatentDefaults;
 pub use embedding::Embedding;
 pub use encoded::{EncodedInit, EncodedPrompts};
 pub use enlarge::Enlarge;
-pub use first_stage::FirstStage;
+pub use first_stage::{FirstStage, LatentStatistics};
 pub use info::{LatentInfo, TextInfo};
 pub use plan::{Choice, LatentPlan, PlanRequest, StagePlan, Work};
 pub use request::{Decoding, LatentControl, LatentRequest, PromptSyntax};

@@ -10,7 +10,7 @@ use crate::model::SessionOptions;
 use crate::model::network::Evaluator;
 use crate::model::options::in_range;
 use crate::model::wait::wait;
-use crate::nn::AutoencoderKl;
+use crate::nn::{Autoencoder, AutoencoderKl};
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -43,7 +43,7 @@ impl TextToImage {
         options: &SessionOptions,
     ) -> Result<Vec<f32>, Error> {
         let (info, network) = (self.info(), &self.info().autoencoder);
-        let picture = size[0] * size[1] * network.in_channels;
+        let picture = size[0] * size[1] * network.in_channels();
         whole("values of the pictures", pictures.len(), picture)?;
         let mut latents = Vec::new();
         if let Decoding::Tiny(tiny) = how
@@ -61,18 +61,21 @@ impl TextToImage {
         let stage = Stage::encoder(info, how.tiling(), small)?;
         let mut evaluator = self.parts.evaluator(info, stage, options)?;
         for picture in pictures.chunks_exact(picture) {
-            let mean = match how.tiling() {
+            let mut mean = match how.tiling() {
                 Some(tiling) => {
-                    let mut blend = tiling.encoded(small, network.latent_channels);
-                    let mut whole = vec![0.0; small[0] * small[1] * network.latent_channels];
+                    let mut blend = tiling.encoded(small, network.latent_channels());
+                    let mut whole = vec![0.0; small[0] * small[1] * network.latent_channels()];
                     for (graph, tile) in tiling.sized(small) {
-                        let cut = tile.cut(picture, size[1], network.in_channels, factor);
+                        let cut = tile.cut(picture, size[1], network.in_channels(), factor);
                         blend.push(&mean(network, &cut, &mut evaluator, graph).await?, &mut whole);
                     }
                     whole
                 }
                 None => mean(network, picture, &mut evaluator, 0).await?,
             };
+            if let Some(statistics) = &info.statistics {
+                statistics.apply(&mut mean);
+            }
             latents.extend(mean.iter().map(|z| (z - info.shift_factor) * info.scaling_factor));
         }
         Ok(latents)
@@ -104,7 +107,7 @@ impl TextToImage {
         how: Decoding<'_>,
         options: &SessionOptions,
     ) -> Result<Vec<f32>, Error> {
-        let one = size[0] * size[1] * self.info().autoencoder.latent_channels;
+        let one = size[0] * size[1] * self.info().autoencoder.latent_channels();
         whole("values of the latents", latents.len(), one)?;
         let mut decoder = self.decoder(size, how, options);
         let mut pictures = Vec::new();
@@ -123,7 +126,7 @@ impl TextToImage {
 
     /// A rough look at latents, a pixel each, without any network: `(n, h, w, 3)` in [0, 1].
     pub fn project(&self, latents: &[f32]) -> Vec<f32> {
-        preview::project(latents, self.info().autoencoder.latent_channels, &self.info().family)
+        preview::project(latents, self.info().autoencoder.latent_channels(), &self.info().family)
     }
 }
 
@@ -134,11 +137,15 @@ pub(in crate::model) fn write_u8(pictures: &[f32], out: &mut [u8]) {
 
 /// The mean of the latents of a picture, or of a tile, in [0, 1].
 async fn mean(
-    network: &AutoencoderKl,
+    network: &Autoencoder,
     picture: &[f32],
     encoder: &mut Evaluator,
     graph: usize,
 ) -> Result<Vec<f32>, Error> {
+    let Autoencoder::Kl(network) = network else {
+        encoder.evaluate_async(graph, &[(Autoencoder::PICTURE, picture)], &[]).await?;
+        return Ok(encoder.output(Autoencoder::LATENTS)?.to_vec());
+    };
     let centred: Vec<f32> = picture.iter().map(|v| 2.0 * v - 1.0).collect();
     encoder.evaluate_async(graph, &[(AutoencoderKl::PICTURE, centred.as_slice())], &[]).await?;
     let moments = encoder.output(AutoencoderKl::MOMENTS)?;

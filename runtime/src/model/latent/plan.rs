@@ -177,7 +177,9 @@ impl LatentPlan {
         let tokens = request.windows * info.texts.first().map_or(1, |text| text.network.positions);
         let unet = info.sd_request(n, request.guided, request.size, tokens, !request.controls.is_empty())?;
         let planner = Planner { context: Context::new(request.threads), request, info };
-        let (texts, windows) = (0..info.texts.len(), unet.batch * request.windows);
+        // What is said of a picture, and what it shall not show.
+        let said = if request.guided { 2 * n } else { n };
+        let (texts, windows) = (0..info.texts.len(), said * request.windows);
         let texts = texts.map(|i| planner.stage(file, &Stage::text(info, i, 0)?, windows)).collect::<Result<_, _>>()?;
         let (calls, runs) = (request.calls, request.runs.max(1));
         let mut drawing = vec![planner.stage(file, &Stage::unet(info, &unet)?, calls * runs)?];
@@ -196,7 +198,7 @@ impl LatentPlan {
         let coders = planner.coders(file, [unet.height, unet.width])?;
         // The samples, the answer, noise, the run's first noise, and what any solver keeps; states as they were read, and
         // as the network is given them.
-        let latents = n * unet.height * unet.width * info.autoencoder.latent_channels;
+        let latents = n * unet.height * unet.width * info.autoencoder.latent_channels();
         let states = tokens * info.unet.text_width + info.unet.added.map_or(0, |added| added.width);
         let kept = 4 * (12 * latents + 2 * unet.batch * states) as u64;
         let apart = false;
@@ -340,8 +342,8 @@ impl Planner<'_> {
             _ => Some(self.stage(file, &Stage::encoder(info, tiling, size)?, 1)?),
         };
         // The picture, as it is read and as it is given.
-        let picture = 2 * 4 * pixels * network.in_channels as u64;
-        let blend = |t: Tiling| t.encoded(size, 2 * network.latent_channels).bytes(t.tile);
+        let picture = 2 * 4 * pixels * network.in_channels() as u64;
+        let blend = |t: Tiling| t.encoded(size, 2 * network.latent_channels()).bytes(t.tile);
         let encoder = encoder.map(|stage| StagePlan { buffers: picture + tiling.map_or(0, blend), ..stage });
         let (file, decoder) = match &tiny {
             Some((tiny, file)) => (*file, Stage::tiny_decoder(tiny, size)?),
@@ -349,8 +351,8 @@ impl Planner<'_> {
         };
         let decoder = self.stage(file, &decoder, n * request.runs.max(1))?;
         // The pictures, as numbers and as bytes.
-        let pictures = n as u64 * 5 * pixels * network.out_channels as u64;
-        let blend = |t: Tiling| t.decoded(size, network.out_channels).bytes(t.tile * t.factor);
+        let pictures = n as u64 * 5 * pixels * network.out_channels() as u64;
+        let blend = |t: Tiling| t.decoded(size, network.out_channels()).bytes(t.tile * t.factor);
         let buffers = pictures + tiling.map_or(0, blend);
         Ok(Coder { tiling, encoder, decoder: StagePlan { drawn: true, buffers, ..decoder } })
     }

@@ -39,7 +39,13 @@ impl TextToImage {
         if guided {
             texts.extend(request.negatives.iter().map(|text| text.or(nothing)));
         }
-        let (tokens, states, pooled) = self.encode_texts(&texts, request).await?;
+        let (tokens, mut states, mut pooled) = self.encode_texts(&texts, request).await?;
+        // Once with the picture and once without.
+        for values in [&mut states, &mut pooled] {
+            for _ in 2..if guided { self.info().guided_texts() } else { 2 } {
+                values.extend_from_within(values.len() / 2..);
+            }
+        }
         Ok(EncodedPrompts { pictures: n, guided, tokens, states, pooled })
     }
 

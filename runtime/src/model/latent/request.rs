@@ -28,14 +28,16 @@ pub struct LatentRequest<'a> {
     pub seeds: Vec<u64>,
     /// What draws the noise of a seed.
     pub noise: NoiseSource,
-    /// Height and width of the pictures, multiples of [`TextToImage::factor`](super::TextToImage::factor) (and
-    /// of what the U-Net halves).
+    /// Height and width of the pictures, multiples of [`TextToImage::factor`](super::TextToImage::factor).
     pub size: [usize; 2],
     /// How to get there, from [`TextToImage::calls`](super::TextToImage::calls).
     pub calls: &'a Calls,
     /// Strength of classifier-free guidance (Ho and Salimans 2022); 1 and less is none, as in diffusers. Models into which
     /// guidance was distilled are told it, and are evaluated once.
     pub guidance_scale: f32,
+    /// Of models that change pictures by instruction, how strongly the picture is kept to where a run is guided: 1 and more
+    /// (Brooks et al. 2023); none is [`LatentInfo::image_guidance_scale`](super::LatentInfo::image_guidance_scale).
+    pub image_guidance_scale: Option<f32>,
     /// How far a guided answer's spread is brought back to the conditional one's (Lin et al. 2023): 0 is not at all.
     pub guidance_rescale: f32,
     /// The initial noise, standard normal, `(n, h, w, latent_channels)` of the latents' size; drawn by the seeds if none is
@@ -119,6 +121,7 @@ impl TextToImage {
             size: self.info().size(),
             calls,
             guidance_scale: self.info().guidance_scale(),
+            image_guidance_scale: None,
             guidance_rescale: 0.0,
             latents: None,
             init_image: None,

@@ -109,6 +109,13 @@ impl LatentSession {
         let (n, info) = (request.seeds.len(), model.info());
         in_range("number of pictures", n, 1, MAX_BATCH)?;
         check(request.guidance_scale.is_finite(), "guidance_scale", request.guidance_scale, "a finite number")?;
+        let image_guidance_scale = request.image_guidance_scale.unwrap_or_else(|| info.image_guidance_scale());
+        let keeps = image_guidance_scale >= 1.0 && image_guidance_scale.is_finite();
+        check(keeps, "image_guidance_scale", image_guidance_scale, "at least 1")?;
+        if request.image_guidance_scale.is_some() && !info.edits() {
+            let of = "models that change pictures by instruction";
+            return Err(RequestError::NotOf { what: "image_guidance_scale", of }.into());
+        }
         info.latent_size(request.size)?;
         let read;
         let conditions = match request.encoded_prompts {
@@ -128,7 +135,7 @@ impl LatentSession {
             check(false, "guidance_scale", request.guidance_scale, expected)?;
         }
         let unet = info.sd_request(n, guided, request.size, tokens, !request.controls.is_empty())?;
-        let each = unet.height * unet.width * info.autoencoder.latent_channels;
+        let each = unet.height * unet.width * info.autoencoder.latent_channels();
         if let Some(latents) = request.latents {
             in_range("values of the latents", latents.len(), n * each, n * each)?;
         }
@@ -175,6 +182,7 @@ impl LatentSession {
             n,
             kind: if guided { Kind::Guided } else { Kind::Plain },
             guidance_scale: request.guidance_scale,
+            image_guidance_scale,
             guidance_rescale: request.guidance_rescale,
             calls: request.calls.calls().into(),
             first_timestep: 0,
@@ -186,7 +194,7 @@ impl LatentSession {
 fn machine(model: &TextToImage, request: &LatentRequest<'_>, shape: &Shape) -> Result<Machine, Error> {
     let (info, options) = (model.info(), &shape.options);
     let SdRequest { batch: texts, height: h, width: w, tokens, .. } = shape.unet;
-    let channels = info.autoencoder.latent_channels;
+    let channels = info.autoencoder.latent_channels();
     let controls = controls(info, &request.controls, shape)?;
     let network = model.parts.get(info, ModelPart::UNet)?;
     let graph = Stage::unet(info, &shape.unet)?.graphs.pop().map(|(graph, _)| graph);
@@ -204,13 +212,15 @@ fn machine(model: &TextToImage, request: &LatentRequest<'_>, shape: &Shape) -> R
     let values = |n: usize, on: bool| vec![0.0; if on { n } else { 0 }];
     let (elements, pixels) = (shape.n * each, shape.n * h * w);
     let kept = || Kept { latents: values(elements, true), noise: values(elements, true), mask: values(pixels, true) };
+    // A picture that is changed is seen by some texts alone.
+    let seen = if info.edits() { texts / shape.n } else { 1 };
     let in_channels = if shape.beside { info.unet.in_channels } else { channels };
     let inputs = Inputs {
         time: Time::Code(info.unet.clone()),
         ids: Vec::new(),
         constants,
         channels: [channels, in_channels],
-        beside: values(pixels * (in_channels - channels), shape.beside),
+        beside: values(seen * pixels * (in_channels - channels), shape.beside),
         kept: shape.restores.then(kept),
     };
     let noise = Noise::of_latents(each, channels);

@@ -43,7 +43,8 @@ impl LatentInfo {
     /// The autoencoder, with what its latents are scaled by.
     pub fn first_stage(&self) -> FirstStage {
         let Self { scaling_factor, shift_factor, .. } = *self;
-        FirstStage { network: self.autoencoder.clone(), scaling_factor, shift_factor }
+        let (network, statistics) = (self.autoencoder.clone(), self.statistics.clone());
+        FirstStage { network, scaling_factor, shift_factor, statistics }
     }
 
     fn texts(&self, w: &mut Writer) -> Result<(), Error> {

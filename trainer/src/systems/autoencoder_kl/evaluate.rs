@@ -23,7 +23,7 @@ pub struct Evaluation {
 pub fn evaluate(file: &[u8], pictures: &[&[u8]], side: usize) -> Result<Evaluation> {
     let file = File::new_checked(file).map_err(nijimi_runtime::Error::from)?;
     let stage = FirstStage::read(&file)?;
-    let network = &stage.network;
+    let network = stage.network.kl().ok_or_else(|| Error::File("the file holds another kind of autoencoder".into()))?;
     let [encoder, decoder] = stage.load(&file)?;
     let small = side / network.factor();
     let graph = |e: nijimi_runtime::raw::nn::NetworkError| Error::from(nijimi_runtime::Error::from(e));

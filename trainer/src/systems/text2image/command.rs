@@ -205,7 +205,7 @@ fn trainable(info: &LatentInfo) -> Result<()> {
     if info.zeros_for_empty {
         return refuse("no prompt is zeros for this model, not the states of an empty one");
     }
-    let (unet, z) = (&info.unet, info.autoencoder.latent_channels);
+    let (unet, z) = (&info.unet, info.autoencoder.latent_channels());
     if [unet.in_channels, unet.out_channels] != [z, z] {
         return refuse("its U-Net takes more than latents (it is for inpainting, or for changing pictures)");
     }
@@ -220,12 +220,8 @@ fn as_there(a: &TextToImageArgs, info: &LatentInfo, vocabulary: usize) -> Result
     let one = |n: Option<usize>| n.map(|n| n.to_string());
     let rows = [
         ("--channels", a.channels.as_ref().map(ToString::to_string), counts(&|l| l.channels).to_string()),
-        (
-            "--transformers",
-            a.transformers.as_ref().map(ToString::to_string),
-            counts(&|l| if l.attends { l.layers } else { 0 }).to_string(),
-        ),
-        ("--layers", one(a.layers), info.unet.layers_per_block.to_string()),
+        ("--transformers", a.transformers.as_ref().map(ToString::to_string), counts(&|l| l.down[0]).to_string()),
+        ("--layers", one(a.layers), info.unet.layers_per_block().to_string()),
         ("--head", one(a.head), Counts(heads.into_iter().collect()).to_string()),
         ("--groups", one(a.groups), info.unet.norm_groups.to_string()),
         ("--text-width", one(a.text_width), text.width.to_string()),
@@ -244,15 +240,11 @@ fn as_there(a: &TextToImageArgs, info: &LatentInfo, vocabulary: usize) -> Result
 
 /// The networks in a word that changes with them.
 fn networks(unet: &SdUnetConfig, text: &ClipTextConfig) -> String {
-    let levels: Vec<String> = unet
-        .levels
-        .iter()
-        .map(|l| format!("{}:{}:{}", l.channels, l.heads, if l.attends { l.layers } else { 0 }))
-        .collect();
+    let levels: Vec<String> = unet.levels.iter().map(|l| format!("{}:{}:{}", l.channels, l.heads, l.down[0])).collect();
     format!(
         "U-Net {} x {} groups {}, text {} x {} of {} words, window {}",
         levels.join(" "),
-        unet.layers_per_block,
+        unet.layers_per_block(),
         unet.norm_groups,
         text.layers,
         text.width,

@@ -13,6 +13,16 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 
+/// The first stage's network, if it is of the kind that is trained here and its latents are but moved and scaled.
+///
+/// # Errors
+/// Another kind.
+pub fn known(stage: &FirstStage) -> Result<&AutoencoderKl> {
+    let what = "the autoencoder is of another kind (tiny, or with statistics of its latents): it can be drawn with, but not \
+                trained with";
+    stage.network.kl().filter(|_| stage.statistics.is_none()).ok_or_else(|| Error::File(what.into()))
+}
+
 /// Latents as the U-Net sees them, scaled: for each picture, as it is and mirrored, `(c, h, w)`.
 pub struct Latents {
     /// Channels.
@@ -47,7 +57,8 @@ impl Latents {
     pub fn compute(autoencoder: &[u8], data: &Captioned, cache: &Path) -> Result<Self> {
         let file = File::new_checked(autoencoder).map_err(nijimi_runtime::Error::from)?;
         let stage = FirstStage::read(&file)?;
-        let (factor, channels) = (stage.network.factor(), stage.network.latent_channels);
+        let network = known(&stage)?;
+        let (factor, channels) = (network.factor(), network.latent_channels);
         if !data.side.is_multiple_of(factor) {
             let what = format!("pictures of {0}x{0}: the autoencoder takes multiples of {factor}", data.side);
             return Err(Error::Usage(what));
@@ -68,7 +79,7 @@ impl Latents {
         let part = data.pictures.len().div_ceil(rayon::current_num_threads()).max(1);
         let parts = values.par_chunks_mut(2 * part * len).zip(data.pictures.par_chunks(part));
         parts.try_for_each(|(values, pictures)| -> Result<()> {
-            let graph = stage.network.encoder(FirstStage::PREFIX, 1, [data.side, data.side]);
+            let graph = network.encoder(FirstStage::PREFIX, 1, [data.side, data.side]);
             let graph = graph.map_err(nijimi_runtime::Error::from)?;
             let mut encoder = encoder.evaluator(vec![graph], &SessionOptions { threads: 1, ..Default::default() })?;
             let (mut mean, mut log_variance) = (vec![0f32; len], vec![0f32; len]);
@@ -82,7 +93,7 @@ impl Latents {
                 };
                 let picture: Vec<f32> = (0..pixels.len()).map(value).collect();
                 encoder.evaluate(0, &[(AutoencoderKl::PICTURE, &picture)], &[])?;
-                stage.network.moments(encoder.output(AutoencoderKl::MOMENTS)?, &mut mean, &mut log_variance);
+                network.moments(encoder.output(AutoencoderKl::MOMENTS)?, &mut mean, &mut log_variance);
                 mean.iter_mut().for_each(|z| *z = (*z - stage.shift_factor) * stage.scaling_factor);
                 out.copy_from_slice(&channels_last(&mean, side * side, channels));
             }

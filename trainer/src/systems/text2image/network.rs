@@ -2,7 +2,7 @@
 use crate::error::{Error, Result};
 use nijimi_runtime::model::{FirstStage, LatentDefaults, LatentInfo, TextInfo};
 use nijimi_runtime::raw::graph::Activation;
-use nijimi_runtime::raw::nn::{ClipText, SdAdded, SdLevel, SdUnet, TextStates, TimeCode};
+use nijimi_runtime::raw::nn::{ClipText, SdAdded, SdLevel, SdMiddle, SdUnet, TextStates, TimeCode};
 use nijimi_runtime::raw::text::{Special, Tokenizer, Vocabulary};
 use nijimi_runtime::sampler::Field;
 
@@ -73,18 +73,15 @@ pub fn describe(
         return usage(format!("--text-width {} is not a multiple of --head {}", sizes.text_width, sizes.head));
     }
     halvings(side, sizes.channels.len())?;
-    let level = |(&channels, &layers): (&usize, &usize)| SdLevel {
-        channels,
-        heads: channels / sizes.head,
-        layers: layers.max(1),
-        attends: layers > 0,
-    };
-    let z = stage.network.latent_channels;
+    let level =
+        |(&channels, &depth): (&usize, &usize)| SdLevel::new(channels, channels / sizes.head, sizes.layers, depth);
+    let middle = sizes.transformers.last().map_or(1, |&depth| depth.max(1));
+    let z = stage.network.latent_channels();
     let unet = SdUnet {
         in_channels: z,
         out_channels: z,
         levels: sizes.channels.iter().zip(&sizes.transformers).map(level).collect(),
-        layers_per_block: sizes.layers,
+        middle: SdMiddle::Transformer(middle),
         text_width: sizes.text_width,
         norm_groups: sizes.groups,
         norm_eps: 1e-5,
@@ -126,6 +123,7 @@ pub fn describe(
         autoencoder: stage.network.clone(),
         scaling_factor: stage.scaling_factor,
         shift_factor: stage.shift_factor,
+        statistics: None,
         texts: vec![TextInfo {
             prefix: "text_encoder.",
             network,

@@ -3,8 +3,8 @@
 use super::*;
 use crate::gguf::File;
 use crate::graph::Activation;
-use crate::model::LatentDefaults;
-use crate::nn::{AutoencoderKl, ClipText, SdAdded, SdLevel, SdUnet, TimeCode};
+use crate::model::{LatentDefaults, LatentStatistics};
+use crate::nn::{Autoencoder, AutoencoderKl, AutoencoderTiny, ClipText, SdAdded, SdLevel, SdMiddle, SdUnet, TimeCode};
 use crate::sampler::{Sigmas, Solver};
 use crate::text::Special;
 use alloc::string::{String, ToString};
@@ -41,7 +41,6 @@ fn info() -> LatentInfo {
         eps: 1e-5,
         projection: None,
     };
-    let level = |channels, heads, layers, attends| SdLevel { channels, heads, layers, attends };
     LatentInfo {
         name: "small".into(),
         license: "CC0-1.0".into(),
@@ -49,8 +48,8 @@ fn info() -> LatentInfo {
         unet: SdUnet {
             in_channels: 9,
             out_channels: 4,
-            levels: vec![level(8, 2, 0, false), level(24, 4, 3, true), level(16, 1, 2, false)],
-            layers_per_block: 3,
+            levels: vec![SdLevel::new(8, 2, 3, 0), SdLevel::new(24, 4, 3, 3), SdLevel::new(16, 1, 3, 0)],
+            middle: SdMiddle::Transformer(2),
             text_width: 12,
             norm_groups: 2,
             norm_eps: 3e-5,
@@ -59,7 +58,7 @@ fn info() -> LatentInfo {
             added: None,
             guidance_code: 0,
         },
-        autoencoder: AutoencoderKl {
+        autoencoder: Autoencoder::Kl(AutoencoderKl {
             in_channels: 3,
             out_channels: 3,
             latent_channels: 4,
@@ -69,9 +68,10 @@ fn info() -> LatentInfo {
             mid_attention: false,
             quant_conv: true,
             post_quant_conv: false,
-        },
+        }),
         scaling_factor: 0.25,
         shift_factor: -0.125,
+        statistics: None,
         texts: texts(&[text], TextStates::LAST),
         zeros_for_empty: false,
         scheduler: "DDIMScheduler".into(),
@@ -97,13 +97,15 @@ fn second() -> LatentInfo {
     let other = ClipText { width: 20, heads: 5, activation: Activation::Gelu, projection: Some(9), ..network };
     let mut unet =
         SdUnet { text_width: 32, added: Some(SdAdded { code: 6, width: 45 }), guidance_code: 10, ..first.unet };
-    unet.levels[2].attends = true;
+    unet.levels[2] = SdLevel { down: vec![2, 0, 1], up: vec![4, 3, 0, 10], ..unet.levels[2].clone() };
+    unet.middle = SdMiddle::Resnet;
     let sigmas = Some(Sigmas::Karras);
     LatentInfo {
         license: String::new(),
         unet,
         texts: texts(&[network, other], TextStates::PENULTIMATE),
         zeros_for_empty: true,
+        statistics: Some(LatentStatistics { mean: vec![1.0, -2.0, 0.0, 0.5], std: vec![0.5, 3.0, 1.0, 8.0] }),
         defaults: LatentDefaults {
             solver: Solver::from_name("dpm++2m"),
             sigmas,
@@ -122,6 +124,20 @@ fn pooling() -> LatentInfo {
     info
 }
 
+/// The first, with a small autoencoder.
+fn tiny() -> LatentInfo {
+    let network = AutoencoderTiny {
+        in_channels: 3,
+        out_channels: 3,
+        latent_channels: 4,
+        channels: 16,
+        encoder_blocks: vec![1, 3],
+        decoder_blocks: vec![2, 4],
+        pooled: false,
+    };
+    LatentInfo { autoencoder: Autoencoder::Tiny(network), ..info() }
+}
+
 /// Everything of it, as text: the types compare no tokenizers, but print all that is in them.
 fn printed(info: &LatentInfo) -> String {
     format!("{info:#?}")
@@ -134,10 +150,11 @@ fn written(info: &LatentInfo) -> Vec<u8> {
 }
 
 /// Seen red with `PENULTIMATE` written as `final`, and with the last level's number of blocks written where it does not
-/// attend; the pooled one with the pooled state of a second encoder only.
+/// attend; the pooled one with the pooled state of a second encoder only; the second with depths on the way up from the first
+/// level on, and with means and deviations exchanged.
 #[test]
 fn what_is_written_is_read() {
-    for info in [info(), second(), pooling()] {
+    for info in [info(), second(), pooling(), tiny()] {
         let bytes = written(&info);
         let file = File::new_checked(&bytes).unwrap();
         assert_eq!(printed(&LatentInfo::read(&file).unwrap()), printed(&info));
@@ -179,7 +196,7 @@ fn parts_that_do_not_fit_each_other_are_refused() {
     for (key, value, parts) in [
         ("nijimi.unet.out_channels", 8, ["answers with 8 channels", "latents have 4 channels"]),
         ("nijimi.unet.out_channels", 3, ["answers with 3 channels", "latents have 4 channels"]),
-        ("nijimi.unet.in_channels", 8, ["reads 8 channels", "9 (inpainting)"]),
+        ("nijimi.unet.in_channels", 5, ["reads 5 channels", "9 (inpainting) and 8 (editing"]),
         ("nijimi.autoencoder.latent_channels", 16, ["answers with 4 channels", "latents have 16 channels"]),
         ("nijimi.autoencoder.in_channels", 1, ["pictures of 1 channels", "pictures of 3 channels"]),
         ("nijimi.unet.cross_attention_dim", 33, ["text states of width 33", "together are 32"]),
@@ -200,7 +217,7 @@ fn parts_that_do_not_fit_each_other_are_refused() {
 /// What is not known would not be obeyed. Seen red with every key let through.
 #[test]
 fn settings_of_later_versions_are_refused() {
-    for key in ["nijimi.autoencoder.latents_mean", "nijimi.unet.rope", "nijimi.text.mode", "nijimi.schedule.shift"] {
+    for key in ["nijimi.autoencoder.whitened", "nijimi.unet.rope", "nijimi.text.mode", "nijimi.schedule.shift"] {
         let mut writer = Writer::new();
         info().write(&mut writer, &[&vocabulary()], DType::F32).unwrap();
         writer.meta(key, 1u32).unwrap();

@@ -43,7 +43,7 @@ fn latents_are_the_encoders() {
     };
     let (device, data) = (Cpu::default(), data());
     let mut model = Network::new(&device, 1, &config, Precision::F32).unwrap();
-    let stage = FirstStage { network: config, scaling_factor: 2.0, shift_factor: 0.5 };
+    let stage = FirstStage { network: config.into(), scaling_factor: 2.0, shift_factor: 0.5, statistics: None };
     let state = param::state(&mut model, "");
     let file = autoencoder_kl(&state, &stage, ("test", SIDE), &Record::default(), DType::F32).unwrap();
     let folder = std::env::temp_dir().join(format!("nijimi-latents-{}", std::process::id()));
