@@ -9,7 +9,7 @@ mod serve;
 pub mod value;
 
 pub use commands::{Convert, Density, Devices, Inspect, Plan, SelfTest, Upscale};
-pub use parts::{ControlFiles, Draw, MachineOptions, OutputOptions, SamplingOptions, Subject, TextOptions};
+pub use parts::{Draw, MachineOptions, OutputOptions, SamplingOptions, Subject, TextOptions};
 #[cfg(feature = "serve")]
 pub use serve::Serve;
 pub use value::{EmbeddingFile, LoraFile, PreviewMethod};
@@ -107,6 +107,7 @@ fn remedy(name: &str, message: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::parts::ControlFiles;
     use super::*;
     use argh::{FlagInfoKind, Optionality};
     use nijimi_runtime::gpu::Choice;
