@@ -9,7 +9,7 @@ mod serve;
 pub mod value;
 
 pub use commands::{Convert, Density, Devices, Inspect, Plan, SelfTest, Upscale};
-pub use parts::{Draw, MachineOptions, OutputOptions, SamplingOptions, Subject, TextOptions};
+pub use parts::{ControlFiles, Draw, MachineOptions, OutputOptions, SamplingOptions, Subject, TextOptions};
 #[cfg(feature = "serve")]
 pub use serve::Serve;
 pub use value::{EmbeddingFile, LoraFile, PreviewMethod};

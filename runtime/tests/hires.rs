@@ -37,8 +37,8 @@ fn upscaler() -> Upscaler {
     Upscaler::load(&File::new_checked(&bytes).unwrap(), &Device::Cpu).unwrap()
 }
 
-/// As many steps as were asked for, whatever the strength, at the levels of `steps / strength` steps. Seen red with the count
-/// of diffusers' picture-to-picture pipelines, which takes 19 of 20 steps at 0.7.
+/// As many steps as were asked for, whatever the strength, at the levels of `steps / strength` steps. Yet to be seen
+/// red with the count of diffusers' picture-to-picture pipelines, which takes 19 of 20 steps at 0.7.
 #[test]
 fn a_second_pass_has_all_its_steps() {
     let model = model();
@@ -56,8 +56,9 @@ fn a_second_pass_has_all_its_steps() {
     }
 }
 
-/// What the pieces give is what the request gives, and what a run from the enlarged picture gives. Seen red with the latents of
-/// the first pass not enlarged, with another strength in the second pass, and with steps counted from 0 in both.
+/// What the pieces give is what the request gives, and what a run from the enlarged picture gives. Yet to be seen red
+/// with the latents of the first pass not enlarged, with another strength in the second pass, and with steps counted
+/// from 0 in both.
 #[test]
 fn the_request_is_the_pieces() {
     let model = model();
@@ -99,8 +100,8 @@ fn the_request_is_the_pieces() {
     }
 }
 
-/// Pixels are those of the first pass: at a small strength, the result is near its picture. Seen red with rows and columns
-/// swapped.
+/// Pixels are those of the first pass: at a small strength, the result is near its picture. Yet to be seen red with
+/// rows and columns swapped.
 #[test]
 fn what_is_enlarged_is_the_picture() {
     let model = model();

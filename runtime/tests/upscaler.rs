@@ -73,8 +73,8 @@ fn distance(model: &Upscaler, of: &str) -> f32 {
 
 const NAMES: [(&str, &str); 4] = [("x4", "x4"), ("x4.trunk", "x4"), ("x4.sequence", "x4"), ("x2", "x2")];
 
-/// Seen red with a slope of 0.1, with the residuals not scaled, with the concatenation's order turned round, and with the
-/// squares of pixels read column by column.
+/// Yet to be seen red with a slope of 0.1, with the residuals not scaled, with the concatenation's order turned round,
+/// and with the squares of pixels read column by column.
 #[test]
 fn the_reference_is_met() {
     for (name, of) in NAMES {
@@ -130,8 +130,8 @@ fn upscaled(model: &Upscaler, size: [usize; 2], tiles: Option<[usize; 2]>) -> Ve
     picture.bytes
 }
 
-/// Where tiles overlap as far as the network reaches, they are the whole picture's, to the bit; with less of it they are near.
-/// Seen red with a reach of half as much, and with what is kept shifted by a pixel.
+/// Where tiles overlap as far as the network reaches, they are the whole picture's, to the bit; with less of it they
+/// are near. Yet to be seen red with a reach of half as much, and with what is kept shifted by a pixel.
 #[test]
 fn tiles_are_the_whole_picture() {
     for (name, size) in [("x4", [171, 13]), ("x2", [9, 203])] {
@@ -146,7 +146,7 @@ fn tiles_are_the_whole_picture() {
     }
 }
 
-/// Seen red with the last row repeated in place of the one before.
+/// Yet to be seen red with the last row repeated in place of the one before.
 #[test]
 fn what_is_no_multiple_is_mirrored() {
     let model = load("x2", &Device::Cpu);
@@ -208,7 +208,7 @@ fn zeros(tensors: &[(&str, &[usize])]) -> Result<Checkpoint, ImportError> {
     found
 }
 
-/// Seen red with such files taken for parts of a checkpoint.
+/// Yet to be seen red with such files taken for parts of a checkpoint.
 #[test]
 fn other_upscalers_are_refused_by_name() {
     let refused = |tensors: &[(&str, &[usize])]| zeros(tensors).unwrap_err().to_string();

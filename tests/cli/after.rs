@@ -15,7 +15,7 @@ fn pair<'a>(text: &'a Infotext, key: &str) -> Option<&'a str> {
     text.pairs.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
 }
 
-/// Seen red with the first pass's picture written, and with the second pass's noise of another seed.
+/// Yet to be seen red with the first pass's picture written, and with the second pass's noise of another seed.
 #[test]
 fn a_second_pass_draws_a_larger_picture() {
     let Some(model) = pipeline("sd1") else { return };
@@ -53,7 +53,7 @@ fn a_second_pass_draws_a_larger_picture() {
     assert!(code == 3 && problem.contains("takes an upscaler"), "{code}: {problem}");
 }
 
-/// Seen red with the mask of the part pasted, and with the part drawn at its own size.
+/// Yet to be seen red with the mask of the part pasted, and with the part drawn at its own size.
 #[test]
 fn a_masked_part_is_drawn_by_itself() {
     let Some(model) = pipeline("sd1") else { return };

@@ -303,7 +303,7 @@ impl Upscaling<'_> {
 mod tests {
     use super::{Window, windows};
 
-    /// Seen red with windows one `overlap` too far apart, and with the last one beginning where the step says.
+    /// Yet to be seen red with windows one `overlap` too far apart, and with the last one beginning where the step says.
     #[test]
     fn windows_cover_a_side() {
         assert_eq!(windows(10, 16, 2), [Window { at: 0, kept: [0, 10] }]);
