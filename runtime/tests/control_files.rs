@@ -519,7 +519,7 @@ fn broken_files_are_refused() {
         renamed(&folder.join(WEIGHTS), &one, |name| {
             (name != "mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight").then(|| name.into())
         });
-        says(&refused(&one), &["it is a ControlNet, but the tensor mid_block.attentions.0", "is missing"]);
+        says(&refused(&one), &["lacks the tensor mid_block.attentions.0", "attn2.to_k.weight of shape"]);
     }
     for (folder, _) in tiny() {
         let place = Folder::new();

@@ -170,6 +170,7 @@ impl Fields<'_> {
         match (self.get("sigma_min"), self.get("sigma_max")) {
             (None, None) => Ok(()),
             _ if is_edm(class) => Ok(()),
+            (None, _) => Err(self.refuse("sigma_max", "sigmas of one's own are not supported here")),
             _ => Err(self.refuse("sigma_min", "sigmas of one's own are not supported here")),
         }
     }

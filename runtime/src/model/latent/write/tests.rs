@@ -105,7 +105,6 @@ fn second() -> LatentInfo {
         unet,
         texts: texts(&[network, other], TextStates::PENULTIMATE),
         zeros_for_empty: true,
-        statistics: Some(LatentStatistics { mean: vec![1.0, -2.0, 0.0, 0.5], std: vec![0.5, 3.0, 1.0, 8.0] }),
         defaults: LatentDefaults {
             solver: Solver::from_name("dpm++2m"),
             sigmas,
@@ -124,7 +123,7 @@ fn pooling() -> LatentInfo {
     info
 }
 
-/// The first, with a small autoencoder.
+/// The first, with a small autoencoder, whose latents have statistics.
 fn tiny() -> LatentInfo {
     let network = AutoencoderTiny {
         in_channels: 3,
@@ -135,7 +134,8 @@ fn tiny() -> LatentInfo {
         decoder_blocks: vec![2, 4],
         pooled: false,
     };
-    LatentInfo { autoencoder: Autoencoder::Tiny(network), ..info() }
+    let statistics = Some(LatentStatistics { mean: vec![1.0, -2.0, 0.0, 0.5], std: vec![0.5, 3.0, 1.0, 8.0] });
+    LatentInfo { autoencoder: Autoencoder::Tiny(network), statistics, ..info() }
 }
 
 /// Everything of it, as text: the types compare no tokenizers, but print all that is in them.
@@ -151,7 +151,7 @@ fn written(info: &LatentInfo) -> Vec<u8> {
 
 /// Seen red with `PENULTIMATE` written as `final`, and with the last level's number of blocks written where it does not
 /// attend; the pooled one with the pooled state of a second encoder only; the second with depths on the way up from the first
-/// level on, and with means and deviations exchanged.
+/// level on; the last with means and deviations exchanged.
 #[test]
 fn what_is_written_is_read() {
     for info in [info(), second(), pooling(), tiny()] {
