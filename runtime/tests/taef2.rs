@@ -157,10 +157,10 @@ impl Made {
             let mean = values.iter().sum::<f64>() / n;
             let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n;
             for row in y.chunks_mut(all) {
-                for c in first..first + group {
+                for (c, v) in row.iter_mut().enumerate().skip(first).take(group) {
                     let [weight, bias] =
                         ["weight", "bias"].map(|k| f64::from(self.0[&format!("{name}.pool.1.{k}")].1[c]));
-                    row[c] = ((row[c] - mean) / (variance + 1e-5).sqrt()).mul_add(weight, bias).max(0.0);
+                    *v = ((*v - mean) / (variance + 1e-5).sqrt()).mul_add(weight, bias).max(0.0);
                 }
             }
         }

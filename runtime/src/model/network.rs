@@ -108,7 +108,10 @@ impl Network {
             Device::Cpu => {
                 let mut packed = Weights::new();
                 load::part(file, prefixes, &weights, &change, |i, kind, data| match (data, from) {
-                    (None, Some(Placed::Cpu(held))) => Ok(packed.push_held(held, i)),
+                    (None, Some(Placed::Cpu(held))) => {
+                        packed.push_held(held, i);
+                        Ok(())
+                    }
                     (data, _) => data.map_or(Ok(()), |(dtype, data)| Ok(packed.push(kind, dtype, data)?)),
                 })?;
                 Placed::Cpu(packed.into())
@@ -119,7 +122,10 @@ impl Network {
                 }
                 let mut stored = Weights::new();
                 load::part(file, prefixes, &weights, &change, |i, kind, data| match (data, from) {
-                    (None, Some(Placed::Cpu(held))) => Ok(stored.push_held(held, i)),
+                    (None, Some(Placed::Cpu(held))) => {
+                        stored.push_held(held, i);
+                        Ok(())
+                    }
                     (data, _) => data.map_or(Ok(()), |(dtype, data)| {
                         // What a patch or the graph has changed lies in no file.
                         let data = file.lasting(data).map_or_else(|| Cow::Owned(data.to_vec()), Cow::Borrowed);
@@ -132,7 +138,10 @@ impl Network {
             Device::Gpu(gpu) => {
                 let mut packed = crate::gpu::Weights::new(gpu);
                 load::part(file, prefixes, &weights, &change, |i, kind, data| match (data, from) {
-                    (None, Some(Placed::Gpu(held))) => Ok(packed.push_held(held, i)),
+                    (None, Some(Placed::Gpu(held))) => {
+                        packed.push_held(held, i);
+                        Ok(())
+                    }
                     (data, _) => data.map_or(Ok(()), |(dtype, data)| packed.push(kind, dtype, data)),
                 })?;
                 Placed::Gpu(packed.into())

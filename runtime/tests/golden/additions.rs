@@ -69,7 +69,7 @@ impl Asked<'_> {
         let mut run = model.run(&LatentRequest { latents: Some(&latents), size, ..self.request(model) }).unwrap();
         while run.step().unwrap().is_some() {}
         let (what, tolerance) = (format!("{} {name}", self.family.name), pipeline::tolerance(self.device, name));
-        networks::close(&what, &run.pictures().unwrap(), &golden.channels_last(), tolerance);
+        networks::close(&what, run.pictures().unwrap(), &golden.channels_last(), tolerance);
         1
     }
 }
