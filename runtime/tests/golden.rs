@@ -79,7 +79,9 @@ fn families(device: &Device) {
 /// of the encoder's halving convolutions; latents of the tiny autoencoder not held; texts without the causal mask, the last state
 /// for the penultimate, the pooled state of another place. Pictures: latents multiplied by the scaling factor before they are
 /// decoded; the guided and the unguided half exchanged; a width in place of the original height (SDXL); no layer skipped (SDXL); a
-/// scheduler without its settings; a LoRA without its strength; a ControlNet without its strength. Stays green with the tokens in
+/// scheduler without its settings; a LoRA without its strength; a ControlNet without its strength; depths on the way up from the
+/// first level on (SSD-1B); rows of odd pictures rounded up; v's sign for epsilon (EDM); means of latents with the wrong sign; a
+/// pipeline's own tiny autoencoder whose latents are not held; texts guided away from neither text nor picture. Stays green with the tokens in
 /// another order, which cross-attention cannot tell.
 #[test]
 fn golden_families() {
@@ -88,7 +90,8 @@ fn golden_families() {
 
 /// Seen red with: conditions that are not copied to their places; the mask's channel for all that an inpainting U-Net sees
 /// (`feed.wgsl`); the spreads exchanged (`rescale.wgsl`); latents not divided by the scaling factor (`latents.wgsl`); the place
-/// counted through all texts in token_embedding.wgsl, together with the first text's tokens for all in select_token.wgsl.
+/// counted through all texts in token_embedding.wgsl, together with the first text's tokens for all in select_token.wgsl; the picture seen by all texts
+/// (`feed.wgsl`); the text's scale for the picture's (`guidance.wgsl`).
 #[cfg(feature = "gpu")]
 #[test]
 fn golden_families_on_a_device() {
