@@ -90,8 +90,8 @@ fn golden_families() {
 
 /// Seen red with: conditions that are not copied to their places; the mask's channel for all that an inpainting U-Net sees
 /// (`feed.wgsl`); the spreads exchanged (`rescale.wgsl`); latents not divided by the scaling factor (`latents.wgsl`); the place
-/// counted through all texts in token_embedding.wgsl, together with the first text's tokens for all in select_token.wgsl; the picture seen by all texts
-/// (`feed.wgsl`); the text's scale for the picture's (`guidance.wgsl`).
+/// counted through all texts in token_embedding.wgsl, together with the first text's tokens for all in select_token.wgsl;
+/// the picture that is changed seen by all texts (`feed.wgsl`).
 #[cfg(feature = "gpu")]
 #[test]
 fn golden_families_on_a_device() {

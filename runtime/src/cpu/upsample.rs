@@ -109,7 +109,7 @@ mod tests {
     }
 
     /// Seen red with the last column taken from the first, the weights of the pair exchanged, and picture 0 for all; and with
-    /// pictures of `2 h` rows whatever they have.
+    /// rows rounded up.
     #[test]
     fn both_equal_their_definitions_on_odd_shapes() {
         let shapes = [(1, 1, 1, 1), (2, 5, 7, 3), (1, 1, 4, 17), (3, 3, 1, 2), (2, 14, 14, 65)];

@@ -72,7 +72,7 @@ mod tests {
     }
 
     /// A network that answers for data of one point, whatever the noise: every solver ends there. Of data without spread the
-    /// answer is (x_0 - c_skip x) / c_out. Seen red with v's sign for epsilon, and with c_in's square root left out.
+    /// answer is (x_0 - c_skip x) / c_out. Seen red with epsilon's sign for v.
     #[test]
     fn every_solver_finds_the_point() {
         let schedule = Schedule::linear(1e-4, 0.02, 1000).unwrap();
@@ -101,7 +101,7 @@ mod tests {
         }
     }
 
-    /// Seen red with numbers, solvers and predictions not looked at.
+    /// Yet to be seen red.
     #[test]
     fn what_edm_cannot_be_is_refused() {
         let schedule = Schedule::linear(1e-4, 0.02, 1000).unwrap();

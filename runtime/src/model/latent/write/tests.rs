@@ -151,7 +151,7 @@ fn written(info: &LatentInfo) -> Vec<u8> {
 
 /// Seen red with `PENULTIMATE` written as `final`, and with the last level's number of blocks written where it does not
 /// attend; the pooled one with the pooled state of a second encoder only; the second with depths on the way up from the first
-/// level on; the last with means and deviations exchanged.
+/// level on.
 #[test]
 fn what_is_written_is_read() {
     for info in [info(), second(), pooling(), tiny()] {
