@@ -41,7 +41,7 @@ fn far(found: &[f32], expected: &[f32]) -> f32 {
     found.iter().zip(expected).fold(0.0, |far, (a, b)| far.max((a - b).abs()))
 }
 
-/// Seen red with the branch left out of the decoder, and with eight groups in place of four.
+/// Yet to be seen red.
 #[test]
 fn the_trained_one_computes_what_the_reference_does() {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
@@ -181,7 +181,7 @@ impl Made {
     }
 }
 
-/// Seen red with the branch left out, with its norm in one group, and with the shortcut of the block taken before the branch.
+/// Yet to be seen red.
 #[test]
 fn a_small_one_computes_its_formula() {
     let (folder, made) = (Folder::new("made"), Made::new());

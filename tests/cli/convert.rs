@@ -110,7 +110,7 @@ fn a_single_file_draws_as_its_folder_does() {
 }
 
 /// A U-Net with its parts draws as the folder that they are from, and the picture says what it was drawn with.
-/// Seen red with the parts left out of the record.
+/// Yet to be seen red.
 #[test]
 fn a_model_of_several_files() {
     let Some(path) = pipeline("sd1full") else { return };

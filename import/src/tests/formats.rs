@@ -13,8 +13,7 @@ use std::fs;
 
 /// Each of ggml's types, bit for bit as gguf-py decodes it.
 ///
-/// Seen red with the minima of a q4_K block's last four parts without their upper bits, with q3_K's third bit the other way about, and with
-/// the scales of iq4_xs taken from the nibble before.
+/// Seen red with the minima of a q4_K block's last four parts without their upper bits.
 #[test]
 fn blocks_as_the_reference_decodes_them() {
     let project = fixtures().into_iter().map(|folder| folder.join("gguf/blocks.json")).find(|path| path.is_file());
@@ -70,7 +69,7 @@ const LAYER: &str = "model.diffusion_model.middle_block.1.transformer_blocks.0.a
 
 /// FP8 is read as what it stands for, multiplied by the factor beside it, in either spelling.
 ///
-/// Seen red with the factor of the newer spelling left out, and with subnormal numbers of four bits of exponent taken for normal ones.
+/// Seen red with the factor of the newer spelling left out.
 #[test]
 fn eight_bits_and_their_factors() {
     let (tensors, options, before) = single();
@@ -122,7 +121,7 @@ fn eight_bits_and_their_factors() {
     }
 }
 
-/// What is beside a weight is understood, or refused by name. Seen red with a factor that is NaN let through, and with every format.
+/// What is beside a weight is understood, or refused by name. Seen red with a factor that is NaN let through.
 #[test]
 fn factors_that_cannot_be() {
     let (tensors, options, _) = single();
@@ -176,7 +175,7 @@ fn gguf(tensors: &BTreeMap<String, Stored>, cut: bool, mut writer: Writer) -> Ve
     writer.finish()
 }
 
-/// Seen red with the shapes that were cut not undone, and with pieces counted from the block's beginning.
+/// Seen red with the shapes that were cut not undone.
 #[test]
 fn gguf_of_others_is_read_as_it_is_stored() {
     let (tensors, options, before) = single();
@@ -195,7 +194,7 @@ fn gguf_of_others_is_read_as_it_is_stored() {
     }
 }
 
-/// Seen red with the sizes of a shape multiplied without a look at their range, and with a type that is not known taken for f32.
+/// Seen red with a type that is not known taken for f32.
 #[test]
 fn gguf_that_lies() {
     let (tensors, options, _) = single();

@@ -56,7 +56,7 @@ impl Pieces {
 
 /// A U-Net alone, by each of its three namings, and its parts by each of theirs, are the model.
 ///
-/// Seen red with the blocks of a level on the way up counted as on the way down, and with the older names of an autoencoder's attention left.
+/// Seen red with the levels that attend taken for those that do not.
 #[test]
 fn a_model_is_put_together() {
     for (family, first, second) in [
@@ -143,7 +143,7 @@ fn marks_go_with_the_unet() {
     }
 }
 
-/// Seen red with the later of two files of a part taken, and with --clip-g passed over.
+/// Seen red with a part that is named twice let through.
 #[test]
 fn parts_that_cannot_be() {
     let pieces = Pieces::of("sd1full");
