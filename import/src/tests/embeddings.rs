@@ -73,7 +73,7 @@ fn states(bytes: &[u8], embeddings: &[Embedding], prompt: &str) -> EncodedPrompt
 fn a_word_of_known_vectors_is_those_words() {
     for (family, dtype) in [("sd1", DType::F32), ("sdxl", DType::F16)] {
         let bytes = model(family, dtype);
-        let file = (&bytes[..]).to_vec();
+        let file = bytes[..].to_vec();
         let file = file.file().unwrap();
         let plain = TextToImage::open(Arc::new(bytes.clone()), OpenOptions::default()).unwrap();
         let rows = |text: &nijimi_runtime::model::TextInfo, words: &str| -> Vec<f32> {
