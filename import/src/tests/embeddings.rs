@@ -53,7 +53,7 @@ fn every_form_of_file_gives_its_word_and_vectors() {
         }
     }
     let widths = ["text_encoder", "text_encoder_2"].map(|part| width(&two, part));
-    let [l, g] = widths.map(|w| (0..2 * w).map(|i| (i + w) as f32 / 8.0).collect::<Vec<f32>>());
+    let [l, g] = [0, 1].map(|n| (0..2 * widths[n]).map(|i| (i + 999 * n) as f32 / 8.0).collect::<Vec<f32>>());
     let shapes = widths.map(|w| [2, w]);
     let path = made(&folder, "toy.safetensors", &[("clip_g", &shapes[1], &g), ("clip_l", &shapes[0], &l)]);
     assert_eq!(embedding(path, None, &two).unwrap(), Embedding { word: "toy".into(), vectors: vec![l, g] });
