@@ -35,6 +35,7 @@ pub(super) fn header(path: &Path, start: &[u8], file: &std::fs::File) -> Result<
     let map = MappedFile::of(file, path)?;
     let file = File::<Numbers>::of(map.bytes()).map_err(|e| match e {
         GgufError::UnsupportedTensorType { name, id } => {
+            let name = name.escape_debug().to_string();
             ImportError::DType { path: path.into(), name, found: numbers::ggml_name(id) }
         }
         source => ImportError::Gguf { path: path.into(), source },

@@ -64,12 +64,18 @@ fn of_folder(folder: &Path, options: &Options) -> Result<Checkpoint, ImportError
 /// A file of tensors, which they tell.
 fn of_file(path: &Path, options: &Options) -> Result<Checkpoint, ImportError> {
     let file = scales::open(path)?;
-    let shapes = file.shapes();
-    match () {
+    let (shapes, is_gguf) = (file.shapes(), file.is_gguf());
+    let opened = match () {
         () if shapes.keys().any(|name| name.starts_with("model.diffusion_model.")) => single::open(path, file, options),
         () if control::is(&shapes) => control::open_single(path, file, &shapes),
         () if tiny::is(&shapes) => tiny::open_single(path, file, &shapes),
         () if upscaler::is(&shapes) => upscaler::open_single(path, file, &shapes),
         () => single::open(path, file, options),
-    }
+    };
+    opened.map_err(|e| match e {
+        ImportError::NotAModel { path, why } if is_gguf => {
+            ImportError::NotAModel { path, why: format!("it is a GGUF file of another program, and {why}") }
+        }
+        e => e,
+    })
 }

@@ -50,6 +50,7 @@ pub struct TensorFile {
     path: PathBuf,
     file: File,
     header: Header,
+    is_gguf: bool,
 }
 
 impl TensorFile {
@@ -64,11 +65,21 @@ impl TensorFile {
         if start.is_empty() {
             return Err(ImportError::Empty { path: path.into() });
         }
-        let header = match start.starts_with(b"GGUF") {
+        let is_gguf = start.starts_with(b"GGUF");
+        let header = match is_gguf {
             true => gguf::header(path, &start, &file)?,
             false => safetensors::header(path, &start, &mut file)?,
         };
-        Ok(Self { path: path.into(), file, header })
+        if let Some(name) = header.tensors.keys().find(|name| name.chars().any(char::is_control)) {
+            let why = format!("the name {name:?} of a tensor has control characters: the file is damaged");
+            return Err(ImportError::NotAModel { path: path.into(), why });
+        }
+        Ok(Self { path: path.into(), file, header, is_gguf })
+    }
+
+    /// Whether it is GGUF, of another program, and not safetensors.
+    pub(super) fn is_gguf(&self) -> bool {
+        self.is_gguf
     }
 
     /// Where it is.

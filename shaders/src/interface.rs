@@ -108,8 +108,8 @@ mod tests {
         let params: Vec<_> = interface.params.iter().map(|f| f.name.as_str()).collect();
         assert_eq!(params, ["rows", "n", "c_in", "c4", "taps", "c_out", "first", "half"]);
         let accept = Shader::new(Kernel::SamplerAccept).interface();
-        assert_eq!(accept.params.iter().filter(|f| f.float).count(), 6);
-        assert!(!accept.params[1].float && accept.params.len() == 11);
+        assert_eq!(accept.params.iter().filter(|f| f.float).count(), 7);
+        assert!(!accept.params[1].float && accept.params.len() == 12);
         assert_eq!(accept.bindings[6], Binding { index: 6, name: "c".into(), access: Access::Uniform });
         let texture = Shader::new(Kernel::ToTexture).interface();
         assert_eq!(texture.bindings[2], Binding { index: 2, name: "picture".into(), access: Access::Texture });

@@ -7,8 +7,12 @@ use std::path::Path;
 
 const SMALL: [&str; 10] = ["-p", "a red mat", "--steps", "2", "-W", "32", "-H", "32", "--backend", "cpu"];
 
+/// What the program says on stderr.
 fn draw(folder: &Folder, model: &str, name: &str, more: &[&str]) -> String {
-    folder.draw(&[&["-m", model, "-o", name][..], &SMALL, more].concat())
+    let output = folder.nijimi(&[&["-m", model, "-o", name][..], &SMALL, more].concat());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{more:?}: {said}");
+    said
 }
 
 fn pair<'a>(text: &'a Infotext, key: &str) -> Option<&'a str> {

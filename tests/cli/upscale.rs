@@ -15,6 +15,14 @@ fn picture(folder: &Folder, name: &str, [height, width]: [usize; 2], text: &str)
     std::fs::write(folder.path.join(name), png([height, width, 3], &bytes, text.into()).unwrap()).unwrap();
 }
 
+/// What the program says on stderr.
+fn upscale(folder: &Folder, args: &[&str]) -> String {
+    let output = folder.nijimi(&[&["upscale"], args].concat());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{args:?}: {said}");
+    said
+}
+
 /// Yet to be seen red with the text of the picture left out, and with a checkpoint refused.
 #[test]
 fn a_picture_grows() {
@@ -25,7 +33,7 @@ fn a_picture_grows() {
     let said = String::from_utf8(converted.stderr).unwrap();
     assert!(said.starts_with("an upscaler of 2 blocks, x4, from a single file\n"), "{said}");
     for (name, with) in [("b.png", "x4.gguf"), ("c.png", &model)] {
-        let said = folder.draw(&["upscale", "a.png", "-m", with, "-o", name]);
+        let said = upscale(&folder, &["a.png", "-m", with, "-o", name]);
         assert!(said.ends_with(&format!("wrote {name}, 36x24\n")), "{said}");
     }
     let (grown, direct) = (folder.picture("b.png"), folder.picture("c.png"));
@@ -35,7 +43,7 @@ fn a_picture_grows() {
     assert_eq!(text.prompt, "a cat");
     let pairs: Vec<_> = text.pairs.iter().skip(4).map(|(key, value)| (key.as_str(), value.as_str())).collect();
     assert_eq!(pairs, [("Postprocess upscale by", "4"), ("Postprocess upscaler", "x4.trunk")]);
-    let tiled = folder.draw(&["upscale", "a.png", "-m", "x4.gguf", "-o", "d.png", "--tile-size", "40", "-v"]);
+    let tiled = upscale(&folder, &["a.png", "-m", "x4.gguf", "-o", "d.png", "--tile-size", "40", "-v"]);
     assert!(tiled.contains("in 1 tiles"), "{tiled}");
     assert!(folder.picture("d.png").pixels == grown.pixels);
     let told = String::from_utf8(folder.nijimi(&["inspect", "x4.gguf"]).stdout).unwrap();
@@ -46,7 +54,7 @@ fn a_picture_grows() {
     }
     // Of a picture that says nothing of itself.
     picture(&folder, "plain.png", [2, 2], "");
-    folder.draw(&["upscale", "plain.png", "-m", "x4.gguf", "-o", "e.png"]);
+    upscale(&folder, &["plain.png", "-m", "x4.gguf", "-o", "e.png"]);
     let file = std::fs::File::open(folder.path.join("e.png")).unwrap();
     let facts = Facts::read(std::io::BufReader::new(file)).unwrap();
     assert_eq!(facts.parameters.unwrap(), "Size: 8x8, Postprocess upscale by: 4, Postprocess upscaler: x4.trunk");
@@ -56,23 +64,24 @@ fn a_picture_grows() {
 fn what_cannot_be_upscaled_is_said() {
     let folder = Folder::new();
     picture(&folder, "a.png", [50, 50], "");
-    let model = upscaler("x2.safetensors");
+    folder.nijimi(&["convert", &upscaler("x2.safetensors"), "-o", "x2.gguf"]);
+    let model = "x2.gguf";
     std::fs::write(folder.path.join("model.pth"), "PK\u{3}\u{4}").unwrap();
     for (args, code, part) in [
-        (&["a.png", "-m", &model, "-o", "a.png"][..], 2, "also read"),
-        (&["a.png", "-m", &model, "-o", "b.jpg"], 2, ".png"),
-        (&["a.png", "-m", &model, "-o", "b-%d.png"], 2, "leave out %d"),
-        (&["a.png", "-m", &model, "-o", "b.png", "--tile-size", "39"], 2, "(--tile-size)"),
-        (&["a.png", "-m", &model, "-o", "b.png", "--memory-limit", "1K"], 3, "give a smaller --tile-size"),
-        (&["a.png", "-m", &model, "-o", "b.png", "--backend", "cpu", "--device", "0"], 2, "--device is for GPUs"),
+        (&["a.png", "-m", model, "-o", "a.png"][..], 2, "also read"),
+        (&["a.png", "-m", model, "-o", "b.jpg"], 2, ".png"),
+        (&["a.png", "-m", model, "-o", "b-%d.png"], 2, "leave out %d"),
+        (&["a.png", "-m", model, "-o", "b.png", "--tile-size", "39"], 2, "(--tile-size)"),
+        (&["a.png", "-m", model, "-o", "b.png", "--memory-limit", "1K"], 3, "give a smaller --tile-size"),
+        (&["a.png", "-m", model, "-o", "b.png", "--backend", "cpu", "--device", "0"], 2, "--device is for GPUs"),
         (&["a.png", "-m", "tiny.gguf", "-o", "b.png"], 3, "nijimi upscale takes an upscaler (ESRGAN)"),
         (&["a.png", "-m", "model.pth", "-o", "b.png"], 3, "pickle"),
-        (&["nowhere.png", "-m", &model, "-o", "b.png"], 3, "nowhere.png cannot be read"),
+        (&["nowhere.png", "-m", model, "-o", "b.png"], 3, "nowhere.png cannot be read"),
         (&["a.png", "-o", "b.png"], 2, "--model"),
     ] {
         let (found, problem) = folder.fail(&[&["upscale"], args].concat());
         assert!(found == code && problem.contains(part), "{args:?}: {found}: {problem}");
     }
-    let (code, problem) = folder.fail(&["-m", &model, "a cat", "-o", "b.png"]);
+    let (code, problem) = folder.fail(&["-m", model, "a cat", "-o", "b.png"]);
     assert!(code == 3 && problem.contains("to nijimi upscale PICTURE with -m FILE"), "{code}: {problem}");
 }

@@ -102,9 +102,8 @@ fn broken_files() {
     says(&refused(&made.path.0, &bytes), &["FILE is empty"]);
     std::fs::write(&made.path.0, b"PK\x03\x04 and so on").unwrap();
     says(&refused(&made.path.0, &bytes), &["FILE is a Python pickle"]);
-    let header =
-        format!(r#"{{"{MODULE}.lora_down.weight":{{"dtype":"F8_E4M3","shape":[4,32],"data_offsets":[0,128]}}}}"#);
-    says(&refused(&Made::raw(&header, &[0; 128]).0, &bytes), &["lora_down.weight is stored as F8_E4M3", "convert"]);
+    let header = format!(r#"{{"{MODULE}.lora_down.weight":{{"dtype":"U8","shape":[4,32],"data_offsets":[0,128]}}}}"#);
+    says(&refused(&Made::raw(&header, &[0; 128]).0, &bytes), &["lora_down.weight is stored as U8", "convert"]);
     let strange = Lora::open(&made.path.0, f32::NAN, &file).unwrap_err().to_string();
     says(&strange, &["strength NaN"]);
 }
