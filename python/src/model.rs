@@ -70,12 +70,7 @@ pub fn open(
 }
 
 impl Model {
-    fn open(
-        stored: Arc<dyn Stored>,
-        place: Place,
-        added: &Added,
-        cache: Option<PathBuf>,
-    ) -> Result<Self, Fault> {
+    fn open(stored: Arc<dyn Stored>, place: Place, added: &Added, cache: Option<PathBuf>) -> Result<Self, Fault> {
         let file = stored.file().map_err(Error::from)?;
         let patch = |(path, strength): &(PathBuf, f32)| Ok(Arc::new(Lora::open(path, *strength, &file)?) as _);
         let patches = added.loras.iter().map(patch).collect::<Result<Vec<Arc<dyn Patch>>, Fault>>()?;
