@@ -8,27 +8,27 @@ use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::{Device, TextToImage};
 use nijimi_runtime::quant::DType;
 
-/// A family's files: how the golden calls one, which it is, and the U-Net's if that is another.
-type Files = [(&'static str, &'static str, Option<&'static str>)];
+/// Files of one model: by how names of the golden end, which it is, and the U-Net's if that is another.
+type Files = Vec<(String, String, Option<String>)>;
 
-const FP8: [(&str, &str, Option<&str>); 4] = [
-    ("_e4m3", "sd1mini.fp8_e4m3.safetensors", None),
-    ("_e4m3_scaled", "sd1mini.fp8_e4m3_scaled.safetensors", None),
-    ("_e5m2", "sd1mini.fp8_e5m2.safetensors", None),
-    ("_f16", "sd1mini.checkpoint.safetensors", None),
-];
-const GGUF: [(&str, &str, Option<&str>); 3] = [
-    ("_sdcpp", "ggufsd1.sdcpp.gguf", None),
-    ("_comfyui", "ggufsd1", Some("ggufsd1.comfyui.gguf")),
-    ("_f16", "ggufsd1", None),
-];
-
-fn files(family: &Family) -> Option<&'static Files> {
-    match family.name.as_str() {
-        "sd1mini_fp8" => Some(&FP8),
-        "ggufsd1" => Some(&GGUF),
-        _ => None,
+/// `NAME_fp8` is of the files `NAME.fp8_KIND.safetensors`; `NAME` of `NAME.sdcpp.gguf` and `NAME.comfyui.gguf`.
+fn files(family: &Family) -> Option<Files> {
+    let is = |file: &str| family.folder.with_file_name(file).is_file();
+    let mut files: Files = Vec::new();
+    if let Some(base) = family.name.strip_suffix("_fp8") {
+        let kinds = family.tensors.names().filter_map(|name| name.strip_prefix("image_ddim_cfg7.5_"));
+        for kind in kinds {
+            let file = if kind == "f16" { "checkpoint".into() } else { format!("fp8_{kind}") };
+            files.push((format!("_{kind}"), format!("{base}.{file}.safetensors"), None));
+        }
+    } else if let [sdcpp, comfyui] = ["sdcpp", "comfyui"].map(|program| format!("{}.{program}.gguf", family.name))
+        && is(&sdcpp)
+    {
+        files.push(("_sdcpp".into(), sdcpp, None));
+        files.push(("_comfyui".into(), family.name.clone(), Some(comfyui)));
+        files.push(("_f16".into(), family.name.clone(), None));
     }
+    (!files.is_empty()).then_some(files)
 }
 
 pub fn is(family: &Family) -> bool {
@@ -37,9 +37,9 @@ pub fn is(family: &Family) -> bool {
 
 pub fn compare(family: &Family, device: &Device) -> usize {
     let files = files(family).unwrap();
-    let suffixes: Vec<&str> = files.iter().map(|(suffix, ..)| *suffix).collect();
+    let suffixes: Vec<&str> = files.iter().map(|(suffix, ..)| suffix.as_str()).collect();
     let mut compared = 0;
-    for (suffix, file, unet) in files {
+    for (suffix, file, unet) in &files {
         let beside = |name: &str| family.folder.with_file_name(name);
         let parts = unet.iter().map(|unet| (Part::Unet, beside(unet))).collect();
         let bytes = bytes(&beside(file), &Options { parts, ..Options::default() }, DType::F32);

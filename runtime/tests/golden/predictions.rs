@@ -2,10 +2,10 @@
 //! tokenizer of a folder that the golden names.
 
 use super::{networks, pipeline};
-use crate::pipelines::{Family, bytes, opened, way};
+use crate::pipelines::{Family, bytes, way};
 use nijimi_import::Options;
 use nijimi_runtime::gguf::File;
-use nijimi_runtime::model::Device;
+use nijimi_runtime::model::{Device, TextToImage};
 use nijimi_runtime::quant::DType;
 use std::path::PathBuf;
 
@@ -37,7 +37,7 @@ pub fn compare(family: &Family, device: &Device) -> usize {
         let own = bytes(&path, &options, DType::F32);
         let file = File::new_checked(&own).unwrap();
         compared += networks::texts(family, "", &file, device) + networks::unet(family, "", &file, device);
-        let model = opened(own.clone(), vec![]);
+        let model = TextToImage::load(&file, device).unwrap();
         for name in family.pictures().filter(|name| !name.ends_with(WRONG)) {
             let (worst, tolerance) = (family.far(&model, None, name), pipeline::tolerance(device, name));
             assert!(worst <= tolerance, "{} {name}: {} / 255", path.display(), worst * 255.0);
