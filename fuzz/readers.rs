@@ -4,7 +4,7 @@
 //! Each function tells whether the bytes were accepted; what was accepted is used.
 #![allow(dead_code, reason = "a fuzz target calls one of them")]
 
-use nijimi_import::{Checkpoint, Lora, Options, Safetensors, Tokenizer, Types, convert, embedding};
+use nijimi_import::{Checkpoint, Lora, Options, TensorFile, Tokenizer, Types, convert, embedding};
 use nijimi_pictures::{Facts, Infotext};
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::{Device, Model, Request, SessionOptions};
@@ -88,7 +88,7 @@ pub fn model(bytes: &[u8]) -> bool {
 
 /// A `.safetensors` file, or a GGUF file of another program, of which every tensor is read.
 pub fn safetensors(bytes: &[u8]) -> bool {
-    let Some(file) = told(Safetensors::open(&file("a.safetensors", bytes))) else { return false };
+    let Some(file) = told(TensorFile::open(&file("a.safetensors", bytes))) else { return false };
     for (name, entry) in file.tensors() {
         let mut numbers = Vec::new();
         told(file.read(name, 0..entry.shape.iter().product(), &mut numbers));

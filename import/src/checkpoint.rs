@@ -5,7 +5,7 @@ use super::error::ImportError;
 use super::expect::Expected;
 use super::names::{Candidate, Form};
 use super::parts::Part;
-use super::safetensors::Safetensors;
+use super::tensor_file::TensorFile;
 use super::tokenizer::Tokenizer;
 use nijimi_runtime::raw::layout::channels_last;
 use std::collections::BTreeSet;
@@ -82,7 +82,7 @@ pub struct Checkpoint {
     pub parts: Vec<(Part, PathBuf)>,
     /// What had to be guessed, and how to say otherwise.
     pub notes: Vec<String>,
-    pub(super) files: Vec<Safetensors>,
+    pub(super) files: Vec<TensorFile>,
     pub(super) tensors: Vec<Tensor>,
 }
 
@@ -167,7 +167,7 @@ impl Source for Checkpoint {
 /// The files of a checkpoint, and what was found in them.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    pub files: Vec<Safetensors>,
+    pub files: Vec<TensorFile>,
     tensors: Vec<Tensor>,
     /// Names, since the last look at what is left over.
     used: BTreeSet<String>,
@@ -175,7 +175,7 @@ pub(super) struct Found {
 }
 
 impl Found {
-    pub fn new(files: Vec<Safetensors>) -> Self {
+    pub fn new(files: Vec<TensorFile>) -> Self {
         Self { files, ..Self::default() }
     }
 

@@ -6,7 +6,7 @@ use super::detect::{self, Levels, Shapes, context, count, depth, dim, linear_pro
 use super::error::{ImportError, refused};
 use super::json::Json;
 use super::names::{Candidate, Form, candidate, replace_start, unet};
-use super::safetensors::Safetensors;
+use super::tensor_file::TensorFile;
 use super::{aside, expect, files, parse};
 use nijimi_runtime::raw::nn::{ControlNet, SdAdded, SdUnet};
 use serde_json::json;
@@ -72,7 +72,7 @@ pub(super) fn is(shapes: &Shapes) -> bool {
 }
 
 /// Reads a single file.
-pub(super) fn open_single(path: &Path, file: Safetensors, shapes: &Shapes) -> Result<Checkpoint, ImportError> {
+pub(super) fn open_single(path: &Path, file: TensorFile, shapes: &Shapes) -> Result<Checkpoint, ImportError> {
     let refuse = |why: String| ImportError::NotAModel { path: path.into(), why };
     for (name, what) in [
         ("difference", "the difference to a ControlNet of another model: take the whole ControlNet"),
@@ -99,7 +99,7 @@ fn checkpoint(
     path: &Path,
     format: Format,
     config: ControlNet,
-    files: Vec<Safetensors>,
+    files: Vec<TensorFile>,
     names: impl Fn(&str) -> Vec<Candidate>,
     is_aside: impl Fn(&str) -> bool,
 ) -> Result<Checkpoint, ImportError> {

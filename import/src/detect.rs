@@ -25,7 +25,7 @@ pub(super) const SD2_SKIPPED_LAYER: usize = 23;
 pub(super) const SGM_CLIP: &str = "conditioner.embedders.0.model.";
 
 pub(super) const UNET: &str = "model.diffusion_model.";
-const VAE: &str = "first_stage_model.";
+pub(super) const VAE: &str = "first_stage_model.";
 
 /// Its configuration, or what it lacks to be one of the three families.
 pub(super) fn detect(shapes: &Shapes) -> Result<Config, String> {

@@ -1,7 +1,7 @@
 //! Textual inversions: files of vectors for a word that a model is to be taught.
 
 use super::error::ImportError;
-use super::safetensors::Safetensors;
+use super::tensor_file::TensorFile;
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::Embedding;
 use std::path::Path;
@@ -25,7 +25,7 @@ pub fn embedding(path: impl AsRef<Path>, word: Option<&str>, file: &File<'_>) ->
     let widths: Vec<usize> =
         ["text_encoder", "text_encoder_2"].iter().filter_map(|part| size(&format!("nijimi.{part}.width"))).collect();
     let most = size("nijimi.text_encoder.positions").unwrap_or(0).saturating_sub(2);
-    let opened = Safetensors::open(path)?;
+    let opened = TensorFile::open(path)?;
     let names: Vec<&str> = opened.tensors().keys().map(String::as_str).collect();
     let (found, own): (Vec<&str>, _) = match names[..] {
         ["clip_g", "clip_l"] => (vec!["clip_l", "clip_g"], None),

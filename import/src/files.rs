@@ -2,15 +2,15 @@
 
 use super::error::{ImportError, io};
 use super::json::Json;
-use super::safetensors::Safetensors;
 use super::scales;
+use super::tensor_file::TensorFile;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Opens the weight files of a part.
-pub(super) fn open(folder: &Path, variant: Option<&str>) -> Result<Vec<Safetensors>, ImportError> {
+pub(super) fn open(folder: &Path, variant: Option<&str>) -> Result<Vec<TensorFile>, ImportError> {
     weights(folder, variant)?.iter().map(|file| scales::open(file)).collect()
 }
 

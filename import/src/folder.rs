@@ -8,6 +8,7 @@ use super::json::Json;
 use super::parts::Part;
 use super::tokenizer::Tokenizer;
 use super::{aside, expect, files, header, marks, names, parse, parts};
+use nijimi_runtime::sampler::is_edm;
 use serde_json::Value;
 use std::path::Path;
 
@@ -76,7 +77,7 @@ pub(super) fn open(folder: &Path, index: &Json, options: &Options) -> Result<Che
 
     // Whether the picture that is changed is scaled as latents are, which our file tells by the noise levels.
     let edits = unet.in_channels == 2 * vae.network.latent_channels();
-    if edits && index.bool("is_cosxl_edit", false)? != scheduler.class.starts_with("EDM") {
+    if edits && index.bool("is_cosxl_edit", false)? != is_edm(&scheduler.class) {
         return Err(index.wrong("is_cosxl_edit", "true exactly where the scheduler is one of EDM's"));
     }
 

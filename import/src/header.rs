@@ -1,7 +1,7 @@
 //! The texts in the header of a single file: which are known, and which a person should be told of.
 
-use super::safetensors::Safetensors;
 use super::scales;
+use super::tensor_file::TensorFile;
 
 /// Texts that change no picture. A name that ends with `.`, `_` or `-` is a beginning.
 const HARMLESS: [&str; 17] = [
@@ -37,7 +37,7 @@ const OBEYED: [&str; 4] = ["prediction_type", "predict_key", "v_parameterization
 const LISTED: usize = 5;
 
 /// What a user should know of it.
-pub(super) fn notes(file: &Safetensors) -> Vec<String> {
+pub(super) fn notes(file: &TensorFile) -> Vec<String> {
     let mut notes = Vec::new();
     let number = |key: &str| file.metadata().get(key).and_then(|text| text.trim().parse::<u32>().ok());
     if let Some(layer) = number("modelspec.encoder_layer").filter(|layer| *layer > 1) {

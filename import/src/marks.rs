@@ -5,7 +5,7 @@ use super::aside;
 use super::config::{Config, Family};
 use super::detect::{UNET, per_level};
 use super::error::ImportError;
-use super::safetensors::Safetensors;
+use super::tensor_file::TensorFile;
 use nijimi_runtime::model::LatentStatistics;
 use nijimi_runtime::sampler::Field;
 use std::fs;
@@ -43,7 +43,7 @@ fn named(text: &str) -> Option<&'static str> {
 /// Sets what the file says of its noise; `told` if its user says what it predicts.
 pub(super) fn obey(
     path: &Path,
-    file: &Safetensors,
+    file: &TensorFile,
     config: &mut Config,
     told: bool,
     notes: &mut Vec<String>,
@@ -83,7 +83,7 @@ pub(super) fn obey(
 
 /// Sets EDM's noise levels, where the file has their marks (ComfyUI's SDXL.model_type in comfy/supported_models.py; Playground's
 /// settings are those of diffusers, loaders/single_file_utils.py).
-fn edm(path: &Path, file: &Safetensors, config: &mut Config) -> Result<bool, ImportError> {
+fn edm(path: &Path, file: &TensorFile, config: &mut Config) -> Result<bool, ImportError> {
     let there = |names: &[&str]| names.iter().any(|name| file.tensors().contains_key(*name));
     let read = |name: &str| {
         let Some(entry) = file.tensors().get(name) else {
@@ -121,7 +121,7 @@ fn edm(path: &Path, file: &Safetensors, config: &mut Config) -> Result<bool, Imp
 }
 
 /// All that the file says, and where.
-fn said(path: &Path, file: &Safetensors) -> Result<Vec<(String, &'static str)>, ImportError> {
+fn said(path: &Path, file: &TensorFile) -> Result<Vec<(String, &'static str)>, ImportError> {
     let mut said = Vec::new();
     for key in KEYS {
         let Some(text) = file.metadata().get(key).filter(|text| !["", "None", "null"].contains(&text.trim())) else {
@@ -163,7 +163,7 @@ fn beside(path: &Path) -> Option<(String, &'static str)> {
 }
 
 /// How far the biases before the network's last transformer are spread; nothing where it has none.
-fn deviation(file: &Safetensors, config: &Config) -> Result<f64, ImportError> {
+fn deviation(file: &TensorFile, config: &Config) -> Result<f64, ImportError> {
     let (levels, layers) = (config.unet.levels.len(), config.unet.layers_per_block());
     let last = (levels - 1) * per_level(&file.shapes(), UNET) + layers;
     let name = format!("{UNET}output_blocks.{last}.1.transformer_blocks.0.norm1.bias");

@@ -2,7 +2,7 @@
 //! original code (LDM, generative-models, OpenCLIP), which single-file checkpoints have.
 
 use super::config::Config;
-use super::detect::SGM_CLIP;
+use super::detect::{SGM_CLIP, UNET, VAE};
 
 /// How the numbers of a tensor lie in its file, against how PyTorch has the expected one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,14 +65,11 @@ pub(super) fn original(part: &str, name: &str, config: &Config, per_level: usize
         "unet" => {
             // diffusers' converter leaves the names that it does not know as they are: of attention on the coarsest level.
             let names = unet(name, per_level).into_iter().chain([name.into()]);
-            names.map(|name| candidate(format!("model.diffusion_model.{name}"), Form::Same)).collect()
+            names.map(|name| candidate(format!("{UNET}{name}"), Form::Same)).collect()
         }
         "vae" => {
             let form = attention_form(name);
-            vec![candidate(
-                format!("first_stage_model.{}", vae(name, config.vae.network.factor().ilog2() as usize + 1)),
-                form,
-            )]
+            vec![candidate(format!("{VAE}{}", vae(name, config.vae.network.factor().ilog2() as usize + 1)), form)]
         }
         "text_encoder_2" => [
             open_clip("conditioner.embedders.1.model.", name),

@@ -2,6 +2,7 @@
 
 use super::checkpoint::{Checkpoint, Options};
 use super::config::Model;
+use super::detect::UNET;
 use super::error::ImportError;
 use super::json::Json;
 use super::{control, describe, folder, scales, single, tiny, upscaler};
@@ -66,7 +67,7 @@ fn of_file(path: &Path, options: &Options) -> Result<Checkpoint, ImportError> {
     let file = scales::open(path)?;
     let (shapes, is_gguf) = (file.shapes(), file.is_gguf());
     let opened = match () {
-        () if shapes.keys().any(|name| name.starts_with("model.diffusion_model.")) => single::open(path, file, options),
+        () if shapes.keys().any(|name| name.starts_with(UNET)) => single::open(path, file, options),
         () if control::is(&shapes) => control::open_single(path, file, &shapes),
         () if tiny::is(&shapes) => tiny::open_single(path, file, &shapes),
         () if upscaler::is(&shapes) => upscaler::open_single(path, file, &shapes),

@@ -2,7 +2,7 @@
 //! them. Each is called as in a checkpoint of one file, so that all are read as one.
 
 use super::checkpoint::Options;
-use super::detect::Shapes;
+use super::detect::{Shapes, UNET, VAE};
 use super::error::ImportError;
 use super::tensor_file::{Entry, TensorFile};
 use super::{names, scales};
@@ -22,8 +22,6 @@ pub enum Part {
     ClipG,
 }
 
-const UNET: &str = "model.diffusion_model.";
-const VAE: &str = "first_stage_model.";
 const FIRST: [&str; 2] = ["cond_stage_model.", "conditioner.embedders.0."];
 const SECOND: &str = "conditioner.embedders.1.";
 
@@ -128,8 +126,7 @@ pub(super) fn assemble(file: TensorFile, options: &Options) -> Result<Vec<Tensor
         rename(&mut base, Part::Unet, false)?;
     }
     let unet = options.part(Part::Unet).map(|path| open(Part::Unet, path, false)).transpose()?;
-    let sized =
-        |file: &TensorFile| file.tensors().keys().any(|name| name.starts_with("model.diffusion_model.label_emb."));
+    let sized = |file: &TensorFile| file.tensors().keys().any(|name| name.starts_with(&format!("{UNET}label_emb.")));
     let sdxl = sized(unet.as_ref().unwrap_or(&base));
     if let Some(path) = options.part(Part::ClipG).filter(|_| !sdxl) {
         let why = "it is given as SDXL's second text encoder (--clip-g), and this U-Net is not SDXL's".into();

@@ -14,8 +14,6 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-pub use super::tensor_file::TensorFile as Safetensors;
-
 /// Longest header read, as in the reference implementation.
 pub const MAX_HEADER: u64 = 100_000_000;
 

@@ -4,7 +4,7 @@ use super::checkpoint::{Checkpoint, Format, Found, Options};
 use super::config::Model;
 use super::detect::{Shapes, UNET, detect, per_level};
 use super::error::{ImportError, refused};
-use super::safetensors::Safetensors;
+use super::tensor_file::TensorFile;
 use super::tokenizer::Tokenizer;
 use super::{aside, expect, header, marks, names, parts};
 use std::path::{Path, PathBuf};
@@ -13,10 +13,10 @@ use std::path::{Path, PathBuf};
 const SDXL_PAD_2: &str = "!";
 
 /// Reads one `.safetensors` file.
-pub(super) fn open(path: &Path, file: Safetensors, options: &Options) -> Result<Checkpoint, ImportError> {
+pub(super) fn open(path: &Path, file: TensorFile, options: &Options) -> Result<Checkpoint, ImportError> {
     let refuse = |why: String| ImportError::NotAModel { path: path.into(), why };
     let files = parts::assemble(file, options)?;
-    let shapes: Shapes = files.iter().flat_map(Safetensors::shapes).collect();
+    let shapes: Shapes = files.iter().flat_map(TensorFile::shapes).collect();
     if let Some((name, why)) = aside::refused(&shapes) {
         return Err(refuse(format!("its tensor {name:?} says that {why}")));
     }

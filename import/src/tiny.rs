@@ -8,7 +8,7 @@ use super::error::{ImportError, refused};
 use super::expect::{self, Expected};
 use super::json::Json;
 use super::names::{Candidate, Form, candidate};
-use super::safetensors::Safetensors;
+use super::tensor_file::TensorFile;
 use super::{files, scales};
 use nijimi_runtime::model::TinyInfo;
 use nijimi_runtime::raw::nn::{AutoencoderTiny, NetworkError};
@@ -121,7 +121,7 @@ pub(super) fn is(shapes: &Shapes) -> bool {
 }
 
 /// Reads a single file; of the original's two, the other is found beside it. The decoder alone will do.
-pub(super) fn open_single(path: &Path, file: Safetensors, shapes: &Shapes) -> Result<Checkpoint, ImportError> {
+pub(super) fn open_single(path: &Path, file: TensorFile, shapes: &Shapes) -> Result<Checkpoint, ImportError> {
     let refuse = |path: &Path, why: String| ImportError::NotAModel {
         path: path.into(),
         why: format!("it is a tiny autoencoder, but {why}"),
@@ -142,7 +142,7 @@ pub(super) fn open_single(path: &Path, file: Safetensors, shapes: &Shapes) -> Re
             return Err(refuse(path, "its encoder alone: name the decoder's file, taesd_decoder.safetensors".into()));
         }
     };
-    let read = |file: &Safetensors| -> Result<Encoder, ImportError> {
+    let read = |file: &TensorFile| -> Result<Encoder, ImportError> {
         Encoder::detect(&file.shapes(), |i| format!("{i}")).map_err(|why| refuse(file.path(), why))
     };
     let first = encoder.as_ref().map(read).transpose()?;
@@ -170,7 +170,7 @@ fn other(path: &Path, half: Half) -> Option<PathBuf> {
 }
 
 /// By today's names.
-fn checkpoint(path: &Path, format: Format, info: TinyInfo, files: Vec<Safetensors>) -> Result<Checkpoint, ImportError> {
+fn checkpoint(path: &Path, format: Format, info: TinyInfo, files: Vec<TensorFile>) -> Result<Checkpoint, ImportError> {
     let all = 0..files.len();
     let mut found = Found::new(files);
     for half in [Some(Half::Encoder).filter(|_| info.has_encoder), Some(Half::Decoder)].into_iter().flatten() {

@@ -6,7 +6,7 @@ use super::detect::{Shapes, count, need};
 use super::error::{ImportError, refused};
 use super::expect;
 use super::names::{Form, candidate};
-use super::safetensors::Safetensors;
+use super::tensor_file::TensorFile;
 use nijimi_runtime::model::UpscalerInfo;
 use nijimi_runtime::raw::nn::RrdbNet;
 use std::path::Path;
@@ -80,7 +80,7 @@ fn other(shapes: &Shapes) -> Option<&'static str> {
 }
 
 /// Reads a single file.
-pub(super) fn open_single(path: &Path, file: Safetensors, shapes: &Shapes) -> Result<Checkpoint, ImportError> {
+pub(super) fn open_single(path: &Path, file: TensorFile, shapes: &Shapes) -> Result<Checkpoint, ImportError> {
     let refuse = |why: String| ImportError::NotAModel { path: path.into(), why };
     let Some(naming) = naming(shapes) else {
         let what = other(shapes).unwrap_or("another network");

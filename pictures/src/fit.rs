@@ -3,7 +3,7 @@
 //! A picture of the right size is taken as it is, to the bit. What is transparent lies over white.
 
 use crate::decode::Decoded;
-use nijimi_runtime::raw::resample::{Filter, resample};
+use nijimi_runtime::raw::resample::{Filter, in_unit, resample};
 
 /// Luma of red, green and blue (ITU-R BT.601), as other programs turn masks gray.
 const LUMA: [f32; 3] = [0.299, 0.587, 0.114];
@@ -66,10 +66,7 @@ fn fitted(
             read(left + x, top + y, out);
         }
     };
-    let mut values = resample(row, part, size, channels, filter);
-    // A Lanczos filter overshoots at edges.
-    values.iter_mut().for_each(|v| *v = v.clamp(0.0, 1.0));
-    values
+    in_unit(resample(row, part, size, channels, filter))
 }
 
 /// The largest part of a picture that has the shape asked for; heights and widths.

@@ -86,6 +86,28 @@ pub fn resample(
     out
 }
 
+/// [`resample`], of the part of a picture in memory, `width` pixels wide, that begins at row and column `at` and has the size
+/// `part`.
+pub fn resample_part(
+    (values, width): (&[f32], usize),
+    (at, part): ([usize; 2], [usize; 2]),
+    to: [usize; 2],
+    channels: usize,
+    filter: Filter,
+) -> Vec<f32> {
+    let row = |y: usize, row: &mut [f32]| {
+        let start = ((at[0] + y) * width + at[1]) * channels;
+        row.copy_from_slice(&values[start..start + row.len()]);
+    };
+    resample(row, part, to, channels, filter)
+}
+
+/// Brings back what a Lanczos filter overshoots at the edges of a picture in [0, 1].
+pub fn in_unit(mut values: Vec<f32>) -> Vec<f32> {
+    values.iter_mut().for_each(|v| *v = v.clamp(0.0, 1.0));
+    values
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

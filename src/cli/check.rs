@@ -19,18 +19,20 @@ fn other(file: Option<&Path>, extension: &str) -> bool {
     file.is_some_and(|file| !file.extension().is_some_and(|found| found.eq_ignore_ascii_case(extension)))
 }
 
+/// Of a second pass, and of what goes with it.
+fn hires(scale: Option<f64>, strength: Option<f64>, upscaler: bool, init_img: bool) -> [(bool, &'static str); 3] {
+    [
+        (strength.is_some() && scale.is_none(), "--hires-strength needs --hires"),
+        (upscaler && scale.is_none(), "--hires-upscaler needs --hires"),
+        (scale.is_some() && init_img, "--hires is for pictures from a prompt alone: leave out -i or --hires"),
+    ]
+}
+
 impl Plan {
     /// That no option excludes another.
     pub(super) fn check(self) -> Result<Self, Fault> {
-        none(&[
-            (self.device.is_some() && self.backend == Some(Backend::Cpu), DEVICE),
-            (self.hires_strength.is_some() && self.hires.is_none(), "--hires-strength needs --hires"),
-            (self.hires_upscaler.is_some() && self.hires.is_none(), "--hires-upscaler needs --hires"),
-            (
-                self.hires.is_some() && self.init_img.is_some(),
-                "--hires is for pictures from a prompt alone: leave out -i or --hires",
-            ),
-        ])?;
+        none(&[(self.device.is_some() && self.backend == Some(Backend::Cpu), DEVICE)])?;
+        none(&hires(self.hires, self.hires_strength, self.hires_upscaler.is_some(), self.init_img.is_some()))?;
         Ok(self)
     }
 }
@@ -48,6 +50,7 @@ impl Cli {
     pub(super) fn check(self) -> Result<Self, Fault> {
         none(&self.drawing())?;
         none(&self.text())?;
+        none(&hires(self.hires, self.hires_strength, self.hires_upscaler.is_some(), self.init_img.is_some()))?;
         Ok(self)
     }
 
@@ -69,19 +72,13 @@ impl Cli {
     }
 
     /// Of models that read prompts.
-    fn text(&self) -> [(bool, &'static str); 16] {
+    fn text(&self) -> [(bool, &'static str); 13] {
         let Self { init_img, preview, .. } = self;
         let [nets, images, strengths] = [self.control_net.len(), self.control_image.len(), self.control_strength.len()];
         [
             (self.strength.is_some() && init_img.is_none(), "--strength needs an init image: give one with -i"),
             (self.mask.is_some() && init_img.is_none(), "--mask needs an init image to repaint: give one with -i"),
             (self.mask_crop.is_some() && self.mask.is_none(), "--mask-crop needs a mask: give one with --mask"),
-            (self.hires_strength.is_some() && self.hires.is_none(), "--hires-strength needs --hires"),
-            (self.hires_upscaler.is_some() && self.hires.is_none(), "--hires-upscaler needs --hires"),
-            (
-                self.hires.is_some() && init_img.is_some(),
-                "--hires is for pictures from a prompt alone: leave out -i or --hires",
-            ),
             (
                 self.hires.is_some() && self.save_latents.is_some(),
                 "--hires draws two sizes of latents, and --save-latents writes one: leave out one of them",

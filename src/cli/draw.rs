@@ -1,7 +1,7 @@
 //! The options of drawing, flat, as they are read.
 
 use super::value::{
-    Backend, Bytes, EmbeddingFile, HiresUpscaler, LoraFile, PreviewMethod, Rng, TensorFile, dtype, enlargement,
+    Backend, Bytes, EmbeddingFile, HiresUpscaler, LatentsFile, LoraFile, PreviewMethod, Rng, dtype, enlargement,
     prediction,
 };
 use argh::{ArgsInfo, FromArgs};
@@ -146,7 +146,7 @@ pub struct Cli {
     /// starting noise (n, c, h, w): the tensor of that name in a .safetensors file (default: noise or latents, or the only
     /// one)
     #[argh(option, arg_name = "file[:name]")]
-    pub(super) latents: Option<TensorFile>,
+    pub(super) latents: Option<LatentsFile>,
     /// file (.safetensors) for the starting noise, as "noise", and the final latents, as "latents"
     #[argh(option, arg_name = "file")]
     pub(super) save_latents: Option<PathBuf>,

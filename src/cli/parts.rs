@@ -1,6 +1,6 @@
 //! What was asked for, in parts: a signature that takes a part says which options it depends on.
 
-use super::value::{Bytes, EmbeddingFile, HiresUpscaler, LoraFile, PreviewMethod, Rng, TensorFile, parts, place};
+use super::value::{Bytes, EmbeddingFile, HiresUpscaler, LatentsFile, LoraFile, PreviewMethod, Rng, parts, place};
 use super::{Cli, none_of};
 use crate::fault::Fault;
 use nijimi_import::Part;
@@ -67,7 +67,7 @@ pub struct TextOptions {
     pub vae_tiling: bool,
     pub clip_skip: Option<usize>,
     pub rng: Option<Rng>,
-    pub latents: Option<TensorFile>,
+    pub latents: Option<LatentsFile>,
     pub save_latents: Option<PathBuf>,
     pub preview: Option<PathBuf>,
     pub preview_method: Option<PreviewMethod>,

@@ -183,13 +183,13 @@ impl FromStr for EmbeddingFile {
 
 /// A tensor of a .safetensors file, as in `run.safetensors:noise`.
 #[derive(Clone, PartialEq, Debug)]
-pub struct TensorFile {
+pub struct LatentsFile {
     pub path: PathBuf,
     /// Which one, if the file has several.
     pub name: Option<String>,
 }
 
-impl FromStr for TensorFile {
+impl FromStr for LatentsFile {
     type Err = &'static str;
 
     /// The name follows the extension and a colon.
@@ -288,7 +288,8 @@ mod tests {
 
     #[test]
     fn a_tensor_follows_the_extension() {
-        let read = |text: &str| text.parse().map(|TensorFile { path, name }| (path.to_str().unwrap().to_owned(), name));
+        let read =
+            |text: &str| text.parse().map(|LatentsFile { path, name }| (path.to_str().unwrap().to_owned(), name));
         assert_eq!(read("a.safetensors"), Ok(("a.safetensors".into(), None)));
         assert_eq!(read("a.SafeTensors:noise"), Ok(("a.SafeTensors".into(), Some("noise".into()))));
         assert_eq!(read(r"C:\a.safetensors:a:b"), Ok((r"C:\a.safetensors".into(), Some("a:b".into()))));

@@ -2,9 +2,9 @@
 //!
 //! In the file, tensors are `(n, c, h, w)`, as PyTorch has them; in memory, channels come last: `(n, h, w, c)`.
 
-use crate::cli::value::TensorFile;
+use crate::cli::value::LatentsFile;
 use crate::fault::Fault;
-use nijimi_import::{ImportError, Safetensors};
+use nijimi_import::{ImportError, TensorFile};
 use nijimi_runtime::gguf::write_atomic;
 use nijimi_runtime::raw::layout::channels_last;
 use std::path::Path;
@@ -20,9 +20,9 @@ pub type Shape = [usize; 4];
 ///
 /// # Errors
 /// A file that cannot be read or has no such tensor, another shape, or values that are not finite.
-pub fn read(file: &TensorFile, shape: Shape) -> Result<Vec<f32>, Fault> {
+pub fn read(file: &LatentsFile, shape: Shape) -> Result<Vec<f32>, Fault> {
     let wrong = |e: ImportError| Fault::Input(e.to_string());
-    let tensors = Safetensors::open(&file.path).map_err(wrong)?;
+    let tensors = TensorFile::open(&file.path).map_err(wrong)?;
     let name = choose(&tensors, file.name.as_deref())?;
     let place = format!("{}: the tensor {name:?}", file.path.display());
     let found = &tensors.tensors()[name].shape;
@@ -39,7 +39,7 @@ pub fn read(file: &TensorFile, shape: Shape) -> Result<Vec<f32>, Fault> {
 }
 
 /// Which tensor is meant.
-fn choose<'a>(file: &'a Safetensors, name: Option<&'a str>) -> Result<&'a str, Fault> {
+fn choose<'a>(file: &'a TensorFile, name: Option<&'a str>) -> Result<&'a str, Fault> {
     let tensors = file.tensors();
     let mut preferred = name.map_or(vec![NOISE, LATENTS], |name| vec![name]);
     if let (None, 1, Some((only, _))) = (name, tensors.len(), tensors.first_key_value()) {
@@ -84,8 +84,8 @@ mod tests {
 
     const SHAPE: Shape = [2, 3, 2, 4];
 
-    fn asked(path: &Path, name: Option<&str>) -> TensorFile {
-        TensorFile { path: path.into(), name: name.map(Into::into) }
+    fn asked(path: &Path, name: Option<&str>) -> LatentsFile {
+        LatentsFile { path: path.into(), name: name.map(Into::into) }
     }
 
     /// A file with tensors of one number each.
@@ -111,7 +111,7 @@ mod tests {
         assert_eq!(read(&asked(&path, Some("latents")), SHAPE), Ok(latents.clone()));
 
         // As PyTorch would see it: element (1, 2, 0, 3).
-        let tensors = Safetensors::open(&path).unwrap();
+        let tensors = TensorFile::open(&path).unwrap();
         let mut planes = Vec::new();
         tensors.read("latents", 0..48, &mut planes).unwrap();
         assert_eq!(planes[43], latents[35]);

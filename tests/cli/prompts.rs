@@ -3,7 +3,7 @@
 
 use super::common::{Folder, Picture};
 use super::convert::pipeline;
-use nijimi_import::Safetensors;
+use nijimi_import::TensorFile;
 use std::path::Path;
 
 /// Of a byte: the init image is rounded to bytes, and so is the one that is drawn.
@@ -11,7 +11,7 @@ const TOLERANCE: f32 = 2.0;
 
 /// A tensor of a safetensors file, with its shape.
 fn tensor(path: &Path, name: &str) -> (Vec<usize>, Vec<f32>) {
-    let file = Safetensors::open(path).unwrap();
+    let file = TensorFile::open(path).unwrap();
     let shape = file.tensors()[name].shape.clone();
     let mut values = Vec::new();
     file.read(name, 0..shape.iter().product(), &mut values).unwrap();
@@ -43,7 +43,7 @@ fn drawn(folder: &Folder, args: &[&str]) {
 fn compare(folder: &Folder, family: &str, model: &str, picture: &str, more: &[&str]) {
     let golden = pipeline(&format!("{family}.golden.safetensors")).unwrap();
     let (shape, want) = tensor(&golden, picture);
-    let file = Safetensors::open(&golden).unwrap();
+    let file = TensorFile::open(&golden).unwrap();
     let said = |key: &str| file.metadata()[key].clone();
     let (width, height) = (shape[3].to_string(), shape[2].to_string());
     let (prompt, negative, steps) = (said("prompt"), said("negative_prompt"), said("steps"));

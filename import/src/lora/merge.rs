@@ -2,7 +2,7 @@
 
 use super::module::{Axis, Change, Form, Module, Stored};
 use crate::error::ImportError;
-use crate::safetensors::Safetensors;
+use crate::tensor_file::TensorFile;
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::raw::cpu::{Context, Epilogue, Matrix, linear, linear_scratch};
 use nijimi_runtime::raw::layout::channels_last;
@@ -26,7 +26,7 @@ enum Kind {
 
 impl Numbers {
     /// Reads them; what they add is multiplied by `scale`.
-    pub fn read(file: &Safetensors, module: &Module, scale: f32) -> Result<Self, ImportError> {
+    pub fn read(file: &TensorFile, module: &Module, scale: f32) -> Result<Self, ImportError> {
         let rows = |stored: &Stored, scale: f32| Rows::read(file, stored, scale);
         let change = match &module.change {
             Change::Product(only) => Kind::Product(rows(only, scale)?),
@@ -121,7 +121,7 @@ fn stretch(values: &mut [f32], columns: usize, inp: usize, (axis, lengths): (Axi
 }
 
 /// All numbers of a tensor.
-fn values(file: &Safetensors, name: &str) -> Result<Vec<f32>, ImportError> {
+fn values(file: &TensorFile, name: &str) -> Result<Vec<f32>, ImportError> {
     let mut values = Vec::new();
     file.read(name, 0..file.tensors()[name].shape.iter().product(), &mut values)?;
     Ok(values)
@@ -139,7 +139,7 @@ struct Rows {
 }
 
 impl Rows {
-    fn read(file: &Safetensors, stored: &Stored, scale: f32) -> Result<Self, ImportError> {
+    fn read(file: &TensorFile, stored: &Stored, scale: f32) -> Result<Self, ImportError> {
         let &Stored { rows, inp, taps, ref form } = stored;
         let (mut left, right) = match form {
             Form::Whole(name) => (channels_last(&values(file, name)?, inp, taps), None),

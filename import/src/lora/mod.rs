@@ -12,7 +12,7 @@ mod places;
 mod settings;
 
 use super::error::{ImportError, LISTED, LoraError};
-use super::safetensors::Safetensors;
+use super::tensor_file::TensorFile;
 use key::Piece;
 use merge::Numbers;
 use module::{Module, Pieces};
@@ -39,7 +39,7 @@ pub struct Lora {
 #[derive(Debug)]
 struct Opened {
     /// Reading moves the file's one position.
-    file: Mutex<Safetensors>,
+    file: Mutex<TensorFile>,
     /// By the model's tensors.
     modules: BTreeMap<String, Module>,
 }
@@ -65,7 +65,7 @@ impl Lora {
     pub fn open(path: impl AsRef<Path>, strength: f32, file: &File<'_>) -> Result<Self, ImportError> {
         let path = path.as_ref();
         finite(path, strength)?;
-        let lora = Safetensors::open(path)?;
+        let lora = TensorFile::open(path)?;
         let pieces = pieces(&lora)?;
         let settings = LoraSettings::read(&lora)?;
         let mut modules = BTreeMap::new();
@@ -121,7 +121,7 @@ fn finite(path: &Path, strength: f32) -> Result<(), LoraError> {
 }
 
 /// The file's tensors by module.
-fn pieces(file: &Safetensors) -> Result<BTreeMap<&str, Pieces>, ImportError> {
+fn pieces(file: &TensorFile) -> Result<BTreeMap<&str, Pieces>, ImportError> {
     let mut modules: BTreeMap<&str, Pieces> = BTreeMap::new();
     let mut unknown: Vec<&String> = Vec::new();
     for (name, entry) in file.tensors() {
@@ -159,7 +159,7 @@ fn pieces(file: &Safetensors) -> Result<BTreeMap<&str, Pieces>, ImportError> {
 
 /// The model's tensors that the modules are for, each with its module's name.
 fn places<'a>(
-    lora: &Safetensors,
+    lora: &TensorFile,
     pieces: &BTreeMap<&'a str, Pieces>,
     file: &File<'_>,
 ) -> Result<BTreeMap<String, (&'a str, places::Place)>, LoraError> {
@@ -194,7 +194,7 @@ fn places<'a>(
 }
 
 /// The one number of a tensor.
-fn number(file: &Safetensors, name: &str) -> Result<f32, ImportError> {
+fn number(file: &TensorFile, name: &str) -> Result<f32, ImportError> {
     let shape = &file.tensors()[name].shape;
     if shape.iter().any(|&n| n != 1) {
         let (name, found) = (name.to_owned(), shape.clone());
@@ -208,7 +208,7 @@ fn number(file: &Safetensors, name: &str) -> Result<f32, ImportError> {
 }
 
 /// Every number is finite.
-fn check(file: &Safetensors, name: &str) -> Result<(), ImportError> {
+fn check(file: &TensorFile, name: &str) -> Result<(), ImportError> {
     let len = file.tensors()[name].shape.iter().product();
     let mut values = Vec::new();
     for start in (0..len).step_by(CHUNK) {

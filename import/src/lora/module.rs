@@ -3,7 +3,7 @@
 use super::key::{Factor, Piece};
 use super::places::Place;
 use crate::error::LoraError;
-use crate::safetensors::Safetensors;
+use crate::tensor_file::TensorFile;
 use std::collections::BTreeMap;
 
 /// The names of a module's tensors in the file.
@@ -66,7 +66,7 @@ pub(super) struct Module {
 
 impl Module {
     /// Checks the shapes of the tensors against the layer's and each other's. The scale is still the caller's to say.
-    pub fn fit(file: &Safetensors, module: &str, pieces: &Pieces, place: &Place) -> Result<Self, LoraError> {
+    pub fn fit(file: &TensorFile, module: &str, pieces: &Pieces, place: &Place) -> Result<Self, LoraError> {
         let fit = Fit { file, module, pieces };
         let change = fit.change(place)?;
         let lengths = fit.lengths(place)?;
@@ -95,7 +95,7 @@ impl Stored {
 
 /// What is looked at, for messages.
 struct Fit<'a> {
-    file: &'a Safetensors,
+    file: &'a TensorFile,
     module: &'a str,
     pieces: &'a Pieces,
 }

@@ -3,7 +3,7 @@
 
 use crate::error::{ImportError, LoraError};
 use crate::json::Json;
-use crate::safetensors::Safetensors;
+use crate::tensor_file::TensorFile;
 use regex_lite::Regex;
 use serde_json::{Map, Value};
 
@@ -12,7 +12,7 @@ const KEY: &str = "lora_adapter_metadata";
 
 /// The JSON object: `unet.lora_alpha`, `text_encoder.alpha_pattern` and so on.
 pub(super) struct LoraSettings<'a> {
-    file: &'a Safetensors,
+    file: &'a TensorFile,
     map: Map<String, Value>,
     /// PEFT's own, which is of one part.
     beside: Option<Json>,
@@ -23,7 +23,7 @@ const BESIDE: [&str; 2] = ["adapter_model.safetensors", "adapter_config.json"];
 
 impl<'a> LoraSettings<'a> {
     /// Those of a file; none if it says nothing.
-    pub fn read(file: &'a Safetensors) -> Result<Self, ImportError> {
+    pub fn read(file: &'a TensorFile) -> Result<Self, ImportError> {
         let map = match file.metadata().get(KEY) {
             Some(text) => serde_json::from_str(text)
                 .map_err(|e| LoraError::Metadata { path: file.path().into(), why: e.to_string() })?,

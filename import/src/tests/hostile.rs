@@ -1,7 +1,7 @@
 //! Broken and hostile inputs: each is refused with what is wrong, where, and what to do, and none panics.
 
 use super::support::{Folder, edit_weights, families, raw, safetensors, stored};
-use crate::{Checkpoint, ImportError, Options, Safetensors, Types, convert};
+use crate::{Checkpoint, ImportError, Options, TensorFile, Types, convert};
 use nijimi_runtime::quant::DType;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -299,7 +299,7 @@ fn changed_headers_do_not_panic() {
                 let mut changed = case.to_vec();
                 changed[at] = change;
                 folder.write("x.safetensors", &changed);
-                refused += usize::from(Safetensors::open(&folder.join("x.safetensors")).is_err());
+                refused += usize::from(TensorFile::open(&folder.join("x.safetensors")).is_err());
             }
         }
     }

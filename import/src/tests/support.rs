@@ -1,6 +1,6 @@
 //! Where the fixtures are, and `.safetensors` files made for a test.
 
-use crate::{Checkpoint, Config, ImportError, Options, Safetensors, Source};
+use crate::{Checkpoint, Config, ImportError, Options, Source, TensorFile};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -169,7 +169,7 @@ pub fn values(checkpoint: &Checkpoint, index: usize, rows: usize) -> Vec<f32> {
 
 /// The values of a tensor of a file, in the file's order.
 pub fn numbers(path: &Path, name: &str) -> Vec<f32> {
-    let file = Safetensors::open(path).unwrap();
+    let file = TensorFile::open(path).unwrap();
     let mut out = Vec::new();
     file.read(name, 0..file.tensors()[name].shape.iter().product(), &mut out).unwrap();
     out

@@ -24,3 +24,18 @@ pub enum Activation {
     /// "GLU Variants Improve Transformer"; diffusers' order). The only one that comes before the residual.
     Geglu,
 }
+
+#[cfg(test)]
+impl Activation {
+    /// Those of one number, [`Self::None`] first.
+    pub(crate) const OF_ONE: [Self; 8] = [
+        Self::None,
+        Self::Relu,
+        Self::LeakyRelu,
+        Self::ResidualScale,
+        Self::Silu,
+        Self::Gelu,
+        Self::QuickGelu,
+        Self::Sigmoid,
+    ];
+}

@@ -107,9 +107,9 @@ pub struct Picture {
     pub bytes: Vec<u8>,
 }
 
-/// Whether all pixels of `channels` bytes are the same.
+/// Whether all pixels of `channels` values are the same.
 #[must_use]
-pub fn is_of_one_color(pixels: &[u8], channels: usize) -> bool {
+pub fn is_of_one_color<T: PartialEq>(pixels: &[T], channels: usize) -> bool {
     pixels.chunks_exact(channels.max(1)).all(|pixel| pixels.starts_with(pixel))
 }
 

@@ -79,7 +79,8 @@ const KNOWN: [&str; 33] = [
 const EDM: [&str; 3] = ["sigma_data", "sigma_schedule", "rho"];
 
 /// Whether a class goes by EDM's noise levels.
-pub(crate) fn is_edm(class: &str) -> bool {
+#[must_use]
+pub fn is_edm(class: &str) -> bool {
     class.starts_with("EDM")
 }
 

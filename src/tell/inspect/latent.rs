@@ -2,6 +2,7 @@
 
 use super::Line;
 use nijimi_runtime::gguf::{File, GgufError};
+use nijimi_runtime::sampler::is_edm;
 
 /// Whether it is one.
 pub fn is(file: &File<'_>) -> bool {
@@ -54,7 +55,7 @@ pub fn facts(file: &File<'_>) -> Result<Vec<Line>, GgufError> {
     // Of EDM, sigmas; left out, diffusers' defaults.
     let sigma = |end: &str, default: f64| file.f64(&format!("nijimi.scheduler.{end}")).unwrap_or(default);
     lines.push(match file.str("nijimi.scheduler.class") {
-        Ok(class) if class.starts_with("EDM") => {
+        Ok(class) if is_edm(class) => {
             let (first, last) = (sigma("sigma_max", 80.0), sigma("sigma_min", 0.002));
             ("noise", format!("EDM's, sigma from {first} to {last}"))
         }

@@ -19,17 +19,6 @@ fn noise(n: usize, seed: u32) -> Vec<f32> {
     (0..n).map(|_| next()).collect()
 }
 
-const ACTIVATIONS: [Activation; 8] = [
-    Activation::None,
-    Activation::Relu,
-    Activation::LeakyRelu,
-    Activation::ResidualScale,
-    Activation::Silu,
-    Activation::Gelu,
-    Activation::QuickGelu,
-    Activation::Sigmoid,
-];
-
 struct Case {
     shape: Conv2dShape,
     dtype: DType,
@@ -46,7 +35,7 @@ impl Case {
         let weights = noise(s.c_out * s.kernel * s.kernel * s.c_in, 1);
         let mut stored = Vec::new();
         encode(dtype, &weights, &mut stored).unwrap();
-        let activation = ACTIVATIONS[(s.c_out + s.h) % ACTIVATIONS.len()];
+        let activation = Activation::OF_ONE[(s.c_out + s.h) % Activation::OF_ONE.len()];
         let y = s.n * s.out_h() * s.out_w() * s.c_out;
         let residual = if s.kernel == 3 { noise(y, 4) } else { Vec::new() };
         let bias = if s.c_in == 33 { Vec::new() } else { noise(s.c_out, 3) };

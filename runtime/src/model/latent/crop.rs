@@ -3,7 +3,7 @@
 
 use crate::model::RequestError;
 use crate::model::options::{check, in_range};
-use crate::resample::{Filter, resample};
+use crate::resample::{Filter, in_unit, resample_part};
 use alloc::format;
 use alloc::vec::Vec;
 
@@ -72,10 +72,8 @@ impl MaskCrop {
     /// A picture of another size.
     pub fn picture(&self, picture: &[f32]) -> Result<Vec<f32>, RequestError> {
         let channels = self.channels(picture.len())?;
-        let mut values = resized((picture, self.whole[1]), self.part(), self.drawn, channels, Filter::Lanczos);
-        // The filter overshoots at edges.
-        values.iter_mut().for_each(|v| *v = v.clamp(0.0, 1.0));
-        Ok(values)
+        let part = (picture, self.whole[1]);
+        Ok(in_unit(resample_part(part, self.part(), self.drawn, channels, Filter::Lanczos)))
     }
 
     /// The part of the mask, of the size that is drawn: 0 or 1.
@@ -85,7 +83,7 @@ impl MaskCrop {
     pub fn mask(&self, mask: &[f32]) -> Result<Vec<f32>, RequestError> {
         let pixels = self.whole[0] * self.whole[1];
         in_range("values of the mask", mask.len(), pixels, pixels)?;
-        let mut values = resized((mask, self.whole[1]), self.part(), self.drawn, 1, Filter::Triangle);
+        let mut values = resample_part((mask, self.whole[1]), self.part(), self.drawn, 1, Filter::Triangle);
         values.iter_mut().for_each(|v| *v = if *v >= 0.5 { 1.0 } else { 0.0 });
         Ok(values)
     }
@@ -101,7 +99,7 @@ impl MaskCrop {
         in_range("values of the mask", mask.len(), pixels, pixels)?;
         in_range("bytes of what was drawn", drawn.len(), values, values)?;
         let drawn: Vec<f32> = drawn.iter().map(|&v| f32::from(v)).collect();
-        let part = resized((&drawn, self.drawn[1]), ([0; 2], self.drawn), self.size, channels, Filter::Lanczos);
+        let part = resample_part((&drawn, self.drawn[1]), ([0; 2], self.drawn), self.size, channels, Filter::Lanczos);
         for (i, pixel) in part.chunks_exact(channels).enumerate() {
             let place = (self.at[0] + i / self.size[1]) * self.whole[1] + self.at[1] + i % self.size[1];
             if mask[place] >= 0.5 {
@@ -120,19 +118,4 @@ impl MaskCrop {
         check(channels > 0 && channels * pixels == values, "values of the picture", values, expected())?;
         Ok(channels)
     }
-}
-
-/// The part of a picture of that width which begins at `at`, brought from `size` to `to`.
-fn resized(
-    (values, width): (&[f32], usize),
-    (at, size): ([usize; 2], [usize; 2]),
-    to: [usize; 2],
-    channels: usize,
-    filter: Filter,
-) -> Vec<f32> {
-    let row = |y: usize, row: &mut [f32]| {
-        let start = ((at[0] + y) * width + at[1]) * channels;
-        row.copy_from_slice(&values[start..start + row.len()]);
-    };
-    resample(row, size, to, channels, filter)
 }

@@ -9,7 +9,7 @@ use crate::model::options::{check, in_range};
 use crate::model::run::Run;
 use crate::model::wait::wait;
 use crate::model::{RequestError, Upscaler};
-use crate::resample::{Filter, resample};
+use crate::resample::{Filter, in_unit, resample_part};
 use crate::sampler::{Sigmas, Solver, SolverSettings};
 use crate::schedule::Schedule;
 use alloc::string::ToString;
@@ -132,12 +132,5 @@ fn each(values: &[f32], shape: [usize; 3], work: impl FnMut(&[f32]) -> Vec<f32>)
 }
 
 fn resized(values: &[f32], [height, width, channels]: [usize; 3], to: [usize; 2], filter: Filter) -> Vec<f32> {
-    let line = width * channels;
-    resample(|y, row| row.copy_from_slice(&values[y * line..][..line]), [height, width], to, channels, filter)
-}
-
-/// A Lanczos filter overshoots at edges.
-fn in_unit(mut values: Vec<f32>) -> Vec<f32> {
-    values.iter_mut().for_each(|v| *v = v.clamp(0.0, 1.0));
-    values
+    resample_part((values, width), ([0; 2], [height, width]), to, channels, filter)
 }
