@@ -11,6 +11,7 @@ use crate::model::{Device, Patch, SessionOptions, Stored, TinyAutoencoder};
 use crate::nn::SdRequest;
 use crate::sampler::{Calls, Field, Sigmas, Solver};
 use crate::sync::Arc;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 /// A model, immutable; clones share it.
@@ -56,7 +57,8 @@ impl TextToImage {
         Parts::check(&*stored, &info)?;
         let taught = match &embeddings[..] {
             [] => None,
-            words => Some(Arc::new(Rows::add(&mut info, words)?) as Arc<dyn Patch>),
+            // By way of a box, which casts where the pointer is portable-atomic-util's.
+            words => Some(Arc::from(Box::new(Rows::add(&mut info, words)?) as Box<dyn Patch>)),
         };
         Ok(Self { parts: Parts::open(stored, device, patches, taught), info: info.into() })
     }
