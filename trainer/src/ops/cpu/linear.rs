@@ -1,6 +1,6 @@
 //! Linear layers: products of all rows of a batch with the weights, a part of the rows at a time.
 use super::bf16::Bf16;
-use super::bf16::panels::{Panels, add_rows};
+use super::bf16::panels::{Left, Panels, add_rows};
 use super::parallel::prelude::*;
 use super::storage::{Operand, as_uninit, data, filled_with_rows, gemm, gemm_rows, take_gradient, written};
 use super::window::add_all;
@@ -39,7 +39,7 @@ fn forward(x: &[f32], w: &[f32], b: Option<&[f32]>, s: Size, bf16: Option<Bf16>)
         let y = filled_with_rows(y, b);
         match &weights {
             Some((cpu, w)) => {
-                let x = Panels::pack(*cpu, x, rows, s.i, (s.i, 1));
+                let x = Left::pack(*cpu, x, rows, s.i, (s.i, 1));
                 add_rows(*cpu, &x, 0..rows, w, y, s.o);
             }
             None => gemm(rows, s.o, s.i, Operand(x, s.i, 1), Operand(w, 1, s.i), as_uninit(y), true),
@@ -59,7 +59,7 @@ fn input_gradient(w: &[f32], go: &[f32], gx: &mut [f32], s: Size, bf16: Option<B
         let rows = go.len() / s.o;
         match &weights {
             Some((cpu, w)) => {
-                let go = Panels::pack(*cpu, go, rows, s.o, (s.o, 1));
+                let go = Left::pack(*cpu, go, rows, s.o, (s.o, 1));
                 add_rows(*cpu, &go, 0..rows, w, gx, s.i);
             }
             None => gemm(rows, s.i, s.o, Operand(go, s.o, 1), Operand(w, s.i, 1), as_uninit(gx), true),
@@ -74,7 +74,7 @@ fn part_gradient(x: &[f32], go: &[f32], s: Size, bf16: Option<Bf16>) -> Vec<f32>
         let rows = x.len() / s.i;
         match bf16 {
             Some(cpu) => {
-                let (x, go) = (Panels::pack(cpu, x, s.i, rows, (1, s.i)), Panels::pack(cpu, go, s.o, rows, (1, s.o)));
+                let (x, go) = (Panels::pack(cpu, x, s.i, rows, (1, s.i)), Left::pack(cpu, go, s.o, rows, (1, s.o)));
                 add_rows(cpu, &go, 0..s.o, &x, &mut gw, s.i);
             }
             None => gemm(s.o, s.i, rows, Operand(go, 1, s.o), Operand(x, s.i, 1), as_uninit(&mut gw), true),
@@ -93,8 +93,8 @@ fn weight_gradient(x: &[f32], go: &[f32], gw: &mut [f32], s: Size, bf16: Option<
         partial.iter().for_each(|p| add_all(gw, p));
         return;
     }
-    let packed = bf16
-        .map(|cpu| (cpu, Panels::pack(cpu, x, s.i, s.rows, (1, s.i)), Panels::pack(cpu, go, s.o, s.rows, (1, s.o))));
+    let packed =
+        bf16.map(|cpu| (cpu, Panels::pack(cpu, x, s.i, s.rows, (1, s.i)), Left::pack(cpu, go, s.o, s.rows, (1, s.o))));
     gw.par_chunks_mut(FEATURES * s.i).enumerate().for_each(|(at, gw)| {
         let (first, n) = (at * FEATURES, gw.len() / s.i);
         match &packed {

@@ -1,51 +1,34 @@
 //! Where there is no x86: a [`Bf16`] cannot be had, so nothing here is ever called.
-use super::{Bf16, Plane, TAPS};
+use super::{Bf16, PANEL, Place, Plane, TAPS};
+
+const NEVER: &str = "a Bf16 value exists only where the CPU has the instructions";
 
 /// As for x86.
-pub const TILE_ROWS: usize = 8;
-/// As for x86.
-pub const GRAD_CHANNELS: usize = 4;
-/// As for x86.
-pub const GRAD_OUTPUTS: usize = 32;
-/// As for x86.
-pub const GRAD_TILE: usize = GRAD_CHANNELS * 3 * GRAD_OUTPUTS;
-const NEVER: &str = "a Bf16 value exists only where the CPU has the instructions";
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Tiles(());
 
 /// As for x86.
 pub fn pack_pairs(_: Bf16, _: &Plane, _: &[f32], _: Option<&[f32]>, _: &mut [u32]) {
     unreachable!("{NEVER}")
 }
 /// As for x86.
-pub fn pack_strided(_: Bf16, _: &[f32], _: Option<&[f32]>, _: usize, _: &mut [u32]) {
+pub fn pack_strided(_: Bf16, _: &Plane, _: &[f32], _: Option<&[f32]>, _: usize, _: &mut [u32]) {
     unreachable!("{NEVER}")
 }
 /// As for x86.
-pub fn product(
-    _: Bf16,
-    _: &Plane,
-    _: usize,
-    _: &[u32],
-    _: &[u32],
-    _: &[f32; TILE_ROWS],
-    _: std::ops::Range<usize>,
-    _: &mut [f32],
-) {
+pub fn product(_: Bf16, _: &Plane, _: usize, _: &[u32], _: &[u32], _: usize, _: &mut [f32]) {
     unreachable!("{NEVER}")
 }
 /// As for x86.
-pub fn tiles(_: &Plane) -> impl Iterator<Item = std::ops::Range<usize>> {
-    std::iter::empty()
-}
-/// As for x86.
-pub fn outer(_: Bf16, _: &Plane, _: usize, _: usize, _: &[u32], _: usize, _: &[u32], _: &mut [f32]) {
+pub fn outer(_: Bf16, _: &Plane, _: usize, _: usize, _: usize, _: &[u32], _: usize, _: &[u32], _: &mut [f32]) {
     unreachable!("{NEVER}")
 }
-/// As for x86.
-pub const PANEL: usize = 16;
-/// As for x86.
-pub type Place = (usize, usize);
 /// As for x86.
 pub fn pack_panel(_: Bf16, _: &[f32], _: usize, _: usize, _: (usize, usize), _: &mut [u32]) {
+    unreachable!("{NEVER}")
+}
+/// As for x86.
+pub fn pack_blocks(_: Bf16, _: &[f32], _: usize, _: usize, _: (usize, usize), _: usize, _: &mut [u32]) {
     unreachable!("{NEVER}")
 }
 /// As for x86.

@@ -15,14 +15,33 @@ mod kernels;
 #[cfg(not(target_arch = "x86_64"))]
 #[path = "elsewhere.rs"]
 mod kernels;
+#[cfg(target_arch = "x86_64")]
+mod pack;
 pub mod panels;
 pub mod pointwise;
 mod small;
 #[cfg(test)]
 mod tests;
+#[cfg(target_arch = "x86_64")]
+mod tiles;
 
-use kernels::{GRAD_CHANNELS, GRAD_OUTPUTS, GRAD_TILE, PANEL, TILE_ROWS};
+#[cfg(not(target_arch = "x86_64"))]
+use kernels::Tiles;
+#[cfg(target_arch = "x86_64")]
+use tiles::Tiles;
 
+/// Rows of a panel, or columns: what one vector or the side of one tile holds.
+const PANEL: usize = 16;
+/// Pairs along what is summed over, of one tile.
+const BLOCK: usize = 16;
+/// Where the columns of a product's panel go: offset in the output, and how many there are.
+type Place = (usize, usize);
+/// Input channels in one piece of the weight's gradient, each at three neighbouring taps.
+const GRAD_CHANNELS: usize = 16;
+/// Output channels in one piece of the weight's gradient.
+const GRAD_OUTPUTS: usize = 32;
+/// Values in one piece of the weight's gradient.
+const GRAD_TILE: usize = GRAD_CHANNELS * 3 * GRAD_OUTPUTS;
 /// Panels of pixels in one tile of a product.
 const TILE: usize = 3;
 /// Small pictures that share tiles.
@@ -34,7 +53,10 @@ const PASS: usize = 392;
 
 /// Proof that this CPU multiplies bf16 and sums in f32 in one instruction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Bf16(());
+pub struct Bf16 {
+    /// Where it multiplies whole tiles, too.
+    tiles: Option<Tiles>,
+}
 
 impl Bf16 {
     /// Asks the CPU.
@@ -45,9 +67,42 @@ impl Bf16 {
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512vl")
         {
-            return Some(Self(()));
+            return Some(Self { tiles: Tiles::detect() });
         }
         None
+    }
+    /// This CPU without its tiles, and with them where it has them.
+    #[cfg(test)]
+    fn each() -> Vec<Self> {
+        let full = Self::detect();
+        full.filter(|cpu| cpu.tiles.is_some()).map(|_| Self { tiles: None }).into_iter().chain(full).collect()
+    }
+}
+
+/// A cache line, so that what tiles and vectors read begins with one.
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C, align(64))]
+struct Line([u32; 16]);
+
+/// Zeroed pairs that begin with a cache line.
+struct Pairs(Vec<Line>);
+
+impl Pairs {
+    fn new(n: usize) -> Self {
+        Self(vec![bytemuck::Zeroable::zeroed(); n.div_ceil(16)])
+    }
+}
+
+impl std::ops::Deref for Pairs {
+    type Target = [u32];
+    fn deref(&self) -> &[u32] {
+        bytemuck::cast_slice(&self.0)
+    }
+}
+
+impl std::ops::DerefMut for Pairs {
+    fn deref_mut(&mut self) -> &mut [u32] {
+        bytemuck::cast_slice_mut(&mut self.0)
     }
 }
 
@@ -102,16 +157,20 @@ impl Plane {
     }
 }
 
-/// Weights as bf16 pairs of neighbouring inputs, `[block of rows][pair][tap][row]`; what is missing is zero.
-fn pack_weights(rows: usize, inputs: usize, at: impl Fn(usize, usize, usize) -> f32 + Sync) -> Vec<u32> {
-    let pairs = inputs.div_ceil(2);
-    let mut packed = vec![0u32; rows.div_ceil(TILE_ROWS) * pairs * TAPS * TILE_ROWS];
-    packed.par_chunks_mut(pairs * TAPS * TILE_ROWS).enumerate().for_each(|(block, out)| {
-        for (i, out) in out.iter_mut().enumerate() {
-            let (row, tap, pair) = (block * TILE_ROWS + i % TILE_ROWS, i / TILE_ROWS % TAPS, i / TILE_ROWS / TAPS);
-            let one =
-                |input| if row < rows && input < inputs { bf16::from_f32(at(row, input, tap)).to_bits() } else { 0 };
-            *out = u32::from(one(2 * pair)) | u32::from(one(2 * pair + 1)) << 16;
+/// Weights as bf16 pairs of neighbouring inputs, `[panel of rows][block of pairs][tap][row][pair]`; what is missing is zero.
+fn pack_weights(rows: usize, inputs: usize, at: impl Fn(usize, usize, usize) -> f32 + Sync) -> Pairs {
+    let panel = inputs.div_ceil(2 * BLOCK) * TAPS * PANEL * BLOCK;
+    let mut packed = Pairs::new(rows.div_ceil(PANEL) * panel);
+    packed.par_chunks_mut(panel).enumerate().for_each(|(first, out)| {
+        for (i, out) in out.chunks_exact_mut(BLOCK).enumerate() {
+            let (row, tap, block) = (first * PANEL + i % PANEL, i / PANEL % TAPS, i / PANEL / TAPS);
+            for (pair, out) in out.iter_mut().enumerate() {
+                let one = |input| {
+                    if row < rows && input < inputs { bf16::from_f32(at(row, input, tap)).to_bits() } else { 0 }
+                };
+                let even = 2 * (block * BLOCK + pair);
+                *out = u32::from(one(even)) | u32::from(one(even + 1)) << 16;
+            }
         }
     });
     packed
@@ -124,14 +183,14 @@ struct Convolver<'a> {
     inputs: usize,
     rows: usize,
     weights: &'a [u32],
-    planes: Vec<u32>,
-    product: Vec<f32>,
+    planes: Pairs,
+    product: Pairs,
 }
 
 impl<'a> Convolver<'a> {
     fn new(cpu: Bf16, plane: &'a Plane, inputs: usize, rows: usize, weights: &'a [u32]) -> Self {
-        let planes = vec![0; inputs.div_ceil(2) * plane.len];
-        let product = vec![0.0; rows.next_multiple_of(TILE_ROWS) * plane.vectors() * 16];
+        let planes = Pairs::new(inputs.div_ceil(2) * plane.len);
+        let product = Pairs::new(rows.next_multiple_of(PANEL) * plane.vectors() * 16);
         Self { cpu, plane, inputs, rows, weights, planes, product }
     }
 
@@ -143,17 +202,12 @@ impl<'a> Convolver<'a> {
             kernels::pack_pairs(self.cpu, plane, even, Some(odd).filter(|o| !o.is_empty()), out);
         }
         let stride = plane.vectors() * 16;
-        for vectors in kernels::tiles(plane) {
-            let blocks = self
-                .weights
-                .chunks_exact(pairs * TAPS * TILE_ROWS)
-                .zip(self.product.chunks_exact_mut(TILE_ROWS * stride));
-            for (block, (weights, out)) in blocks.enumerate() {
-                let start = std::array::from_fn(|r| bias.get(block * TILE_ROWS + r).copied().unwrap_or(0.0));
-                kernels::product(self.cpu, plane, pairs, weights, &self.planes, &start, vectors.clone(), out);
-            }
+        let product: &mut [f32] = bytemuck::cast_slice_mut(&mut self.product);
+        for (row, product) in product.chunks_exact_mut(stride).enumerate() {
+            product.fill(bias.get(row).copied().unwrap_or(0.0));
         }
-        for (row, product) in self.product.chunks_exact(stride).take(self.rows).enumerate() {
+        kernels::product(self.cpu, plane, pairs, self.weights, &self.planes, self.rows, product);
+        for (row, product) in product.chunks_exact(stride).take(self.rows).enumerate() {
             for y in 0..plane.h {
                 take(row, y, &product[y * plane.row..][..plane.w]);
             }
@@ -218,50 +272,74 @@ pub fn weight_gradient(cpu: Bf16, x: &[f32], go: &[f32], gw: &mut [f32], s: Size
     gather(cpu, &partial, gw, s);
 }
 
-/// The gradient of the weight over some pictures, in tiles: `[block of outputs][block of inputs][dy][tile]`.
+/// The places of a convolution's tiles in its weight's gradient: `[block of outputs][dy][block of inputs][tile]`.
+fn tiles(s: Size) -> impl Fn(usize) -> (usize, usize, usize) {
+    let blocks = s.c.div_ceil(GRAD_CHANNELS);
+    move |i| (i / (3 * blocks), i / blocks % 3, i % blocks * GRAD_CHANNELS)
+}
+
+/// The gradient of the weight over some pictures, in [`tiles`].
 ///
 /// Two pictures are a pair of bf16, so that a pair is the same whichever tap shifts it.
 fn part_gradient(cpu: Bf16, plane: &Plane, x: &[f32], go: &[f32], s: Size) -> Vec<f32> {
-    let hw = s.h * s.w;
+    let (hw, each) = (s.h * s.w, plane.vectors() * 16);
     let pictures = x.len() / (s.c * hw);
     let group = (PASS / hw).clamp(1, pictures.div_ceil(2).max(1));
     let (blocks_o, blocks_c) = (s.o.div_ceil(GRAD_OUTPUTS), s.c.div_ceil(GRAD_CHANNELS));
-    let pair_stride = blocks_c * GRAD_CHANNELS * plane.len;
-    let (mut xs, mut gs) = (vec![0u32; group * pair_stride], vec![0u32; blocks_o * group * hw * GRAD_OUTPUTS]);
+    let pair_stride = s.c.next_multiple_of(4) * plane.len;
+    let block = group * each * GRAD_OUTPUTS;
+    let (mut xs, mut gs) = (Pairs::new(group * pair_stride), Pairs::new(blocks_o * block));
     let mut gw = vec![0f32; blocks_o * blocks_c * 3 * GRAD_TILE];
+    let at = tiles(s);
     for (x, go) in x.chunks(2 * group * s.c * hw).zip(go.chunks(2 * group * s.o * hw)) {
         let pairs = x.len().div_ceil(2 * s.c * hw);
         for (x, out) in x.chunks(2 * s.c * hw).zip(xs.chunks_exact_mut(pair_stride)) {
-            let (even, odd) = x.split_at(s.c * hw);
-            for (c, (even, out)) in even.chunks_exact(hw).zip(out.chunks_exact_mut(plane.len)).enumerate() {
-                kernels::pack_pairs(cpu, plane, even, odd.get(c * hw..(c + 1) * hw), out);
-            }
+            pack_channels(cpu, plane, x, s, out);
         }
         for (p, go) in go.chunks(2 * s.o * hw).enumerate() {
-            let (even, odd) = go.split_at(s.o * hw);
-            for (o, even) in even.chunks_exact(hw).enumerate() {
-                let out = &mut gs[(o / GRAD_OUTPUTS * group + p) * hw * GRAD_OUTPUTS + o % GRAD_OUTPUTS..];
-                kernels::pack_strided(cpu, even, odd.get(o * hw..(o + 1) * hw), GRAD_OUTPUTS, out);
+            for (i, out) in gs.chunks_exact_mut(block).enumerate() {
+                pack_outputs(cpu, plane, go, i * GRAD_OUTPUTS, s, &mut out[p * each * GRAD_OUTPUTS..]);
             }
         }
         for (i, tile) in gw.chunks_exact_mut(GRAD_TILE).enumerate() {
-            let (o, c, dy) = (i / (3 * blocks_c), i / 3 % blocks_c, i % 3);
-            let (x, go) = (&xs[c * GRAD_CHANNELS * plane.len..], &gs[o * group * hw * GRAD_OUTPUTS..]);
-            kernels::outer(cpu, plane, pairs, dy, x, pair_stride, go, tile);
+            let (o, dy, c) = at(i);
+            let channels = GRAD_CHANNELS.min(s.c - c);
+            let (x, go) = (&xs[c * plane.len..], &gs[o * block..]);
+            kernels::outer(cpu, plane, pairs, channels, dy, x, pair_stride, go, tile);
         }
     }
     gw
+}
+
+/// The channels of one or two pictures as planes of pairs.
+fn pack_channels(cpu: Bf16, plane: &Plane, x: &[f32], s: Size, out: &mut [u32]) {
+    let hw = s.h * s.w;
+    let (even, odd) = x.split_at(s.c * hw);
+    for (c, (even, out)) in even.chunks_exact(hw).zip(out.chunks_exact_mut(plane.len)).enumerate() {
+        kernels::pack_pairs(cpu, plane, even, odd.get(c * hw..(c + 1) * hw), out);
+    }
+}
+
+/// [`GRAD_OUTPUTS`] channels of one or two pictures of outputs, from `first` on, as pairs `[result of the plane][output]`.
+fn pack_outputs(cpu: Bf16, plane: &Plane, go: &[f32], first: usize, s: Size, out: &mut [u32]) {
+    let hw = s.h * s.w;
+    let (even, odd) = go.split_at(s.o * hw);
+    for o in first..s.o.min(first + GRAD_OUTPUTS) {
+        let channel = o * hw..(o + 1) * hw;
+        let out = &mut out[o - first..];
+        kernels::pack_strided(cpu, plane, &even[channel.clone()], odd.get(channel), GRAD_OUTPUTS, out);
+    }
 }
 
 /// Adds up the parts' gradients, in order, and adds them to `gw` in the weight's own order.
 fn gather(cpu: Bf16, partial: &[Vec<f32>], gw: &mut [f32], s: Size) {
     let blocks_c = s.c.div_ceil(GRAD_CHANNELS);
     gw.par_chunks_mut(PANEL * s.c * TAPS).enumerate().for_each(|(i, gw)| {
-        let (block, from) = (i * PANEL / GRAD_OUTPUTS * blocks_c, i * PANEL % GRAD_OUTPUTS);
+        let (block, from) = (i * PANEL / GRAD_OUTPUTS * 3, i * PANEL % GRAD_OUTPUTS);
         for c in 0..s.c {
             let mut taps = [[0f32; PANEL]; TAPS];
             for (tap, sum) in taps.iter_mut().enumerate() {
-                let tile = (block + c / GRAD_CHANNELS) * 3 + tap / 3;
+                let tile = (block + tap / 3) * blocks_c + c / GRAD_CHANNELS;
                 let at = tile * GRAD_TILE + (c % GRAD_CHANNELS * 3 + tap % 3) * GRAD_OUTPUTS + from;
                 for p in partial {
                     sum.iter_mut().zip(&p[at..at + PANEL]).for_each(|(sum, v)| *sum += v);

@@ -1,7 +1,7 @@
 //! 1x1 convolution in mixed precision: per picture a product of the weights with a matrix (channels, pixels).
-use super::kernels::{PANEL, pack_panel};
-use super::panels::{Panels, add_rows, add_to};
-use super::{Bf16, GROUP, Size, TILE};
+use super::kernels::pack_panel;
+use super::panels::{Left, Panels, add_rows, add_to};
+use super::{Bf16, GROUP, PANEL, Pairs, Size, TILE};
 use crate::ops::cpu::parallel::prelude::*;
 use crate::ops::cpu::storage::{filled_with_planes, written};
 use std::mem::MaybeUninit;
@@ -15,11 +15,11 @@ fn group(hw: usize) -> usize {
 }
 
 /// Adds `weights` times each picture (inputs, pixels) to its output (rows, pixels).
-fn convolve(cpu: Bf16, weights: &Panels, pictures: &[f32], inputs: usize, hw: usize, out: &mut [f32]) {
-    let (rows, length) = (weights.rows(), weights.pairs() * PANEL);
+fn convolve(cpu: Bf16, weights: &Left, pictures: &[f32], inputs: usize, hw: usize, out: &mut [f32]) {
+    let (rows, length) = (weights.rows(), inputs.div_ceil(2) * PANEL);
     let vectors = hw.div_ceil(PANEL);
     let total = out.len() / (rows * hw) * vectors;
-    let mut tile = vec![0u32; TILE * length];
+    let mut tile = Pairs::new(TILE * length);
     for first in (0..total).step_by(TILE) {
         let n = TILE.min(total - first);
         let mut places = [(0, 0); TILE];
@@ -37,7 +37,7 @@ fn convolve(cpu: Bf16, weights: &Panels, pictures: &[f32], inputs: usize, hw: us
 /// The convolution of `x` (n, c, h, w) with `w` (o, c, 1, 1), plus `b`.
 pub fn forward(cpu: Bf16, x: &[f32], w: &[f32], b: &[f32], s: Size) -> Vec<f32> {
     let hw = s.h * s.w;
-    let (weights, each) = (Panels::pack(cpu, w, s.o, s.c, (s.c, 1)), group(hw));
+    let (weights, each) = (Left::pack(cpu, w, s.o, s.c, (s.c, 1)), group(hw));
     let work = |(): &mut (), i: usize, out: &mut [MaybeUninit<f32>]| {
         let out = filled_with_planes(out, b, hw);
         convolve(cpu, &weights, &x[i * each * s.c * hw..], s.c, hw, out);
@@ -52,7 +52,7 @@ pub fn forward(cpu: Bf16, x: &[f32], w: &[f32], b: &[f32], s: Size) -> Vec<f32> 
 /// Adds the gradient of the input to `gx`.
 pub fn input_gradient(cpu: Bf16, w: &[f32], go: &[f32], gx: &mut [f32], s: Size) {
     let hw = s.h * s.w;
-    let (weights, each) = (Panels::pack(cpu, w, s.c, s.o, (1, s.c)), group(hw));
+    let (weights, each) = (Left::pack(cpu, w, s.c, s.o, (1, s.c)), group(hw));
     let pictures = gx.par_chunks_mut(each * s.c * hw).zip(go.par_chunks(each * s.o * hw));
     pictures.for_each(|(gx, go)| convolve(cpu, &weights, go, s.o, hw, gx));
 }
@@ -61,7 +61,7 @@ pub fn input_gradient(cpu: Bf16, w: &[f32], go: &[f32], gx: &mut [f32], s: Size)
 pub fn weight_gradient(cpu: Bf16, x: &[f32], go: &[f32], gw: &mut [f32], s: Size) {
     let hw = s.h * s.w;
     let x = Panels::join(cpu, x, s.c, hw, (hw, 1), s.n, s.c * hw);
-    let go = Panels::join(cpu, go, s.o, hw, (hw, 1), s.n, s.o * hw);
+    let go = Left::join(cpu, go, s.o, hw, (hw, 1), s.n, s.o * hw);
     gw.par_chunks_mut(OUTPUTS * s.c).enumerate().for_each(|(i, gw)| {
         let first = i * OUTPUTS;
         add_rows(cpu, &go, first..first + gw.len() / s.c, &x, gw, s.c);

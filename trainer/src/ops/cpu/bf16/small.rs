@@ -1,8 +1,10 @@
 //! 3x3 convolution of small pictures in mixed precision. Their rows would leave much of a vector empty, so here they are
 //! unfolded: 16 pixels under each tap are one vector, and the convolution is a product of panels.
-use super::kernels::{self, GRAD_CHANNELS, GRAD_OUTPUTS, GRAD_TILE, PANEL};
-use super::panels::{Panels, add_to};
-use super::{Bf16, GROUP, Plane, Size, TAPS, TILE};
+use super::panels::{Left, add_to};
+use super::{
+    Bf16, GRAD_CHANNELS, GRAD_OUTPUTS, GRAD_TILE, GROUP, PANEL, Pairs, Plane, Size, TAPS, TILE, kernels, pack_channels,
+    pack_outputs, tiles,
+};
 use crate::ops::cpu::parallel::prelude::*;
 use crate::ops::cpu::storage::{filled_with_planes, written};
 use std::mem::MaybeUninit;
@@ -16,9 +18,9 @@ pub fn serves(h: usize, w: usize) -> bool {
 }
 
 /// Weights (`rows`, inputs, 3, 3), with strides from row to row and from input to input, as panels over (pair of inputs, tap).
-fn pack_weights(cpu: Bf16, w: &[f32], rows: usize, inputs: usize, strides: (usize, usize)) -> Panels {
+fn pack_weights(cpu: Bf16, w: &[f32], rows: usize, inputs: usize, strides: (usize, usize)) -> Left {
     let pairs = inputs.div_ceil(2) * TAPS;
-    Panels::fill(rows, pairs, |first, lanes, out| {
+    Left::fill(rows, pairs, |first, lanes, out| {
         kernels::pack_taps(cpu, &w[first * strides.0..], lanes, inputs, strides, out);
     })
 }
@@ -43,7 +45,7 @@ fn unfold<const W: usize>(planes: &[u32], plane: &Plane, y: usize, flip: bool, o
 /// Adds the convolution of each picture (inputs, h, w) to its output (rows, h, w).
 fn convolve(
     cpu: Bf16,
-    weights: &Panels,
+    weights: &Left,
     pictures: &[f32],
     inputs: usize,
     plane: &Plane,
@@ -51,7 +53,7 @@ fn convolve(
     planes: &mut [u32],
     out: &mut [f32],
 ) {
-    let (hw, rows, length) = (plane.h * plane.w, weights.rows(), weights.pairs() * PANEL);
+    let (hw, rows, length) = (plane.h * plane.w, weights.rows(), inputs.div_ceil(2) * TAPS * PANEL);
     let each = inputs.div_ceil(2) * plane.len;
     for (picture, planes) in pictures.chunks_exact(inputs * hw).zip(planes.chunks_exact_mut(each)) {
         for (pair, out) in picture.chunks(2 * hw).zip(planes.chunks_exact_mut(plane.len)) {
@@ -61,7 +63,7 @@ fn convolve(
     }
     let vectors = hw / PANEL;
     let total = out.len() / (rows * hw) * vectors;
-    let mut tile = vec![0u32; TILE * length];
+    let mut tile = Pairs::new(TILE * length);
     for first in (0..total).step_by(TILE) {
         let n = TILE.min(total - first);
         let mut places = [(0, PANEL); TILE];
@@ -110,34 +112,27 @@ pub fn fits(plane: &Plane, s: Size) -> bool {
     s.n.div_ceil(2) * (s.c * plane.len + s.o * s.h * s.w) * size_of::<u32>() <= PACKED
 }
 
-/// The gradient of the weight over all pictures, in the tiles of [`super::part_gradient`]: all are packed first, and then each
-/// tile is one piece of work, so that no partial sums are made.
+/// The gradient of the weight over all pictures, in [`tiles`]: all are packed first, and then each tile is one piece of work, so
+/// that no partial sums are made.
 pub fn weight_gradient(cpu: Bf16, plane: &Plane, x: &[f32], go: &[f32], s: Size) -> Vec<f32> {
-    let (hw, pairs) = (s.h * s.w, s.n.div_ceil(2));
+    let (hw, each, pairs) = (s.h * s.w, plane.vectors() * 16, s.n.div_ceil(2));
     let (blocks_o, blocks_c) = (s.o.div_ceil(GRAD_OUTPUTS), s.c.div_ceil(GRAD_CHANNELS));
-    let (pair_stride, block) = (blocks_c * GRAD_CHANNELS * plane.len, pairs * hw * GRAD_OUTPUTS);
-    let (mut xs, mut gs) = (vec![0u32; pairs * pair_stride], vec![0u32; blocks_o * block]);
-    xs.par_chunks_mut(pair_stride).zip(x.par_chunks(2 * s.c * hw)).for_each(|(xs, x)| {
-        let (even, odd) = x.split_at(s.c * hw);
-        for (c, (even, out)) in even.chunks_exact(hw).zip(xs.chunks_exact_mut(plane.len)).enumerate() {
-            kernels::pack_pairs(cpu, plane, even, odd.get(c * hw..(c + 1) * hw), out);
-        }
-    });
+    let (pair_stride, block) = (s.c.next_multiple_of(4) * plane.len, pairs * each * GRAD_OUTPUTS);
+    let (mut xs, mut gs) = (Pairs::new(pairs * pair_stride), Pairs::new(blocks_o * block));
+    xs.par_chunks_mut(pair_stride)
+        .zip(x.par_chunks(2 * s.c * hw))
+        .for_each(|(xs, x)| pack_channels(cpu, plane, x, s, xs));
     gs.par_chunks_mut(block).enumerate().for_each(|(i, gs)| {
-        for (go, gs) in go.chunks(2 * s.o * hw).zip(gs.chunks_exact_mut(hw * GRAD_OUTPUTS)) {
-            let (even, odd) = go.split_at(s.o * hw);
-            for o in i * GRAD_OUTPUTS..s.o.min((i + 1) * GRAD_OUTPUTS) {
-                let plane = o * hw..(o + 1) * hw;
-                let out = &mut gs[o % GRAD_OUTPUTS..];
-                kernels::pack_strided(cpu, &even[plane.clone()], odd.get(plane), GRAD_OUTPUTS, out);
-            }
+        for (go, gs) in go.chunks(2 * s.o * hw).zip(gs.chunks_exact_mut(each * GRAD_OUTPUTS)) {
+            pack_outputs(cpu, plane, go, i * GRAD_OUTPUTS, s, gs);
         }
     });
     let mut gw = vec![0f32; blocks_o * blocks_c * 3 * GRAD_TILE];
+    let at = tiles(s);
     gw.par_chunks_mut(GRAD_TILE).enumerate().for_each(|(i, tile)| {
-        let (o, c, dy) = (i / (3 * blocks_c), i / 3 % blocks_c, i % 3);
-        let (x, go) = (&xs[c * GRAD_CHANNELS * plane.len..], &gs[o * block..]);
-        kernels::outer(cpu, plane, pairs, dy, x, pair_stride, go, tile);
+        let (o, dy, c) = at(i);
+        let (x, go) = (&xs[c * plane.len..], &gs[o * block..]);
+        kernels::outer(cpu, plane, pairs, GRAD_CHANNELS.min(s.c - c), dy, x, pair_stride, go, tile);
     });
     gw
 }

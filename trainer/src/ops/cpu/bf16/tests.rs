@@ -1,6 +1,7 @@
 //! Against sums in f64 over the rounded operands. Seen red: one tap's offset one off; the kernel not flipped; the odd channel
 //! of a pair left out; the vectors of a tile all the first; rows of taps mirrored in the weight's gradient; cut instead of rounded;
-//! the taps of small pictures not flipped.
+//! the taps of small pictures not flipped. In tiles: a tap further; half the steps; the second outputs' gradients the first's; a
+//! row that crosses blocks kept in one.
 use super::{Bf16, Size, forward, input_gradient, pointwise, weight_gradient};
 use half::bf16;
 
@@ -57,7 +58,7 @@ type Forward = fn(Bf16, &[f32], &[f32], &[f32], Size) -> Vec<f32>;
 type Backward = fn(Bf16, &[f32], &[f32], &mut [f32], Size);
 
 /// Odd channel counts, rows that fill no tile, widths below, at and above a vector, more pictures than parts.
-const SIZES: [Size; 10] = [
+const SIZES: [Size; 15] = [
     Size { n: 1, c: 1, h: 1, w: 1, o: 1 },
     Size { n: 3, c: 5, h: 7, w: 7, o: 9 },
     Size { n: 2, c: 6, h: 4, w: 16, o: 8 },
@@ -69,19 +70,25 @@ const SIZES: [Size; 10] = [
     Size { n: 7, c: 5, h: 8, w: 8, o: 33 },
     Size { n: 4, c: 33, h: 2, w: 8, o: 5 },
     Size { n: 60, c: 44, h: 40, w: 40, o: 2 },
+    // Whole tiles of 16 rows, 16 pairs and 16 columns, with and without something left over; one to four panels of outputs.
+    Size { n: 3, c: 32, h: 16, w: 16, o: 80 },
+    Size { n: 5, c: 64, h: 8, w: 8, o: 48 },
+    Size { n: 6, c: 48, h: 4, w: 4, o: 32 },
+    Size { n: 2, c: 32, h: 9, w: 20, o: 56 },
+    Size { n: 4, c: 16, h: 5, w: 7, o: 112 },
 ];
 
 fn check(exact: bool, taps: usize) {
-    let Some(cpu) = Bf16::detect() else {
+    let cpus = Bf16::each();
+    if cpus.is_empty() {
         eprintln!("skipped: this CPU has no AVX-512 BF16");
-        return;
-    };
+    }
     let (forward, input, weight): (Forward, Backward, Backward) = if taps == 9 {
         (forward, input_gradient, weight_gradient)
     } else {
         (pointwise::forward, pointwise::input_gradient, pointwise::weight_gradient)
     };
-    for s in SIZES {
+    for (cpu, s) in cpus.iter().flat_map(|cpu| SIZES.map(|s| (*cpu, s))) {
         let hw = s.h * s.w;
         let (x, w) = (values(s.n * s.c * hw, 1, exact), values(s.o * s.c * taps, 2, exact));
         let (go, b) = (values(s.n * s.o * hw, 3, exact), values(s.o, 4, exact));
