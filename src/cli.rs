@@ -213,7 +213,7 @@ mod tests {
     // Of each option that takes a number. Seen red: one of them read as any number.
     #[test]
     fn numbers_out_of_range_are_refused_by_name() {
-        let counts = ["-b", "-W", "-H", "--steps", "--preview-interval", "--scale"];
+        let counts = ["-b", "-W", "-H", "--steps", "--cache", "--preview-interval", "--scale"];
         let shares = ["--cfg-rescale", "--eta", "--strength"];
         let finite = ["--cfg-scale", "--img-cfg-scale", "--classifier-scale", "--control-strength"];
         let others = ["-t", "-s", "--clip-skip", "--device", "--memory-limit", "--lora"];
@@ -310,6 +310,7 @@ mod tests {
             &["-W", "8"],
             &["-H", "8"],
             &["--cfg-rescale", "1"],
+            &["--cache", "2"],
             &["--img-cfg-scale", "1"],
             &["-i", "a.png"],
             &["--hires", "2"],

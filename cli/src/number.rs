@@ -86,6 +86,14 @@ pub fn count<T: TryFrom<u64>>(text: &str) -> Read<T> {
     whole(text, 1, 1_000_000)
 }
 
+/// As [`count`], of steps from one to the next that is another.
+///
+/// # Errors
+/// As [`positive`].
+pub fn interval(text: &str) -> Read<usize> {
+    whole(text, 1, 1 << 16)
+}
+
 /// As [`count`], where 0 has a meaning.
 ///
 /// # Errors

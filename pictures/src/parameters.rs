@@ -51,6 +51,8 @@ pub struct Extras {
     pub no_clip: bool,
     /// How far the contrast of strong guidance was brought back, 0 to 1.
     pub guidance_rescale: f32,
+    /// Steps of which the first alone evaluated the whole network, if more than one.
+    pub cache_interval: Option<usize>,
     /// How strongly a picture that is changed by instruction is kept to.
     pub image_guidance_scale: Option<f32>,
     /// The init image, and how much of it was replaced.
@@ -134,8 +136,8 @@ impl Extras {
     fn pairs(&self, put: &mut impl FnMut(&str, String)) {
         #[rustfmt::skip]
         let Self {
-            schedule: _, no_clip, guidance_rescale, image_guidance_scale, init_image, mask, mask_crop, hires, loras,
-            embeddings, clip_skip, rng, control_nets, tiny_decoder,
+            schedule: _, no_clip, guidance_rescale, cache_interval, image_guidance_scale, init_image, mask, mask_crop,
+            hires, loras, embeddings, clip_skip, rng, control_nets, tiny_decoder,
             latents, parts, dtype, prediction_type, vae_tiling,
         } = self;
         if *no_clip {
@@ -143,6 +145,9 @@ impl Extras {
         }
         if *guidance_rescale != 0.0 {
             put("CFG rescale", guidance_rescale.to_string());
+        }
+        if let Some(n) = cache_interval {
+            put("Cache interval", n.to_string());
         }
         if let Some(scale) = image_guidance_scale {
             put("Image CFG scale", scale.to_string());
@@ -260,6 +265,7 @@ mod tests {
                 no_clip: true,
                 schedule: Some("karras".into()),
                 guidance_rescale: 0.7,
+                cache_interval: Some(3),
                 image_guidance_scale: Some(1.5),
                 init_image: Some(("horse, grey.png".into(), 0.75)),
                 mask: Some("mask.png".into()),
@@ -292,6 +298,7 @@ mod tests {
             ("Model", "sd: \"1.5\", α"),
             ("No clip", "True"),
             ("CFG rescale", "0.7"),
+            ("Cache interval", "3"),
             ("Image CFG scale", "1.5"),
             ("Denoising strength", "0.75"),
             ("Init image", "horse, grey.png"),

@@ -11,7 +11,7 @@ use nijimi_runtime::quant::{self, DType};
 use nijimi_runtime::raw::cpu::Context;
 use nijimi_runtime::raw::cpu::exec::{Executor, PLAN, Weights};
 use nijimi_runtime::raw::graph::{Graph, WeightKind};
-use nijimi_runtime::raw::nn::{AutoencoderKl, SdLevel, SdMiddle, SdRequest, SdUnet, TimeCode};
+use nijimi_runtime::raw::nn::{AutoencoderKl, SdCache, SdLevel, SdMiddle, SdRequest, SdUnet, TimeCode};
 use nijimi_runtime::raw::plan::{MemoryLimit, Plan};
 use nijimi_runtime::raw::rng::normal_fill;
 use std::collections::BTreeMap;
@@ -33,7 +33,7 @@ fn unet(side: usize) -> Graph {
         added: None,
         guidance_code: 0,
     };
-    let request = SdRequest { batch: 1, height: side, width: side, tokens: 77, control: false };
+    let request = SdRequest { batch: 1, height: side, width: side, tokens: 77, control: false, cache: SdCache::Off };
     network.graph("", &request).expect("SD 1.5's U-Net")
 }
 

@@ -13,7 +13,7 @@ use nijimi_runtime::Error;
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::{Control, Device, ModelError, Network, SessionOptions, TextToImage, TinyAutoencoder};
 use nijimi_runtime::quant::DType;
-use nijimi_runtime::raw::nn::{Autoencoder, AutoencoderKl, ControlNet, SdRequest, SdUnet};
+use nijimi_runtime::raw::nn::{Autoencoder, AutoencoderKl, ControlNet, SdCache, SdRequest, SdUnet};
 use safetensors::{SafeTensors, tensor::TensorView};
 use serde_json::{Map, Value, json};
 use std::fs;
@@ -190,7 +190,7 @@ fn a_control_net_s_file_computes_what_its_folder_does() {
     for folder in folders("ControlNetModel") {
         let network = control_net(&json(&folder.join("config.json")));
         let options = SessionOptions { threads: 2, ..Default::default() };
-        let request = SdRequest { batch: 1, height: 8, width: 8, tokens: 77, control: false };
+        let request = SdRequest { batch: 1, height: 8, width: 8, tokens: 77, control: false, cache: SdCache::Off };
         let graph = network.graph("", &request).unwrap();
         let bytes = gguf(std::slice::from_ref(&graph), &Tensors::read(&folder.join(WEIGHTS)));
         let plain = Network::load(&File::new_checked(&bytes).unwrap(), vec![graph.clone()], &Device::Cpu).unwrap();
@@ -564,7 +564,7 @@ fn a_device_computes_the_same() {
         let (here, there) =
             (Control::load(&file, &Device::Cpu).unwrap(), Control::load(&file, &Device::Gpu(gpu.clone())).unwrap());
         let options = SessionOptions { threads: 2, ..Default::default() };
-        let request = SdRequest { batch: 1, height: 8, width: 8, tokens: 77, control: false };
+        let request = SdRequest { batch: 1, height: 8, width: 8, tokens: 77, control: false, cache: SdCache::Off };
         let (network, names) = (&here.info().network, here.residuals());
         let expected = residuals(network, &names, &mut here.evaluator(&request, &options).unwrap());
         let found = residuals(network, &names, &mut there.evaluator(&request, &options).unwrap());

@@ -16,7 +16,7 @@ use nijimi_runtime::quant::DType;
 use nijimi_runtime::raw::cpu::Context;
 use nijimi_runtime::raw::cpu::rates::Rates;
 use nijimi_runtime::raw::graph::Graph;
-use nijimi_runtime::raw::nn::SdRequest;
+use nijimi_runtime::raw::nn::{SdCache, SdRequest};
 use std::path::PathBuf;
 
 /// A pipeline of the fixtures, as a file.
@@ -60,7 +60,14 @@ fn stages(file: &File<'_>, size: [usize; 2]) -> Vec<(Vec<&'static str>, Graph)> 
         stages.push((vec![text.prefix], graph));
     }
     stages.push((vec!["vae.encoder.", "vae.quant_conv."], vae.encoder("vae.", 1, size).unwrap()));
-    let request = SdRequest { batch: 4, height, width, tokens: 2 * info.texts[0].network.positions, control: false };
+    let request = SdRequest {
+        batch: 4,
+        height,
+        width,
+        tokens: 2 * info.texts[0].network.positions,
+        control: false,
+        cache: SdCache::Off,
+    };
     stages.push((vec!["unet."], info.unet.graph("unet.", &request).unwrap()));
     stages.push((vec!["vae.decoder.", "vae.post_quant_conv."], vae.decoder("vae.", 1, [height, width]).unwrap()));
     stages

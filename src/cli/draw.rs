@@ -5,7 +5,7 @@ use super::value::{
     prediction,
 };
 use argh::{ArgsInfo, FromArgs};
-use nijimi_cli::number::{count, finite, index, scale, seed, share, threads};
+use nijimi_cli::number::{count, finite, index, interval, scale, seed, share, threads};
 use nijimi_runtime::quant::DType;
 use std::path::PathBuf;
 
@@ -79,6 +79,10 @@ pub struct Cli {
     /// how far to undo the contrast of strong guidance, 0 to 1 (models that read prompts; default: 0)
     #[argh(option, arg_name = "x", from_str_fn(share))]
     pub(super) cfg_rescale: Option<f32>,
+    /// evaluate the whole network for the first of n steps alone, faster and another picture (models that read prompts;
+    /// default: 1)
+    #[argh(option, arg_name = "n", from_str_fn(interval))]
+    pub(super) cache: Option<usize>,
     /// how strongly to keep to the picture, 1 and more (models that change pictures by instruction; default: 1.5)
     #[argh(option, arg_name = "x", from_str_fn(finite))]
     pub(super) img_cfg_scale: Option<f32>,

@@ -52,6 +52,7 @@ pub struct TextOptions {
     pub width: Option<usize>,
     pub height: Option<usize>,
     pub cfg_rescale: Option<f32>,
+    pub cache: Option<usize>,
     pub img_cfg_scale: Option<f32>,
     pub init_img: Option<PathBuf>,
     pub strength: Option<f64>,
@@ -121,7 +122,7 @@ impl From<Cli> for Draw {
         #[rustfmt::skip]
         let Cli {
             positional, prompt, negative_prompt, model, output, batch, seed, width, height, steps, cfg_scale,
-            classifier, classifier_scale, sampling_method, scheduler, cfg_rescale, img_cfg_scale, eta, no_clip, init_img,
+            classifier, classifier_scale, sampling_method, scheduler, cfg_rescale, cache, img_cfg_scale, eta, no_clip, init_img,
             strength, mask, mask_crop, hires, hires_strength, hires_upscaler, lora, embedding, control_net, control_image,
             control_strength, taesd, vae_tiling, clip_skip, rng, latents, save_latents, preview, preview_method,
             preview_interval, kind, unet, vae, clip_l, clip_g, tokenizer,
@@ -140,7 +141,7 @@ impl From<Cli> for Draw {
             },
             #[rustfmt::skip]
             text: TextOptions {
-                negative_prompt, width, height, cfg_rescale, img_cfg_scale, init_img, strength, mask, mask_crop, hires,
+                negative_prompt, width, height, cfg_rescale, cache, img_cfg_scale, init_img, strength, mask, mask_crop, hires,
                 hires_strength, hires_upscaler, lora, embedding, controls, taesd, vae_tiling, clip_skip, rng, latents,
                 save_latents, preview, preview_method, preview_interval, dtype: kind,
                 parts: parts(&unet, &vae, &clip_l, &clip_g), tokenizer, prediction_type, variant, memory_limit,
@@ -175,7 +176,7 @@ impl TextOptions {
     pub fn refuse(&self) -> Result<(), Fault> {
         #[rustfmt::skip]
         let Self {
-            negative_prompt, width, height, cfg_rescale, img_cfg_scale, init_img, strength: _, mask: _, mask_crop: _,
+            negative_prompt, width, height, cfg_rescale, cache, img_cfg_scale, init_img, strength: _, mask: _, mask_crop: _,
             hires, hires_strength: _, hires_upscaler: _, lora, embedding, controls, taesd, vae_tiling, clip_skip, rng,
             latents, save_latents, preview, preview_method: _,
             preview_interval: _, dtype, parts, tokenizer, prediction_type, variant, memory_limit, stay_resident,
@@ -185,6 +186,7 @@ impl TextOptions {
             ("-W", width.is_some()),
             ("-H", height.is_some()),
             ("--cfg-rescale", cfg_rescale.is_some()),
+            ("--cache", cache.is_some()),
             ("--img-cfg-scale", img_cfg_scale.is_some()),
             ("-i", init_img.is_some()),
             ("--hires", hires.is_some()),

@@ -127,6 +127,9 @@ impl<'a> PromptArtist<'a> {
         }
         tell(&notes.iter().map(|note| format!("note: {note}")).collect::<Vec<_>>());
         let layers = info.texts.iter().map(|encoder| encoder.network.layers).min().unwrap_or(0);
+        if text.cache.is_some_and(|n| n > 1) && !text.controls.is_empty() {
+            return Err(Fault::Usage("--cache does not go with --control-net: leave one of them out".into()));
+        }
         if let Some(n) = text.clip_skip.filter(|&n| n > layers) {
             return Err(Fault::Usage(format!("--clip-skip {n}: the text encoder has only {layers} layers")));
         }
@@ -139,6 +142,7 @@ impl<'a> PromptArtist<'a> {
             prompts: &prompts,
             negative: text.negative_prompt.as_deref().unwrap_or_default(),
             cfg_scale: sampling.cfg_scale,
+            cache_interval: text.cache.unwrap_or(1),
             encodes: text.init_img.is_some(),
             vae_tiling: text.vae_tiling,
             patched: !text.lora.is_empty() || !text.embedding.is_empty(),
@@ -207,6 +211,7 @@ impl<'a> PromptArtist<'a> {
             guidance_scale: guidance_scale(self.parts.on.model.info(), self.sampling.cfg_scale),
             image_guidance_scale: text.img_cfg_scale,
             guidance_rescale: text.cfg_rescale.unwrap_or(0.0),
+            cache_interval: text.cache.unwrap_or(1),
             latents: self.inputs.latents(index),
             init_image: self.inputs.init_image.as_deref(),
             mask: self.inputs.mask.as_deref(),
@@ -315,6 +320,7 @@ impl Artist for PromptArtist<'_> {
         let extras = Extras {
             schedule: asked.scheduler.clone(),
             guidance_rescale: text.cfg_rescale.unwrap_or(0.0),
+            cache_interval: text.cache.filter(|&n| n > 1),
             image_guidance_scale: info
                 .edits()
                 .then(|| text.img_cfg_scale.unwrap_or_else(|| info.image_guidance_scale())),

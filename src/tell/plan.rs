@@ -50,6 +50,7 @@ pub fn run(options: &Plan) -> Result<(), Fault> {
         calls,
         prompts: &[options.prompt.as_deref().unwrap_or_default()],
         negative: options.negative_prompt.as_deref().unwrap_or_default(),
+        cache_interval: 1,
         cfg_scale: options.cfg_scale,
         encodes: options.init_img.is_some(),
         vae_tiling: options.vae_tiling,

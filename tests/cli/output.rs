@@ -176,6 +176,7 @@ fn again(parameters: &str) -> Vec<String> {
             "Eta" => "--eta",
             "No clip" => "--no-clip",
             "CFG rescale" => "--cfg-rescale",
+            "Cache interval" => "--cache",
             "Image CFG scale" => "--img-cfg-scale",
             "Denoising strength" => "--strength",
             "Init image" => "-i",
@@ -247,7 +248,7 @@ fn what_is_recorded_draws_the_same_picture() {
     let draw =
         |args: &[&str]| recorded(&folder, model, &[&["a (red:1.2) mat", "--steps", "2"], args].concat(), "a.png", &[]);
     draw(&[]);
-    draw(&["-n", "a \"blue\" one, dark", "--cfg-scale", "4.5", "--cfg-rescale", "0.35"]);
+    draw(&["-n", "a \"blue\" one, dark", "--cfg-scale", "4.5", "--cfg-rescale", "0.35", "--cache", "2"]);
     draw(&["--sampling-method", "euler_a", "--scheduler", "karras", "-b", "2"]);
     draw(&["--sampling-method", "ddim", "--eta", "0.3", "--rng", "cpu", "--clip-skip", "2"]);
     recorded(&folder, model, &["a mat", "--steps", "2", "-b", "2"], "a-%d.png", &[]);

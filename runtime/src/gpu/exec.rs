@@ -299,14 +299,15 @@ impl Executor {
         what: &str,
         record: impl FnOnce(&mut wgpu::ComputePass<'_>),
     ) -> Result<wgpu::SubmissionIndex, GpuError> {
-        self.submit_after(what, core::iter::empty(), record)
+        self.submit_between(what, core::iter::empty(), None, record)
     }
 
-    /// Submits copies of whole buffers to activations, then one compute pass.
-    pub(super) fn submit_after<'a>(
+    /// Submits copies of whole buffers to activations, one compute pass, then the copy of an activation that it `made`.
+    pub(super) fn submit_between<'a>(
         &self,
         what: &str,
         copies: impl Iterator<Item = (&'a wgpu::Buffer, Slot)>,
+        made: Option<(Slot, &wgpu::Buffer)>,
         record: impl FnOnce(&mut wgpu::ComputePass<'_>),
     ) -> Result<wgpu::SubmissionIndex, GpuError> {
         self.gpu.scoped(what, 0, || {
@@ -316,6 +317,10 @@ impl Executor {
                 encoder.copy_buffer_to_buffer(from, 0, to, offset, self.bytes_of(slot.len()));
             }
             record(&mut encoder.begin_compute_pass(&Default::default()));
+            if let Some((slot, to)) = made {
+                let (from, offset) = self.binder.place(slot);
+                encoder.copy_buffer_to_buffer(from, offset, to, 0, self.bytes_of(slot.len()));
+            }
             self.gpu.queue().submit([encoder.finish()])
         })
     }

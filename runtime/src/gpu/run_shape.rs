@@ -15,6 +15,8 @@ pub(crate) struct Ports {
     pub answer: Slot,
     /// Inputs that stay the same for a run, in the order of [`Shape::constants`].
     pub constants: Vec<Slot>,
+    /// Deep features, and whether they are read, not made.
+    pub features: Option<(Slot, bool)>,
     /// Whether the answer's second half is the unconditional one.
     pub guided: bool,
     /// Whether it has thirds instead: told of text and picture, of the picture, of neither.
@@ -36,6 +38,8 @@ pub(crate) struct Shape {
     pub range: Option<[f32; 2]>,
     /// Elements of the inputs that stay the same.
     pub constants: Vec<usize>,
+    /// Elements of the deep features that are kept from call to call.
+    pub features: usize,
     /// Whether something is put back after every step.
     pub restores: bool,
     /// Whether a guided answer is rescaled.
@@ -56,7 +60,8 @@ impl Shape {
     pub fn bytes(&self) -> u64 {
         let (elements, constants) = (self.elements() as u64, self.constants.iter().sum::<usize>() as u64);
         // Sample, answer, estimate, noise, what solvers keep, and what is read back.
-        let mut words = elements * (5 + SLOTS as u64 + 1) + constants + self.beside as u64 + self.time as u64;
+        let mut words =
+            elements * (5 + SLOTS as u64 + 1) + constants + (self.beside + self.features + self.time) as u64;
         if self.restores {
             words += 2 * elements + self.pixels() as u64;
         }

@@ -35,13 +35,14 @@ pub(crate) struct DeviceRun {
     time: wgpu::Buffer,
     constants: Vec<wgpu::Buffer>,
     beside: wgpu::Buffer,
+    features: wgpu::Buffer,
     /// Picture, noise and mask of what is put back.
     kept: [wgpu::Buffer; 3],
     staging: wgpu::Buffer,
-    /// By ports.
+    /// By ports, as are guidance and rescaling.
     feed: Vec<Ready>,
     guidance: Vec<Ready>,
-    rescale: Option<Ready>,
+    rescale: Vec<Option<Ready>>,
     /// Without noise, with noise.
     accept: Vec<Ready>,
     restore: Option<Ready>,
@@ -76,6 +77,7 @@ impl DeviceRun {
         let kept = [known?, known_noise?, mask?];
         let constants = shape.constants.iter().map(|&n| gpu.buffer("a condition", exec.bytes_of(n), memory));
         let constants = constants.collect::<Result<Vec<_>, _>>()?;
+        let features = gpu.buffer("deep features", exec.bytes_of(shape.features.max(1)), memory)?;
         let bytes = gpu.buffer("bytes", shape.range.map_or(4, |_| elements as u64), memory)?;
         let numbers = |what, words| gpu.buffer(what, words * 4, BufferUsages::UNIFORM | BufferUsages::COPY_DST);
         let (step, call) = (numbers("a step's numbers", STEP)?, numbers("a call's numbers", CALL)?);
@@ -102,7 +104,8 @@ impl DeviceRun {
             let shader = variants.flat(Kernel::Guidance).flag(Flag::Guided, ports.guided);
             own(shader.flag(Flag::Edits, ports.edits), elements, operands)
         });
-        let rescale = ports.iter().find(|ports| ports.guided && shape.rescales).map(|ports| {
+        let rescaled = |ports: &&Ports| ports.guided && shape.rescales;
+        let rescale = ports.iter().filter(rescaled).map(|ports| {
             let operands = vec![("answer", Operand::Slot(ports.answer)), ("eps", Operand::Buffer(&eps))];
             let shader = variants.shader(Kernel::Rescale).constant("WX", table::reduction(class));
             self::own(&step, [shape.batch, 1, 1], shader, operands)
@@ -133,13 +136,13 @@ impl DeviceRun {
             grid: flat(class, elements.div_ceil(4)),
         });
         // All at once, so that their pipelines are made side by side.
-        let (rescales, restores) = (rescale.is_some(), restore.is_some());
+        let restores = restore.is_some();
         let all: Vec<Dispatch<'_>> =
             feed.chain(guidance).chain(rescale).chain(accept).chain(restore).chain(to_u8).collect();
         let mut ready = exec.prepare(&all)?.into_iter();
         let mut take = |n: usize| ready.by_ref().take(n).collect::<Vec<_>>();
         let (feed, guidance) = (take(ports.len()), take(ports.len()));
-        let rescale = take(usize::from(rescales)).pop();
+        let rescale = ports.iter().map(|ports| take(usize::from(rescaled(&ports))).pop()).collect();
         let (accept, restore) = (take(2), take(usize::from(restores)).pop());
         let to_u8 = take(1).pop();
         let host = || vec![0.0; elements];
@@ -159,6 +162,7 @@ impl DeviceRun {
             time,
             constants,
             beside,
+            features,
             kept,
             staging,
             feed,
@@ -241,12 +245,13 @@ impl DeviceRun {
         let noisy = s.call.noise != 0.0;
         self.write_step(s, noisy)?;
         let ports = &self.ports[s.ports];
-        let submission = self.exec.submit_after("a step", self.copies(ports), |pass| {
+        let made = ports.features.filter(|(_, read)| !read).map(|(slot, _)| (slot, &self.features));
+        let submission = self.exec.submit_between("a step", self.copies(ports), made, |pass| {
             self.feed[s.ports].record(pass);
             self.exec.record(ports.plan, pass);
             self.guidance[s.ports].record(pass);
             if ports.guided && s.guidance_rescale != 0.0 {
-                self.rescale.iter().for_each(|rescale| rescale.record(pass));
+                self.rescale[s.ports].iter().for_each(|rescale| rescale.record(pass));
             }
             if let (Some(attached), Some(input)) = (&self.classifier, s.classifier) {
                 if let (Some((feed, plan)), Some(exec)) = (&attached.feed, input.exec) {
@@ -269,7 +274,8 @@ impl DeviceRun {
     }
 
     fn copies<'a>(&'a self, ports: &'a Ports) -> impl Iterator<Item = (&'a wgpu::Buffer, Slot)> {
-        self.constants.iter().zip(ports.constants.iter().copied())
+        let read = ports.features.filter(|(_, read)| *read).map(|(slot, _)| (&self.features, slot));
+        self.constants.iter().zip(ports.constants.iter().copied()).chain(read)
     }
 
     /// The numbers of `Step` in `shaders/parts/step.wgsl` and of `Call` in `shaders/sampler_accept.wgsl`, the noise level
@@ -343,7 +349,8 @@ impl DeviceRun {
     pub async fn trace(&mut self, s: &StepInput<'_>) -> Result<(), Error> {
         self.write_step(s, false)?;
         let ports = &self.ports[s.ports];
-        self.exec.submit_after("a step's inputs", self.copies(ports), |pass| self.feed[s.ports].record(pass))?;
+        self.exec
+            .submit_between("a step's inputs", self.copies(ports), None, |pass| self.feed[s.ports].record(pass))?;
         self.exec.run_checked_async(ports.plan).await
     }
 

@@ -145,6 +145,7 @@ impl ClassifierGuided {
             guidance_scale: 1.0,
             image_guidance_scale: 1.0,
             guidance_rescale: 0.0,
+            cache_interval: 1,
             calls: request.calls.calls().into(),
             first_timestep,
         };

@@ -66,6 +66,7 @@ impl Session {
         let graphs = Graphs {
             plain: Some(network.graph(batch)?),
             guided: guided.then(|| network.graph(2 * batch)).transpose()?,
+            reused: None,
             x: BookUnet::PICTURE,
             t: BookUnet::TIME,
             out: BookUnet::PICTURE,
@@ -205,6 +206,7 @@ impl Session {
             guidance_scale: scale,
             image_guidance_scale: 1.0,
             guidance_rescale: 0.0,
+            cache_interval: 1,
             calls: request.calls.calls().into(),
             first_timestep: self.model.info().first_timestep,
         };

@@ -26,7 +26,7 @@ pub use mlp_hvae::MlpHvae;
 pub use mlp_vae::MlpVae;
 pub use noisy_classifier::NoisyClassifier;
 pub use rrdb_net::RrdbNet;
-pub use sd_unet::{SdAdded, SdLevel, SdMiddle, SdRequest, SdUnet};
+pub use sd_unet::{SdAdded, SdCache, SdLevel, SdMiddle, SdRequest, SdUnet};
 pub use timestep::TimeCode;
 
 /// `found`, if it lies in `min..=max`.

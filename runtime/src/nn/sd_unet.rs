@@ -100,6 +100,22 @@ pub struct SdRequest {
     pub tokens: usize,
     /// Whether a ControlNet's residuals are added, as inputs ([`SdUnet::residual`]).
     pub control: bool,
+    /// What is done with the deep features.
+    pub cache: SdCache,
+}
+
+/// The deep features: what the last residual block on the way up is given, beside the first convolution's result. They change
+/// little from step to step, and are most of the work (Ma, Fang and Wang 2024, "DeepCache: Accelerating Diffusion Models for
+/// Free", with `cache_branch_id` 0).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum SdCache {
+    /// They are made.
+    #[default]
+    Off,
+    /// They are made, and are an output, [`SdUnet::FEATURES`].
+    Write,
+    /// They are an input of that name, and only what comes after them is evaluated.
+    Read,
 }
 
 /// The parts that all residual blocks and transformers of one graph share.
@@ -119,6 +135,8 @@ impl SdUnet {
     pub const ADDED: &'static str = "added";
     /// The name of the code of the distilled guidance scale ([`super::timestep::write_guidance_code`]).
     pub const GUIDANCE: &'static str = "guidance";
+    /// The name of the deep features, `(n, h, w, channels)`: see [`SdCache`].
+    pub const FEATURES: &'static str = "features";
     /// The name of the output, `(n, h, w, out_channels)`.
     pub const OUTPUT: &'static str = "out";
 
@@ -130,7 +148,7 @@ impl SdUnet {
     /// The smallest request that the network can have, for where its weights alone count.
     pub fn smallest(&self) -> SdRequest {
         let side = 1 << self.levels.len().min(16);
-        SdRequest { batch: 1, height: side, width: side, tokens: 1, control: false }
+        SdRequest { batch: 1, height: side, width: side, tokens: 1, control: false, cache: SdCache::Off }
     }
 
     /// Residual blocks of a level on the way down; on the way up there is one more.
@@ -219,7 +237,7 @@ impl SdUnet {
             let residual = g.input(&name, shape)?;
             x = g.add(&name, x, residual)?;
         }
-        x = self.up(g, prefix, x, skips, &conditions)?;
+        x = self.up(g, prefix, x, skips, (&conditions, request.cache))?;
         x = g.group_norm(&format!("{prefix}conv_norm_out"), x, self.norm_groups, self.norm_eps)?;
         x = g.silu(&format!("{prefix}conv_act"), x)?;
         x = g.conv2d(&format!("{prefix}conv_out"), x, self.out_channels, [3, 1, 1], true)?;
@@ -309,12 +327,20 @@ impl SdUnet {
         prefix: &str,
         mut x: ValueId,
         mut skips: Vec<ValueId>,
-        conditions: &Conditions,
+        (conditions, cache): (&Conditions, SdCache),
     ) -> Result<ValueId, GraphError> {
         let last = self.levels.len() - 1;
         for (i, level) in self.levels.iter().rev().enumerate() {
             let name = format!("{prefix}up_blocks.{i}");
             for (j, &depth) in level.up.iter().enumerate() {
+                if i == last && j + 1 == level.up.len() {
+                    match cache {
+                        SdCache::Off => {}
+                        SdCache::Write => g.output(Self::FEATURES, x)?,
+                        // What made them stays in the graph for its tensors, and no plan runs it.
+                        SdCache::Read => x = g.input(Self::FEATURES, g.shape(x))?,
+                    }
+                }
                 if let Some(skip) = skips.pop() {
                     x = g.concat(&format!("{name}.concat.{j}"), x, skip)?;
                 }

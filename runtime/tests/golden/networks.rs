@@ -5,7 +5,7 @@ use crate::pipelines::Family;
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::{Device, Evaluator, FirstStage, LatentInfo, Network, SessionOptions};
 use nijimi_runtime::raw::graph::Graph;
-use nijimi_runtime::raw::nn::{Autoencoder, AutoencoderKl, AutoencoderTiny, ClipText, SdRequest, SdUnet};
+use nijimi_runtime::raw::nn::{Autoencoder, AutoencoderKl, AutoencoderTiny, ClipText, SdCache, SdRequest, SdUnet};
 
 /// Greatest difference of any number, of f32 weights.
 pub fn tolerance(device: &Device) -> f32 {
@@ -101,7 +101,7 @@ pub fn unet(family: &Family, suffix: &str, file: &File<'_>, device: &Device) -> 
     let text = golden.find(&name("prompt_embeds", suffix)).or(text).unwrap();
     let network = LatentInfo::read(file).unwrap().unet;
     let &[batch, _, height, width] = &latents.shape[..] else { panic!("{}: {:?}", family.name, latents.shape) };
-    let request = SdRequest { batch, height, width, tokens: text.shape[1], control: false };
+    let request = SdRequest { batch, height, width, tokens: text.shape[1], control: false, cache: SdCache::Off };
     let mut evaluator = evaluator(file, &["unet."], network.graph("unet.", &request).unwrap(), device);
     let mut time = vec![0.0; batch * network.time_width()];
     network.write_time(500.0, &mut time);

@@ -27,6 +27,8 @@ pub struct Asked<'a> {
     pub prompts: &'a [&'a str],
     pub negative: &'a str,
     pub cfg_scale: Option<f32>,
+    /// Calls of which the first alone evaluates the whole network.
+    pub cache_interval: usize,
     /// An init image.
     pub encodes: bool,
     pub vae_tiling: bool,
@@ -64,6 +66,7 @@ pub fn plan(
         guided,
         windows: windows(info, asked)?,
         calls: asked.calls,
+        cache_interval: asked.cache_interval,
         encodes: asked.encodes,
         controls: &controls,
         tiny: tiny.as_ref(),

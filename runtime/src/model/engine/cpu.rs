@@ -1,6 +1,6 @@
 //! A session's calls on the CPU.
 
-use super::{At, Beside, Context, Controls, Executor, Graphs, Kind, MemoryLimit, Ports, Sizes, Values};
+use super::{At, Beside, Context, Controls, Executor, Graphs, Kind, MemoryLimit, Ports, REUSED, Sizes, Values};
 use crate::Error;
 use crate::cpu::exec::{PLAN, Weights};
 use crate::guidance;
@@ -13,8 +13,10 @@ use alloc::vec::Vec;
 /// Everything that runs use; nothing is allocated afterwards.
 pub(in crate::model) struct CpuEngine {
     pub(super) exec: Executor,
-    /// By [`Kind`].
-    ports: [Option<Ports>; 2],
+    /// By [`Kind`], and where features are reused.
+    ports: [Option<Ports>; 3],
+    /// Deep features of the last call that made them.
+    features: Vec<f32>,
     /// The samples, between calls.
     x: Vec<f32>,
     /// The network's answer, guidance applied.
@@ -36,11 +38,13 @@ impl CpuEngine {
         let ports = graphs.ports(&plans)?;
         let elements = sizes.batch * sizes.each;
         let state = SamplerState::for_any(elements);
-        let own = 3 * elements as u64 * 4 + state.bytes() as u64;
+        let features = ports.iter().flatten().find_map(|ports| ports.features).map_or(0, |slot| slot.len());
+        let own = (3 * elements + features) as u64 * 4 + state.bytes() as u64;
         let limit = MemoryLimit { allowed: sizes.allowed, reserved: sizes.reserved + own };
         Ok(Self {
             exec: Executor::new_in(Context::new(sizes.threads), weights.clone(), plans, limit, lent)?,
             ports,
+            features: vec![0.0; features],
             x: vec![0.0; elements],
             answer: vec![0.0; elements],
             noise: vec![0.0; elements],
@@ -58,7 +62,7 @@ impl CpuEngine {
     }
 
     pub fn bytes(&self) -> usize {
-        let buffers = self.x.len() + self.answer.len() + self.noise.len();
+        let buffers = self.x.len() + self.answer.len() + self.noise.len() + self.features.len();
         self.exec.bytes() + buffers * 4 + self.state.bytes()
     }
 
@@ -74,9 +78,12 @@ impl CpuEngine {
     }
 
     pub async fn step(&mut self, at: At<'_>, beside: &mut Beside) -> Result<(), Error> {
-        let ports = self.ports(at.settings.kind)?;
+        let ports = self.ports(at.ports())?;
         self.fill(&at, ports, &mut beside.controls).await?;
         self.exec.run(ports.plan, &at.inputs.ids);
+        if let Some(made) = ports.features.filter(|_| at.ports() != REUSED) {
+            self.features.copy_from_slice(self.exec.slot(made));
+        }
         self.guide(&at, ports)?;
         let used = at.settings.n * self.each;
         if !finite(&self.answer[..used]) {
@@ -107,7 +114,7 @@ impl CpuEngine {
     }
 
     pub fn predict(&mut self, x: &[f32], timestep: f32, ids: &[Option<u32>]) -> Result<&[f32], Error> {
-        let ports = self.ports(Kind::Plain)?;
+        let ports = self.ports(Kind::Plain as usize)?;
         let input = self.exec.slot_mut(ports.x);
         input[..x.len()].copy_from_slice(x);
         input[x.len()..].fill(0.0);
@@ -116,13 +123,13 @@ impl CpuEngine {
         Ok(&self.exec.slot(ports.out)[..x.len()])
     }
 
-    fn ports(&self, kind: Kind) -> Result<Ports, ExecError> {
-        self.ports[kind as usize].ok_or(ExecError::Weights)
+    fn ports(&self, of: usize) -> Result<Ports, ExecError> {
+        self.ports[of].ok_or(ExecError::Weights)
     }
 
     /// Writes the network's inputs, which each execution overwrites.
     async fn fill(&mut self, at: &At<'_>, ports: Ports, controls: &mut Controls) -> Result<(), Error> {
-        let Self { exec, x, .. } = self;
+        let Self { exec, x, features, .. } = self;
         at.inputs.write_sample(at.call(), x, exec.slot_mut(ports.x))?;
         at.inputs.time.write(at.timestep(), exec.slot_mut(ports.t));
         if !controls.is_empty() {
@@ -130,6 +137,9 @@ impl CpuEngine {
         }
         for (name, values) in at.inputs.constants() {
             write(exec, ports.plan, name, values);
+        }
+        if let Some(read) = ports.features.filter(|_| at.ports() == REUSED) {
+            exec.slot_mut(read).copy_from_slice(features);
         }
         for (name, values) in controls.residuals() {
             write(exec, ports.plan, name, values);

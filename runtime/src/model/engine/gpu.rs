@@ -1,7 +1,7 @@
 //! A session's calls on a device.
 
 use super::guide::{Guide, the_classifiers};
-use super::{At, Beside, Controls, Graphs, Inputs, Kept, Kind, Sizes, Values};
+use super::{At, Beside, Controls, Graphs, Inputs, Kept, Kind, REUSED, Sizes, Values};
 use crate::Error;
 use crate::gpu::{Beginning, ClassifierInput, DevicePorts, DeviceRun, Executor, RunShape, StepInput, Weights};
 use crate::plan::{ExecError, MemoryLimit, Plan};
@@ -12,8 +12,8 @@ use alloc::vec::Vec;
 pub(in crate::model) struct GpuEngine {
     run: DeviceRun,
     ports: Vec<DevicePorts>,
-    /// By [`Kind`], which of them.
-    of_kind: [Option<usize>; 2],
+    /// By [`Kind`] and where features are reused, which of them.
+    of_kind: [Option<usize>; 3],
     /// The network's inputs on the host, for ControlNets.
     input: Vec<f32>,
     time: Vec<f32>,
@@ -28,15 +28,26 @@ impl GpuEngine {
         let found = graphs.ports(&plans)?;
         let mut constants = vec![0; inputs.constants.len()];
         let mut ports = Vec::new();
-        let mut of_kind = [None; 2];
+        let mut of_kind = [None; 3];
         for (kind, p) in found.iter().enumerate().filter_map(|(kind, p)| Some((kind, (*p)?))) {
             let slots = inputs.constants().map(|(name, _)| plans[p.plan].1.input(name).ok_or(ExecError::Weights));
             let slots = slots.collect::<Result<Vec<_>, _>>()?;
             constants.iter_mut().zip(&slots).for_each(|(n, slot)| *n = slot.len().max(*n));
             of_kind[kind] = Some(ports.len());
-            let guided = kind == Kind::Guided as usize;
+            // Where features are reused, whatever the other is.
+            let guided = kind == Kind::Guided as usize || kind == REUSED && graphs.guided.is_some();
             let edits = guided && p.out.len() > 2 * sizes.batch * sizes.each;
-            ports.push(DevicePorts { plan: p.plan, x: p.x, t: p.t, answer: p.out, constants: slots, guided, edits });
+            let features = p.features.map(|slot| (slot, kind == REUSED));
+            ports.push(DevicePorts {
+                plan: p.plan,
+                x: p.x,
+                t: p.t,
+                answer: p.out,
+                constants: slots,
+                features,
+                guided,
+                edits,
+            });
         }
         let shape = RunShape {
             batch: sizes.batch,
@@ -46,6 +57,7 @@ impl GpuEngine {
             time: inputs.time.width(),
             range: sizes.range,
             constants,
+            features: found.iter().flatten().find_map(|p| p.features).map_or(0, |slot| slot.len()),
             restores: inputs.kept.is_some(),
             rescales: sizes.rescales,
         };
@@ -194,7 +206,7 @@ impl GpuEngine {
             ClassifierInput { weight, timestep, exec }
         });
         Ok(StepInput {
-            ports: self.of_kind[settings.kind as usize].ok_or(ExecError::Weights)?,
+            ports: self.of_kind[at.ports()].ok_or(ExecError::Weights)?,
             index: at.index,
             guidance_scale: settings.guidance_scale,
             image_guidance_scale: settings.image_guidance_scale,

@@ -13,6 +13,7 @@ use crate::Error;
 use crate::cpu::Context;
 use crate::cpu::exec::{Executor, Memory};
 use crate::graph::Graph;
+use crate::nn::SdUnet;
 use crate::plan::{ExecError, MemoryLimit, Plan, PlanOptions, Slot};
 use crate::sampler::{Call, steps};
 use alloc::borrow::Cow;
@@ -39,6 +40,8 @@ pub(super) enum Kind {
 pub(super) struct Graphs {
     pub plain: Option<Graph>,
     pub guided: Option<Graph>,
+    /// Of the one that there is then, that which is given the deep features of an earlier call ([`SdUnet::FEATURES`]).
+    pub reused: Option<Graph>,
     /// Its inputs of samples and noise levels, and its output.
     pub x: &'static str,
     pub t: &'static str,
@@ -47,11 +50,11 @@ pub(super) struct Graphs {
 
 impl Graphs {
     fn plans(&self, options: &PlanOptions) -> Result<Vec<(&Graph, Plan)>, Error> {
-        plans(self.plain.iter().chain(&self.guided), options)
+        plans(self.plain.iter().chain(&self.guided).chain(&self.reused), options)
     }
 
-    /// By [`Kind`].
-    fn ports(&self, plans: &[(&Graph, Plan)]) -> Result<[Option<Ports>; 2], Error> {
+    /// By [`Kind`], and where features are reused.
+    fn ports(&self, plans: &[(&Graph, Plan)]) -> Result<[Option<Ports>; 3], Error> {
         let mut next = 0;
         let mut port = |graph: &Option<Graph>| {
             if graph.is_none() {
@@ -61,9 +64,10 @@ impl Graphs {
             next += 1;
             let slots = made.input(self.x).zip(made.input(self.t)).zip(made.output(self.out));
             let ((x, t), out) = slots.ok_or(ExecError::Weights)?;
-            Ok::<_, Error>(Some(Ports { plan, x, t, out }))
+            let features = made.output(SdUnet::FEATURES).or(made.input(SdUnet::FEATURES));
+            Ok::<_, Error>(Some(Ports { plan, x, t, out, features }))
         };
-        Ok([port(&self.plain)?, port(&self.guided)?])
+        Ok([port(&self.plain)?, port(&self.guided)?, port(&self.reused)?])
     }
 }
 
@@ -74,7 +78,12 @@ pub(super) struct Ports {
     pub x: Slot,
     pub t: Slot,
     pub out: Slot,
+    /// Deep features that are made, or read.
+    pub features: Option<Slot>,
 }
+
+/// Of [`Graphs::ports`], those where features are reused.
+const REUSED: usize = 2;
 
 /// What a session asks of its engine.
 pub(super) struct Sizes {
@@ -107,6 +116,8 @@ pub(super) struct RunSettings<'a> {
     /// Of models that change a picture.
     pub image_guidance_scale: f32,
     pub guidance_rescale: f32,
+    /// Calls of which the first alone evaluates the whole network.
+    pub cache_interval: usize,
     /// Copied by a run that is to outlive its request.
     pub calls: Cow<'a, [Call]>,
     pub first_timestep: u32,
@@ -140,6 +151,11 @@ impl At<'_> {
 
     pub fn next_call(&self) -> Option<&Call> {
         self.settings.calls.get(self.index + 1)
+    }
+
+    /// Which of [`Graphs::ports`] make it.
+    pub fn ports(&self) -> usize {
+        if self.index.is_multiple_of(self.settings.cache_interval) { self.settings.kind as usize } else { REUSED }
     }
 
     /// The noise level, as the network knows it.

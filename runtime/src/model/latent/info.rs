@@ -9,7 +9,7 @@ use crate::Error;
 use crate::gguf::{File, Value};
 use crate::model::options::check;
 use crate::model::{ModelError, RequestError};
-use crate::nn::{Autoencoder, ClipText, SdRequest, SdUnet, TextStates};
+use crate::nn::{Autoencoder, ClipText, SdCache, SdRequest, SdUnet, TextStates};
 use crate::sampler::{Field, is_edm};
 use crate::text::{Special, Tokenizer, Windows};
 use alloc::borrow::ToOwned;
@@ -134,7 +134,7 @@ impl LatentInfo {
     ) -> Result<SdRequest, RequestError> {
         let [height, width] = self.latent_size(size)?;
         let texts = if guided { self.guided_texts() } else { 1 };
-        Ok(SdRequest { batch: texts * pictures, height, width, tokens, control })
+        Ok(SdRequest { batch: texts * pictures, height, width, tokens, control, cache: SdCache::Off })
     }
 
     /// What the U-Net of a model for inpainting reads: latents, those of what is kept, and the mask.

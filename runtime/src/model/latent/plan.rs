@@ -17,7 +17,7 @@ use crate::model::ModelError;
 use crate::model::control::ControlInfo;
 use crate::model::options::{MAX_BATCH, in_range};
 use crate::model::tiny::TinyInfo;
-use crate::nn::{ControlNet, NetworkError};
+use crate::nn::{ControlNet, NetworkError, SdCache, SdRequest, SdUnet};
 use crate::plan::{Plan, PlanOptions};
 use crate::quant::DType;
 use alloc::format;
@@ -38,6 +38,8 @@ pub struct PlanRequest<'a> {
     pub windows: usize,
     /// How often the U-Net is evaluated: [`crate::sampler::Calls::calls`].
     pub calls: usize,
+    /// Of how many calls the first alone evaluates the whole U-Net.
+    pub cache_interval: usize,
     /// Whether the run begins with a picture that is encoded.
     pub encodes: bool,
     /// The files of ControlNets.
@@ -68,6 +70,7 @@ impl PlanRequest<'_> {
             guided: true,
             windows: 1,
             calls: 20,
+            cache_interval: 1,
             encodes: false,
             controls: &[],
             tiny: None,
@@ -182,7 +185,17 @@ impl LatentPlan {
         let (texts, windows) = (0..info.texts.len(), said * request.windows);
         let texts = texts.map(|i| planner.stage(file, &Stage::text(info, i, 0)?, windows)).collect::<Result<_, _>>()?;
         let (calls, runs) = (request.calls, request.runs.max(1));
-        let mut drawing = vec![planner.stage(file, &Stage::unet(info, &unet)?, calls * runs)?];
+        // With a cache, an evaluation is one of the whole and those that take its features over.
+        let (cached, interval) = (request.cache_interval > 1, request.cache_interval.clamp(1, calls.max(1)));
+        let whole = SdRequest { cache: if cached { SdCache::Write } else { SdCache::Off }, ..unet };
+        let mut stage = Stage::unet(info, &whole)?;
+        if cached {
+            let reused = Stage::unet(info, &SdRequest { cache: SdCache::Read, ..unet })?;
+            stage.graphs.extend(reused.graphs.into_iter().map(|(graph, _)| (graph, interval - 1)));
+        }
+        let features = stage.graphs[0].0.outputs().iter().find(|port| port.name == SdUnet::FEATURES);
+        let features = features.map_or(0, |port| stage.graphs[0].0.shape(port.value).elements());
+        let mut drawing = vec![planner.stage(file, &stage, calls.div_ceil(interval) * runs)?];
         drawing[0].drawn = true;
         for file in request.controls {
             let control = ControlInfo::read(file)?;
@@ -200,7 +213,7 @@ impl LatentPlan {
         // as the network is given them.
         let latents = n * unet.height * unet.width * info.autoencoder.latent_channels();
         let states = tokens * info.unet.text_width + info.unet.added.map_or(0, |added| added.width);
-        let kept = 4 * (12 * latents + 2 * unet.batch * states) as u64;
+        let kept = 4 * (12 * latents + 2 * unet.batch * states + features) as u64;
         let apart = false;
         #[cfg(feature = "gpu")]
         let apart = apart || request.gpu.is_some();

@@ -40,6 +40,9 @@ pub struct LatentRequest<'a> {
     pub image_guidance_scale: Option<f32>,
     /// How far a guided answer's spread is brought back to the conditional one's (Lin et al. 2023): 0 is not at all.
     pub guidance_rescale: f32,
+    /// How often the whole U-Net is evaluated: 1 for each call; more for the first of so many calls, of which the others take the
+    /// deep features over from it ([`SdCache`](crate::nn::SdCache)): faster, and another picture. Not beside ControlNets.
+    pub cache_interval: usize,
     /// The initial noise, standard normal, `(n, h, w, latent_channels)` of the latents' size; drawn by the seeds if none is
     /// given.
     pub latents: Option<&'a [f32]>,
@@ -123,6 +126,7 @@ impl TextToImage {
             guidance_scale: self.info().guidance_scale(),
             image_guidance_scale: None,
             guidance_rescale: 0.0,
+            cache_interval: 1,
             latents: None,
             init_image: None,
             encoded_init: None,

@@ -16,7 +16,7 @@ use crate::model::options::{MAX_BATCH, check, in_range};
 use crate::model::run::Run;
 use crate::model::wait::wait;
 use crate::model::{RequestError, SessionOptions};
-use crate::nn::{SdRequest, SdUnet, timestep::write_guidance_code};
+use crate::nn::{SdCache, SdRequest, SdUnet, timestep::write_guidance_code};
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::vec;
@@ -134,7 +134,14 @@ impl LatentSession {
             let expected = format!("{read_for}, for which the prompts were read");
             check(false, "guidance_scale", request.guidance_scale, expected)?;
         }
-        let unet = info.sd_request(n, guided, request.size, tokens, !request.controls.is_empty())?;
+        let mut unet = info.sd_request(n, guided, request.size, tokens, !request.controls.is_empty())?;
+        in_range("cache_interval", request.cache_interval, 1, 1 << 16)?;
+        if request.cache_interval > 1 {
+            if unet.control {
+                return Err(RequestError::NotOf { what: "cache_interval", of: "runs without ControlNets" }.into());
+            }
+            unet.cache = SdCache::Write;
+        }
         let each = unet.height * unet.width * info.autoencoder.latent_channels();
         if let Some(latents) = request.latents {
             in_range("values of the latents", latents.len(), n * each, n * each)?;
@@ -184,6 +191,7 @@ impl LatentSession {
             guidance_scale: request.guidance_scale,
             image_guidance_scale,
             guidance_rescale: request.guidance_rescale,
+            cache_interval: request.cache_interval,
             calls: request.calls.calls().into(),
             first_timestep: 0,
         })
@@ -197,9 +205,14 @@ fn machine(model: &TextToImage, request: &LatentRequest<'_>, shape: &Shape) -> R
     let channels = info.autoencoder.latent_channels();
     let controls = controls(info, &request.controls, shape)?;
     let network = model.parts.get(info, ModelPart::UNet)?;
-    let graph = Stage::unet(info, &shape.unet)?.graphs.pop().map(|(graph, _)| graph);
+    let graph = |cache| -> Result<_, Error> {
+        let request = SdRequest { cache, ..shape.unet };
+        Ok(Stage::unet(info, &request)?.graphs.pop().map(|(graph, _)| graph))
+    };
+    let reused = if shape.unet.cache == SdCache::Write { graph(SdCache::Read)? } else { None };
+    let graph = graph(shape.unet.cache)?;
     let (plain, guided) = if shape.guided { (None, graph) } else { (graph, None) };
-    let graphs = Graphs { plain, guided, x: SdUnet::LATENTS, t: SdUnet::TIME, out: SdUnet::OUTPUT };
+    let graphs = Graphs { plain, guided, reused, x: SdUnet::LATENTS, t: SdUnet::TIME, out: SdUnet::OUTPUT };
     let each = h * w * channels;
     let mut constants = vec![(SdUnet::TEXT, vec![0.0; texts * tokens * info.unet.text_width])];
     if let Some(added) = info.unet.added {
