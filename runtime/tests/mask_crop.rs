@@ -8,8 +8,8 @@ fn mask([height, width]: [usize; 2], first: [usize; 2], last: [usize; 2]) -> Vec
     (0..height * width).map(|i| if inside(i / width, i % width) { 1.0 } else { 0.0 }).collect()
 }
 
-/// The regions that the web UI's `get_crop_region` and `expand_crop_region` give. Yet to be seen red with padding on
-/// one side alone, with the wider of the sides growing, and with a part that leaves the picture.
+/// The regions that the web UI's `get_crop_region` and `expand_crop_region` give. Seen red with padding on one side alone,
+/// with the wider of the sides growing, and with a part that leaves the picture.
 #[test]
 fn the_part_around_a_mask() {
     let part = |first, last, padding, drawn| {
@@ -22,12 +22,13 @@ fn the_part_around_a_mask() {
     // At an edge it moves inwards, and is no wider than the picture.
     assert_eq!(part([0, 0], [10, 30], 4, [64, 64]), ([0, 0], [34, 34]));
     assert_eq!(part([90, 70], [100, 80], 4, [64, 64]), ([86, 66], [14, 14]));
+    assert_eq!(part([60, 70], [100, 80], 0, [64, 64]), ([60, 40], [40, 40]));
     assert_eq!(part([0, 10], [100, 20], 0, [64, 64]), ([0, 0], [100, 80]));
     let all = MaskCrop::new(&mask([4, 4], [0, 0], [0, 0]), [4, 4], 1, [8, 8]).unwrap_err();
     assert!(all.to_string().contains("what the mask selects is nothing"));
 }
 
-/// Yet to be seen red with all of the part pasted, and with its rows as long as the whole's.
+/// Seen red with all of the part pasted, with its rows as long as the whole's, and with those of the whole a pixel shorter.
 #[test]
 fn what_is_not_masked_stays() {
     let whole = [20, 24];

@@ -23,7 +23,8 @@ fn upscale(folder: &Folder, args: &[&str]) -> String {
     said
 }
 
-/// Yet to be seen red with the text of the picture left out, and with a checkpoint refused.
+/// Seen red with the text of the picture left out, with a checkpoint refused, with tiles of the usual size whatever is asked
+/// for, with the file's name for the model's, and with the size left out where the picture says nothing.
 #[test]
 fn a_picture_grows() {
     let folder = Folder::new();
@@ -43,9 +44,11 @@ fn a_picture_grows() {
     assert_eq!(text.prompt, "a cat");
     let pairs: Vec<_> = text.pairs.iter().skip(4).map(|(key, value)| (key.as_str(), value.as_str())).collect();
     assert_eq!(pairs, [("Postprocess upscale by", "4"), ("Postprocess upscaler", "x4.trunk")]);
-    let tiled = upscale(&folder, &["a.png", "-m", "x4.gguf", "-o", "d.png", "--tile-size", "40", "-v"]);
-    assert!(tiled.contains("in 1 tiles"), "{tiled}");
-    assert!(folder.picture("d.png").pixels == grown.pixels);
+    picture(&folder, "wide.png", [3, 50], "");
+    for (side, tiles) in [("40", "in 2 tiles"), ("50", "in 1 tiles")] {
+        let told = upscale(&folder, &["wide.png", "-m", "x4.gguf", "-o", "d.png", "--tile-size", side, "-v"]);
+        assert!(told.contains(tiles), "{told}");
+    }
     let told = String::from_utf8(folder.nijimi(&["inspect", "x4.gguf"]).stdout).unwrap();
     for part in
         ["upscaler: an upscaler (ESRGAN)", "sides times 4", "2 blocks of 8 + 4 channels", "-o large.png -m x4.gguf"]
@@ -60,6 +63,7 @@ fn a_picture_grows() {
     assert_eq!(facts.parameters.unwrap(), "Size: 8x8, Postprocess upscale by: 4, Postprocess upscaler: x4.trunk");
 }
 
+/// Seen red with the tile's size not looked at, and with an upscaler taken for a model.
 #[test]
 fn what_cannot_be_upscaled_is_said() {
     let folder = Folder::new();
