@@ -111,8 +111,8 @@ fn toy(folder: &Folder, model: &MappedFile) -> PathBuf {
     path
 }
 
-/// Seen red with another seed, another strength of the LoRA, the embedding's word not passed on, the mask the other way round, the picture in place of the preview, and
-/// another solver in check.c.
+/// Seen red with another seed, another strength of the LoRA, the mask the other way round, the picture in place of the preview, and
+/// another solver in check.c; with the embedding's word not passed on, and with the embedding left out.
 #[test]
 fn a_c_program_draws_what_the_runtime_draws() {
     let folder = Folder::new("check");

@@ -111,7 +111,7 @@ def test_loras(emoji, tmp_path):
         nijimi.open("digits", loras=[path])
 
 
-# Seen red: the word not passed on.
+# Seen red: the word not passed on; the embeddings left out.
 def test_embeddings(emoji, tmp_path):
     path = tmp_path / "toy.safetensors"
     header = {"emb_params": {"dtype": "F32", "shape": [2, 192], "data_offsets": [0, 1536]}}

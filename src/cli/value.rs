@@ -286,6 +286,7 @@ mod tests {
         assert!("".parse::<EmbeddingFile>().is_err() && "a.safetensors:".parse::<EmbeddingFile>().is_err());
     }
 
+    // Seen red: the last colon taken; a name of nothing taken for one; capitals told apart.
     #[test]
     fn a_tensor_follows_the_extension() {
         let read =
@@ -297,6 +298,7 @@ mod tests {
         assert!(read("a.bin").is_err() && read("a.safetensors.bin").is_err());
     }
 
+    // Seen red: 512 bytes a kilobyte; any number taken.
     #[test]
     fn amounts_of_memory() {
         for (text, bytes) in [("4G", 4 << 30), ("800M", 800 << 20), ("1.5gib", 3 << 29), ("2k", 2048), ("17", 17)] {

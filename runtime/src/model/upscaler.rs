@@ -302,7 +302,8 @@ impl Upscaling<'_> {
 mod tests {
     use super::{Window, windows};
 
-    /// Yet to be seen red with windows one `overlap` too far apart, and with the last one beginning where the step says.
+    /// Seen red with windows one `overlap` too far apart, with the last one beginning where the step says, and with a pixel more
+    /// kept at the end.
     #[test]
     fn windows_cover_a_side() {
         assert_eq!(windows(10, 16, 2), [Window { at: 0, kept: [0, 10] }]);

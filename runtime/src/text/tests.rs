@@ -138,7 +138,8 @@ fn weights_keep_the_mean() {
 }
 
 /// Words that were added, however they are written and whatever stands beside them; of several tokens, all, or each by its name. Seen
-/// red with capitals told apart, with the shorter of two found first, and with the first token alone.
+/// red with capitals told apart, with the shorter of two found first, and with the first token alone: of words that are added
+/// to a tokenizer, and the last two of those that a vocabulary has.
 #[test]
 fn added_words_are_their_tokens_wherever_they_stand() {
     let mut t = tiny();
