@@ -1,8 +1,10 @@
 //! How long Stable Diffusion's networks take on the CPU: one U-Net call, and the decoder, with random weights.
 //!
 //! ```text
-//! cargo run --release -p nijimi-runtime --example sd_speed -- [unet|decoder] [f32|f16|q8_0] [LATENT SIDE] [THREADS] [ROUNDS] [PROFILE]
+//! cargo run --release -p nijimi-runtime --example sd_speed -- [unet|reused|decoder] [f32|f16|q8_0] [LATENT SIDE] [THREADS] [ROUNDS] [PROFILE]
 //! ```
+//!
+//! `reused` is the U-Net's call that takes the deep features over (`--cache` of the program).
 //!
 //! With `-` for ROUNDS, one call for each line of standard input, and everything said as JSON, a line each: so that another
 //! program can take turns with others (`benches/peers/stable_diffusion.py`).
@@ -18,7 +20,7 @@ use std::collections::BTreeMap;
 use std::io::BufRead;
 use std::time::Instant;
 
-fn unet(side: usize) -> Graph {
+fn unet(side: usize, cache: SdCache) -> Graph {
     let level = |channels, attends| SdLevel::new(channels, 8, 2, usize::from(attends));
     let network = SdUnet {
         in_channels: 4,
@@ -33,7 +35,7 @@ fn unet(side: usize) -> Graph {
         added: None,
         guidance_code: 0,
     };
-    let request = SdRequest { batch: 1, height: side, width: side, tokens: 77, control: false, cache: SdCache::Off };
+    let request = SdRequest { batch: 1, height: side, width: side, tokens: 77, control: false, cache };
     network.graph("", &request).expect("SD 1.5's U-Net")
 }
 
@@ -99,7 +101,11 @@ fn main() {
     let arg = |i: usize, default: &str| args.get(i).cloned().unwrap_or_else(|| default.into());
     let number = |i: usize, default: &str| arg(i, default).parse::<usize>().expect("a number");
     let side = number(2, "64");
-    let graph = if arg(0, "unet") == "decoder" { decoder(side) } else { unet(side) };
+    let graph = match arg(0, "unet").as_str() {
+        "decoder" => decoder(side),
+        "reused" => unet(side, SdCache::Read),
+        _ => unet(side, SdCache::Off),
+    };
     let name = arg(1, "f32");
     let all = [DType::F32, DType::F16, DType::BF16, DType::Q8_0, DType::Q4_0];
     let dtype = all.into_iter().find(|dtype| dtype.name() == name).expect("f32, f16, bf16, q8_0 or q4_0");
