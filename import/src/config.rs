@@ -1,6 +1,6 @@
 //! What a checkpoint's networks are, in numbers.
 
-use nijimi_runtime::model::{FirstStage, TinyInfo, UpscalerInfo};
+use nijimi_runtime::model::{FirstStage, Info, SchedulerInfo, TinyInfo, UpscalerInfo};
 use nijimi_runtime::raw::nn::{ClipText, ControlNet, SdUnet};
 use nijimi_runtime::sampler::Field;
 
@@ -10,6 +10,8 @@ use nijimi_runtime::sampler::Field;
 pub enum Model {
     /// Stable Diffusion: U-Net, autoencoder, text encoders.
     TextToImage(Box<Config>),
+    /// An unconditional model of pixels. It has no name yet.
+    Diffusion(Box<Info>),
     /// What leads one by a picture.
     ControlNet(Box<ControlNet>),
     /// What decodes its latents fast (TAESD). It has no name yet.
@@ -23,6 +25,7 @@ impl Model {
     pub fn system(&self) -> &'static str {
         match self {
             Self::TextToImage(_) => "latent-diffusion",
+            Self::Diffusion(_) => "ddpm",
             Self::ControlNet(_) => "control-net",
             Self::AutoencoderTiny(_) => "autoencoder-tiny",
             Self::Upscaler(_) => "upscaler",
@@ -70,6 +73,43 @@ pub struct SchedulerConfig {
     pub prediction_type: String,
     /// The rest, by diffusers' names; what is not here is the class's default.
     pub settings: Vec<(String, Field)>,
+}
+
+/// diffusers' name of the number of noise levels.
+const STEPS: &str = "num_train_timesteps";
+
+impl SchedulerConfig {
+    /// DDPM's, as diffusers has it where nothing is said (Ho et al. 2020).
+    pub(super) fn ddpm() -> Self {
+        Self {
+            class: "DDPMScheduler".into(),
+            train_steps: 1000,
+            beta_start: 0.0001,
+            beta_end: 0.02,
+            beta_schedule: "linear".into(),
+            prediction_type: "epsilon".into(),
+            settings: Vec::new(),
+        }
+    }
+
+    /// As a description has it.
+    pub(super) fn info(&self) -> SchedulerInfo {
+        let field = |name: &str, field: Field| (name.to_owned(), field);
+        let schedule = [
+            field("beta_schedule", Field::Text(self.beta_schedule.clone())),
+            field(STEPS, Field::Number(f64::from(self.train_steps))),
+            field("beta_start", Field::Number(self.beta_start)),
+            field("beta_end", Field::Number(self.beta_end)),
+            field("prediction_type", Field::Text(self.prediction_type.clone())),
+        ];
+        let own = self.settings.iter().filter(|(name, _)| name != STEPS);
+        SchedulerInfo { class: self.class.clone(), settings: schedule.into_iter().chain(own.cloned()).collect() }
+    }
+
+    /// Whether its file says the number of noise levels.
+    pub(super) fn says_steps(&self) -> bool {
+        self.settings.iter().any(|(name, _)| name == STEPS)
+    }
 }
 
 /// All of a latent diffusion model.

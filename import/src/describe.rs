@@ -7,14 +7,12 @@ use super::parts;
 use super::tokenizer::Tokenizer;
 use nijimi_runtime::Error;
 use nijimi_runtime::gguf::Writer;
-use nijimi_runtime::model::{ControlInfo, LatentDefaults, LatentInfo, TextInfo, TinyInfo, UpscalerInfo};
+use nijimi_runtime::model::{
+    ControlInfo, Info, LatentDefaults, LatentInfo, SchedulerInfo, TextInfo, TinyInfo, UpscalerInfo,
+};
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::raw::nn::TextStates;
 use nijimi_runtime::raw::text::{self, Special, Vocabulary};
-use nijimi_runtime::sampler::Field;
-
-/// diffusers' name of the number of noise levels.
-const STEPS: &str = "num_train_timesteps";
 
 /// Writes all keys: those that are read, by what reads them, and what a converted file says beside them.
 /// Gives what a model that reads prompts would say of itself, for who goes on with it.
@@ -31,6 +29,10 @@ pub(super) fn write(
         Model::TextToImage(config) => {
             info = Some(latent(checkpoint, config, name, dtype, w).map_err(&refuse)?);
             "nijimi.family"
+        }
+        Model::Diffusion(info) => {
+            Info { name, ..(**info).clone() }.write(w, dtype).map_err(&refuse)?;
+            "nijimi.network"
         }
         Model::ControlNet(network) => {
             let network = (**network).clone();
@@ -86,6 +88,9 @@ fn drawn(model: &Model, info: Option<LatentInfo>) -> Result<Option<String>, Erro
             }
             info.settings_by(None, None, info.steps())?;
         }
+        (Model::Diffusion(info), None) => {
+            info.network.graph(1)?;
+        }
         (Model::ControlNet(network), None) => {
             network.graph("", &network.unet.smallest())?;
         }
@@ -112,7 +117,7 @@ fn latent(
     let (info, vocabularies) = info(checkpoint, config, name)?;
     info.write(w, &vocabularies.iter().collect::<Vec<_>>(), dtype)?;
     // No reader of ours asks for these. The first says what the schedule does, where the scheduler's file said it.
-    if scheduler.settings.iter().any(|(name, _)| name == STEPS) {
+    if scheduler.says_steps() {
         w.meta_behind("nijimi.scheduler.class", "nijimi.scheduler.num_train_timesteps", scheduler.train_steps)?;
     }
     let shift = "nijimi.autoencoder.shift_factor";
@@ -123,7 +128,6 @@ fn latent(
 
 /// What our file would say of it, and its vocabularies.
 fn info(checkpoint: &Checkpoint, config: &Config, name: String) -> Result<(LatentInfo, Vec<Vocabulary>), Error> {
-    let scheduler = &config.scheduler;
     // The pipelines of SDXL take the states before the last layer, and its final norm not at all.
     let states = if config.text_2.is_some() { TextStates::PENULTIMATE } else { TextStates::LAST };
     let (mut texts, mut vocabularies) = (Vec::new(), Vec::new());
@@ -140,15 +144,7 @@ fn info(checkpoint: &Checkpoint, config: &Config, name: String) -> Result<(Laten
         texts.push(TextInfo { prefix, network, states, tokenizer });
         vocabularies.push(vocabulary);
     }
-    let field = |name: &str, field: Field| (name.to_owned(), field);
-    let schedule = [
-        field("beta_schedule", Field::Text(scheduler.beta_schedule.clone())),
-        field(STEPS, Field::Number(f64::from(scheduler.train_steps))),
-        field("beta_start", Field::Number(scheduler.beta_start)),
-        field("beta_end", Field::Number(scheduler.beta_end)),
-        field("prediction_type", Field::Text(scheduler.prediction_type.clone())),
-    ];
-    let own = scheduler.settings.iter().filter(|(name, _)| name != STEPS);
+    let SchedulerInfo { class, settings } = config.scheduler.info();
     let info = LatentInfo {
         name,
         license: String::new(),
@@ -160,8 +156,8 @@ fn info(checkpoint: &Checkpoint, config: &Config, name: String) -> Result<(Laten
         statistics: config.vae.statistics.clone(),
         texts,
         zeros_for_empty: config.force_zeros_for_empty_prompt,
-        scheduler: scheduler.class.clone(),
-        settings: schedule.into_iter().chain(own.map(|(name, value)| field(name, value.clone()))).collect(),
+        scheduler: class,
+        settings,
         sample_size: config.sample_size,
         defaults: LatentDefaults::default(),
     };

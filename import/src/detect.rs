@@ -262,6 +262,7 @@ impl Levels {
             middle: self.middle,
             text_width: self.context,
             linear_projection: self.linear_projection,
+            pads_below: false,
             norm_groups: 32,
             norm_eps: 1e-5,
             time_code: TimeCode::default(),

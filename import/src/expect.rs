@@ -32,7 +32,7 @@ fn clip(network: &ClipText) -> Result<Vec<Expected>, NetworkError> {
     Ok(of(&[ClipText { heads: 1, ..*network }.graph("", [1, 1], TextStates::LAST)?]))
 }
 
-fn unet(network: &SdUnet) -> Result<Vec<Expected>, NetworkError> {
+pub(super) fn unet(network: &SdUnet) -> Result<Vec<Expected>, NetworkError> {
     Ok(of(&[plain(network).graph("", &network.smallest())?]))
 }
 

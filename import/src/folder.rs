@@ -7,7 +7,7 @@ use super::error::{ImportError, refused};
 use super::json::Json;
 use super::parts::Part;
 use super::tokenizer::Tokenizer;
-use super::{aside, expect, files, header, marks, names, parse, parts};
+use super::{aside, expect, files, header, marks, names, parse, parts, pixels};
 use nijimi_runtime::sampler::is_edm;
 use serde_json::Value;
 use std::path::Path;
@@ -32,7 +32,7 @@ const KNOWN: [&str; 14] = [
 ];
 
 /// `[null, null]` stands for a part that is left out.
-fn only_known(index: &Json) -> Result<(), ImportError> {
+pub(super) fn only_known(index: &Json) -> Result<(), ImportError> {
     let there = |value: &Value| match value {
         Value::Array(pair) => pair.iter().any(|v| !v.is_null()),
         Value::Null | Value::Bool(false) => false,
@@ -48,9 +48,15 @@ fn only_known(index: &Json) -> Result<(), ImportError> {
 /// Reads a folder with this `model_index.json`.
 pub(super) fn open(folder: &Path, index: &Json, options: &Options) -> Result<Checkpoint, ImportError> {
     let class = index.str("_class_name", "")?;
+    if pixels::is_pipeline(class) {
+        return pixels::open_pipeline(folder, index, options);
+    }
     let known = class.starts_with("StableDiffusion") || class.starts_with("LatentConsistencyModel");
     if !known || class.starts_with("StableDiffusion3") {
-        return Err(index.wrong("_class_name", "a pipeline of Stable Diffusion 1.x, 2.x or SDXL"));
+        return Err(index.wrong(
+            "_class_name",
+            "a pipeline of Stable Diffusion 1.x, 2.x or SDXL, or an unconditional one of DDPM, DDIM or PNDM",
+        ));
     }
     only_known(index)?;
     let part = |name: &str| match index.get(name) {

@@ -28,7 +28,7 @@ pub(super) fn candidate(name: impl Into<String>, form: Form) -> Candidate {
     Candidate { name: name.into(), form }
 }
 
-/// An autoencoder's attention, as it is called today, and as it was.
+/// Plain attention, as it is called today, and as it was.
 const OLD_ATTENTION: [(&str, &str); 4] =
     [(".to_q.", ".query."), (".to_k.", ".key."), (".to_v.", ".value."), (".to_out.0.", ".proj_attn.")];
 
@@ -37,15 +37,21 @@ pub(super) fn today(name: &str) -> String {
     OLD_ATTENTION.iter().fold(name.to_owned(), |name, (new, old)| name.replace(old, new))
 }
 
+/// In the folder of a network whose attention is plain, an autoencoder or a U-Net without a text: today's name, then the older.
+pub(super) fn plain_attention(name: &str) -> Vec<Candidate> {
+    let form = attention_form(name);
+    let attends = name.contains(".attentions.");
+    let old = OLD_ATTENTION
+        .iter()
+        .filter(|(new, _)| attends && name.contains(new))
+        .map(|(new, old)| candidate(name.replace(new, old), form));
+    [candidate(name, form)].into_iter().chain(old).collect()
+}
+
 /// In a component's folder: today's name, then the older.
 pub(super) fn diffusers(part: &str, name: &str) -> Vec<Candidate> {
-    if part == "vae" && name.contains(".attentions.") {
-        let form = attention_form(name);
-        let old = OLD_ATTENTION
-            .iter()
-            .filter(|(new, _)| name.contains(new))
-            .map(|(new, old)| candidate(name.replace(new, old), form));
-        return [candidate(name, form)].into_iter().chain(old).collect();
+    if part == "vae" {
+        return plain_attention(name);
     }
     // transformers 5 saves a `CLIPTextModel` without its prefix.
     let bare = name.strip_prefix("text_model.").filter(|_| part.starts_with("text_encoder"));

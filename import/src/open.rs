@@ -5,7 +5,7 @@ use super::config::Model;
 use super::detect::UNET;
 use super::error::ImportError;
 use super::json::Json;
-use super::{control, describe, folder, scales, single, tiny, upscaler};
+use super::{control, describe, folder, pixels, scales, single, tiny, upscaler};
 use std::path::Path;
 
 impl Checkpoint {
@@ -45,8 +45,8 @@ fn of_folder(folder: &Path, options: &Options) -> Result<Checkpoint, ImportError
     let refuse = |why: String| Err(ImportError::NotAModel { path: folder.into(), why });
     if !config.is_file() {
         return refuse(
-            "it has neither a model_index.json nor a config.json: name the folder of the whole pipeline, of a ControlNet or \
-             of a tiny autoencoder, or a single .safetensors file"
+            "it has neither a model_index.json nor a config.json: name the folder of the whole pipeline, of a ControlNet, of \
+             a tiny autoencoder or of a UNet2DModel, or a single .safetensors file"
                 .into(),
         );
     }
@@ -54,6 +54,7 @@ fn of_folder(folder: &Path, options: &Options) -> Result<Checkpoint, ImportError
     match json.str("_class_name", "")? {
         "ControlNetModel" => control::open_folder(folder, &json, options),
         "AutoencoderTiny" => tiny::open_folder(folder, &json, options),
+        "UNet2DModel" => pixels::open_unet(folder, &json, options),
         "" => refuse("its config.json names no class (_class_name), and it has no model_index.json".into()),
         class => refuse(format!(
             "it has no model_index.json, and its config.json is that of {class}: name the folder of the whole pipeline, \
@@ -71,6 +72,10 @@ fn of_file(path: &Path, options: &Options) -> Result<Checkpoint, ImportError> {
         () if control::is(&shapes) => control::open_single(path, file, &shapes),
         () if tiny::is(&shapes) => tiny::open_single(path, file, &shapes),
         () if upscaler::is(&shapes) => upscaler::open_single(path, file, &shapes),
+        () if pixels::is(&shapes) => {
+            let why = "it is a U-Net that reads no text, of which its tensors do not tell all: name its folder, with config.json";
+            Err(ImportError::NotAModel { path: path.into(), why: why.into() })
+        }
         () => single::open(path, file, options),
     };
     opened.map_err(|e| match e {

@@ -1,7 +1,9 @@
 //! Configurations as diffusers and transformers write them.
 
+mod pixels;
 mod unet;
 
+pub(super) use pixels::unet_of_pixels;
 pub(super) use unet::{ABSENT, UNET, trunk, unet};
 
 use super::config::SchedulerConfig;
@@ -190,7 +192,7 @@ const F64S: [&str; 8] = [
 ];
 
 /// What says nothing beside what is read, whatever it is (diffusers' classes have defaults of these), and what is named below.
-const SILENT: [&str; 12] = [
+const SILENT: [&str; 14] = [
     "beta_start",
     "beta_end",
     "beta_schedule",
@@ -203,6 +205,9 @@ const SILENT: [&str; 12] = [
     "max_beta",
     "skip_type",
     "flow_shift",
+    // Of 2022: which library computed, and what is called prediction_type since.
+    "tensor_format",
+    "predict_epsilon",
 ];
 
 /// `scheduler_config.json`.
@@ -235,7 +240,8 @@ pub(super) fn scheduler(json: &Json) -> Result<SchedulerConfig, ImportError> {
     }
     settings.extend(json.numbers("trained_betas")?.map(|betas| ("trained_betas".into(), Field::Numbers(betas))));
     others(json, &mut settings)?;
-    let prediction_type = match json.str("prediction_type", "epsilon")? {
+    let usual = if json.bool("predict_epsilon", true)? { "epsilon" } else { "sample" };
+    let prediction_type = match json.str("prediction_type", usual)? {
         name @ ("epsilon" | "v_prediction" | "sample") => name.to_string(),
         _ => return Err(json.wrong("prediction_type", "\"epsilon\", \"v_prediction\" or \"sample\"")),
     };

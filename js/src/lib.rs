@@ -105,7 +105,7 @@ impl Engine {
     /// Width and height of the pictures, as it was trained.
     #[wasm_bindgen(getter)]
     pub fn size(&self) -> Vec<usize> {
-        let pixels = |model: &Diffusion| vec![model.info().network.width, model.info().network.height];
+        let pixels = |model: &Diffusion| model.info().network.size().into_iter().rev().collect();
         self.either(|model| model.info().size().into_iter().rev().collect(), pixels)
     }
 
@@ -167,9 +167,8 @@ async fn label(model: &Diffusion, label: &str, wish: &Wish, ask: Function, show:
         );
     }
     let info = model.info();
-    for (what, side, found) in
-        [("height", info.network.height, wish.size[0]), ("width", info.network.width, wish.size[1])]
-    {
+    let [height, width] = info.network.size();
+    for (what, side, found) in [("height", height, wish.size[0]), ("width", width, wish.size[1])] {
         if let Some(found) = found.filter(|found| *found != side) {
             let (found, expected) = (found.to_string(), format!("{side}, as this model draws no other"));
             return Err(thrown(RequestError::Range { what, found, expected }.into()).into());

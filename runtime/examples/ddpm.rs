@@ -40,5 +40,5 @@ fn main() -> Result<(), Box<dyn Error>> {
         pictures.extend(run.to_u8()?);
     }
     eprintln!();
-    picture::save(Path::new(&out), &pictures, [info.network.height, info.network.width], columns)
+    picture::save(Path::new(&out), &pictures, info.network.size(), columns)
 }

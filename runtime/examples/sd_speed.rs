@@ -31,6 +31,7 @@ fn unet(side: usize, cache: SdCache) -> Graph {
         norm_groups: 32,
         norm_eps: 1e-5,
         linear_projection: false,
+        pads_below: false,
         time_code: TimeCode::default(),
         added: None,
         guidance_code: 0,

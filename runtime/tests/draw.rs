@@ -32,7 +32,7 @@ fn a_run_of_labels_is_the_sessions() {
         ..model.request("7", 0).unwrap()
     };
     let info = own.info();
-    let mut settings = info.settings(solver, 3);
+    let mut settings = info.settings(solver, 3).unwrap();
     settings.sigmas = sigmas;
     let calls = nijimi_runtime::sampler::Calls::new(&info.schedule, &settings).unwrap();
     let (labels, guidance_scale) = ([Some(7), Some(7)], info.defaults.guidance_scale);

@@ -17,6 +17,8 @@ mod networks;
 mod pipeline;
 #[path = "common/pipelines.rs"]
 mod pipelines;
+#[path = "golden/pixels.rs"]
+mod pixels;
 #[path = "golden/predictions.rs"]
 mod predictions;
 #[path = "golden/sizes.rs"]
@@ -36,7 +38,7 @@ struct Kind {
     compare: fn(&Family, &Device) -> usize,
 }
 
-const KINDS: [Kind; 7] = [
+const KINDS: [Kind; 8] = [
     Kind { name: "files of one model", is: files::is, compare: files::compare },
     Kind { name: "pipeline", is: pipeline::is, compare: pipeline::compare },
     Kind { name: "other sizes of a pipeline", is: sizes::is, compare: sizes::compare },
@@ -44,6 +46,7 @@ const KINDS: [Kind; 7] = [
     Kind { name: "LoRAs of LyCORIS", is: additions::is_lycoris, compare: additions::lycoris },
     Kind { name: "embeddings", is: additions::is_embedding, compare: additions::embeddings },
     Kind { name: "tiny autoencoder", is: tiny::is, compare: tiny::compare },
+    Kind { name: "unconditional pipeline of pixels", is: pixels::is, compare: pixels::compare },
 ];
 
 fn fixtures() -> PathBuf {

@@ -355,7 +355,7 @@ fn an_app_hands_in_its_device() {
     let mut run = session.run(&request).unwrap();
     while run.step().unwrap().is_some() {}
     let size = run.buffer(Values::Sample).unwrap().size();
-    let (w, h) = (device.info().network.width as u32, device.info().network.height as u32);
+    let [h, w] = device.info().network.size().map(|side| side as u32);
     assert_eq!(size, u64::from(2 * w * h * 4));
 
     let texture = texture_of(&gpu, 2 * w, 2 * h);

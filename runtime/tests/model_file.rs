@@ -6,6 +6,7 @@ mod common;
 use common::Tiny;
 use nijimi_runtime::gguf::{File, MetaValue};
 use nijimi_runtime::model::{Device, Diffusion};
+use nijimi_runtime::raw::nn::PixelUnet;
 use nijimi_runtime::sampler::Solver;
 
 fn refusal(tiny: Tiny) -> String {
@@ -18,7 +19,7 @@ fn the_description_is_read() {
     let info = p.info();
     assert_eq!((info.name.as_str(), info.license.as_str()), ("tiny", ""));
     assert_eq!(info.labels, ["0", "1", "2"]);
-    assert_eq!(info.network, Tiny::new(3).network);
+    assert_eq!(info.network, PixelUnet::Book(Tiny::new(3).network));
     assert_eq!((info.range, info.schedule.steps(), info.first_timestep), ([0.0, 1.0], 1000, 1));
     let d = info.defaults;
     assert_eq!((d.solver, d.steps, d.guidance_scale), (Solver::default(), 10, 3.0));

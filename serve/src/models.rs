@@ -94,7 +94,10 @@ impl Entry {
                 let [height, width] = info.size();
                 [height, width, info.autoencoder.out_channels()]
             }
-            About::Labels(info) => [info.network.height, info.network.width, info.network.in_channels],
+            About::Labels(info) => {
+                let [height, width] = info.network.size();
+                [height, width, info.network.channels()]
+            }
         }
     }
 

@@ -171,7 +171,7 @@ impl Order {
         none("negative_prompt", wish.negative.as_ref().is_some_and(|text| !text.trim().is_empty()))?;
         none("image", wish.init.is_some())?;
         none("strength", wish.strength.is_some())?;
-        let size = [info.network.height, info.network.width];
+        let size = info.network.size();
         for (name, side, own) in [("width", wish.width, size[1]), ("height", wish.height, size[0])] {
             if side.is_some_and(|side| side != own) {
                 let (w, h) = (size[1], size[0]);
@@ -193,7 +193,8 @@ impl Order {
         };
         let solver = solver(&wish)?.unwrap_or(info.defaults.solver);
         let steps = wish.steps.unwrap_or_else(|| info.steps(solver));
-        let mut settings = with_eta(info.settings(solver, steps), wish.eta)?;
+        let settings = info.settings(solver, steps).map_err(|e| Refusal::usage(e.to_string()))?;
+        let mut settings = with_eta(settings, wish.eta)?;
         settings.sigmas = sigmas(&wish)?.unwrap_or(settings.sigmas);
         let calls = Calls::new(&info.schedule, &settings).map_err(|e| Refusal::usage(e.to_string()))?;
         // Without a label there is nothing to be guided to.

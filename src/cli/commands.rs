@@ -141,7 +141,7 @@ impl Upscale {
     error_code(4, "No GPU was found, or it failed.")
 )]
 pub struct Plan {
-    /// weight file of a model that reads prompts, or a checkpoint: a folder, or a .safetensors or GGUF file
+    /// weight file of a model that draws in steps, or a checkpoint: a folder, or a .safetensors or GGUF file
     #[argh(option, short = 'm', arg_name = "file")]
     pub model: PathBuf,
     /// the prompt: a long one takes more memory

@@ -172,8 +172,9 @@ impl SamplingOptions {
 }
 
 impl TextOptions {
-    /// That none of them is given, for a model that reads no prompts. What needs another of them is not looked at.
-    pub fn refuse(&self) -> Result<(), Fault> {
+    /// That none of them is given, for a model that reads no prompts, but for how a checkpoint is read if it `was_converted`. What
+    /// needs another of them is not looked at.
+    pub fn refuse(&self, was_converted: bool) -> Result<(), Fault> {
         #[rustfmt::skip]
         let Self {
             negative_prompt, width, height, cfg_rescale, cache, img_cfg_scale, init_img, strength: _, mask: _, mask_crop: _,
@@ -200,11 +201,11 @@ impl TextOptions {
             ("--latents", latents.is_some()),
             ("--save-latents", save_latents.is_some()),
             ("--preview", preview.is_some()),
-            ("--type", dtype.is_some()),
+            ("--type", dtype.is_some() && !was_converted),
             (parts.first().map_or("", |(part, _)| part.option()), !parts.is_empty()),
             ("--tokenizer", tokenizer.is_some()),
             ("--prediction-type", prediction_type.is_some()),
-            ("--variant", variant.is_some()),
+            ("--variant", variant.is_some() && !was_converted),
             ("--memory-limit", memory_limit.is_some()),
             ("--stay-resident", *stay_resident),
         ];

@@ -59,7 +59,8 @@ impl<'a> PixelArtist<'a> {
 impl Artist for PixelArtist<'_> {
     fn size(&self) -> Size {
         let network = &self.on.model.info().network;
-        (network.width, network.height, network.in_channels)
+        let [height, width] = network.size();
+        (width, height, network.channels())
     }
 
     fn drawing(&self, subject: &Subject, seed: u64) -> Result<Drawing, Fault> {
@@ -77,7 +78,7 @@ impl Artist for PixelArtist<'_> {
 
         let asked = solver::solver(options.method.as_deref())?.unwrap_or(info.defaults.solver);
         let steps = options.steps.unwrap_or_else(|| info.steps(asked));
-        let mut settings = info.settings(asked, steps);
+        let mut settings = info.settings(asked, steps).map_err(|e| Fault::Input(e.to_string()))?;
         solver::set_eta(&mut settings, options)?;
         settings.sigmas = solver::sigmas(options)?.unwrap_or(settings.sigmas);
         if options.no_clip {

@@ -14,6 +14,7 @@ use crate::file::source::{Conversion, Role, Source};
 use crate::file::target::Target;
 use nijimi_cli::print::tell;
 use nijimi_cli::target::{self, Named};
+use nijimi_import::is_checkpoint;
 use nijimi_pictures::Parameters;
 use nijimi_runtime::gguf::write_atomic;
 use nijimi_runtime::model::{ModelKind, is_of_one_color, random_seed};
@@ -45,7 +46,7 @@ pub fn run(mut asked: Draw) -> Result<(), Fault> {
     let source = Source::open_or_convert(model.as_deref(), Role::Model, how)?;
     let one_step = |what: &str| {
         sampling.refuse(&format!("{what} in one step"))?;
-        text.refuse()
+        text.refuse(false)
     };
     let nothing = |what: &str, instead: &str| {
         Err(Fault::Input(format!("{} is {what}, which draws nothing by itself: give it {instead}", source.name)))
@@ -63,7 +64,7 @@ pub fn run(mut asked: Draw) -> Result<(), Fault> {
             pictures(asked, || PromptArtist::load(&source, subject, sampling, text, machine, started))
         }
         ModelKind::Diffusion => {
-            text.refuse()?;
+            text.refuse(model.as_deref().is_some_and(is_checkpoint))?;
             pictures(asked, || PixelArtist::load(&source, sampling, machine, started))
         }
         ModelKind::Numbers => {

@@ -78,6 +78,12 @@ pub fn about(checkpoint: &Checkpoint) -> String {
 fn what(model: &Model) -> String {
     let config = match model {
         Model::TextToImage(config) => config,
+        Model::Diffusion(info) => {
+            let ([height, width], channels) = (info.network.size(), info.network.channels());
+            let class = info.scheduler.as_ref().map_or("", |scheduler| &scheduler.class);
+            let of = if channels == 1 { "gray pictures" } else { "pictures" };
+            return format!("an unconditional model of {of} of {width}x{height} ({class})");
+        }
         Model::ControlNet(config) => {
             let width = config.unet.text_width;
             let channels: Vec<usize> = config.unet.levels.iter().map(|level| level.channels).collect();

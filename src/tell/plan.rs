@@ -1,5 +1,7 @@
 //! `nijimi plan`: what a run would take, told from the header of a file.
 
+mod pixels;
+
 use crate::bytes::human;
 use crate::cli::Plan;
 use crate::draw::backend;
@@ -13,7 +15,7 @@ use crate::file::source::{Conversion, Role, Source};
 use crate::memory;
 use nijimi_cli::print::{plain, print};
 use nijimi_runtime::gguf::File;
-use nijimi_runtime::model::{Choice, LatentInfo, LatentPlan, StagePlan};
+use nijimi_runtime::model::{Choice, LatentInfo, LatentPlan, ModelKind, StagePlan};
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::raw::cpu::Context;
 use nijimi_runtime::raw::cpu::rates::Rates;
@@ -35,6 +37,9 @@ pub fn run(options: &Plan) -> Result<(), Fault> {
     };
     let source = Source::open_or_convert(Some(&options.model), Role::Model, how)?;
     let file = source.file()?;
+    if ModelKind::of(&file).map_err(|e| source.wrong(e))? == ModelKind::Diffusion {
+        return pixels::run(&source, options);
+    }
     let upscaler = hires::upscaler(options.hires_upscaler.as_ref());
     let controls: Vec<&Path> = options.control_net.iter().map(PathBuf::as_path).collect();
     let beside = Beside::open(&controls, options.taesd.as_deref(), upscaler, dtype, true)?;
@@ -86,7 +91,7 @@ pub fn run(options: &Plan) -> Result<(), Fault> {
         let choice = allowed.map_or(Ok(plan.choices().next().unwrap_or_default()), |allowed| plan.fits(allowed));
         let shown = choice.clone().unwrap_or_else(|_| plan.choices().last().unwrap_or_default());
         text.push('\n');
-        table(&mut text, &plan, &shown, rates.as_ref());
+        table(&mut text, plan.stages(&shown), rates.as_ref());
         if let Some(rates) = &rates {
             times(&mut text, &plan, &shown, rates, (steps, asked.calls));
         }
@@ -134,10 +139,10 @@ fn rates(file: &File<'_>, threads: usize) -> Result<Rates, Fault> {
 }
 
 /// A line a stage.
-fn table(text: &mut String, plan: &LatentPlan, choice: &Choice, rates: Option<&Rates>) {
+fn table<'a>(text: &mut String, stages: impl Iterator<Item = &'a StagePlan>, rates: Option<&Rates>) {
     let heads = ["stage", "weights", "activations", "peak", "operations", "MACs", "times", "each"];
     let mut rows = vec![heads.map(String::from)];
-    for stage in plan.stages(choice) {
+    for stage in stages {
         rows.push([
             stage.name.clone(),
             human(stage.weights),

@@ -7,6 +7,7 @@ use crate::ops::Kit;
 use crate::param::{self, Module, State, Values};
 use nijimi_runtime::gguf::{File, Tensor};
 use nijimi_runtime::model::{Device, Diffusion};
+use nijimi_runtime::raw::nn::PixelUnet;
 use nijimi_runtime::raw::text::Vocabulary;
 
 /// `(out, k, k, in)` to `(out, in, k, k)`.
@@ -61,9 +62,11 @@ pub fn vocabulary(file: &File) -> Result<Vocabulary> {
 /// The network of a file. Batch norm was folded away, so the norms of this one do nothing (mean 0, variance 1 - eps).
 ///
 /// # Errors
-/// If the runtime refuses the file, or it lacks a tensor.
+/// If the runtime refuses the file, it lacks a tensor, or holds another network.
 pub fn book_unet<D: Kit>(device: &D, file: &File) -> Result<BookUnet<D>> {
-    let network = Diffusion::load(file, &Device::Cpu)?.info().network.clone();
+    let PixelUnet::Book(network) = Diffusion::load(file, &Device::Cpu)?.info().network.clone() else {
+        return Err(Error::File("the file holds a published network, and not the book's".into()));
+    };
     let config = BookUnetConfig {
         in_channels: network.in_channels,
         channels: network.channels.clone(),

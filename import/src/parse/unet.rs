@@ -145,6 +145,7 @@ pub(crate) fn trunk(json: &Json) -> Result<SdUnet, ImportError> {
         middle: middle(json)?,
         text_width: json.size("cross_attention_dim", None)?,
         linear_projection: json.bool("use_linear_projection", false)?,
+        pads_below: false,
         norm_groups: groups(json, &channels)?,
         norm_eps: json.number("norm_eps", 1e-5)? as f32,
         time_code: TimeCode {

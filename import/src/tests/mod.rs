@@ -7,6 +7,7 @@ mod formats;
 mod hostile;
 mod marks;
 mod parts;
+mod pixels;
 mod published;
 mod support;
 mod tokens;

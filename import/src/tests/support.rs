@@ -55,8 +55,13 @@ impl Folder {
 
     /// A copy of a pipeline to damage.
     pub fn copy_of(family: &str) -> Self {
+        Self::copy_at(&families()[family])
+    }
+
+    /// A copy of any folder to damage.
+    pub fn copy_at(path: &Path) -> Self {
         let folder = Self::new();
-        copy(&families()[family], &folder.0);
+        copy(path, &folder.0);
         folder
     }
 

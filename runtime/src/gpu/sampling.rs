@@ -331,14 +331,14 @@ impl DeviceRun {
         Ok(bad(words.first().copied()))
     }
 
-    /// One evaluation of the network for the first `x.len() / each` samples: the first plan.
-    pub async fn predict(&mut self, x: &[f32], timestep: f32, ids: &[Option<u32>]) -> Result<&[f32], GpuError> {
+    /// One evaluation of the network for the first `x.len() / each` samples, at the time of `time_row`: the first plan.
+    pub async fn predict(&mut self, x: &[f32], ids: &[Option<u32>]) -> Result<&[f32], GpuError> {
         let ports = &self.ports[0];
         self.exec.set_ids(ids)?;
         self.fresh.fill(0.0);
         self.fresh[..x.len()].copy_from_slice(x);
         self.exec.write(ports.x, &self.fresh)?;
-        self.exec.write(ports.t, &vec![timestep; ports.t.len()])?;
+        self.exec.write(ports.t, &self.time_row.repeat(ports.t.len() / self.time_row.len().max(1)))?;
         self.exec.run(ports.plan)?;
         let answer = self.exec.read_async(ports.answer).await?;
         self.host[..x.len()].copy_from_slice(&answer[..x.len()]);

@@ -184,7 +184,7 @@ impl Model {
     pub fn channels(&self) -> usize {
         match self {
             Self::TextToImage(model) => model.info().autoencoder.out_channels(),
-            Self::Diffusion(model) => model.info().network.in_channels,
+            Self::Diffusion(model) => model.info().network.channels(),
             Self::Vae(model) => model.info().network.channels,
             Self::Hvae(model) => model.info().network.channels,
             _ => 0,

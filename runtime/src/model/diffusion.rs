@@ -43,7 +43,7 @@ impl Diffusion {
     /// # Errors
     /// More steps than the schedule has, or none; settings of the solver that are out of range.
     pub fn calls(&self, solver: Solver, steps: usize) -> Result<Calls, Error> {
-        Ok(Calls::new(&self.info().schedule, &self.info().settings(solver, steps))?)
+        Ok(Calls::new(&self.info().schedule, &self.info().settings(solver, steps)?)?)
     }
 
     /// Makes a session: plans, then allocates all memory that its runs use.

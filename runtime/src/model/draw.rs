@@ -108,7 +108,7 @@ impl Model {
             Self::Diffusion(model) => {
                 let (network, defaults) = (&model.info().network, model.info().defaults);
                 DrawRequest {
-                    size: [network.height, network.width],
+                    size: network.size(),
                     solver: Some(defaults.solver),
                     steps: Some(defaults.steps),
                     guidance_scale: defaults.guidance_scale,
@@ -266,11 +266,11 @@ async fn text_to_image(model: &TextToImage, asked: &DrawRequest<'_>) -> Result<M
 /// The label that is asked for, and the calls of the network, of a model of pixels.
 pub(super) fn pixel_calls(model: &Diffusion, request: &DrawRequest<'_>) -> Result<(Option<u32>, Calls), Error> {
     let info = model.info();
-    request.reads_no_prompt([info.network.height, info.network.width])?;
+    request.reads_no_prompt(info.network.size())?;
     let label = Some(request.prompt.trim()).filter(|label| !label.is_empty());
     let label = label.map(|label| model.label(label)).transpose()?;
     let solver = request.solver.unwrap_or(info.defaults.solver);
-    let mut settings = info.settings(solver, request.steps.unwrap_or_else(|| info.steps(solver)));
+    let mut settings = info.settings(solver, request.steps.unwrap_or_else(|| info.steps(solver)))?;
     settings.sigmas = request.sigmas.unwrap_or(settings.sigmas);
     Ok((label, Calls::new(&info.schedule, &settings)?))
 }

@@ -62,12 +62,10 @@ impl ClassifierGuided {
     pub fn new(diffusion: Session, classifier: ClassifierSession) -> Result<Self, Error> {
         let (a, b) = (diffusion.model.info(), classifier.info());
         let pair = |what, diffusion: String, classifier: String| ModelError::Pair { what, diffusion, classifier };
-        let sizes = [
-            (a.network.height, a.network.width, a.network.in_channels),
-            (b.network.height, b.network.width, b.network.in_channels),
-        ];
+        let sizes =
+            [(a.network.size(), a.network.channels()), ([b.network.height, b.network.width], b.network.in_channels)];
         if sizes[0] != sizes[1] {
-            let [a, b] = sizes.map(|(h, w, c)| format!("{h}x{w}x{c}"));
+            let [a, b] = sizes.map(|([h, w], c)| format!("{h}x{w}x{c}"));
             return Err(pair("pictures", a, b).into());
         }
         if a.range != b.range {
@@ -125,7 +123,7 @@ impl ClassifierGuided {
         if let Some(call) = request.calls.calls().iter().find(|call| call.t > last as f32) {
             check(false, "the sampler's timestep", call.t, format!("0 to {last}"))?;
         }
-        let (known, first_timestep) = (info.network.label_count, info.first_timestep);
+        let (known, first_timestep) = (info.network.label_count(), info.first_timestep);
         let Machine { inputs, beside, .. } = &mut self.diffusion.machine;
         let Some(guide) = &mut beside.guide else { unreachable!("it was put there") };
         guide.session.check_labels(request.labels)?;

@@ -1,11 +1,14 @@
 //! What a file says of its model.
 
+use super::latent::keys;
+use super::scheduler::SchedulerInfo;
+use super::unet_keys::{self, UNET, n};
 use super::{ModelError, RequestError};
 use crate::Error;
 use crate::gguf::{File, GgufError, Value, WriteError, Writer};
-use crate::nn::BookUnet;
+use crate::nn::{BookUnet, PixelUnet, SdUnet};
 use crate::quant::{DType, QUANTIZATION_VERSION};
-use crate::sampler::{Prediction, Solver, SolverSettings};
+use crate::sampler::{Prediction, Solver, SolverSettings, is_edm};
 use crate::schedule::Schedule;
 use alloc::borrow::ToOwned;
 use alloc::format;
@@ -31,7 +34,7 @@ pub struct Info {
     /// `general.license`, or empty.
     pub license: String,
     /// The network.
-    pub network: BookUnet,
+    pub network: PixelUnet,
     /// The labels' names, by id; empty for an unconditional model.
     pub labels: Vec<String>,
     /// The values of black and white, `[0, 1]` in the book.
@@ -44,9 +47,14 @@ pub struct Info {
     pub first_timestep: u32,
     /// How it is best sampled.
     pub defaults: Defaults,
+    /// The scheduler of a published model, which says what solvers do; none of the book's.
+    pub scheduler: Option<SchedulerInfo>,
 }
 
-const KEYS: [(&str, &str); 2] = [("nijimi.system", "ddpm"), ("nijimi.network", "book-unet")];
+const SYSTEM: (&str, &str) = ("nijimi.system", "ddpm");
+const NETWORK: &str = "nijimi.network";
+const BOOK: &str = "book-unet";
+const PUBLISHED: &str = "sd-unet";
 
 /// The version of our keys that is read.
 const FORMAT_VERSION: u32 = 1;
@@ -57,16 +65,21 @@ const MAX_LEVELS: usize = 1 << 20;
 impl Info {
     /// SolverSettings of a run with this solver, for [`Calls::new`](crate::sampler::Calls::new) on [`Self::schedule`]. Estimates
     /// are kept in the range of the pictures, which the book does not do: few steps with guidance are much better for it
-    /// (`docs/performance.md`).
-    #[must_use]
-    pub fn settings(&self, solver: Solver, steps: usize) -> SolverSettings {
-        SolverSettings {
+    /// (`docs/performance.md`). Of a published model, all is as diffusers' class of the solver does it with the model's settings.
+    ///
+    /// # Errors
+    /// A published model's settings that do not fit the solver.
+    pub fn settings(&self, solver: Solver, steps: usize) -> Result<SolverSettings, Error> {
+        if let Some(scheduler) = &self.scheduler {
+            return Ok(scheduler.see().by(Some(solver), steps)?.1);
+        }
+        Ok(SolverSettings {
             steps_offset: 0,
             prediction: self.prediction,
             clip: Some(self.range),
             epsilon_from_x0: true,
             ..SolverSettings::new(solver, steps)
-        }
+        })
     }
 
     /// The number of steps that suits a solver: the file knows it for its own; DDPM is meant to take every level, and others
@@ -86,7 +99,18 @@ impl Info {
     /// # Errors
     /// Metadata that is missing, of the wrong type, unknown to this version, or contradicts itself.
     pub fn read(file: &File<'_>) -> Result<Self, Error> {
-        kind(file, &KEYS)?;
+        kind(file, &[SYSTEM])?;
+        match file.str(NETWORK)? {
+            BOOK => Self::read_book(file),
+            PUBLISHED => Self::read_published(file),
+            other => {
+                let expected = "book-unet or sd-unet";
+                Err(ModelError::Unsupported { key: NETWORK, found: format!("{other:?}"), expected }.into())
+            }
+        }
+    }
+
+    fn read_book(file: &File<'_>) -> Result<Self, Error> {
         let network = BookUnet {
             in_channels: file.u32("nijimi.unet.in_channels")? as usize,
             channels: file.u32s("nijimi.unet.channels")?.iter().map(|&c| c as usize).collect(),
@@ -99,13 +123,11 @@ impl Info {
         if network.time_dim == 0 {
             return Err(wrong("nijimi.unet.time_dim", 0, "at least 1: the noise level reaches the network through it"));
         }
-        let channels = file.u32("nijimi.image.channels")?;
-        if channels as usize != network.in_channels {
-            return Err(wrong("nijimi.image.channels", channels, format!("{}, as the network's", network.in_channels)));
-        }
+        let network = channels(file, PixelUnet::Book(network))?;
         let schedule = schedule(file)?;
-        let labels = labels(file, network.label_count, "nijimi.unet.label_count")?;
-        let defaults = defaults(file, schedule.steps() as u32)?;
+        let labels = labels(file, network.label_count(), "nijimi.unet.label_count")?;
+        let usual = Defaults { steps: schedule.steps().min(50), ..USUAL };
+        let defaults = defaults(file, schedule.steps(), usual)?;
         Ok(Self {
             name: text(file, "general.name"),
             license: text(file, "general.license"),
@@ -116,7 +138,87 @@ impl Info {
             first_timestep: first_timestep(file)?,
             defaults,
             network,
+            scheduler: None,
         })
+    }
+
+    fn read_published(file: &File<'_>) -> Result<Self, Error> {
+        keys::check(file)?;
+        let size = |key: &str| file.u32(key).map(|side| side as usize);
+        let sides = [size("nijimi.image.height")?, size("nijimi.image.width")?];
+        let info = Self::published(unet_keys::unet(file, &UNET)?, sides, SchedulerInfo::read(file)?)?;
+        let defaults = defaults(file, info.schedule.steps(), info.defaults)?;
+        Ok(Self {
+            name: text(file, "general.name"),
+            license: text(file, "general.license"),
+            network: channels(file, info.network)?,
+            range: range(file)?,
+            defaults,
+            ..info
+        })
+    }
+
+    /// What a published model is: a network that reads no text, the height and width of its pictures, whose values are -1 to 1,
+    /// and its scheduler. It has no name.
+    ///
+    /// # Errors
+    /// A network that is none, or is told more than pictures and the noise level; a scheduler that is not known, or none of
+    /// models of noise.
+    pub fn published(unet: SdUnet, size: [usize; 2], scheduler: SchedulerInfo) -> Result<Self, Error> {
+        let network = PixelUnet::Sd(unet, size);
+        network.validate()?;
+        let (schedule, settings) = scheduler.see().by(None, 1)?;
+        if settings.solver.is_flow() || settings.prediction == Prediction::Flow || is_edm(&scheduler.class) {
+            let expected = "that of a model of noise levels with a beta each";
+            let found = format!("{:?}", scheduler.class);
+            return Err(ModelError::Unsupported { key: "nijimi.scheduler.class", found, expected }.into());
+        }
+        let levels = schedule.steps();
+        let steps = if matches!(settings.solver, Solver::Ddpm { .. }) { levels } else { levels.min(50) };
+        Ok(Self {
+            name: String::new(),
+            license: String::new(),
+            labels: Vec::new(),
+            range: [-1.0, 1.0],
+            prediction: settings.prediction,
+            first_timestep: 0,
+            defaults: Defaults { solver: settings.solver, steps, ..USUAL },
+            schedule,
+            network,
+            scheduler: Some(scheduler),
+        })
+    }
+
+    /// Writes all metadata of a published model's file, most of whose weights are `dtype`.
+    ///
+    /// # Errors
+    /// What [`Self::read`] would refuse; a model that is not [published](Self::published), whose trainer writes it; keys that were
+    /// written already.
+    pub fn write(&self, w: &mut Writer, dtype: DType) -> Result<(), Error> {
+        let (PixelUnet::Sd(unet, [height, width]), Some(scheduler)) = (&self.network, &self.scheduler) else {
+            return Err(wrong(NETWORK, BOOK, PUBLISHED));
+        };
+        self.network.validate()?;
+        begin(w, [&self.name, &self.license], dtype, &[SYSTEM, (NETWORK, PUBLISHED)])?;
+        unet_keys::write(w, &UNET, unet)?;
+        w.meta("nijimi.image.width", n(*width))?;
+        w.meta("nijimi.image.height", n(*height))?;
+        w.meta("nijimi.image.channels", n(unet.in_channels))?;
+        w.meta("nijimi.image.range", self.range.to_vec())?;
+        scheduler.see().write(w)
+    }
+}
+
+/// What suits a model that says nothing, but for the number of steps.
+const USUAL: Defaults =
+    Defaults { solver: Solver::Ddim { eta: 0.0, set_alpha_to_one: true }, steps: 1, guidance_scale: 1.0 };
+
+/// The network, if the pictures have its channels.
+fn channels(file: &File<'_>, network: PixelUnet) -> Result<PixelUnet, Error> {
+    let (key, own) = ("nijimi.image.channels", network.channels());
+    match file.u32(key)? {
+        found if found as usize == own => Ok(network),
+        found => Err(wrong(key, found, format!("{own}, as the network's"))),
     }
 }
 
@@ -245,21 +347,23 @@ fn prediction(file: &File<'_>) -> Result<Prediction, Error> {
     Ok(Prediction::from_name(name).filter(|p| *p != Prediction::Flow).ok_or_else(unsupported)?)
 }
 
-fn defaults(file: &File<'_>, levels: u32) -> Result<Defaults, Error> {
-    let name = or(file.str("nijimi.sampler.method"), "ddim")?;
-    // The network does not answer with a flow.
-    let solver = Solver::from_name(name).filter(|solver| !solver.is_flow()).ok_or_else(|| ModelError::Unsupported {
-        key: "nijimi.sampler.method",
-        found: format!("{name:?}"),
-        expected: Solver::NAMES,
-    })?;
-    let steps = or(file.u32("nijimi.sampler.steps"), levels.min(50))?;
+/// What the file says, and else what is usual.
+fn defaults(file: &File<'_>, levels: usize, usual: Defaults) -> Result<Defaults, Error> {
+    let key = "nijimi.sampler.method";
+    let solver = match or(file.str(key).map(Some), None)? {
+        None => usual.solver,
+        // The network does not answer with a flow.
+        Some(name) => Solver::from_name(name)
+            .filter(|solver| !solver.is_flow())
+            .ok_or_else(|| ModelError::Unsupported { key, found: format!("{name:?}"), expected: Solver::NAMES })?,
+    };
+    let steps = or(file.u32("nijimi.sampler.steps").map(|steps| steps as usize), usual.steps)?;
     if steps == 0 || steps > levels {
         return Err(wrong("nijimi.sampler.steps", steps, format!("1 to {levels}")));
     }
-    let guidance_scale = or(file.f32("nijimi.sampler.guidance_scale"), 1.0)?;
+    let guidance_scale = or(file.f32("nijimi.sampler.guidance_scale"), usual.guidance_scale)?;
     if !guidance_scale.is_finite() {
         return Err(wrong("nijimi.sampler.guidance_scale", guidance_scale, "a finite number"));
     }
-    Ok(Defaults { solver, steps: steps as usize, guidance_scale })
+    Ok(Defaults { solver, steps, guidance_scale })
 }

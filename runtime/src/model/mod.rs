@@ -42,6 +42,7 @@ mod numbers;
 mod options;
 mod patch;
 mod run;
+mod scheduler;
 mod session;
 mod stored;
 mod tiny;
@@ -72,6 +73,7 @@ pub use numbers::{About, Law, Numbers, Regressor, Trace};
 pub use options::SessionOptions;
 pub use patch::Patch;
 pub use run::Run;
+pub use scheduler::SchedulerInfo;
 #[cfg(feature = "std")]
 pub use session::random_seed;
 pub use session::{Request, Session, batch_seeds};

@@ -10,7 +10,7 @@ use super::options::{MAX_BATCH, SessionOptions, check, in_range};
 use super::run::Run;
 use super::wait::wait;
 use crate::Error;
-use crate::nn::BookUnet;
+use crate::nn::PixelUnet;
 use crate::plan::Plan;
 use crate::sampler::Calls;
 use alloc::boxed::Box;
@@ -62,24 +62,29 @@ impl Session {
         let network = &model.info().network;
         let batch = options.batch;
         in_range("batch", batch, 1, MAX_BATCH)?;
-        let guided = options.guidance && network.label_count > 0;
+        let guided = options.guidance && network.label_count() > 0;
+        let [x, t, out] = network.ports();
         let graphs = Graphs {
             plain: Some(network.graph(batch)?),
             guided: guided.then(|| network.graph(2 * batch)).transpose()?,
             reused: None,
-            x: BookUnet::PICTURE,
-            t: BookUnet::TIME,
-            out: BookUnet::PICTURE,
+            x,
+            t,
+            out,
         };
         let inputs = Inputs {
-            time: Time::Number,
+            time: match network {
+                PixelUnet::Book(_) => Time::Number,
+                PixelUnet::Sd(unet, _) => Time::Code(unet.clone()),
+            },
             ids: vec![None; 2 * batch],
             constants: Vec::new(),
-            channels: [network.in_channels; 2],
+            channels: [network.channels(); 2],
             beside: Vec::new(),
             kept: None,
         };
-        let shape = [network.height, network.width, network.in_channels];
+        let [height, width] = network.size();
+        let shape = [height, width, network.channels()];
         let mut noise = Noise::of_pixels();
         noise.seed(NoiseSource::Nijimi, &vec![0; batch]);
         let sizes = Sizes {
@@ -143,7 +148,7 @@ impl Session {
     pub async fn predict_async(&mut self, x: &[f32], timestep: f32, labels: &[Option<u32>]) -> Result<&[f32], Error> {
         self.set_labels(x, labels)?;
         let Machine { engine, inputs, .. } = &mut self.machine;
-        engine.predict(x, timestep, &inputs.ids).await
+        engine.predict(x, timestep, inputs).await
     }
 
     fn set_labels(&mut self, x: &[f32], labels: &[Option<u32>]) -> Result<(), Error> {
@@ -157,7 +162,7 @@ impl Session {
     }
 
     fn check_labels(&self, labels: &[Option<u32>]) -> Result<(), RequestError> {
-        let count = self.model.info().network.label_count;
+        let count = self.model.info().network.label_count();
         let wrong = labels.iter().enumerate().find_map(|(i, l)| l.filter(|&l| l as usize >= count).map(|l| (i, l)));
         wrong.map_or(Ok(()), |(picture, label)| Err(RequestError::LabelRange { picture, label, count }))
     }

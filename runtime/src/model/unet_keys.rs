@@ -21,6 +21,7 @@ pub(super) struct Keys {
     pub mid_transformer_layers: &'static str,
     pub cross_attention_dim: &'static str,
     pub linear_projection: &'static str,
+    pub downsample_padding: &'static str,
     pub norm_groups: &'static str,
     pub norm_eps: &'static str,
     pub flip_sin_to_cos: &'static str,
@@ -43,6 +44,7 @@ macro_rules! keys {
             mid_transformer_layers: concat!($first, ".mid_transformer_layers"),
             cross_attention_dim: concat!($first, ".cross_attention_dim"),
             linear_projection: concat!($first, ".linear_projection"),
+            downsample_padding: concat!($first, ".downsample_padding"),
             norm_groups: concat!($first, ".norm_groups"),
             norm_eps: concat!($first, ".norm_eps"),
             flip_sin_to_cos: concat!($first, ".flip_sin_to_cos"),
@@ -127,6 +129,14 @@ fn middle(file: &File<'_>, keys: &Keys) -> Result<SdMiddle, Error> {
     Ok(found.ok_or_else(|| ModelError::Unsupported { key: keys.mid_block, found: format!("{name:?}"), expected })?)
 }
 
+fn pads_below(file: &File<'_>, keys: &Keys) -> Result<bool, Error> {
+    match maybe(file, keys.downsample_padding)? {
+        None | Some(1) => Ok(false),
+        Some(0) => Ok(true),
+        Some(other) => Err(wrong(keys.downsample_padding, other, "0 or 1")),
+    }
+}
+
 /// The network.
 pub(super) fn unet(file: &File<'_>, keys: &Keys) -> Result<SdUnet, Error> {
     let added = match (maybe(file, keys.addition_time_embed_dim)?, maybe(file, keys.addition_input_dim)?) {
@@ -144,6 +154,7 @@ pub(super) fn unet(file: &File<'_>, keys: &Keys) -> Result<SdUnet, Error> {
         norm_groups: size(file, keys.norm_groups)?,
         norm_eps: file.f32(keys.norm_eps)?,
         linear_projection: file.bool(keys.linear_projection)?,
+        pads_below: pads_below(file, keys)?,
         time_code: TimeCode {
             cosine_first: file.bool(keys.flip_sin_to_cos)?,
             shift: f64::from(file.f32(keys.freq_shift)?),
@@ -179,6 +190,9 @@ pub(super) fn write(w: &mut Writer, keys: &Keys, unet: &SdUnet) -> Result<(), Wr
     }
     w.meta(keys.cross_attention_dim, n(unet.text_width))?;
     w.meta(keys.linear_projection, unet.linear_projection)?;
+    if unet.pads_below {
+        w.meta(keys.downsample_padding, 0u32)?;
+    }
     w.meta(keys.norm_groups, n(unet.norm_groups))?;
     w.meta(keys.norm_eps, unet.norm_eps)?;
     w.meta(keys.flip_sin_to_cos, unet.time_code.cosine_first)?;

@@ -1,7 +1,7 @@
 //! Stable Diffusion's autoencoder (diffusers' `AutoencoderKL`), encoder and decoder apart.
 
 use super::resnet::{Norm, resnet};
-use super::transformer::attention;
+use super::transformer::attention_block;
 use super::{NetworkError, range};
 use crate::graph::{Graph, GraphError, Shape, ValueId};
 use alloc::format;
@@ -146,10 +146,7 @@ impl AutoencoderKl {
         let c = g.shape(x).c;
         let mut x = resnet(g, &format!("{name}.resnets.0"), x, c, self.norm(), None)?;
         if self.mid_attention {
-            let name = format!("{name}.attentions.0");
-            let y = g.group_norm(&format!("{name}.group_norm"), x, self.norm_groups, EPS)?;
-            let y = attention(g, &name, [y, y], 1, true)?;
-            x = g.add(&format!("{name}.add"), y, x)?;
+            x = attention_block(g, &format!("{name}.attentions.0"), x, 1, self.norm())?;
         }
         resnet(g, &format!("{name}.resnets.1"), x, c, self.norm(), None)
     }

@@ -1,9 +1,10 @@
 //! The U-Net of Stable Diffusion 1.x, 2.x and XL (diffusers' `UNet2DConditionModel`), its inpainting, guidance-distilled and
-//! smaller forms (BK-SDM, SSD-1B and their kin), and ControlNet's residuals as inputs.
+//! smaller forms (BK-SDM, SSD-1B and their kin), and ControlNet's residuals as inputs; and that of DDPM, which reads no text
+//! (`UNet2DModel`).
 
 use super::resnet::{Norm, resnet};
 use super::timestep::TimeCode;
-use super::transformer::Transformer;
+use super::transformer::{Transformer, attention_block};
 use super::{NetworkError, range};
 use crate::graph::{Graph, GraphError, Shape, ValueId};
 use alloc::format;
@@ -19,7 +20,8 @@ pub struct SdLevel {
     /// Heads of its transformers. Published configurations call this number `attention_head_dim`.
     pub heads: usize,
     /// Its residual blocks on the way down: for each, the blocks of the transformer behind it
-    /// (`transformer_layers_per_block`), 0 where there is none (`DownBlock2D`).
+    /// (`transformer_layers_per_block`), 0 where there is none (`DownBlock2D`). Without a text 1 is plain attention
+    /// (`AttnDownBlock2D`).
     pub down: Vec<usize>,
     /// The same on the way up, where there is one more.
     pub up: Vec<usize>,
@@ -45,7 +47,8 @@ pub enum SdMiddle {
     None,
     /// One residual block: `UNetMidBlock2D`, as in SSD-1B and Segmind-Vega.
     Resnet,
-    /// Two residual blocks with a transformer of so many blocks between them: `UNetMidBlock2DCrossAttn`.
+    /// Two residual blocks with a transformer of so many blocks between them: `UNetMidBlock2DCrossAttn`. Without a text it is
+    /// plain attention, or, for 0, nothing (`UNetMidBlock2D`).
     Transformer(usize),
 }
 
@@ -70,7 +73,8 @@ pub struct SdUnet {
     pub levels: Vec<SdLevel>,
     /// What is between the way down and the way up.
     pub middle: SdMiddle,
-    /// Width of the text's states (`cross_attention_dim`).
+    /// Width of the text's states (`cross_attention_dim`). 0: it reads no text, and in the transformers' place pixels attend to
+    /// one another alone.
     pub text_width: usize,
     /// Ranges of channels of each group normalization.
     pub norm_groups: usize,
@@ -78,6 +82,8 @@ pub struct SdUnet {
     pub norm_eps: f32,
     /// The transformers' projections are linear layers (SD 2.x and SDXL), not 1x1 convolutions.
     pub linear_projection: bool,
+    /// What halves has a line of zeros below and right alone (`downsample_padding` 0), not on all sides.
+    pub pads_below: bool,
     /// How the timestep is coded.
     pub time_code: TimeCode,
     /// SDXL's second condition.
@@ -121,7 +127,7 @@ pub enum SdCache {
 /// The parts that all residual blocks and transformers of one graph share.
 pub(super) struct Conditions {
     pub time: ValueId,
-    pub text: ValueId,
+    pub text: Option<ValueId>,
 }
 
 impl SdUnet {
@@ -129,7 +135,7 @@ impl SdUnet {
     pub const LATENTS: &'static str = "latents";
     /// The name of the input of the timestep's code ([`Self::write_time`]), `(n, 1, 1, time_width)`.
     pub const TIME: &'static str = "time";
-    /// The name of the text's states, `(n, 1, tokens, text_width)`.
+    /// The name of the text's states, `(n, 1, tokens, text_width)`; absent if `text_width` is 0.
     pub const TEXT: &'static str = "text";
     /// The name of SDXL's second condition ([`Self::write_added`]), `(n, 1, 1, width)`.
     pub const ADDED: &'static str = "added";
@@ -189,6 +195,8 @@ impl SdUnet {
         range("in_channels", self.in_channels, 1, 1024)?;
         range("out_channels", self.out_channels, 1, 1024)?;
         range("number of levels", self.levels.len(), 1, 12)?;
+        // Attention without a text has no layers.
+        let most = if self.text_width == 0 { 1 } else { 64 };
         for level in &self.levels {
             range("channels", level.channels, 1, 16384)?;
             range("heads", level.heads, 1, 1024)?;
@@ -197,13 +205,13 @@ impl SdUnet {
             range("residual blocks of a level on the way down", level.down.len(), layers, layers)?;
             range("residual blocks of a level on the way up", level.up.len(), layers + 1, layers + 1)?;
             for &depth in level.down.iter().chain(&level.up) {
-                range("transformer layers", depth, 0, 64)?;
+                range("transformer layers", depth, 0, most)?;
             }
         }
         if let SdMiddle::Transformer(depth) = self.middle {
-            range("transformer layers of the middle", depth, 0, 64)?;
+            range("transformer layers of the middle", depth, 0, most)?;
         }
-        range("text_width", self.text_width, 1, 16384)?;
+        range("text_width", self.text_width, 0, 16384)?;
         range("norm_groups", self.norm_groups, 1, 16384)?;
         range("guidance_code", self.guidance_code, 0, 16384)?;
         if let Some(added) = self.added {
@@ -254,7 +262,10 @@ impl SdUnet {
     ) -> Result<(ValueId, Conditions), GraphError> {
         let n = request.batch;
         let x = g.input(Self::LATENTS, Shape::new(n, request.height, request.width, self.in_channels))?;
-        let text = g.input(Self::TEXT, Shape::new(n, 1, request.tokens, self.text_width))?;
+        let text = match self.text_width {
+            0 => None,
+            width => Some(g.input(Self::TEXT, Shape::new(n, 1, request.tokens, width))?),
+        };
         let code = self.time_width();
         let mut time = g.input(Self::TIME, Shape::vector(n, code))?;
         let name = format!("{prefix}time_embedding");
@@ -294,7 +305,8 @@ impl SdUnet {
                 skips.push(x);
             }
             if i + 1 < self.levels.len() {
-                x = g.conv2d(&format!("{name}.downsamplers.0.conv"), x, level.channels, [3, 2, 1], true)?;
+                let (name, pad) = (format!("{name}.downsamplers.0.conv"), usize::from(!self.pads_below));
+                x = g.conv2d_padded(&name, x, level.channels, [3, 2, pad, 1], true)?;
                 skips.push(x);
             }
         }
@@ -314,8 +326,10 @@ impl SdUnet {
             SdMiddle::None => Ok(x),
             SdMiddle::Resnet => self.pair(g, (name, 0), x, (last, 0), conditions),
             SdMiddle::Transformer(depth) => {
-                let x = self.resnet(g, (name, 0), x, last, conditions)?;
-                let x = self.transformer(g, (name, 0), x, (last, depth), conditions)?;
+                let mut x = self.resnet(g, (name, 0), x, last, conditions)?;
+                if depth > 0 || self.text_width > 0 {
+                    x = self.transformer(g, (name, 0), x, (last, depth), conditions)?;
+                }
                 self.resnet(g, (name, 1), x, last, conditions)
             }
         }
@@ -388,9 +402,13 @@ impl SdUnet {
         (level, layers): (&SdLevel, usize),
         conditions: &Conditions,
     ) -> Result<ValueId, GraphError> {
+        let name = format!("{name}.attentions.{j}");
+        let Some(text) = conditions.text else {
+            return attention_block(g, &name, x, level.heads, self.norm());
+        };
         let (groups, linear_projection) = (self.norm_groups, self.linear_projection);
         let transformer = Transformer { heads: level.heads, layers, groups, linear_projection };
-        transformer.build(g, &format!("{name}.attentions.{j}"), x, conditions.text)
+        transformer.build(g, &name, x, text)
     }
 }
 

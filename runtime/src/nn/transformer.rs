@@ -1,5 +1,6 @@
-//! The spatial transformer: pixels attend to one another and to the words of a text.
+//! The spatial transformer: pixels attend to one another and to the words of a text; and attention of pixels alone.
 
+use super::resnet::Norm;
 use crate::graph::{Graph, GraphError, ValueId};
 use alloc::format;
 
@@ -54,6 +55,20 @@ impl Transformer {
         let y = g.linear(&at("ff.net.2"), y, c, true)?;
         g.add(&at("add3"), y, x)
     }
+}
+
+/// diffusers' `Attention` as a block of its own, as autoencoders and networks without a text have it: norm, attention of the
+/// pixels to one another, beside a shortcut.
+pub(super) fn attention_block(
+    g: &mut Graph,
+    name: &str,
+    x: ValueId,
+    heads: usize,
+    norm: Norm,
+) -> Result<ValueId, GraphError> {
+    let y = g.group_norm(&format!("{name}.group_norm"), x, norm.groups, norm.eps)?;
+    let y = attention(g, name, [y, y], heads, true)?;
+    g.add(&format!("{name}.add"), y, x)
 }
 
 /// Attention of `x` to `seen`, with its projections, those to queries, keys and values with a bias if `bias`.

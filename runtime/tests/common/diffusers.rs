@@ -197,6 +197,7 @@ pub fn unet(config: &Value) -> SdUnet {
         norm_groups: number(&config["norm_num_groups"]),
         norm_eps: config["norm_eps"].as_f64().unwrap() as f32,
         linear_projection: config["use_linear_projection"] == true,
+        pads_below: false,
         time_code: TimeCode {
             cosine_first: config["flip_sin_to_cos"] == true,
             shift: config["freq_shift"].as_f64().unwrap(),

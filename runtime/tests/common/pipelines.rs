@@ -105,10 +105,12 @@ pub fn goldens(fixtures: &Path) -> Vec<Family> {
     found
 }
 
-/// The project's own that are whole pipelines.
+/// The project's own that are whole pipelines of prompts.
 pub fn families() -> Vec<Family> {
     let all = goldens(&fixtures());
-    all.into_iter().filter(|family| family.folder.join("model_index.json").is_file()).collect()
+    let reads =
+        |family: &Family| family.folder.join("model_index.json").is_file() && family.folder.join("tokenizer").is_dir();
+    all.into_iter().filter(reads).collect()
 }
 
 /// A checkpoint as one of our files.

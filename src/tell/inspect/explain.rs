@@ -3,6 +3,7 @@
 use super::Line;
 use nijimi_runtime::model::{Law, Model, Numbers};
 use nijimi_runtime::raw::dist::MultivariateNormal;
+use nijimi_runtime::raw::nn::PixelUnet;
 use nijimi_runtime::schedule::Schedule;
 
 /// Components of a mixture, and columns of a covariance, that are shown.
@@ -56,9 +57,9 @@ pub fn facts(system: &Model) -> Vec<Line> {
             let (network, best) = (&info.network, info.defaults);
             let guidance = format!("guidance {}", best.guidance_scale);
             vec![
-                pictures(network.width, network.height, network.in_channels),
+                pictures(network.size()[1], network.size()[0], network.channels()),
                 labels(&info.labels),
-                ("network", format!("U-Net of {:?} channels, time vector of {}", network.channels, network.time_dim)),
+                ("network", unet(network)),
                 noise(&info.schedule),
                 ("sampling", format!("{}, {} steps, {guidance} by default", best.solver, best.steps)),
             ]
@@ -148,6 +149,17 @@ fn list(values: &[f64]) -> String {
     let shown: Vec<String> = values.iter().take(SHOWN).map(f64::to_string).collect();
     let rest = if values.len() > SHOWN { ", ..." } else { "" };
     format!("[{}{rest}]", shown.join(", "))
+}
+
+fn unet(network: &PixelUnet) -> String {
+    match network {
+        PixelUnet::Book(unet) => format!("U-Net of {:?} channels, time vector of {}", unet.channels, unet.time_dim),
+        PixelUnet::Sd(unet, _) => {
+            let channels: Vec<usize> = unet.levels.iter().map(|level| level.channels).collect();
+            let attends = unet.levels.iter().filter(|level| level.down.iter().chain(&level.up).any(|&n| n > 0)).count();
+            format!("U-Net of {channels:?} channels, attention on {attends} of {} levels", channels.len())
+        }
+    }
 }
 
 fn pictures(width: usize, height: usize, channels: usize) -> Line {

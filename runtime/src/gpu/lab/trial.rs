@@ -26,7 +26,7 @@ pub(super) fn rows<'a>(
     let file = File::new_checked(file)?;
     let [cpu, device] = [Diffusion::load(&file, &Device::Cpu)?, Diffusion::load(&file, &Device::Gpu(gpu.clone()))?];
     let best = cpu.info().defaults;
-    let guided = cpu.info().network.label_count > 0;
+    let guided = cpu.info().network.label_count() > 0;
     let scale = if guided { best.guidance_scale } else { 1.0 };
     let name = format!("{} steps of {}, guidance {scale}", best.steps, best.solver);
     let noisy = Solver::ddim(1.0);
@@ -55,7 +55,7 @@ struct Drawing {
 impl Drawing {
     /// The ratio, and seconds of a step on the device.
     fn compare(&self, gpu: &Gpu, [cpu, device]: [&Diffusion; 2], pictures: usize) -> Result<(f64, f64), Error> {
-        let count = cpu.info().network.label_count;
+        let count = cpu.info().network.label_count();
         // One label after the other.
         let labels: Vec<_> = (0..pictures).map(|i| (count > 0).then(|| ((i + 7) % count.max(1)) as u32)).collect();
         let seeds = batch_seeds(1, pictures);
@@ -93,7 +93,8 @@ fn timed(run: &mut Run<'_>) -> Result<f64, Error> {
 /// The first picture, drawn into a texture of its size, as bytes.
 fn texture(gpu: &Gpu, run: &mut Run<'_>, pipeline: &Diffusion) -> Result<Vec<u8>, Error> {
     let network = &pipeline.info().network;
-    let (width, height) = (network.width as u32, network.height as u32);
+    let ([rows, columns], channels) = (network.size(), network.channels());
+    let (width, height) = (columns as u32, rows as u32);
     // Rows of a copy are multiples of 256 bytes.
     let row = (width * 4).next_multiple_of(wgpu::COPY_BYTES_PER_ROW_ALIGNMENT);
     let bytes = u64::from(row) * u64::from(height);
@@ -120,8 +121,8 @@ fn texture(gpu: &Gpu, run: &mut Run<'_>, pipeline: &Diffusion) -> Result<Vec<u8>
         gpu.queue().submit([encoder.finish()]);
     })?;
     let words = pollster::block_on(gpu.download(&buffer, 0, &staging, bytes))?;
-    let lines = words.chunks_exact(row as usize / 4).flat_map(|line| &line[..network.width]);
-    Ok(lines.flat_map(|pixel| pixel.to_le_bytes().into_iter().take(network.in_channels)).collect())
+    let lines = words.chunks_exact(row as usize / 4).flat_map(|line| &line[..columns]);
+    Ok(lines.flat_map(|pixel| pixel.to_le_bytes().into_iter().take(channels)).collect())
 }
 
 /// Peak signal to noise ratio of bytes, dB; 100 where there is no difference.

@@ -1,6 +1,6 @@
 //! A session's calls on the CPU.
 
-use super::{At, Beside, Context, Controls, Executor, Graphs, Kind, MemoryLimit, Ports, REUSED, Sizes, Values};
+use super::{At, Beside, Context, Controls, Executor, Graphs, Inputs, Kind, MemoryLimit, Ports, REUSED, Sizes, Values};
 use crate::Error;
 use crate::cpu::exec::{PLAN, Weights};
 use crate::guidance;
@@ -113,13 +113,13 @@ impl CpuEngine {
         }
     }
 
-    pub fn predict(&mut self, x: &[f32], timestep: f32, ids: &[Option<u32>]) -> Result<&[f32], Error> {
+    pub fn predict(&mut self, x: &[f32], timestep: f32, inputs: &Inputs) -> Result<&[f32], Error> {
         let ports = self.ports(Kind::Plain as usize)?;
         let input = self.exec.slot_mut(ports.x);
         input[..x.len()].copy_from_slice(x);
         input[x.len()..].fill(0.0);
-        self.exec.slot_mut(ports.t).fill(timestep);
-        self.exec.run(ports.plan, ids);
+        inputs.time.write(timestep, self.exec.slot_mut(ports.t));
+        self.exec.run(ports.plan, &inputs.ids);
         Ok(&self.exec.slot(ports.out)[..x.len()])
     }
 

@@ -156,8 +156,9 @@ impl GpuEngine {
         Ok(self.run.write_u8(out).await?)
     }
 
-    pub async fn predict(&mut self, x: &[f32], timestep: f32, ids: &[Option<u32>]) -> Result<&[f32], Error> {
-        Ok(self.run.predict(x, timestep, ids).await?)
+    pub async fn predict(&mut self, x: &[f32], timestep: f32, inputs: &Inputs) -> Result<&[f32], Error> {
+        inputs.time.write(timestep, &mut self.run.time_row);
+        Ok(self.run.predict(x, &inputs.ids).await?)
     }
 
     /// The samples, and the estimate.

@@ -342,11 +342,11 @@ impl Engine {
     }
 
     /// One evaluation of the network, unguided.
-    pub async fn predict(&mut self, x: &[f32], timestep: f32, ids: &[Option<u32>]) -> Result<&[f32], Error> {
+    pub async fn predict(&mut self, x: &[f32], timestep: f32, inputs: &Inputs) -> Result<&[f32], Error> {
         match self {
-            Self::Cpu(engine) => engine.predict(x, timestep, ids),
+            Self::Cpu(engine) => engine.predict(x, timestep, inputs),
             #[cfg(feature = "gpu")]
-            Self::Gpu(engine) => engine.predict(x, timestep, ids).await,
+            Self::Gpu(engine) => engine.predict(x, timestep, inputs).await,
             Self::Done(_) => Err(ExecError::Weights.into()),
         }
     }

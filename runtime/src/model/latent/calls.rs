@@ -1,10 +1,10 @@
 //! How a model's own scheduler, or another, takes its steps.
 
+use super::super::scheduler::Scheduler;
 use super::LatentInfo;
 use crate::Error;
-use crate::sampler::{Calls, Field, FinalSigma, Sigmas, Solver, SolverSettings, class_of, from_diffusers, is_edm};
+use crate::sampler::{Calls, Field, Sigmas, Solver, SolverSettings};
 use crate::schedule::Schedule;
-use alloc::vec::Vec;
 
 impl LatentInfo {
     /// Schedule and settings of `steps` steps of another solver, or other noise levels, than the model's own scheduler has.
@@ -19,22 +19,7 @@ impl LatentInfo {
         sigmas: Option<Sigmas>,
         steps: usize,
     ) -> Result<(Schedule, SolverSettings), Error> {
-        let (schedule, mut settings) = match solver.map(|solver| (solver, class_of(&solver))) {
-            None => self.settings(None, &[], steps)?,
-            // The levels are what the model was trained by, whoever goes through them.
-            Some((solver, _)) if is_edm(&self.scheduler) => {
-                let (schedule, own) = self.settings(None, &[], steps)?;
-                // DEIS cannot end at the clean picture.
-                let deis = matches!(solver, Solver::Deis { .. });
-                let final_sigma = if deis { FinalSigma::SigmaMin } else { own.final_sigma };
-                (schedule, SolverSettings { solver, final_sigma, ..own })
-            }
-            Some((_, Some((class, changed)))) => self.settings(Some(class), &changed, steps)?,
-            Some((solver, None)) => {
-                let (schedule, SolverSettings { prediction, .. }) = self.settings(None, &[], steps)?;
-                (schedule, SolverSettings { prediction, ..SolverSettings::new(solver, steps) })
-            }
-        };
+        let (schedule, mut settings) = self.scheduling().by(solver, steps)?;
         // Latents have no range; some classes clip where nothing is said.
         if !self.settings.iter().any(|(name, _)| name == "clip_sample") {
             settings.clip = None;
@@ -60,7 +45,7 @@ impl LatentInfo {
         changed: &[(&str, Field)],
         steps: usize,
     ) -> Result<(Schedule, SolverSettings), Error> {
-        Ok(from_diffusers(class.unwrap_or(&self.scheduler), &self.fields(changed), steps)?)
+        self.scheduling().of(class, changed, steps)
     }
 
     /// The calls of [`Self::settings_by`].
@@ -81,9 +66,8 @@ impl LatentInfo {
         Ok(Calls::new(&schedule, &settings)?)
     }
 
-    /// The scheduler's settings, `changed` in place of those of the same names.
-    fn fields<'a>(&'a self, changed: &[(&'a str, Field)]) -> Vec<(&'a str, Field)> {
-        let own = self.settings.iter().filter(|(name, _)| !changed.iter().any(|(other, _)| other == name));
-        own.map(|(name, field)| (name.as_str(), field.clone())).chain(changed.iter().cloned()).collect()
+    /// Its scheduler.
+    pub(super) fn scheduling(&self) -> Scheduler<'_> {
+        Scheduler { class: &self.scheduler, settings: &self.settings }
     }
 }

@@ -1,18 +1,18 @@
 //! What a file says of a latent diffusion model.
 
 use super::super::info::{kind, text};
+use super::super::scheduler::SchedulerInfo;
 use super::super::unet_keys::{UNET, maybe, size, unet};
 use super::defaults::LatentDefaults;
 use super::first_stage::{FirstStage, LatentStatistics};
 use super::keys;
 use crate::Error;
-use crate::gguf::{File, Value};
+use crate::gguf::File;
 use crate::model::options::check;
 use crate::model::{ModelError, RequestError};
 use crate::nn::{Autoencoder, ClipText, SdCache, SdRequest, SdUnet, TextStates};
 use crate::sampler::{Field, is_edm};
 use crate::text::{Special, Tokenizer, Windows};
-use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -64,7 +64,6 @@ pub struct LatentInfo {
 }
 
 pub(super) const KEYS: [(&str, &str); 2] = [("nijimi.system", "latent-diffusion"), ("nijimi.network", "sd-unet")];
-pub(super) const SCHEDULER: &str = "nijimi.scheduler.";
 
 impl LatentInfo {
     /// Reads a file's metadata, and no tensor.
@@ -75,6 +74,7 @@ impl LatentInfo {
         kind(file, &KEYS)?;
         keys::check(file)?;
         let [name, license, family] = ["general.name", "general.license", "nijimi.family"].map(|key| text(file, key));
+        let SchedulerInfo { class: scheduler, settings } = SchedulerInfo::read(file)?;
         let FirstStage { network: autoencoder, scaling_factor, shift_factor, statistics } = FirstStage::read(file)?;
         let info = Self {
             name,
@@ -87,8 +87,8 @@ impl LatentInfo {
             statistics,
             texts: texts(file)?,
             zeros_for_empty: file.bool("nijimi.text.force_zeros_for_empty_prompt")?,
-            scheduler: file.str("nijimi.scheduler.class")?.to_owned(),
-            settings: settings(file)?,
+            scheduler,
+            settings,
             sample_size: file.u32("nijimi.unet.sample_size")? as usize,
             defaults: LatentDefaults::read(file)?,
         };
@@ -243,31 +243,4 @@ fn tokenizer(file: &File<'_>, i: usize, length: usize) -> Result<Tokenizer, Erro
     let added = if file.get(&format!("{lists}.added_tokens")).is_some() { list("added_tokens")? } else { Vec::new() };
     let [tokens, merges, added] = [list("tokens")?, list("merges")?, added].map(Vec::into_iter);
     Ok(Tokenizer::from_parts(tokens, merges, added, special)?)
-}
-
-/// The scheduler's configuration, as diffusers' file would have it.
-fn settings(file: &File<'_>) -> Result<Vec<(String, Field)>, Error> {
-    let text = |key: &str| file.str(key).map(|text| Field::Text(text.to_owned()));
-    let mut settings = Vec::from([
-        ("beta_schedule".to_owned(), text("nijimi.schedule.kind")?),
-        ("num_train_timesteps".to_owned(), Field::Number(f64::from(file.u32("nijimi.schedule.steps")?))),
-        ("beta_start".to_owned(), Field::Number(file.f64("nijimi.schedule.beta_start")?)),
-        ("beta_end".to_owned(), Field::Number(file.f64("nijimi.schedule.beta_end")?)),
-        ("prediction_type".to_owned(), text("nijimi.prediction_type")?),
-    ]);
-    for (key, value) in file.metadata() {
-        let Some(name) = key.strip_prefix(SCHEDULER).filter(|name| *name != "class") else { continue };
-        let field = match value {
-            Value::U32(v) => Field::Number(f64::from(v)),
-            Value::F32(v) => Field::Number(f64::from(v)),
-            Value::F64(v) => Field::Number(v),
-            Value::Bool(v) => Field::Flag(v),
-            Value::Str(v) => Field::Text(v.to_owned()),
-            Value::Array(_) => Field::Numbers(file.f64s(key)?),
-            _ => continue,
-        };
-        settings.retain(|(known, _)| known != name);
-        settings.push((name.to_owned(), field));
-    }
-    Ok(settings)
 }

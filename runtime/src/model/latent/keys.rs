@@ -1,4 +1,4 @@
-//! Which settings a file may have: what is not known here would not be obeyed, and the picture would be another.
+//! Which settings a file of a published model may have: what is not known here would not be obeyed, and the picture would be another.
 
 use super::super::ModelError;
 use crate::Error;
@@ -24,6 +24,7 @@ const KNOWN: [(&str, &[&str]); 7] = [
             "mid_transformer_layers",
             "cross_attention_dim",
             "linear_projection",
+            "downsample_padding",
             "norm_groups",
             "norm_eps",
             "flip_sin_to_cos",
@@ -65,8 +66,8 @@ const KNOWN: [(&str, &[&str]); 7] = [
     ("nijimi.sampler.", &["method", "scheduler", "steps", "guidance_scale"]),
 ];
 
-/// That every setting of a latent diffusion model's file is known.
-pub(super) fn check(file: &File<'_>) -> Result<(), Error> {
+/// That every setting of such a file is known.
+pub(in crate::model) fn check(file: &File<'_>) -> Result<(), Error> {
     let known = |key: &str| {
         let found = KNOWN.iter().find_map(|(first, names)| Some((key.strip_prefix(first)?, names)));
         found.is_none_or(|(name, names)| names.contains(&name))

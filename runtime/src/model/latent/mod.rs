@@ -25,7 +25,7 @@ mod first_stage;
 mod info;
 mod init;
 mod joints;
-mod keys;
+pub(super) mod keys;
 mod parts;
 mod pictures;
 mod plan;

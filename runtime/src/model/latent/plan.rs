@@ -1,6 +1,7 @@
 //! What a run would take, by stage: weights, activations, operations and time, from the file's header alone.
 
 mod choice;
+mod pixels;
 mod work;
 
 pub use choice::Choice;
@@ -179,7 +180,7 @@ impl LatentPlan {
         in_range("width", request.size[1], 1, 1 << 17)?;
         let tokens = request.windows * info.texts.first().map_or(1, |text| text.network.positions);
         let unet = info.sd_request(n, request.guided, request.size, tokens, !request.controls.is_empty())?;
-        let planner = Planner { context: Context::new(request.threads), request, info };
+        let planner = Planner::new(request);
         // What is said of a picture, and what it shall not show.
         let said = if request.guided { 2 * n } else { n };
         let (texts, windows) = (0..info.texts.len(), said * request.windows);
@@ -208,7 +209,7 @@ impl LatentPlan {
             let buffers = 4 * ports.map(|port| graph.shape(port.value).elements() as u64).sum::<u64>();
             drawing.push(StagePlan { beside: true, buffers, ..planner.stage(file, &stage, calls * runs)? });
         }
-        let coders = planner.coders(file, [unet.height, unet.width])?;
+        let coders = planner.coders(file, info, [unet.height, unet.width])?;
         // The samples, the answer, noise, the run's first noise, and what any solver keeps; states as they were read, and
         // as the network is given them.
         let latents = n * unet.height * unet.width * info.autoencoder.latent_channels();
@@ -250,10 +251,13 @@ impl LatentPlan {
 struct Planner<'a> {
     context: Context,
     request: &'a PlanRequest<'a>,
-    info: &'a LatentInfo,
 }
 
-impl Planner<'_> {
+impl<'a> Planner<'a> {
+    pub fn new(request: &'a PlanRequest<'a>) -> Self {
+        Self { context: Context::new(request.threads), request }
+    }
+
     fn options(&self) -> PlanOptions {
         #[cfg(feature = "gpu")]
         if let Some((gpu, storage)) = self.request.gpu {
@@ -278,7 +282,7 @@ impl Planner<'_> {
         footprint::executor(&self.context, plan, |weight| dtypes[weight.index()])
     }
 
-    fn stage(&self, file: &File<'_>, of: &Stage, evaluations: usize) -> Result<StagePlan, Error> {
+    pub fn stage(&self, file: &File<'_>, of: &Stage, evaluations: usize) -> Result<StagePlan, Error> {
         let mut stage =
             StagePlan { name: of.name.clone(), stays: of.part.is_none(), evaluations, ..StagePlan::default() };
         let mut dtypes = Vec::new();
@@ -312,12 +316,12 @@ impl Planner<'_> {
     }
 
     /// The autoencoder in the ways in which it can work; at least one.
-    fn coders(&self, file: &File<'_>, size: [usize; 2]) -> Result<Vec<Coder>, Error> {
+    fn coders(&self, file: &File<'_>, info: &LatentInfo, size: [usize; 2]) -> Result<Vec<Coder>, Error> {
         if self.request.tiny.is_some() {
             // So small that it never works in tiles.
-            return Ok(vec![self.coder(file, size, None)?]);
+            return Ok(vec![self.coder(file, info, size, None)?]);
         }
-        let (first, factor) = (self.info.sample_size, self.info.factor());
+        let (first, factor) = (info.sample_size, info.factor());
         let halves = (0..16).map(|i| first >> i).take_while(|&tile| tile >= LEAST_TILE || tile == first);
         let smaller = halves.filter(|&tile| self.request.tile.is_none_or(|asked| tile < asked));
         let tiles = self.request.tile.into_iter().chain(smaller);
@@ -328,7 +332,7 @@ impl Planner<'_> {
         }
         let (mut coders, mut refused) = (Vec::new(), None);
         for tiling in tilings {
-            match self.coder(file, size, tiling) {
+            match self.coder(file, info, size, tiling) {
                 Ok(coder) => coders.push(coder),
                 // What is too much at once may do in tiles.
                 Err(e @ (Error::Plan(_) | Error::Network(NetworkError::Graph(_)))) => refused = refused.or(Some(e)),
@@ -341,8 +345,14 @@ impl Planner<'_> {
         }
     }
 
-    fn coder(&self, file: &File<'_>, size: [usize; 2], tiling: Option<Tiling>) -> Result<Coder, Error> {
-        let Self { info, request, .. } = self;
+    fn coder(
+        &self,
+        file: &File<'_>,
+        info: &LatentInfo,
+        size: [usize; 2],
+        tiling: Option<Tiling>,
+    ) -> Result<Coder, Error> {
+        let request = self.request;
         let (network, n) = (&info.autoencoder, request.pictures);
         let pixels = request.size.iter().product::<usize>() as u64;
         let tiny = request.tiny.map(|file| TinyInfo::read(file).map(|tiny| (tiny, file))).transpose()?;

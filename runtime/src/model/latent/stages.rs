@@ -68,7 +68,7 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    fn new(name: &str, part: Option<ModelPart>, graph: Graph) -> Self {
+    pub fn new(name: &str, part: Option<ModelPart>, graph: Graph) -> Self {
         Self { name: name.into(), part, graphs: vec![(graph, 1)] }
     }
 

@@ -3,17 +3,13 @@
 use super::super::info::{begin, wrong};
 use super::super::unet_keys::{self, UNET, n};
 use super::FirstStage;
-use super::info::{KEYS, LatentInfo, SCHEDULER, TextInfo};
+use super::info::{KEYS, LatentInfo, TextInfo};
 use crate::Error;
 use crate::gguf::{MetaValue, Writer};
 use crate::nn::TextStates;
 use crate::quant::DType;
-use crate::sampler::Field;
 use crate::text::{Tokenizer, Vocabulary};
 use alloc::format;
-
-/// diffusers' settings that are whole numbers.
-const WHOLE: [&str; 4] = ["num_train_timesteps", "steps_offset", "solver_order", "original_inference_steps"];
 
 impl LatentInfo {
     /// Writes all metadata of a model's file, most of whose weights are `dtype`. `vocabularies` are the tokenizers', or one that
@@ -35,7 +31,7 @@ impl LatentInfo {
         self.first_stage().write(w)?;
         self.texts(w)?;
         w.meta("nijimi.text.force_zeros_for_empty_prompt", self.zeros_for_empty)?;
-        self.scheduler(w)?;
+        self.scheduling().write(w)?;
         self.tokenizers(w, vocabularies)?;
         self.defaults.write(w)
     }
@@ -58,28 +54,6 @@ impl LatentInfo {
         };
         self.texts.iter().try_for_each(|info| text(w, info))?;
         Ok(w.meta("nijimi.text.hidden_state", name)?)
-    }
-
-    fn scheduler(&self, w: &mut Writer) -> Result<(), Error> {
-        let named = [
-            ("beta_schedule", "nijimi.schedule.kind"),
-            ("num_train_timesteps", "nijimi.schedule.steps"),
-            ("beta_start", "nijimi.schedule.beta_start"),
-            ("beta_end", "nijimi.schedule.beta_end"),
-            ("prediction_type", "nijimi.prediction_type"),
-        ];
-        for (name, key) in named {
-            let field = self.settings.iter().find(|(own, _)| own == name).map(|(_, field)| field);
-            let missing = || wrong(key, "missing", format!("said by the setting {name}"));
-            w.meta(key, field.and_then(|field| value(name, field)).ok_or_else(missing)?)?;
-        }
-        w.meta("nijimi.scheduler.class", self.scheduler.as_str())?;
-        for (name, field) in self.settings.iter().filter(|(own, _)| !named.iter().any(|(name, _)| own == name)) {
-            if let Some(value) = value(name, field) {
-                w.meta(&format!("{SCHEDULER}{name}"), value)?;
-            }
-        }
-        Ok(())
     }
 
     /// Each tokenizer's ids, and its vocabulary; of the second's, where it is the first's, nothing.
@@ -105,18 +79,6 @@ impl LatentInfo {
         }
         Ok(())
     }
-}
-
-/// A setting as it is written; none where it says nothing.
-fn value(name: &str, field: &Field) -> Option<MetaValue> {
-    Some(match field {
-        Field::Null => return None,
-        Field::Flag(flag) => (*flag).into(),
-        Field::Number(number) if WHOLE.contains(&name) => (*number as u32).into(),
-        Field::Number(number) => (*number).into(),
-        Field::Text(text) => text.as_str().into(),
-        Field::Numbers(numbers) => numbers.clone().into(),
-    })
 }
 
 fn text(w: &mut Writer, text: &TextInfo) -> Result<(), Error> {

@@ -86,6 +86,7 @@ pub fn describe(
         norm_groups: sizes.groups,
         norm_eps: 1e-5,
         linear_projection: true,
+        pads_below: false,
         time_code: TimeCode::default(),
         // Beside the states that it attends to: by these alone, few steps do not teach it to follow a text.
         added: Some(SdAdded { code: 0, width: sizes.text_width }),

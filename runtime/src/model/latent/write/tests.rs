@@ -54,6 +54,7 @@ fn info() -> LatentInfo {
             norm_groups: 2,
             norm_eps: 3e-5,
             linear_projection: true,
+            pads_below: false,
             time_code: TimeCode { cosine_first: false, shift: 1.0 },
             added: None,
             guidance_code: 0,

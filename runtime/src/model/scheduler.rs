@@ -1,0 +1,137 @@
+//! A published model's scheduler, by the names of diffusers: as a file has it, and what another solver takes over from it.
+
+use super::info::wrong;
+use crate::Error;
+use crate::gguf::{File, MetaValue, Value, Writer};
+use crate::sampler::{Field, FinalSigma, Solver, SolverSettings, class_of, from_diffusers, is_edm};
+use crate::schedule::Schedule;
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// A scheduler as diffusers' `scheduler_config.json` has it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct SchedulerInfo {
+    /// Its class: `DDPMScheduler`, ...
+    pub class: String,
+    /// Its settings, by diffusers' names; what is not here is the class's default.
+    pub settings: Vec<(String, Field)>,
+}
+
+/// The same, of whoever has it.
+#[derive(Clone, Copy)]
+pub(super) struct Scheduler<'a> {
+    pub class: &'a str,
+    pub settings: &'a [(String, Field)],
+}
+
+const CLASS: &str = "nijimi.scheduler.class";
+const FIRST: &str = "nijimi.scheduler.";
+
+/// diffusers' settings that are whole numbers.
+const WHOLE: [&str; 4] = ["num_train_timesteps", "steps_offset", "solver_order", "original_inference_steps"];
+
+/// Settings with keys of their own.
+const NAMED: [(&str, &str); 5] = [
+    ("beta_schedule", "nijimi.schedule.kind"),
+    ("num_train_timesteps", "nijimi.schedule.steps"),
+    ("beta_start", "nijimi.schedule.beta_start"),
+    ("beta_end", "nijimi.schedule.beta_end"),
+    ("prediction_type", "nijimi.prediction_type"),
+];
+
+impl SchedulerInfo {
+    pub(super) fn read(file: &File<'_>) -> Result<Self, Error> {
+        let text = |key: &str| file.str(key).map(|text| Field::Text(text.to_owned()));
+        let mut settings = Vec::from([
+            ("beta_schedule".to_owned(), text("nijimi.schedule.kind")?),
+            ("num_train_timesteps".to_owned(), Field::Number(f64::from(file.u32("nijimi.schedule.steps")?))),
+            ("beta_start".to_owned(), Field::Number(file.f64("nijimi.schedule.beta_start")?)),
+            ("beta_end".to_owned(), Field::Number(file.f64("nijimi.schedule.beta_end")?)),
+            ("prediction_type".to_owned(), text("nijimi.prediction_type")?),
+        ]);
+        for (key, value) in file.metadata() {
+            let Some(name) = key.strip_prefix(FIRST).filter(|name| *name != "class") else { continue };
+            let field = match value {
+                Value::U32(v) => Field::Number(f64::from(v)),
+                Value::F32(v) => Field::Number(f64::from(v)),
+                Value::F64(v) => Field::Number(v),
+                Value::Bool(v) => Field::Flag(v),
+                Value::Str(v) => Field::Text(v.to_owned()),
+                Value::Array(_) => Field::Numbers(file.f64s(key)?),
+                _ => continue,
+            };
+            settings.retain(|(known, _)| known != name);
+            settings.push((name.to_owned(), field));
+        }
+        Ok(Self { class: file.str(CLASS)?.to_owned(), settings })
+    }
+
+    pub(super) fn see(&self) -> Scheduler<'_> {
+        Scheduler { class: &self.class, settings: &self.settings }
+    }
+}
+
+impl<'a> Scheduler<'a> {
+    /// Writes what [`SchedulerInfo::read`] reads.
+    pub fn write(&self, w: &mut Writer) -> Result<(), Error> {
+        for (name, key) in NAMED {
+            let field = self.settings.iter().find(|(own, _)| own == name).map(|(_, field)| field);
+            let missing = || wrong(key, "missing", format!("said by the setting {name}"));
+            w.meta(key, field.and_then(|field| value(name, field)).ok_or_else(missing)?)?;
+        }
+        w.meta(CLASS, self.class)?;
+        for (name, field) in self.settings.iter().filter(|(own, _)| !NAMED.iter().any(|(name, _)| own == name)) {
+            if let Some(value) = value(name, field) {
+                w.meta(&format!("{FIRST}{name}"), value)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Schedule and settings of `steps` steps of its own, or of another solver, which takes over what diffusers' `from_config`
+    /// does: what is said stays, and the solver brings the rest.
+    pub fn by(&self, solver: Option<Solver>, steps: usize) -> Result<(Schedule, SolverSettings), Error> {
+        match solver.map(|solver| (solver, class_of(&solver))) {
+            None => self.of(None, &[], steps),
+            // The levels are what the model was trained by, whoever goes through them.
+            Some((solver, _)) if is_edm(self.class) => {
+                let (schedule, own) = self.of(None, &[], steps)?;
+                // DEIS cannot end at the clean picture.
+                let deis = matches!(solver, Solver::Deis { .. });
+                let final_sigma = if deis { FinalSigma::SigmaMin } else { own.final_sigma };
+                Ok((schedule, SolverSettings { solver, final_sigma, ..own }))
+            }
+            Some((_, Some((class, changed)))) => self.of(Some(class), &changed, steps),
+            Some((solver, None)) => {
+                let (schedule, SolverSettings { prediction, .. }) = self.of(None, &[], steps)?;
+                Ok((schedule, SolverSettings { prediction, ..SolverSettings::new(solver, steps) }))
+            }
+        }
+    }
+
+    /// Schedule and settings of its class, or of another, with its settings, of which `changed` take the place.
+    pub fn of(
+        &self,
+        class: Option<&str>,
+        changed: &[(&'a str, Field)],
+        steps: usize,
+    ) -> Result<(Schedule, SolverSettings), Error> {
+        let own = self.settings.iter().filter(|(name, _)| !changed.iter().any(|(other, _)| other == name));
+        let fields = own.map(|(name, field)| (name.as_str(), field.clone())).chain(changed.iter().cloned());
+        Ok(from_diffusers(class.unwrap_or(self.class), &fields.collect::<Vec<_>>(), steps)?)
+    }
+}
+
+/// A setting as it is written; none where it says nothing.
+fn value(name: &str, field: &Field) -> Option<MetaValue> {
+    Some(match field {
+        Field::Null => return None,
+        Field::Flag(flag) => (*flag).into(),
+        Field::Number(number) if WHOLE.contains(&name) => (*number as u32).into(),
+        Field::Number(number) => (*number).into(),
+        Field::Text(text) => text.as_str().into(),
+        Field::Numbers(numbers) => numbers.clone().into(),
+    })
+}
