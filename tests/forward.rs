@@ -4,6 +4,7 @@ use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::{Device, Diffusion, SessionOptions};
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::raw::cpu::position_encoding;
+use nijimi_runtime::raw::nn::PixelUnet;
 use nijimi_runtime::raw::rng::{Stream, normal_fill};
 use nijimi_trainer::export::book_unet::{Description, book_unet};
 use nijimi_trainer::fit::Record;
@@ -17,7 +18,7 @@ const LABELS: [Option<u32>; 3] = [Some(1), None, Some(0)];
 /// The largest difference of the two answers, relative to the largest value of the trainer's.
 fn difference(model: &BookUnet<Cpu>, bytes: &[u8], timestep: u32) -> f32 {
     let pipeline = Diffusion::load(&File::new_checked(bytes).unwrap(), &Device::Cpu).unwrap();
-    let network = pipeline.info().network.clone();
+    let PixelUnet::Book(network) = pipeline.info().network.clone() else { panic!("the book's") };
     let (n, h, w) = (LABELS.len(), network.height, network.width);
     let mut x = vec![0f32; n * h * w];
     normal_fill(7, timestep, &mut x);

@@ -105,7 +105,7 @@ impl Engine {
     /// Width and height of the pictures, as it was trained.
     #[wasm_bindgen(getter)]
     pub fn size(&self) -> Vec<usize> {
-        let pixels = |model: &Diffusion| model.info().network.size().into_iter().rev().collect();
+        let pixels = |model: &Diffusion| -> Vec<usize> { model.info().network.size().into_iter().rev().collect() };
         self.either(|model| model.info().size().into_iter().rev().collect(), pixels)
     }
 

@@ -84,7 +84,9 @@ fn families(device: &Device) {
 /// decoded; the guided and the unguided half exchanged; a width in place of the original height (SDXL); no layer skipped (SDXL); a
 /// scheduler without its settings; a LoRA without its strength; a ControlNet without its strength; depths on the way up from the
 /// first level on (SSD-1B); rows of odd pictures rounded up; v's sign for epsilon (EDM); means of latents with the wrong sign; a
-/// pipeline's own tiny autoencoder whose latents are not held; texts guided away from neither text nor picture. Stays green with the tokens in
+/// pipeline's own tiny autoencoder whose latents are not held; texts guided away from neither text nor picture; of models of pixels
+/// zeros on all sides of what halves, a shift of frequencies that is left out, cosines first, one head in place of several, estimates
+/// clipped as the book's are, and levels counted from 1. Stays green with the tokens in
 /// another order, which cross-attention cannot tell.
 #[test]
 fn golden_families() {

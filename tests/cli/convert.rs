@@ -72,6 +72,41 @@ fn draw(folder: &Folder, model: &str, more: &[&str]) -> (String, Vec<u8>) {
     (told, folder.picture("a.png").pixels)
 }
 
+/// An unconditional model of pixels: in one folder, converted, planned. Seen red with its steps taken for 20.
+#[test]
+fn a_model_of_pixels_is_a_folder_too() {
+    let Some(path) = pipeline("ddpm") else { return };
+    let (folder, source) = (Folder::new(), path.to_str().unwrap());
+    let output = folder.nijimi(&["convert", source, "-o", "pixels.gguf", "--type", "f32"]);
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        told.starts_with("an unconditional model of pictures of 16x16 (DDPMScheduler), from a diffusers"),
+        "{told}"
+    );
+    let text = String::from_utf8(folder.nijimi(&["inspect", "pixels.gguf"]).stdout).unwrap();
+    for part in ["16x16, 3 channels", "U-Net of [12, 20] channels, attention on 1 of 2 levels", "ddpm, 1000 steps"] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+    let draw = |model: &str, more: &[&str]| {
+        let args = [&["-m", model, "-s", "1", "--steps", "5", "--backend", "cpu", "-o", "a.png"], more].concat();
+        let output = folder.nijimi(&args);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        folder.picture("a.png").pixels
+    };
+    // The types of its weights and the variant are asked of the folder alone.
+    assert_eq!(draw(source, &["--type", "f32"]), draw("pixels.gguf", &[]));
+    for (option, value) in [("--type", "f32"), ("--variant", "fp16"), ("--lora", "a.safetensors")] {
+        let (code, problem) = folder.fail(&["-m", "pixels.gguf", option, value, "-o", "a.png"]);
+        assert!(code == 2 && problem.contains(option), "{problem}");
+    }
+    let plan = |more: &[&str]| folder.nijimi(&[&["plan", "-m", source, "--backend", "cpu"], more].concat());
+    let planned = plan(&["--memory-limit", "100k"]);
+    let told = String::from_utf8(planned.stdout).unwrap();
+    assert!(told.contains("1 picture of 16x16, 1000 steps, without guidance"), "{told}");
+    assert!(told.contains("does not fit") && planned.status.code() == Some(3), "{told}");
+    assert_eq!(plan(&["-W", "16"]).status.code(), Some(2));
+}
+
 /// Seen red with weights of f32 whatever is asked for.
 #[test]
 fn a_checkpoint_draws_as_its_weight_file_does() {

@@ -25,7 +25,7 @@ pub fn grid(file: &[u8], path: &Path) -> Result<()> {
     let columns = if info.labels.is_empty() { UNLABELLED } else { info.labels.len() };
     let mut session = pipeline.session(&SessionOptions { batch: columns, ..SessionOptions::default() })?;
     let calls = pipeline.calls(info.defaults.solver, info.defaults.steps)?;
-    let (h, w, c) = (info.network.height, info.network.width, info.network.in_channels);
+    let ([h, w], c) = (info.network.size(), info.network.channels());
     let labels: Vec<Option<u32>> = (0..columns).map(|i| (i < info.labels.len()).then_some(i as u32)).collect();
     let mut canvas = image::RgbImage::new((columns * w) as u32, (ROWS * h) as u32);
     for row in 0..ROWS {

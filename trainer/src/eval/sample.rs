@@ -60,7 +60,8 @@ impl Model {
     /// Width, height and channels of its pictures.
     pub fn size(&self) -> (usize, usize, usize) {
         let network = &self.0.info().network;
-        (network.width, network.height, network.in_channels)
+        let [height, width] = network.size();
+        (width, height, network.channels())
     }
 
     /// What the file says of the model.

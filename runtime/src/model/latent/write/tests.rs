@@ -5,7 +5,7 @@ use crate::gguf::File;
 use crate::graph::Activation;
 use crate::model::{LatentDefaults, LatentStatistics};
 use crate::nn::{Autoencoder, AutoencoderKl, AutoencoderTiny, ClipText, SdAdded, SdLevel, SdMiddle, SdUnet, TimeCode};
-use crate::sampler::{Sigmas, Solver};
+use crate::sampler::{Field, Sigmas, Solver};
 use crate::text::Special;
 use alloc::string::{String, ToString};
 use alloc::vec;
@@ -54,7 +54,7 @@ fn info() -> LatentInfo {
             norm_groups: 2,
             norm_eps: 3e-5,
             linear_projection: true,
-            pads_below: false,
+            pads_below: true,
             time_code: TimeCode { cosine_first: false, shift: 1.0 },
             added: None,
             guidance_code: 0,
