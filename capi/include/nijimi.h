@@ -86,7 +86,7 @@ typedef struct nijimi_model_options {
     const char *const *lora_paths;   /* LoRAs (.safetensors), of models that read prompts */
     const double *lora_strengths;    /* one each; NULL: 1 */
     size_t lora_count;
-    const char *weight_type;         /* of a checkpoint: "f32", "f16", "bf16", "q8_0" or "q4_0"; NULL: "f16" */
+    const char *weight_type;         /* of a checkpoint: "f32", "f16", "bf16", "q8_0", "q6_k", "q5_k", "q4_k" or "q4_0"; NULL: "f16" */
     const char *cache;               /* a folder for a GPU's compiled shaders, for a faster start; NULL: none is written */
     const char *const *embedding_paths; /* textual inversions (.safetensors), of models that read prompts */
     const char *const *embedding_words; /* what stands for each in prompts; NULL, for all or one: the file's own, or its name */

@@ -75,7 +75,7 @@ impl ModelOptions {
     }
 
     fn dtype(&self) -> Result<DType, Fault> {
-        let names = "f32, f16, bf16, q8_0, q4_0";
+        let names = "f32, f16, bf16, q8_0, q6_k, q5_k, q4_k, q4_0";
         Ok(named("weight_type", &self.weight_type, DType::from_name, names)?.unwrap_or(DType::F16))
     }
 

@@ -122,6 +122,9 @@ impl Numbers {
             BF16 => Some(DType::BF16),
             Q4_0 => Some(DType::Q4_0),
             Q8_0 => Some(DType::Q8_0),
+            Q4K => Some(DType::Q4K),
+            Q5K => Some(DType::Q5K),
+            Q6K => Some(DType::Q6K),
             _ => None,
         };
         match (ours, self) {
@@ -192,42 +195,9 @@ impl Numbers {
                     *v = d * f32::from(scale) * f32::from(q);
                 });
             }
-            Q4K => {
-                let (d, min) = (half(0), half(2));
-                values.for_each(|(i, v)| {
-                    let (scale, low) = scale_and_min(&b[4..16], i / 32);
-                    let q = b[16 + i / 64 * 32 + i % 32] >> (i / 32 % 2 * 4) & 15;
-                    *v = d * f32::from(scale) * f32::from(q) - min * f32::from(low);
-                });
-            }
-            Q5K => {
-                let (d, min) = (half(0), half(2));
-                values.for_each(|(i, v)| {
-                    let (scale, low) = scale_and_min(&b[4..16], i / 32);
-                    let q = b[48 + i / 64 * 32 + i % 32] >> (i / 32 % 2 * 4) & 15;
-                    let q = q | (b[16 + i % 32] >> (i / 32) & 1) << 4;
-                    *v = d * f32::from(scale) * f32::from(q) - min * f32::from(low);
-                });
-            }
-            Q6K => {
-                let d = half(208);
-                values.for_each(|(i, v)| {
-                    let q = b[i / 128 * 64 + i % 64] >> (i / 64 % 2 * 4) & 15;
-                    let q = q | (b[128 + i / 128 * 32 + i % 32] >> (i / 32 % 4 * 2) & 3) << 4;
-                    *v = d * f32::from(b[192 + i / 16].cast_signed()) * f32::from(q.cast_signed() - 32);
-                });
-            }
             // None that is read: `decode` has the rest.
-            F32 | F16 | BF16 | F8E4M3 | F8E5M2 | Q4_0 | Q8_0 | Other(_) => {}
+            F32 | F16 | BF16 | F8E4M3 | F8E5M2 | Q4_0 | Q8_0 | Q4K | Q5K | Q6K | Other(_) => {}
         }
-    }
-}
-
-/// The scale and the minimum, of six bits each, of one of the eight parts of a q4_K or q5_K block.
-fn scale_and_min(b: &[u8], part: usize) -> (u8, u8) {
-    match part {
-        0..4 => (b[part] & 63, b[part + 4] & 63),
-        _ => (b[part + 4] & 15 | b[part - 4] >> 6 << 4, b[part + 4] >> 4 | b[part] >> 6 << 4),
     }
 }
 

@@ -11,8 +11,8 @@ const NARROW: usize = 32;
 ///
 /// Where no pattern says otherwise: norms and biases, which are few and added to everything, are f32; tables of
 /// positions, and the first and last convolutions of each network, through which all passes, are f16 when the rest is
-/// smaller than f16; so are rows that are not whole blocks, and convolutions to a picture or to latents. The table of
-/// tokens, which is large, is q8_0 then.
+/// smaller than f16; so are convolutions to a picture or to latents. The table of tokens, which is large, is q8_0 then.
+/// Rows that are not whole blocks are what [`DType::of_rows`] says: q8_0 in place of a k-quant, or f16.
 #[derive(Debug, Clone)]
 pub struct Types {
     rest: DType,
@@ -41,7 +41,7 @@ impl Types {
         let (pattern, name) =
             rule.rsplit_once('=').ok_or_else(|| refuse("expected PATTERN=TYPE, as vae=f16".into()))?;
         let dtype = DType::from_name(name)
-            .ok_or_else(|| refuse(format!("there is no type {name:?}: use f32, f16, bf16, q8_0 or q4_0")))?;
+            .ok_or_else(|| refuse(format!("there is no type {name:?}: use f32, f16, bf16, q8_0, q6_k, q5_k, q4_k or q4_0")))?;
         let pattern = Regex::new(pattern).map_err(|e| refuse(e.to_string()))?;
         self.rules.push((pattern, dtype));
         Ok(())
@@ -50,21 +50,21 @@ impl Types {
     /// The type of a tensor of this name and shape.
     pub fn of(&self, name: &str, shape: &[usize]) -> DType {
         let row = shape.last().copied().unwrap_or(1);
-        let fits = |dtype: DType| if dtype.row_bytes(row).is_some() { dtype } else { DType::F16 };
+        let fits = |dtype: DType| dtype.of_rows(row);
         if let Some((_, dtype)) = self.rules.iter().find(|(pattern, _)| pattern.is_match(name)) {
             // A vector, even one of whole blocks, is read as numbers.
-            return if shape.len() == 1 && dtype.block_len() > 1 { DType::F32 } else { fits(*dtype) };
+            return if shape.len() == 1 && dtype.is_quantized() { DType::F32 } else { fits(*dtype) };
         }
         if shape.len() == 1 {
             return DType::F32;
         }
-        if self.rest.block_len() > 1 && name.ends_with("embeddings.token_embedding.weight") {
+        if self.rest.is_quantized() && name.ends_with("embeddings.token_embedding.weight") {
             return fits(DType::Q8_0);
         }
         let edges = ["conv_in.weight", "conv_out.weight", "embeddings.position_embedding.weight"];
         // The tiny autoencoder's layers have numbers for names: its last convolutions are told by how few they lead to.
         let narrow = matches!(shape, [out, _, _, _] if *out < NARROW);
-        if self.rest.block_len() > 1 && (narrow || edges.iter().any(|edge| name.ends_with(edge))) {
+        if self.rest.is_quantized() && (narrow || edges.iter().any(|edge| name.ends_with(edge))) {
             return DType::F16;
         }
         fits(self.rest)

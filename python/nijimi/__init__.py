@@ -50,7 +50,7 @@ def open(
 ) -> Model:
     """Opens a model: ``"emoji"`` (it reads prompts) or ``"digits"`` (labels 0 to 9), which are part of the package; a weight file
     (``.gguf``), or its bytes; a published model, as a folder of diffusers or one ``.safetensors`` file, which is converted to
-    ``weight_type`` ("f32", "f16", "bf16", "q8_0" or "q4_0") on the way.
+    ``weight_type`` ("f32", "f16", "bf16", "q8_0", "q6_k", "q5_k", "q4_k" or "q4_0") on the way.
 
     ``device`` is "auto" (a real GPU if one works, else the CPU), "cpu", "gpu", or "gpu:0" and so on, as :func:`devices` counts them.
     ``loras`` are ``.safetensors`` files, each alone or with its strength. ``embeddings`` are textual inversions

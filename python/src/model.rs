@@ -52,7 +52,7 @@ pub fn open(
         let names = if cfg!(feature = "gpu") { "auto, cpu, gpu, gpu:0 and so on" } else { "auto and cpu" };
         let unknown = |what, name, names| Fault::usage(format!("{what} {name:?} is not known: there are {names}"));
         let place = Place::from_name(device).ok_or_else(|| unknown("device", device, names))?;
-        let types = "f32, f16, bf16, q8_0, q4_0";
+        let types = "f32, f16, bf16, q8_0, q6_k, q5_k, q4_k, q4_0";
         let dtype = DType::from_name(weight_type).ok_or_else(|| unknown("weight_type", weight_type, types))?;
         let added = Added { loras, embeddings };
         match source {

@@ -61,7 +61,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }),
     ];
     for (name, build) in shapes {
-        for dtype in [DType::F32, DType::F16, DType::Q8_0, DType::Q4_0] {
+        for dtype in [DType::F32, DType::F16, DType::Q8_0, DType::Q6K, DType::Q5K, DType::Q4K, DType::Q4_0] {
             let row = format!("{name} {}", dtype.name());
             if !row.contains(&filter) {
                 continue;

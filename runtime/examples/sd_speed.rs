@@ -74,8 +74,7 @@ fn weights(graph: &Graph, dtype: DType) -> Weights {
         values.iter_mut().for_each(|v| *v = *v * factor + shift);
         let dtype = match scaled {
             false => DType::F32,
-            true if row % dtype.block_len() == 0 => dtype,
-            true => DType::F16,
+            true => dtype.of_rows(row),
         };
         let mut bytes = Vec::new();
         quant::encode(dtype, &values, &mut bytes).expect("finite values");
@@ -108,8 +107,7 @@ fn main() {
         _ => unet(side, SdCache::Off),
     };
     let name = arg(1, "f32");
-    let all = [DType::F32, DType::F16, DType::BF16, DType::Q8_0, DType::Q4_0];
-    let dtype = all.into_iter().find(|dtype| dtype.name() == name).expect("f32, f16, bf16, q8_0 or q4_0");
+    let dtype = DType::from_name(&name).expect("f32, f16, bf16, q8_0, q6_k, q5_k, q4_k or q4_0");
     let start = Instant::now();
     let weights = weights(&graph, dtype);
     let plan = Plan::new(&graph, &PLAN).expect("a plan");

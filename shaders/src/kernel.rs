@@ -170,6 +170,12 @@ flags! {
     WF32 "W_F32",
     /// Weights are q4_0.
     WQ4_0 "W_Q4_0",
+    /// Weights are q4_K.
+    WQ4K "W_Q4_K",
+    /// Weights are q5_K.
+    WQ5K "W_Q5_K",
+    /// Weights are q6_K.
+    WQ6K "W_Q6_K",
     /// Weights are q8_0.
     WQ8_0 "W_Q8_0",
     /// A product's inputs come in multiples of 4, read as vectors.

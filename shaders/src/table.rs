@@ -328,7 +328,8 @@ fn products(class: Class, base: &dyn Fn(Kernel) -> Shader, all: &mut Vec<Shader>
     every.sort_unstable();
     every.dedup();
     for kernel in [Kernel::Linear, Kernel::Conv2d] {
-        for weights in [Flag::WF32, Flag::WF16, Flag::WBf16, Flag::WQ8_0, Flag::WQ4_0] {
+        use Flag::{WBf16, WF16, WF32, WQ4_0, WQ4K, WQ5K, WQ6K, WQ8_0};
+        for weights in [WF32, WF16, WBf16, WQ8_0, WQ4_0, WQ4K, WQ5K, WQ6K] {
             for tile in &every {
                 let with = |flags: &[Flag]| {
                     flags

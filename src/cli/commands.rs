@@ -45,9 +45,9 @@ pub struct Convert {
     /// file to write
     #[argh(option, short = 'o', arg_name = "file")]
     pub output: PathBuf,
-    /// number format of the weights: f32, f16, bf16, q8_0 or q4_0 (default: f16). Norms and biases stay f32. With q8_0 and
-    /// q4_0, the first and last convolutions, position tables, and rows whose length is not a multiple of 32 are f16, and
-    /// token tables are q8_0
+    /// number format of the weights: f32, f16, bf16, q8_0, q6_k, q5_k, q4_k or q4_0 (default: f16). Norms and biases stay f32.
+    /// With q8_0 and less, the first and last convolutions, position tables, and rows whose length is not a multiple of 32
+    /// are f16, and token tables are q8_0; so are rows of which q6_k, q5_k and q4_k have no whole blocks of 256
     #[argh(option, long = "type", arg_name = "name", default = "String::from(\"f16\")")]
     pub kind: String,
     /// format of some tensors, as in "unet.*attn2=f16": a regular expression that is searched for in tensor names, and their
@@ -102,8 +102,8 @@ pub struct Upscale {
     /// side of the tiles that the picture is cut into, in pixels (default: 160). Smaller ones take less memory, and more time
     #[argh(option, arg_name = "n", from_str_fn(count))]
     pub tile_size: Option<usize>,
-    /// number format for the weights of a .safetensors file: f32, f16, bf16, q8_0 or q4_0 (default: f16). A weight file has its
-    /// own
+    /// number format for the weights of a .safetensors file: f32, f16, bf16, q8_0, q6_k, q5_k, q4_k or q4_0 (default: f16). A
+    /// weight file has its own
     #[argh(option, long = "type", arg_name = "name", from_str_fn(dtype))]
     pub kind: Option<DType>,
     /// auto, cpu or gpu (default: auto, a GPU if there is one, else the CPU)

@@ -163,7 +163,8 @@ pub struct Cli {
     /// steps between previews (default: 1)
     #[argh(option, arg_name = "n", from_str_fn(count))]
     pub(super) preview_interval: Option<usize>,
-    /// number format for the weights of a checkpoint: f32, f16, bf16, q8_0 or q4_0 (default: f16). A weight file has its own
+    /// number format for the weights of a checkpoint: f32, f16, bf16, q8_0, q6_k, q5_k, q4_k or q4_0 (default: f16). A weight
+    /// file has its own
     #[argh(option, long = "type", arg_name = "name", from_str_fn(dtype))]
     pub(super) kind: Option<DType>,
     /// a U-Net in place of the checkpoint's: a .safetensors or GGUF file of one alone, or a checkpoint that has it

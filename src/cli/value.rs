@@ -235,7 +235,7 @@ impl FromStr for Bytes {
 
 /// The number format that `--type` names.
 pub fn dtype(name: &str) -> Result<DType, String> {
-    DType::from_name(name).ok_or_else(|| "there are f32, f16, bf16, q8_0 and q4_0".into())
+    DType::from_name(name).ok_or_else(|| "there are f32, f16, bf16, q8_0, q6_k, q5_k, q4_k and q4_0".into())
 }
 
 /// What `--prediction-type` names.

@@ -54,7 +54,7 @@ pub struct QuantizeArgs {
     /// the file to write
     #[argh(option)]
     out: PathBuf,
-    /// type of the weights: f32, f16, q8_0 or q4_0
+    /// type of the weights: f32, f16, q8_0, q6_k, q5_k, q4_k or q4_0
     #[argh(option, long = "type", from_str_fn(launch::dtype))]
     dtype: DType,
 }

@@ -61,7 +61,7 @@ macro_rules! fit_command {
         $($rest)* } };
     (@ $c:tt $f:tt dtype($more:tt, $said:tt, $type:tt); $($rest:tt)*) => { fit_command! { @ $c $f
         + [option, long = "type", from_str_fn(crate::launch::dtype), default = $type]
-        [" type of the exported weights: f32, f16, q8_0 or q4_0" $more " (default " $said ")"]
+        [" type of the exported weights: f32, f16, q8_0, q6_k, q5_k, q4_k or q4_0" $more " (default " $said ")"]
         dtype: nijimi_runtime::quant::DType; $($rest)* } };
     (@ $c:tt $f:tt labels; $($rest:tt)*) => { fit_command! { @ $c $f
         + [option] [" names of the labels in their order, with commas (default: 0,1,2,...)"] labels: Option<String>;

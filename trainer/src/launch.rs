@@ -36,8 +36,8 @@ impl std::str::FromStr for Device {
 /// # Errors
 /// Names the types there are.
 pub fn dtype(name: &str) -> std::result::Result<DType, String> {
-    let allowed = [DType::F32, DType::F16, DType::Q8_0, DType::Q4_0];
-    DType::from_name(name).filter(|t| allowed.contains(t)).ok_or_else(|| "expected f32, f16, q8_0 or q4_0".into())
+    let known = DType::from_name(name).filter(|dtype| *dtype != DType::BF16);
+    known.ok_or_else(|| "expected f32, f16, q8_0, q6_k, q5_k, q4_k or q4_0".into())
 }
 
 /// Computes on so many threads from here on; `None` is all cores.

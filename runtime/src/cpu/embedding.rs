@@ -4,7 +4,7 @@ use crate::quant::{DType, QuantError, decode_blocks};
 use alloc::borrow::Cow;
 
 /// Values decoded at a time: whole blocks of every format.
-const CHUNK: usize = 32;
+const CHUNK: usize = 256;
 
 /// An embedding, `[rows][dim]`, kept as it is stored: a vocabulary's is large, and few of its rows are read.
 #[derive(Clone)]

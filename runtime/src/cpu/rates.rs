@@ -34,6 +34,8 @@ pub struct MatrixRate {
 /// else, some milliseconds.
 const SIDE: usize = 32;
 const CHANNELS: usize = 320;
+/// In place of these for blocks of 256, of which 320 has none.
+const WHOLE: usize = 512;
 const OUT: usize = 96;
 /// Tokens and heads of attention, the same.
 const TOKENS: usize = 640;
@@ -94,27 +96,28 @@ const PLAIN: Epilogue<'static> = Epilogue { bias: &[], residual: None, activatio
 
 fn matrix(context: &Context, dtype: DType) -> Result<MatrixRate, KernelError> {
     let pixels = SIDE * SIDE;
-    let (x, mut y) = (numbers(pixels * CHANNELS), vec![0.0; pixels * CHANNELS]);
+    let channels = if CHANNELS.is_multiple_of(dtype.block_len()) { CHANNELS } else { WHOLE };
+    let (x, mut y) = (numbers(pixels * channels), vec![0.0; pixels * channels]);
     let shape = Conv2dShape {
         n: 1,
         h: SIDE,
         w: SIDE,
         upsample: false,
-        c_in: CHANNELS,
+        c_in: channels,
         c_out: OUT,
         kernel: 3,
         stride: 1,
         pad: 1,
         pad_end: 1,
     };
-    let weights = packed(dtype, OUT, 9, CHANNELS)?;
+    let weights = packed(dtype, OUT, 9, channels)?;
     let mut scratch = vec![0; super::conv2d_scratch(context, &shape, dtype)];
-    let conv = rate(pixels * OUT * 9 * CHANNELS, || {
+    let conv = rate(pixels * OUT * 9 * channels, || {
         super::conv2d(context, &shape, black_box(&x), &weights, &PLAIN, &mut scratch, &mut y[..pixels * OUT]);
     });
-    let weights = packed(dtype, CHANNELS, 1, CHANNELS)?;
-    let mut scratch = vec![0; super::linear_scratch(context, pixels, CHANNELS, dtype)];
-    let linear = rate(pixels * CHANNELS * CHANNELS, || {
+    let weights = packed(dtype, channels, 1, channels)?;
+    let mut scratch = vec![0; super::linear_scratch(context, pixels, channels, dtype)];
+    let linear = rate(pixels * channels * channels, || {
         super::linear(context, pixels, black_box(&x), &weights, &PLAIN, &mut scratch, &mut y);
     });
     Ok(MatrixRate { dtype, conv, linear })

@@ -29,7 +29,7 @@ pub struct ExecOptions {
     pub tile: Option<Tile>,
     /// No subgroup operations, even if the device has them.
     pub no_subgroups: bool,
-    /// No cooperative matrices, even if the device has them. They round what is multiplied with f16, q8_0 or q4_0
+    /// No cooperative matrices, even if the device has them. They round what is multiplied with f16 or quantized
     /// weights to halves (f32 and bf16 weights stay as they are).
     pub no_cooperative: bool,
 }

@@ -1,6 +1,7 @@
 //! Weights as the shaders read them: `[k4][column]`, still quantized. See `shaders/parts/weights.wgsl`.
 
 use crate::quant::DType;
+use crate::quant::super_block::{LEN, PARTS, Part, factors, part};
 use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -23,6 +24,8 @@ pub(super) struct Packed {
 
 /// Inputs of a quantization block.
 const BLOCK: usize = 32;
+/// Words of the scales of a block of 256.
+const SCALES: usize = 1 + PARTS / 2;
 /// Columns that are read side by side, so that what is written is contiguous.
 const SIDE: usize = 16;
 
@@ -34,6 +37,7 @@ pub(super) fn column_bytes(dtype: DType, taps: usize, inp: usize) -> u64 {
         DType::F16 | DType::BF16 => 8 * c4,
         DType::Q8_0 => inp + inp / BLOCK * 2,
         DType::Q4_0 => inp / 2 + inp / BLOCK * 2,
+        DType::Q4K | DType::Q5K | DType::Q6K => inp / LEN * (PARTS * part_words(dtype) + SCALES) * 4,
     };
     (taps * bytes) as u64
 }
@@ -50,6 +54,7 @@ impl Matrix<'_> {
                 let (bytes, shift) = (&codes[8 * (i % 2)..], 4 * (i as u32 / 2));
                 (0..8).fold(0, |word, k| word | (u32::from(bytes[k]) >> shift & 15) << (4 * k))
             }),
+            DType::Q4K | DType::Q5K | DType::Q6K => self.super_blocks(columns),
         }
     }
 
@@ -96,6 +101,56 @@ impl Matrix<'_> {
         }
         Packed { codes, scales: Some(scales) }
     }
+
+    /// Blocks of 256: of each part the words of its codes, of each block those of its scales.
+    fn super_blocks(&self, columns: Range<usize>) -> Packed {
+        let (n, blocks, words) = (columns.len(), self.taps * self.inp / LEN, part_words(self.dtype));
+        let bytes = self.dtype.block_bytes();
+        let mut codes = vec![0u32; blocks * PARTS * words * n];
+        let mut scales = vec![0u32; blocks * SCALES * n];
+        for first in (0..n).step_by(SIDE) {
+            let side = first..n.min(first + SIDE);
+            for block in 0..blocks {
+                for column in side.clone() {
+                    let data = &self.data[((columns.start + column) * blocks + block) * bytes..][..bytes];
+                    let [d, dmin] = factors(self.dtype, data).map(|factor| u32::from(factor.to_bits()));
+                    let mut scale = |word: usize, bits: u32| scales[(block * SCALES + word) * n + column] |= bits;
+                    scale(0, d | dmin << 16);
+                    for i in 0..PARTS {
+                        let part = part(self.dtype, data, i);
+                        scale(1 + i / 2, u32::from(u16::from_le_bytes(part.scales)) << (16 * (i % 2)));
+                        let to = (block * PARTS + i) * words;
+                        let put = |(word, bits): (usize, u32)| codes[(to + word) * n + column] = bits;
+                        words_of(&part, words).into_iter().take(words).enumerate().for_each(put);
+                    }
+                }
+            }
+        }
+        Packed { codes, scales: Some(scales) }
+    }
+}
+
+/// Words of the codes of 32 inputs.
+const fn part_words(dtype: DType) -> usize {
+    match dtype {
+        DType::Q6K => 6,
+        DType::Q5K => 5,
+        _ => 4,
+    }
+}
+
+/// Four words of the lower four bits, and what remains in one word or in two.
+fn words_of(part: &Part, words: usize) -> [u32; 6] {
+    let mut all = [0; 6];
+    for (k, code) in part.codes.iter().map(|code| u32::from(*code)).enumerate() {
+        all[k / 8] |= (code & 15) << (4 * (k % 8));
+        match words {
+            5 => all[4] |= code >> 4 << k,
+            6 => all[4 + k / 16] |= code >> 4 << (2 * (k % 16)),
+            _ => {}
+        }
+    }
+    all
 }
 
 fn word(bytes: &[u8]) -> u32 {

@@ -152,5 +152,8 @@ pub(super) const fn flag(dtype: DType) -> Flag {
         DType::BF16 => Flag::WBf16,
         DType::Q8_0 => Flag::WQ8_0,
         DType::Q4_0 => Flag::WQ4_0,
+        DType::Q4K => Flag::WQ4K,
+        DType::Q5K => Flag::WQ5K,
+        DType::Q6K => Flag::WQ6K,
     }
 }

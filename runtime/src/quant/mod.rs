@@ -1,5 +1,5 @@
-//! Number formats of stored weights: f32, f16, bf16 and ggml's blocks of 32, q8_0 and q4_0, bit for bit as ggml's
-//! reference quantizers define them.
+//! Number formats of stored weights: f32, f16, bf16 and ggml's blocks, of 32 values (q8_0, q4_0) and of 256 (q4_K, q5_K,
+//! q6_K), bit for bit as ggml's reference quantizers define them.
 //!
 //! A format cuts a row into blocks of [`DType::block_len`] values; each block is [`DType::block_bytes`] bytes, all
 //! numbers little-endian. Every file of this room is one format.
@@ -11,7 +11,12 @@ mod bfloat16;
 mod float16;
 mod float32;
 pub mod q4_0;
+pub mod q4_k;
+pub mod q5_k;
+pub mod q6_k;
 pub mod q8_0;
+mod search;
+pub(crate) mod super_block;
 
 #[cfg(test)]
 mod tests;
@@ -31,19 +36,27 @@ pub enum DType {
     Q4_0 = 2,
     /// Blocks of 32: an f16 scale and 32 signed bytes, 8.5 bits a weight.
     Q8_0 = 8,
+    /// Blocks of 256: eight parts of 32 nibbles, each with a scale and a minimum of 6 bits, 4.5 bits a weight.
+    Q4K = 12,
+    /// As [`Self::Q4K`], with codes of 5 bits, 5.5 bits a weight.
+    Q5K = 13,
+    /// Blocks of 256: sixteen parts of 16 codes of 6 bits, each with a scale of 8, 6.56 bits a weight.
+    Q6K = 14,
     /// The upper half of a binary32.
     BF16 = 30,
 }
 
 impl DType {
     /// Every supported format, by id.
-    pub const ALL: [Self; 5] = [Self::F32, Self::F16, Self::Q4_0, Self::Q8_0, Self::BF16];
+    pub const ALL: [Self; 8] =
+        [Self::F32, Self::F16, Self::Q4_0, Self::Q8_0, Self::Q4K, Self::Q5K, Self::Q6K, Self::BF16];
 
-    /// Values in a block: 1 or 32.
+    /// Values in a block: 1, 32 or 256.
     pub const fn block_len(self) -> usize {
         match self {
             Self::F32 | Self::F16 | Self::BF16 => 1,
             Self::Q4_0 | Self::Q8_0 => 32,
+            Self::Q4K | Self::Q5K | Self::Q6K => super_block::LEN,
         }
     }
 
@@ -54,6 +67,9 @@ impl DType {
             Self::F16 | Self::BF16 => 2,
             Self::Q4_0 => q4_0::BLOCK_BYTES,
             Self::Q8_0 => q8_0::BLOCK_BYTES,
+            Self::Q4K => q4_k::BLOCK_BYTES,
+            Self::Q5K => q5_k::BLOCK_BYTES,
+            Self::Q6K => q6_k::BLOCK_BYTES,
         }
     }
 
@@ -67,20 +83,40 @@ impl DType {
         Self::ALL.into_iter().find(|d| d.id() == id)
     }
 
-    /// ggml's name: `f32`, `f16`, `bf16`, `q8_0` or `q4_0`.
+    /// Whether values are codes with scales.
+    pub const fn is_quantized(self) -> bool {
+        self.block_len() > 1
+    }
+
+    /// What rows of `n` values are stored as where this is asked for: as this where they are whole blocks; else q8_0 in
+    /// place of blocks of 256, and f16 where q8_0 does not fit either.
+    pub const fn of_rows(self, n: usize) -> Self {
+        if n.is_multiple_of(self.block_len()) {
+            self
+        } else if self.block_len() == super_block::LEN && n.is_multiple_of(q8_0::BLOCK_LEN) {
+            Self::Q8_0
+        } else {
+            Self::F16
+        }
+    }
+
+    /// ggml's name: `f32`, `f16`, `bf16`, `q8_0`, `q6_K`, `q5_K`, `q4_K` or `q4_0`.
     pub fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
             Self::F16 => "f16",
             Self::Q4_0 => "q4_0",
             Self::Q8_0 => "q8_0",
+            Self::Q4K => "q4_K",
+            Self::Q5K => "q5_K",
+            Self::Q6K => "q6_K",
             Self::BF16 => "bf16",
         }
     }
 
-    /// The inverse of [`DType::name`].
+    /// The inverse of [`DType::name`], in upper or lower case: both `q4_K` and `q4_k` are common.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|d| d.name() == name)
+        Self::ALL.into_iter().find(|d| d.name().eq_ignore_ascii_case(name))
     }
 
     /// Value of the metadata key `general.file_type` for a file whose matrices are mostly of this format.
@@ -90,6 +126,10 @@ impl DType {
             Self::F16 => 1,
             Self::Q4_0 => 2,
             Self::Q8_0 => 7,
+            // ggml's small mixtures, which are all of one type but for what does not fit it.
+            Self::Q4K => 14,
+            Self::Q5K => 16,
+            Self::Q6K => 18,
             Self::BF16 => 32,
         }
     }
@@ -168,6 +208,9 @@ pub fn encode(dtype: DType, x: &[f32], out: &mut Vec<u8>) -> Result<(), QuantErr
         DType::BF16 => bfloat16::encode(x, out),
         DType::Q8_0 => q8_0::encode(x, out),
         DType::Q4_0 => q4_0::encode(x, out),
+        DType::Q4K => super_block::encode(x, out, q4_k::encode_block),
+        DType::Q5K => super_block::encode(x, out, q5_k::encode_block),
+        DType::Q6K => super_block::encode(x, out, q6_k::encode_block),
     };
     result.map_err(|Overflow { index }| {
         out.truncate(start);
@@ -195,6 +238,9 @@ pub(crate) fn decode_blocks(dtype: DType, bytes: &[u8], out: &mut [f32]) {
         DType::BF16 => bfloat16::decode(bytes, out),
         DType::Q8_0 => q8_0::decode(bytes, out),
         DType::Q4_0 => q4_0::decode(bytes, out),
+        DType::Q4K => super_block::decode(bytes, out, q4_k::decode_block),
+        DType::Q5K => super_block::decode(bytes, out, q5_k::decode_block),
+        DType::Q6K => super_block::decode(bytes, out, q6_k::decode_block),
     }
 }
 

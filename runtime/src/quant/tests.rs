@@ -3,6 +3,8 @@
 //! Seen red with: truncation, and ties to even, for `roundf` in q8_0; 8.0 for 8.5, the nibbles swapped, and the scale
 //! from the magnitude instead of the signed value in q4_0; `1 / d` unguarded; `out` not restored on overflow.
 
+mod k_quants;
+
 use super::*;
 use alloc::vec;
 
@@ -57,20 +59,32 @@ fn ids_names_and_sizes_are_ggmls() {
         ("f16", 1, 1, 2, 1),
         ("q4_0", 2, 32, 18, 2),
         ("q8_0", 8, 32, 34, 7),
+        ("q4_K", 12, 256, 144, 14),
+        ("q5_K", 13, 256, 176, 16),
+        ("q6_K", 14, 256, 210, 18),
         ("bf16", 30, 1, 2, 32),
     ];
     for (dtype, (name, id, len, bytes, file_type)) in DType::ALL.into_iter().zip(table) {
         assert_eq!((dtype.name(), dtype.id(), dtype.file_type()), (name, id, file_type));
         assert_eq!((dtype.block_len(), dtype.block_bytes()), (len, bytes));
         assert_eq!((DType::from_id(id), DType::from_name(name)), (Some(dtype), Some(dtype)));
-        assert_eq!(dtype.row_bytes(96), Some(96 / len * bytes));
+        assert_eq!(dtype.row_bytes(768), Some(768 / len * bytes));
     }
     for id in [3, 6, 7, 9, 10, 24, 29, 31, u32::MAX] {
         assert_eq!(DType::from_id(id), None);
     }
     assert_eq!(DType::Q8_0.row_bytes(33), None);
     assert_eq!(DType::F32.row_bytes(usize::MAX), None);
-    assert_eq!(DType::from_name("q5_1"), None);
+    assert_eq!((DType::from_name("q5_1"), DType::from_name("q4_k")), (None, Some(DType::Q4K)));
+}
+
+/// Seen red with q8_0 for whatever does not fit.
+#[test]
+fn rows_that_do_not_fit_get_another_format() {
+    let of = |dtype: DType| [256, 512, 320, 33].map(|n| dtype.of_rows(n));
+    assert_eq!(of(DType::Q4K), [DType::Q4K, DType::Q4K, DType::Q8_0, DType::F16]);
+    assert_eq!(of(DType::Q4_0), [DType::Q4_0, DType::Q4_0, DType::Q4_0, DType::F16]);
+    assert_eq!(of(DType::F32), [DType::F32; 4]);
 }
 
 #[test]
@@ -112,7 +126,7 @@ fn known_bytes_of_half_formats() {
 #[test]
 fn zeros_stay_zero() {
     for dtype in DType::ALL {
-        assert_eq!(round_trip(dtype, &[0.0; 64]), [0.0; 64]);
+        assert_eq!(round_trip(dtype, &[0.0; 512]), [0.0; 512]);
     }
     // As ggml stores it: scale -0, every nibble 8.
     assert_eq!(encoded(DType::Q4_0, &[-0.0; 32])[..3], [0, 0x80, 0x88]);
@@ -120,11 +134,11 @@ fn zeros_stay_zero() {
 
 #[test]
 fn values_too_small_for_a_scale_decode_to_zero() {
-    for dtype in [DType::Q8_0, DType::Q4_0] {
+    for dtype in [DType::Q8_0, DType::Q4_0, DType::Q4K, DType::Q5K, DType::Q6K] {
         for tiny in [1e-45, 1e-40, 1e-20] {
-            let mut x = [0.0; 32];
+            let mut x = [0.0; 256];
             (x[3], x[7]) = (tiny, -tiny);
-            assert_eq!(round_trip(dtype, &x), [0.0; 32], "{dtype} {tiny}");
+            assert_eq!(round_trip(dtype, &x), [0.0; 256], "{dtype} {tiny}");
         }
     }
 }
@@ -164,7 +178,7 @@ fn blocks_on_the_grid_are_exact() {
 #[test]
 fn error_bounds_hold() {
     let x = Numbers(2).blocks(4000);
-    for dtype in DType::ALL {
+    for dtype in DType::ALL.into_iter().filter(|dtype| dtype.block_len() <= 32) {
         let y = round_trip(dtype, &x);
         for (xb, yb) in x.chunks(32).zip(y.chunks(32)) {
             let largest = xb[index_of_largest(xb)];
@@ -182,6 +196,7 @@ fn error_bounds_hold() {
                         let step = if clipped { 1.0 } else { 0.501 };
                         amax / 8.0 * step + a.abs() * libm::exp2f(-10.0) + 8.0 * tiny
                     }
+                    DType::Q4K | DType::Q5K | DType::Q6K => unreachable!("their errors are in k_quants.rs"),
                 };
                 assert!((a - b).abs() <= bound, "{dtype}: {a} -> {b}, allowed {bound}");
             }
@@ -191,7 +206,7 @@ fn error_bounds_hold() {
 
 #[test]
 fn a_partial_block_is_refused() {
-    for (dtype, len) in [(DType::Q8_0, 31), (DType::Q4_0, 33), (DType::Q4_0, 1)] {
+    for (dtype, len) in [(DType::Q8_0, 31), (DType::Q4_0, 33), (DType::Q4_0, 1), (DType::Q6K, 320)] {
         let error = encode(dtype, &vec![0.0; len], &mut Vec::new()).unwrap_err();
         assert_eq!(error, QuantError::PartialBlock { dtype, len });
     }
@@ -201,7 +216,7 @@ fn a_partial_block_is_refused() {
 fn non_finite_values_are_refused_with_their_index() {
     for dtype in DType::ALL {
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            let mut x = vec![1.0; 96];
+            let mut x = vec![1.0; 768];
             (x[70], x[90]) = (bad, bad);
             let mut out = vec![7];
             let error = encode(dtype, &x, &mut out).unwrap_err();
@@ -213,10 +228,21 @@ fn non_finite_values_are_refused_with_their_index() {
 
 #[test]
 fn overflow_is_refused_with_its_index() {
-    let cases =
-        [(DType::F16, 65520.0), (DType::BF16, f32::MAX), (DType::Q8_0, 127.0 * 65520.0), (DType::Q4_0, 8.0 * 65520.0)];
+    let cases = [
+        (DType::F16, 65520.0),
+        (DType::BF16, f32::MAX),
+        (DType::Q8_0, 127.0 * 65520.0),
+        (DType::Q4_0, 8.0 * 65520.0),
+        (DType::Q4K, 1e8),
+        (DType::Q4K, -f32::MAX),
+        (DType::Q5K, 1.5e8),
+        (DType::Q5K, f32::MAX),
+        (DType::Q6K, 3e8),
+        (DType::Q6K, 1e20),
+        (DType::Q6K, -f32::MAX),
+    ];
     for (dtype, value) in cases {
-        let mut x = vec![1.0; 96];
+        let mut x = vec![1.0; 768];
         x[70] = value;
         let mut out = vec![7];
         assert_eq!(encode(dtype, &x, &mut out).unwrap_err(), QuantError::Overflow { dtype, index: 70, value });
@@ -232,8 +258,8 @@ fn overflow_is_refused_with_its_index() {
 #[test]
 fn decoding_checks_lengths() {
     for dtype in DType::ALL {
-        let bytes = encoded(dtype, &[1.0; 64]);
-        for len in [0, 32, 63, 65, 96] {
+        let bytes = encoded(dtype, &[1.0; 512]);
+        for len in [0, 256, 511, 513, 768] {
             let mut out = vec![3.0; len];
             let error = decode(dtype, &bytes, &mut out).unwrap_err();
             assert_eq!(error, QuantError::LengthMismatch { dtype, bytes: bytes.len(), len });

@@ -73,7 +73,7 @@ pub fn write_edited(
 }
 
 pub fn fitting(dtype: DType, inp: usize) -> DType {
-    if inp.is_multiple_of(dtype.block_len()) { dtype } else { DType::F16 }
+    dtype.of_rows(inp)
 }
 
 impl Made {

@@ -55,9 +55,12 @@ fn fold(state: &State, conv: &str, norm: &str) -> Result<(Values, Values)> {
 /// the rest stays f16 (f32 in an f32 file), and biases and the label table are always f32.
 pub fn weight_type(shape: &[usize], wanted: DType) -> DType {
     let inner = *shape.last().unwrap_or(&1);
-    let quantized = wanted.block_len() > 1;
-    let large = shape.len() == 4 && shape[1] >= 3 && inner.is_multiple_of(wanted.block_len());
-    if quantized && !large { DType::F16 } else { wanted }
+    let large = shape.len() == 4 && shape[1] >= 3;
+    match wanted.is_quantized() {
+        true if large => wanted.of_rows(inner),
+        true => DType::F16,
+        false => wanted,
+    }
 }
 
 /// The entries that every file begins with; `file_type` is the type of most weights.

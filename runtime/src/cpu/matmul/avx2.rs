@@ -3,7 +3,7 @@
 
 use super::pack::Format;
 use super::quantize::ActBlock;
-use super::{Acc, BLOCK, Kernel, NR, Taps, Target};
+use super::{Acc, BLOCK, Kernel, NR, Taps, Target, k};
 use core::arch::x86_64::*;
 
 pub(super) fn kernel(format: Format) -> Kernel {
@@ -12,6 +12,9 @@ pub(super) fn kernel(format: Format) -> Kernel {
         Format::F16 => rows::<true>,
         Format::Q8 => codes::<false>,
         Format::Q4 => codes::<true>,
+        Format::K4 => k::avx2::codes::<4>,
+        Format::K5 => k::avx2::codes::<5>,
+        Format::K6 => k::avx2::codes::<6>,
     };
     let rows = if format.is_quantized() { 4 } else { 6 };
     Kernel { rows, accumulate, finish }

@@ -7,7 +7,8 @@
 //!
 //! **The same bits everywhere.** One accumulator for each output element starts at +0 and takes its products in the
 //! order (tap, channel): for float weights by fused multiply-add; for quantized ones an exact integer sum for each
-//! block of 32 channels, then `acc + (d_w * d_x) * sum`, multiplied and added apart. A tap outside the picture
+//! block of 32 channels, then `acc + (d_w * d_x) * sum`, multiplied and added apart (blocks with minima, or with two
+//! scales, add twice: [`k`]). A tap outside the picture
 //! multiplies zeros and is never skipped: skipping could change no more than the sign of a zero, but so nothing depends
 //! on the tiling.
 #![allow(unsafe_code)] // rows of pointers, and threads that write disjoint parts of one output
@@ -16,6 +17,7 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod k;
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
 mod neon;
 mod pack;
@@ -244,7 +246,7 @@ fn prepare(ctx: &Context, pixels: usize, inp: usize, format: Format, x: &[f32], 
         // SAFETY: the blocks of pixels from..to, aligned and within `scratch`, are this task's alone; any bytes are a
         // valid ActBlock.
         let out = unsafe { core::slice::from_raw_parts_mut(parts.get().add(from * blocks), (to - from) * blocks) };
-        quantize(ctx.isa(), &x[from * inp..to * inp], format.offset(), out);
+        quantize(ctx.isa(), &x[from * inp..to * inp], format.start(), out);
     };
     spread(ctx, pixels.div_ceil(chunk), pixels * inp, &task);
     // SAFETY: the last pixel of the scratch.

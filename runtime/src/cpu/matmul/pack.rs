@@ -1,6 +1,7 @@
 //! Weights laid out once for the kernels, in panels of 32 output channels, aligned to cache lines; or as they are stored.
 
-use super::{BLOCK, NR};
+use super::quantize::Start;
+use super::{BLOCK, NR, k};
 use crate::plan::KernelError;
 use crate::quant::{self, DType};
 use alloc::borrow::Cow;
@@ -24,6 +25,10 @@ pub(crate) enum Format {
     /// For each block of 32 input channels: codes 0..16, `[4 groups][32 outputs][4 inputs]`, in the low half byte input
     /// `4 group + i`, in the high one input `16 + 4 group + i`; then 32 f16 scales.
     Q4,
+    /// For each block of 256 input channels: what [`k`] lays out, of q4_K, q5_K and q6_K.
+    K4,
+    K5,
+    K6,
 }
 
 impl Format {
@@ -33,16 +38,23 @@ impl Format {
             DType::F16 => Format::F16,
             DType::Q8_0 => Format::Q8,
             DType::Q4_0 => Format::Q4,
+            DType::Q4K => Format::K4,
+            DType::Q5K => Format::K5,
+            DType::Q6K => Format::K6,
         }
     }
 
     pub const fn is_quantized(self) -> bool {
-        matches!(self, Format::Q8 | Format::Q4)
+        !matches!(self, Format::F32 | Format::F16)
     }
 
     /// Input channels that share a record.
     pub const fn step(self) -> usize {
-        if self.is_quantized() { BLOCK } else { 1 }
+        match self {
+            Format::F32 | Format::F16 => 1,
+            Format::Q8 | Format::Q4 => BLOCK,
+            Format::K4 | Format::K5 | Format::K6 => k::INPUTS,
+        }
     }
 
     /// Bytes of a panel for [`Self::step`] input channels; whole cache lines.
@@ -52,15 +64,21 @@ impl Format {
             Format::F16 => NR * 2,
             Format::Q8 => NR * BLOCK + NR * 2,
             Format::Q4 => NR * BLOCK / 2 + NR * 2,
+            Format::K4 => k::record_bytes(4),
+            Format::K5 => k::record_bytes(5),
+            Format::K6 => k::record_bytes(6),
         }
     }
 
-    /// What the stored unsigned code exceeds the signed one by.
-    pub const fn offset(self) -> i32 {
+    /// What an activation block says of the sum of its codes: the stored unsigned codes of weights exceed the signed ones, or
+    /// a minimum multiplies that sum.
+    pub const fn start(self) -> Start {
         match self {
-            Format::Q8 => 128,
-            Format::Q4 => 8,
-            _ => 0,
+            Format::Q8 => Start::Times(-128),
+            Format::Q4 => Start::Times(-8),
+            Format::K4 | Format::K5 => Start::Times(-1),
+            Format::K6 => Start::Halves,
+            Format::F32 | Format::F16 => Start::Times(0),
         }
     }
 }
@@ -259,6 +277,9 @@ fn put(dtype: DType, src: &[u8], dst: &mut [u8], lane: usize) {
             let scale = u16::from_le_bytes([src[0], src[1]]);
             dst[codes + lane * 2..][..2].copy_from_slice(&scale.to_ne_bytes());
         }
+        DType::Q4K => k::put::<4>(dtype, src, dst, lane),
+        DType::Q5K => k::put::<5>(dtype, src, dst, lane),
+        DType::Q6K => k::put::<6>(dtype, src, dst, lane),
     }
 }
 

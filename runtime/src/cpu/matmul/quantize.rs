@@ -12,50 +12,65 @@ pub(crate) struct ActBlock {
     pub codes: [i8; BLOCK],
     /// amax / 127; NaN if an activation is infinite or NaN, so that the product becomes NaN.
     pub scale: f32,
-    /// Minus the weights' code offset times the sum of the codes: where an integer accumulator starts.
+    /// What [`Start`] says of the sum of the codes: where an integer accumulator starts, mostly.
     pub start: i32,
+}
+
+/// What weights of a format want to know of a block of activations beside its codes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Start {
+    /// The sum of the codes, times this.
+    Times(i32),
+    /// The sums of the codes of either half, for [`ActBlock::halves`].
+    Halves,
 }
 
 impl ActBlock {
     /// What lies outside the picture.
     pub const ZERO: Self = ActBlock { codes: [0; BLOCK], scale: 0.0, start: 0 };
+
+    /// The sums of the codes of either half, of 16 codes in -127..=127 each, where [`Start::Halves`] was asked for.
+    #[inline(always)]
+    pub const fn halves(&self) -> [i32; 2] {
+        [(self.start as i16) as i32, self.start >> 16]
+    }
 }
 
-/// Quantizes whole blocks of `x` to `out`, for weights stored with `offset` added to their codes.
-pub(crate) fn quantize(isa: Isa, x: &[f32], offset: i32, out: &mut [ActBlock]) {
+/// Quantizes whole blocks of `x` to `out`, with what the weights' format wants to know of the sums.
+pub(crate) fn quantize(isa: Isa, x: &[f32], start: Start, out: &mut [ActBlock]) {
     match isa {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: a context holds only an instruction set that the machine has.
-        Isa::Avx512 | Isa::Avx512Vnni => unsafe { avx512(x, offset, out) },
+        Isa::Avx512 | Isa::Avx512Vnni => unsafe { avx512(x, start, out) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        Isa::Avx2 => unsafe { avx2(x, offset, out) },
-        _ => portable(x, offset, out),
+        Isa::Avx2 => unsafe { avx2(x, start, out) },
+        _ => portable(x, start, out),
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn avx2(x: &[f32], offset: i32, out: &mut [ActBlock]) {
-    portable(x, offset, out);
+fn avx2(x: &[f32], start: Start, out: &mut [ActBlock]) {
+    portable(x, start, out);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn avx512(x: &[f32], offset: i32, out: &mut [ActBlock]) {
-    portable(x, offset, out);
+fn avx512(x: &[f32], start: Start, out: &mut [ActBlock]) {
+    portable(x, start, out);
 }
 
 #[inline(always)]
-fn portable(x: &[f32], offset: i32, out: &mut [ActBlock]) {
+fn portable(x: &[f32], start: Start, out: &mut [ActBlock]) {
     for (x, b) in x.as_chunks::<BLOCK>().0.iter().zip(out) {
-        *b = block(x, offset);
+        *b = block(x, start);
     }
 }
 
 /// One block.
 #[inline(always)]
-pub(super) fn block(x: &[f32; BLOCK], offset: i32) -> ActBlock {
+pub(super) fn block(x: &[f32; BLOCK], start: Start) -> ActBlock {
     /// Added and subtracted, rounds a small number to the nearest integer, ties to even; its low bits hold it.
     const ROUND: f32 = 12_582_912.0;
     // As integers: exact in any order, and infinity and NaN come out on top.
@@ -76,5 +91,12 @@ pub(super) fn block(x: &[f32; BLOCK], offset: i32) -> ActBlock {
         *c = q as i8;
         sum += q;
     }
-    ActBlock { codes, scale, start: -offset * sum }
+    let start = match start {
+        Start::Times(factor) => factor * sum,
+        Start::Halves => {
+            let high: i32 = codes[BLOCK / 2..].iter().map(|c| i32::from(*c)).sum();
+            (sum - high) & 0xffff | high << 16
+        }
+    };
+    ActBlock { codes, scale, start }
 }

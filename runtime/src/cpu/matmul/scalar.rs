@@ -3,7 +3,7 @@
 
 use super::pack::Format;
 use super::quantize::ActBlock;
-use super::{Acc, BLOCK, Kernel, NR, Taps, Target};
+use super::{Acc, BLOCK, Kernel, NR, Taps, Target, k};
 use half::f16;
 
 pub(super) fn kernel(format: Format) -> Kernel {
@@ -12,6 +12,9 @@ pub(super) fn kernel(format: Format) -> Kernel {
         Format::F16 => float::<true>,
         Format::Q8 => codes::<false>,
         Format::Q4 => codes::<true>,
+        Format::K4 => k::scalar::codes::<4>,
+        Format::K5 => k::scalar::codes::<5>,
+        Format::K6 => k::scalar::codes::<6>,
     };
     Kernel { rows: 4, accumulate, finish }
 }

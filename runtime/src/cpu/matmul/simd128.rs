@@ -4,7 +4,7 @@
 
 use super::pack::Format;
 use super::quantize::ActBlock;
-use super::{Acc, BLOCK, Kernel, NR, Taps, Target, scalar};
+use super::{Acc, BLOCK, Kernel, NR, Taps, Target, k, scalar};
 use core::arch::wasm32::*;
 
 pub(super) fn kernel(format: Format) -> Kernel {
@@ -13,6 +13,9 @@ pub(super) fn kernel(format: Format) -> Kernel {
         Format::F16 => rows::<true>,
         Format::Q8 => codes::<false>,
         Format::Q4 => codes::<true>,
+        Format::K4 => k::simd128::codes::<4>,
+        Format::K5 => k::simd128::codes::<5>,
+        Format::K6 => k::simd128::codes::<6>,
     };
     Kernel { rows: 4, accumulate, finish }
 }
@@ -93,7 +96,7 @@ fn exact(x: f32, w: &[v128; 2], a: &mut [v128; 2]) {
 /// Four f16 from `p`, exactly: their bits as those of an f32 are 2^112 times too small; what is not finite is then 65536 or
 /// more, and made so.
 #[inline(always)]
-unsafe fn halves(p: *const u8) -> v128 {
+pub(super) unsafe fn halves(p: *const u8) -> v128 {
     // SAFETY: the caller has four f16 there.
     let h = unsafe { i32x4_load_extend_i16x4(p.cast()) };
     let v = v128_and(i32x4_shl(h, 13), u32x4_splat(0x8fff_e000));

@@ -1,11 +1,11 @@
 //! The product with weights as a file has them, read where they lie: for machines whose flash is larger than their memory.
 //! Portable Rust without pointers; the sums are those of the packed kernels in the same order, so the bits are the same.
 
-use super::quantize::{ActBlock, block};
+use super::quantize::{ActBlock, Start, block};
 use super::scalar::fma;
-use super::{BLOCK, Matrix, NR, Window};
+use super::{BLOCK, Matrix, NR, Window, k};
 use crate::cpu::{Activation, Context, Epilogue};
-use crate::quant::{DType, decode_blocks};
+use crate::quant::{DType, decode_blocks, super_block};
 use half::f16;
 
 /// Rows of output made at a time: each stored row is read once for so many.
@@ -59,11 +59,20 @@ impl Product<'_> {
                 }
                 continue;
             }
-            for (b, start) in (0..self.row).step_by(w.dtype().block_bytes()).enumerate() {
-                let codes_of = |pixel: usize| self.x[pixel * w.inp() + b * BLOCK..].first_chunk().map(|x| block(x, 0));
+            let (parts, sums) = match w.dtype().block_len() / BLOCK {
+                1 => (1, Start::Times(0)),
+                parts => (parts, w.format().start()),
+            };
+            for b in 0..w.inp() / BLOCK {
+                let codes_of =
+                    |pixel: usize| self.x[pixel * w.inp() + b * BLOCK..].first_chunk().map(|x| block(x, sums));
                 let x = pixels.map(|pixel| pixel.and_then(codes_of).unwrap_or(ActBlock::ZERO));
+                let start = b / parts * w.dtype().block_bytes();
                 for n in 0..features {
-                    codes(w.dtype(), &row(n)[start..], &x[..count], n, &mut acc);
+                    match parts {
+                        1 => codes(w.dtype(), &row(n)[start..], &x[..count], n, &mut acc),
+                        _ => part(w.dtype(), &row(n)[start..], b % parts, &x[..count], n, &mut acc),
+                    }
                 }
             }
         }
@@ -111,5 +120,15 @@ fn codes(dtype: DType, stored: &[u8], x: &[ActBlock], n: usize, acc: &mut Acc) {
     for (x, acc) in x.iter().zip(acc) {
         let sum: i32 = weights.iter().zip(&x.codes).map(|(w, x)| i32::from(*w) * i32::from(*x)).sum();
         acc[n] += (scale * x.scale) * sum as f32;
+    }
+}
+
+/// As [`codes`], of a part of a block of 256: [`k::add`].
+fn part(dtype: DType, stored: &[u8], i: usize, x: &[ActBlock], n: usize, acc: &mut Acc) {
+    let stored = &stored[..dtype.block_bytes()];
+    let [d, dmin] = super_block::factors(dtype, stored).map(f16::to_f32_const);
+    let super_block::Part { codes, scales } = super_block::part(dtype, stored, i);
+    for (x, acc) in x.iter().zip(acc) {
+        acc[n] = k::add(dtype == DType::Q6K, acc[n], [d, dmin], scales, k::sums(&codes, x), x);
     }
 }

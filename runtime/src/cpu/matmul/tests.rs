@@ -8,7 +8,13 @@ use crate::quant::{decode, encode};
 use alloc::vec;
 use alloc::vec::Vec;
 
-const FORMATS: [DType; 5] = [DType::F32, DType::F16, DType::BF16, DType::Q8_0, DType::Q4_0];
+const FORMATS: [DType; 8] =
+    [DType::F32, DType::F16, DType::BF16, DType::Q8_0, DType::Q4_0, DType::Q4K, DType::Q5K, DType::Q6K];
+
+/// Input channels of whole blocks: so many, or 256.
+fn whole(dtype: DType, channels: usize) -> usize {
+    if dtype.row_bytes(channels).is_some() { channels } else { 256 }
+}
 
 fn noise(n: usize, seed: u32) -> Vec<f32> {
     let mut s = seed.wrapping_mul(747_796_405).wrapping_add(1);
@@ -117,6 +123,8 @@ fn cases() -> Vec<Case> {
     }
     add(2, (9, 11), 32, 33, 5, 1, 2); // more taps than one table holds
     add(1, (1, 1), 64, 40, 3, 1, 1); // one row, mostly outside
+    add(1, (3, 4), 256, 33, 3, 1, 1);
+    add(1, (3, 3), 512, 40, 1, 1, 0);
     let upsampled: Vec<Case> = all
         .iter()
         .filter(|case| case.shape.kernel > 1 && [DType::F32, DType::Q4_0].contains(&case.dtype))
@@ -139,7 +147,7 @@ fn every_instruction_set_matches_the_definition() {
         let ctx = Context::with_isa(1, isa).unwrap();
         for case in cases() {
             // f32 sums err by some 1e-7 of their magnitudes; int8 activations by up to 0.5 / 127 of a block's largest.
-            let tolerance = if case.dtype.block_len() == 32 { 1e-2 } else { 1e-6 };
+            let tolerance = if case.dtype.is_quantized() { 1e-2 } else { 1e-6 };
             for (i, (y, (want, size))) in case.run(&ctx).iter().zip(case.reference()).enumerate() {
                 let ok = (*y as f64 - want).abs() <= tolerance * size;
                 assert!(ok, "{isa}, {:?}, {:?}: y[{i}] = {y}, not {want}", case.shape, case.dtype);
@@ -153,7 +161,8 @@ fn every_instruction_set_matches_the_definition() {
 /// with the second of two panels under one gate left out, and with tasks that count the gate's panels as the value's.
 #[test]
 fn gated_layers_match_the_definition() {
-    for (rows, inp, out) in [(1, 1, 1), (5, 64, 7), (13, 33, 32), (29, 32, 33), (7, 96, 64), (2, 64, 100)] {
+    for (rows, inp, out) in [(1, 1, 1), (5, 64, 7), (13, 33, 32), (29, 32, 33), (7, 96, 64), (2, 64, 100), (5, 256, 33)]
+    {
         for dtype in FORMATS.into_iter().filter(|dtype| dtype.row_bytes(inp).is_some()) {
             let mut stored = Vec::new();
             encode(dtype, &noise(2 * out * inp, 1), &mut stored).unwrap();
@@ -181,7 +190,7 @@ fn gated_layers_match_the_definition() {
                     let ((value, a), (gate, b)) = (feature(i % out), feature(out + i % out));
                     let want = value * definition::activate(Activation::Gelu, gate);
                     let want = want + f64::from(residual.map_or(0.0, |r| r[i]));
-                    let tolerance = if dtype.block_len() == 32 { 1e-2 } else { 1e-6 };
+                    let tolerance = if dtype.is_quantized() { 1e-2 } else { 1e-6 };
                     let ok = (f64::from(*y) - want).abs() <= tolerance * (a * (1.0 + gate.abs()) + b * value.abs());
                     assert!(ok, "{dtype:?}, {rows} x {inp} -> {out}: y[{i}] = {y}, not {want}");
                 }
@@ -249,7 +258,7 @@ fn threads_do_not_change_bits() {
         },
     ] {
         for dtype in FORMATS {
-            let case = Case::new(shape, dtype);
+            let case = Case::new(Conv2dShape { c_in: whole(dtype, shape.c_in), ..shape }, dtype);
             let want = bits(&case.run(&one));
             for threads in [2, 3] {
                 assert!(bits(&case.run(&Context::new(threads))) == want, "{threads} threads, {shape:?}, {dtype:?}");
@@ -267,7 +276,7 @@ fn a_batch_is_its_pictures() {
             n: 3,
             h: 9,
             w: 7,
-            c_in: 64,
+            c_in: whole(dtype, 64),
             c_out: 70,
             kernel: 3,
             stride: 1,
@@ -342,6 +351,37 @@ fn extreme_codes_are_exact() {
     }
 }
 
+/// As above for blocks of 256: codes of all ones and of zeros, scales and minima at their limits. Every sum is exact here.
+/// Seen red with four pairs of q6_K's products in an i16.
+#[test]
+fn extreme_codes_of_blocks_of_256_are_exact() {
+    for dtype in [DType::Q4K, DType::Q5K, DType::Q6K] {
+        for (fill, sign) in [(0xff, 1.0), (0xff, -1.0), (0x00, 1.0), (0x80, -1.0), (0x7f, 1.0)] {
+            let mut stored = vec![fill; dtype.block_bytes() * 40];
+            for b in stored.chunks_exact_mut(dtype.block_bytes()) {
+                let at = if dtype == DType::Q6K { 208 } else { 0 };
+                b[at..at + 2].copy_from_slice(&half::f16::ONE.to_le_bytes());
+                if at == 0 {
+                    b[2..4].copy_from_slice(&half::f16::ONE.to_le_bytes());
+                }
+            }
+            let w = Matrix::pack(dtype, &stored, 40, 1, 256).unwrap();
+            let mut decoded = vec![0.0; 256 * 40];
+            decode(dtype, &stored, &mut decoded).unwrap();
+            let x = vec![127.0 * sign; 256 * 5];
+            let want: f64 = decoded[..256].iter().map(|w| f64::from(*w) * 127.0 * f64::from(sign)).sum();
+            for isa in Isa::available() {
+                let ctx = Context::with_isa(1, isa).unwrap();
+                let mut scratch = vec![0; linear_scratch(&ctx, 5, 256, dtype)];
+                let mut y = vec![0.0; 5 * 40];
+                linear(&ctx, 5, &x, &w, &Epilogue::NONE, &mut scratch, &mut y);
+                let near = |y: &f32| (f64::from(*y) - want).abs() <= 1e-6 * (1.0 + want.abs());
+                assert!(y.iter().all(near), "{isa}, {dtype:?}, {fill:#x}: {} not {want}", y[0]);
+            }
+        }
+    }
+}
+
 /// What is not a number must reach the output, whatever the format. Seen red with the check for a finite maximum
 /// left out of the quantization.
 #[test]
@@ -354,7 +394,7 @@ fn nan_and_infinity_are_not_hidden() {
                     n: 1,
                     h: 1,
                     w: 2,
-                    c_in: 32,
+                    c_in: whole(dtype, 32),
                     c_out: 3,
                     kernel: 1,
                     stride: 1,
@@ -363,7 +403,7 @@ fn nan_and_infinity_are_not_hidden() {
                     pad_end: 0,
                 };
                 let mut case = Case::new(shape, dtype);
-                case.x[37] = bad;
+                case.x[whole(dtype, 32) + 5] = bad;
                 let y = case.run(&ctx);
                 assert!(y[..3].iter().all(|v| v.is_finite()), "{isa}, {dtype:?}");
                 assert!(y[3..].iter().any(|v| !v.is_finite()), "{isa}, {dtype:?}");
@@ -418,10 +458,10 @@ fn the_bits_of_a_known_product() {
     };
     let mut sums = Vec::new();
     for dtype in FORMATS {
-        let mut case = Case::new(shape, dtype);
+        let mut case = Case::new(Conv2dShape { c_in: whole(dtype, 64), ..shape }, dtype);
         case.activation = Activation::Silu;
         case.stored.clear();
-        for (i, v) in noise(41 * 9 * 64 / dtype.block_len(), 5).into_iter().enumerate() {
+        for (i, v) in noise(41 * 9 * case.shape.c_in / dtype.block_len(), 5).into_iter().enumerate() {
             match dtype {
                 DType::F32 => case.stored.extend(v.to_le_bytes()),
                 DType::BF16 => case.stored.extend(&v.to_le_bytes()[2..]),
@@ -430,11 +470,22 @@ fn the_bits_of_a_known_product() {
                     case.stored.extend((0x1c00 + (i * 29 % 0x0400) as u16).to_le_bytes());
                     case.stored.extend((0..dtype.block_bytes() - 2).map(|j| ((i * 31 + j * j * 7) % 256) as u8));
                 }
+                DType::Q4K | DType::Q5K | DType::Q6K => {
+                    let mut block: Vec<u8> =
+                        (0..dtype.block_bytes()).map(|j| ((i * 31 + j * j * 7) % 256) as u8).collect();
+                    let factors = if dtype == DType::Q6K { &[208][..] } else { &[0, 2] };
+                    for at in factors {
+                        let factor = (0x1000 + ((i + at) * 29 % 0x0400) as u16).to_le_bytes();
+                        block[*at..at + 2].copy_from_slice(&factor);
+                    }
+                    case.stored.extend(block);
+                }
             }
         }
         // FNV-1a over the words
         let hash = |h: u32, v: f32| (h ^ v.to_bits()).wrapping_mul(16_777_619);
         sums.push(case.run(&Context::new(2)).into_iter().fold(2_166_136_261, hash));
     }
-    assert_eq!(sums, [1972206828, 2461621225, 1420801461, 3366138510, 1659542424]);
+    let known = [1972206828, 2461621225, 1420801461, 3366138510, 1659542424, 239042712, 1111515227, 3528504643];
+    assert_eq!(sums, known);
 }

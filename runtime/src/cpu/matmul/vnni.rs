@@ -4,11 +4,17 @@
 
 use super::pack::Format;
 use super::quantize::ActBlock;
-use super::{Acc, BLOCK, Kernel, NR, Taps};
+use super::{Acc, BLOCK, Kernel, NR, Taps, k};
 use core::arch::x86_64::*;
 
 pub(super) fn kernel(format: Format) -> Kernel {
-    let accumulate = if format == Format::Q4 { rows::<true> as unsafe fn(&Taps, &mut Acc) } else { rows::<false> };
+    let accumulate = match format {
+        Format::Q4 => rows::<true> as unsafe fn(&Taps, &mut Acc),
+        Format::K4 => k::vnni::codes::<4>,
+        Format::K5 => k::vnni::codes::<5>,
+        Format::K6 => k::vnni::codes::<6>,
+        _ => rows::<false>,
+    };
     Kernel { rows: 6, accumulate, finish: super::avx512::finish }
 }
 

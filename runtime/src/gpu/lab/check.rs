@@ -70,16 +70,10 @@ impl core::fmt::Display for Mismatch {
     }
 }
 
-/// `dtype` where a matrix allows it, or else f16, as the shipped files do.
+/// `dtype` where a matrix allows it, or else what takes its place.
 fn stored(kind: WeightKind, dtype: DType) -> DType {
     match kind {
-        WeightKind::Conv { inp, .. } | WeightKind::Linear { inp, .. } => {
-            if inp % dtype.block_len() == 0 {
-                dtype
-            } else {
-                DType::F16
-            }
-        }
+        WeightKind::Conv { inp, .. } | WeightKind::Linear { inp, .. } => dtype.of_rows(inp),
         WeightKind::Vector { .. } | WeightKind::Table { .. } => DType::F32,
     }
 }

@@ -3,6 +3,7 @@
 use super::cases::{self, Spec};
 use super::{Case, Class, ExecOptions, Executor, Gpu, KernelRow, Measured, Mismatch, Row, Storage, trial};
 use crate::Error;
+use crate::gpu::lower::halves;
 use crate::graph::{Activation, GraphError};
 use crate::nn::NetworkError;
 use crate::quant::DType;
@@ -63,7 +64,7 @@ fn variants(gpu: &Gpu, spec: &Spec, large: bool) -> Vec<(&'static str, ExecOptio
     let f16 = ExecOptions { storage: Storage::F16, ..exact };
     let mut all = vec![("f32", exact, spec.tolerance.max(loose))];
     // They round what is multiplied with these to halves. A CPU's own tiles have no use for them.
-    if gpu.cooperative().is_some() && matches!(spec.dtype, DType::F16 | DType::Q8_0 | DType::Q4_0) {
+    if gpu.cooperative().is_some() && halves(spec.dtype) {
         all.push(("coop", ExecOptions { class: Some(Class::Gpu), ..ExecOptions::default() }, F16_TOLERANCE));
     }
     if gpu.has_f16() {
@@ -113,8 +114,11 @@ pub(super) fn specs(large: bool) -> Result<Vec<Spec>, GraphError> {
     let [n, dim] = if large { [64, 1280] } else { [3, 100] };
     let mut all = Vec::new();
     for dtype in DType::ALL {
-        all.push(cases::linear(dtype, [rows[1] * rows[2], rows[3], rows[3]], true)?);
-        all.push(cases::conv2d(dtype, picture, channels, [3, 1, 1])?);
+        // Whole blocks of each type: pictures of 320 channels have none of 256.
+        let whole = |inputs: usize| inputs.next_multiple_of(if dtype.block_len() > 32 { dtype.block_len() } else { 1 });
+        let [n, h, w, c] = picture;
+        all.push(cases::linear(dtype, [rows[1] * rows[2], whole(rows[3]), rows[3]], true)?);
+        all.push(cases::conv2d(dtype, [n, h, w, whole(c)], channels, [3, 1, 1])?);
     }
     all.push(cases::conv2d(DType::F16, [picture[0], picture[1], picture[2], 3], channels, [3, 1, 1])?);
     all.push(cases::conv2d(DType::Q8_0, picture, channels, [3, 2, 1])?);

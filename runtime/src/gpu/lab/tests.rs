@@ -64,7 +64,7 @@ fn same(spec: Result<Spec, GraphError>) {
 #[test]
 fn linear() {
     for dtype in DType::ALL {
-        for shape in [[1, 32, 1], [3, 5, 7], [17, 64, 33], [70, 96, 130], [257, 37, 65]] {
+        for shape in [[1, 32, 1], [3, 5, 7], [17, 64, 33], [70, 96, 130], [257, 37, 65], [33, 512, 65]] {
             for bias in [false, true] {
                 same(cases::linear(dtype, shape, bias));
             }
@@ -82,12 +82,15 @@ fn linear_epilogues() {
     for (dtype, out) in [(DType::F32, 13), (DType::Q8_0, 40), (DType::Q4_0, 64)] {
         same(cases::geglu(dtype, [1, 19, 3, 32], out));
     }
+    same(cases::geglu(DType::Q5K, [1, 19, 3, 256], 40));
 }
 
 #[test]
 fn conv2d() {
     for dtype in DType::ALL {
-        for (x, out) in [([1, 5, 7, 1], 3), ([2, 9, 6, 32], 17), ([3, 4, 4, 37], 70), ([1, 13, 11, 64], 64)] {
+        for (x, out) in
+            [([1, 5, 7, 1], 3), ([2, 9, 6, 32], 17), ([3, 4, 4, 37], 70), ([1, 13, 11, 64], 64), ([1, 5, 4, 256], 35)]
+        {
             for window in [[3, 1, 1], [3, 2, 1], [1, 1, 0], [4, 2, 0], [5, 1, 2]] {
                 if x[1] >= window[0] && x[2] >= window[0] {
                     same(cases::conv2d(dtype, x, out, window));
@@ -292,9 +295,9 @@ fn cooperative_matrices() {
     let tiles = table::tiles(Machine { coop: Some(coop), ..Machine::of(Class::Gpu) });
     let tiles = tiles.into_iter().filter(|tile| matches!(tile.method, Method::Coop(_)));
     for tile in tiles.collect::<Vec<_>>() {
-        for dtype in [DType::F16, DType::Q8_0, DType::Q4_0] {
+        for dtype in [DType::F16, DType::Q8_0, DType::Q4_0, DType::Q4K, DType::Q5K, DType::Q6K] {
             let mut g = Graph::new();
-            let x = picture(&mut g, 2, 9, 7, 64);
+            let x = picture(&mut g, 2, 9, 7, if dtype.block_len() > 32 { 256 } else { 64 });
             let y = g.conv2d("c", x, 150, [3, 1, 1], true).unwrap();
             let y =
                 if tile.tn % 2 == 0 { g.linear_geglu("l", y, 37, true) } else { g.linear("l", y, 37, true) }.unwrap();

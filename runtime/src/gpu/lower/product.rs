@@ -14,7 +14,7 @@ use nijimi_shaders::{Flag, Kernel};
 
 /// Whether what is multiplied with weights of this type may be rounded to halves.
 pub(in crate::gpu) const fn halves(dtype: DType) -> bool {
-    matches!(dtype, DType::F16 | DType::Q8_0 | DType::Q4_0)
+    !matches!(dtype, DType::F32 | DType::BF16)
 }
 
 impl Variants {

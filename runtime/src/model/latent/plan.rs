@@ -218,8 +218,8 @@ impl LatentPlan {
         let apart = false;
         #[cfg(feature = "gpu")]
         let apart = apart || request.gpu.is_some();
-        let quantized = |dtype| matches!(dtype, DType::Q8_0 | DType::Q4_0);
-        let bytes = |of: bool| file.tensors().filter(|t| quantized(t.dtype) == of).map(|t| t.data.len()).sum::<usize>();
+        let bytes =
+            |of: bool| file.tensors().filter(|t| t.dtype.is_quantized() == of).map(|t| t.data.len()).sum::<usize>();
         Ok(Self {
             request: format!("{n} picture{} of {}x{}", if n == 1 { "" } else { "s" }, request.size[1], request.size[0]),
             stays: request.stays,

@@ -42,6 +42,7 @@ fn what_is_not_finite_is_the_same() {
             match case.dtype {
                 DType::F32 => stored.copy_from_slice(&bad.to_le_bytes()),
                 DType::BF16 => stored.copy_from_slice(&bad.to_le_bytes()[2..]),
+                DType::Q6K => stored[208..].copy_from_slice(&half::f16::from_f32(bad).to_le_bytes()),
                 _ => stored[..2].copy_from_slice(&half::f16::from_f32(bad).to_le_bytes()),
             }
         }
@@ -64,7 +65,7 @@ fn assert_not_finite_same(case: &Case) {
 #[test]
 fn gated_layers_give_the_bits_of_packed_ones() {
     let ctx = Context::with_isa(1, Isa::Scalar).unwrap();
-    for (rows, inp, out) in [(1, 1, 1), (5, 64, 7), (13, 33, 32), (29, 32, 33), (2, 64, 100)] {
+    for (rows, inp, out) in [(1, 1, 1), (5, 64, 7), (13, 33, 32), (29, 32, 33), (2, 64, 100), (3, 256, 7)] {
         for dtype in FORMATS.into_iter().filter(|dtype| dtype.row_bytes(inp).is_some()) {
             let mut stored = Vec::new();
             encode(dtype, &noise(2 * out * inp, 1), &mut stored).unwrap();

@@ -92,7 +92,7 @@ impl LatentPlan {
                 "a smaller size, fewer pictures at once, or a tiny autoencoder"
             }
             (true, _) => "a smaller size, or fewer pictures at once",
-            (false, true) => "a file of fewer bits a weight (q8_0 or q4_0), or more memory",
+            (false, true) => "a file of fewer bits a weight (q8_0 to q4_k), or more memory",
             (false, false) => "a smaller model, or more memory",
         };
         let peak = |choice: Choice| self.peak(&choice);
