@@ -40,8 +40,9 @@ impl Types {
         // A pattern may hold =, a type does not.
         let (pattern, name) =
             rule.rsplit_once('=').ok_or_else(|| refuse("expected PATTERN=TYPE, as vae=f16".into()))?;
-        let dtype = DType::from_name(name)
-            .ok_or_else(|| refuse(format!("there is no type {name:?}: use f32, f16, bf16, q8_0, q6_k, q5_k, q4_k or q4_0")))?;
+        let dtype = DType::from_name(name).ok_or_else(|| {
+            refuse(format!("there is no type {name:?}: use f32, f16, bf16, q8_0, q6_k, q5_k, q4_k or q4_0"))
+        })?;
         let pattern = Regex::new(pattern).map_err(|e| refuse(e.to_string()))?;
         self.rules.push((pattern, dtype));
         Ok(())

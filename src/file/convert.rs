@@ -14,7 +14,10 @@ use std::time::Instant;
 /// Converts.
 pub fn run(asked: &Convert) -> Result<(), Fault> {
     let rest = DType::from_name(&asked.kind).ok_or_else(|| {
-        Fault::Usage(format!("--type {:?} is not known: there are f32, f16, bf16, q8_0, q6_k, q5_k, q4_k and q4_0", asked.kind))
+        Fault::Usage(format!(
+            "--type {:?} is not known: there are f32, f16, bf16, q8_0, q6_k, q5_k, q4_k and q4_0",
+            asked.kind
+        ))
     })?;
     let mut types = Types::new(rest);
     for rule in &asked.tensor_type {
