@@ -25,7 +25,7 @@ const SHAPES: [(usize, usize, usize); 8] = [
     (28, 192, 64),
 ];
 const BATCH: usize = 20;
-const FORMATS: [DType; 4] = [DType::F32, DType::F16, DType::Q8_0, DType::Q4_0];
+const FORMATS: [DType; 7] = [DType::F32, DType::F16, DType::Q8_0, DType::Q6K, DType::Q5K, DType::Q4K, DType::Q4_0];
 
 fn measure(ctx: &Context, s: &Conv2dShape, dtype: DType) -> (f64, f64) {
     let mut stored = Vec::new();

@@ -42,7 +42,9 @@ for tensor, entry in zip(reader.tensors, expected["tensors"]):
     assert values.shape == tuple(entry["shape"]), (entry["name"], values.shape)
     decoded = np.array(entry["decoded"], dtype=np.float32)
     assert np.array_equal(values.ravel(), decoded), entry["name"]
-    # Its quantizer, from the same numbers, gives the same bytes.
+    # Its quantizer, from the same numbers, gives the same bytes; it has none for k-quants.
+    if kind.name.endswith("_K"):
+        continue
     source = np.array(entry["source"], dtype=np.float32).reshape(entry["shape"])
     ours = np.ascontiguousarray(tensor.data).view(np.uint8).ravel()
     theirs = np.ascontiguousarray(gguf.quants.quantize(source, kind)).view(np.uint8).ravel()
@@ -51,11 +53,12 @@ for tensor, entry in zip(reader.tensors, expected["tensors"]):
 # And the other way: a file that the package writes, for the reader to read.
 writer = gguf.GGUFWriter(path + ".python", "nijimi")
 writer.add_uint32("test.u32", 7)
+stored = {tensor.name: tensor.data for tensor in reader.tensors}
 writer.add_array("test.strs", ["a", "b"])
 for entry in expected["tensors"]:
     source = np.array(entry["source"], dtype=np.float32).reshape(entry["shape"])
     kind = gguf.GGMLQuantizationType[entry["type"].upper()]
-    data = gguf.quants.quantize(source, kind)
+    data = stored[entry["name"]] if kind.name.endswith("_K") else gguf.quants.quantize(source, kind)
     writer.add_tensor(entry["name"], data, raw_dtype=kind)
 writer.write_header_to_file()
 writer.write_kv_data_to_file()

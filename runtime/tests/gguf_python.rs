@@ -45,8 +45,8 @@ fn tensors() -> Vec<(String, Vec<usize>, DType, Vec<f32>)> {
     let mut tensors = all_tensors();
     for dtype in DType::ALL {
         let scaled = |(i, v): (usize, f32)| v * 10f32.powi((i / 32 % 9) as i32 - 6);
-        let data = numbers.units(64 * 3 * 96).into_iter().enumerate().map(scaled).collect();
-        tensors.push((format!("large.{dtype}"), vec![64, 3, 96], dtype, data));
+        let data = numbers.units(24 * 3 * 256).into_iter().enumerate().map(scaled).collect();
+        tensors.push((format!("large.{dtype}"), vec![24, 3, 256], dtype, data));
     }
     tensors
 }

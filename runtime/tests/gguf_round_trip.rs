@@ -37,7 +37,7 @@ fn metadata_of_every_kind() {
 fn tensors_of_every_format() {
     let bytes = file(true, true);
     let read = File::new_checked(&bytes).unwrap();
-    assert_eq!(read.tensors().len(), 5);
+    assert_eq!(read.tensors().len(), 8);
     for (name, shape, dtype, data) in all_tensors() {
         let tensor = read.tensor(&name).unwrap();
         assert_eq!((tensor.name, tensor.dtype, tensor.shape()), (name.as_str(), dtype, shape.clone()));

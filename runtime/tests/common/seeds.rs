@@ -30,7 +30,7 @@ pub fn all_metadata() -> Vec<(&'static str, MetaValue)> {
 /// One tensor of each format, of one to four dimensions: name, row-major shape, format, values.
 pub fn all_tensors() -> Vec<(String, Vec<usize>, DType, Vec<f32>)> {
     let mut numbers = Numbers(7);
-    let shapes: [&[usize]; 5] = [&[5], &[3, 2], &[2, 1, 3, 32], &[3, 2, 64], &[2, 7]];
+    let shapes: [&[usize]; 8] = [&[5], &[3, 2], &[2, 1, 3, 32], &[3, 2, 64], &[256], &[2, 256], &[1, 512], &[2, 7]];
     let tensors = DType::ALL.into_iter().zip(shapes).map(|(dtype, shape)| {
         let data = numbers.units(shape.iter().product());
         (format!("{dtype}.weight"), shape.to_vec(), dtype, data)

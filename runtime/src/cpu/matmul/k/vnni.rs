@@ -103,9 +103,9 @@ unsafe fn group<const BITS: usize>(w: *const u8, half: usize, g: usize, lane: us
         if half == 1 {
             q = _mm512_srli_epi16::<4>(q);
         }
-        let q = _mm512_and_si512(q, _mm512_set1_epi8(15));
+        let low = _mm512_set1_epi8(15);
         if BITS == 4 {
-            return q;
+            return _mm512_and_si512(q, low);
         }
         // Shifts of 16 bits move bits between bytes, but none to those that are kept.
         let upper = w.add(code_bytes(4) + lane + if BITS == 6 { half * NR * 4 } else { 0 });
@@ -120,6 +120,7 @@ unsafe fn group<const BITS: usize>(w: *const u8, half: usize, g: usize, lane: us
             6 => _mm512_srli_epi16::<2>(u),
             _ => _mm512_srli_epi16::<3>(u),
         };
-        _mm512_or_si512(q, _mm512_and_si512(u, _mm512_set1_epi8(if BITS == 6 { 48 } else { 16 })))
+        let u = _mm512_and_si512(u, _mm512_set1_epi8(if BITS == 6 { 48 } else { 16 }));
+        _mm512_ternarylogic_epi32::<0xea>(q, low, u) // q & low | u
     }
 }
