@@ -329,9 +329,11 @@ mod tests {
             &["--memory-limit", "1G"],
             &["--stay-resident"],
         ] {
-            let refused = read(args).text.refuse();
+            let refused = read(args).text.refuse(false);
             assert!(matches!(&refused, Err(Fault::Usage(m)) if m.starts_with(args[0])), "{args:?}: {refused:?}");
         }
-        assert_eq!(read(&["7"]).text.refuse(), Ok(()));
+        assert_eq!(read(&["7"]).text.refuse(false), Ok(()));
+        // How a checkpoint is read.
+        assert_eq!(read(&["-m", "a", "--type", "q8_0", "--variant", "fp16"]).text.refuse(true), Ok(()));
     }
 }

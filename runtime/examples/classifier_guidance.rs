@@ -43,6 +43,5 @@ fn main() -> Result<(), Box<dyn Error>> {
             .collect();
         println!("gamma {gamma}: p({label}) = {}", sure.join(" "));
     }
-    let network = &pipeline.info().network;
-    picture::save(Path::new(&out), &pictures, [network.height, network.width], 8)
+    picture::save(Path::new(&out), &pictures, pipeline.info().network.size(), 8)
 }
