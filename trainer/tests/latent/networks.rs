@@ -61,6 +61,7 @@ pub fn unet() -> SdUnetConfig {
         norm_groups: 4,
         norm_eps: 1e-5,
         linear_projection: true,
+        pads_below: false,
         time_code: TimeCode::default(),
         added: None,
         guidance_code: 0,
