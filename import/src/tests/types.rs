@@ -40,7 +40,7 @@ fn defaults_and_exceptions() {
     assert!(refused("(=f16").contains("tensor pattern \"(=f16\""));
     let tokens = "text_encoder.text_model.embeddings.token_embedding.weight";
     assert_eq!(Types::new(DType::Q4_0).of(tokens, &[674, 64]), DType::Q8_0);
-    // Rows of which there are no whole blocks of 256. Seen red with f16 for these.
+    // Rows of which there are no whole blocks of 256.
     let linear = |inputs| Types::new(DType::Q4K).of("unet.time_embedding.linear_1.weight", &[64, inputs]);
     assert_eq!([linear(512), linear(320), linear(33)], [DType::Q4K, DType::Q8_0, DType::F16]);
     assert!(types.rule("mid_block=q6_k").is_ok(), "in lower case");
