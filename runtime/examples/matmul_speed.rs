@@ -14,7 +14,7 @@ use nijimi_runtime::raw::graph::Activation;
 use std::time::{Duration, Instant};
 
 /// (height and width, input channels, output channels) of 3x3 convolutions, pad 1.
-const SHAPES: [(usize, usize, usize); 8] = [
+const SHAPES: [(usize, usize, usize); 10] = [
     (28, 1, 64),
     (28, 64, 64),
     (14, 64, 128),
@@ -22,6 +22,8 @@ const SHAPES: [(usize, usize, usize); 8] = [
     (7, 128, 256),
     (7, 256, 256),
     (14, 384, 128),
+    (14, 256, 128),
+    (14, 512, 128),
     (28, 192, 64),
 ];
 const BATCH: usize = 20;
