@@ -108,7 +108,7 @@ mod tests {
     /// The bits of a table decoded whole. Seen red with the first chunk's data for all chunks.
     #[test]
     fn every_format_gives_its_values() {
-        let (rows, dim) = (5, 96);
+        let (rows, dim) = (5, 512);
         let values = random(rows * dim, 1);
         for dtype in DType::ALL {
             let mut data = Vec::new();
