@@ -2,7 +2,7 @@
 //! 256 nibbles; a value of part `i` of 32 is decoded as `(d * scale[i]) * q - dmin * min[i]`.
 //!
 //! Of each 32 bytes of nibbles, the low ones are one part and the high ones the next. Scales and minima are searched
-//! ([`super::search`]) for the least error, where larger values weigh more.
+//! (`quant/search.rs`) for the least error, where larger values weigh more.
 
 use super::DType;
 use super::search::{Minima, with_minima};

@@ -8,7 +8,7 @@
 //! **The same bits everywhere.** One accumulator for each output element starts at +0 and takes its products in the
 //! order (tap, channel): for float weights by fused multiply-add; for quantized ones an exact integer sum for each
 //! block of 32 channels, then `acc + (d_w * d_x) * sum`, multiplied and added apart (blocks with minima, or with two
-//! scales, add twice: [`k`]). A tap outside the picture
+//! scales, add twice: `matmul/k`). A tap outside the picture
 //! multiplies zeros and is never skipped: skipping could change no more than the sign of a zero, but so nothing depends
 //! on the tiling.
 #![allow(unsafe_code)] // rows of pointers, and threads that write disjoint parts of one output
