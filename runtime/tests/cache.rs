@@ -18,7 +18,7 @@ use nijimi_runtime::sampler::Calls;
 const EMOJI: &[u8] = include_bytes!("../../weights/emoji-q8_0.gguf");
 
 /// The last block, given the features that the whole network made, answers as the whole does, to the bit, and without the work
-/// for the others.
+/// for the others. Seen red with the whole evaluated where features are given.
 #[test]
 fn what_is_given_its_own_features_answers_as_the_whole() {
     let folder = fixtures().join("pipelines/sd1");
@@ -73,7 +73,7 @@ fn drawn(model: &TextToImage, calls: &Calls, cache_interval: usize, steps: usize
 }
 
 /// Of two calls the second takes over, and so is another; the first, and every one at an interval of 1, is the whole
-/// network's; and a picture of it is near what it would be.
+/// network's; and a picture of it is near what it would be. Seen red with no features kept.
 #[test]
 fn the_first_of_an_interval_is_the_whole() {
     let model = TextToImage::load(&File::new_checked(EMOJI).unwrap(), &Device::Cpu).unwrap();
@@ -88,7 +88,8 @@ fn the_first_of_an_interval_is_the_whole() {
     assert!((12.0..60.0).contains(&near), "{near} dB");
 }
 
-/// A device keeps the features as the CPU does; a session that drew with them draws without.
+/// A device keeps the features as the CPU does; a session that drew with them draws without. Seen red with no features kept on
+/// the device.
 #[cfg(feature = "gpu")]
 #[test]
 fn a_device_takes_features_over() {
