@@ -72,7 +72,7 @@ fn draw(folder: &Folder, model: &str, more: &[&str]) -> (String, Vec<u8>) {
     (told, folder.picture("a.png").pixels)
 }
 
-/// An unconditional model of pixels: in one folder, converted, planned. Seen red with its steps taken for 20.
+/// An unconditional model of pixels: in one folder, converted, planned. Yet to be seen red with its steps taken for 20.
 #[test]
 fn a_model_of_pixels_is_a_folder_too() {
     let Some(path) = pipeline("ddpm") else { return };
