@@ -27,7 +27,7 @@ fn unet(info: &Info) -> &SdUnet {
     unet
 }
 
-/// Yet to be seen red with the padding left out of the metadata, and with the class of the pipeline left to the scheduler's file.
+/// Seen red with the padding left out of the metadata, and with the class of the pipeline left to the scheduler's file.
 #[test]
 fn what_is_written_is_what_was_read() {
     for (name, size, steps) in [(OLD, [16, 16], 1000), (NEW, [8, 12], 50)] {
@@ -93,7 +93,8 @@ fn settings(name: &str, change: Value) -> Json {
     json
 }
 
-/// What cannot be had is refused by its name. Yet to be seen red with each of the lines that refuse left out.
+/// What cannot be had is refused by its name. Seen red with each of these left out: what must be absent, what must be as it is, what
+/// is not known, the middle's factor, the padding, the channels that come out, the channels of a head.
 #[test]
 fn what_is_not_here_is_named() {
     let down = |block: &str| json!({"down_block_types": ["DownBlock2D", block]});
@@ -126,7 +127,8 @@ fn what_is_not_here_is_named() {
     assert!(folder.refused().contains("15x15 cannot be halved"), "{}", folder.refused());
 }
 
-/// As diffusers counts them: google/ddpm-cifar10-32 and google/ddpm-celebahq-256. Yet to be seen red with attention on the way down alone.
+/// As diffusers counts them: google/ddpm-cifar10-32 and google/ddpm-celebahq-256. Seen red with attention on the way down
+/// alone.
 #[test]
 fn published_networks_have_their_parameters() {
     let (down, up) = (["DownBlock2D"; 6], ["UpBlock2D"; 6]);
