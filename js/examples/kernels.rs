@@ -7,16 +7,8 @@ use nijimi_runtime::quant::{DType, encode};
 use nijimi_runtime::raw::cpu::{Context, Conv2dShape, Epilogue, Isa, Matrix, conv2d, conv2d_scratch};
 use std::fmt::Write;
 
-const FORMATS: [DType; 8] = [
-    DType::F32,
-    DType::F16,
-    DType::BF16,
-    DType::Q8_0,
-    DType::Q4_0,
-    DType::Q4K,
-    DType::Q5K,
-    DType::Q6K,
-];
+const FORMATS: [DType; 8] =
+    [DType::F32, DType::F16, DType::BF16, DType::Q8_0, DType::Q4_0, DType::Q4K, DType::Q5K, DType::Q6K];
 
 /// What differs, as text: where it begins.
 #[unsafe(no_mangle)]
@@ -26,9 +18,14 @@ pub extern "C" fn check() -> *const u8 {
         found += "built without vectors\n";
     }
     // Tiles of one row and of four, a last panel of few channels, taps outside the picture.
-    for [n, h, w, c_in, c_out, kernel] in
-        [[1, 1, 1, 32, 1, 1], [1, 5, 7, 64, 100, 3], [2, 3, 3, 33, 40, 1], [1, 4, 4, 320, 32, 3], [3, 9, 2, 96, 70, 3], [1, 3, 3, 512, 40, 3]]
-    {
+    for [n, h, w, c_in, c_out, kernel] in [
+        [1, 1, 1, 32, 1, 1],
+        [1, 5, 7, 64, 100, 3],
+        [2, 3, 3, 33, 40, 1],
+        [1, 4, 4, 320, 32, 3],
+        [3, 9, 2, 96, 70, 3],
+        [1, 3, 3, 512, 40, 3],
+    ] {
         let pad = kernel / 2;
         let shape = Conv2dShape { n, h, w, c_in, c_out, kernel, stride: 1, upsample: false, pad, pad_end: pad };
         for dtype in FORMATS.into_iter().filter(|dtype| dtype.row_bytes(c_in).is_some()) {
