@@ -72,7 +72,7 @@ impl Cli {
     }
 
     /// Of models that read prompts.
-    fn text(&self) -> [(bool, &'static str); 13] {
+    fn text(&self) -> [(bool, &'static str); 14] {
         let Self { init_img, preview, .. } = self;
         let [nets, images, strengths] = [self.control_net.len(), self.control_image.len(), self.control_strength.len()];
         [
@@ -85,6 +85,10 @@ impl Cli {
             ),
             (nets > images, "--control-net needs an image to read: give each one with --control-image"),
             (images > nets, "--control-image needs a ControlNet that reads it: give one with --control-net"),
+            (
+                self.cache.is_some_and(|n| n > 1) && nets > 0,
+                "--cache does not go with --control-net: leave one of them out",
+            ),
             (strengths > 0 && nets == 0, "--control-strength needs --control-net"),
             (
                 strengths > 0 && strengths != nets,

@@ -127,9 +127,6 @@ impl<'a> PromptArtist<'a> {
         }
         tell(&notes.iter().map(|note| format!("note: {note}")).collect::<Vec<_>>());
         let layers = info.texts.iter().map(|encoder| encoder.network.layers).min().unwrap_or(0);
-        if text.cache.is_some_and(|n| n > 1) && !text.controls.is_empty() {
-            return Err(Fault::Usage("--cache does not go with --control-net: leave one of them out".into()));
-        }
         if let Some(n) = text.clip_skip.filter(|&n| n > layers) {
             return Err(Fault::Usage(format!("--clip-skip {n}: the text encoder has only {layers} layers")));
         }
