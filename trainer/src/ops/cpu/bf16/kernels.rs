@@ -2,7 +2,7 @@
 #![allow(unsafe_code)] // Vector instructions and unaligned loads: each safe function here checks lengths first, and a `Bf16` value is the proof that the CPU has the instructions.
 use super::pack::mask;
 use super::tiles::{Tiles, multiply};
-use super::{BLOCK, Bf16, GRAD_CHANNELS, GRAD_OUTPUTS, GRAD_TILE, PANEL, Place, Plane, TAPS};
+use super::{BLOCK, Bf16, GRAD_CHANNELS, GRAD_OUTPUTS, GRAD_TILE, PAIRS, PANEL, Place, Plane, TAPS};
 use std::arch::x86_64::*;
 
 pub use super::pack::{add_taps, pack_blocks, pack_pairs, pack_panel, pack_strided, pack_taps};
@@ -115,14 +115,8 @@ unsafe fn tile<const V: usize>(
             for pair in 0..n {
                 // SAFETY: see `product`.
                 unsafe {
-                    let x: [__m512bh; V] =
-                        std::array::from_fn(|v| load(planes.add(pair * plane + tap + 16 * v).cast()));
-                    for (r, acc) in acc.iter_mut().enumerate() {
-                        let w = broadcast(*weights.add(r * BLOCK + pair));
-                        for (acc, x) in acc.iter_mut().zip(x) {
-                            *acc = _mm512_dpbf16_ps(*acc, w, x);
-                        }
-                    }
+                    let x = std::array::from_fn(|v| load(planes.add(pair * plane + tap + 16 * v).cast()));
+                    add_pair(&mut acc, weights.add(pair), x);
                 }
             }
             // SAFETY: at most one past the end.
@@ -134,6 +128,22 @@ unsafe fn tile<const V: usize>(
         for (v, acc) in acc.iter().enumerate() {
             // SAFETY: see `product`.
             unsafe { _mm512_storeu_ps(out.add(r * stride + 16 * v), *acc) };
+        }
+    }
+}
+
+/// Adds the products of a pair of `R` rows of a block, the first of which is at `rows`, with `V` vectors.
+///
+/// # Safety
+/// The rows can be read.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bf16")]
+unsafe fn add_pair<const R: usize, const V: usize>(acc: &mut [[__m512; V]; R], rows: *const u32, x: [__m512bh; V]) {
+    for (r, acc) in acc.iter_mut().enumerate() {
+        // SAFETY: the caller's word.
+        let w = broadcast(unsafe { *rows.add(r * BLOCK) });
+        for (acc, x) in acc.iter_mut().zip(x) {
+            *acc = _mm512_dpbf16_ps(*acc, w, x);
         }
     }
 }
@@ -227,8 +237,19 @@ unsafe fn grad(plane: &Plane, pairs: usize, x: *const u32, pair_stride: usize, g
     }
 }
 
-/// Adds `a b^T` to `out`: `rows` rows of the panel `a`, in blocks, from `first` on, and one to three panels `b`, whose rows are the
-/// columns of the product. Rows of `out` are `stride` apart; `places` says where each panel's columns begin.
+/// Where the blocks of a panel's pairs lie, in bytes.
+const STEPS: [[usize; 2]; PAIRS / BLOCK] = {
+    let mut steps = [[0; 2]; PAIRS / BLOCK];
+    let mut i = 0;
+    while i < steps.len() {
+        steps[i] = [4 * i * VALUES; 2];
+        i += 1;
+    }
+    steps
+};
+
+/// Adds `a b^T` to `out`: `rows` rows of the panel `a`, in blocks, from `first` on, and one to three panels `b` of at most [`PAIRS`] pairs,
+/// whose rows are the columns of the product. Rows of `out` are `stride` apart; `places` says where each panel's columns begin.
 pub fn add_product(
     cpu: Bf16,
     (a, first, rows): (&[u32], usize, usize),
@@ -238,7 +259,7 @@ pub fn add_product(
     stride: usize,
 ) {
     let pairs = b.first().map_or(0, |b| b.len() / PANEL);
-    assert!(first + rows <= PANEL && a.len() >= pairs.div_ceil(BLOCK) * VALUES);
+    assert!(pairs <= PAIRS && first + rows <= PANEL && a.len() >= pairs.div_ceil(BLOCK) * VALUES);
     assert!(b.len() == places.len() && b.iter().all(|b| b.len() == pairs * PANEL));
     let inside = |(at, n): &Place| rows == 0 || *n <= PANEL && at + (rows - 1) * stride + n <= out.len();
     assert!(places.iter().all(inside));
@@ -251,21 +272,15 @@ pub fn add_product(
             cpu.tiles.filter(|_| pairs >= BLOCK && rows == PANEL && places.iter().all(|p| p.1 == PANEL))
         {
             done = pairs - pairs % BLOCK;
-            let steps: Vec<_> = (0..done / BLOCK).map(|i| [4 * i * VALUES; 2]).collect();
+            let steps = &STEPS[..done / BLOCK];
             let to = |v: usize| out.add(places[v].0);
             let (one, many, c) = ((a, 4 * BLOCK), 4 * PANEL, 4 * stride);
             match b.len() {
-                1 => multiply::<1, false>(tiles, one, [from(0)], many, [to(0)], c, &steps),
-                2 => multiply::<2, false>(tiles, one, [from(0), from(1)], many, [to(0), to(1)], c, &steps),
-                3 => multiply::<3, false>(
-                    tiles,
-                    one,
-                    std::array::from_fn(from),
-                    many,
-                    std::array::from_fn(to),
-                    c,
-                    &steps,
-                ),
+                1 => multiply::<1, false>(tiles, one, [from(0)], many, [to(0)], c, steps),
+                2 => multiply::<2, false>(tiles, one, [from(0), from(1)], many, [to(0), to(1)], c, steps),
+                3 => {
+                    multiply::<3, false>(tiles, one, std::array::from_fn(from), many, std::array::from_fn(to), c, steps)
+                }
                 n => panic!("a product takes 1 to 3 panels, not {n}"),
             }
         }
@@ -308,13 +323,8 @@ unsafe fn panels<const R: usize, const V: usize>(
         for p in first..(first + BLOCK).min(pairs) {
             // SAFETY: see `add_product`.
             unsafe {
-                let x: [__m512bh; V] = std::array::from_fn(|v| load(from[v].add(p * PANEL).cast()));
-                for (r, acc) in acc.iter_mut().enumerate() {
-                    let w = broadcast(*a.add(first * PANEL + r * BLOCK + p - first));
-                    for (acc, x) in acc.iter_mut().zip(x) {
-                        *acc = _mm512_dpbf16_ps(*acc, w, x);
-                    }
-                }
+                let x = std::array::from_fn(|v| load(from[v].add(p * PANEL).cast()));
+                add_pair(&mut acc, a.add(first * PANEL + p - first), x);
             }
         }
     }

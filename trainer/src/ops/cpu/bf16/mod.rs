@@ -34,6 +34,8 @@ use tiles::Tiles;
 const PANEL: usize = 16;
 /// Pairs along what is summed over, of one tile.
 const BLOCK: usize = 16;
+/// Pairs in one pass of a product: panels of both operands stay in the caches.
+const PAIRS: usize = 256;
 /// Where the columns of a product's panel go: offset in the output, and how many there are.
 type Place = (usize, usize);
 /// Input channels in one piece of the weight's gradient, each at three neighbouring taps.

@@ -1,12 +1,9 @@
 //! Matrix products in mixed precision. Both operands are packed in panels of 16 rows as pairs along what is summed over, the left
 //! one in blocks of 16 pairs; the product of two packed matrices is `a b^T`.
 use super::kernels::{add_product, pack_blocks, pack_panel};
-use super::{BLOCK, Bf16, PANEL, Pairs, Place, TILE};
+use super::{BLOCK, Bf16, PAIRS, PANEL, Pairs, Place, TILE};
 use crate::ops::cpu::parallel::prelude::*;
 use std::ops::Range;
-
-/// Pairs in one pass: panels of both operands stay in the caches.
-const PASS: usize = 256;
 
 /// Where the values of a matrix lie: `(row, column)` strides, one of them 1.
 pub type Strides = (usize, usize);
@@ -114,8 +111,8 @@ pub fn add_rows(cpu: Bf16, a: &Left, rows: Range<usize>, b: &Panels, out: &mut [
 /// As [`add_rows`] with the right operand's panels one by one, and where the columns of each go.
 pub fn add_to(cpu: Bf16, a: &Left, rows: Range<usize>, b: &[&[u32]], places: &[Place], out: &mut [f32], stride: usize) {
     let pairs = b.first().map_or(0, |b| b.len() / PANEL);
-    for start in (0..pairs).step_by(PASS) {
-        let pass = start..(start + PASS).min(pairs);
+    for start in (0..pairs).step_by(PAIRS) {
+        let pass = start..(start + PAIRS).min(pairs);
         for (b, places) in b.chunks(TILE).zip(places.chunks(TILE)) {
             let mut tile: [&[u32]; TILE] = [&[]; TILE];
             for (to, b) in tile.iter_mut().zip(b) {
