@@ -40,33 +40,26 @@ fn load_w(k4: u32, col: u32) -> vec4<f32> {
 }
 //#end
 //#if W_Q4_K
-// Blocks of 256 inputs in parts of 32, codes as Q4_0's but not biased: [k8][n]. Of a block five words a column: the factors
-// of scales and minima as f16, and for two parts each a scale and a minimum of a byte.
+// Blocks of 256 inputs in parts of 32, codes as Q4_0's but not biased: [k8][n].
 @group(0) @binding(3) var<storage, read> w: array<u32>;
 @group(0) @binding(4) var<storage, read> w_scales: array<u32>;
+//#include "affine.wgsl"
 fn load_w(k4: u32, col: u32) -> vec4<f32> {
-  let at = (k4 >> 6u) * 5u * p.n + col;
-  let factors = unpack2x16float(w_scales[at]);
-  let scales = w_scales[at + (1u + ((k4 >> 4u) & 3u)) * p.n] >> (16u * ((k4 >> 3u) & 1u));
   let word = w[(k4 >> 1u) * p.n + col] >> (16u * (k4 & 1u));
-  let codes = (vec4<u32>(word) >> vec4<u32>(0u, 4u, 8u, 12u)) & vec4<u32>(15u);
-  return vec4<f32>(codes) * (factors.x * f32(scales & 255u)) - factors.y * f32((scales >> 8u) & 255u);
+  return affine(k4, col, (vec4<u32>(word) >> vec4<u32>(0u, 4u, 8u, 12u)) & vec4<u32>(15u));
 }
 //#end
 //#if W_Q5_K
 // As Q4_K, each part's four words followed by one with the fifth bits.
 @group(0) @binding(3) var<storage, read> w: array<u32>;
 @group(0) @binding(4) var<storage, read> w_scales: array<u32>;
+//#include "affine.wgsl"
 fn load_w(k4: u32, col: u32) -> vec4<f32> {
-  let at = (k4 >> 6u) * 5u * p.n + col;
-  let factors = unpack2x16float(w_scales[at]);
-  let scales = w_scales[at + (1u + ((k4 >> 4u) & 3u)) * p.n] >> (16u * ((k4 >> 3u) & 1u));
   let part = (k4 >> 3u) * 5u;
   let word = w[(part + ((k4 >> 1u) & 3u)) * p.n + col] >> (16u * (k4 & 1u));
   let upper = w[(part + 4u) * p.n + col] >> (4u * (k4 & 7u));
   let low = (vec4<u32>(word) >> vec4<u32>(0u, 4u, 8u, 12u)) & vec4<u32>(15u);
-  let codes = low + (((vec4<u32>(upper) >> vec4<u32>(0u, 1u, 2u, 3u)) & vec4<u32>(1u)) << vec4<u32>(4u));
-  return vec4<f32>(codes) * (factors.x * f32(scales & 255u)) - factors.y * f32((scales >> 8u) & 255u);
+  return affine(k4, col, low + (((vec4<u32>(upper) >> vec4<u32>(0u, 1u, 2u, 3u)) & vec4<u32>(1u)) << vec4<u32>(4u)));
 }
 //#end
 //#if W_Q6_K

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 const PARTS: &[(&str, &str)] = &[
     ("activation.wgsl", include_str!("../parts/activation.wgsl")),
+    ("affine.wgsl", include_str!("../parts/affine.wgsl")),
     ("epilogue.wgsl", include_str!("../parts/epilogue.wgsl")),
     ("grid.wgsl", include_str!("../parts/grid.wgsl")),
     ("lines.wgsl", include_str!("../parts/lines.wgsl")),
