@@ -2,6 +2,7 @@
 
 use crate::interface::Interface;
 use crate::source;
+use crate::strip::wgsl;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -22,7 +23,7 @@ macro_rules! kernels {
             }
 
             pub(crate) const fn source(self) -> &'static str {
-                match self { $(Self::$name => include_str!(concat!("../", $file, ".wgsl"))),+ }
+                match self { $(Self::$name => wgsl!(concat!("../", $file, ".wgsl"))),+ }
             }
         }
     };

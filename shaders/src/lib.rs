@@ -12,6 +12,7 @@ extern crate alloc;
 mod interface;
 mod kernel;
 mod source;
+mod strip;
 pub mod table;
 
 pub use interface::{Access, Binding, Field, Interface};

@@ -1,22 +1,23 @@
 //! A line preprocessor: `//#include "part.wgsl"`, `//#if FLAG`, `//#if !FLAG`, `//#else`, `//#end`.
 
+use crate::strip::wgsl;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 const PARTS: &[(&str, &str)] = &[
-    ("activation.wgsl", include_str!("../parts/activation.wgsl")),
-    ("affine.wgsl", include_str!("../parts/affine.wgsl")),
-    ("epilogue.wgsl", include_str!("../parts/epilogue.wgsl")),
-    ("grid.wgsl", include_str!("../parts/grid.wgsl")),
-    ("lines.wgsl", include_str!("../parts/lines.wgsl")),
-    ("log_sum_exp.wgsl", include_str!("../parts/log_sum_exp.wgsl")),
-    ("product.wgsl", include_str!("../parts/product.wgsl")),
-    ("product_coop.wgsl", include_str!("../parts/product_coop.wgsl")),
-    ("product_direct.wgsl", include_str!("../parts/product_direct.wgsl")),
-    ("product_tiled.wgsl", include_str!("../parts/product_tiled.wgsl")),
-    ("step.wgsl", include_str!("../parts/step.wgsl")),
-    ("total.wgsl", include_str!("../parts/total.wgsl")),
-    ("weights.wgsl", include_str!("../parts/weights.wgsl")),
+    ("activation.wgsl", wgsl!("../parts/activation.wgsl")),
+    ("affine.wgsl", wgsl!("../parts/affine.wgsl")),
+    ("epilogue.wgsl", wgsl!("../parts/epilogue.wgsl")),
+    ("grid.wgsl", wgsl!("../parts/grid.wgsl")),
+    ("lines.wgsl", wgsl!("../parts/lines.wgsl")),
+    ("log_sum_exp.wgsl", wgsl!("../parts/log_sum_exp.wgsl")),
+    ("product.wgsl", wgsl!("../parts/product.wgsl")),
+    ("product_coop.wgsl", wgsl!("../parts/product_coop.wgsl")),
+    ("product_direct.wgsl", wgsl!("../parts/product_direct.wgsl")),
+    ("product_tiled.wgsl", wgsl!("../parts/product_tiled.wgsl")),
+    ("step.wgsl", wgsl!("../parts/step.wgsl")),
+    ("total.wgsl", wgsl!("../parts/total.wgsl")),
+    ("weights.wgsl", wgsl!("../parts/weights.wgsl")),
 ];
 
 /// Appends `source` to `out`, with what the flags leave of it. A line that is not understood stays, as a comment; the

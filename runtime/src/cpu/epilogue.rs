@@ -27,7 +27,24 @@ impl Epilogue<'_> {
         if let Ok(out) = <&mut [f32; N]>::try_from(&mut *out) {
             self.finish_slice(acc, channel, index, out);
         } else {
-            self.finish_slice(&acc[..out.len()], channel, index, out);
+            self.finish_row(&acc[..out.len()], None, [channel, 0], index, out);
+        }
+    }
+
+    /// A row of any length, as [`Self::finish`], or with a `gate` as [`Self::finish_gated`]. Apart from what calls it, and once for all
+    /// instruction sets: a chip has little flash, and a page loads every byte.
+    #[inline(never)]
+    pub(super) fn finish_row(
+        &self,
+        acc: &[f32],
+        gate: Option<&[f32]>,
+        [channel, channels]: [usize; 2],
+        index: usize,
+        out: &mut [f32],
+    ) {
+        match gate {
+            None => self.finish_slice(acc, channel, index, out),
+            Some(gate) => self.finish_gated_slice(acc, gate, [channel, channels], index, out),
         }
     }
 
@@ -65,7 +82,7 @@ impl Epilogue<'_> {
         if let Ok(out) = <&mut [f32; N]>::try_from(&mut *out) {
             self.finish_gated_slice(acc, gate, [channel, channels], index, out);
         } else {
-            self.finish_gated_slice(&acc[..out.len()], &gate[..out.len()], [channel, channels], index, out);
+            self.finish_row(&acc[..out.len()], Some(&gate[..out.len()]), [channel, channels], index, out);
         }
     }
 

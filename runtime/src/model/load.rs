@@ -111,8 +111,7 @@ fn adjoint(weight: &Weight, dtype: DType, data: &[u8]) -> Result<(DType, Vec<u8>
         let (o, tap, c) = (i / inp / taps, i / inp % taps, i % inp);
         turned[(c * taps + taps - 1 - tap) * out + o] = v;
     }
-    let dtype = if matches!(dtype, DType::F32 | DType::BF16) { dtype } else { DType::F16 };
     let mut bytes = Vec::new();
-    quant::encode(dtype, &turned, &mut bytes).map_err(ExecError::from)?;
+    let dtype = quant::encode_float(dtype, &turned, &mut bytes).map_err(ExecError::from)?;
     Ok((dtype, bytes))
 }

@@ -4,7 +4,7 @@ use super::ModelError;
 use crate::Error;
 use crate::gguf::Tensor;
 use crate::plan::ExecError;
-use crate::quant;
+use crate::quant::{self, DType, QuantError};
 use crate::sync::Arc;
 use alloc::borrow::ToOwned;
 use alloc::vec::Vec;
@@ -45,6 +45,15 @@ pub trait Patch: Send + Sync {
         let _ = name;
         &[]
     }
+
+    /// Appends changed numbers as the network is to have them: by default in `dtype`, the tensor's own type. It is the patch's,
+    /// so that a program without patches is built without the encoders.
+    ///
+    /// # Errors
+    /// Numbers that the type cannot hold.
+    fn encode(&self, dtype: DType, values: &[f32], out: &mut Vec<u8>) -> Result<(), QuantError> {
+        quant::encode(dtype, values, out)
+    }
 }
 
 /// The patches of one load, and the memory for the tensor at hand: fresh memory of the largest tensors' sizes takes longer
@@ -73,27 +82,26 @@ impl<'a> Patches<'a> {
     /// # Errors
     /// What a patch says; numbers that the type cannot hold, with the tensor's name.
     pub fn data<'s>(&'s mut self, tensor: &Tensor<'s>) -> Result<&'s [u8], Error> {
-        let mut touching = self.patches.iter().filter(|patch| patch.touches(tensor.name)).peekable();
-        let mut rows =
-            self.patches.iter().map(|patch| patch.rows(tensor.name)).filter(|rows| !rows.is_empty()).peekable();
-        if touching.peek().is_none() && rows.peek().is_none() {
+        let touching: Vec<_> = self.patches.iter().filter(|patch| patch.touches(tensor.name)).collect();
+        let more = || self.patches.iter().filter(|patch| !patch.rows(tensor.name).is_empty());
+        if touching.is_empty() && more().next().is_none() {
             return Ok(tensor.data);
         }
         let named = |e| ModelError::Tensor { name: tensor.name.to_owned(), source: ExecError::Quant(e) };
         self.bytes.clear();
-        if touching.peek().is_none() {
-            self.bytes.extend_from_slice(tensor.data);
-        } else {
+        if let Some(last) = touching.last() {
             self.values.resize(tensor.elements(), 0.0);
             quant::decode(tensor.dtype, tensor.data, &mut self.values).map_err(named)?;
             let shape = tensor.shape();
-            for patch in touching {
+            for patch in &touching {
                 patch.apply(tensor.name, &shape, &mut self.values)?;
             }
-            quant::encode(tensor.dtype, &self.values, &mut self.bytes).map_err(named)?;
+            last.encode(tensor.dtype, &self.values, &mut self.bytes).map_err(named)?;
+        } else {
+            self.bytes.extend_from_slice(tensor.data);
         }
-        for rows in rows {
-            quant::encode(tensor.dtype, rows, &mut self.bytes).map_err(named)?;
+        for patch in more() {
+            patch.encode(tensor.dtype, patch.rows(tensor.name), &mut self.bytes).map_err(named)?;
         }
         Ok(&self.bytes)
     }

@@ -196,13 +196,7 @@ pub enum QuantError {
 /// # Errors
 /// A partial block, a value that is not finite, or one beyond the format's range; `out` is then as it was.
 pub fn encode(dtype: DType, x: &[f32], out: &mut Vec<u8>) -> Result<(), QuantError> {
-    let bytes = dtype.row_bytes(x.len()).ok_or(QuantError::PartialBlock { dtype, len: x.len() })?;
-    if let Some(index) = x.iter().position(|v| !v.is_finite()) {
-        return Err(QuantError::NonFinite { dtype, index, value: x[index] });
-    }
-    let start = out.len();
-    out.reserve(bytes);
-    let result = match dtype {
+    append(dtype, x, out, |x, out| match dtype {
         DType::F32 => float32::encode(x, out),
         DType::F16 => float16::encode(x, out),
         DType::BF16 => bfloat16::encode(x, out),
@@ -211,8 +205,37 @@ pub fn encode(dtype: DType, x: &[f32], out: &mut Vec<u8>) -> Result<(), QuantErr
         DType::Q4K => super_block::encode(x, out, q4_k::encode_block),
         DType::Q5K => super_block::encode(x, out, q5_k::encode_block),
         DType::Q6K => super_block::encode(x, out, q6_k::encode_block),
-    };
-    result.map_err(|Overflow { index }| {
+    })
+}
+
+/// [`encode`] in `dtype` if that is f32 or bf16, else in f16; says which. Apart from it, so that the searches for codes are
+/// not built into a program that only loads.
+pub(crate) fn encode_float(dtype: DType, x: &[f32], out: &mut Vec<u8>) -> Result<DType, QuantError> {
+    match dtype {
+        DType::F32 => append(dtype, x, out, float32::encode)?,
+        DType::BF16 => append(dtype, x, out, bfloat16::encode)?,
+        _ => {
+            append(DType::F16, x, out, float16::encode)?;
+            return Ok(DType::F16);
+        }
+    }
+    Ok(dtype)
+}
+
+/// Appends what `encoder` makes of finite values of whole blocks.
+fn append(
+    dtype: DType,
+    x: &[f32],
+    out: &mut Vec<u8>,
+    encoder: impl FnOnce(&[f32], &mut Vec<u8>) -> Result<(), Overflow>,
+) -> Result<(), QuantError> {
+    let bytes = dtype.row_bytes(x.len()).ok_or(QuantError::PartialBlock { dtype, len: x.len() })?;
+    if let Some(index) = x.iter().position(|v| !v.is_finite()) {
+        return Err(QuantError::NonFinite { dtype, index, value: x[index] });
+    }
+    let start = out.len();
+    out.reserve(bytes);
+    encoder(x, out).map_err(|Overflow { index }| {
         out.truncate(start);
         QuantError::Overflow { dtype, index, value: x[index] }
     })

@@ -36,10 +36,8 @@ pub(super) fn run(ctx: &Context, window: &Window, x: &[f32], w: &Matrix, rows: &
             let gate = gated.then(|| product.tile(i * TILE, y.len() / c_out, c_out + channel, channels));
             for (m, y) in y.chunks_exact_mut(c_out).enumerate() {
                 let (index, out) = ((i * TILE + m) * c_out + channel, &mut y[channel..][..channels]);
-                match &gate {
-                    None => e.finish(&acc[m], channel, index, out),
-                    Some(gate) => e.finish_gated(&acc[m], &gate[m], [channel, c_out], index, out),
-                }
+                let gate = gate.as_ref().map(|gate| &gate[m][..channels]);
+                e.finish_row(&acc[m][..channels], gate, [channel, c_out], index, out);
             }
         }
     });
