@@ -1,10 +1,12 @@
 //! What is said about a picture in training: its caption in several wordings, so that a model is not bound to one.
 mod article;
+mod colour;
 mod wordings;
 mod words;
 
 use super::captioned::Picture;
 use article::with_article;
+use colour::colour;
 use nijimi_runtime::raw::rng::Stream;
 
 /// How often a caption that tells a skin tone says so; without it, any tone may be drawn.
@@ -58,9 +60,9 @@ pub fn subject(picture: &Picture) -> String {
     split_tone(&name(picture)).0.to_owned()
 }
 
-/// One wording of a picture's caption: its name in two of five, with an article or with one to three tags in one of seven each,
-/// asked for in a sentence in one of ten, said with what describes it in one of eight, some of its words in one of eleven, a tag
-/// or the category alone in one of twenty. A third of those made of the name have words for other ones. Empty for a picture
+/// One wording of a picture's caption: its name in four of eleven, with an article in one of seven, with one to three tags or asked
+/// for in a sentence in one of ten each, said with what describes it in one of six, some of its words in one of eleven, a tag or
+/// the category alone in one of twenty. A third of those made of the name have words for other ones. Empty for a picture
 /// without name, category and tags.
 #[must_use]
 pub fn caption(picture: &Picture, draw: &mut Stream) -> String {
@@ -77,10 +79,12 @@ pub fn caption(picture: &Picture, draw: &mut Stream) -> String {
         |base: &str, draw: &mut Stream| if exchanged { wordings::exchanged(base, draw) } else { base.to_owned() };
     let plain = |draw: &mut Stream| format!("{}{tone}", said(base, draw));
     match which {
-        w if w < 0.40 => plain(draw),
-        w if w < 0.54 => format!("{}{tone}", with_article(&said(base, draw))),
-        w if w < 0.64 => wordings::asked_for(&with_article(&said(base, draw)), base, draw) + tone,
-        w if w < 0.765 => wordings::described(base, &tags, draw).unwrap_or_else(|| said(base, draw)) + tone,
+        w if w < 0.365 => plain(draw),
+        w if w < 0.505 => format!("{}{tone}", with_article(&said(base, draw))),
+        w if w < 0.605 => wordings::asked_for(&with_article(&said(base, draw)), base, draw) + tone,
+        w if w < 0.765 => {
+            wordings::described(base, &tags, colour(&picture.pixels), draw).unwrap_or_else(|| said(base, draw)) + tone
+        }
         w if w < 0.855 => wordings::some(base, &tags, draw),
         w if w < 0.95 => {
             let mut more: Vec<&String> = tags.iter().filter(|t| !base.contains(t.as_str())).collect();

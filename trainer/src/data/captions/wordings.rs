@@ -53,16 +53,20 @@ pub fn asked_for(with_article: &str, bare: &str, draw: &mut Stream) -> String {
 /// How strongly.
 const HOW: [&str; 5] = ["very", "really", "so", "quite", "super"];
 
-/// A thing by a word that describes it, from its name or its tags, and a word for what it is: `an apple that is red`, `blue car`,
-/// `very sad face`. `None` where nothing describes it.
-pub fn described(name: &str, tags: &[String], draw: &mut Stream) -> Option<String> {
+/// A thing by a word that describes it, from its name, its tags or its picture's `colour`, and a word for what it is: `an apple that
+/// is red`, `blue car`, `very sad face`. `None` where nothing describes it.
+pub fn described(name: &str, tags: &[String], colour: Option<&str>, draw: &mut Stream) -> Option<String> {
     let describes = |w: &str| DESCRIBING.contains(&w);
     let plain = |w: &str| !w.is_empty() && w.chars().all(|c| c.is_ascii_lowercase());
     // What stands before "with" or a comma, and of that the last word, is the thing.
     let thing = name.split(" with ").next().unwrap_or(name).split(',').next().unwrap_or(name);
     let (own, rest): (Vec<&str>, Vec<&str>) = thing.split(' ').partition(|w| describes(w));
     let told = tags.iter().map(String::as_str).filter(|t| describes(t));
-    let describing: Vec<&str> = own.iter().copied().chain(told).collect();
+    let mut describing: Vec<&str> = own.iter().copied().chain(told).collect();
+    // What is told goes before what is seen: a red heart may be drawn in a blue box.
+    if !describing.iter().any(|w| COLOURS.contains(w)) {
+        describing.extend(colour);
+    }
     if describing.is_empty() || rest.is_empty() {
         return None;
     }
@@ -108,11 +112,11 @@ mod tests {
         (0..2000).map(|i| say(&mut Stream::new(4, "wording", i))).collect()
     }
 
-    /// Seen red with the name's own describing words left among what it is, and without the tags' words.
+    /// Seen red with the name's own describing words left among what it is, and without the tags' words, and with the picture's colour beside the name's.
     #[test]
     fn a_thing_is_said_by_what_describes_it() {
         let tags = ["fruit", "mac", "school"].map(String::from);
-        let apple = all(|draw| described("red apple", &tags, draw).expect("red"));
+        let apple = all(|draw| described("red apple", &tags, Some("green"), draw).expect("red"));
         for text in
             ["an apple that is red", "an apple which is red", "red apple", "a red apple", "red fruit", "very red apple"]
         {
@@ -120,9 +124,11 @@ mod tests {
         }
         assert!(apple.iter().all(|t| t.split(' ').filter(|w| *w == "red").count() == 1), "{apple:?}");
         let tags = ["vehicle", "blue", "campervan", "car"].map(String::from);
-        let car = all(|draw| described("sport utility vehicle", &tags, draw).expect("blue"));
+        let car = all(|draw| described("sport utility vehicle", &tags, None, draw).expect("blue"));
         assert!(car.contains("blue car") && car.contains("a vehicle that is blue"), "{car:?}");
-        assert_eq!(described("cactus", &["desert".into()], &mut Stream::new(1, "none", 0)), None);
+        assert_eq!(described("cactus", &["desert".into()], None, &mut Stream::new(1, "none", 0)), None);
+        let cactus = all(|draw| described("cactus", &["desert".into()], Some("green"), draw).expect("green"));
+        assert!(cactus.contains("a cactus that is green") && cactus.contains("green colored cactus"), "{cactus:?}");
     }
 
     /// Seen red with the first word of a group taken always.
