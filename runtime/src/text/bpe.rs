@@ -8,9 +8,6 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
-/// What ends a word, written behind the last symbol of each piece.
-const END: &str = "</w>";
-
 /// The pairs that are joined, in ranks, over the ids of a vocabulary.
 #[derive(Clone, Debug)]
 pub(super) struct Bpe {
@@ -32,12 +29,17 @@ pub fn visible(byte: u8) -> char {
 }
 
 impl Bpe {
-    /// `ids` has the vocabulary's tokens; `merges` are lines `left right`, the first joined first.
-    pub fn new<'a>(ids: &BTreeMap<&str, u32>, merges: impl Iterator<Item = &'a str>) -> Result<Self, TextError> {
+    /// `ids` has the vocabulary's tokens; `merges` are lines `left right`, the first joined first; `end` is written behind the last
+    /// symbol of each piece, nothing or what ends a word.
+    pub fn new<'a>(
+        ids: &BTreeMap<&str, u32>,
+        merges: impl Iterator<Item = &'a str>,
+        end: &str,
+    ) -> Result<Self, TextError> {
         let bytes = (0..=255).map(|byte| {
             let c = visible(byte);
             let id = |token: String| ids.get(token.as_str()).copied();
-            [id(String::from(c)), id(format!("{c}{END}"))]
+            [id(String::from(c)), id(format!("{c}{end}"))]
         });
         let mut rules = BTreeMap::new();
         for (rule, line) in merges.enumerate() {

@@ -32,6 +32,14 @@ pub enum TextError {
         /// What is missing.
         token: String,
     },
+    /// A byte that no token is.
+    #[error("the vocabulary, of {tokens} tokens, has none for the byte {byte}: it is not one of all bytes")]
+    Byte {
+        /// The byte.
+        byte: u8,
+        /// How many tokens there are.
+        tokens: usize,
+    },
     /// A special token that is not in the vocabulary.
     #[error("the {what} token is {found}, but the vocabulary has {tokens} tokens")]
     Special {

@@ -5,12 +5,15 @@
 //! encoder reads windows of 77 ids: [`Tokenizer::window`] makes the one that diffusers would, and [`Windows`] as many as
 //! a prompt needs, with the weights that [`prompt::parse`] reads from `(word:1.2)`.
 //!
+//! [`ByteLevel`] is that of language models: every byte of a text is in a token, blanks too.
+//!
 //! Letters, marks and compositions are those of the Unicode version of the crates that know them, 18. The reference's
 //! libraries know older ones, and differ at code points that Unicode 14 had not assigned: 1,833 of the first 131,072.
 //!
 //! What comes from files is checked when a [`Tokenizer`] is made; texts of users cannot fail.
 
 mod bpe;
+mod byte_level;
 mod error;
 mod normalize;
 pub mod prompt;
@@ -22,6 +25,7 @@ mod vocabulary;
 mod windows;
 
 pub use bpe::visible;
+pub use byte_level::ByteLevel;
 pub use error::TextError;
 pub use normalize::normalize;
 pub use split::pieces;

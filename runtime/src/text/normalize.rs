@@ -26,7 +26,7 @@ pub fn normalize(text: &str) -> String {
 
 /// In NFC (UAX 15). The crate's own iterator would bring the tables of compatibility forms with it, a tenth of what a browser
 /// loads.
-fn composed(text: &str) -> Vec<char> {
+pub(super) fn composed(text: &str) -> Vec<char> {
     let mut decomposed: Vec<char> = Vec::with_capacity(text.len());
     text.chars().for_each(|c| decompose_canonical(c, |c| decomposed.push(c)));
     // Marks in the order of their classes, those of one class as they came; a letter is of class 0.

@@ -5,14 +5,14 @@ use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
 const CONTRACTIONS: [&str; 7] = ["'s", "'t", "'re", "'ve", "'m", "'ll", "'d"];
 
 #[derive(Clone, Copy, PartialEq)]
-enum Class {
+pub(super) enum Class {
     Blank,
     Letter,
     Number,
     Other,
 }
 
-fn class(c: char) -> Class {
+pub(super) fn class(c: char) -> Class {
     if c.is_whitespace() {
         return Class::Blank;
     }

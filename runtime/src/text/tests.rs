@@ -18,10 +18,14 @@ fn tokenizer(vocabulary: &Vocabulary, pad: &str) -> Tokenizer {
     Tokenizer::new(vocabulary, Special { start: id(START), end: id(END), pad: id(pad), length: 77 }).unwrap()
 }
 
-/// The folder of shared data, or `None` saying so.
 fn data() -> Option<PathBuf> {
+    data_of("clip")
+}
+
+/// The folder of a tokenizer in the shared data, or `None` saying so.
+pub(super) fn data_of(tokenizer: &str) -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
-    let data = env::var_os("NIJIMI_DATA").map_or(beside, PathBuf::from).join("clip");
+    let data = env::var_os("NIJIMI_DATA").map_or(beside, PathBuf::from).join(tokenizer);
     if data.is_dir() {
         return Some(data);
     }
@@ -34,7 +38,7 @@ fn clip() -> Option<Vocabulary> {
 }
 
 /// The folder of golden fixtures.
-fn fixtures() -> PathBuf {
+pub(super) fn fixtures() -> PathBuf {
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures");
     env::var_os("NIJIMI_FIXTURES").map_or(own, PathBuf::from)
 }

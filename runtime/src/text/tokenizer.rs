@@ -38,8 +38,11 @@ pub struct Tokenizer {
     comma: Option<u32>,
 }
 
+/// What ends a word in CLIP's vocabulary.
+const END: &str = "</w>";
+
 /// A text, and the ids that stand for it.
-type Word = (String, Vec<u32>);
+pub(super) type Word = (String, Vec<u32>);
 
 impl Tokenizer {
     /// A tokenizer of a vocabulary.
@@ -68,12 +71,7 @@ impl Tokenizer {
             return Err(TextError::Length { found: special.length });
         }
         let tokens: Vec<&str> = tokens.collect();
-        let mut ids = BTreeMap::new();
-        for (second, token) in tokens.iter().copied().enumerate() {
-            if let Some(first) = ids.insert(token, second as u32) {
-                return Err(TextError::Twice { token: token.to_owned(), first: first as usize, second });
-            }
-        }
+        let ids = numbered(&tokens)?;
         let mut texts = Vec::new();
         for (what, id) in [("start", special.start), ("end", special.end), ("padding", special.pad)] {
             let text = tokens.get(id as usize).filter(|text| !text.is_empty());
@@ -95,7 +93,7 @@ impl Tokenizer {
         let mut added: Vec<Word> = words.iter().map(all).collect();
         longest_first(&mut added);
         let comma = ids.get(",</w>").copied();
-        Ok(Self { bpe: Bpe::new(&ids, merges)?, special, texts, added, tokens: tokens.len(), comma })
+        Ok(Self { bpe: Bpe::new(&ids, merges, END)?, special, texts, added, tokens: tokens.len(), comma })
     }
 
     /// Number of tokens: no id is as large.
@@ -174,13 +172,24 @@ fn part(word: &str, i: usize) -> String {
     alloc::format!("{word}_{i}")
 }
 
-fn longest_first(words: &mut [Word]) {
+/// Tokens with their ids, each once.
+pub(super) fn numbered<'a>(tokens: &[&'a str]) -> Result<BTreeMap<&'a str, u32>, TextError> {
+    let mut ids = BTreeMap::new();
+    for (second, token) in tokens.iter().copied().enumerate() {
+        if let Some(first) = ids.insert(token, second as u32) {
+            return Err(TextError::Twice { token: token.to_owned(), first: first as usize, second });
+        }
+    }
+    Ok(ids)
+}
+
+pub(super) fn longest_first(words: &mut [Word]) {
     words.sort_by_key(|(text, _)| core::cmp::Reverse(text.len()));
 }
 
 /// Appends the ids of `words` wherever they stand: the leftmost, and of those at one place the longest; and what `between`
 /// makes of the text between them.
-fn cut(text: &str, words: &[Word], out: &mut Vec<u32>, mut between: impl FnMut(&str, &mut Vec<u32>)) {
+pub(super) fn cut(text: &str, words: &[Word], out: &mut Vec<u32>, mut between: impl FnMut(&str, &mut Vec<u32>)) {
     let mut from = 0;
     // Where each is next: found once for each time that it stands there.
     let mut next: Vec<Option<usize>> = words.iter().map(|(word, _)| text.find(word.as_str())).collect();
