@@ -23,7 +23,7 @@ pub enum Device {
     Cpu,
     /// The CPU, for machines whose flash is larger than their memory: weights are read where they lie in a file that was
     /// opened by [`File::new_static`](crate::gguf::File::new_static), by portable code. The same bits as [`Self::Cpu`],
-    /// without its speed.
+    /// without its speed. On WebAssembly, where there is only memory, the matrices are packed all the same.
     CpuInPlace,
     /// A GPU: weights lie in its memory, quantized as in the file.
     #[cfg(feature = "gpu")]

@@ -263,6 +263,9 @@ fn spread(ctx: &Context, tasks: usize, work: usize, f: &(dyn Fn(usize) + Sync)) 
     }
 }
 
+/// Whether there is memory that weights are read from in place.
+const IN_PLACE: bool = cfg!(not(target_family = "wasm"));
+
 /// The whole product; sizes are checked against the slices here, once.
 pub(super) fn run(
     ctx: &Context,
@@ -284,7 +287,7 @@ pub(super) fn run(
     if rows == 0 {
         return;
     }
-    if let Some(stored) = w.rows() {
+    if let Some(stored) = w.rows().filter(|_| IN_PLACE) {
         return stored::run(ctx, window, x, w, stored, e, y);
     }
     let source = prepare(ctx, pixels, w.inp(), w.format(), x, scratch);

@@ -127,7 +127,8 @@ impl Matrix {
         Ok(m)
     }
 
-    /// As [`Self::pack`], of `data` that is read where it lies, in flash for instance, and never copied; of any alignment.
+    /// As [`Self::pack`], of `data` that is read where it lies, in flash for instance, and never copied; of any alignment. On
+    /// WebAssembly, where there is only memory, it is [`Self::pack`]: a page would load code that it cannot use.
     ///
     /// # Errors
     /// As [`Self::pack`].
@@ -138,6 +139,9 @@ impl Matrix {
         taps: usize,
         inp: usize,
     ) -> Result<Self, KernelError> {
+        if !super::IN_PLACE {
+            return Self::pack(dtype, &data, out, taps, inp);
+        }
         row_bytes(dtype, &data, out, taps, inp)?;
         Ok(Self { dtype, out, taps, inp, layout: Layout::Rows(data) })
     }
