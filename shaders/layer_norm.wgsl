@@ -1,17 +1,25 @@
 // Layer normalization over the channels (Ba, Kiros, Hinton 2016): one workgroup a row. In place where y
-// lies on x. Twin: runtime/src/cpu/layer_norm.rs.
+// lies on x. ADA: scale and bias are each picture's own, the former less one (Peebles and Xie 2022). Twin: runtime/src/cpu/layer_norm.rs.
 struct Params {
   rows: u32,
   c: u32,
   eps: f32,
+//#if ADA
+  per: u32,  // rows of a picture
+//#end
 }
 @group(0) @binding(0) var<uniform> p: Params;
 //#if !IN_PLACE
 @group(0) @binding(1) var<storage, read_write> x: array<S>;
 //#end
 @group(0) @binding(2) var<storage, read_write> y: array<S>;
+//#if ADA
+@group(0) @binding(3) var<storage, read_write> scale: array<S>;
+@group(0) @binding(4) var<storage, read_write> bias: array<S>;
+//#else
 @group(0) @binding(3) var<storage, read> scale: array<f32>;
 @group(0) @binding(4) var<storage, read> bias: array<f32>;
+//#end
 
 //#if IN_PLACE
 fn load(i: u32) -> f32 { return f32(y[i]); }
@@ -50,7 +58,15 @@ fn main(
     squares += d * d;
   }
   let inverse = 1.0 / sqrt(total(local, lane, subgroup, subgroups, squares) / f32(p.c) + p.eps);
+//#if ADA
+  let at = number / p.per * p.c;
+//#end
   for (var i = local; i < p.c; i += WX) {
-    y[row + i] = S((load(row + i) - mean) * inverse * scale[i] + bias[i]);
+    let v = (load(row + i) - mean) * inverse;
+//#if ADA
+    y[row + i] = S(v * (1.0 + f32(scale[at + i])) + f32(bias[at + i]));
+//#else
+    y[row + i] = S(v * scale[i] + bias[i]);
+//#end
   }
 }

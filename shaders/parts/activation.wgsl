@@ -28,6 +28,9 @@ fn activate(v: V) -> V {
 //#if QUICK_GELU
   return v / (V(1.0) + exp(min(V(-1.702) * v, V(88.0))));
 //#else
+//#if GELU_TANH
+  return v / (V(1.0) + exp(min(V(-1.5957691) * v * (V(1.0) + V(0.044715) * v * v), V(88.0))));
+//#else
 //#if GELU
   return gelu(v);
 //#else
@@ -35,6 +38,7 @@ fn activate(v: V) -> V {
   return V(1.0) / (V(1.0) + exp(select(-v, V(88.0), v < V(-88.0))));
 //#else
   return v;
+//#end
 //#end
 //#end
 //#end

@@ -48,6 +48,8 @@ kernels! {
     EmbeddingAdd "embedding_add",
     /// The network's inputs.
     Feed "feed",
+    /// A branch added, each channel by a factor of the picture's.
+    GatedAdd "gated_add",
     /// Group normalization.
     GroupNorm "group_norm",
     /// Classifier-free guidance.
@@ -74,10 +76,14 @@ kernels! {
     Rescale "rescale",
     /// What a mask keeps, put back.
     Restore "restore",
+    /// Normalization by the root of the mean square.
+    RmsNorm "rms_norm",
     /// A sampler's update.
     SamplerAccept "sampler_accept",
     /// One token of each text.
     SelectToken "select_token",
+    /// Some neighbouring channels.
+    Slice "slice",
     /// Values to a texture.
     ToTexture "to_texture",
     /// Values to bytes.
@@ -107,6 +113,8 @@ macro_rules! flags {
 }
 
 flags! {
+    /// Scale and bias are each picture's own.
+    Ada "ADA",
     /// Adds one vector a picture.
     Add "ADD",
     /// More channels beside the sample.
@@ -129,6 +137,8 @@ flags! {
     Geglu "GEGLU",
     /// Exact GELU.
     Gelu "GELU",
+    /// GELU by a hyperbolic tangent.
+    GeluTanh "GELU_TANH",
     /// With guidance.
     Guided "GUIDED",
     /// The output lies on the first operand.

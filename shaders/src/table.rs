@@ -347,6 +347,7 @@ fn products(class: Class, base: &dyn Fn(Kernel) -> Shader, all: &mut Vec<Shader>
                 } else {
                     all.push(with(&[Flag::XVec4, Flag::Bias, Flag::Gelu]));
                     all.push(with(&[Flag::XVec4, Flag::Bias, Flag::QuickGelu]));
+                    all.push(with(&[Flag::XVec4, Flag::Bias, Flag::GeluTanh]));
                     all.push(with(&[Flag::XVec4, Flag::Bias, Flag::Sigmoid]));
                 }
                 if kernel == Kernel::Linear && tile.tn % 2 == 0 {
@@ -376,7 +377,7 @@ fn elementwise(class: Class, base: &dyn Fn(Kernel) -> Shader, all: &mut Vec<Shad
     for vec4 in [false, true] {
         let with = |kernel, flags: &[Flag]| flat(kernel, flags).flag(Flag::Vec4, vec4);
         use Flag as F;
-        let all_of = [F::Relu, F::LeakyRelu, F::ResidualScale, F::Silu, F::Gelu, F::QuickGelu, F::Sigmoid];
+        let all_of = [F::Relu, F::LeakyRelu, F::ResidualScale, F::Silu, F::Gelu, F::QuickGelu, F::GeluTanh, F::Sigmoid];
         for activation in all_of {
             all.extend([with(K::Activate, &[activation]), with(K::Activate, &[activation, Flag::InPlace])]);
         }
@@ -389,6 +390,7 @@ fn elementwise(class: Class, base: &dyn Fn(Kernel) -> Shader, all: &mut Vec<Shad
         for kernel in [K::MaxPool, K::Concat] {
             all.extend([with(kernel, &[]), with(kernel, &[Flag::Add])]);
         }
+        all.extend([with(K::GatedAdd, &[]), with(K::GatedAdd, &[Flag::InPlace]), with(K::Slice, &[])]);
         all.extend([with(K::Upsample, &[]), with(K::Upsample, &[Flag::Bilinear])]);
     }
     all.extend([flat(K::EmbeddingAdd, &[]), flat(K::EmbeddingAdd, &[Flag::InPlace])]);
@@ -415,8 +417,10 @@ fn elementwise(class: Class, base: &dyn Fn(Kernel) -> Shader, all: &mut Vec<Shad
     all.push(rows(K::Rescale));
     for subgroups in [false, true] {
         all.push(rows(K::GroupNorm).flag(Flag::Fold, true).flag(Flag::Subgroups, subgroups));
-        let norm = || rows(K::LayerNorm).flag(Flag::Subgroups, subgroups);
-        all.extend([norm(), norm().flag(Flag::InPlace, true)]);
+        for (kernel, ada) in [(K::LayerNorm, false), (K::LayerNorm, true), (K::RmsNorm, false)] {
+            let norm = || rows(kernel).flag(Flag::Subgroups, subgroups).flag(Flag::Ada, ada);
+            all.extend([norm(), norm().flag(Flag::InPlace, true)]);
+        }
     }
     let (x, y) = texture(class);
     all.push(base(K::ToTexture).constant("WX", x).constant("WY", y));

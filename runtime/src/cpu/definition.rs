@@ -13,6 +13,10 @@ pub(crate) fn activate(activation: Activation, x: f64) -> f64 {
         Activation::Silu => x / (1.0 + libm::exp(-x)),
         Activation::Gelu => x * 0.5 * libm::erfc(-x / core::f64::consts::SQRT_2),
         Activation::QuickGelu => x / (1.0 + libm::exp(-1.702 * x)),
+        Activation::GeluTanh => {
+            let u = libm::sqrt(2.0 / core::f64::consts::PI) * (x + 0.044_715 * x * x * x);
+            0.5 * x * (1.0 + libm::tanh(u))
+        }
         Activation::Sigmoid => 1.0 / (1.0 + libm::exp(-x)),
         Activation::Geglu => panic!("not elementwise"),
     }
@@ -49,6 +53,25 @@ pub(crate) fn layer_norm(c: usize, eps: f32, x: &[f32], [scale, bias]: [&[f32]; 
         normalize(&mut y, &members, eps);
     }
     affine(y, scale, bias)
+}
+
+/// Affine parts of each picture's own, `per` rows each.
+pub(crate) fn ada_layer_norm([c, per]: [usize; 2], eps: f32, x: &[f32], [scale, shift]: [&[f32]; 2]) -> Vec<f64> {
+    let mut y = layer_norm(c, eps, x, [&vec![1.0; c], &vec![0.0; c]]);
+    for (i, y) in y.iter_mut().enumerate() {
+        let at = i / c / per * c + i % c;
+        *y = *y * (1.0 + f64::from(scale[at])) + f64::from(shift[at]);
+    }
+    y
+}
+
+pub(crate) fn rms_norm(eps: f32, x: &[f32], scale: &[f32]) -> Vec<f64> {
+    let rows = x.chunks_exact(scale.len()).map(|row| {
+        let squares: f64 = row.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
+        let root = libm::sqrt(squares / row.len() as f64 + f64::from(eps));
+        row.iter().zip(scale).map(move |(&v, &scale)| f64::from(v) / root * f64::from(scale)).collect::<Vec<f64>>()
+    });
+    rows.flatten().collect()
 }
 
 pub(crate) fn log_softmax(c: usize, x: &[f32]) -> Vec<f64> {

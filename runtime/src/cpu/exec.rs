@@ -454,6 +454,18 @@ fn execute(
             let (c, affine) = (x.shape.c, [scale, bias].map(|w| weights.values(w)));
             super::layer_norm(ctx, c, eps, affine, (!step.is_in_place()).then(|| get(x)), y);
         }
+        Op::AdaLayerNorm { x, eps, scale, shift } => {
+            let (s, vectors) = (image(x.shape), [scale, shift].map(get));
+            super::ada_layer_norm(ctx, s, eps, vectors, (!step.is_in_place()).then(|| get(x)), y);
+        }
+        Op::RmsNorm { x, eps, scale, .. } => {
+            super::rms_norm(ctx, eps, weights.values(scale), (!step.is_in_place()).then(|| get(x)), y);
+        }
+        Op::GatedAdd { x, gate, b } => {
+            replace(x, y);
+            super::gated_add(ctx, image(x.shape), get(gate), get(b), y);
+        }
+        Op::Slice { x, from } => super::slice(ctx, x.shape.c, [from, step.output.shape.c], get(x), y),
         Op::Attention { q, k, v, heads, causal } => {
             let shape = attention_shape(q.shape, k.shape, heads, causal);
             super::attention(ctx, &shape, [q, k, v].map(get), scratch, y);

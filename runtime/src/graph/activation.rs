@@ -18,6 +18,9 @@ pub enum Activation {
     Gelu,
     /// v * sigmoid(1.702 v), the approximation that CLIP's text encoder was trained with.
     QuickGelu,
+    /// v (1 + tanh(√(2/π) (v + 0.044715 v³))) / 2, the approximation of [`Self::Gelu`] that most transformers were trained with
+    /// (torch's `approximate="tanh"`, `gelu_new`).
+    GeluTanh,
     /// 1 / (1 + exp(-v)), within 2 units in the last place of the true value for v > -87, and 0 below -88.
     Sigmoid,
     /// Of a linear layer with `2 c` features: value * gelu(gate), value the first `c`, gate the last (Shazeer 2020,
@@ -28,7 +31,7 @@ pub enum Activation {
 #[cfg(test)]
 impl Activation {
     /// Those of one number, [`Self::None`] first.
-    pub(crate) const OF_ONE: [Self; 8] = [
+    pub(crate) const OF_ONE: [Self; 9] = [
         Self::None,
         Self::Relu,
         Self::LeakyRelu,
@@ -36,6 +39,7 @@ impl Activation {
         Self::Silu,
         Self::Gelu,
         Self::QuickGelu,
+        Self::GeluTanh,
         Self::Sigmoid,
     ];
 }

@@ -250,6 +250,70 @@ impl Graph {
         self.push(name, Op::LayerNorm { x, eps, scale, bias }, s)
     }
 
+    /// Normalization over the channels of each pixel, then `* (1 + scale) + shift`, both of shape `(n, 1, 1, c)`: see
+    /// [`Op::AdaLayerNorm`].
+    pub fn ada_layer_norm(
+        &mut self,
+        name: &str,
+        x: ValueId,
+        [scale, shift]: [ValueId; 2],
+        eps: f32,
+    ) -> Result<ValueId, GraphError> {
+        let s = self.found(name, x)?;
+        for vector in [scale, shift] {
+            let found = self.found(name, vector)?;
+            self.same(name, "ada_layer_norm", found, Shape::vector(s.n, s.c))?;
+        }
+        Self::epsilon(name, eps)?;
+        self.push(name, Op::AdaLayerNorm { x, eps, scale, shift }, s)
+    }
+
+    /// Normalization by the root mean square of each of `groups` equal ranges of each pixel's channels, with the tensor
+    /// `{name}.weight`.
+    pub fn rms_norm(&mut self, name: &str, x: ValueId, groups: usize, eps: f32) -> Result<ValueId, GraphError> {
+        let s = self.found(name, x)?;
+        self.divides(name, "groups", groups, s.c)?;
+        Self::epsilon(name, eps)?;
+        let scale = self.weight(&format!("{name}.weight"), WeightKind::Vector { len: s.c / groups })?;
+        self.push(name, Op::RmsNorm { x, groups, eps, scale }, s)
+    }
+
+    /// `x + gate * b`, `gate` of shape `(n, 1, 1, c)` broadcast over rows and columns.
+    pub fn gated_add(&mut self, name: &str, x: ValueId, gate: ValueId, b: ValueId) -> Result<ValueId, GraphError> {
+        let (s, vector, found) = (self.found(name, x)?, self.found(name, gate)?, self.found(name, b)?);
+        self.same(name, "gated_add", vector, Shape::vector(s.n, s.c))?;
+        self.same(name, "gated_add", found, s)?;
+        self.push(name, Op::GatedAdd { x, gate, b }, s)
+    }
+
+    /// `channels` channels of `x`, from `from` on.
+    pub fn slice(&mut self, name: &str, x: ValueId, from: usize, channels: usize) -> Result<ValueId, GraphError> {
+        let s = self.found(name, x)?;
+        if from.checked_add(channels).is_none_or(|end| end > s.c) {
+            let rule = "at most the channels that there are, less those of the slice";
+            return Err(GraphError::Parameter { name: name.to_owned(), parameter: "from", found: from, rule });
+        }
+        self.push(name, Op::Slice { x, from }, Shape { c: channels, ..s })
+    }
+
+    /// The tokens of `a`, then those of `b`, of each picture: `(n, 1, tokens, c)`. A pixel is a token.
+    pub fn join_tokens(&mut self, name: &str, a: ValueId, b: ValueId) -> Result<ValueId, GraphError> {
+        let (s, found) = (self.found(name, a)?, self.found(name, b)?);
+        self.same(name, "join_tokens", found, Shape { h: found.h, w: found.w, ..s })?;
+        let flat = |g: &mut Self, x, s: Shape| g.reshape(name, x, Shape::vector(s.n, s.h * s.w * s.c));
+        let (a, b) = (flat(self, a, s)?, flat(self, b, found)?);
+        let joined = self.concat(name, a, b)?;
+        self.reshape(name, joined, Shape::new(s.n, 1, s.h * s.w + found.h * found.w, s.c))
+    }
+
+    /// Of each picture's tokens those from `from` on, as many as `shape` has pixels, as a picture of that shape.
+    pub fn slice_tokens(&mut self, name: &str, x: ValueId, from: usize, shape: Shape) -> Result<ValueId, GraphError> {
+        let s = self.found(name, x)?;
+        let flat = self.reshape(name, x, Shape::vector(s.n, s.h * s.w * s.c))?;
+        let part = self.slice(name, flat, from.saturating_mul(s.c), shape.h * shape.w * s.c)?;
+        self.reshape(name, part, shape)
+    }
+
     /// Attention of the tokens of `q` to those of `k` and `v`; a pixel is a token. With `causal`, query `i` sees keys
     /// `0..=i`.
     pub fn attention(
@@ -280,10 +344,15 @@ impl Graph {
         Err(GraphError::Parameter { name: name.to_owned(), parameter, found, rule })
     }
 
-    fn norm(&mut self, name: &str, channels: usize, eps: f32) -> Result<(WeightId, WeightId), GraphError> {
-        if !(eps > 0.0 && eps.is_finite()) {
-            return Err(GraphError::Epsilon { name: name.to_owned(), found: format!("{eps}") });
+    fn epsilon(name: &str, eps: f32) -> Result<(), GraphError> {
+        if eps > 0.0 && eps.is_finite() {
+            return Ok(());
         }
+        Err(GraphError::Epsilon { name: name.to_owned(), found: format!("{eps}") })
+    }
+
+    fn norm(&mut self, name: &str, channels: usize, eps: f32) -> Result<(WeightId, WeightId), GraphError> {
+        Self::epsilon(name, eps)?;
         let kind = WeightKind::Vector { len: channels };
         let scale = self.weight(&format!("{name}.weight"), kind)?;
         Ok((scale, self.weight(&format!("{name}.bias"), kind)?))

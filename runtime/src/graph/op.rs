@@ -157,6 +157,47 @@ pub enum Op<R> {
         /// One number a channel.
         bias: WeightId,
     },
+    /// `y = (x - mean) / sqrt(variance + eps) * (1 + scale) + shift`, mean and (biased) variance as of [`Op::LayerNorm`]: what a
+    /// condition tells each picture is the affine part (Peebles and Xie 2022, "Scalable Diffusion Models with Transformers",
+    /// adaLN).
+    AdaLayerNorm {
+        /// Rows.
+        x: R,
+        /// Added to the variance.
+        eps: f32,
+        /// One vector a picture.
+        scale: R,
+        /// One vector a picture.
+        shift: R,
+    },
+    /// `y = x / sqrt(mean(x²) + eps) * scale` over each of `groups` equal ranges of each pixel's channels, the heads of
+    /// queries and keys for instance (Zhang and Sennrich 2019, "Root Mean Square Layer Normalization").
+    RmsNorm {
+        /// Rows.
+        x: R,
+        /// Ranges of channels; divides them.
+        groups: usize,
+        /// Added to the mean of the squares.
+        eps: f32,
+        /// One factor a channel of a range, the same for all of them.
+        scale: WeightId,
+    },
+    /// `y = x + gate * b`, `gate` broadcast over rows and columns (Peebles and Xie 2022, adaLN-Zero).
+    GatedAdd {
+        /// What is added to.
+        x: R,
+        /// One vector a picture.
+        gate: R,
+        /// Of the shape of `x`.
+        b: R,
+    },
+    /// The channels of `x` from `from` on, as many as the output has.
+    Slice {
+        /// Picture.
+        x: R,
+        /// The first of them.
+        from: usize,
+    },
     /// `y = softmax(q kᵀ / sqrt(c / heads)) v` for each picture and head (Vaswani et al. 2017, "Attention Is All You
     /// Need", equation 1). A pixel is a token; head `i` has channels `i * c / heads` to `(i + 1) * c / heads`.
     Attention {
@@ -220,6 +261,10 @@ impl<R: Copy> Op<R> {
             Self::SelectToken { .. } => "select_token",
             Self::GroupNorm { .. } => "group_norm",
             Self::LayerNorm { .. } => "layer_norm",
+            Self::AdaLayerNorm { .. } => "ada_layer_norm",
+            Self::RmsNorm { .. } => "rms_norm",
+            Self::GatedAdd { .. } => "gated_add",
+            Self::Slice { .. } => "slice",
             Self::Attention { .. } => "attention",
             Self::LogSoftmax { .. } => "log_softmax",
             Self::LogSoftmaxBackward { .. } => "log_softmax_backward",
@@ -237,10 +282,14 @@ impl<R: Copy> Op<R> {
             Self::Concat { a, b, add } => (a, Some(b), add),
             Self::ReluBackward { g: a, relu: b } | Self::MaxPool2Backward { x: a, g: b } => (a, Some(b), None),
             Self::Attention { q, k, v, .. } => (q, Some(k), Some(v)),
+            Self::AdaLayerNorm { x, scale, shift, .. } => (x, Some(scale), Some(shift)),
+            Self::GatedAdd { x, gate, b } => (x, Some(gate), Some(b)),
             Self::TokenEmbedding { .. } => return [None; 3].into_iter().flatten(),
             Self::Activate { x, .. }
             | Self::GroupNorm { x, .. }
             | Self::LayerNorm { x, .. }
+            | Self::RmsNorm { x, .. }
+            | Self::Slice { x, .. }
             | Self::UpsampleBilinear2 { x }
             | Self::UpsampleNearest2 { x }
             | Self::PositionEncoding { t: x, .. }
@@ -259,6 +308,7 @@ impl<R: Copy> Op<R> {
             Self::EmbeddingAdd { table, .. } => [Some(table), None],
             Self::TokenEmbedding { table, positions, .. } => [Some(table), Some(positions)],
             Self::GroupNorm { scale, bias, .. } | Self::LayerNorm { scale, bias, .. } => [Some(scale), Some(bias)],
+            Self::RmsNorm { scale, .. } => [Some(scale), None],
             Self::Activate { .. }
             | Self::Add { .. }
             | Self::AddChannels { .. }
@@ -272,6 +322,9 @@ impl<R: Copy> Op<R> {
             | Self::LogSoftmaxBackward { .. }
             | Self::ReluBackward { .. }
             | Self::MaxPool2Backward { .. }
+            | Self::AdaLayerNorm { .. }
+            | Self::GatedAdd { .. }
+            | Self::Slice { .. }
             | Self::Attention { .. } => [None, None],
         }
     }
@@ -301,6 +354,12 @@ impl<R: Copy> Op<R> {
                 Op::GroupNorm { x: f(x), groups, eps, scale, bias, activation }
             }
             Self::LayerNorm { x, eps, scale, bias } => Op::LayerNorm { x: f(x), eps, scale, bias },
+            Self::AdaLayerNorm { x, eps, scale, shift } => {
+                Op::AdaLayerNorm { x: f(x), eps, scale: f(scale), shift: f(shift) }
+            }
+            Self::RmsNorm { x, groups, eps, scale } => Op::RmsNorm { x: f(x), groups, eps, scale },
+            Self::GatedAdd { x, gate, b } => Op::GatedAdd { x: f(x), gate: f(gate), b: f(b) },
+            Self::Slice { x, from } => Op::Slice { x: f(x), from },
             Self::Attention { q, k, v, heads, causal } => Op::Attention { q: f(q), k: f(k), v: f(v), heads, causal },
             Self::LogSoftmax { x } => Op::LogSoftmax { x: f(x) },
             Self::LogSoftmaxBackward { x, ids } => Op::LogSoftmaxBackward { x: f(x), ids },
@@ -318,7 +377,10 @@ impl<R: Copy> Op<R> {
             Self::Activate { x, .. }
             | Self::EmbeddingAdd { x, .. }
             | Self::GroupNorm { x, .. }
-            | Self::LayerNorm { x, .. } => Some(x),
+            | Self::LayerNorm { x, .. }
+            | Self::AdaLayerNorm { x, .. }
+            | Self::RmsNorm { x, .. }
+            | Self::GatedAdd { x, .. } => Some(x),
             Self::Conv2d { x, upsample: false, stride: 1, .. } => Some(x),
             Self::Add { a, .. } | Self::ReluBackward { g: a, .. } => Some(a),
             _ => None,

@@ -54,7 +54,7 @@ pub(crate) fn graph(seed: u64) -> Graph {
         // Half of them unchanged, so that sums are possible.
         let channels = if r.below(2) == 0 { s.c } else { 1 + r.below(24) };
         // An operation that does not suit the shapes is refused by the graph, and left out.
-        let y = match r.below(25) {
+        let y = match r.below(29) {
             0 | 1 => g.conv2d(&name, x, channels, [3, 1, 1], r.below(4) > 0),
             2 => g.conv2d_padded(&name, x, channels, [3, 2, r.below(2), 1], true),
             3 | 4 => g.linear(&name, x, channels, r.below(4) > 0),
@@ -86,7 +86,7 @@ pub(crate) fn graph(seed: u64) -> Graph {
             13 => g.gelu(&name, x),
             14 => {
                 use Activation as A;
-                let all = [A::Gelu, A::QuickGelu, A::Sigmoid, A::None, A::LeakyRelu, A::ResidualScale];
+                let all = [A::Gelu, A::QuickGelu, A::GeluTanh, A::Sigmoid, A::None, A::LeakyRelu, A::ResidualScale];
                 g.activate(&name, x, all[r.below(all.len())])
             }
             // A large epsilon: a small one would amplify what rounding left of equal values.
@@ -110,6 +110,28 @@ pub(crate) fn graph(seed: u64) -> Graph {
             }
             23 => g.token_embedding(["token", "place"], texts, [n, tokens[0], tokens[1]], [7, 8]),
             24 if s.h * s.w >= 7 => g.select_token(&name, x, ids),
+            25 | 26 => {
+                let vectors: Vec<ValueId> =
+                    values.iter().copied().filter(|&v| g.shape(v) == Shape::vector(s.n, s.c)).collect();
+                let vector = |r: &mut Random, g: &mut Graph| match vectors.len() {
+                    0 => g.slice(&format!("{name}.v"), values[1], 0, s.c),
+                    n => Ok(vectors[r.below(n)]),
+                };
+                let same: Vec<ValueId> = values.iter().copied().filter(|&v| g.shape(v) == s).collect();
+                let b = same[r.below(same.len())];
+                vector(r, g).and_then(|a| {
+                    let b_vector = vector(r, g)?;
+                    match r.below(2) {
+                        0 => g.ada_layer_norm(&name, x, [a, b_vector], 0.1),
+                        _ => g.gated_add(&name, x, a, b),
+                    }
+                })
+            }
+            27 => g.rms_norm(&name, x, 1 + r.below(4), 0.1),
+            28 => {
+                let from = r.below(s.c);
+                g.slice(&name, x, from, 1 + r.below(s.c - from))
+            }
             18 => g.linear_geglu(&name, x, channels, r.below(4) > 0),
             _ if s.h * s.w <= 128 => {
                 let fits = |&v: &ValueId| (g.shape(v).n, g.shape(v).c) == (s.n, s.c) && g.shape(v).h <= 8;
@@ -210,6 +232,8 @@ pub(crate) fn evaluate(g: &Graph, weights: &[Vec<f32>], inputs: &[Vec<f32>], ids
             }
             Op::Add { a, b } => read(a).at(n, i, j, c) + read(b).at(n, i, j, c),
             Op::AddChannels { x, v } => read(x).at(n, i, j, c) + read(v).at(n, 0, 0, c),
+            Op::GatedAdd { x, gate, b } => read(x).at(n, i, j, c) + read(gate).at(n, 0, 0, c) * read(b).at(n, i, j, c),
+            Op::Slice { x, from } => read(x).at(n, i, j, from + c),
             Op::MaxPool2 { x, .. } => {
                 let at = |di, dj| read(x).at(n, 2 * i + di, 2 * j + dj, c);
                 at(0, 0).max(at(0, 1)).max(at(1, 0)).max(at(1, 1))
@@ -277,6 +301,11 @@ fn whole(
         Op::LayerNorm { x: value, eps, scale, bias } => {
             definition::layer_norm(g.shape(value).c, eps, x(value), [w(scale), w(bias)])
         }
+        Op::AdaLayerNorm { x: value, eps, scale, shift } => {
+            let s = g.shape(value);
+            definition::ada_layer_norm([s.c, s.h * s.w], eps, x(value), [x(scale), x(shift)])
+        }
+        Op::RmsNorm { x: value, eps, scale, .. } => definition::rms_norm(eps, x(value), w(scale)),
         Op::Attention { q, k, v, heads, causal } => {
             let (s, keys) = (g.shape(q), g.shape(k).h * g.shape(k).w);
             let shape = AttentionShape { n: s.n, queries: s.h * s.w, keys, c: s.c, heads, causal };

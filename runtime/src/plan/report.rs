@@ -26,6 +26,7 @@ fn fused(step: &Step) -> String {
         Activation::Silu => "+silu",
         Activation::Gelu => "+gelu",
         Activation::QuickGelu => "+quick_gelu",
+        Activation::GeluTanh => "+gelu_tanh",
         Activation::Sigmoid => "+sigmoid",
         Activation::Geglu => "+geglu",
     };

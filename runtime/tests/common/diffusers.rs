@@ -82,6 +82,15 @@ impl Tensors {
         Self(self.0.iter().filter_map(own).collect(), self.1.clone())
     }
 
+    /// One tensor under another name.
+    pub fn renamed(&self, from: &str, to: &str) -> Self {
+        let mut tensors = self.0.clone();
+        if let Some(tensor) = tensors.remove(from) {
+            tensors.insert(to.to_owned(), tensor);
+        }
+        Self(tensors, self.1.clone())
+    }
+
     pub fn ids(&self, name: &str) -> Option<&[u32]> {
         self.1.get(name).map(Vec::as_slice)
     }

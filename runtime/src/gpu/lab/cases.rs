@@ -50,6 +50,7 @@ fn function(activation: Activation) -> &'static str {
         Activation::Silu => " silu",
         Activation::Gelu => " gelu",
         Activation::QuickGelu => " quick_gelu",
+        Activation::GeluTanh => " gelu_tanh",
         Activation::Sigmoid => " sigmoid",
         Activation::Geglu => " geglu",
     }
@@ -138,6 +139,40 @@ pub(super) fn layer_norm(x: [usize; 4]) -> Made {
     spec(format!("layer_norm {}", size(x)), DType::F32, 4e-6, |g| {
         let input = g.input("x", shape(x))?;
         g.layer_norm("norm", input, 1e-5)
+    })
+}
+
+/// Affine parts of each picture's own.
+pub(super) fn ada_layer_norm(x: [usize; 4]) -> Made {
+    spec(format!("ada_layer_norm {}", size(x)), DType::F32, 4e-6, |g| {
+        let input = g.input("x", shape(x))?;
+        let [scale, shift] =
+            [g.input("scale", Shape::vector(x[0], x[3]))?, g.input("shift", Shape::vector(x[0], x[3]))?];
+        g.ada_layer_norm("norm", input, [scale, shift], 1e-5)
+    })
+}
+
+pub(super) fn rms_norm(x: [usize; 4], groups: usize) -> Made {
+    spec(format!("rms_norm {}/{groups}", size(x)), DType::F32, 4e-6, |g| {
+        let input = g.input("x", shape(x))?;
+        g.rms_norm("norm", input, groups, 1e-5)
+    })
+}
+
+pub(super) fn gated_add(x: [usize; 4]) -> Made {
+    spec(format!("gated_add {}", size(x)), DType::F32, 2e-7, |g| {
+        let a = g.input("x", shape(x))?;
+        let gate = g.input("gate", Shape::vector(x[0], x[3]))?;
+        let b = g.input("b", shape(x))?;
+        g.gated_add("add", a, gate, b)
+    })
+}
+
+/// The middle half of the channels.
+pub(super) fn slice(x: [usize; 4]) -> Made {
+    spec(format!("slice {}", size(x)), DType::F32, 0.0, |g| {
+        let input = g.input("x", shape(x))?;
+        g.slice("slice", input, x[3] / 4, x[3].div_ceil(2))
     })
 }
 

@@ -132,6 +132,7 @@ pub(super) fn specs(large: bool) -> Result<Vec<Spec>, GraphError> {
         (A::Silu, true),
         (A::Gelu, false),
         (A::QuickGelu, false),
+        (A::GeluTanh, false),
         (A::Sigmoid, false),
     ];
     for (f, residual) in functions {
@@ -146,6 +147,10 @@ pub(super) fn specs(large: bool) -> Result<Vec<Spec>, GraphError> {
     all.push(cases::group_norm(image, 32, Activation::None)?);
     all.push(cases::group_norm(image, 32, Activation::Silu)?);
     all.push(cases::layer_norm([flat[0], flat[1] * flat[2], 1, flat[3]])?);
+    all.push(cases::ada_layer_norm(flat)?);
+    all.push(cases::rms_norm(flat, 4)?);
+    all.push(cases::gated_add(flat)?);
+    all.push(cases::slice(flat)?);
     all.push(cases::max_pool(image, false)?);
     all.push(cases::max_pool(image, true)?);
     all.push(cases::upsample_nearest(doubled, [0, 0])?);
@@ -158,6 +163,7 @@ pub(super) fn specs(large: bool) -> Result<Vec<Spec>, GraphError> {
     all.push(cases::activate(Activation::Silu, flat)?);
     all.push(cases::activate(Activation::Gelu, flat)?);
     all.push(cases::activate(Activation::QuickGelu, flat)?);
+    all.push(cases::activate(Activation::GeluTanh, flat)?);
     all.push(cases::activate(Activation::Sigmoid, flat)?);
     all.push(cases::add(flat)?);
     all.push(cases::add_channels(flat)?);

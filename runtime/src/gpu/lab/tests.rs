@@ -130,12 +130,16 @@ fn a_head_that_is_too_long_is_refused() {
     assert!(error.to_string().contains("heads of 1028 channels (1024 at the most)"), "{error}");
 }
 
+/// Seen red with picture 0's vectors for all in layer_norm.wgsl, and with the mean of the squares taken of one element fewer in
+/// rms_norm.wgsl.
 #[test]
 fn norms() {
     for (x, groups) in [([1, 1, 1, 8], 2), ([2, 7, 5, 30], 3), ([1, 16, 9, 320], 32), ([3, 3, 3, 5], 1)] {
         same(cases::group_norm(x, groups, Activation::None));
         same(cases::group_norm(x, groups, Activation::Silu));
         same(cases::layer_norm(x));
+        same(cases::ada_layer_norm(x));
+        same(cases::rms_norm(x, groups));
     }
 }
 
@@ -150,6 +154,7 @@ fn pictures() {
         same(cases::upsample_nearest(x, [1, 1]));
         same(cases::concat(x, 1));
         same(cases::concat(x, 8));
+        same(cases::slice(x));
     }
 }
 
@@ -162,6 +167,7 @@ fn elementwise() {
         same(cases::add(x));
         same(cases::add_and_keep(x));
         same(cases::add_channels(x));
+        same(cases::gated_add(x));
     }
 }
 
@@ -196,6 +202,7 @@ fn grids_are_folded() {
     }
     same(cases::activate(Activation::Relu, [1, 1, 8_400_001, 1]));
     same(cases::layer_norm([1, 33_000, 1, 12]));
+    same(cases::rms_norm([1, 33_000, 1, 12], 1));
 }
 
 #[test]

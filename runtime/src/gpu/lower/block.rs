@@ -1,8 +1,7 @@
 //! What a transformer's or a diffusion network's block has beside products: normalizations and attention.
 
-use super::{Dispatch, Operand, Param, Variants, activation, line, pixels, values};
-use crate::gpu::weights::Weights;
-use crate::graph::{Activation, Shape, WeightId};
+use super::{Dispatch, Operand, Param, Variants, activation, line};
+use crate::graph::{Activation, Shape};
 use crate::plan::{Slot, Step};
 use alloc::vec;
 use alloc::vec::Vec;
@@ -72,20 +71,21 @@ impl Variants {
         ]
     }
 
-    pub(super) fn layer_norm<'a>(
+    /// A normalization of each row of `c` elements.
+    pub(super) fn row_norm<'a>(
         &self,
+        kernel: Kernel,
         step: &Step,
-        x: Slot,
+        (x, c): (Slot, usize),
         eps: f32,
-        [scale, bias]: [WeightId; 2],
-        weights: &'a Weights,
+        affine: &[(&'static str, Operand<'a>)],
     ) -> Dispatch<'a> {
-        let rows = pixels(x.shape);
-        let mut dispatch = self.elementwise(Kernel::LayerNorm, step, x, "x", &[1]);
-        let shader = self.shader(Kernel::LayerNorm).constant("WX", table::reduction(self.machine.class));
+        let rows = x.len() / c;
+        let mut dispatch = self.elementwise(kernel, step, x, "x", &[1]);
+        let shader = self.shader(kernel).constant("WX", table::reduction(self.machine.class));
         dispatch.shader = shader.flag(Flag::Subgroups, self.subgroups).flag(Flag::InPlace, step.is_in_place());
-        dispatch.operands.extend([("scale", values(weights, scale)), ("bias", values(weights, bias))]);
-        dispatch.params = vec![("rows", Param::U(rows)), ("c", Param::U(x.shape.c)), ("eps", Param::F(eps))];
+        dispatch.operands.extend_from_slice(affine);
+        dispatch.params = vec![("rows", Param::U(rows)), ("c", Param::U(c)), ("eps", Param::F(eps))];
         dispatch.grid = line(rows);
         dispatch
     }

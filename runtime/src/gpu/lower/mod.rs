@@ -98,6 +98,7 @@ fn activation(shader: Shader, activation: Activation) -> Shader {
         Activation::Silu => shader.flag(Flag::Silu, true),
         Activation::Gelu => shader.flag(Flag::Gelu, true),
         Activation::QuickGelu => shader.flag(Flag::QuickGelu, true),
+        Activation::GeluTanh => shader.flag(Flag::GeluTanh, true),
         Activation::Sigmoid => shader.flag(Flag::Sigmoid, true),
         // The gate's GELU is a function of the same file.
         Activation::Geglu => shader.flag(Flag::Geglu, true).flag(Flag::Gelu, true),
@@ -228,7 +229,37 @@ impl Variants {
             Op::GroupNorm { x, groups, eps, scale, bias, activation } => {
                 self.group_norm(step, x, groups, eps, [values(weights, scale), values(weights, bias)], activation)
             }
-            Op::LayerNorm { x, eps, scale, bias } => vec![self.layer_norm(step, x, eps, [scale, bias], weights)],
+            Op::LayerNorm { x, eps, scale, bias } => {
+                let affine = [("scale", values(weights, scale)), ("bias", values(weights, bias))];
+                vec![self.row_norm(Kernel::LayerNorm, step, (x, x.shape.c), eps, &affine)]
+            }
+            Op::AdaLayerNorm { x, eps, scale, shift } => {
+                let affine = [("scale", Operand::Slot(scale)), ("bias", Operand::Slot(shift))];
+                let mut dispatch = self.row_norm(Kernel::LayerNorm, step, (x, x.shape.c), eps, &affine);
+                dispatch.shader = dispatch.shader.flag(Flag::Ada, true);
+                dispatch.params.push(("per", U(x.shape.h * x.shape.w)));
+                vec![dispatch]
+            }
+            Op::RmsNorm { x, groups, eps, scale } => {
+                let scale = [("scale", values(weights, scale))];
+                vec![self.row_norm(Kernel::RmsNorm, step, (x, x.shape.c / groups), eps, &scale)]
+            }
+            Op::GatedAdd { x, gate, b } => {
+                let mut dispatch = self.lines(Kernel::GatedAdd, step, x, "x", &[x.shape.c]);
+                dispatch.operands.extend([("gate", Operand::Slot(gate)), ("b", Operand::Slot(b))]);
+                let (_, unit) = units(&[x.shape.c]);
+                dispatch.params.extend([("h", U(x.shape.h)), ("c", U(x.shape.c / unit))]);
+                vec![dispatch]
+            }
+            Op::Slice { x, from } => {
+                let channels = [x.shape.c, y.shape.c, from];
+                let (_, unit) = units(&channels);
+                let mut dispatch = self.lines(Kernel::Slice, step, x, "x", &channels);
+                dispatch.params.push(("w", U(y.shape.w)));
+                let sizes = ["c", "part", "from"].into_iter().zip(channels);
+                dispatch.params.extend(sizes.map(|(name, size)| (name, U(size / unit))));
+                vec![dispatch]
+            }
             Op::LogSoftmax { x } => vec![self.rowwise(Kernel::LogSoftmax, step, x)],
             Op::LogSoftmaxBackward { x, ids } => {
                 let mut dispatch = self.rowwise(Kernel::LogSoftmaxBackward, step, x);
