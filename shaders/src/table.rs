@@ -389,6 +389,7 @@ fn elementwise(class: Class, base: &dyn Fn(Kernel) -> Shader, all: &mut Vec<Shad
         for kernel in [K::MaxPool, K::Concat] {
             all.extend([with(kernel, &[]), with(kernel, &[Flag::Add])]);
         }
+        all.push(with(K::AvgPool, &[]));
         all.extend([with(K::Upsample, &[]), with(K::Upsample, &[Flag::Bilinear])]);
     }
     all.extend([flat(K::EmbeddingAdd, &[]), flat(K::EmbeddingAdd, &[Flag::InPlace])]);

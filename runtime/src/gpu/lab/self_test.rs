@@ -148,6 +148,7 @@ pub(super) fn specs(large: bool) -> Result<Vec<Spec>, GraphError> {
     all.push(cases::layer_norm([flat[0], flat[1] * flat[2], 1, flat[3]])?);
     all.push(cases::max_pool(image, false)?);
     all.push(cases::max_pool(image, true)?);
+    all.push(cases::avg_pool(image)?);
     all.push(cases::upsample_nearest(doubled, [0, 0])?);
     all.push(cases::upsample_nearest(doubled, [1, 1])?);
     all.push(cases::upsample_bilinear(doubled)?);
