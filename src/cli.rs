@@ -207,8 +207,6 @@ mod tests {
             assert!(refused(&args).contains(args[0]), "{args:?}");
         }
         assert!(refused(&["--classifier-scale", "2"]).contains("needs --classifier"));
-        let controlled = ["--cache", "2", "--control-net", "a", "--control-image", "a.png"];
-        assert!(refused(&controlled).contains("--cache does not go with --control-net"));
         assert!(refused(&["--classifier", "c.gguf", "--cfg-scale", "2"]).contains("one of them"));
     }
 

@@ -1,7 +1,7 @@
 //! What a checkpoint's networks are, in numbers.
 
 use nijimi_runtime::model::{FirstStage, Info, SchedulerInfo, TinyInfo, UpscalerInfo};
-use nijimi_runtime::raw::nn::{ClipText, ControlNet, SdUnet};
+use nijimi_runtime::raw::nn::{ClipText, ControlNet, SdUnet, T2iAdapter};
 use nijimi_runtime::sampler::Field;
 
 /// What a checkpoint is.
@@ -14,6 +14,8 @@ pub enum Model {
     Diffusion(Box<Info>),
     /// What leads one by a picture.
     ControlNet(Box<ControlNet>),
+    /// What leads one by a picture that it looks at once.
+    T2iAdapter(Box<T2iAdapter>),
     /// What decodes its latents fast (TAESD). It has no name yet.
     AutoencoderTiny(Box<TinyInfo>),
     /// What enlarges pictures (ESRGAN). It has no name yet.
@@ -27,6 +29,7 @@ impl Model {
             Self::TextToImage(_) => "latent-diffusion",
             Self::Diffusion(_) => "ddpm",
             Self::ControlNet(_) => "control-net",
+            Self::T2iAdapter(_) => "t2i-adapter",
             Self::AutoencoderTiny(_) => "autoencoder-tiny",
             Self::Upscaler(_) => "upscaler",
         }

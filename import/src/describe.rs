@@ -8,7 +8,7 @@ use super::tokenizer::Tokenizer;
 use nijimi_runtime::Error;
 use nijimi_runtime::gguf::Writer;
 use nijimi_runtime::model::{
-    ControlInfo, Info, LatentDefaults, LatentInfo, SchedulerInfo, TextInfo, TinyInfo, UpscalerInfo,
+    ControlInfo, ControlNetwork, Info, LatentDefaults, LatentInfo, SchedulerInfo, TextInfo, TinyInfo, UpscalerInfo,
 };
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::raw::nn::TextStates;
@@ -35,7 +35,12 @@ pub(super) fn write(
             "nijimi.network"
         }
         Model::ControlNet(network) => {
-            let network = (**network).clone();
+            let network = ControlNetwork::ControlNet((**network).clone());
+            ControlInfo { name, license, network }.write(w, dtype).map_err(&refuse)?;
+            "nijimi.network"
+        }
+        Model::T2iAdapter(network) => {
+            let network = ControlNetwork::T2iAdapter((**network).clone());
             ControlInfo { name, license, network }.write(w, dtype).map_err(&refuse)?;
             "nijimi.network"
         }
@@ -93,6 +98,9 @@ fn drawn(model: &Model, info: Option<LatentInfo>) -> Result<Option<String>, Erro
         }
         (Model::ControlNet(network), None) => {
             network.graph("", &network.unet.smallest())?;
+        }
+        (Model::T2iAdapter(network), None) => {
+            network.graph("", &network.smallest())?;
         }
         (Model::AutoencoderTiny(info), None) => {
             let side = info.factor();

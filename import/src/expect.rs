@@ -5,7 +5,7 @@ use super::config::Config;
 use nijimi_runtime::raw::graph::{Graph, Weight, WeightKind};
 use nijimi_runtime::raw::nn::{
     Autoencoder, AutoencoderKl, AutoencoderTiny, ClipText, ControlNet, NetworkError, RrdbNet, SdLevel, SdUnet,
-    TextStates,
+    T2iAdapter, TextStates,
 };
 
 /// A tensor: its name within its part, and its shape.
@@ -47,6 +47,10 @@ fn vae(network: &Autoencoder) -> Result<Vec<Expected>, NetworkError> {
 pub(super) fn control(network: &ControlNet) -> Result<Vec<Expected>, NetworkError> {
     let plain = ControlNet { unet: plain(&network.unet), ..network.clone() };
     Ok(of(&[plain.graph("", &plain.unet.smallest())?]))
+}
+
+pub(super) fn t2i_adapter(network: &T2iAdapter) -> Result<Vec<Expected>, NetworkError> {
+    Ok(of(&[network.graph("", &network.smallest())?]))
 }
 
 /// The same tensors, whatever is said of heads and groups: no tensor tells those, and they are for the reader to judge.

@@ -5,7 +5,7 @@
 use crate::decode::Decoded;
 use nijimi_runtime::raw::resample::{Filter, in_unit, resample};
 
-/// Luma of red, green and blue (ITU-R BT.601), as other programs turn masks gray.
+/// Luma of red, green and blue (ITU-R BT.601), as other programs turn masks and lines gray.
 const LUMA: [f32; 3] = [0.299, 0.587, 0.114];
 
 /// What becomes of a picture of another shape.
@@ -31,7 +31,6 @@ impl Decoded {
     #[must_use]
     pub fn mask(&self, size: [usize; 2], fit: Fit) -> Vec<f32> {
         let transparent = self.is_transparent();
-        let luma = |pixel: [f32; 3]| pixel.iter().zip(LUMA).map(|(v, weight)| v * weight).sum();
         let read = |x, y| if transparent { self.alpha(x, y) } else { luma(self.pixel(x, y)) };
         self.binary(size, fit, read)
     }
@@ -47,6 +46,16 @@ impl Decoded {
         values.iter_mut().for_each(|v| *v = if *v >= 0.5 { 1.0 } else { 0.0 });
         values
     }
+}
+
+/// The luma of a picture `(h, w, 3)`, `(h, w)`: for networks that look at lines or depths alone.
+#[must_use]
+pub fn gray(picture: &[f32]) -> Vec<f32> {
+    picture.as_chunks().0.iter().copied().map(luma).collect()
+}
+
+fn luma(pixel: [f32; 3]) -> f32 {
+    pixel.iter().zip(LUMA).map(|(v, weight)| v * weight).sum()
 }
 
 /// The picture or its middle, resized; `read` turns the pixel at (x, y) into `channels` values.

@@ -14,7 +14,7 @@ mod png;
 
 pub use self::png::{Facts, MAGIC, NotEncoded, png};
 pub use decode::Decoded;
-pub use fit::Fit;
+pub use fit::{Fit, gray};
 pub use infotext::Infotext;
 pub use open::{Limits, PictureError, open, size};
 pub use parameters::{Extras, Parameters, Sampling};

@@ -6,19 +6,22 @@ mod common;
 #[cfg(feature = "gpu")]
 #[path = "common/device.rs"]
 mod device;
+#[path = "common/published.rs"]
+mod published;
 
 use common::{Tensors, control_net, fixtures, gguf, json};
-use nijimi_import::{Checkpoint, Model, Options, Types, convert};
+use nijimi_import::{Model, Types};
 use nijimi_runtime::Error;
 use nijimi_runtime::gguf::File;
-use nijimi_runtime::model::{Control, Device, ModelError, Network, SessionOptions, TextToImage, TinyAutoencoder};
+use nijimi_runtime::model::{
+    Control, ControlNetwork, Device, ModelError, Network, SessionOptions, TextToImage, TinyAutoencoder,
+};
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::raw::nn::{Autoencoder, AutoencoderKl, ControlNet, SdCache, SdRequest, SdUnet};
-use safetensors::{SafeTensors, tensor::TensorView};
-use serde_json::{Map, Value, json};
+use published::{Folder, contents, converted, open, renamed, sparse, whole, whole_of, with_extra};
+use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 const WEIGHTS: &str = "diffusion_pytorch_model.safetensors";
 /// Greatest difference of any number from the reference's, f32 weights.
@@ -26,29 +29,6 @@ const TOLERANCE: f32 = 2e-4;
 /// The same on a device.
 #[cfg(feature = "gpu")]
 const DEVICE_TOLERANCE: f32 = 1e-3;
-
-/// A folder that goes away.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let n = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("nijimi-control-{}-{n}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn join(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 /// The folders among the fixtures whose `config.json` is of this class.
 fn folders(class: &str) -> Vec<PathBuf> {
@@ -60,44 +40,6 @@ fn folders(class: &str) -> Vec<PathBuf> {
         println!("no {class} among the fixtures: nothing was compared");
     }
     found
-}
-
-/// A checkpoint as one of our files.
-fn converted(path: &Path, types: &Types) -> Result<Vec<u8>, String> {
-    let folder = Folder::new();
-    let out = folder.join("out.gguf");
-    let checkpoint = Checkpoint::open(path, &Options::default()).map_err(|e| e.to_string())?;
-    convert(&checkpoint, &out, "test", types, |_| {}).map_err(|e| e.to_string())?;
-    Ok(fs::read(out).unwrap())
-}
-
-fn whole(path: &Path) -> Vec<u8> {
-    converted(path, &Types::new(DType::F32)).unwrap_or_else(|e| panic!("{e}"))
-}
-
-/// The tensors and the sizes of a file; where it came from is another matter.
-fn contents(bytes: &[u8]) -> Vec<String> {
-    let file = File::new_checked(bytes).unwrap();
-    let own = |key: &&str| !key.starts_with("nijimi.import.");
-    let keys = file.metadata().filter(|(key, _)| own(key)).map(|(key, value)| format!("{key} {value:?}"));
-    keys.chain(file.tensors().map(|t| format!("{} {} {:?} {:?}", t.name, t.dtype, t.shape(), t.data))).collect()
-}
-
-/// Rewrites a `.safetensors` file with other names; tensors that get none are left out.
-fn renamed(from: &Path, to: &Path, name: impl Fn(&str) -> Option<String>) {
-    let bytes = fs::read(from).unwrap();
-    let tensors = SafeTensors::deserialize(&bytes).unwrap();
-    let views = tensors.iter().filter_map(|(old, view)| Some((name(old)?, view)));
-    fs::write(to, safetensors::serialize(views.collect::<Vec<(String, TensorView<'_>)>>(), None).unwrap()).unwrap();
-}
-
-/// The same with one tensor more.
-fn with_extra(from: &Path, to: &Path, extra: &str) {
-    let bytes = fs::read(from).unwrap();
-    let tensors = SafeTensors::deserialize(&bytes).unwrap();
-    let one = TensorView::new(safetensors::Dtype::F16, vec![1], &[0, 0]).unwrap();
-    let views = tensors.iter().map(|(name, view)| (name.to_owned(), view)).chain([(extra.to_owned(), one)]);
-    fs::write(to, safetensors::serialize(views.collect::<Vec<_>>(), None).unwrap()).unwrap();
 }
 
 /// cldm's names of a ControlNet's tensors: pairs of a diffusers prefix and the other, counted out block by block.
@@ -190,7 +132,8 @@ fn a_control_net_s_file_computes_what_its_folder_does() {
     for folder in folders("ControlNetModel") {
         let network = control_net(&json(&folder.join("config.json")));
         let options = SessionOptions { threads: 2, ..Default::default() };
-        let request = SdRequest { batch: 1, height: 8, width: 8, tokens: 77, control: false, cache: SdCache::Off };
+        let request =
+            SdRequest { batch: 1, height: 8, width: 8, tokens: 77, control: false, adapter: 0, cache: SdCache::Off };
         let graph = network.graph("", &request).unwrap();
         let bytes = gguf(std::slice::from_ref(&graph), &Tensors::read(&folder.join(WEIGHTS)));
         let plain = Network::load(&File::new_checked(&bytes).unwrap(), vec![graph.clone()], &Device::Cpu).unwrap();
@@ -200,7 +143,7 @@ fn a_control_net_s_file_computes_what_its_folder_does() {
         let control = Control::load(&File::new_checked(&bytes).unwrap(), &Device::Cpu).unwrap();
         let (mut own, names) = (network.clone(), control.residuals());
         own.unet.out_channels = own.unet.in_channels;
-        assert_eq!(control.info().network, own);
+        assert_eq!(control.info().network, ControlNetwork::ControlNet(own));
         assert_eq!(names, graph.outputs().iter().map(|port| port.name.clone()).collect::<Vec<_>>());
         let mut evaluator = control.evaluator(&request, &options).unwrap();
         let expected = residuals(&network, &names, &mut plain);
@@ -227,23 +170,6 @@ fn a_control_net_of_one_file_is_its_folder() {
         let half = whole_of(&file, DType::Q8_0);
         assert!((half.len() as u64) < plain && Control::load(&File::new_checked(&half).unwrap(), &Device::Cpu).is_ok());
     }
-}
-
-fn whole_of(path: &Path, dtype: DType) -> Vec<u8> {
-    converted(path, &Types::new(dtype)).unwrap_or_else(|e| panic!("{e}"))
-}
-
-/// A file of these shapes, f16, whose numbers take no room on the disk.
-fn sparse(path: &Path, shapes: impl Iterator<Item = (String, Vec<usize>)>) {
-    let (mut header, mut end) = (Map::new(), 0);
-    for (name, shape) in shapes {
-        let bytes = 2 * shape.iter().product::<usize>() as u64;
-        header.insert(name, json!({"dtype": "F16", "shape": shape, "data_offsets": [end, end + bytes]}));
-        end += bytes;
-    }
-    let header = Value::Object(header).to_string();
-    fs::write(path, [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat()).unwrap();
-    fs::OpenOptions::new().write(true).open(path).unwrap().set_len(8 + header.len() as u64 + end).unwrap();
 }
 
 /// The topologies of SD 1.5, 2.1 and SDXL at full size: their U-Nets' published tensors but for the way up, and what a
@@ -299,10 +225,6 @@ fn published_control_nets_are_told_by_their_tensors() {
             assert_eq!(single, folder, "{name} {prefix:?}");
         }
     }
-}
-
-fn open(path: &Path) -> Checkpoint {
-    Checkpoint::open(path, &Options::default()).unwrap_or_else(|e| panic!("{e}"))
 }
 
 /// A ControlNet and a model that do not belong together: the first size that differs is named, with both.
@@ -564,8 +486,10 @@ fn a_device_computes_the_same() {
         let (here, there) =
             (Control::load(&file, &Device::Cpu).unwrap(), Control::load(&file, &Device::Gpu(gpu.clone())).unwrap());
         let options = SessionOptions { threads: 2, ..Default::default() };
-        let request = SdRequest { batch: 1, height: 8, width: 8, tokens: 77, control: false, cache: SdCache::Off };
-        let (network, names) = (&here.info().network, here.residuals());
+        let request =
+            SdRequest { batch: 1, height: 8, width: 8, tokens: 77, control: false, adapter: 0, cache: SdCache::Off };
+        let ControlNetwork::ControlNet(network) = &here.info().network else { panic!("a ControlNet") };
+        let names = here.residuals();
         let expected = residuals(network, &names, &mut here.evaluator(&request, &options).unwrap());
         let found = residuals(network, &names, &mut there.evaluator(&request, &options).unwrap());
         let largest = expected.iter().flatten().fold(0.0f32, |most, v| most.max(v.abs()));

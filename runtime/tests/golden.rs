@@ -2,6 +2,8 @@
 //! texts, single calls of each network, whole pictures. `NIJIMI_FIXTURES` names the folder of fixtures (default: the project's
 //! own copy), which tests with `golden` in their names alone read. A family that is not known here fails.
 
+#[path = "golden/adapters.rs"]
+mod adapters;
 #[path = "golden/additions.rs"]
 mod additions;
 #[cfg(feature = "gpu")]
@@ -38,7 +40,7 @@ struct Kind {
     compare: fn(&Family, &Device) -> usize,
 }
 
-const KINDS: [Kind; 8] = [
+const KINDS: [Kind; 9] = [
     Kind { name: "files of one model", is: files::is, compare: files::compare },
     Kind { name: "pipeline", is: pipeline::is, compare: pipeline::compare },
     Kind { name: "other sizes of a pipeline", is: sizes::is, compare: sizes::compare },
@@ -46,6 +48,7 @@ const KINDS: [Kind; 8] = [
     Kind { name: "LoRAs of LyCORIS", is: additions::is_lycoris, compare: additions::lycoris },
     Kind { name: "embeddings", is: additions::is_embedding, compare: additions::embeddings },
     Kind { name: "tiny autoencoder", is: tiny::is, compare: tiny::compare },
+    Kind { name: "T2I-Adapter", is: adapters::is, compare: adapters::compare },
     Kind { name: "unconditional pipeline of pixels", is: pixels::is, compare: pixels::compare },
 ];
 
@@ -86,7 +89,8 @@ fn families(device: &Device) {
 /// first level on (SSD-1B); rows of odd pictures rounded up; v's sign for epsilon (EDM); means of latents with the wrong sign; a
 /// pipeline's own tiny autoencoder whose latents are not held; texts guided away from neither text nor picture; of models of pixels
 /// zeros on all sides of what halves, a shift of frequencies that is left out, cosines first, one head in place of several, estimates
-/// clipped as the book's are, and levels counted from 1. Stays green with the tokens in
+/// clipped as the book's are, and levels counted from 1; of T2I-Adapters the largest of what is averaged, features added behind what
+/// halves, skips without them, the middle's left out, no ReLU, channels innermost in squares of pixels, no strength. Stays green with the tokens in
 /// another order, which cross-attention cannot tell.
 #[test]
 fn golden_families() {

@@ -66,6 +66,7 @@ fn stages(file: &File<'_>, size: [usize; 2]) -> Vec<(Vec<&'static str>, Graph)> 
         width,
         tokens: 2 * info.texts[0].network.positions,
         control: false,
+        adapter: 0,
         cache: SdCache::Off,
     };
     stages.push((vec!["unet."], info.unet.graph("unet.", &request).unwrap()));

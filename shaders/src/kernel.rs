@@ -38,6 +38,8 @@ kernels! {
     AddChannels "add_channels",
     /// Softmax attention.
     Attention "attention",
+    /// Average of each 2x2 square.
+    AvgPool "avg_pool",
     /// Guidance by a classifier.
     ClassifierGuidance "classifier_guidance",
     /// Channels joined.

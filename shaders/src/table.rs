@@ -391,6 +391,7 @@ fn elementwise(class: Class, base: &dyn Fn(Kernel) -> Shader, all: &mut Vec<Shad
             all.extend([with(kernel, &[]), with(kernel, &[Flag::Add])]);
         }
         all.extend([with(K::GatedAdd, &[]), with(K::GatedAdd, &[Flag::InPlace]), with(K::Slice, &[])]);
+        all.push(with(K::AvgPool, &[]));
         all.extend([with(K::Upsample, &[]), with(K::Upsample, &[Flag::Bilinear])]);
     }
     all.extend([flat(K::EmbeddingAdd, &[]), flat(K::EmbeddingAdd, &[Flag::InPlace])]);

@@ -72,7 +72,7 @@ impl Cli {
     }
 
     /// Of models that read prompts.
-    fn text(&self) -> [(bool, &'static str); 14] {
+    fn text(&self) -> [(bool, &'static str); 13] {
         let Self { init_img, preview, .. } = self;
         let [nets, images, strengths] = [self.control_net.len(), self.control_image.len(), self.control_strength.len()];
         [
@@ -84,10 +84,9 @@ impl Cli {
                 "--hires draws two sizes of latents, and --save-latents writes one: leave out one of them",
             ),
             (nets > images, "--control-net needs an image to read: give each one with --control-image"),
-            (images > nets, "--control-image needs a ControlNet that reads it: give one with --control-net"),
             (
-                self.cache.is_some_and(|n| n > 1) && nets > 0,
-                "--cache does not go with --control-net: leave one of them out",
+                images > nets,
+                "--control-image needs a ControlNet or a T2I-Adapter that reads it: give one with --control-net",
             ),
             (strengths > 0 && nets == 0, "--control-strength needs --control-net"),
             (

@@ -27,8 +27,8 @@ pub struct SelfTest {
     pub large: bool,
 }
 
-/// Converts a published checkpoint (Stable Diffusion 1.x, 2.x or SDXL, a ControlNet, a tiny autoencoder, TAESD, or an
-/// upscaler, ESRGAN) to a weight file. The checkpoint is a diffusers folder or a single
+/// Converts a published checkpoint (Stable Diffusion 1.x, 2.x or SDXL, a ControlNet, a T2I-Adapter, a tiny autoencoder,
+/// TAESD, or an upscaler, ESRGAN) to a weight file. The checkpoint is a diffusers folder or a single
 /// file: .safetensors, or GGUF of stable-diffusion.cpp or ComfyUI.
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
 #[argh(
@@ -39,7 +39,7 @@ pub struct SelfTest {
     error_code(3, "The checkpoint is invalid, or the file cannot be written.")
 )]
 pub struct Convert {
-    /// folder with a model_index.json (ControlNet or tiny autoencoder: a config.json), or .safetensors or GGUF file
+    /// folder with a model_index.json (ControlNet, T2I-Adapter or tiny autoencoder: a config.json), or .safetensors or GGUF file
     #[argh(positional)]
     pub source: PathBuf,
     /// file to write
@@ -180,7 +180,7 @@ pub struct Plan {
     /// how it is enlarged: latent, lanczos, or by an upscaler (ESRGAN), a weight file or .safetensors file (default: latent)
     #[argh(option, arg_name = "file")]
     pub hires_upscaler: Option<HiresUpscaler>,
-    /// a ControlNet. May be repeated
+    /// a ControlNet or a T2I-Adapter. May be repeated
     #[argh(option, arg_name = "file")]
     pub control_net: Vec<PathBuf>,
     /// tiny autoencoder (TAESD)

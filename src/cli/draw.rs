@@ -124,14 +124,14 @@ pub struct Cli {
     /// name), as in toy.safetensors:mytoy. May be repeated
     #[argh(option, arg_name = "file[:word]")]
     pub(super) embedding: Vec<EmbeddingFile>,
-    /// a ControlNet: weight file, folder or .safetensors file. May be repeated, each with an image, and a strength if any has
-    /// one, in the same order
+    /// a ControlNet or a T2I-Adapter: weight file, folder or .safetensors file. May be repeated, each with an image, and a
+    /// strength if any has one, in the same order
     #[argh(option, arg_name = "file")]
     pub(super) control_net: Vec<PathBuf>,
-    /// the image that the ControlNet reads: edges, depth, a pose, whatever it was trained for
+    /// the image that it reads: edges, depth, a pose, whatever it was trained for
     #[argh(option, arg_name = "file")]
     pub(super) control_image: Vec<PathBuf>,
-    /// strength of the ControlNet (default: 1)
+    /// strength of the ControlNet or T2I-Adapter (default: 1)
     #[argh(option, arg_name = "x", from_str_fn(finite))]
     pub(super) control_strength: Vec<f32>,
     /// tiny autoencoder (TAESD), a weight file, folder or .safetensors file, used instead of the model's own: fast and

@@ -83,7 +83,7 @@ pub struct TextOptions {
     pub stay_resident: bool,
 }
 
-/// A ControlNet, and what it is shown.
+/// A ControlNet or a T2I-Adapter, and what it is shown.
 #[derive(Debug, PartialEq)]
 pub struct ControlFiles {
     pub network: PathBuf,

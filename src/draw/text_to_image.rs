@@ -32,6 +32,7 @@ use nijimi_runtime::model::{
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::sampler::Calls;
 use preview::Preview;
+use std::iter;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use way::{calls, guidance_scale, own_method, steps, strength};
@@ -89,7 +90,7 @@ impl<'a> PromptArtist<'a> {
         let dtype = text.dtype.unwrap_or(DType::F16);
         let upscaler = hires::upscaler(text.hires_upscaler.as_ref());
         let controls: Vec<&Path> = text.controls.iter().map(|control| &*control.network).collect();
-        let beside = Beside::open(&controls, text.taesd.as_deref(), upscaler, dtype, false)?;
+        let beside = Beside::open(&controls, text.taesd.as_deref(), upscaler, (dtype, false), text.cache > Some(1))?;
         let added = loading::added(source, &text.lora, &text.embedding)?;
         let on = loading::open(source, &added, machine)?;
         let info = on.model.info();
@@ -131,7 +132,7 @@ impl<'a> PromptArtist<'a> {
             return Err(Fault::Usage(format!("--clip-skip {n}: the text encoder has only {layers} layers")));
         }
         let calls = calls(info, sampling, text)?;
-        let second = SecondPass::new(info, sampling, text, size)?;
+        let mut second = SecondPass::new(info, sampling, text, size)?;
         let asked = planning::Asked {
             runs: subject.batch * prompts.len(),
             size,
@@ -159,7 +160,10 @@ impl<'a> PromptArtist<'a> {
         }
         let mut parts = loading::load(on, &beside)?;
         let model = &parts.on.model;
-        let inputs = Inputs::read(model, text, subject.batch, size)?;
+        let mut inputs = Inputs::read(model, text, subject.batch, size)?;
+        for shown in iter::once(&mut inputs.controls).chain(second.as_mut().map(|pass| &mut pass.controls)) {
+            inputs::as_read(&parts.controls, shown);
+        }
         if text.stay_resident {
             let used = model.used(inputs.init_image.is_some(), parts.tiny.as_ref());
             parts.on.model = model.hold(&used).map_err(|e| source.wrong(e))?;
@@ -220,7 +224,7 @@ impl<'a> PromptArtist<'a> {
         }
     }
 
-    /// The ControlNets, each with what it is shown.
+    /// The ControlNets and T2I-Adapters, each with what it is shown.
     fn controls<'r>(&'r self, pictures: &'r [Vec<f32>]) -> Vec<LatentControl<'r>> {
         let controls = self.parts.controls.iter().zip(pictures).zip(&self.text.controls);
         let control = |((network, picture), files): ((&'r Control, &'r Vec<f32>), &ControlFiles)| LatentControl {
@@ -493,7 +497,7 @@ fn asked(e: Error) -> Fault {
         "width" => "-W: ",
         "guidance_scale" => "--cfg-scale: ",
         "clip_skip" => "--clip-skip: ",
-        "strength of a ControlNet" => "--control-strength: ",
+        "strength of a ControlNet" | "strength of a T2I-Adapter" => "--control-strength: ",
         _ => "",
     };
     Fault::Usage(format!("{option}{e}"))

@@ -92,6 +92,11 @@ fn what(model: &Model) -> String {
             let channels: Vec<usize> = config.unet.levels.iter().map(|level| level.channels).collect();
             return format!("a ControlNet for U-Nets of {channels:?} channels, text states of {width}");
         }
+        Model::T2iAdapter(config) => {
+            let (kind, channels) = (config.kind.name(), &config.channels);
+            let of = if config.picture_channels == 1 { "gray pictures" } else { "pictures" };
+            return format!("a T2I-Adapter ({kind}) of {channels:?} channels, which looks at {of}");
+        }
         Model::AutoencoderTiny(info) if !info.has_encoder => {
             return "the decoder of a tiny autoencoder".into();
         }

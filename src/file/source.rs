@@ -21,6 +21,8 @@ pub enum Role {
     Model,
     /// `--control-net`.
     ControlNet,
+    /// `--control-net` beside `--cache`: what is asked once a run.
+    T2iAdapter,
     /// `--taesd`.
     TinyAutoencoder,
     /// The model of `nijimi upscale`.
@@ -179,9 +181,18 @@ impl Source {
 impl Role {
     /// That a file's system is one of this role.
     fn check(self, system: &str, name: &str) -> Result<(), Fault> {
+        let controls = matches!(self, Self::ControlNet | Self::T2iAdapter);
         let (what, option) = match system {
-            "control-net" if self != Self::ControlNet => {
+            "control-net" if self == Self::T2iAdapter => {
+                return Err(Fault::Usage(format!(
+                    "--cache does not go with a ControlNet, and {name} is one: leave one of them out"
+                )));
+            }
+            "control-net" if !controls => {
                 ("a ControlNet, which guides a model by an image", "with --control-net FILE, in addition to a model")
+            }
+            "t2i-adapter" if !controls => {
+                ("a T2I-Adapter, which guides a model by an image", "with --control-net FILE, in addition to a model")
             }
             "autoencoder-tiny" if self != Self::TinyAutoencoder => {
                 ("a tiny autoencoder, which decodes what a model draws", "with --taesd FILE, in addition to a model")
@@ -189,7 +200,7 @@ impl Role {
             "upscaler" if self != Self::Upscaler => {
                 ("an upscaler, which enlarges pictures", "to nijimi upscale PICTURE with -m FILE")
             }
-            "control-net" | "autoencoder-tiny" | "upscaler" => return Ok(()),
+            "control-net" | "t2i-adapter" | "autoencoder-tiny" | "upscaler" => return Ok(()),
             FirstStage::SYSTEM => {
                 ("an autoencoder, which draws nothing by itself", "to nijimi-train text2image with --autoencoder FILE")
             }
@@ -201,7 +212,7 @@ impl Role {
         };
         let wanted = match self {
             Self::Model => String::new(),
-            Self::ControlNet => ", and --control-net takes a ControlNet".into(),
+            Self::ControlNet | Self::T2iAdapter => ", and --control-net takes a ControlNet or a T2I-Adapter".into(),
             Self::TinyAutoencoder => ", and --taesd takes a tiny autoencoder".into(),
             Self::Upscaler => ", and nijimi upscale takes an upscaler (ESRGAN)".into(),
         };

@@ -42,7 +42,7 @@ pub fn run(options: &Plan) -> Result<(), Fault> {
     }
     let upscaler = hires::upscaler(options.hires_upscaler.as_ref());
     let controls: Vec<&Path> = options.control_net.iter().map(PathBuf::as_path).collect();
-    let beside = Beside::open(&controls, options.taesd.as_deref(), upscaler, dtype, true)?;
+    let beside = Beside::open(&controls, options.taesd.as_deref(), upscaler, (dtype, true), false)?;
     let info = LatentInfo::read(&file).map_err(|e| source.wrong(e))?;
     let gpu = backend::device(options.place())?;
 

@@ -202,9 +202,11 @@ fn what_is_no_model_is_refused() {
         assert!(output.status.success(), "{}", String::from_utf8(output.stderr).unwrap());
     }
     let [control, tiny, sd1] = [&control, &tiny, &sd1].map(|path| path.to_str().unwrap());
+    let adapter = control.replace("sd1full_controlnet", "sd1_t2i_light");
     let cases: &[(&[&str], i32, &[&str])] = &[
         (&["-m", control], 3, &["sd1full_controlnet is a ControlNet", "--control-net FILE"]),
         (&["-m", "control.gguf"], 3, &["control.gguf is a ControlNet", "--control-net FILE"]),
+        (&["-m", &adapter], 3, &["sd1_t2i_light is a T2I-Adapter", "--control-net FILE"]),
         (&["-m", tiny], 3, &["tae is a tiny autoencoder", "--taesd FILE"]),
         (&["-m", "tiny.gguf.tae"], 3, &["tiny.gguf.tae is a tiny autoencoder", "--taesd FILE"]),
         (&["-m", "a.ckpt"], 3, &["a.ckpt is a Python pickle", "download the model as .safetensors"]),
@@ -289,6 +291,10 @@ fn what_goes_beside_a_model_is_explained() {
         (
             "sd1full_controlnet",
             ["control-net: a ControlNet", "U-Nets of [32, 32, 64, 64] channels", "--control-net x.gguf"],
+        ),
+        (
+            "sd1_t2i_light",
+            ["t2i-adapter: a T2I-Adapter", "light_adapter, blocks of [16, 32] channels", "--control-net x.gguf"],
         ),
         ("tae", ["autoencoder-tiny: a tiny autoencoder", "[2, 2, 1] blocks of 16 channels", "--taesd x.gguf"]),
     ] {

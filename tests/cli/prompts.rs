@@ -105,6 +105,53 @@ fn inpainting_loras_and_controls() {
     compare(&folder, "sd1full", model, "image_ddim_cfg4_control0.7", &args);
 }
 
+/// T2I-Adapters by the same option as ControlNets: one that reads red, green and blue, and one that reads lines, which are shown to
+/// it in gray or in colors. Beside `--cache` an adapter is drawn with, and a ControlNet refused before it is converted.
+///
+/// Seen red with the red channel for the luma, and with a cache that lets ControlNets through.
+#[test]
+fn adapters() {
+    let (Some(model), Some(control)) = (pipeline("sd1"), pipeline("sd1full_controlnet")) else { return };
+    let (folder, model) = (Folder::new(), model.to_str().unwrap());
+    for name in ["sd1_t2i_full", "sd1_t2i_light"] {
+        let golden = pipeline(&format!("{name}.golden.safetensors")).unwrap();
+        save(&folder, "control.png", tensor(&golden, "control_image"), 0.0);
+        let latents = format!("{}:latents", golden.display());
+        let adapter = pipeline(name).unwrap();
+        let shown =
+            ["--control-net", adapter.to_str().unwrap(), "--control-image", "control.png", "--latents", &latents];
+        let args = [&shown[..], &["--control-strength", "0.7", "--cfg-scale", "5"]].concat();
+        compare(&folder, name, model, "image_ddim_cfg5_control0.7", &args);
+        if name == "sd1_t2i_light" {
+            // The same luma in colors.
+            let (shape, gray) = tensor(&golden, "control_image");
+            let planes = [1.0 / 0.299, 0.0, 0.0].map(|share: f32| gray.iter().map(move |v| (v * share).min(1.0)));
+            let colored: Vec<f32> = planes.into_iter().flatten().collect();
+            let dark: Vec<f32> = gray.iter().map(|v| (v / 0.299).min(1.0) * 0.299).collect();
+            save(&folder, "control.png", (vec![1, 3, shape[2], shape[3]], colored), 0.0);
+            drawn(
+                &folder,
+                &[&["-m", model, "-p", "a", "-s", "1", "--steps", "2", "-o", "colored.png"], &args[..]].concat(),
+            );
+            save(&folder, "control.png", (shape, dark), 0.0);
+            drawn(
+                &folder,
+                &[&["-m", model, "-p", "a", "-s", "1", "--steps", "2", "-o", "gray.png"], &args[..]].concat(),
+            );
+            let [a, b] = ["colored.png", "gray.png"].map(|name| folder.picture(name).pixels);
+            let far = a.iter().zip(&b).map(|(a, b)| a.abs_diff(*b)).max();
+            assert!(far <= Some(16), "{far:?}");
+        }
+        let cached =
+            [&["-m", model, "-p", "a", "-s", "1", "--steps", "3", "-o", "cached.png", "--cache", "2"], &shown[..]]
+                .concat();
+        drawn(&folder, &cached);
+    }
+    let shown = ["--control-net", control.to_str().unwrap(), "--control-image", "control.png", "--cache", "2"];
+    let (code, problem) = folder.fail(&[&["-m", model, "-p", "a"], &shown[..]].concat());
+    assert!(code == 2 && problem.contains("--cache does not go with a ControlNet"), "{code} {problem}");
+}
+
 /// A small model as one of our files, and how it is asked for a picture.
 pub fn converted() -> Option<Folder> {
     let (folder, model) = (Folder::new(), pipeline("sd1")?);

@@ -422,6 +422,7 @@ fn execute(
         }
         Op::AddChannels { x, v } => super::add_channels(ctx, image(x.shape), get(x), get(v), y),
         Op::MaxPool2 { x, add } => super::max_pool2(ctx, image(x.shape), get(x), add.map(get), y),
+        Op::AvgPool2 { x } => super::avg_pool2(ctx, image(x.shape), get(x), y),
         Op::UpsampleBilinear2 { x } => super::upsample_bilinear2(ctx, image(x.shape), get(x), y),
         Op::UpsampleNearest2 { x } => {
             let Shape { h, w, .. } = step.output.shape;

@@ -11,6 +11,7 @@
 mod activate;
 mod add;
 mod attention;
+mod avg_pool;
 mod concat;
 mod conv2d;
 mod conv2d_in_place;
@@ -49,6 +50,7 @@ use crate::graph::Activation;
 pub use activate::activate;
 pub use add::{add, add_channels};
 pub use attention::{AttentionShape, attention, attention_scratch};
+pub use avg_pool::avg_pool2;
 pub use concat::concat;
 pub use conv2d::{Conv2dShape, conv2d, conv2d_scratch};
 pub use conv2d_in_place::{conv2d_in_place, conv2d_in_place_scratch};

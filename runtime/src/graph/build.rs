@@ -152,6 +152,12 @@ impl Graph {
         self.push(name, Op::MaxPool2 { x, add: None }, Shape { h: s.h / 2, w: s.w / 2, ..s })
     }
 
+    /// The average of each 2 x 2 square: sides halved, an odd one to the larger half, where squares are averaged that are not whole.
+    pub fn avg_pool2(&mut self, name: &str, x: ValueId) -> Result<ValueId, GraphError> {
+        let s = self.found(name, x)?;
+        self.push(name, Op::AvgPool2 { x }, Shape { h: s.h.div_ceil(2), w: s.w.div_ceil(2), ..s })
+    }
+
     /// Twice the size, bilinear with half-pixel centres.
     pub fn upsample_bilinear2(&mut self, name: &str, x: ValueId) -> Result<ValueId, GraphError> {
         let s = self.found(name, x)?;

@@ -76,6 +76,11 @@ pub enum Op<R> {
         /// Added per picture and channel.
         add: Option<R>,
     },
+    /// The average of each 2 x 2 square; where a side is odd, of what is there of the last ones.
+    AvgPool2 {
+        /// Picture.
+        x: R,
+    },
     /// Twice the size, bilinear with half-pixel centres.
     UpsampleBilinear2 {
         /// Picture.
@@ -252,6 +257,7 @@ impl<R: Copy> Op<R> {
             Self::Add { .. } => "add",
             Self::AddChannels { .. } => "add_channels",
             Self::MaxPool2 { .. } => "max_pool2",
+            Self::AvgPool2 { .. } => "avg_pool2",
             Self::UpsampleBilinear2 { .. } => "upsample_bilinear2",
             Self::UpsampleNearest2 { .. } => "upsample_nearest2",
             Self::Concat { .. } => "concat",
@@ -290,6 +296,7 @@ impl<R: Copy> Op<R> {
             | Self::LayerNorm { x, .. }
             | Self::RmsNorm { x, .. }
             | Self::Slice { x, .. }
+            | Self::AvgPool2 { x }
             | Self::UpsampleBilinear2 { x }
             | Self::UpsampleNearest2 { x }
             | Self::PositionEncoding { t: x, .. }
@@ -313,6 +320,7 @@ impl<R: Copy> Op<R> {
             | Self::Add { .. }
             | Self::AddChannels { .. }
             | Self::MaxPool2 { .. }
+            | Self::AvgPool2 { .. }
             | Self::UpsampleBilinear2 { .. }
             | Self::UpsampleNearest2 { .. }
             | Self::Concat { .. }
@@ -343,6 +351,7 @@ impl<R: Copy> Op<R> {
             Self::Add { a, b } => Op::Add { a: f(a), b: f(b) },
             Self::AddChannels { x, v } => Op::AddChannels { x: f(x), v: f(v) },
             Self::MaxPool2 { x, add } => Op::MaxPool2 { x: f(x), add: add.map(f) },
+            Self::AvgPool2 { x } => Op::AvgPool2 { x: f(x) },
             Self::UpsampleBilinear2 { x } => Op::UpsampleBilinear2 { x: f(x) },
             Self::UpsampleNearest2 { x } => Op::UpsampleNearest2 { x: f(x) },
             Self::Concat { a, b, add } => Op::Concat { a: f(a), b: f(b), add: add.map(f) },

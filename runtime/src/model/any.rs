@@ -38,7 +38,7 @@ pub enum Model {
     Numbers(Numbers),
     /// `classifier`: labels of noised pictures, and gradients that guide to them.
     Classifier(Classifier),
-    /// `control-net`: guides a text-to-image model by a picture.
+    /// `control-net`, `t2i-adapter`: guides a text-to-image model by a picture.
     ControlNet(Control),
     /// `autoencoder-tiny`: previews of a text-to-image model's latents.
     TinyAutoencoder(TinyAutoencoder),
@@ -80,13 +80,13 @@ impl ModelKind {
             "hvae" => Self::Hvae,
             "normal" | "mvn" | "mixture" | "descent" | "regression" | "mlp" => Self::Numbers,
             "classifier" => Self::Classifier,
-            "control-net" => Self::ControlNet,
+            "control-net" | "t2i-adapter" => Self::ControlNet,
             "autoencoder-tiny" => Self::TinyAutoencoder,
             "upscaler" => Self::Upscaler,
             FirstStage::SYSTEM => Self::Autoencoder,
             _ => {
                 let expected = "latent-diffusion, ddpm, vae, hvae, normal, mvn, mixture, descent, regression, mlp, \
-                                classifier, control-net, autoencoder-tiny, upscaler or \
+                                classifier, control-net, t2i-adapter, autoencoder-tiny, upscaler or \
                                 autoencoder-kl";
                 return Err(ModelError::Unsupported { key, found: format!("{name:?}"), expected }.into());
             }

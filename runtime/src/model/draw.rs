@@ -9,8 +9,8 @@ pub use plan::RunPlan;
 use super::options::check;
 use super::wait::wait;
 use super::{
-    Diffusion, LatentInfo, LatentRequest, Model, Request, RequestError, Run, SessionOptions, StepInfo, TextToImage,
-    is_of_one_color,
+    ControlNetwork, Diffusion, LatentInfo, LatentRequest, Model, Request, RequestError, Run, SessionOptions, StepInfo,
+    TextToImage, is_of_one_color,
 };
 use crate::Error;
 use crate::sampler::{Calls, Sigmas, Solver};
@@ -129,6 +129,9 @@ impl Model {
     fn nothing<T>(&self) -> Result<T, Error> {
         let (kind, instead) = match self {
             Self::Classifier(_) => ("a classifier", "it guides a diffusion model: see ClassifierGuided"),
+            Self::ControlNet(control) if matches!(control.info().network, ControlNetwork::T2iAdapter(_)) => {
+                ("a T2I-Adapter", "it guides a text-to-image model: see LatentRequest::controls")
+            }
             Self::ControlNet(_) => ("a ControlNet", "it guides a text-to-image model: see LatentRequest::controls"),
             Self::TinyAutoencoder(_) => {
                 ("a tiny autoencoder", "it decodes a text-to-image model's latents: see Decoding")

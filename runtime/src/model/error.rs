@@ -128,15 +128,16 @@ pub enum ModelError {
         /// The classifier's.
         classifier: String,
     },
-    /// A ControlNet, and a U-Net to which it does not fit.
+    /// A ControlNet or a T2I-Adapter, and a U-Net to which it does not fit.
     #[error(
-        "the ControlNet's {what} is {control}, the model's is {model}: take a ControlNet that was trained for models of \
-             this kind"
+        "the {kind}'s {what} is {control}, the model's is {model}: take a {kind} that was trained for models of this kind"
     )]
     Control {
+        /// `ControlNet` or `T2I-Adapter`.
+        kind: &'static str,
         /// What differs, as `width of the text's states`.
         what: &'static str,
-        /// The ControlNet's.
+        /// Its own.
         control: String,
         /// The model's.
         model: String,

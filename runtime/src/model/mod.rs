@@ -53,7 +53,7 @@ mod wait;
 
 pub use any::{Model, ModelKind, Picture, is_of_one_color};
 pub use classifier::{Classifier, ClassifierInfo, ClassifierSession};
-pub use control::{Control, ControlInfo};
+pub use control::{Control, ControlInfo, ControlNetwork};
 pub use device::{Device, Place};
 pub use diffusion::Diffusion;
 pub use draw::{DrawRequest, Hires, ModelRun, RunPlan};

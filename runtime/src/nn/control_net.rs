@@ -50,7 +50,7 @@ impl ControlNet {
         let picture = self.embed(g, &format!("{prefix}controlnet_cond_embedding"), picture)?;
         let x = g.conv2d(&format!("{prefix}conv_in"), x, self.unet.time_width(), [3, 1, 1], true)?;
         let mut x = g.add(&format!("{prefix}control"), x, picture)?;
-        let skips = self.unet.down(g, prefix, x, &conditions)?;
+        let skips = self.unet.down(g, prefix, x, &conditions, 0)?;
         if let Some(&last) = skips.last() {
             x = self.unet.mid(g, prefix, last, &conditions)?;
         }

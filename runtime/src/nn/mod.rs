@@ -15,8 +15,10 @@ pub mod pixel_unet;
 mod resnet;
 pub mod rrdb_net;
 pub mod sd_unet;
+pub mod t2i_adapter;
 pub mod timestep;
 mod transformer;
+mod unshuffle;
 
 pub use autoencoder::Autoencoder;
 pub use autoencoder_kl::AutoencoderKl;
@@ -31,6 +33,7 @@ pub use noisy_classifier::NoisyClassifier;
 pub use pixel_unet::PixelUnet;
 pub use rrdb_net::RrdbNet;
 pub use sd_unet::{SdAdded, SdCache, SdLevel, SdMiddle, SdRequest, SdUnet};
+pub use t2i_adapter::{T2iAdapter, T2iKind};
 pub use timestep::TimeCode;
 
 /// `found`, if it lies in `min..=max`.

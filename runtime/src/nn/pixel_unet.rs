@@ -77,8 +77,15 @@ impl PixelUnet {
         match self {
             Self::Book(unet) => unet.graph(batch),
             Self::Sd(unet, [height, width]) => {
-                let request =
-                    SdRequest { batch, height: *height, width: *width, tokens: 0, control: false, cache: SdCache::Off };
+                let request = SdRequest {
+                    batch,
+                    height: *height,
+                    width: *width,
+                    tokens: 0,
+                    control: false,
+                    adapter: 0,
+                    cache: SdCache::Off,
+                };
                 unet.graph(Self::PREFIX, &request)
             }
         }

@@ -1,6 +1,7 @@
 //! The upscaler of ESRGAN and Real-ESRGAN: `RRDBNet`, residual-in-residual dense blocks, then what doubles the sides (Wang et
 //! al. 2018, "ESRGAN"; BasicSR's `rrdbnet_arch.py`).
 
+use super::unshuffle::pixel_unshuffle;
 use super::{NetworkError, range};
 use crate::graph::{Activation, Graph, GraphError, Shape, ValueId};
 use alloc::format;
@@ -66,17 +67,7 @@ impl RrdbNet {
     /// A picture `(h, w, channels)` as the network takes it: `(h / u, w / u, channels u²)`, where the squares of u x u pixels of
     /// each channel lie side by side, row by row (PyTorch's `pixel_unshuffle`).
     pub fn unshuffled(&self, picture: &[f32], width: usize) -> alloc::vec::Vec<f32> {
-        let (c, u) = (self.channels, self.unshuffle);
-        if u == 1 {
-            return picture.to_vec();
-        }
-        let rows = picture.len() / (width * c) / u;
-        let at = |y: usize, x: usize, k: usize| {
-            let (channel, dy, dx) = (k / (u * u), k / u % u, k % u);
-            picture[((y * u + dy) * width + x * u + dx) * c + channel]
-        };
-        let places = (0..rows).flat_map(|y| (0..width / u).map(move |x| (y, x)));
-        places.flat_map(|(y, x)| (0..c * u * u).map(move |k| at(y, x, k))).collect()
+        pixel_unshuffle(picture, width, self.channels, self.unshuffle)
     }
 
     /// The network for `batch` pictures of which the input has `height` rows and `width` columns, its tensors' names after

@@ -1,8 +1,9 @@
 //! The U-Net of Stable Diffusion 1.x, 2.x and XL (diffusers' `UNet2DConditionModel`), its inpainting, guidance-distilled and
-//! smaller forms (BK-SDM, SSD-1B and their kin), and ControlNet's residuals as inputs; and that of DDPM, which reads no text
-//! (`UNet2DModel`).
+//! smaller forms (BK-SDM, SSD-1B and their kin), and what ControlNets and T2I-Adapters add, as inputs; and that of DDPM, which
+//! reads no text (`UNet2DModel`).
 
 use super::resnet::{Norm, resnet};
+use super::t2i_adapter::adapted;
 use super::timestep::TimeCode;
 use super::transformer::{Transformer, attention_block};
 use super::{NetworkError, range};
@@ -31,6 +32,11 @@ impl SdLevel {
     /// A level of so many residual blocks on the way down, all with transformers of `depth` blocks, or, for 0, with none.
     pub fn new(channels: usize, heads: usize, layers_per_block: usize, depth: usize) -> Self {
         Self { channels, heads, down: vec![depth; layers_per_block], up: vec![depth; layers_per_block + 1] }
+    }
+
+    /// Whether it has a transformer on the way down (`CrossAttnDownBlock2D`).
+    pub fn attends(&self) -> bool {
+        self.down.iter().any(|&depth| depth > 0)
     }
 
     /// Blocks of its transformers, where all have as many.
@@ -106,6 +112,8 @@ pub struct SdRequest {
     pub tokens: usize,
     /// Whether a ControlNet's residuals are added, as inputs ([`SdUnet::residual`]).
     pub control: bool,
+    /// How many features of a T2I-Adapter are added, as inputs ([`SdUnet::ADAPTER`]).
+    pub adapter: usize,
     /// What is done with the deep features.
     pub cache: SdCache,
 }
@@ -154,7 +162,7 @@ impl SdUnet {
     /// The smallest request that the network can have, for where its weights alone count.
     pub fn smallest(&self) -> SdRequest {
         let side = 1 << self.levels.len().min(16);
-        SdRequest { batch: 1, height: side, width: side, tokens: 1, control: false, cache: SdCache::Off }
+        SdRequest { batch: 1, height: side, width: side, tokens: 1, control: false, adapter: 0, cache: SdCache::Off }
     }
 
     /// Residual blocks of a level on the way down; on the way up there is one more.
@@ -231,9 +239,13 @@ impl SdUnet {
         let g = &mut Graph::new();
         let (x, conditions) = self.inputs(g, prefix, request)?;
         let mut x = g.conv2d(&format!("{prefix}conv_in"), x, self.time_width(), [3, 1, 1], true)?;
-        let mut skips = self.down(g, prefix, x, &conditions)?;
+        range("features of a T2I-Adapter", request.adapter, 0, self.adapter_places().len())?;
+        let mut skips = self.down(g, prefix, x, &conditions, request.adapter)?;
         if let Some(&last) = skips.last() {
             x = self.mid(g, prefix, last, &conditions)?;
+            if request.adapter > self.levels.len() {
+                x = adapted(g, self.levels.len(), x, &mut [])?;
+            }
         }
         if request.control {
             for (i, skip) in skips.iter_mut().enumerate() {
@@ -289,13 +301,14 @@ impl SdUnet {
         Norm { groups: self.norm_groups, eps: self.norm_eps }
     }
 
-    /// All that the way up reads, from `x`, the first convolution's result, on.
+    /// All that the way up reads, from `x`, the first convolution's result, on, with so many features of a T2I-Adapter.
     pub(super) fn down(
         &self,
         g: &mut Graph,
         prefix: &str,
         mut x: ValueId,
         conditions: &Conditions,
+        adapter: usize,
     ) -> Result<Vec<ValueId>, GraphError> {
         let mut skips = vec![x];
         for (i, level) in self.levels.iter().enumerate() {
@@ -304,10 +317,19 @@ impl SdUnet {
                 x = self.pair(g, (&name, j), x, (level, depth), conditions)?;
                 skips.push(x);
             }
-            if i + 1 < self.levels.len() {
+            let halves = i + 1 < self.levels.len();
+            // Of a level with transformers behind the last one; without, behind what halves.
+            let before = level.attends() || !halves;
+            if i < adapter && before {
+                x = adapted(g, i, x, &mut skips)?;
+            }
+            if halves {
                 let (name, pad) = (format!("{name}.downsamplers.0.conv"), usize::from(!self.pads_below));
                 x = g.conv2d_padded(&name, x, level.channels, [3, 2, pad, 1], true)?;
                 skips.push(x);
+                if i < adapter && !before {
+                    x = adapted(g, i, x, &mut skips)?;
+                }
             }
         }
         Ok(skips)

@@ -54,7 +54,7 @@ pub(crate) fn graph(seed: u64) -> Graph {
         // Half of them unchanged, so that sums are possible.
         let channels = if r.below(2) == 0 { s.c } else { 1 + r.below(24) };
         // An operation that does not suit the shapes is refused by the graph, and left out.
-        let y = match r.below(29) {
+        let y = match r.below(30) {
             0 | 1 => g.conv2d(&name, x, channels, [3, 1, 1], r.below(4) > 0),
             2 => g.conv2d_padded(&name, x, channels, [3, 2, r.below(2), 1], true),
             3 | 4 => g.linear(&name, x, channels, r.below(4) > 0),
@@ -72,6 +72,7 @@ pub(crate) fn graph(seed: u64) -> Graph {
                 g.add_channels(&name, x, v)
             }
             9 => g.max_pool2(&name, x),
+            29 => g.avg_pool2(&name, x),
             10 if s.h <= 16 => g.upsample_bilinear2(&name, x),
             10 => g.upsample_nearest(&name, x, [2 * s.h - r.below(2), 2 * s.w - r.below(2)]),
             11 => g.concat(&name, x, other),
@@ -237,6 +238,12 @@ pub(crate) fn evaluate(g: &Graph, weights: &[Vec<f32>], inputs: &[Vec<f32>], ids
             Op::MaxPool2 { x, .. } => {
                 let at = |di, dj| read(x).at(n, 2 * i + di, 2 * j + dj, c);
                 at(0, 0).max(at(0, 1)).max(at(1, 0)).max(at(1, 1))
+            }
+            Op::AvgPool2 { x } => {
+                let x = read(x);
+                let at =
+                    |di: usize, dj: usize| x.at(n, (2 * i + di).min(x.shape.h - 1), (2 * j + dj).min(x.shape.w - 1), c);
+                0.25 * (at(0, 0) + at(0, 1) + (at(1, 0) + at(1, 1)))
             }
             Op::UpsampleNearest2 { x } => read(x).at(n, i / 2, j / 2, c),
             Op::UpsampleBilinear2 { x } => {

@@ -93,6 +93,17 @@ pub fn texts(family: &Family, suffix: &str, file: &File<'_>, device: &Device) ->
 
 /// One call of the U-Net, if the golden has one.
 pub fn unet(family: &Family, suffix: &str, file: &File<'_>, device: &Device) -> usize {
+    unet_with(family, suffix, file, device, &[])
+}
+
+/// The same, with the features of a T2I-Adapter.
+pub fn unet_with(
+    family: &Family,
+    suffix: &str,
+    file: &File<'_>,
+    device: &Device,
+    features: &[(&str, Vec<f32>)],
+) -> usize {
     let golden = &family.tensors;
     let Some(expected) = golden.find(&name("unet_out_t500", suffix)) else { return 0 };
     let latents = ["unet_in".into(), name("latents", suffix), "latents".into()];
@@ -101,13 +112,15 @@ pub fn unet(family: &Family, suffix: &str, file: &File<'_>, device: &Device) -> 
     let text = golden.find(&name("prompt_embeds", suffix)).or(text).unwrap();
     let network = LatentInfo::read(file).unwrap().unet;
     let &[batch, _, height, width] = &latents.shape[..] else { panic!("{}: {:?}", family.name, latents.shape) };
-    let request = SdRequest { batch, height, width, tokens: text.shape[1], control: false, cache: SdCache::Off };
+    let (tokens, adapter) = (text.shape[1], features.len());
+    let request = SdRequest { batch, height, width, tokens, control: false, adapter, cache: SdCache::Off };
     let mut evaluator = evaluator(file, &["unet."], network.graph("unet.", &request).unwrap(), device);
     let mut time = vec![0.0; batch * network.time_width()];
     network.write_time(500.0, &mut time);
     let latents = latents.channels_last();
     let mut inputs: Vec<(&str, &[f32])> =
         vec![(SdUnet::LATENTS, &latents), (SdUnet::TEXT, &text.values), (SdUnet::TIME, &time)];
+    inputs.extend(features.iter().map(|(name, values)| (*name, &values[..])));
     let mut second = Vec::new();
     if let Some(added) = network.added {
         let sizes = sizes(golden, suffix);

@@ -39,7 +39,7 @@ impl Crop {
         Ok(Some(Cut { crop: Self { size, part, mask, picture }, init_image, mask: small }))
     }
 
-    /// The part of what a ControlNet is shown, of the whole picture.
+    /// The part of what a ControlNet or a T2I-Adapter is shown, of the whole picture.
     pub fn control(&self, path: &Path) -> Result<Vec<f32>, Fault> {
         self.part.picture(&image_in::picture(path, self.size)?).map_err(|e| wrong(&e))
     }

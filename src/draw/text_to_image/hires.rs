@@ -20,7 +20,7 @@ pub struct SecondPass {
     /// Height and width of the pictures.
     pub size: [usize; 2],
     pub calls: Calls,
-    /// What each ControlNet is shown, of that size.
+    /// What each ControlNet and T2I-Adapter is shown, of that size.
     pub controls: Vec<Vec<f32>>,
     how: Option<HiresUpscaler>,
 }

@@ -6,7 +6,7 @@ use crate::fault::Fault;
 use crate::file::image_in;
 use crate::file::latents;
 use nijimi_cli::print::tell;
-use nijimi_runtime::model::TextToImage;
+use nijimi_runtime::model::{Control, TextToImage};
 use std::path::Path;
 
 /// All that is read before anything is drawn.
@@ -17,10 +17,18 @@ pub struct Inputs {
     pub mask: Option<Vec<f32>>,
     /// What is put together in the end, if only a part is drawn.
     pub crop: Option<Crop>,
-    /// What each ControlNet is shown, `(h, w, 3)` in [0, 1].
+    /// What each ControlNet and T2I-Adapter is shown, `(h, w, 3)` in [0, 1]; see [`as_read`].
     pub controls: Vec<Vec<f32>>,
     /// Noise for each picture.
     latents: Vec<Vec<f32>>,
+}
+
+/// Turns the pictures gray that are for networks of one channel.
+pub fn as_read(controls: &[Control], shown: &mut [Vec<f32>]) {
+    let gray = |control: &Control| control.info().network.picture_channels() == 1;
+    for (_, picture) in controls.iter().zip(shown).filter(|(control, _)| gray(control)) {
+        *picture = nijimi_pictures::gray(picture);
+    }
 }
 
 impl Inputs {

@@ -1,4 +1,4 @@
-//! The model and what goes with it: LoRAs, embeddings, ControlNets, a tiny autoencoder, an upscaler.
+//! The model and what goes with it: LoRAs, embeddings, ControlNets, T2I-Adapters, a tiny autoencoder, an upscaler.
 
 use super::Parts;
 use crate::cli::{EmbeddingFile, LoraFile, MachineOptions};
@@ -20,17 +20,19 @@ pub struct Beside {
 }
 
 impl Beside {
-    /// Opens those that are named; checkpoints become weights of this type, or headers alone.
+    /// Opens those that are named; checkpoints become weights of this type, or headers alone. Beside a cache of the U-Net's
+    /// features there is no ControlNet.
     pub fn open(
         controls: &[&Path],
         tiny: Option<&Path>,
         upscaler: Option<&Path>,
-        dtype: DType,
-        header: bool,
+        (dtype, header): (DType, bool),
+        cached: bool,
     ) -> Result<Self, Fault> {
         let how = Conversion { dtype, header, ..Conversion::default() };
         let open = |path: &Path, role| Source::open_or_convert(Some(path), role, how);
-        let controls = controls.iter().map(|path| open(path, Role::ControlNet)).collect::<Result<_, _>>()?;
+        let role = if cached { Role::T2iAdapter } else { Role::ControlNet };
+        let controls = controls.iter().map(|path| open(path, role)).collect::<Result<_, _>>()?;
         let tiny = tiny.map(|path| open(path, Role::TinyAutoencoder)).transpose()?;
         Ok(Self { controls, tiny, upscaler: upscaler.map(|path| open(path, Role::Upscaler)).transpose()? })
     }

@@ -14,13 +14,14 @@ pub struct Told {
     pub option: &'static str,
 }
 
-/// Tells of a ControlNet, a tiny autoencoder, an upscaler, or the autoencoder of a model in training; `None` of another file.
+/// Tells of a ControlNet, a T2I-Adapter, a tiny autoencoder, an upscaler, or the autoencoder of a model in training; `None` of another file.
 ///
 /// # Errors
 /// A key that such a file must have.
 pub fn tell(file: &File<'_>) -> Result<Option<Told>, GgufError> {
     Ok(match file.str("nijimi.system") {
         Ok("control-net") => Some(control(file)?),
+        Ok("t2i-adapter") => Some(adapter(file)?),
         Ok("autoencoder-tiny") => Some(tiny(file)?),
         Ok("upscaler") => Some(upscaler(file)?),
         Ok(FirstStage::SYSTEM) => Some(first_stage(file)?),
@@ -42,6 +43,22 @@ fn control(file: &File<'_>) -> Result<Told, GgufError> {
     facts.extend(source(file));
     let option = "nijimi -m model.gguf -p \"a prompt\" --control-image lines.png --control-net";
     Ok(Told { what: "a ControlNet, which guides a latent diffusion model by an image", facts, option })
+}
+
+fn adapter(file: &File<'_>) -> Result<Told, GgufError> {
+    let size = |name: &str| file.u32(&format!("nijimi.adapter.{name}"));
+    let (channels, layers) = (file.u32s("nijimi.adapter.channels")?, size("num_res_blocks")?);
+    let kind = nijimi_cli::print::plain(file.str("nijimi.adapter.type")?);
+    let mut facts = vec![
+        (
+            "picture",
+            format!("{} channels, of {} pixels a side as one", size("picture_channels")?, size("downscale_factor")?),
+        ),
+        ("network", format!("{kind}, blocks of {channels:?} channels, {layers} residual blocks each")),
+    ];
+    facts.extend(source(file));
+    let option = "nijimi -m model.gguf -p \"a prompt\" --control-image lines.png --control-net";
+    Ok(Told { what: "a T2I-Adapter, which guides a latent diffusion model by an image", facts, option })
 }
 
 fn tiny(file: &File<'_>) -> Result<Told, GgufError> {

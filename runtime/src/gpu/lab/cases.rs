@@ -186,6 +186,13 @@ pub(super) fn max_pool(x: [usize; 4], added: bool) -> Made {
     })
 }
 
+pub(super) fn avg_pool(x: [usize; 4]) -> Made {
+    spec(format!("avg_pool {}", size(x)), DType::F32, 3e-7, |g| {
+        let input = g.input("x", shape(x))?;
+        g.avg_pool2("pool", input)
+    })
+}
+
 pub(super) fn upsample_bilinear(x: [usize; 4]) -> Made {
     spec(format!("upsample bilinear {}", size(x)), DType::F32, 3e-7, |g| {
         let input = g.input("x", shape(x))?;

@@ -153,6 +153,7 @@ pub(super) fn specs(large: bool) -> Result<Vec<Spec>, GraphError> {
     all.push(cases::slice(flat)?);
     all.push(cases::max_pool(image, false)?);
     all.push(cases::max_pool(image, true)?);
+    all.push(cases::avg_pool(image)?);
     all.push(cases::upsample_nearest(doubled, [0, 0])?);
     all.push(cases::upsample_nearest(doubled, [1, 1])?);
     all.push(cases::upsample_bilinear(doubled)?);

@@ -148,6 +148,9 @@ fn pictures() {
     for x in [[1, 2, 2, 1], [2, 4, 6, 5], [3, 6, 2, 12], [1, 10, 8, 64]] {
         same(cases::max_pool(x, false));
         same(cases::max_pool(x, true));
+        same(cases::avg_pool(x));
+        same(cases::avg_pool([x[0], x[1] + 1, x[2], x[3]]));
+        same(cases::avg_pool([x[0], x[1] - 1, x[2] + 1, x[3]]));
         same(cases::upsample_bilinear(x));
         same(cases::upsample_nearest(x, [0, 0]));
         same(cases::upsample_nearest(x, [1, 0]));

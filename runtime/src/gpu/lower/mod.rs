@@ -185,6 +185,7 @@ impl Variants {
                 vec![dispatch]
             }
             Op::MaxPool2 { x, add } => vec![with_add(self.resized(Kernel::MaxPool, step, x), add)],
+            Op::AvgPool2 { x } => vec![self.resized(Kernel::AvgPool, step, x)],
             Op::UpsampleBilinear2 { x } => {
                 let mut dispatch = self.upsampled(step, x);
                 dispatch.shader = dispatch.shader.flag(Flag::Bilinear, true);

@@ -46,8 +46,9 @@ impl Controls {
         self.sums.iter_mut().for_each(|(_, sum)| sum.fill(0.0));
         for Controlled { evaluator, picture, strength } in &mut self.all {
             let mut given = vec![(SdUnet::LATENTS, latents), (SdUnet::TIME, time), (ControlNet::PICTURE, &*picture)];
-            // A network into which guidance was distilled is told the scale; its ControlNet is not.
-            given.extend(inputs.constants().filter(|(name, _)| *name != SdUnet::GUIDANCE));
+            // A network into which guidance was distilled is told the scale; its ControlNet is not, nor is it adapted.
+            let the_unets = |name: &str| name == SdUnet::GUIDANCE || SdUnet::ADAPTER.contains(&name);
+            given.extend(inputs.constants().filter(|(name, _)| !the_unets(name)));
             evaluator.evaluate_async(0, &given, &[]).await?;
             for (name, sum) in &mut self.sums {
                 let residual = evaluator.output(name)?;

@@ -123,18 +123,19 @@ impl LatentInfo {
         if below == 0 { format!("{factor}") } else { format!("{below} or {}", below.saturating_add(factor)) }
     }
 
-    /// What a run asks of the U-Net, whose texts have so many states; `size` as of [`Self::latent_size`].
+    /// What a run asks of the U-Net, whose texts have so many states, with nothing added to it; `size` as of
+    /// [`Self::latent_size`].
     pub(super) fn sd_request(
         &self,
         pictures: usize,
         guided: bool,
         size: [usize; 2],
         tokens: usize,
-        control: bool,
     ) -> Result<SdRequest, RequestError> {
         let [height, width] = self.latent_size(size)?;
         let texts = if guided { self.guided_texts() } else { 1 };
-        Ok(SdRequest { batch: texts * pictures, height, width, tokens, control, cache: SdCache::Off })
+        let batch = texts * pictures;
+        Ok(SdRequest { batch, height, width, tokens, control: false, adapter: 0, cache: SdCache::Off })
     }
 
     /// What the U-Net of a model for inpainting reads: latents, those of what is kept, and the mask.

@@ -14,10 +14,10 @@ use crate::Error;
 use crate::cpu::{Context, footprint};
 use crate::gguf::File;
 use crate::graph::{Weight, WeightKind};
-use crate::model::ModelError;
 use crate::model::control::ControlInfo;
 use crate::model::options::{MAX_BATCH, in_range};
 use crate::model::tiny::TinyInfo;
+use crate::model::{ControlNetwork, ModelError};
 use crate::nn::{ControlNet, NetworkError, SdCache, SdRequest, SdUnet};
 use crate::plan::{Plan, PlanOptions};
 use crate::quant::DType;
@@ -43,7 +43,7 @@ pub struct PlanRequest<'a> {
     pub cache_interval: usize,
     /// Whether the run begins with a picture that is encoded.
     pub encodes: bool,
-    /// The files of ControlNets.
+    /// The files of ControlNets and T2I-Adapters.
     pub controls: &'a [File<'a>],
     /// The file of a tiny autoencoder that decodes in place of the model's own, and encodes if it can.
     pub tiny: Option<&'a File<'a>>,
@@ -179,7 +179,14 @@ impl LatentPlan {
         in_range("height", request.size[0], 1, 1 << 17)?;
         in_range("width", request.size[1], 1, 1 << 17)?;
         let tokens = request.windows * info.texts.first().map_or(1, |text| text.network.positions);
-        let unet = info.sd_request(n, request.guided, request.size, tokens, !request.controls.is_empty())?;
+        let mut unet = info.sd_request(n, request.guided, request.size, tokens)?;
+        let controls = request.controls.iter().map(|file| Ok((ControlInfo::read(file)?, file)));
+        let controls = controls.collect::<Result<Vec<_>, Error>>()?;
+        for (control, _) in &controls {
+            control.check(info)?;
+            control.check_size(request.size)?;
+            control.network.ask(&mut unet);
+        }
         let planner = Planner::new(request);
         // What is said of a picture, and what it shall not show.
         let said = if request.guided { 2 * n } else { n };
@@ -198,23 +205,30 @@ impl LatentPlan {
         let features = features.map_or(0, |port| stage.graphs[0].0.shape(port.value).elements());
         let mut drawing = vec![planner.stage(file, &stage, calls.div_ceil(interval) * runs)?];
         drawing[0].drawn = true;
-        for file in request.controls {
-            let control = ControlInfo::read(file)?;
-            control.check(info)?;
+        let mut adapted = 0;
+        for (control, file) in controls {
             let stage = Stage::control(&control, &unet)?;
             let graph = &stage.graphs[0].0;
             // Its picture for each text, and its residuals on their way to the U-Net.
             let picture = graph.inputs().iter().filter(|port| port.name == ControlNet::PICTURE);
             let ports = picture.chain(graph.outputs());
             let buffers = 4 * ports.map(|port| graph.shape(port.value).elements() as u64).sum::<u64>();
-            drawing.push(StagePlan { beside: true, buffers, ..planner.stage(file, &stage, calls * runs)? });
+            let evaluations = match control.network {
+                ControlNetwork::ControlNet(_) => calls * runs,
+                ControlNetwork::T2iAdapter(_) => {
+                    let features = graph.outputs().iter().map(|port| graph.shape(port.value).elements());
+                    adapted = adapted.max(features.sum::<usize>());
+                    runs
+                }
+            };
+            drawing.push(StagePlan { beside: true, buffers, ..planner.stage(file, &stage, evaluations)? });
         }
         let coders = planner.coders(file, info, [unet.height, unet.width])?;
         // The samples, the answer, noise, the run's first noise, and what any solver keeps; states as they were read, and
-        // as the network is given them.
+        // as the network is given them; and so are features of adapters.
         let latents = n * unet.height * unet.width * info.autoencoder.latent_channels();
         let states = tokens * info.unet.text_width + info.unet.added.map_or(0, |added| added.width);
-        let kept = 4 * (12 * latents + 2 * unet.batch * states + features) as u64;
+        let kept = 4 * (12 * latents + 2 * unet.batch * (states + adapted) + features) as u64;
         let apart = false;
         #[cfg(feature = "gpu")]
         let apart = apart || request.gpu.is_some();

@@ -41,7 +41,8 @@ pub struct LatentRequest<'a> {
     /// How far a guided answer's spread is brought back to the conditional one's (Lin et al. 2023): 0 is not at all.
     pub guidance_rescale: f32,
     /// How often the whole U-Net is evaluated: 1 for each call; more for the first of so many calls, of which the others take the
-    /// deep features over from it ([`SdCache`](crate::nn::SdCache)): faster, and another picture. Not beside ControlNets.
+    /// deep features over from it ([`SdCache`](crate::nn::SdCache)): faster, and another picture. Not beside ControlNets; beside
+    /// T2I-Adapters it is, whose features are part of what is taken over.
     pub cache_interval: usize,
     /// The initial noise, standard normal, `(n, h, w, latent_channels)` of the latents' size; drawn by the seeds if none is
     /// given.
@@ -56,7 +57,7 @@ pub struct LatentRequest<'a> {
     /// Inpainting models need it and `init_image`; with others, what is kept is put back after every step (Lugmayr et al. 2022,
     /// eq. 8).
     pub mask: Option<&'a [f32]>,
-    /// ControlNets, whose residuals are added up.
+    /// ControlNets and T2I-Adapters, whose residuals and features are added up.
     pub controls: Vec<LatentControl<'a>>,
     /// How latents become pictures.
     pub decoding: Decoding<'a>,
@@ -74,14 +75,14 @@ pub enum PromptSyntax {
     Plain,
 }
 
-/// A ControlNet with what it is shown.
+/// A ControlNet or a T2I-Adapter with what it is shown.
 #[derive(Clone, Copy, Debug)]
 pub struct LatentControl<'a> {
     /// The network.
     pub network: &'a Control,
-    /// In [0, 1], `(height, width, channels)`, for all pictures.
+    /// In [0, 1], `(height, width, channels)`, for all pictures, of the network's channels.
     pub picture: &'a [f32],
-    /// What its residuals are multiplied by: 1 as it was trained.
+    /// What its residuals or features are multiplied by: 1 as it was trained.
     pub strength: f32,
 }
 

@@ -15,8 +15,8 @@ use crate::model::noise::Noise;
 use crate::model::options::{MAX_BATCH, check, in_range};
 use crate::model::run::Run;
 use crate::model::wait::wait;
-use crate::model::{RequestError, SessionOptions};
-use crate::nn::{SdCache, SdRequest, SdUnet, timestep::write_guidance_code};
+use crate::model::{ControlNetwork, RequestError, SessionOptions};
+use crate::nn::{SdCache, SdRequest, SdUnet, T2iAdapter, timestep::write_guidance_code};
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::vec;
@@ -134,7 +134,8 @@ impl LatentSession {
             let expected = format!("{read_for}, for which the prompts were read");
             check(false, "guidance_scale", request.guidance_scale, expected)?;
         }
-        let mut unet = info.sd_request(n, guided, request.size, tokens, !request.controls.is_empty())?;
+        let mut unet = info.sd_request(n, guided, request.size, tokens)?;
+        request.controls.iter().for_each(|control| control.network.info().network.ask(&mut unet));
         in_range("cache_interval", request.cache_interval, 1, 1 << 16)?;
         if request.cache_interval > 1 {
             if unet.control {
@@ -148,6 +149,7 @@ impl LatentSession {
         }
         // Before the U-Net is loaded.
         let encoded = model.init_of(request).await?;
+        let features = features(info, request, &unet).await?;
         let shape = Shape {
             n,
             size: request.size,
@@ -168,7 +170,7 @@ impl LatentSession {
         let Output::Latents(decoder) = &mut machine.output else { unreachable!("latents are what it makes") };
         decoder.decode_by(request.decoding);
 
-        fill(machine, conditions, request, info)?;
+        fill(machine, (conditions, &features), request, info)?;
         let Machine { engine, inputs, noise, first, drawn, .. } = &mut **machine;
         noise.seed(request.noise, &request.seeds);
         *drawn = request.latents.is_none();
@@ -221,6 +223,12 @@ fn machine(model: &TextToImage, request: &LatentRequest<'_>, shape: &Shape) -> R
     if info.unet.guidance_code > 0 {
         constants.push((SdUnet::GUIDANCE, vec![0.0; texts * info.unet.guidance_code]));
     }
+    let asked = graphs.plain.iter().chain(&graphs.guided);
+    for (graph, name) in asked.flat_map(|graph| SdUnet::ADAPTER.map(|name| (graph, name))) {
+        if let Some(port) = graph.inputs().iter().find(|port| port.name == name) {
+            constants.push((name, vec![0.0; graph.shape(port.value).elements()]));
+        }
+    }
     // As long as those of the runs will be.
     let values = |n: usize, on: bool| vec![0.0; if on { n } else { 0 }];
     let (elements, pixels) = (shape.n * each, shape.n * h * w);
@@ -269,11 +277,10 @@ fn machine(model: &TextToImage, request: &LatentRequest<'_>, shape: &Shape) -> R
 /// ControlNets, ready for runs of that shape.
 fn controls(info: &LatentInfo, controls: &[LatentControl<'_>], shape: &Shape) -> Result<Controls, Error> {
     let (mut all, mut residuals) = (Vec::new(), Vec::new());
-    for &LatentControl { network, picture, strength } in controls {
-        check(strength.is_finite(), "strength of a ControlNet", strength, "a finite number")?;
-        network.check(info)?;
-        let one = shape.size[0] * shape.size[1] * network.info().network.picture_channels;
-        let picture = each(picture, 1, one, "values of the picture that controls")?.repeat(shape.unet.batch);
+    let nets =
+        controls.iter().filter(|control| matches!(control.network.info().network, ControlNetwork::ControlNet(_)));
+    for control @ &LatentControl { network, strength, .. } in nets {
+        let picture = shown(info, control, shape.size)?.repeat(shape.unet.batch);
         let evaluator = network.evaluator(&shape.unet, &shape.options)?;
         all.push(Controlled { evaluator, picture, strength });
         residuals = network.residuals();
@@ -281,14 +288,57 @@ fn controls(info: &LatentInfo, controls: &[LatentControl<'_>], shape: &Shape) ->
     Ok(Controls::new(all, residuals))
 }
 
-/// Puts the conditions into the U-Net's inputs.
+/// What a ControlNet or a T2I-Adapter is shown, if it fits to the model.
+fn shown(info: &LatentInfo, control: &LatentControl<'_>, size: [usize; 2]) -> Result<Vec<f32>, Error> {
+    let LatentControl { network, picture, strength } = *control;
+    let of = match &network.info().network {
+        ControlNetwork::ControlNet(_) => "strength of a ControlNet",
+        ControlNetwork::T2iAdapter(_) => "strength of a T2I-Adapter",
+    };
+    check(strength.is_finite(), of, strength, "a finite number")?;
+    network.check(info)?;
+    network.info().check_size(size)?;
+    let one = size[0] * size[1] * network.info().network.picture_channels();
+    each(picture, 1, one, "values of the picture that controls")
+}
+
+/// What T2I-Adapters make of their pictures, times their strengths, added up, by the names of the U-Net's inputs: for one text.
+async fn features(
+    info: &LatentInfo,
+    request: &LatentRequest<'_>,
+    unet: &SdRequest,
+) -> Result<Vec<(&'static str, Vec<f32>)>, Error> {
+    if unet.adapter == 0 {
+        return Ok(Vec::new());
+    }
+    let mut sums: Vec<(&'static str, Vec<f32>)> = SdUnet::ADAPTER.map(|name| (name, Vec::new())).into();
+    sums.truncate(unet.adapter);
+    for control @ &LatentControl { network, strength, .. } in &request.controls {
+        let ControlNetwork::T2iAdapter(adapter) = &network.info().network else { continue };
+        let picture = adapter.unshuffled(&shown(info, control, request.size)?, request.size[1]);
+        let mut evaluator = network.evaluator(unet, &request.options)?;
+        evaluator.evaluate_async(0, &[(T2iAdapter::PICTURE, &picture)], &[]).await?;
+        for (name, sum) in sums.iter_mut().take(adapter.features().len()) {
+            let feature = evaluator.output(name)?;
+            sum.resize(feature.len(), 0.0);
+            sum.iter_mut().zip(feature).for_each(|(sum, x)| *sum += strength * x);
+        }
+    }
+    Ok(sums)
+}
+
+/// Puts the conditions, and what adapters made, into the U-Net's inputs.
 fn fill(
     machine: &mut Machine,
-    conditions: &EncodedPrompts,
+    (conditions, features): (&EncodedPrompts, &[(&'static str, Vec<f32>)]),
     request: &LatentRequest<'_>,
     info: &LatentInfo,
 ) -> Result<(), Error> {
     for (name, values) in &mut machine.inputs.constants {
+        if let Some((_, feature)) = features.iter().find(|(of, _)| of == name) {
+            values.chunks_exact_mut(feature.len().max(1)).for_each(|values| values.copy_from_slice(feature));
+            continue;
+        }
         match *name {
             SdUnet::ADDED => write_added(&info.unet, &conditions.pooled, request.size, values)?,
             SdUnet::GUIDANCE => {

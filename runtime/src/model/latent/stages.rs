@@ -5,7 +5,7 @@ use super::first_stage::FirstStage;
 use super::info::LatentInfo;
 use super::tiling::Tiling;
 use crate::graph::Graph;
-use crate::model::control::{self, ControlInfo};
+use crate::model::control::ControlInfo;
 use crate::model::tiny::{self, TinyInfo};
 use crate::nn::{NetworkError, SdRequest, TextStates};
 use alloc::format;
@@ -86,7 +86,7 @@ impl Stage {
     }
 
     pub fn control(control: &ControlInfo, request: &SdRequest) -> Result<Self, NetworkError> {
-        Ok(Self::new("ControlNet", None, control.network.graph(control::PREFIX, request)?))
+        Ok(Self::new(control.network.kind(), None, control.network.graph(request)?))
     }
 
     /// A picture, whose latents have that size, at once or in tiles.
