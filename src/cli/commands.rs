@@ -252,11 +252,12 @@ impl Plan {
     }
 }
 
-/// Tells what a weight file is: its system, what it draws, its weights and how it was made; or how a PNG picture was drawn.
+/// Tells what a weight file is: its system, what it draws, its weights and how it was made; what a checkpoint or a file of another
+/// program is, its parts, what is missing, and how to draw with it; or how a PNG picture was drawn. Only headers are read.
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
 #[argh(help_triggers("-h", "--help"), error_code(3, "The file is invalid."))]
 pub struct Inspect {
-    /// weight file (default: the built-in model), or PNG picture
+    /// weight file (default: the built-in model), checkpoint (a folder, or a .safetensors or GGUF file), or PNG picture
     #[argh(positional)]
     pub file: Option<PathBuf>,
     /// list all metadata

@@ -75,9 +75,8 @@ impl Source {
             return built_in(model);
         }
         if is_checkpoint(path) {
-            let own = path.extension().is_some_and(|extension| extension == "gguf");
-            let (path, stem, more) = (path.display(), stem(path), if own { "-f16" } else { "" });
-            let remedy = format!("nijimi convert {path} -o {stem}{more}.gguf");
+            let (path, to) = (path.display(), convert::named_as(path));
+            let remedy = format!("nijimi convert {path} -o {to}");
             return Err(Fault::Input(format!(
                 "{path} is a checkpoint, not a weight file: convert it first with {remedy}"
             )));

@@ -10,5 +10,6 @@ mod parts;
 mod pixels;
 mod published;
 mod support;
+mod survey;
 mod tokens;
 mod types;
