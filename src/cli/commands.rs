@@ -4,7 +4,7 @@ use super::value::{
     Backend, Bytes, EmbeddingFile, HiresUpscaler, LoraFile, dtype, enlargement, parts, place, prediction,
 };
 use argh::{ArgsInfo, FromArgs};
-use nijimi_cli::number::{count, finite, index, share, threads};
+use nijimi_cli::number::{count, finite, index, interval, share, threads};
 use nijimi_import::Part;
 use nijimi_runtime::model::Place;
 use nijimi_runtime::quant::DType;
@@ -168,6 +168,9 @@ pub struct Plan {
     /// sampler: some evaluate the network twice per step (default: the model's)
     #[argh(option, arg_name = "name")]
     pub sampling_method: Option<String>,
+    /// evaluate the whole network for the first of n steps alone (default: 1)
+    #[argh(option, arg_name = "n", from_str_fn(interval))]
+    pub cache: Option<usize>,
     /// init image: its size counts, and the encoder runs as well
     #[argh(option, short = 'i', arg_name = "file")]
     pub init_img: Option<PathBuf>,

@@ -35,6 +35,9 @@ pub fn run(options: &Plan) -> Result<(), Fault> {
         header: true,
         ..Conversion::default()
     };
+    if options.cache.is_some_and(|n| n > 1) && !options.control_net.is_empty() {
+        return Err(Fault::Usage("--cache does not go with --control-net: leave one of them out".into()));
+    }
     let source = Source::open_or_convert(Some(&options.model), Role::Model, how)?;
     let file = source.file()?;
     if ModelKind::of(&file).map_err(|e| source.wrong(e))? == ModelKind::Diffusion {
@@ -55,7 +58,7 @@ pub fn run(options: &Plan) -> Result<(), Fault> {
         calls,
         prompts: &[options.prompt.as_deref().unwrap_or_default()],
         negative: options.negative_prompt.as_deref().unwrap_or_default(),
-        cache_interval: 1,
+        cache_interval: options.cache.unwrap_or(1),
         cfg_scale: options.cfg_scale,
         encodes: options.init_img.is_some(),
         vae_tiling: options.vae_tiling,
@@ -93,7 +96,7 @@ pub fn run(options: &Plan) -> Result<(), Fault> {
         text.push('\n');
         table(&mut text, plan.stages(&shown), rates.as_ref());
         if let Some(rates) = &rates {
-            times(&mut text, &plan, &shown, rates, (steps, asked.calls));
+            times(&mut text, &plan, &shown, rates, steps * asked.runs.max(1));
         }
         text.push('\n');
         peaks(&mut text, &plan, allowed, options);
@@ -165,13 +168,12 @@ fn table<'a>(text: &mut String, stages: impl Iterator<Item = &'a StagePlan>, rat
     }
 }
 
-/// What a step takes, and the whole run.
-fn times(text: &mut String, plan: &LatentPlan, choice: &Choice, rates: &Rates, (steps, calls): (usize, usize)) {
-    let each = |stage: &StagePlan| stage.work.seconds(rates);
-    // What is evaluated once a call.
-    let call: f64 = plan.stages(choice).filter(|stage| stage.name == "U-Net" || stage.beside).map(each).sum();
-    let step = call * calls as f64 / steps.max(1) as f64;
-    let all: f64 = plan.stages(choice).map(|stage| each(stage) * stage.evaluations as f64).sum();
+/// What one of all the runs' steps takes, and the runs.
+fn times(text: &mut String, plan: &LatentPlan, choice: &Choice, rates: &Rates, steps: usize) {
+    let all = |stage: &StagePlan| stage.work.seconds(rates) * stage.evaluations as f64;
+    // What is evaluated in the steps: the U-Net, and what stands beside it.
+    let stepping: f64 = plan.stages(choice).filter(|stage| stage.name == "U-Net" || stage.beside).map(all).sum();
+    let (step, all) = (stepping / steps.max(1) as f64, plan.stages(choice).map(all).sum::<f64>());
     let _ = writeln!(text, "expected: {} a step, {} in all", seconds(step), seconds(all));
 }
 

@@ -105,6 +105,7 @@ fn a_model_of_pixels_is_a_folder_too() {
     assert!(told.contains("1 picture of 16x16, 1000 steps, without guidance"), "{told}");
     assert!(told.contains("does not fit") && planned.status.code() == Some(3), "{told}");
     assert_eq!(plan(&["-W", "16"]).status.code(), Some(2));
+    assert_eq!(plan(&["--cache", "2"]).status.code(), Some(2));
 }
 
 /// Seen red with weights of f32 whatever is asked for.

@@ -184,6 +184,19 @@ fn a_plan_and_a_refusal_have_figures() {
     for part in ["64x32", "text encoder", "U-Net", "decoder", "operations", "peak"] {
         assert!(text.contains(part), "{part} is not in {text}");
     }
+    // Deep features that are reused: the whole network in the first of each three steps.
+    let cached = |more: &[&str]| {
+        let args = ["plan", "-m", "sd1.gguf", "--backend", "cpu", "--steps", "7", "--cache", "3"];
+        folder.nijimi(&[&args[..], more].concat())
+    };
+    let text = String::from_utf8(cached(&[]).stdout).unwrap();
+    let times = |stage: &str| {
+        let line = text.lines().find(|line| line.starts_with(stage)).unwrap();
+        line.split("  ").filter(|cell| !cell.trim().is_empty()).nth(6).unwrap().trim().to_owned()
+    };
+    assert_eq!((times("U-Net  "), times("U-Net, reused")), ("3".into(), "4".into()), "{text}");
+    let refused = cached(&["--control-net", "none"]);
+    assert_eq!(refused.status.code(), Some(2), "{}", String::from_utf8_lossy(&refused.stderr));
     // What does not fit is told in the table, and by the code.
     let plan = |more: &[&str]| folder.nijimi(&[&["plan", "-m", "sd1.gguf", "-W", "64", "-H", "32"], more].concat());
     let small = plan(&["--memory-limit", "10K"]);
