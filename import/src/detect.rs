@@ -54,18 +54,17 @@ pub(super) fn parts(shapes: &Shapes, whole: bool) -> Result<Detected, String> {
     }
     // What is told sizes.
     let sized = has("model.diffusion_model.label_emb.");
-    if has(SGM_CLIP) && sized {
-        return Err("it is SDXL's refiner, which is not supported: take the base model".into());
-    }
     let (text, text_2) = texts(shapes)?;
     if whole && text.is_none() {
         return Err("it has no text encoder (cond_stage_model.* or conditioner.*): give it with --clip-l FILE (and SDXL's second with \
              --clip-g FILE), or use the whole checkpoint"
             .into());
     }
-    let pooled = text_2.as_ref().and_then(|t| t.projection);
+    let pooled = text_2.as_ref().or(text.as_ref()).and_then(|t| t.projection);
     let linear = linear_projection(shapes, UNET);
     let family = match (&text, sized) {
+        (Some(_), true) if has(SGM_CLIP) => Family::SdxlRefiner,
+        (None, true) if text_2.is_none() && is_refiner(shapes) => Family::SdxlRefiner,
         (Some(_), _) if has(SGM_CLIP) || has("cond_stage_model.model.") => Family::Sd2,
         (Some(_), _) if has("cond_stage_model.transformer.") => Family::Sd1,
         (Some(_), _) | (None, true) => Family::Sdxl,
@@ -75,8 +74,14 @@ pub(super) fn parts(shapes: &Shapes, whole: bool) -> Result<Detected, String> {
     if whole && family == Family::Sdxl && text_2.is_none() {
         return Err("it has no second text encoder: give it with --clip-g FILE".into());
     }
-    let unet = unet(shapes, pooled, !whole)?;
+    let unet = unet(shapes, (family, pooled), !whole)?;
     Ok(Detected { family, unet, vae: vae(shapes, family)?, text, text_2 })
+}
+
+/// Whether a U-Net that is told sizes is the refiner's: the pooled state of its only text encoder is as wide as the others.
+pub(super) fn is_refiner(shapes: &Shapes) -> bool {
+    let told = dim(shapes, &format!("{UNET}label_emb.0.0.weight"), 1);
+    told.zip(context(shapes, UNET).ok()).is_some_and(|(told, width)| told == width + 5 * SIZE_CODE)
 }
 
 /// The text encoders that there are.
@@ -93,7 +98,8 @@ fn texts(shapes: &Shapes) -> Result<(Option<ClipText>, Option<ClipText>), String
         (false, false) => None,
     };
     let of_first = match () {
-        () if has(SGM_CLIP) => Some(open_clip(shapes, SGM_CLIP, false)?),
+        // The refiner's, whose U-Net is told its pooled state.
+        () if has(SGM_CLIP) => Some(open_clip(shapes, SGM_CLIP, has("model.diffusion_model.label_emb."))?),
         () if has(first) => Some(transformers(shapes, &format!("{first}transformer."))?),
         () if has("cond_stage_model.model.") => Some(open_clip(shapes, "cond_stage_model.model.", false)?),
         () if has("cond_stage_model.transformer.") => Some(transformers(shapes, "cond_stage_model.transformer.")?),
@@ -115,7 +121,7 @@ pub(super) fn detect(shapes: &Shapes) -> Result<Config, String> {
     let vae =
         vae.ok_or("it has no autoencoder (first_stage_model.*): give it with --vae FILE, or use the whole checkpoint")?;
     // What a file of tensors does not tell.
-    let (sample_size, vae_sample_size) = if family == Family::Sdxl { (128, 1024) } else { (64, 512) };
+    let (sample_size, vae_sample_size) = if family.is_sdxl() { (128, 1024) } else { (64, 512) };
     Ok(Config {
         family,
         unet,
@@ -165,12 +171,13 @@ pub(super) fn count(shapes: &Shapes, name: impl Fn(usize) -> String) -> usize {
 }
 
 /// The U-Net; one whose text encoders may be `apart`, in files of their own, is not held against them.
-fn unet(shapes: &Shapes, pooled: Option<usize>, apart: bool) -> Result<SdUnet, String> {
+fn unet(shapes: &Shapes, (family, pooled): (Family, Option<usize>), apart: bool) -> Result<SdUnet, String> {
     let added = match (dim(shapes, &format!("{UNET}label_emb.0.0.weight"), 1), pooled) {
         (Some(width), _) if apart => Some(SdAdded { code: SIZE_CODE, width }),
         (Some(width), Some(pooled)) => {
-            // Two sizes, two offsets, two sizes of the result.
-            Some(SdAdded { code: width.saturating_sub(pooled) / 6, width })
+            // Two sizes, two offsets, two sizes of the result, or one score.
+            let sizes = if family == Family::SdxlRefiner { 5 } else { 6 };
+            Some(SdAdded { code: width.saturating_sub(pooled) / sizes, width })
         }
         (None, None) => None,
         _ => return Err("its U-Net and its text encoders are of different models".into()),
@@ -325,7 +332,7 @@ pub(super) fn vae(shapes: &Shapes, family: Family) -> Result<Option<FirstStage>,
         post_quant_conv: shapes.contains_key(&format!("{VAE}post_quant_conv.weight")),
         channels,
     };
-    let scaling_factor = if family == Family::Sdxl { 0.13025 } else { 0.18215 };
+    let scaling_factor = if family.is_sdxl() { 0.13025 } else { 0.18215 };
     Ok(Some(FirstStage { network: network.into(), scaling_factor, shift_factor: 0.0, statistics: None }))
 }
 

@@ -1,7 +1,7 @@
 //! Checkpoints of one file, with the names of the original code.
 
 use super::checkpoint::{Checkpoint, Format, Found, Options};
-use super::config::Model;
+use super::config::{Family, Model};
 use super::detect::{Shapes, UNET, detect, per_level};
 use super::error::{ImportError, refused};
 use super::tensor_file::TensorFile;
@@ -42,9 +42,10 @@ pub(super) fn vocabulary(checkpoint: &mut Checkpoint, options: &Options) -> Resu
         return Ok(());
     };
     let folder = tokenizer_folder(&checkpoint.path, options)?;
-    let tokenizer = Tokenizer::open(&folder)?;
+    let (tokenizer, family) = (Tokenizer::open(&folder)?, config.family);
     checkpoint.tokenizer_2 = config.text_2.map(|_| second(&folder, &tokenizer)).transpose()?;
-    checkpoint.tokenizer = Some(tokenizer);
+    // The refiner's only one is SDXL's second.
+    checkpoint.tokenizer = Some(if family == Family::SdxlRefiner { second(&folder, &tokenizer)? } else { tokenizer });
     checkpoint.check_vocabulary()
 }
 

@@ -63,6 +63,8 @@ pub struct Extras {
     pub mask_crop: Option<usize>,
     /// Of a second pass: how many times as large, how much of it was replaced, and what enlarged.
     pub hires: Option<(f64, f64, String)>,
+    /// The second model, and the share of the noise levels after which it went on.
+    pub refiner: Option<(String, f64)>,
     /// Name and strength of each LoRA.
     pub loras: Vec<(String, f32)>,
     /// Each embedding, and the word that stands for it.
@@ -137,7 +139,7 @@ impl Extras {
         #[rustfmt::skip]
         let Self {
             schedule: _, no_clip, guidance_rescale, cache_interval, image_guidance_scale, init_image, mask, mask_crop,
-            hires, loras, embeddings, clip_skip, rng, control_nets, tiny_decoder,
+            hires, refiner, loras, embeddings, clip_skip, rng, control_nets, tiny_decoder,
             latents, parts, dtype, prediction_type, vae_tiling,
         } = self;
         if *no_clip {
@@ -167,6 +169,10 @@ impl Extras {
             put("Denoising strength", strength.to_string());
             put("Hires upscale", scale.to_string());
             put("Hires upscaler", upscaler.clone());
+        }
+        if let Some((name, share)) = refiner {
+            put("Refiner", name.clone());
+            put("Refiner switch at", share.to_string());
         }
         if let Some(layer) = clip_skip {
             put("Clip skip", layer.to_string());
@@ -271,6 +277,7 @@ mod tests {
                 mask: Some("mask.png".into()),
                 mask_crop: Some(32),
                 hires: Some((1.5, 0.25, "Latent".into())),
+                refiner: Some(("refiner".into(), 0.8)),
                 loras: vec![("style".into(), 0.8), ("Größe \"1\"".into(), -1.0)],
                 embeddings: vec![("toy.safetensors".into(), "<toy>".into())],
                 clip_skip: Some(2),
@@ -308,6 +315,8 @@ mod tests {
             ("Denoising strength", "0.25"),
             ("Hires upscale", "1.5"),
             ("Hires upscaler", "Latent"),
+            ("Refiner", "refiner"),
+            ("Refiner switch at", "0.8"),
             ("Clip skip", "2"),
             ("RNG", "cuda"),
             ("Lora", "style: 0.8, Größe \"1\": -1"),

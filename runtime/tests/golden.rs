@@ -21,6 +21,8 @@ mod pipelines;
 mod pixels;
 #[path = "golden/predictions.rs"]
 mod predictions;
+#[path = "golden/refiner.rs"]
+mod refiner;
 #[path = "golden/sizes.rs"]
 mod sizes;
 #[path = "golden/tiny.rs"]
@@ -38,8 +40,9 @@ struct Kind {
     compare: fn(&Family, &Device) -> usize,
 }
 
-const KINDS: [Kind; 8] = [
+const KINDS: [Kind; 9] = [
     Kind { name: "files of one model", is: files::is, compare: files::compare },
+    Kind { name: "SDXL's refiner", is: refiner::is, compare: refiner::compare },
     Kind { name: "pipeline", is: pipeline::is, compare: pipeline::compare },
     Kind { name: "other sizes of a pipeline", is: sizes::is, compare: sizes::compare },
     Kind { name: "files that say what they predict", is: predictions::is, compare: predictions::compare },

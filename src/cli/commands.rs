@@ -183,6 +183,12 @@ pub struct Plan {
     /// how it is enlarged: latent, lanczos, or by an upscaler (ESRGAN), a weight file or .safetensors file (default: latent)
     #[argh(option, arg_name = "file")]
     pub hires_upscaler: Option<HiresUpscaler>,
+    /// SDXL's refiner, which takes the last steps
+    #[argh(option, arg_name = "file")]
+    pub refiner: Option<PathBuf>,
+    /// the share of the noise levels after which the refiner goes on, 0 to 1 (default: 0.8)
+    #[argh(option, arg_name = "x", from_str_fn(share))]
+    pub refiner_start: Option<f64>,
     /// a ControlNet. May be repeated
     #[argh(option, arg_name = "file")]
     pub control_net: Vec<PathBuf>,

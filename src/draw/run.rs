@@ -138,6 +138,7 @@ fn inputs(asked: &Draw) -> Vec<Named<'_>> {
         ("-i", &text.init_img),
         ("--mask", &text.mask),
         ("--taesd", &text.taesd),
+        ("--refiner", &text.refiner),
         ("--tokenizer", &text.tokenizer),
     ];
     let one = one.into_iter().filter_map(|(option, path)| Some((option, path.as_deref()?)));

@@ -119,6 +119,7 @@ pub fn family(family: Family) -> &'static str {
         Family::Sd1 => "Stable Diffusion 1.x",
         Family::Sd2 => "Stable Diffusion 2.x",
         Family::Sdxl => "SDXL",
+        Family::SdxlRefiner => "SDXL's refiner",
         _ => "another model",
     }
 }

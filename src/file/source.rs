@@ -25,6 +25,8 @@ pub enum Role {
     TinyAutoencoder,
     /// The model of `nijimi upscale`.
     Upscaler,
+    /// `--refiner`.
+    Refiner,
 }
 
 /// The fault of a variant that is asked of a single file.
@@ -195,6 +197,8 @@ impl Role {
             "classifier" if self != Self::Model => ("a classifier of noised pictures", "with --classifier FILE"),
             // What is no model at all is refused by what loads it.
             _ if self == Self::Model || system.is_empty() => return Ok(()),
+            // Which one it is, its description tells.
+            "latent-diffusion" if self == Self::Refiner => return Ok(()),
             _ if self == Self::Upscaler => ("a model of its own", "to nijimi with -m FILE, to draw with"),
             _ => ("a model of its own", "with -m FILE"),
         };
@@ -202,6 +206,7 @@ impl Role {
             Self::Model => String::new(),
             Self::ControlNet => ", and --control-net takes a ControlNet".into(),
             Self::TinyAutoencoder => ", and --taesd takes a tiny autoencoder".into(),
+            Self::Refiner => ", and --refiner takes SDXL's refiner".into(),
             Self::Upscaler => ", and nijimi upscale takes an upscaler (ESRGAN)".into(),
         };
         Err(Fault::Input(format!("{name} is {what}{wanted}: give it {option}")))

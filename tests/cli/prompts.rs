@@ -2,7 +2,7 @@
 //! and what the options do.
 
 use super::common::{Folder, Picture};
-use super::convert::pipeline;
+use super::convert::{copy, pipeline};
 use nijimi_import::TensorFile;
 use std::path::Path;
 
@@ -76,6 +76,64 @@ fn pictures_are_the_reference_implementations() {
     let (latents, strength) = (noise("img2img_noise"), ["--strength", "0.6", "--cfg-scale", "5"]);
     let args = [&["--latents", &latents, "-i", "init.png"][..], &strength].concat();
     compare(&folder, "sd1", &model, "image_img2img_ddim_s0.6_cfg5", &args);
+}
+
+/// SDXL's refiner takes the last steps: a weight file or a folder, in one picture or several, as it is recorded.
+///
+/// Seen red with the refiner's first step one later, and with the first model's latents decoded.
+#[test]
+fn a_refiner_goes_on() {
+    let (Some(base), Some(refiner)) = (pipeline("sdxl"), pipeline("refiner")) else { return };
+    let folder = Folder::new();
+    let whole = folder.path.join("xl_refiner");
+    copy(&refiner, &whole);
+    for part in ["text_encoder_2", "tokenizer_2", "vae"] {
+        copy(&base.join(part), &whole.join(part));
+    }
+    let model = base.to_str().unwrap();
+    let golden = pipeline("refiner.golden.safetensors").unwrap();
+    let latents = format!("{}:latents", golden.display());
+    let args = ["--cfg-scale", "5", "--latents", &latents, "--refiner", "xl_refiner"];
+    compare(&folder, "refiner", model, "image_ddim_cfg5", &args);
+    let said = folder.picture("out.png").parameters;
+    assert!(said.contains("Refiner: xl_refiner, Refiner switch at: 0.8"), "{said}");
+
+    for (name, path) in [("base.gguf", model), ("last.gguf", "xl_refiner")] {
+        let output = folder.nijimi(&["convert", path, "-o", name]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let told = String::from_utf8(folder.nijimi(&["inspect", "last.gguf"]).stdout).unwrap();
+    assert!(told.contains("SDXL's refiner"), "{told}");
+    let small = ["-m", "base.gguf", "-p", "a cat", "--steps", "5", "-W", "32", "-H", "32", "--backend", "cpu"];
+    // Fresh noise goes on as well, and pictures of a batch are as they are alone.
+    let draw = |more: &[&str]| drawn(&folder, &[&small[..], &["--sampling-method", "euler_a"], more].concat());
+    let refiner = ["--refiner", "last.gguf", "--refiner-start", "0.6"];
+    draw(&[&["-s", "3", "-b", "2", "-o", "of-%d.png"][..], &refiner].concat());
+    draw(&[&["-s", "4", "-o", "four.png"][..], &refiner].concat());
+    draw(&["-s", "4", "-o", "plain.png"]);
+    assert_eq!(folder.picture("of-1.png").pixels, folder.picture("four.png").pixels);
+    assert_ne!(folder.picture("plain.png").pixels, folder.picture("four.png").pixels);
+    let plan = folder.nijimi(&[&["plan"], &small[..2], &small[4..], &refiner].concat());
+    let told = String::from_utf8(plan.stdout).unwrap();
+    assert!(told.contains("first model, 32x32, 3 steps") && told.contains("second model, 32x32, 2 steps"), "{told}");
+
+    let sd1 = pipeline("sd1").unwrap();
+    let sd1 = sd1.to_str().unwrap();
+    let cases: [(&[&str], i32, &str); 8] = [
+        (&["--refiner", "base.gguf"], 3, "the refiner is SDXL"),
+        (&["--refiner", sd1], 3, "the refiner is another model"),
+        (&["-m", sd1, "--refiner", "last.gguf"], 3, "the model that is refined is another model"),
+        (&["--refiner", "last.gguf", "--refiner-start", "1"], 2, "leaves the refiner none"),
+        (&["--refiner", "last.gguf", "--refiner-start", "0"], 2, "leaves the model none"),
+        (&["--refiner-start", "0.5"], 2, "needs a refiner"),
+        (&["--refiner", "last.gguf", "--hires", "2"], 2, "--hires"),
+        (&["--refiner", "last.gguf", "--stay-resident"], 2, "--stay-resident"),
+    ];
+    for (more, code, part) in cases {
+        let own = if more.contains(&"-m") { &small[2..] } else { &small[..] };
+        let (found, problem) = folder.fail(&[own, more, &["-o", "x.png"]].concat());
+        assert!(found == code && problem.contains(part), "{more:?}: {found} {problem}");
+    }
 }
 
 /// Seen red with the mask upside down, and with a LoRA and a ControlNet of no strength.

@@ -6,7 +6,7 @@ use crate::cli::Inspect;
 use crate::fault::Fault;
 use crate::file::convert;
 use nijimi_cli::print::{cut, plain, print};
-use nijimi_import::{Counted, Format, ImportError, Kind, Missing, Model, Part, Survey, TensorFile};
+use nijimi_import::{Counted, Family, Format, ImportError, Kind, Missing, Model, Part, Survey, TensorFile};
 use nijimi_runtime::raw::nn::SdUnet;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -157,9 +157,14 @@ fn uses(path: &Path, survey: &Survey) -> Vec<Line> {
             let to = convert::named_as(path);
             let converted = |more: &str| ("convert", format!("nijimi convert {name}{more} -o {to}"));
             match &checkpoint.model {
+                Model::TextToImage(config) if config.family == Family::SdxlRefiner => {
+                    let draw = format!("nijimi -m sdxl.gguf -p \"a prompt\" --refiner {name} -o picture.png");
+                    vec![("use", draw), converted(&(lacking(&survey.missing) + " --type q8_0"))]
+                }
                 Model::TextToImage(config) => {
                     let more = lacking(&survey.missing);
-                    let draw = format!("nijimi -m {name}{more} -p \"a prompt\"{} -o picture.png", pictures(&config.unet));
+                    let draw =
+                        format!("nijimi -m {name}{more} -p \"a prompt\"{} -o picture.png", pictures(&config.unet));
                     vec![("use", draw), converted(&(more + " --type q8_0"))]
                 }
                 Model::Diffusion(_) => vec![("use", format!("nijimi -m {name} -o picture.png")), converted("")],

@@ -15,6 +15,7 @@ pub fn system(file: &File<'_>) -> String {
         Ok("sd1") => "Stable Diffusion 1.x",
         Ok("sd2") => "Stable Diffusion 2.x",
         Ok("sdxl") => "SDXL",
+        Ok("sdxl-refiner") => "SDXL's refiner, which takes a run's last steps (--refiner)",
         _ => "a latent diffusion model",
     };
     let form = match file.u32("nijimi.unet.in_channels") {

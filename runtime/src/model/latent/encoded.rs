@@ -50,6 +50,17 @@ pub struct EncodedInit {
     pub(super) known: Vec<f32>,
     /// 1 where a latent is repainted, 0 where it is kept, `(n, h, w)`, if there was a mask.
     pub(super) mask: Option<Vec<f32>>,
+    /// Of a run that goes on where another stopped: the latents are under noise already.
+    pub(super) continued: Option<Continued>,
+}
+
+/// What a run made that another goes on with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Continued {
+    /// Its calls.
+    pub calls: usize,
+    /// Those of them that drew noise.
+    pub draws: usize,
 }
 
 impl EncodedInit {

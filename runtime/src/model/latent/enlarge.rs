@@ -123,7 +123,7 @@ impl TextToImage {
             }
         };
         let step = request.calls.calls().first().map_or(0, |call| call.step);
-        Ok(EncodedInit { made: ([n, height, width], step), latents, known: Vec::new(), mask: None })
+        Ok(EncodedInit { made: ([n, height, width], step), latents, known: Vec::new(), mask: None, continued: None })
     }
 }
 

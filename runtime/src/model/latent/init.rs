@@ -92,7 +92,7 @@ impl TextToImage {
             known.iter_mut().for_each(|z| *z = *z / info.scaling_factor + info.shift_factor);
         }
         let mask = mask.map(|mask| self.shrink(&mask, size));
-        Ok(Some(EncodedInit { made: ([n, h, w], first.step), latents, known, mask }))
+        Ok(Some(EncodedInit { made: ([n, h, w], first.step), latents, known, mask, continued: None }))
     }
 
     /// The pictures that a request starts from, encoded if they are not yet.
@@ -115,6 +115,9 @@ impl TextToImage {
         let here = ([request.seeds.len(), h, w], first.step);
         let words = |([n, h, w], step): ([usize; 3], usize)| format!("{n} of {w}x{h} latents from step {step}");
         check(begun.made == here, "starting pictures", words(begun.made), words(here))?;
+        if begun.continued.is_some() {
+            return Ok(Start { x: begun.latents.clone(), ..Start::default() });
+        }
         // All is noise at the first step of all; what is kept comes in beside it, or after the step.
         let x = if first.step == 0 && (begun.mask.is_some() || begun.is_beside()) {
             noise.iter().map(|v| v * request.calls.init_noise_sigma()).collect()

@@ -31,6 +31,7 @@ mod pictures;
 mod plan;
 mod preview;
 mod prompts;
+mod refine;
 mod request;
 mod session;
 mod stages;
