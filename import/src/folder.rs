@@ -14,7 +14,7 @@ use std::path::Path;
 
 /// The parts of a pipeline that are read, those that look at pictures when they are drawn, and its settings; others would
 /// take part in the picture (ControlNets, adapters).
-const KNOWN: [&str; 15] = [
+const KNOWN: [&str; 16] = [
     "unet",
     "vae",
     "text_encoder",
@@ -30,6 +30,8 @@ const KNOWN: [&str; 15] = [
     "add_watermarker",
     "is_cosxl_edit",
     "requires_aesthetics_score",
+    // It makes the depth of a picture, which is given here.
+    "depth_estimator",
 ];
 
 /// `[null, null]` stands for a part that is left out.

@@ -61,6 +61,8 @@ pub struct Extras {
     pub mask: Option<String>,
     /// Pixels around what is masked that were drawn with it, at a size of their own.
     pub mask_crop: Option<usize>,
+    /// The picture of depth that led it.
+    pub depth_image: Option<String>,
     /// Of a second pass: how many times as large, how much of it was replaced, and what enlarged.
     pub hires: Option<(f64, f64, String)>,
     /// The second model, and the share of the noise levels after which it went on.
@@ -138,7 +140,7 @@ impl Extras {
     fn pairs(&self, put: &mut impl FnMut(&str, String)) {
         #[rustfmt::skip]
         let Self {
-            schedule: _, no_clip, guidance_rescale, cache_interval, image_guidance_scale, init_image, mask, mask_crop,
+            schedule: _, no_clip, guidance_rescale, cache_interval, image_guidance_scale, init_image, mask, mask_crop, depth_image,
             hires, refiner, loras, embeddings, clip_skip, rng, control_nets, tiny_decoder,
             latents, parts, dtype, prediction_type, vae_tiling,
         } = self;
@@ -164,6 +166,9 @@ impl Extras {
         if let Some(padding) = mask_crop {
             put("Inpaint area", "Only masked".into());
             put("Masked area padding", padding.to_string());
+        }
+        if let Some(name) = depth_image {
+            put("Depth image", name.clone());
         }
         if let Some((scale, strength, upscaler)) = hires {
             put("Denoising strength", strength.to_string());
@@ -276,6 +281,7 @@ mod tests {
                 init_image: Some(("horse, grey.png".into(), 0.75)),
                 mask: Some("mask.png".into()),
                 mask_crop: Some(32),
+                depth_image: Some("near.png".into()),
                 hires: Some((1.5, 0.25, "Latent".into())),
                 refiner: Some(("refiner".into(), 0.8)),
                 loras: vec![("style".into(), 0.8), ("Größe \"1\"".into(), -1.0)],
@@ -312,6 +318,7 @@ mod tests {
             ("Mask", "mask.png"),
             ("Inpaint area", "Only masked"),
             ("Masked area padding", "32"),
+            ("Depth image", "near.png"),
             ("Denoising strength", "0.25"),
             ("Hires upscale", "1.5"),
             ("Hires upscaler", "Latent"),

@@ -4,6 +4,8 @@
 
 #[path = "golden/additions.rs"]
 mod additions;
+#[path = "golden/depth.rs"]
+mod depth;
 #[cfg(feature = "gpu")]
 #[path = "common/device.rs"]
 mod device;
@@ -40,8 +42,9 @@ struct Kind {
     compare: fn(&Family, &Device) -> usize,
 }
 
-const KINDS: [Kind; 9] = [
+const KINDS: [Kind; 10] = [
     Kind { name: "files of one model", is: files::is, compare: files::compare },
+    Kind { name: "led by depth", is: depth::is, compare: depth::compare },
     Kind { name: "SDXL's refiner", is: refiner::is, compare: refiner::compare },
     Kind { name: "pipeline", is: pipeline::is, compare: pipeline::compare },
     Kind { name: "other sizes of a pipeline", is: sizes::is, compare: sizes::compare },

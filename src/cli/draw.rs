@@ -106,6 +106,9 @@ pub struct Cli {
     /// the init image; 32 is usual
     #[argh(option, arg_name = "n", from_str_fn(index))]
     pub(super) mask_crop: Option<usize>,
+    /// PNG picture of how near everything is, gray, of 8 or 16 bits, near things white, for models that are led by depth
+    #[argh(option, arg_name = "file")]
+    pub(super) depth_image: Option<PathBuf>,
     /// draw the picture once more over itself, so many times as large, as in 2 or 1.5 (hires fix), with as many steps. For
     /// pictures from a prompt alone
     #[argh(option, arg_name = "x", from_str_fn(enlargement))]

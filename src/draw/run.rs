@@ -137,6 +137,7 @@ fn inputs(asked: &Draw) -> Vec<Named<'_>> {
         ("--classifier", &sampling.classifier),
         ("-i", &text.init_img),
         ("--mask", &text.mask),
+        ("--depth-image", &text.depth_image),
         ("--taesd", &text.taesd),
         ("--refiner", &text.refiner),
         ("--tokenizer", &text.tokenizer),

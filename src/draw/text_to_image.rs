@@ -27,8 +27,8 @@ use nijimi_cli::print::tell;
 use nijimi_pictures::{Extras, Parameters, Sampling};
 use nijimi_runtime::Error;
 use nijimi_runtime::model::{
-    Choice, Control, Decoding, LatentControl, LatentInfo, LatentRequest, ModelPart, NoiseSource, RequestError, Run,
-    SessionOptions, TextToImage, TinyAutoencoder, Upscaler,
+    Choice, Control, Decoding, DepthMap, LatentControl, LatentInfo, LatentRequest, ModelPart, NoiseSource,
+    RequestError, Run, SessionOptions, TextToImage, TinyAutoencoder, Upscaler,
 };
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::sampler::Calls;
@@ -109,6 +109,20 @@ impl<'a> PromptArtist<'a> {
         if info.edits() && text.init_img.is_none() {
             let message = "this model changes a picture as the prompt says: give the picture with -i";
             return Err(Fault::Usage(message.into()));
+        }
+        match (info.sees_depth(), &text.depth_image) {
+            (true, None) => {
+                let message = "this model is led by depth: give a picture of it with --depth-image, near things white";
+                return Err(Fault::Usage(message.into()));
+            }
+            (false, Some(_)) => {
+                let message = "--depth-image is for models that are led by depth, and this is none";
+                return Err(Fault::Usage(message.into()));
+            }
+            (true, _) if text.mask.is_some() => {
+                return Err(Fault::Usage("--mask is not for models that are led by depth: leave it out".into()));
+            }
+            _ => {}
         }
         match text.img_cfg_scale {
             Some(_) if !info.edits() => {
@@ -242,6 +256,7 @@ impl<'a> PromptArtist<'a> {
             latents: self.inputs.latents(index),
             init_image: self.inputs.init_image.as_deref(),
             mask: self.inputs.mask.as_deref(),
+            depth: self.inputs.depth.as_ref().map(|(values, size)| DepthMap { values, size: *size }),
             controls: self.controls(&self.inputs.controls),
             decoding: self.decoding(),
             options: options(self.machine),
@@ -369,6 +384,7 @@ impl Artist for PromptArtist<'_> {
             init_image: text.init_img.as_deref().map(|path| (file::name(path), strength)),
             mask: text.mask.as_deref().map(file::name),
             mask_crop: text.mask_crop,
+            depth_image: text.depth_image.as_deref().map(file::name),
             hires: hires::told(text),
             refiner: text.refiner.as_deref().map(|p| (file::name(p), text.refiner_start.unwrap_or(refiner::START))),
             embeddings: text.embedding.iter().map(|e| file::name(&e.path)).zip(self.words.iter().cloned()).collect(),

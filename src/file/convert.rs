@@ -107,6 +107,7 @@ pub fn what(model: &Model) -> String {
     let family = family(config.family);
     let form = match (config.unet.in_channels, config.unet.guidance_code) {
         (9, _) => ", for inpainting",
+        (5, _) => ", led by depth",
         (_, 0) => "",
         _ => ", a latent consistency model",
     };

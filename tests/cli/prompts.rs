@@ -78,9 +78,50 @@ fn pictures_are_the_reference_implementations() {
     compare(&folder, "sd1", &model, "image_img2img_ddim_s0.6_cfg5", &args);
 }
 
+/// Depth of 16 bits at a size of its own leads a picture. Seen red with a picture of 8 bits in its place.
+#[test]
+fn depth_leads() {
+    let (Some(base), Some(own)) = (pipeline("sd2"), pipeline("depth")) else { return };
+    let folder = Folder::new();
+    let whole = folder.path.join("sd2-depth");
+    copy(&own, &whole);
+    for part in ["text_encoder", "tokenizer", "vae"] {
+        copy(&base.join(part), &whole.join(part));
+    }
+    let golden = pipeline("depth.golden.safetensors").unwrap();
+    save(&folder, "init.png", tensor(&golden, "img2img_init"), -1.0);
+    let (shape, values) = tensor(&golden, "depth_image");
+    let file = std::fs::File::create(folder.path.join("near.png")).unwrap();
+    let mut encoder = png::Encoder::new(file, shape[3] as u32, shape[2] as u32);
+    encoder.set_color(png::ColorType::Grayscale);
+    encoder.set_depth(png::BitDepth::Sixteen);
+    let bytes: Vec<u8> = values.iter().flat_map(|v| ((v * 65535.0).round() as u16).to_be_bytes()).collect();
+    encoder.write_header().unwrap().write_image_data(&bytes).unwrap();
+    let latents = format!("{}:img2img_noise", golden.display());
+    let args = ["-i", "init.png", "--strength", "0.6", "--cfg-scale", "5", "--latents", &latents];
+    let picture = "image_img2img_ddim_s0.6_cfg5";
+    compare(&folder, "depth", "sd2-depth", picture, &[&args[..], &["--depth-image", "near.png"]].concat());
+    assert!(folder.picture("out.png").parameters.contains("Depth image: near.png"));
+    for (path, name) in [("sd2-depth", "depth.gguf"), (base.to_str().unwrap(), "sd2.gguf")] {
+        let output = folder.nijimi(&["convert", path, "-o", name]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let own = ["-m", "depth.gguf", "-p", "a cat", "--steps", "2", "--backend", "cpu", "-o", "x.png"];
+    let cases: [(&[&str], &str); 4] = [
+        (&own, "--depth-image"),
+        (&[&own[..], &["--depth-image", "near.png", "-i", "init.png", "--mask", "init.png"]].concat(), "--mask"),
+        (&[&own[..], &["--depth-image", "near.png", "--hires", "2"]].concat(), "--hires"),
+        (&[&["-m", "sd2.gguf"], &own[2..], &["--depth-image", "near.png"]].concat(), "this is none"),
+    ];
+    for (args, part) in cases {
+        let (code, problem) = folder.fail(args);
+        assert!(code == 2 && problem.contains(part), "{args:?}: {code} {problem}");
+    }
+}
+
 /// SDXL's refiner takes the last steps: a weight file or a folder, in one picture or several, as it is recorded.
 ///
-/// Seen red with the refiner's first step one later, and with the first model's latents decoded.
+/// Seen red with the refiner's first step one later, and with noise added to the first model's latents.
 #[test]
 fn a_refiner_goes_on() {
     let (Some(base), Some(refiner)) = (pipeline("sdxl"), pipeline("refiner")) else { return };
@@ -98,7 +139,8 @@ fn a_refiner_goes_on() {
     let said = folder.picture("out.png").parameters;
     assert!(said.contains("Refiner: xl_refiner, Refiner switch at: 0.8"), "{said}");
 
-    for (name, path) in [("base.gguf", model), ("last.gguf", "xl_refiner")] {
+    let sd1 = pipeline("sd1").unwrap();
+    for (name, path) in [("base.gguf", model), ("last.gguf", "xl_refiner"), ("sd1.gguf", sd1.to_str().unwrap())] {
         let output = folder.nijimi(&["convert", path, "-o", name]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
@@ -117,12 +159,10 @@ fn a_refiner_goes_on() {
     let told = String::from_utf8(plan.stdout).unwrap();
     assert!(told.contains("first model, 32x32, 3 steps") && told.contains("second model, 32x32, 2 steps"), "{told}");
 
-    let sd1 = pipeline("sd1").unwrap();
-    let sd1 = sd1.to_str().unwrap();
     let cases: [(&[&str], i32, &str); 8] = [
         (&["--refiner", "base.gguf"], 3, "the refiner is SDXL"),
-        (&["--refiner", sd1], 3, "the refiner is another model"),
-        (&["-m", sd1, "--refiner", "last.gguf"], 3, "the model that is refined is another model"),
+        (&["--refiner", "sd1.gguf"], 3, "the refiner is another model"),
+        (&["-m", "sd1.gguf", "--refiner", "last.gguf"], 3, "the model that is refined is another model"),
         (&["--refiner", "last.gguf", "--refiner-start", "1"], 2, "leaves the refiner none"),
         (&["--refiner", "last.gguf", "--refiner-start", "0"], 2, "leaves the model none"),
         (&["--refiner-start", "0.5"], 2, "needs a refiner"),

@@ -19,16 +19,17 @@ pub fn is(family: &Family) -> bool {
     family.folder.join("model_index.json").is_file() && family.tensors.names().any(|name| name.starts_with("refined_"))
 }
 
-/// The refiner's folder with the parts that both models have.
-struct Whole(PathBuf);
+/// A folder with the parts that two models have.
+pub struct Whole(pub PathBuf);
 
 impl Whole {
-    fn new(family: &Family) -> Self {
+    /// The folder of `family` with these parts of `base`, which lies beside it.
+    pub fn new(family: &Family, base: &str, parts: &[&str]) -> Self {
         let thread = format!("{:?}", std::thread::current().id());
-        let path = std::env::temp_dir().join(format!("nijimi-refiner-{}-{thread}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("nijimi-{}-{}-{thread}", family.name, std::process::id()));
         copy(&family.folder, &path);
-        for part in ["text_encoder_2", "tokenizer_2", "vae"] {
-            copy(&family.folder.with_file_name(BASE).join(part), &path.join(part));
+        for part in parts {
+            copy(&family.folder.with_file_name(base).join(part), &path.join(part));
         }
         Self(path)
     }
@@ -62,7 +63,7 @@ pub fn compare(family: &Family, device: &Device) -> usize {
         let file = File::new_checked(&own).unwrap();
         (TextToImage::load(&file, device).unwrap(), own)
     };
-    let whole = Whole::new(family);
+    let whole = Whole::new(family, BASE, &["text_encoder_2", "tokenizer_2", "vae"]);
     let ((base, _), (refiner, own)) = (load(&family.folder.with_file_name(BASE)), load(&whole.0));
     let file = File::new_checked(&own).unwrap();
     assert!(refiner.info().refines() && !base.info().refines());

@@ -205,6 +205,7 @@ fn pictures(unet: &SdUnet) -> &'static str {
     match unet.in_channels {
         9 => " -i picture.png --mask mask.png",
         8 => " -i picture.png",
+        5 => " --depth-image near.png",
         _ => "",
     }
 }

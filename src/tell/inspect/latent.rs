@@ -23,6 +23,9 @@ pub fn system(file: &File<'_>) -> String {
         Ok(n) if file.u32("nijimi.autoencoder.latent_channels").is_ok_and(|latent| n == 2 * latent) => {
             ", which changes pictures by instruction"
         }
+        Ok(n) if file.u32("nijimi.autoencoder.latent_channels").is_ok_and(|latent| n == latent + 1) => {
+            ", led by a picture of depth (--depth-image)"
+        }
         _ if file.u32("nijimi.unet.time_cond_proj_dim").is_ok() => ", a latent consistency model",
         _ => "",
     };

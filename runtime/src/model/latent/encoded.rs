@@ -46,7 +46,7 @@ pub struct EncodedInit {
     /// The pictures' latents, `(n, h, w, c)`; empty if all is repainted.
     pub(super) latents: Vec<f32>,
     /// For an inpainting U-Net, latents of the pictures with gray where they are repainted, and for one that changes pictures
-    /// those of the pictures, `(n, h, w, c)`; else empty.
+    /// those of the pictures, `(n, h, w, c)`; the depth, `(n, h, w, 1)`; else empty.
     pub(super) known: Vec<f32>,
     /// 1 where a latent is repainted, 0 where it is kept, `(n, h, w)`, if there was a mask.
     pub(super) mask: Option<Vec<f32>>,

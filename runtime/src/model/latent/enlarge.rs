@@ -84,7 +84,7 @@ impl TextToImage {
         request: &LatentRequest<'_>,
         how: Enlarge<'_>,
     ) -> Result<EncodedInit, Error> {
-        if self.info().repaints() {
+        if self.info().repaints() || self.info().sees_depth() {
             return Err(RequestError::NotOf { what: "a second pass", of: "models that draw from noise alone" }.into());
         }
         let n = run.len();

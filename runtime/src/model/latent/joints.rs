@@ -26,8 +26,9 @@ impl LatentInfo {
         joint("the U-Net answers with", channels(unet.out_channels), other, channels(latent))?;
         let inpainting = self.inpainting_channels();
         let editing = self.editing_channels();
-        if ![latent, inpainting, editing].contains(&unet.in_channels) {
-            return Err(ModelError::Reads { found: unet.in_channels, latent, inpainting, editing }.into());
+        let depth = self.depth_channels();
+        if ![latent, depth, inpainting, editing].contains(&unet.in_channels) {
+            return Err(ModelError::Reads { found: unet.in_channels, latent, depth, inpainting, editing }.into());
         }
         let [reads, makes] = [autoencoder.in_channels(), autoencoder.out_channels()];
         joint("the autoencoder reads pictures of", channels(reads), "its decoder makes pictures of", channels(makes))?;
