@@ -5,7 +5,7 @@ use super::detect::SD2_SKIPPED_LAYER;
 use std::collections::BTreeMap;
 
 /// Tensors outside of the networks that change no picture. A name that ends with `.` or `_` is a beginning.
-const HARMLESS: [&str; 27] = [
+const HARMLESS: [&str; 28] = [
     // The schedule of the training (CompVis/stable-diffusion, ldm/models/diffusion/ddpm.py, register_schedule), and that of
     // its samplers (ddim.py).
     "betas",
@@ -31,6 +31,8 @@ const HARMLESS: [&str; 27] = [
     "denoiser.log_sigmas",
     // Running means of the weights, and their counters (ldm/modules/ema.py).
     "model_ema.",
+    // It makes the depth of a picture, which is given here.
+    "depth_model.",
     // What the trainer kept of itself (Lightning's checkpoints).
     "optimizer_states.",
     "optimizer.",
@@ -51,13 +53,12 @@ pub(super) const EDM_STATISTICS: [&str; 2] = ["edm_mean", "edm_std"];
 pub(super) const EDM_V: [&str; 2] = ["edm_vpred.sigma_min", "edm_vpred.sigma_max"];
 
 /// Marks that cannot be, by their beginnings, and what they say.
-const REFUSED: [(&str, &str); 4] = [
+const REFUSED: [(&str, &str); 3] = [
     ("noise_augmentor.", "it draws variations of pictures (unCLIP), which is not supported"),
     (
         "control_model.",
         "it is a model with a ControlNet in it (cldm), which is not taken apart: take them as two files",
     ),
-    ("depth_model.", "it is led by depth, which is not supported"),
     ("embedding_manager.", "it has words of its own (textual inversion), which are not read"),
 ];
 

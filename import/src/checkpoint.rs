@@ -59,7 +59,7 @@ pub struct Tensor {
     pub stored_name: String,
     /// How its file stores it: `F32`, `F16`, `BF16`, `F8_E4M3`, …; of a GGUF file `q4_K`, …
     pub stored_type: String,
-    file: usize,
+    pub(super) file: usize,
     form: Form,
 }
 

@@ -46,15 +46,23 @@ pub enum Family {
     Sd2,
     /// SDXL: both CLIP ViT-L/14 and OpenCLIP ViT-bigG/14, sizes as a condition.
     Sdxl,
+    /// SDXL's refiner: OpenCLIP ViT-bigG/14 alone, sizes and a score as a condition.
+    SdxlRefiner,
 }
 
 impl Family {
-    /// `sd1`, `sd2` or `sdxl`.
+    /// Whether it is SDXL or its refiner, whose texts are states before the last layer, and are told to the U-Net pooled.
+    pub(super) fn is_sdxl(self) -> bool {
+        matches!(self, Self::Sdxl | Self::SdxlRefiner)
+    }
+
+    /// `sd1`, `sd2`, `sdxl` or `sdxl-refiner`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Sd1 => "sd1",
             Self::Sd2 => "sd2",
             Self::Sdxl => "sdxl",
+            Self::SdxlRefiner => "sdxl-refiner",
         }
     }
 }
@@ -130,7 +138,7 @@ pub struct Config {
     pub vae_sample_size: usize,
     /// Whether half precision is known to overflow in it.
     pub force_upcast: bool,
-    /// The text encoder.
+    /// The text encoder; of the refiner, SDXL's second.
     pub text: ClipText,
     /// SDXL's second.
     pub text_2: Option<ClipText>,

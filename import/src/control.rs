@@ -2,7 +2,7 @@
 
 use super::checkpoint::{Checkpoint, Format, Found, Options};
 use super::config::Model;
-use super::detect::{self, Levels, Shapes, context, count, depth, dim, linear_projection, middle_of, need};
+use super::detect::{self, Levels, SIZE_CODE, Shapes, context, count, depth, dim, linear_projection, middle_of, need};
 use super::error::{ImportError, refused};
 use super::json::Json;
 use super::names::{Candidate, Form, candidate, replace_start, unet};
@@ -14,8 +14,6 @@ use std::path::Path;
 
 const PART: &str = "control";
 const EMBEDDING: &str = "controlnet_cond_embedding.";
-/// Length of the sinusoid of each of SDXL's six sizes, which the tensors do not tell.
-const SIZE_CODE: usize = 256;
 
 /// Reads a folder with a `config.json` of this class.
 pub(super) fn open_folder(path: &Path, json: &Json, options: &Options) -> Result<Checkpoint, ImportError> {

@@ -1,7 +1,7 @@
 //! A checkpoint's description as metadata of our file; `docs/format.md` lists the keys.
 
 use super::checkpoint::{Checkpoint, Format};
-use super::config::{Config, Model};
+use super::config::{Config, Family, Model};
 use super::error::{ImportError, refused};
 use super::parts;
 use super::tokenizer::Tokenizer;
@@ -137,7 +137,7 @@ fn latent(
 /// What our file would say of it, and its vocabularies.
 fn info(checkpoint: &Checkpoint, config: &Config, name: String) -> Result<(LatentInfo, Vec<Vocabulary>), Error> {
     // The pipelines of SDXL take the states before the last layer, and its final norm not at all.
-    let states = if config.text_2.is_some() { TextStates::PENULTIMATE } else { TextStates::LAST };
+    let states = if config.family.is_sdxl() { TextStates::PENULTIMATE } else { TextStates::LAST };
     let (mut texts, mut vocabularies) = (Vec::new(), Vec::new());
     for (prefix, network, tokenizer) in [
         ("text_encoder.", Some(config.text), &checkpoint.tokenizer),
@@ -148,7 +148,7 @@ fn info(checkpoint: &Checkpoint, config: &Config, name: String) -> Result<(Laten
         let vocabulary = Vocabulary { tokens, merges, added };
         let special = Special { start: bos, end: eos, pad, length: network.positions };
         let tokenizer = text::Tokenizer::new(&vocabulary, special)?;
-        let states = TextStates { pooled: !texts.is_empty(), ..states };
+        let states = TextStates { pooled: !texts.is_empty() || config.family == Family::SdxlRefiner, ..states };
         texts.push(TextInfo { prefix, network, states, tokenizer });
         vocabularies.push(vocabulary);
     }

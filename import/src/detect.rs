@@ -1,6 +1,7 @@
 //! What a single-file checkpoint is, by its tensors alone: nothing else is in it.
 
 use super::config::{Config, Family, SchedulerConfig};
+use super::seems::Seems;
 use nijimi_runtime::model::FirstStage;
 use nijimi_runtime::raw::graph::Activation;
 use nijimi_runtime::raw::nn::{AutoencoderKl, ClipText, SdAdded, SdLevel, SdMiddle, SdUnet, TimeCode};
@@ -16,6 +17,8 @@ const MAX_BLOCKS: usize = 256;
 /// Channels of a head in CLIP, in 2.x and in SDXL; 1.x has 8 heads everywhere.
 const HEAD_CHANNELS: usize = 64;
 const SD1_HEADS: usize = 8;
+/// Length of the sinusoid of each of SDXL's six sizes, which the tensors of a U-Net alone do not tell.
+pub(super) const SIZE_CODE: usize = 256;
 
 /// The layer that Stable Diffusion 2.x's text states skip, if the file has it: OpenCLIP-H's last. Its published
 /// pipelines leave it out (diffusers, `SD_2_TEXT_ENCODER_KEYS_TO_IGNORE`).
@@ -27,63 +30,98 @@ pub(super) const SGM_CLIP: &str = "conditioner.embedders.0.model.";
 pub(super) const UNET: &str = "model.diffusion_model.";
 pub(super) const VAE: &str = "first_stage_model.";
 
-/// Its configuration, or what it lacks to be one of the three families.
-pub(super) fn detect(shapes: &Shapes) -> Result<Config, String> {
-    let has =
-        |prefix: &str| shapes.range(prefix.to_string()..).next().is_some_and(|(name, _)| name.starts_with(prefix));
+/// What of a model the tensors are. A part that is not there may be another file's.
+pub(super) struct Detected {
+    pub family: Family,
+    pub unet: SdUnet,
+    pub vae: Option<FirstStage>,
+    pub text: Option<ClipText>,
+    pub text_2: Option<ClipText>,
+}
+
+/// The parts that there are, of which the U-Net is one, or why it is none of the three families; if it is to be a `whole` model, what
+/// it lacks.
+pub(super) fn parts(shapes: &Shapes, whole: bool) -> Result<Detected, String> {
+    let has = |prefix: &str| has(shapes, prefix);
     if !has(UNET) {
-        let what = match () {
-            () if has("lora_") || shapes.keys().any(|k| k.contains(".lora_")) => {
-                "it is a LoRA, which is added to a model"
-            }
-            () if has("double_blocks.") || has("transformer_blocks.") || has("joint_blocks.") => "it is a transformer",
-            () if has("decoder.") || has("encoder.") => "it is a part of one, an autoencoder, to be given with --vae",
-            () if has("text_model.") => "it is a part of one, a text encoder, to be given with --clip-l or --clip-g",
-            () => "its tensors are not Stable Diffusion's",
-        };
         return Err(format!(
-            "{what}: only checkpoints of SD 1.x, 2.x and SDXL are, with model.diffusion_model.*, or their U-Nets"
+            "{}: only checkpoints of SD 1.x, 2.x and SDXL are, with model.diffusion_model.*, or their U-Nets",
+            Seems::of(shapes).words()
         ));
     }
     if has("model.diffusion_model.double_blocks.") || has("model.diffusion_model.joint_blocks.") {
-        return Err("its network is a transformer (SD 3, FLUX): only SD 1.x, 2.x and SDXL are".into());
+        return Err(format!("{}: only SD 1.x, 2.x and SDXL are", Seems::of(shapes).words()));
     }
     // What is told sizes.
     let sized = has("model.diffusion_model.label_emb.");
-    if has(SGM_CLIP) && sized {
-        return Err("it is SDXL's refiner, which is not supported: take the base model".into());
-    }
-    let (family, text, text_2) = if has(SGM_CLIP) {
-        (Family::Sd2, open_clip(shapes, SGM_CLIP, false)?, None)
-    } else if has("conditioner.embedders.0.") {
-        let first = transformers(shapes, "conditioner.embedders.0.transformer.")?;
-        let second = "conditioner.embedders.1.";
-        let second = match (has(&format!("{second}model.")), has(&format!("{second}transformer."))) {
-            (true, _) => open_clip(shapes, &format!("{second}model."), true)?,
-            (false, true) => ClipText {
-                activation: Activation::Gelu,
-                projection: Some(need(shapes, &format!("{second}transformer.text_projection.weight"), 0)?),
-                ..transformers(shapes, &format!("{second}transformer."))?
-            },
-            (false, false) => return Err("it has no second text encoder: give it with --clip-g FILE".into()),
-        };
-        (Family::Sdxl, first, Some(second))
-    } else if has("cond_stage_model.model.") {
-        (Family::Sd2, open_clip(shapes, "cond_stage_model.model.", false)?, None)
-    } else if has("cond_stage_model.transformer.") {
-        (Family::Sd1, transformers(shapes, "cond_stage_model.transformer.")?, None)
-    } else {
-        return Err("it has no text encoder (cond_stage_model.* or conditioner.*): give it with --clip-l FILE (and SDXL's second with --clip-g \
-             FILE), or use the whole checkpoint"
+    let (text, text_2) = texts(shapes)?;
+    if whole && text.is_none() {
+        return Err("it has no text encoder (cond_stage_model.* or conditioner.*): give it with --clip-l FILE (and SDXL's second with \
+             --clip-g FILE), or use the whole checkpoint"
             .into());
+    }
+    let pooled = text_2.as_ref().or(text.as_ref()).and_then(|t| t.projection);
+    let linear = linear_projection(shapes, UNET);
+    let family = match (&text, sized) {
+        (Some(_), true) if has(SGM_CLIP) => Family::SdxlRefiner,
+        (None, true) if text_2.is_none() && is_refiner(shapes) => Family::SdxlRefiner,
+        (Some(_), _) if has(SGM_CLIP) || has("cond_stage_model.model.") => Family::Sd2,
+        (Some(_), _) if has("cond_stage_model.transformer.") => Family::Sd1,
+        (Some(_), _) | (None, true) => Family::Sdxl,
+        (None, false) if linear => Family::Sd2,
+        (None, false) => Family::Sd1,
     };
-    let pooled = text_2.as_ref().and_then(|t| t.projection);
-    let unet = unet(shapes, pooled)?;
-    let vae = vae(shapes, family)?;
-    let scheduler = scheduler();
-    let force_zeros_for_empty_prompt = family == Family::Sdxl;
+    if whole && family == Family::Sdxl && text_2.is_none() {
+        return Err("it has no second text encoder: give it with --clip-g FILE".into());
+    }
+    let unet = unet(shapes, (family, pooled), !whole)?;
+    Ok(Detected { family, unet, vae: vae(shapes, family)?, text, text_2 })
+}
+
+/// Whether a U-Net that is told sizes is the refiner's: the pooled state of its only text encoder is as wide as the others.
+pub(super) fn is_refiner(shapes: &Shapes) -> bool {
+    let told = dim(shapes, &format!("{UNET}label_emb.0.0.weight"), 1);
+    told.zip(context(shapes, UNET).ok()).is_some_and(|(told, width)| told == width + 5 * SIZE_CODE)
+}
+
+/// The text encoders that there are.
+fn texts(shapes: &Shapes) -> Result<(Option<ClipText>, Option<ClipText>), String> {
+    let has = |prefix: &str| has(shapes, prefix);
+    let [first, second] = ["conditioner.embedders.0.", "conditioner.embedders.1."];
+    let of_second = match (has(&format!("{second}model.")), has(&format!("{second}transformer."))) {
+        (true, _) => Some(open_clip(shapes, &format!("{second}model."), true)?),
+        (false, true) => Some(ClipText {
+            activation: Activation::Gelu,
+            projection: Some(need(shapes, &format!("{second}transformer.text_projection.weight"), 0)?),
+            ..transformers(shapes, &format!("{second}transformer."))?
+        }),
+        (false, false) => None,
+    };
+    let of_first = match () {
+        // The refiner's, whose U-Net is told its pooled state.
+        () if has(SGM_CLIP) => Some(open_clip(shapes, SGM_CLIP, has("model.diffusion_model.label_emb."))?),
+        () if has(first) => Some(transformers(shapes, &format!("{first}transformer."))?),
+        () if has("cond_stage_model.model.") => Some(open_clip(shapes, "cond_stage_model.model.", false)?),
+        () if has("cond_stage_model.transformer.") => Some(transformers(shapes, "cond_stage_model.transformer.")?),
+        () => None,
+    };
+    Ok((of_first, of_second))
+}
+
+/// Whether a tensor's name begins so.
+pub(super) fn has(shapes: &Shapes, prefix: &str) -> bool {
+    shapes.range(prefix.to_string()..).next().is_some_and(|(name, _)| name.starts_with(prefix))
+}
+
+/// The configuration of a whole model, or what it lacks to be one of the three families.
+pub(super) fn detect(shapes: &Shapes) -> Result<Config, String> {
+    let Detected { family, unet, vae, text: Some(text), text_2 } = parts(shapes, true)? else {
+        unreachable!("a whole model has a text encoder")
+    };
+    let vae =
+        vae.ok_or("it has no autoencoder (first_stage_model.*): give it with --vae FILE, or use the whole checkpoint")?;
     // What a file of tensors does not tell.
-    let (sample_size, vae_sample_size) = if family == Family::Sdxl { (128, 1024) } else { (64, 512) };
+    let (sample_size, vae_sample_size) = if family.is_sdxl() { (128, 1024) } else { (64, 512) };
     Ok(Config {
         family,
         unet,
@@ -93,8 +131,8 @@ pub(super) fn detect(shapes: &Shapes) -> Result<Config, String> {
         force_upcast: true,
         text,
         text_2,
-        scheduler,
-        force_zeros_for_empty_prompt,
+        scheduler: scheduler(),
+        force_zeros_for_empty_prompt: family == Family::Sdxl,
     })
 }
 
@@ -132,11 +170,14 @@ pub(super) fn count(shapes: &Shapes, name: impl Fn(usize) -> String) -> usize {
     (0..MAX_BLOCKS).take_while(|&i| shapes.contains_key(&name(i))).count()
 }
 
-fn unet(shapes: &Shapes, pooled: Option<usize>) -> Result<SdUnet, String> {
+/// The U-Net; one whose text encoders may be `apart`, in files of their own, is not held against them.
+fn unet(shapes: &Shapes, (family, pooled): (Family, Option<usize>), apart: bool) -> Result<SdUnet, String> {
     let added = match (dim(shapes, &format!("{UNET}label_emb.0.0.weight"), 1), pooled) {
+        (Some(width), _) if apart => Some(SdAdded { code: SIZE_CODE, width }),
         (Some(width), Some(pooled)) => {
-            // Two sizes, two offsets, two sizes of the result.
-            Some(SdAdded { code: width.saturating_sub(pooled) / 6, width })
+            // Two sizes, two offsets, two sizes of the result, or one score.
+            let sizes = if family == Family::SdxlRefiner { 5 } else { 6 };
+            Some(SdAdded { code: width.saturating_sub(pooled) / sizes, width })
         }
         (None, None) => None,
         _ => return Err("its U-Net and its text encoders are of different models".into()),
@@ -272,14 +313,13 @@ impl Levels {
     }
 }
 
-fn vae(shapes: &Shapes, family: Family) -> Result<FirstStage, String> {
+/// The autoencoder, if there is one.
+pub(super) fn vae(shapes: &Shapes, family: Family) -> Result<Option<FirstStage>, String> {
     let block = |level, i| format!("{VAE}encoder.down.{level}.block.{i}.conv2.weight");
     let levels = count(shapes, |level| block(level, 0));
     let channels = (0..levels).map(|level| need(shapes, &block(level, 0), 0)).collect::<Result<Vec<_>, _>>()?;
     if channels.is_empty() {
-        return Err(
-            "it has no autoencoder (first_stage_model.*): give it with --vae FILE, or use the whole checkpoint".into(),
-        );
+        return Ok(None);
     }
     let network = AutoencoderKl {
         in_channels: need(shapes, &format!("{VAE}encoder.conv_in.weight"), 1)?,
@@ -292,12 +332,12 @@ fn vae(shapes: &Shapes, family: Family) -> Result<FirstStage, String> {
         post_quant_conv: shapes.contains_key(&format!("{VAE}post_quant_conv.weight")),
         channels,
     };
-    let scaling_factor = if family == Family::Sdxl { 0.13025 } else { 0.18215 };
-    Ok(FirstStage { network: network.into(), scaling_factor, shift_factor: 0.0, statistics: None })
+    let scaling_factor = if family.is_sdxl() { 0.13025 } else { 0.18215 };
+    Ok(Some(FirstStage { network: network.into(), scaling_factor, shift_factor: 0.0, statistics: None }))
 }
 
 /// A text encoder by transformers' names: CLIP ViT-L/14 and its kin.
-fn transformers(shapes: &Shapes, prefix: &str) -> Result<ClipText, String> {
+pub(super) fn transformers(shapes: &Shapes, prefix: &str) -> Result<ClipText, String> {
     let bare = !shapes.contains_key(&format!("{prefix}text_model.final_layer_norm.weight"));
     let prefix = if bare { prefix.to_string() } else { format!("{prefix}text_model.") };
     let width = need(shapes, &format!("{prefix}final_layer_norm.weight"), 0)?;
@@ -315,7 +355,7 @@ fn transformers(shapes: &Shapes, prefix: &str) -> Result<ClipText, String> {
 }
 
 /// A text encoder by OpenCLIP's names.
-fn open_clip(shapes: &Shapes, prefix: &str, projected: bool) -> Result<ClipText, String> {
+pub(super) fn open_clip(shapes: &Shapes, prefix: &str, projected: bool) -> Result<ClipText, String> {
     let width = need(shapes, &format!("{prefix}ln_final.weight"), 0)?;
     let layers = count(shapes, |i| format!("{prefix}transformer.resblocks.{i}.mlp.c_fc.weight"));
     let projection = [("text_projection", 1), ("text_projection.weight", 0)];

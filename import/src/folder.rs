@@ -14,7 +14,7 @@ use std::path::Path;
 
 /// The parts of a pipeline that are read, those that look at pictures when they are drawn, and its settings; others would
 /// take part in the picture (ControlNets, adapters).
-const KNOWN: [&str; 14] = [
+const KNOWN: [&str; 16] = [
     "unet",
     "vae",
     "text_encoder",
@@ -29,6 +29,9 @@ const KNOWN: [&str; 14] = [
     "force_zeros_for_empty_prompt",
     "add_watermarker",
     "is_cosxl_edit",
+    "requires_aesthetics_score",
+    // It makes the depth of a picture, which is given here.
+    "depth_estimator",
 ];
 
 /// `[null, null]` stands for a part that is left out.
@@ -63,7 +66,10 @@ pub(super) fn open(folder: &Path, index: &Json, options: &Options) -> Result<Che
         Some(Value::Array(pair)) => pair.iter().any(|v| !v.is_null()),
         _ => false,
     };
-    for name in ["unet", "vae", "text_encoder", "tokenizer", "scheduler"] {
+    // The refiner has SDXL's second text encoder alone.
+    let refiner = !part("text_encoder") && part("text_encoder_2");
+    let [first, vocabulary] = if refiner { ["text_encoder_2", "tokenizer_2"] } else { ["text_encoder", "tokenizer"] };
+    for name in ["unet", "vae", first, vocabulary, "scheduler"] {
         if !part(name) {
             return Err(index.wrong(name, "the library and class of this part, which the model needs"));
         }
@@ -90,8 +96,8 @@ pub(super) fn open(folder: &Path, index: &Json, options: &Options) -> Result<Che
     let mut found = Found::default();
     let mut ranges = vec![];
     let mut text_configs = vec![];
-    let second = part("text_encoder_2").then_some("text_encoder_2");
-    for name in ["text_encoder"].into_iter().chain(second).chain(["unet", "vae"]) {
+    let second = (!refiner && part("text_encoder_2")).then_some("text_encoder_2");
+    for name in [first].into_iter().chain(second).chain(["unet", "vae"]) {
         let start = found.files.len();
         match Part::ALL
             .into_iter()
@@ -114,6 +120,7 @@ pub(super) fn open(folder: &Path, index: &Json, options: &Options) -> Result<Che
 
     let wide = text.width + text_2.as_ref().map_or(0, |text| text.width);
     let family = match (&unet.added, &text_2) {
+        (Some(_), None) if refiner => Family::SdxlRefiner,
         (Some(_), Some(_)) => Family::Sdxl,
         (None, None) if unet.linear_projection => Family::Sd2,
         (None, None) => Family::Sd1,
@@ -123,6 +130,13 @@ pub(super) fn open(folder: &Path, index: &Json, options: &Options) -> Result<Che
         return Err(unet_json.wrong("cross_attention_dim", format!("{wide}, the width of the text states")));
     }
     let force_zeros_for_empty_prompt = index.bool("force_zeros_for_empty_prompt", family == Family::Sdxl)?;
+    // What it is told beside sizes: a score, where the pipeline says so.
+    let scored = index.bool("requires_aesthetics_score", false)?;
+    if scored != refiner {
+        return Err(
+            index.wrong("requires_aesthetics_score", "true exactly where text_encoder_2 is the only text encoder")
+        );
+    }
     let mut config = Config {
         family,
         unet,
@@ -153,7 +167,8 @@ pub(super) fn open(folder: &Path, index: &Json, options: &Options) -> Result<Che
         marks::obey(path, file, &mut config, options.prediction_type.is_some(), &mut notes)?;
     }
     for (part, expected) in expect::parts(&config).map_err(refused(folder))? {
-        let range = ranges.iter().find(|(name, _)| *name == part).map_or(0..0, |(_, range)| range.clone());
+        let own = if part == "text_encoder" { first } else { part };
+        let range = ranges.iter().find(|(name, _)| *name == own).map_or(0..0, |(_, range)| range.clone());
         if options.parts.iter().any(|(own, _)| own.name() == part) {
             let per_level = found.files.get(range.start).map_or(0, |file| per_level(&file.shapes(), UNET));
             found
@@ -161,14 +176,14 @@ pub(super) fn open(folder: &Path, index: &Json, options: &Options) -> Result<Che
             found.left_over(range, aside::is)?;
             continue;
         }
-        found.take(&folder.join(part), part, expected, range.clone(), |name| names::diffusers(part, name))?;
+        found.take(&folder.join(own), part, expected, range.clone(), |name| names::diffusers(part, name))?;
         let counter =
             |name: &str| name.ends_with("position_ids") || part.starts_with("text") && name.ends_with("logit_scale");
         found.left_over(range, counter)?;
     }
     let tokenizer = match &options.tokenizer {
         Some(path) => Tokenizer::open(path)?,
-        None => Tokenizer::open(&folder.join("tokenizer"))?,
+        None => Tokenizer::open(&folder.join(vocabulary))?,
     };
     let tokenizer_2 = match second {
         Some(_) if part("tokenizer_2") => Some(Tokenizer::open(&folder.join("tokenizer_2"))?),

@@ -5,7 +5,7 @@
 //! [`Checkpoint::open`] reads headers and configurations, and finds every tensor or says what is wrong: what a checkpoint
 //! says is obeyed, known to change no picture (`aside.rs`, `header.rs`), or refused by name; [`Source::read`]
 //! streams numbers, a few rows at a time, in the layout of `docs/format.md`; [`convert`] writes the file. [`Lora::open`]
-//! reads what is added to one, [`embedding`] words that it is taught; [`stored`] opens a model at any path. Python pickles (`.ckpt`, `.bin`) can run any program when read, and are refused.
+//! reads what is added to one, [`embedding`] words that it is taught; [`stored`] opens a model at any path, [`Survey`] tells what lies at one. Python pickles (`.ckpt`, `.bin`) can run any program when read, and are refused.
 #![forbid(unsafe_code)]
 
 mod aside;
@@ -33,8 +33,10 @@ mod parts;
 mod pixels;
 mod safetensors;
 mod scales;
+mod seems;
 mod single;
 mod stored;
+mod survey;
 mod t2i_adapter;
 mod temporary;
 mod tensor_file;
@@ -55,6 +57,7 @@ pub use lora::Lora;
 pub use parts::Part;
 pub use safetensors::MAX_HEADER;
 pub use stored::{stem, stored};
+pub use survey::{Counted, Kind, Missing, Survey};
 pub use temporary::{Temporary, is_checkpoint};
 pub use tensor_file::{Entry, TensorFile};
 pub use tokenizer::Tokenizer;

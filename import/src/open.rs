@@ -23,8 +23,8 @@ impl Checkpoint {
 
     /// As [`Self::open`], whether or not what is found could be drawn.
     pub(super) fn find(path: &Path, options: &Options) -> Result<Self, ImportError> {
-        options.check_parts()?;
-        let mut checkpoint = if path.is_dir() { of_folder(path, options)? } else { of_file(path, options)? };
+        let mut checkpoint = networks(path, options)?;
+        single::vocabulary(&mut checkpoint, options)?;
         if let (Some(prediction), Model::TextToImage(config)) = (&options.prediction_type, &mut checkpoint.model) {
             config.scheduler.prediction_type = prediction.clone();
         }
@@ -34,6 +34,12 @@ impl Checkpoint {
         }
         Ok(checkpoint)
     }
+}
+
+/// The networks of a checkpoint; of one file, without a vocabulary.
+pub(super) fn networks(path: &Path, options: &Options) -> Result<Checkpoint, ImportError> {
+    options.check_parts()?;
+    if path.is_dir() { of_folder(path, options) } else { of_file(path, options) }
 }
 
 /// A folder with a `model_index.json`, or with the `config.json` of what goes beside such a pipeline.

@@ -74,7 +74,7 @@ impl Part {
     }
 
     /// Whether a tensor of a checkpoint of one file is this part's.
-    fn has(self, name: &str) -> bool {
+    pub(super) fn has(self, name: &str) -> bool {
         match self {
             Self::Unet => name.starts_with(UNET),
             Self::Vae => name.starts_with(VAE),

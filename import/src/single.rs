@@ -1,7 +1,7 @@
 //! Checkpoints of one file, with the names of the original code.
 
 use super::checkpoint::{Checkpoint, Format, Found, Options};
-use super::config::Model;
+use super::config::{Family, Model};
 use super::detect::{Shapes, UNET, detect, per_level};
 use super::error::{ImportError, refused};
 use super::tensor_file::TensorFile;
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// The second encoder of SDXL fills windows with "!" (its tokenizer's `pad_token`).
 const SDXL_PAD_2: &str = "!";
 
-/// Reads one `.safetensors` file.
+/// Reads the networks of one file.
 pub(super) fn open(path: &Path, file: TensorFile, options: &Options) -> Result<Checkpoint, ImportError> {
     let refuse = |why: String| ImportError::NotAModel { path: path.into(), why };
     let files = parts::assemble(file, options)?;
@@ -32,14 +32,21 @@ pub(super) fn open(path: &Path, file: TensorFile, options: &Options) -> Result<C
     }
     found.left_over(all, aside::is)?;
 
-    let folder = tokenizer_folder(path, options)?;
-    let tokenizer = Tokenizer::open(&folder)?;
-    let tokenizer_2 = config.text_2.map(|_| second(&folder, &tokenizer)).transpose()?;
     let found = found.checkpoint(path, Format::SingleFile, Model::TextToImage(Box::new(config)));
-    let checkpoint =
-        Checkpoint { tokenizer: Some(tokenizer), tokenizer_2, parts: options.parts.clone(), notes, ..found };
-    checkpoint.check_vocabulary()?;
-    Ok(checkpoint)
+    Ok(Checkpoint { parts: options.parts.clone(), notes, ..found })
+}
+
+/// Gives a model of one file, if it reads prompts, the vocabulary that the file lacks.
+pub(super) fn vocabulary(checkpoint: &mut Checkpoint, options: &Options) -> Result<(), ImportError> {
+    let Some(config) = checkpoint.latent_diffusion().filter(|_| checkpoint.format == Format::SingleFile) else {
+        return Ok(());
+    };
+    let folder = tokenizer_folder(&checkpoint.path, options)?;
+    let (tokenizer, family) = (Tokenizer::open(&folder)?, config.family);
+    checkpoint.tokenizer_2 = config.text_2.map(|_| second(&folder, &tokenizer)).transpose()?;
+    // The refiner's only one is SDXL's second.
+    checkpoint.tokenizer = Some(if family == Family::SdxlRefiner { second(&folder, &tokenizer)? } else { tokenizer });
+    checkpoint.check_vocabulary()
 }
 
 /// That of SDXL's second encoder: a pipeline's own, if the first is a pipeline's, or as it is published.

@@ -29,6 +29,16 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Bytes in its file.
+    pub fn bytes(&self) -> u64 {
+        self.range.end - self.range.start
+    }
+
+    /// Numbers that it holds.
+    pub fn elements(&self) -> u64 {
+        self.shape.iter().product::<usize>() as u64
+    }
+
     /// Whether its numbers are read.
     pub(super) fn is_read(&self) -> bool {
         self.numbers.is_some_and(Numbers::is_read)

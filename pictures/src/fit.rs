@@ -35,6 +35,18 @@ impl Decoded {
         self.binary(size, fit, read)
     }
 
+    /// A picture's values of gray in \[0, 1\], at its own size: of its middle, which has the shape of `[height, width]`; and
+    /// the size of that.
+    #[must_use]
+    pub fn gray(&self, shape: [usize; 2]) -> (Vec<f32>, [usize; 2]) {
+        let size = middle(self.size(), shape);
+        let luma = |pixel: [f32; 3]| match pixel {
+            [r, g, b] if r == g && g == b => r,
+            pixel => pixel.iter().zip(LUMA).map(|(v, weight)| v * weight).sum(),
+        };
+        (fitted(self, size, Fit::Crop, 1, Filter::Triangle, |x, y, out| out[0] = luma(self.pixel(x, y))), size)
+    }
+
     /// A mask as OpenAI's interface has it: 1, which is to be repainted, where the picture is transparent.
     #[must_use]
     pub fn holes(&self, size: [usize; 2], fit: Fit) -> Vec<f32> {

@@ -61,8 +61,12 @@ pub struct Extras {
     pub mask: Option<String>,
     /// Pixels around what is masked that were drawn with it, at a size of their own.
     pub mask_crop: Option<usize>,
+    /// The picture of depth that led it.
+    pub depth_image: Option<String>,
     /// Of a second pass: how many times as large, how much of it was replaced, and what enlarged.
     pub hires: Option<(f64, f64, String)>,
+    /// The second model, and the share of the noise levels after which it went on.
+    pub refiner: Option<(String, f64)>,
     /// Name and strength of each LoRA.
     pub loras: Vec<(String, f32)>,
     /// Each embedding, and the word that stands for it.
@@ -136,8 +140,8 @@ impl Extras {
     fn pairs(&self, put: &mut impl FnMut(&str, String)) {
         #[rustfmt::skip]
         let Self {
-            schedule: _, no_clip, guidance_rescale, cache_interval, image_guidance_scale, init_image, mask, mask_crop,
-            hires, loras, embeddings, clip_skip, rng, control_nets, tiny_decoder,
+            schedule: _, no_clip, guidance_rescale, cache_interval, image_guidance_scale, init_image, mask, mask_crop, depth_image,
+            hires, refiner, loras, embeddings, clip_skip, rng, control_nets, tiny_decoder,
             latents, parts, dtype, prediction_type, vae_tiling,
         } = self;
         if *no_clip {
@@ -163,10 +167,17 @@ impl Extras {
             put("Inpaint area", "Only masked".into());
             put("Masked area padding", padding.to_string());
         }
+        if let Some(name) = depth_image {
+            put("Depth image", name.clone());
+        }
         if let Some((scale, strength, upscaler)) = hires {
             put("Denoising strength", strength.to_string());
             put("Hires upscale", scale.to_string());
             put("Hires upscaler", upscaler.clone());
+        }
+        if let Some((name, share)) = refiner {
+            put("Refiner", name.clone());
+            put("Refiner switch at", share.to_string());
         }
         if let Some(layer) = clip_skip {
             put("Clip skip", layer.to_string());
@@ -270,7 +281,9 @@ mod tests {
                 init_image: Some(("horse, grey.png".into(), 0.75)),
                 mask: Some("mask.png".into()),
                 mask_crop: Some(32),
+                depth_image: Some("near.png".into()),
                 hires: Some((1.5, 0.25, "Latent".into())),
+                refiner: Some(("refiner".into(), 0.8)),
                 loras: vec![("style".into(), 0.8), ("Größe \"1\"".into(), -1.0)],
                 embeddings: vec![("toy.safetensors".into(), "<toy>".into())],
                 clip_skip: Some(2),
@@ -305,9 +318,12 @@ mod tests {
             ("Mask", "mask.png"),
             ("Inpaint area", "Only masked"),
             ("Masked area padding", "32"),
+            ("Depth image", "near.png"),
             ("Denoising strength", "0.25"),
             ("Hires upscale", "1.5"),
             ("Hires upscaler", "Latent"),
+            ("Refiner", "refiner"),
+            ("Refiner switch at", "0.8"),
             ("Clip skip", "2"),
             ("RNG", "cuda"),
             ("Lora", "style: 0.8, Größe \"1\": -1"),

@@ -6,6 +6,8 @@
 mod adapters;
 #[path = "golden/additions.rs"]
 mod additions;
+#[path = "golden/depth.rs"]
+mod depth;
 #[cfg(feature = "gpu")]
 #[path = "common/device.rs"]
 mod device;
@@ -23,6 +25,8 @@ mod pipelines;
 mod pixels;
 #[path = "golden/predictions.rs"]
 mod predictions;
+#[path = "golden/refiner.rs"]
+mod refiner;
 #[path = "golden/sizes.rs"]
 mod sizes;
 #[path = "golden/tiny.rs"]
@@ -40,8 +44,10 @@ struct Kind {
     compare: fn(&Family, &Device) -> usize,
 }
 
-const KINDS: [Kind; 9] = [
+const KINDS: [Kind; 11] = [
     Kind { name: "files of one model", is: files::is, compare: files::compare },
+    Kind { name: "led by depth", is: depth::is, compare: depth::compare },
+    Kind { name: "SDXL's refiner", is: refiner::is, compare: refiner::compare },
     Kind { name: "pipeline", is: pipeline::is, compare: pipeline::compare },
     Kind { name: "other sizes of a pipeline", is: sizes::is, compare: sizes::compare },
     Kind { name: "files that say what they predict", is: predictions::is, compare: predictions::compare },

@@ -16,7 +16,7 @@ use nijimi_runtime::quant::DType;
 use nijimi_runtime::raw::cpu::Context;
 use nijimi_runtime::raw::cpu::rates::Rates;
 use nijimi_runtime::raw::graph::Graph;
-use nijimi_runtime::raw::nn::{SdCache, SdRequest};
+use nijimi_runtime::raw::nn::{SdCache, SdRequest, SdUnet};
 use std::path::PathBuf;
 
 /// A pipeline of the fixtures, as a file.
@@ -183,6 +183,42 @@ fn the_best_way_that_fits_is_taken() {
     assert!(plan.choices().all(|way| !way.staged));
     let Err(RequestError::TooLarge(refused)) = plan.fits(1) else { panic!("it fits into a byte") };
     assert_eq!(refused.staged, None);
+}
+
+/// What reads deep features works in the memory of what makes them, as the evaluator of both has it.
+///
+/// Seen red with the whole network evaluated in every step, and with the features left out of what is kept.
+#[test]
+fn reused_features_are_planned() {
+    let converted = Converted::new("sd1", DType::F16);
+    let file = converted.file();
+    let request = PlanRequest { calls: 7, runs: 2, threads: 1, ..PlanRequest::new([64, 64]) };
+    let plan = planned_of(&file, &PlanRequest { cache_interval: 3, ..request }).unwrap();
+    let whole = planned_of(&file, &request).unwrap();
+    let stages: Vec<&StagePlan> = plan.stages(&WHOLE).collect();
+    let [_, made, reused, _] = stages[..] else { panic!("{} stages", stages.len()) };
+    assert_eq!((made.name.as_str(), reused.name.as_str()), ("U-Net", "U-Net, reused"));
+    assert_eq!((made.evaluations, reused.evaluations), (2 * 3, 2 * 4));
+    assert!(0 < reused.work.macs() && reused.work.macs() < made.work.macs());
+    assert_eq!((reused.peak(), made.work.macs()), (0, whole.stages(&WHOLE).nth(1).unwrap().work.macs()));
+
+    let info = LatentInfo::read(&file).unwrap();
+    let [height, width] = [64 / info.factor(); 2];
+    let graph = |cache| {
+        let tokens = info.texts[0].network.positions;
+        info.unet
+            .graph("unet.", &SdRequest { batch: 2, height, width, tokens, control: false, adapter: 0, cache })
+            .unwrap()
+    };
+    let graphs = vec![graph(SdCache::Write), graph(SdCache::Read)];
+    let features = graphs[0].outputs().iter().find(|port| port.name == SdUnet::FEATURES).unwrap();
+    assert_eq!(plan.kept() - whole.kept(), 4 * graphs[0].shape(features.value).elements() as u64);
+    let network = Network::load_part(&file, &["unet."], graphs[0].clone(), &[], &Device::Cpu).unwrap();
+    let options = SessionOptions { threads: 1, ..Default::default() };
+    let taken = network.evaluator(graphs, &options).unwrap().bytes() as u64;
+    assert_eq!((made.arena, made.weights), (taken, network.weight_bytes() as u64));
+    let once = planned_of(&file, &PlanRequest { cache_interval: 100, ..request }).unwrap();
+    assert_eq!(once.stages(&WHOLE).map(|stage| stage.evaluations).nth(2), Some(2 * 6), "of the first call of each run");
 }
 
 /// It is in memory from the first to the last, encodes if it can, and never in tiles. Seen red with the model's own

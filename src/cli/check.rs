@@ -28,11 +28,22 @@ fn hires(scale: Option<f64>, strength: Option<f64>, upscaler: bool, init_img: bo
     ]
 }
 
+/// Of a second model, and of what takes another second pass, other latents or all memory.
+fn refiner(file: bool, start: bool, [hires, stays]: [bool; 2]) -> [(bool, &'static str); 3] {
+    [
+        (start && !file, "--refiner-start needs a refiner: give one with --refiner"),
+        (file && hires, "--refiner and --hires both go on with the picture: leave out one of them"),
+        (file && stays, "--refiner is loaded after the model, and --stay-resident keeps that: leave out one of them"),
+    ]
+}
+
 impl Plan {
     /// That no option excludes another.
     pub(super) fn check(self) -> Result<Self, Fault> {
         none(&[(self.device.is_some() && self.backend == Some(Backend::Cpu), DEVICE)])?;
         none(&hires(self.hires, self.hires_strength, self.hires_upscaler.is_some(), self.init_img.is_some()))?;
+        let others = [self.hires.is_some(), self.stay_resident];
+        none(&refiner(self.refiner.is_some(), self.refiner_start.is_some(), others))?;
         Ok(self)
     }
 }
@@ -50,6 +61,8 @@ impl Cli {
     pub(super) fn check(self) -> Result<Self, Fault> {
         none(&self.drawing())?;
         none(&self.text())?;
+        let others = [self.hires.is_some(), self.stay_resident];
+        none(&refiner(self.refiner.is_some(), self.refiner_start.is_some(), others))?;
         none(&hires(self.hires, self.hires_strength, self.hires_upscaler.is_some(), self.init_img.is_some()))?;
         Ok(self)
     }
@@ -72,7 +85,7 @@ impl Cli {
     }
 
     /// Of models that read prompts.
-    fn text(&self) -> [(bool, &'static str); 13] {
+    fn text(&self) -> [(bool, &'static str); 15] {
         let Self { init_img, preview, .. } = self;
         let [nets, images, strengths] = [self.control_net.len(), self.control_image.len(), self.control_strength.len()];
         [
@@ -82,6 +95,14 @@ impl Cli {
             (
                 self.hires.is_some() && self.save_latents.is_some(),
                 "--hires draws two sizes of latents, and --save-latents writes one: leave out one of them",
+            ),
+            (
+                self.refiner.is_some() && self.mask.is_some(),
+                "--refiner draws whole pictures, and --mask keeps a part: leave out one of them",
+            ),
+            (
+                self.refiner.is_some() && self.save_latents.is_some(),
+                "--refiner goes on with the latents, which --save-latents writes of one model: leave out one of them",
             ),
             (nets > images, "--control-net needs an image to read: give each one with --control-image"),
             (

@@ -4,7 +4,7 @@ use super::value::{
     Backend, Bytes, EmbeddingFile, HiresUpscaler, LoraFile, dtype, enlargement, parts, place, prediction,
 };
 use argh::{ArgsInfo, FromArgs};
-use nijimi_cli::number::{count, finite, index, share, threads};
+use nijimi_cli::number::{count, finite, index, interval, share, threads};
 use nijimi_import::Part;
 use nijimi_runtime::model::Place;
 use nijimi_runtime::quant::DType;
@@ -168,6 +168,9 @@ pub struct Plan {
     /// sampler: some evaluate the network twice per step (default: the model's)
     #[argh(option, arg_name = "name")]
     pub sampling_method: Option<String>,
+    /// evaluate the whole network for the first of n steps alone (default: 1)
+    #[argh(option, arg_name = "n", from_str_fn(interval))]
+    pub cache: Option<usize>,
     /// init image: its size counts, and the encoder runs as well
     #[argh(option, short = 'i', arg_name = "file")]
     pub init_img: Option<PathBuf>,
@@ -180,6 +183,12 @@ pub struct Plan {
     /// how it is enlarged: latent, lanczos, or by an upscaler (ESRGAN), a weight file or .safetensors file (default: latent)
     #[argh(option, arg_name = "file")]
     pub hires_upscaler: Option<HiresUpscaler>,
+    /// SDXL's refiner, which takes the last steps
+    #[argh(option, arg_name = "file")]
+    pub refiner: Option<PathBuf>,
+    /// the share of the noise levels after which the refiner goes on, 0 to 1 (default: 0.8)
+    #[argh(option, arg_name = "x", from_str_fn(share))]
+    pub refiner_start: Option<f64>,
     /// a ControlNet or a T2I-Adapter. May be repeated
     #[argh(option, arg_name = "file")]
     pub control_net: Vec<PathBuf>,
@@ -252,11 +261,12 @@ impl Plan {
     }
 }
 
-/// Tells what a weight file is: its system, what it draws, its weights and how it was made; or how a PNG picture was drawn.
+/// Tells what a weight file is: its system, what it draws, its weights and how it was made; what a checkpoint or a file of another
+/// program is, its parts, what is missing, and how to draw with it; or how a PNG picture was drawn. Only headers are read.
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
 #[argh(help_triggers("-h", "--help"), error_code(3, "The file is invalid."))]
 pub struct Inspect {
-    /// weight file (default: the built-in model), or PNG picture
+    /// weight file (default: the built-in model), checkpoint (a folder, or a .safetensors or GGUF file), or PNG picture
     #[argh(positional)]
     pub file: Option<PathBuf>,
     /// list all metadata

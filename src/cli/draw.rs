@@ -106,6 +106,9 @@ pub struct Cli {
     /// the init image; 32 is usual
     #[argh(option, arg_name = "n", from_str_fn(index))]
     pub(super) mask_crop: Option<usize>,
+    /// PNG picture of how near everything is, gray, of 8 or 16 bits, near things white, for models that are led by depth
+    #[argh(option, arg_name = "file")]
+    pub(super) depth_image: Option<PathBuf>,
     /// draw the picture once more over itself, so many times as large, as in 2 or 1.5 (hires fix), with as many steps. For
     /// pictures from a prompt alone
     #[argh(option, arg_name = "x", from_str_fn(enlargement))]
@@ -116,6 +119,13 @@ pub struct Cli {
     /// how it is enlarged: latent, lanczos, or by an upscaler (ESRGAN), a weight file or .safetensors file (default: latent)
     #[argh(option, arg_name = "file")]
     pub(super) hires_upscaler: Option<HiresUpscaler>,
+    /// SDXL's refiner, which takes the last steps of SDXL's pictures: a weight file, folder, .safetensors or GGUF file. It is
+    /// loaded when the model is done
+    #[argh(option, arg_name = "file")]
+    pub(super) refiner: Option<PathBuf>,
+    /// the share of the noise levels after which the refiner goes on, 0 to 1 (default: 0.8)
+    #[argh(option, arg_name = "x", from_str_fn(share))]
+    pub(super) refiner_start: Option<f64>,
     /// a LoRA to apply to the model (.safetensors; LoCon, LoHa, LoKr and DoRA too), and its strength (default: 1), as in
     /// style.safetensors:0.8. May be repeated
     #[argh(option, arg_name = "file[:x]")]

@@ -58,9 +58,12 @@ pub struct TextOptions {
     pub strength: Option<f64>,
     pub mask: Option<PathBuf>,
     pub mask_crop: Option<usize>,
+    pub depth_image: Option<PathBuf>,
     pub hires: Option<f64>,
     pub hires_strength: Option<f64>,
     pub hires_upscaler: Option<HiresUpscaler>,
+    pub refiner: Option<PathBuf>,
+    pub refiner_start: Option<f64>,
     pub lora: Vec<LoraFile>,
     pub embedding: Vec<EmbeddingFile>,
     pub controls: Vec<ControlFiles>,
@@ -123,8 +126,8 @@ impl From<Cli> for Draw {
         let Cli {
             positional, prompt, negative_prompt, model, output, batch, seed, width, height, steps, cfg_scale,
             classifier, classifier_scale, sampling_method, scheduler, cfg_rescale, cache, img_cfg_scale, eta, no_clip, init_img,
-            strength, mask, mask_crop, hires, hires_strength, hires_upscaler, lora, embedding, control_net, control_image,
-            control_strength, taesd, vae_tiling, clip_skip, rng, latents, save_latents, preview, preview_method,
+            strength, mask, mask_crop, depth_image, hires, hires_strength, hires_upscaler, refiner, refiner_start, lora, embedding, control_net,
+            control_image, control_strength, taesd, vae_tiling, clip_skip, rng, latents, save_latents, preview, preview_method,
             preview_interval, kind, unet, vae, clip_l, clip_g, tokenizer,
             prediction_type, variant, memory_limit, stay_resident, backend, device, tune, threads, scale, verbose, version: _,
         } = cli;
@@ -141,8 +144,9 @@ impl From<Cli> for Draw {
             },
             #[rustfmt::skip]
             text: TextOptions {
-                negative_prompt, width, height, cfg_rescale, cache, img_cfg_scale, init_img, strength, mask, mask_crop, hires,
-                hires_strength, hires_upscaler, lora, embedding, controls, taesd, vae_tiling, clip_skip, rng, latents,
+                negative_prompt, width, height, cfg_rescale, cache, img_cfg_scale, init_img, strength, mask, mask_crop,
+                depth_image, hires,
+                hires_strength, hires_upscaler, refiner, refiner_start, lora, embedding, controls, taesd, vae_tiling, clip_skip, rng, latents,
                 save_latents, preview, preview_method, preview_interval, dtype: kind,
                 parts: parts(&unet, &vae, &clip_l, &clip_g), tokenizer, prediction_type, variant, memory_limit,
                 stay_resident,
@@ -178,8 +182,8 @@ impl TextOptions {
         #[rustfmt::skip]
         let Self {
             negative_prompt, width, height, cfg_rescale, cache, img_cfg_scale, init_img, strength: _, mask: _, mask_crop: _,
-            hires, hires_strength: _, hires_upscaler: _, lora, embedding, controls, taesd, vae_tiling, clip_skip, rng,
-            latents, save_latents, preview, preview_method: _,
+            depth_image, hires, hires_strength: _, hires_upscaler: _, refiner, refiner_start: _, lora, embedding, controls, taesd,
+            vae_tiling, clip_skip, rng, latents, save_latents, preview, preview_method: _,
             preview_interval: _, dtype, parts, tokenizer, prediction_type, variant, memory_limit, stay_resident,
         } = self;
         let given = [
@@ -190,7 +194,9 @@ impl TextOptions {
             ("--cache", cache.is_some()),
             ("--img-cfg-scale", img_cfg_scale.is_some()),
             ("-i", init_img.is_some()),
+            ("--depth-image", depth_image.is_some()),
             ("--hires", hires.is_some()),
+            ("--refiner", refiner.is_some()),
             ("--lora", !lora.is_empty()),
             ("--embedding", !embedding.is_empty()),
             ("--control-net", !controls.is_empty()),

@@ -137,7 +137,9 @@ fn inputs(asked: &Draw) -> Vec<Named<'_>> {
         ("--classifier", &sampling.classifier),
         ("-i", &text.init_img),
         ("--mask", &text.mask),
+        ("--depth-image", &text.depth_image),
         ("--taesd", &text.taesd),
+        ("--refiner", &text.refiner),
         ("--tokenizer", &text.tokenizer),
     ];
     let one = one.into_iter().filter_map(|(option, path)| Some((option, path.as_deref()?)));

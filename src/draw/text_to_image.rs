@@ -6,6 +6,7 @@ mod inputs;
 pub mod loading;
 pub mod planning;
 mod preview;
+pub mod refiner;
 pub mod way;
 
 use crate::cli::{ControlFiles, MachineOptions, SamplingOptions, Subject, TextOptions, none_of};
@@ -26,12 +27,13 @@ use nijimi_cli::print::tell;
 use nijimi_pictures::{Extras, Parameters, Sampling};
 use nijimi_runtime::Error;
 use nijimi_runtime::model::{
-    Choice, Control, Decoding, LatentControl, LatentRequest, ModelPart, NoiseSource, RequestError, Run, SessionOptions,
-    TextToImage, TinyAutoencoder, Upscaler,
+    Choice, Control, Decoding, DepthMap, LatentControl, LatentInfo, LatentRequest, ModelPart, NoiseSource,
+    RequestError, Run, SessionOptions, TextToImage, TinyAutoencoder, Upscaler,
 };
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::sampler::Calls;
 use preview::Preview;
+use refiner::{Refiner, RefinerFile};
 use std::iter;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -65,6 +67,8 @@ pub struct PromptArtist<'a> {
     calls: Calls,
     /// The pass that follows, over the picture enlarged.
     second: Option<SecondPass>,
+    /// The model that takes the last steps.
+    refiner: Option<Refiner>,
     inputs: Inputs,
     /// Which parts of the model stay in memory, and whether pictures are decoded in tiles.
     choice: Choice,
@@ -107,6 +111,20 @@ impl<'a> PromptArtist<'a> {
             let message = "this model changes a picture as the prompt says: give the picture with -i";
             return Err(Fault::Usage(message.into()));
         }
+        match (info.sees_depth(), &text.depth_image) {
+            (true, None) => {
+                let message = "this model is led by depth: give a picture of it with --depth-image, near things white";
+                return Err(Fault::Usage(message.into()));
+            }
+            (false, Some(_)) => {
+                let message = "--depth-image is for models that are led by depth, and this is none";
+                return Err(Fault::Usage(message.into()));
+            }
+            (true, _) if text.mask.is_some() => {
+                return Err(Fault::Usage("--mask is not for models that are led by depth: leave it out".into()));
+            }
+            _ => {}
+        }
         match text.img_cfg_scale {
             Some(_) if !info.edits() => {
                 let message = "--img-cfg-scale is for models that change pictures by instruction, and this is none";
@@ -131,7 +149,22 @@ impl<'a> PromptArtist<'a> {
         if let Some(n) = text.clip_skip.filter(|&n| n > layers) {
             return Err(Fault::Usage(format!("--clip-skip {n}: the text encoder has only {layers} layers")));
         }
-        let calls = calls(info, sampling, text)?;
+        let file = text.refiner.as_deref();
+        let file =
+            file.map(|path| RefinerFile::open(path, info, dtype, text.tokenizer.as_deref(), false)).transpose()?;
+        let all = calls(info, sampling, text)?;
+        let (calls, last) = match &file {
+            Some(file) => {
+                let count = steps(info, sampling.steps);
+                let of = |info: &LatentInfo| {
+                    way::settings(info, sampling, text, |solver, sigmas| info.settings_by(solver, sigmas, count))
+                };
+                let start = text.refiner_start.unwrap_or(refiner::START);
+                let (first, last) = refiner::split([info, &file.info], (start, count), of, all)?;
+                (first, Some(last))
+            }
+            None => (all, None),
+        };
         let mut second = SecondPass::new(info, sampling, text, size)?;
         let asked = planning::Asked {
             runs: subject.batch * prompts.len(),
@@ -158,7 +191,17 @@ impl<'a> PromptArtist<'a> {
                 None => plan.choices().next().unwrap_or_default(),
             };
         }
+        if let (Some(file), Some(last)) = (&file, &last) {
+            // One model after the other, and the first one's autoencoder.
+            let asked = asked.again(size, last.calls().len(), false);
+            let plan = planning::plan(&file.source, &file.info, &beside.decoding(), &asked, on.gpu())?;
+            let allowed = planning::allowed(text.memory_limit, on.gpu());
+            allowed
+                .map_or(Ok(Choice::default()), |allowed| plan.fits(allowed))
+                .map_err(|e| planning::refused(&file.info, &asked, e))?;
+        }
         let mut parts = loading::load(on, &beside)?;
+        let refiner = file.zip(last).map(|(file, last)| Refiner::new(&file, &parts.on.device, last)).transpose()?;
         let model = &parts.on.model;
         let mut inputs = Inputs::read(model, text, subject.batch, size)?;
         for shown in iter::once(&mut inputs.controls).chain(second.as_mut().map(|pass| &mut pass.controls)) {
@@ -183,6 +226,7 @@ impl<'a> PromptArtist<'a> {
             size,
             calls,
             second,
+            refiner,
             inputs,
             choice,
             started,
@@ -216,6 +260,7 @@ impl<'a> PromptArtist<'a> {
             latents: self.inputs.latents(index),
             init_image: self.inputs.init_image.as_deref(),
             mask: self.inputs.mask.as_deref(),
+            depth: self.inputs.depth.as_ref().map(|(values, size)| DepthMap { values, size: *size }),
             controls: self.controls(&self.inputs.controls),
             decoding: self.decoding(),
             options: options(self.machine),
@@ -233,6 +278,21 @@ impl<'a> PromptArtist<'a> {
             strength: files.strength,
         };
         controls.map(control).collect()
+    }
+
+    /// Makes the pictures of these latents, one after the other; `each` is given what makes one.
+    fn decoded(
+        &self,
+        drawn: &[Vec<f32>],
+        mut each: impl FnMut(usize, &mut dyn FnMut() -> Result<Vec<u8>, Error>) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let model = &self.parts.on.model;
+        let size = model.info().latent_size(self.size).map_err(|e| asked(e.into()))?;
+        let mut decoder = model.decoder(size, self.decoding(), &options(self.machine));
+        for (index, latents) in drawn.iter().enumerate() {
+            each(index, &mut || Ok(TextToImage::to_u8(decoder.decode(latents)?)))?;
+        }
+        Ok(())
     }
 
     /// The run over what `first` drew, enlarged.
@@ -328,7 +388,9 @@ impl Artist for PromptArtist<'_> {
             init_image: text.init_img.as_deref().map(|path| (file::name(path), strength)),
             mask: text.mask.as_deref().map(file::name),
             mask_crop: text.mask_crop,
+            depth_image: text.depth_image.as_deref().map(file::name),
             hires: hires::told(text),
+            refiner: text.refiner.as_deref().map(|p| (file::name(p), text.refiner_start.unwrap_or(refiner::START))),
             embeddings: text.embedding.iter().map(|e| file::name(&e.path)).zip(self.words.iter().cloned()).collect(),
             loras: text.lora.iter().map(|lora| (file::name(&lora.path), lora.strength)).collect(),
             clip_skip: text.clip_skip.filter(|&n| n > 0),
@@ -393,8 +455,8 @@ impl Artist for PromptArtist<'_> {
             encoded_init: init.as_ref(),
             ..self.request("", index, drawing.seed(index))
         };
-        let mut progress =
-            Progress::new(total * (self.calls.steps() + self.second.as_ref().map_or(0, |pass| pass.calls.steps())));
+        let after = self.second.as_ref().map(|pass| &pass.calls).or(self.refiner.as_ref().map(|model| &model.calls));
+        let mut progress = Progress::new(total * (self.calls.steps() + after.map_or(0, Calls::steps)));
         let mut timed = |progress: &mut Progress, index: usize, decode: &mut dyn FnMut() -> Result<Vec<u8>, Error>| {
             let (step, decoding) = (progress.step_time(), Instant::now());
             let bytes = decode().map_err(|e| self.lost(drawing, e))?;
@@ -423,6 +485,10 @@ impl Artist for PromptArtist<'_> {
             }
             return Ok(());
         }
+        if let Some(refiner) = &self.refiner {
+            let drawn = self.refined(refiner, drawing, (&prompts, init.as_ref()), &mut progress)?;
+            return self.decoded(&drawn, |index, decode| timed(&mut progress, index, decode));
+        }
         // One at a time: a picture of usual size keeps all cores busy, and two need twice the memory.
         if total == 1 {
             let request = request(0);
@@ -444,12 +510,7 @@ impl Artist for PromptArtist<'_> {
                 drawn.push(run.sample().map_err(|e| self.lost(drawing, e))?.to_vec());
             }
             drop(session);
-            let size = model.info().latent_size(self.size).map_err(|e| asked(e.into()))?;
-            let mut decoder = model.decoder(size, self.decoding(), &options(self.machine));
-            for (index, latents) in drawn.iter().enumerate() {
-                let mut decode = || Ok(TextToImage::to_u8(decoder.decode(latents)?));
-                timed(&mut progress, index, &mut decode)?;
-            }
+            self.decoded(&drawn, |index, decode| timed(&mut progress, index, decode))?;
             return saved.write(saves, total);
         }
         let mut session = held.session();

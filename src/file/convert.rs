@@ -9,6 +9,7 @@ use nijimi_cli::print::tell;
 use nijimi_cli::target;
 use nijimi_import::{self as import, Checkpoint, Event, Family, Format, ImportError, Model, Options, Types, stem};
 use nijimi_runtime::quant::DType;
+use std::path::Path;
 use std::time::Instant;
 
 /// Converts.
@@ -78,7 +79,8 @@ pub fn about(checkpoint: &Checkpoint) -> String {
     format!("{}, from {format}{}{aside}", what(&checkpoint.model), parts.collect::<String>())
 }
 
-fn what(model: &Model) -> String {
+/// What a checkpoint is, in words.
+pub fn what(model: &Model) -> String {
     let config = match model {
         Model::TextToImage(config) => config,
         Model::Diffusion(info) => {
@@ -107,18 +109,31 @@ fn what(model: &Model) -> String {
         }
         _ => return "another model".into(),
     };
-    let family = match config.family {
-        Family::Sd1 => "Stable Diffusion 1.x",
-        Family::Sd2 => "Stable Diffusion 2.x",
-        Family::Sdxl => "SDXL",
-        _ => "another model",
-    };
+    let family = family(config.family);
     let form = match (config.unet.in_channels, config.unet.guidance_code) {
         (9, _) => ", for inpainting",
+        (5, _) => ", led by depth",
         (_, 0) => "",
         _ => ", a latent consistency model",
     };
     format!("{family}{form}, predicts {}", config.scheduler.prediction_type)
+}
+
+/// A family's name for people.
+pub fn family(family: Family) -> &'static str {
+    match family {
+        Family::Sd1 => "Stable Diffusion 1.x",
+        Family::Sd2 => "Stable Diffusion 2.x",
+        Family::Sdxl => "SDXL",
+        Family::SdxlRefiner => "SDXL's refiner",
+        _ => "another model",
+    }
+}
+
+/// The name of the weight file that a checkpoint would become: never its own.
+pub fn named_as(path: &Path) -> String {
+    let more = if path.extension().is_some_and(|extension| extension == "gguf") { "-f16" } else { "" };
+    format!("{}{more}.gguf", stem(path))
 }
 
 /// A line on stderr that says how far it is, for work that began then.

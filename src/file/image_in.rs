@@ -21,6 +21,11 @@ pub fn whole(path: &Path) -> Result<(Vec<f32>, [usize; 2]), Fault> {
     Ok((decoded.picture(decoded.size(), Fit::Crop), decoded.size()))
 }
 
+/// A picture of depth, at its own size: see [`Decoded::gray`].
+pub fn depth(path: &Path, shape: [usize; 2]) -> Result<(Vec<f32>, [usize; 2]), Fault> {
+    Ok(Decoded::open(path).map_err(|e| fault(path, &e))?.gray(shape))
+}
+
 /// A mask of the size `[height, width]`: see [`Decoded::mask`].
 pub fn mask(path: &Path, size: [usize; 2]) -> Result<Vec<f32>, Fault> {
     Ok(Decoded::open(path).map_err(|e| fault(path, &e))?.mask(size, Fit::Crop))

@@ -27,6 +27,8 @@ pub enum Role {
     TinyAutoencoder,
     /// The model of `nijimi upscale`.
     Upscaler,
+    /// `--refiner`.
+    Refiner,
 }
 
 /// The fault of a variant that is asked of a single file.
@@ -77,9 +79,8 @@ impl Source {
             return built_in(model);
         }
         if is_checkpoint(path) {
-            let own = path.extension().is_some_and(|extension| extension == "gguf");
-            let (path, stem, more) = (path.display(), stem(path), if own { "-f16" } else { "" });
-            let remedy = format!("nijimi convert {path} -o {stem}{more}.gguf");
+            let (path, to) = (path.display(), convert::named_as(path));
+            let remedy = format!("nijimi convert {path} -o {to}");
             return Err(Fault::Input(format!(
                 "{path} is a checkpoint, not a weight file: convert it first with {remedy}"
             )));
@@ -207,6 +208,8 @@ impl Role {
             "classifier" if self != Self::Model => ("a classifier of noised pictures", "with --classifier FILE"),
             // What is no model at all is refused by what loads it.
             _ if self == Self::Model || system.is_empty() => return Ok(()),
+            // Which one it is, its description tells.
+            "latent-diffusion" if self == Self::Refiner => return Ok(()),
             _ if self == Self::Upscaler => ("a model of its own", "to nijimi with -m FILE, to draw with"),
             _ => ("a model of its own", "with -m FILE"),
         };
@@ -214,6 +217,7 @@ impl Role {
             Self::Model => String::new(),
             Self::ControlNet | Self::T2iAdapter => ", and --control-net takes a ControlNet or a T2I-Adapter".into(),
             Self::TinyAutoencoder => ", and --taesd takes a tiny autoencoder".into(),
+            Self::Refiner => ", and --refiner takes SDXL's refiner".into(),
             Self::Upscaler => ", and nijimi upscale takes an upscaler (ESRGAN)".into(),
         };
         Err(Fault::Input(format!("{name} is {what}{wanted}: give it {option}")))

@@ -1,14 +1,17 @@
-//! `nijimi inspect`: what a weight file is, or what a picture was drawn with, for people.
+//! `nijimi inspect`: what a weight file or a checkpoint is, or what a picture was drawn with, for people.
 
 mod beside;
 mod explain;
+mod foreign;
 mod latent;
 mod picture;
 
 use crate::cli::{Inspect, none_of};
 use crate::fault::Fault;
+use crate::file::default_model::BuiltIn;
 use crate::file::source::Source;
 use nijimi_cli::print::{cut, plain, print};
+use nijimi_import::is_checkpoint;
 use nijimi_runtime::gguf::{Array, File, Tensor, Value};
 use nijimi_runtime::model::{Device, Model};
 use std::fmt::Write as _;
@@ -21,6 +24,9 @@ pub fn run(options: &Inspect) -> Result<(), Fault> {
     if let Some(path) = options.file.as_deref().filter(|path| picture::is(path)) {
         none_of(&[("--keys", options.keys), ("--tensors", options.tensors)], "weight files, not pictures")?;
         return picture::run(path);
+    }
+    if let Some(path) = options.file.as_deref().filter(|path| BuiltIn::named(path).is_none() && is_checkpoint(path)) {
+        return foreign::run(path, options);
     }
     let source = Source::open(options.file.as_deref())?;
     let file = source.file()?;

@@ -9,6 +9,7 @@ use crate::draw::solver::solver;
 use crate::draw::text_to_image::hires;
 use crate::draw::text_to_image::loading::{self, Beside};
 use crate::draw::text_to_image::planning::{self, Asked};
+use crate::draw::text_to_image::refiner::{self, RefinerFile};
 use crate::draw::text_to_image::way;
 use crate::fault::Fault;
 use crate::file::source::{Conversion, Role, Source};
@@ -35,6 +36,9 @@ pub fn run(options: &Plan) -> Result<(), Fault> {
         header: true,
         ..Conversion::default()
     };
+    if options.cache.is_some_and(|n| n > 1) && !options.control_net.is_empty() {
+        return Err(Fault::Usage("--cache does not go with --control-net: leave one of them out".into()));
+    }
     let source = Source::open_or_convert(Some(&options.model), Role::Model, how)?;
     let file = source.file()?;
     if ModelKind::of(&file).map_err(|e| source.wrong(e))? == ModelKind::Diffusion {
@@ -46,7 +50,22 @@ pub fn run(options: &Plan) -> Result<(), Fault> {
     let info = LatentInfo::read(&file).map_err(|e| source.wrong(e))?;
     let gpu = backend::device(options.place())?;
 
-    let (steps, calls) = calls(&info, options)?;
+    let file_of = |path: &PathBuf| RefinerFile::open(path, &info, dtype, options.tokenizer.as_deref(), true);
+    let refiner = options.refiner.as_ref().map(file_of).transpose()?;
+    let (steps, all) = calls(&info, options)?;
+    let (calls, last) = match &refiner {
+        Some(refiner) => {
+            let method = solver(options.sampling_method.as_deref())?;
+            let of = |info: &LatentInfo| {
+                let (solver, sigmas) = (method.or(info.defaults.solver), info.defaults.sigmas);
+                info.settings_by(solver, sigmas, steps).map_err(|e| Fault::Usage(e.to_string()))
+            };
+            let start = options.refiner_start.unwrap_or(refiner::START);
+            let (first, last) = refiner::split([&info, &refiner.info], (start, steps), of, all)?;
+            (first.calls().len(), Some(last))
+        }
+        None => (all.calls().len(), None),
+    };
     // What is wrong with them is said now.
     let added = loading::added(&source, &options.lora, &options.embedding)?;
     let asked = Asked {
@@ -55,7 +74,7 @@ pub fn run(options: &Plan) -> Result<(), Fault> {
         calls,
         prompts: &[options.prompt.as_deref().unwrap_or_default()],
         negative: options.negative_prompt.as_deref().unwrap_or_default(),
-        cache_interval: 1,
+        cache_interval: options.cache.unwrap_or(1),
         cfg_scale: options.cfg_scale,
         encodes: options.init_img.is_some(),
         vae_tiling: options.vae_tiling,
@@ -64,10 +83,16 @@ pub fn run(options: &Plan) -> Result<(), Fault> {
         threads: options.threads,
     };
     let rates = if gpu.is_none() { Some(rates(&file, options.threads)?) } else { None };
-    let mut passes = vec![asked];
+    let mut passes = vec![(&source, &info, &beside, asked)];
     if let Some(scale) = options.hires {
         let encodes = hires::encodes(options.hires_upscaler.as_ref());
-        passes.push(asked.again(hires::size(&info, asked.size, scale), again(&info, options)?, encodes));
+        let asked = asked.again(hires::size(&info, asked.size, scale), again(&info, options)?, encodes);
+        passes.push((&source, &info, &beside, asked));
+    }
+    let decoding = beside.decoding();
+    if let (Some(refiner), Some(last)) = (&refiner, &last) {
+        let asked = asked.again(asked.size, last.calls().len(), false);
+        passes.push((&refiner.source, &refiner.info, &decoding, asked));
     }
 
     let mut text = String::new();
@@ -82,18 +107,25 @@ pub fn run(options: &Plan) -> Result<(), Fault> {
     };
     let allowed = planning::allowed(options.memory_limit, gpu.as_ref());
     let mut fits = Ok(());
-    for (i, asked) in passes.iter().enumerate() {
+    for (i, (source, info, beside, asked)) in passes.iter().enumerate() {
+        // Of two models, each makes its own share of the steps.
+        let steps = match &last {
+            Some(last) if i > 0 => last.steps(),
+            Some(last) => steps - last.steps(),
+            None => steps,
+        };
         if passes.len() > 1 {
             let (which, [height, width]) = (if i == 0 { "first" } else { "second" }, asked.size);
-            let _ = writeln!(text, "\n{which} pass, {width}x{height}, {steps} steps:");
+            let what = if last.is_some() { "model" } else { "pass" };
+            let _ = writeln!(text, "\n{which} {what}, {width}x{height}, {steps} steps:");
         }
-        let plan = planning::plan(&source, &info, &beside, asked, gpu.as_ref())?;
+        let plan = planning::plan(source, info, beside, asked, gpu.as_ref())?;
         let choice = allowed.map_or(Ok(plan.choices().next().unwrap_or_default()), |allowed| plan.fits(allowed));
         let shown = choice.clone().unwrap_or_else(|_| plan.choices().last().unwrap_or_default());
         text.push('\n');
         table(&mut text, plan.stages(&shown), rates.as_ref());
         if let Some(rates) = &rates {
-            times(&mut text, &plan, &shown, rates, (steps, asked.calls));
+            times(&mut text, &plan, &shown, rates, steps * asked.runs.max(1));
         }
         text.push('\n');
         peaks(&mut text, &plan, allowed, options);
@@ -104,7 +136,7 @@ pub fn run(options: &Plan) -> Result<(), Fault> {
             Ok(_) => text.push_str("free memory is unknown: give a limit with --memory-limit\n"),
             Err(_) => text.push_str("does not fit\n"),
         }
-        fits = fits.and(choice.map(|_| ()).map_err(|e| planning::refused(&info, asked, e)));
+        fits = fits.and(choice.map(|_| ()).map_err(|e| planning::refused(info, asked, e)));
     }
     print(&text)?;
     fits
@@ -120,13 +152,12 @@ fn again(info: &LatentInfo, options: &Plan) -> Result<usize, Fault> {
     Ok(calls.map_err(|e| Fault::Usage(e.to_string()))?.calls().len())
 }
 
-/// Steps, and evaluations of the network.
-fn calls(info: &LatentInfo, options: &Plan) -> Result<(usize, usize), Fault> {
+/// Steps, and their calls of the network.
+fn calls(info: &LatentInfo, options: &Plan) -> Result<(usize, Calls), Fault> {
     let steps = way::steps(info, options.steps);
     let solver = solver(options.sampling_method.as_deref())?.or(info.defaults.solver);
     let calls = info.calls_by(solver, info.defaults.sigmas, steps);
-    let calls = calls.map_err(|e| Fault::Usage(e.to_string()))?;
-    Ok((steps, calls.calls().len()))
+    Ok((steps, calls.map_err(|e| Fault::Usage(e.to_string()))?))
 }
 
 /// How fast this machine is at the formats that the most weights have.
@@ -165,13 +196,12 @@ fn table<'a>(text: &mut String, stages: impl Iterator<Item = &'a StagePlan>, rat
     }
 }
 
-/// What a step takes, and the whole run.
-fn times(text: &mut String, plan: &LatentPlan, choice: &Choice, rates: &Rates, (steps, calls): (usize, usize)) {
-    let each = |stage: &StagePlan| stage.work.seconds(rates);
-    // What is evaluated once a call.
-    let call: f64 = plan.stages(choice).filter(|stage| stage.name == "U-Net" || stage.beside).map(each).sum();
-    let step = call * calls as f64 / steps.max(1) as f64;
-    let all: f64 = plan.stages(choice).map(|stage| each(stage) * stage.evaluations as f64).sum();
+/// What one of all the runs' steps takes, and the runs.
+fn times(text: &mut String, plan: &LatentPlan, choice: &Choice, rates: &Rates, steps: usize) {
+    let all = |stage: &StagePlan| stage.work.seconds(rates) * stage.evaluations as f64;
+    // What is evaluated in the steps: the U-Net, and what stands beside it.
+    let stepping: f64 = plan.stages(choice).filter(|stage| stage.name == "U-Net" || stage.beside).map(all).sum();
+    let (step, all) = (stepping / steps.max(1) as f64, plan.stages(choice).map(all).sum::<f64>());
     let _ = writeln!(text, "expected: {} a step, {} in all", seconds(step), seconds(all));
 }
 

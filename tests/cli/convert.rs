@@ -105,6 +105,7 @@ fn a_model_of_pixels_is_a_folder_too() {
     assert!(told.contains("1 picture of 16x16, 1000 steps, without guidance"), "{told}");
     assert!(told.contains("does not fit") && planned.status.code() == Some(3), "{told}");
     assert_eq!(plan(&["-W", "16"]).status.code(), Some(2));
+    assert_eq!(plan(&["--cache", "2"]).status.code(), Some(2));
 }
 
 /// Seen red with weights of f32 whatever is asked for.
@@ -233,7 +234,9 @@ fn what_is_no_model_is_refused() {
         (&["-m", "none.safetensors"], 3, &["none.safetensors"]),
         (&["-m", "sd.gguf", "--tokenizer", "."], 2, &["--tokenizer is for Stable Diffusion checkpoints"]),
         (&["-m", "tiny.gguf", "--type", "f16"], 2, &["--type is for models that read prompts"]),
-        (&["inspect", sd1], 3, &["is a checkpoint, not a weight file", "nijimi convert"]),
+        (&["inspect", "nothing"], 3, &["neither a model_index.json nor a config.json"]),
+        (&["inspect", "none.safetensors"], 3, &["none.safetensors"]),
+        (&["density", "-m", sd1], 3, &["is a checkpoint, not a weight file", "nijimi convert"]),
         (
             &["convert", control, "-o", "x.gguf", "--tokenizer", "."],
             2,
@@ -275,13 +278,59 @@ fn broken_pipelines_are_refused() {
     assert_eq!(folder.files(), ["sd"]);
 }
 
-fn copy(from: &Path, to: &Path) {
+pub fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let (path, to) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
         // The fixtures may be read-only: their bytes are copied, not their permissions.
         if path.is_dir() { copy(&path, &to) } else { std::fs::write(to, std::fs::read(&path).unwrap()).unwrap() }
     }
+}
+
+/// A checkpoint is told from its headers, and what is said to be done with it is what works.
+///
+/// Seen red with nothing said of what is missing.
+#[test]
+fn inspect_explains_checkpoints() {
+    let Some(path) = pipeline("sd1full") else { return };
+    let folder = Folder::new();
+    copy(&path, &folder.path.join("sd"));
+    let tell = |args: &[&str]| {
+        let output = folder.nijimi(&[&["inspect"], args].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let has = |text: &str, parts: &[&str]| assert!(parts.iter().all(|part| text.contains(part)), "{parts:?}: {text}");
+    let text = tell(&["sd"]);
+    has(
+        &text,
+        &["a diffusers folder", "Stable Diffusion 1.x, predicts", "U-Net", "decoder", "parameters", "nijimi -m sd -p"],
+    );
+    assert!(!text.contains("missing"), "{text}");
+    let unet = "sd/unet/diffusion_pytorch_model.safetensors";
+    let text = tell(&[unet, "--tensors"]);
+    has(
+        &text,
+        &[
+            "a part of Stable Diffusion 1.x",
+            "conv_in.weight",
+            "(--vae FILE)",
+            "--clip-l FILE --vae FILE --tokenizer FOLDER",
+        ],
+    );
+    // As it says, with what is missing.
+    let line = text.lines().find_map(|line| line.strip_prefix("convert")).unwrap().trim();
+    let [clip, vae] = ["sd/text_encoder/model.safetensors", "sd/vae/diffusion_pytorch_model.safetensors"];
+    let line =
+        line.replace("--clip-l FILE", &format!("--clip-l {clip}")).replace("--vae FILE", &format!("--vae {vae}"));
+    let line = line.replace("--tokenizer FOLDER", "--tokenizer sd/tokenizer");
+    let output = folder.nijimi(&line.split(' ').skip(1).collect::<Vec<_>>());
+    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    has(&tell(&["diffusion_pytorch_model.gguf"]), &["latent-diffusion"]);
+    has(&tell(&[vae]), &["an autoencoder: latents of 4 channels", "--vae sd/vae"]);
+    has(&tell(&[clip]), &["a text encoder", "--clip-l sd/text_encoder"]);
+    let Some(control) = pipeline("sd1full_controlnet") else { return };
+    has(&tell(&[control.to_str().unwrap()]), &["a ControlNet", "--control-net"]);
 }
 
 #[test]

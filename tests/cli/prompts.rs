@@ -2,7 +2,7 @@
 //! and what the options do.
 
 use super::common::{Folder, Picture};
-use super::convert::pipeline;
+use super::convert::{copy, pipeline};
 use nijimi_import::TensorFile;
 use std::path::Path;
 
@@ -76,6 +76,104 @@ fn pictures_are_the_reference_implementations() {
     let (latents, strength) = (noise("img2img_noise"), ["--strength", "0.6", "--cfg-scale", "5"]);
     let args = [&["--latents", &latents, "-i", "init.png"][..], &strength].concat();
     compare(&folder, "sd1", &model, "image_img2img_ddim_s0.6_cfg5", &args);
+}
+
+/// Depth of 16 bits at a size of its own leads a picture. Seen red with a picture of 8 bits in its place.
+#[test]
+fn depth_leads() {
+    let (Some(base), Some(own)) = (pipeline("sd2"), pipeline("depth")) else { return };
+    let folder = Folder::new();
+    let whole = folder.path.join("sd2-depth");
+    copy(&own, &whole);
+    for part in ["text_encoder", "tokenizer", "vae"] {
+        copy(&base.join(part), &whole.join(part));
+    }
+    let golden = pipeline("depth.golden.safetensors").unwrap();
+    save(&folder, "init.png", tensor(&golden, "img2img_init"), -1.0);
+    let (shape, values) = tensor(&golden, "depth_image");
+    let file = std::fs::File::create(folder.path.join("near.png")).unwrap();
+    let mut encoder = png::Encoder::new(file, shape[3] as u32, shape[2] as u32);
+    encoder.set_color(png::ColorType::Grayscale);
+    encoder.set_depth(png::BitDepth::Sixteen);
+    let bytes: Vec<u8> = values.iter().flat_map(|v| ((v * 65535.0).round() as u16).to_be_bytes()).collect();
+    encoder.write_header().unwrap().write_image_data(&bytes).unwrap();
+    let latents = format!("{}:img2img_noise", golden.display());
+    let args = ["-i", "init.png", "--strength", "0.6", "--cfg-scale", "5", "--latents", &latents];
+    let picture = "image_img2img_ddim_s0.6_cfg5";
+    compare(&folder, "depth", "sd2-depth", picture, &[&args[..], &["--depth-image", "near.png"]].concat());
+    assert!(folder.picture("out.png").parameters.contains("Depth image: near.png"));
+    for (path, name) in [("sd2-depth", "depth.gguf"), (base.to_str().unwrap(), "sd2.gguf")] {
+        let output = folder.nijimi(&["convert", path, "-o", name]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let own = ["-m", "depth.gguf", "-p", "a cat", "--steps", "2", "--backend", "cpu", "-o", "x.png"];
+    let cases: [(&[&str], &str); 4] = [
+        (&own, "--depth-image"),
+        (&[&own[..], &["--depth-image", "near.png", "-i", "init.png", "--mask", "init.png"]].concat(), "--mask"),
+        (&[&own[..], &["--depth-image", "near.png", "--hires", "2"]].concat(), "--hires"),
+        (&[&["-m", "sd2.gguf"], &own[2..], &["--depth-image", "near.png"]].concat(), "this is none"),
+    ];
+    for (args, part) in cases {
+        let (code, problem) = folder.fail(args);
+        assert!(code == 2 && problem.contains(part), "{args:?}: {code} {problem}");
+    }
+}
+
+/// SDXL's refiner takes the last steps: a weight file or a folder, in one picture or several, as it is recorded.
+///
+/// Seen red with the refiner's first step one later, and with noise added to the first model's latents.
+#[test]
+fn a_refiner_goes_on() {
+    let (Some(base), Some(refiner)) = (pipeline("sdxl"), pipeline("refiner")) else { return };
+    let folder = Folder::new();
+    let whole = folder.path.join("xl_refiner");
+    copy(&refiner, &whole);
+    for part in ["text_encoder_2", "tokenizer_2", "vae"] {
+        copy(&base.join(part), &whole.join(part));
+    }
+    let model = base.to_str().unwrap();
+    let golden = pipeline("refiner.golden.safetensors").unwrap();
+    let latents = format!("{}:latents", golden.display());
+    let args = ["--cfg-scale", "5", "--latents", &latents, "--refiner", "xl_refiner"];
+    compare(&folder, "refiner", model, "image_ddim_cfg5", &args);
+    let said = folder.picture("out.png").parameters;
+    assert!(said.contains("Refiner: xl_refiner, Refiner switch at: 0.8"), "{said}");
+
+    let sd1 = pipeline("sd1").unwrap();
+    for (name, path) in [("base.gguf", model), ("last.gguf", "xl_refiner"), ("sd1.gguf", sd1.to_str().unwrap())] {
+        let output = folder.nijimi(&["convert", path, "-o", name]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let told = String::from_utf8(folder.nijimi(&["inspect", "last.gguf"]).stdout).unwrap();
+    assert!(told.contains("SDXL's refiner"), "{told}");
+    let small = ["-m", "base.gguf", "-p", "a cat", "--steps", "5", "-W", "32", "-H", "32", "--backend", "cpu"];
+    // Fresh noise goes on as well, and pictures of a batch are as they are alone.
+    let draw = |more: &[&str]| drawn(&folder, &[&small[..], &["--sampling-method", "euler_a"], more].concat());
+    let refiner = ["--refiner", "last.gguf", "--refiner-start", "0.6"];
+    draw(&[&["-s", "3", "-b", "2", "-o", "of-%d.png"][..], &refiner].concat());
+    draw(&[&["-s", "4", "-o", "four.png"][..], &refiner].concat());
+    draw(&["-s", "4", "-o", "plain.png"]);
+    assert_eq!(folder.picture("of-1.png").pixels, folder.picture("four.png").pixels);
+    assert_ne!(folder.picture("plain.png").pixels, folder.picture("four.png").pixels);
+    let plan = folder.nijimi(&[&["plan"], &small[..2], &small[4..], &refiner].concat());
+    let told = String::from_utf8(plan.stdout).unwrap();
+    assert!(told.contains("first model, 32x32, 3 steps") && told.contains("second model, 32x32, 2 steps"), "{told}");
+
+    let cases: [(&[&str], i32, &str); 8] = [
+        (&["--refiner", "base.gguf"], 3, "the refiner is SDXL"),
+        (&["--refiner", "sd1.gguf"], 3, "the refiner is another model"),
+        (&["-m", "sd1.gguf", "--refiner", "last.gguf"], 3, "the model that is refined is another model"),
+        (&["--refiner", "last.gguf", "--refiner-start", "1"], 2, "leaves the refiner none"),
+        (&["--refiner", "last.gguf", "--refiner-start", "0"], 2, "leaves the model none"),
+        (&["--refiner-start", "0.5"], 2, "needs a refiner"),
+        (&["--refiner", "last.gguf", "--hires", "2"], 2, "--hires"),
+        (&["--refiner", "last.gguf", "--stay-resident"], 2, "--stay-resident"),
+    ];
+    for (more, code, part) in cases {
+        let own = if more.contains(&"-m") { &small[2..] } else { &small[..] };
+        let (found, problem) = folder.fail(&[own, more, &["-o", "x.png"]].concat());
+        assert!(found == code && problem.contains(part), "{more:?}: {found} {problem}");
+    }
 }
 
 /// Seen red with the mask upside down, and with a LoRA and a ControlNet of no strength.
@@ -231,6 +329,19 @@ fn a_plan_and_a_refusal_have_figures() {
     for part in ["64x32", "text encoder", "U-Net", "decoder", "operations", "peak"] {
         assert!(text.contains(part), "{part} is not in {text}");
     }
+    // Deep features that are reused: the whole network in the first of each three steps.
+    let cached = |more: &[&str]| {
+        let args = ["plan", "-m", "sd1.gguf", "--backend", "cpu", "--steps", "7", "--cache", "3"];
+        folder.nijimi(&[&args[..], more].concat())
+    };
+    let text = String::from_utf8(cached(&[]).stdout).unwrap();
+    let times = |stage: &str| {
+        let line = text.lines().find(|line| line.starts_with(stage)).unwrap();
+        line.split("  ").filter(|cell| !cell.trim().is_empty()).nth(6).unwrap().trim().to_owned()
+    };
+    assert_eq!((times("U-Net  "), times("U-Net, reused")), ("3".into(), "4".into()), "{text}");
+    let refused = cached(&["--control-net", "none"]);
+    assert_eq!(refused.status.code(), Some(2), "{}", String::from_utf8_lossy(&refused.stderr));
     // What does not fit is told in the table, and by the code.
     let plan = |more: &[&str]| folder.nijimi(&[&["plan", "-m", "sd1.gguf", "-W", "64", "-H", "32"], more].concat());
     let small = plan(&["--memory-limit", "10K"]);

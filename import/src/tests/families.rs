@@ -1,6 +1,7 @@
 //! Every family converts, from a folder or from a single file, and what is written is what was stored.
 
 use super::support::{Folder, Stored, config, families, find, numbers, safetensors, stored, values};
+use crate::detect::SGM_CLIP;
 use crate::expect::{self, Expected};
 use crate::names::{Form, original};
 use crate::{Checkpoint, Family, Format, Options, Source, Types, convert};
@@ -157,10 +158,13 @@ fn equal(family: &str, folder: &Checkpoint, single: &Checkpoint) {
 /// A checkpoint's tensors in PyTorch's layout, f16, under the names of the original code.
 pub(super) fn rewritten(folder: &Checkpoint) -> BTreeMap<String, Stored> {
     let mut parts: BTreeMap<String, BTreeMap<String, Stored>> = BTreeMap::new();
+    let is_refiner = config(folder).family == Family::SdxlRefiner;
     for tensor in folder.tensors() {
         let part = tensor.name.split('.').next().unwrap().to_string();
         parts.entry(part.clone()).or_insert_with(|| {
-            let files = fs::read_dir(folder.path.join(&part)).unwrap().map(|e| e.unwrap().path());
+            // The refiner's only one is SDXL's second.
+            let own = if is_refiner && part == "text_encoder" { "text_encoder_2" } else { &part };
+            let files = fs::read_dir(folder.path.join(own)).unwrap().map(|e| e.unwrap().path());
             files.filter(|f| f.extension().is_some_and(|e| e == "safetensors")).flat_map(|f| stored(&f)).collect()
         });
     }
@@ -173,8 +177,10 @@ pub(super) fn rewritten(folder: &Checkpoint) -> BTreeMap<String, Stored> {
             let bytes = parts[part][&tensor.stored_name].2.clone();
             let all = original(part, &name, config(folder), 1 + config(folder).unet.layers_per_block());
             // 2.x has both forms of candidates; its publishers used the second.
-            let open_clip = all.iter().find(|c| c.name.contains("cond_stage_model.model."));
-            let candidate = open_clip.filter(|_| config(folder).family == Family::Sd2).unwrap_or(&all[0]);
+            let first = if is_refiner { SGM_CLIP } else { "cond_stage_model.model." };
+            let open_clip = all.iter().find(|c| c.name.contains(first));
+            let is_open_clip = is_refiner || config(folder).family == Family::Sd2;
+            let candidate = open_clip.filter(|_| is_open_clip).unwrap_or(&all[0]);
             match candidate.form {
                 Form::Same => {
                     out.insert(candidate.name.clone(), (f16(), shape, bytes));

@@ -9,6 +9,8 @@ mod marks;
 mod parts;
 mod pixels;
 mod published;
+mod refiner;
 mod support;
+mod survey;
 mod tokens;
 mod types;

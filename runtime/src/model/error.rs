@@ -51,14 +51,16 @@ pub enum ModelError {
     },
     /// A U-Net that reads other things than latents, or latents, mask and what the mask leaves.
     #[error(
-        "the U-Net reads {found} channels: of latents of {latent} channels only {latent} (text to image), {inpainting} \
-         (inpainting) and {editing} (editing by instruction) can be drawn, so models for depth and enlarging cannot"
+        "the U-Net reads {found} channels: of latents of {latent} channels only {latent} (text to image), {depth} (depth), \
+         {inpainting} (inpainting) and {editing} (editing by instruction) can be drawn, so models for enlarging cannot"
     )]
     Reads {
         /// Channels that it reads.
         found: usize,
         /// Those of the latents.
         latent: usize,
+        /// Those of latents and depth.
+        depth: usize,
         /// Those of latents, mask and masked latents.
         inpainting: usize,
         /// Those of latents and of the picture's latents.

@@ -146,6 +146,7 @@ impl ClassifierGuided {
             cache_interval: 1,
             calls: request.calls.calls().into(),
             first_timestep,
+            first_draw: 0,
         };
         let machine = &mut self.diffusion.machine;
         machine.start(NoiseSource::Nijimi, request.seeds, request.calls.init_noise_sigma())?;

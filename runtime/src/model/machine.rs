@@ -101,7 +101,7 @@ impl Machine {
         let Self { engine, inputs, noise, beside, .. } = self;
         if settings.calls[index].noise != 0.0 {
             // Draw 0 is the initial noise.
-            noise.draw(index as u32 + 1, each, engine.noise());
+            noise.draw((settings.first_draw + index) as u32 + 1, each, engine.noise());
         }
         let at = At { settings, index, inputs };
         engine.step(at, beside).await.map_err(|e| at.named(e))

@@ -62,9 +62,9 @@ pub use error::{ModelError, RequestError, TooLarge};
 pub use guided::{ClassifierGuided, GuidedRequest};
 pub use info::{Defaults, Info};
 pub use latent::{
-    Blend, Choice, Decoding, Embedding, EncodedInit, EncodedPrompts, Enlarge, FirstStage, LatentControl, LatentDecoder,
-    LatentDefaults, LatentInfo, LatentPlan, LatentRequest, LatentSession, LatentStatistics, MaskCrop, ModelPart,
-    OpenOptions, PlanRequest, PromptSyntax, StagePlan, TextInfo, TextToImage, Tile, Tiling, Work,
+    Blend, Choice, Decoding, DepthMap, Embedding, EncodedInit, EncodedPrompts, Enlarge, FirstStage, LatentControl,
+    LatentDecoder, LatentDefaults, LatentInfo, LatentPlan, LatentRequest, LatentSession, LatentStatistics, MaskCrop,
+    ModelPart, OpenOptions, PlanRequest, PromptSyntax, StagePlan, TextInfo, TextToImage, Tile, Tiling, Work,
 };
 pub use loaded::Loaded;
 pub use network::{Evaluator, Network};

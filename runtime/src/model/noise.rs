@@ -110,6 +110,13 @@ impl Noise {
         }
     }
 
+    /// After so many draws of another run, with which torch's generators go on; `scratch` has room for one draw.
+    pub fn skip(&mut self, draws: usize, each: usize, scratch: &mut [f32]) {
+        if self.source != NoiseSource::Nijimi {
+            (0..draws).for_each(|_| self.draw(0, each, scratch));
+        }
+    }
+
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         4 * self.planes.len() + size_of_val(&self.seeds[..]) + size_of_val(&self.generators[..])

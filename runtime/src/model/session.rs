@@ -214,6 +214,7 @@ impl Session {
             cache_interval: 1,
             calls: request.calls.calls().into(),
             first_timestep: self.model.info().first_timestep,
+            first_draw: 0,
         };
         self.machine.start(NoiseSource::Nijimi, request.seeds, request.calls.init_noise_sigma())?;
         Ok(settings)

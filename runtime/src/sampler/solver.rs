@@ -136,6 +136,30 @@ impl Calls {
         steps(&self.calls)
     }
 
+    /// The step with which a run of these calls has gone through the share `done` of the schedule's levels, as diffusers counts
+    /// for `denoising_end` and `denoising_start`: the first that the network is told a lower timestep for. Steps of several
+    /// calls are not taken apart.
+    #[must_use]
+    pub fn step_at(&self, schedule: &Schedule, done: f64) -> usize {
+        let levels = schedule.steps() as f64;
+        let least = libm::rint(levels - levels * done);
+        let mut before = None;
+        for call in &self.calls {
+            if before != Some(call.step) && f64::from(call.t) < least {
+                return call.step;
+            }
+            before = Some(call.step);
+        }
+        self.calls.last().map_or(0, |last| last.step + 1)
+    }
+
+    /// Without the steps from `step` on, which another model makes.
+    #[must_use]
+    pub fn until(mut self, step: usize) -> Self {
+        self.calls.retain(|call| call.step < step);
+        self
+    }
+
     /// The run starts from standard normal noise times this; one that starts in the middle from
     /// `alpha * picture + sigma * noise` of its first call.
     #[must_use]

@@ -5,7 +5,7 @@ use super::diffusers::{Tensors, fixtures, metadata};
 use nijimi_import::{Checkpoint, Options, Types, convert};
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::{
-    Control, Device, LatentControl, LatentRequest, OpenOptions, Patch, PromptSyntax, Stored, TextToImage,
+    Control, DepthMap, Device, LatentControl, LatentRequest, OpenOptions, Patch, PromptSyntax, Stored, TextToImage,
 };
 use nijimi_runtime::quant::{self, DType};
 use nijimi_runtime::sampler::{Calls, Sigmas, Solver, SolverSettings};
@@ -177,6 +177,8 @@ impl Family {
             Some(self.tensors.find(name)?.channels_last().iter().map(|v| v / 2.0 + 0.5).collect())
         };
         let start = if way.strength.is_some() { unit("img2img_init") } else { unit("init_image") };
+        let depth = self.tensors.find("depth_image").filter(|_| model.info().sees_depth());
+        let depth = depth.map(|map| DepthMap { values: &map.values, size: [map.shape[2], map.shape[3]] });
         let mask = self.tensors.find("mask").map(|mask| mask.values.clone());
         let (schedule, mut settings) = model
             .info()
@@ -208,6 +210,7 @@ impl Family {
             latents: Some(&latents),
             init_image: start.as_deref(),
             mask: mask.as_deref(),
+            depth,
             controls: controls.into_iter().collect(),
             size: [shape[2], shape[3]],
             ..model.request(prompt, 0, &calls)

@@ -40,8 +40,10 @@ impl SecondPass {
         first: [usize; 2],
     ) -> Result<Option<Self>, Fault> {
         let Some(scale) = text.hires else { return Ok(None) };
-        if info.repaints() {
-            return Err(Fault::Usage("--hires is not for models that repaint: leave it out".into()));
+        if info.repaints() || info.sees_depth() {
+            return Err(Fault::Usage(
+                "--hires is not for models that repaint or are led by depth: leave it out".into(),
+            ));
         }
         let size = size(info, first, scale);
         if size == first {

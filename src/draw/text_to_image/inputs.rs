@@ -15,6 +15,8 @@ pub struct Inputs {
     pub init_image: Option<Vec<f32>>,
     /// mask: 1 where it is repainted, `(h, w)`.
     pub mask: Option<Vec<f32>>,
+    /// The depth picture, and its height and width.
+    pub depth: Option<(Vec<f32>, [usize; 2])>,
     /// What is put together in the end, if only a part is drawn.
     pub crop: Option<Crop>,
     /// What each ControlNet and T2I-Adapter is shown, `(h, w, 3)` in [0, 1]; see [`as_read`].
@@ -68,9 +70,10 @@ impl Inputs {
                 tell(&[format!("note: the mask {path} selects nothing: what is white in it is repainted")]);
             }
         }
+        let depth = text.depth_image.as_deref().map(|path| image_in::depth(path, size)).transpose()?;
         let shown = |path: &Path| crop.as_ref().map_or_else(|| picture(path), |crop| crop.control(path));
         let controls = text.controls.iter().map(|control| shown(&control.image)).collect::<Result<_, _>>()?;
-        Ok(Self { init_image, mask, crop, controls, latents })
+        Ok(Self { init_image, mask, depth, crop, controls, latents })
     }
 
     /// The noise of picture `index`, if it was given: the same for each prompt.

@@ -20,6 +20,11 @@ pub struct Beside {
 }
 
 impl Beside {
+    /// What decodes, and nothing that leads.
+    pub fn decoding(&self) -> Self {
+        Self { controls: Vec::new(), tiny: self.tiny.clone(), upscaler: None }
+    }
+
     /// Opens those that are named; checkpoints become weights of this type, or headers alone. Beside a cache of the U-Net's
     /// features there is no ControlNet.
     pub fn open(

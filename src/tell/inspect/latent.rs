@@ -15,12 +15,16 @@ pub fn system(file: &File<'_>) -> String {
         Ok("sd1") => "Stable Diffusion 1.x",
         Ok("sd2") => "Stable Diffusion 2.x",
         Ok("sdxl") => "SDXL",
+        Ok("sdxl-refiner") => "SDXL's refiner, which takes a run's last steps (--refiner)",
         _ => "a latent diffusion model",
     };
     let form = match file.u32("nijimi.unet.in_channels") {
         Ok(9) => ", for inpainting",
         Ok(n) if file.u32("nijimi.autoencoder.latent_channels").is_ok_and(|latent| n == 2 * latent) => {
             ", which changes pictures by instruction"
+        }
+        Ok(n) if file.u32("nijimi.autoencoder.latent_channels").is_ok_and(|latent| n == latent + 1) => {
+            ", led by a picture of depth (--depth-image)"
         }
         _ if file.u32("nijimi.unet.time_cond_proj_dim").is_ok() => ", a latent consistency model",
         _ => "",

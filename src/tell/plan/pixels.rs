@@ -25,6 +25,8 @@ pub fn run(source: &Source, options: &Plan) -> Result<(), Fault> {
         ("-H", options.height.is_some()),
         ("-i", options.init_img.is_some()),
         ("--hires", options.hires.is_some()),
+        ("--refiner", options.refiner.is_some()),
+        ("--cache", options.cache.is_some()),
         ("--control-net", !options.control_net.is_empty()),
         ("--taesd", options.taesd.is_some()),
         ("--vae-tiling", options.vae_tiling),

@@ -121,6 +121,8 @@ pub(super) struct RunSettings<'a> {
     /// Copied by a run that is to outlive its request.
     pub calls: Cow<'a, [Call]>,
     pub first_timestep: u32,
+    /// Calls of the run that this one goes on with, whose noise is drawn.
+    pub first_draw: usize,
 }
 
 /// A step that was made.

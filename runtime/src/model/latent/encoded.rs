@@ -46,10 +46,21 @@ pub struct EncodedInit {
     /// The pictures' latents, `(n, h, w, c)`; empty if all is repainted.
     pub(super) latents: Vec<f32>,
     /// For an inpainting U-Net, latents of the pictures with gray where they are repainted, and for one that changes pictures
-    /// those of the pictures, `(n, h, w, c)`; else empty.
+    /// those of the pictures, `(n, h, w, c)`; the depth, `(n, h, w, 1)`; else empty.
     pub(super) known: Vec<f32>,
     /// 1 where a latent is repainted, 0 where it is kept, `(n, h, w)`, if there was a mask.
     pub(super) mask: Option<Vec<f32>>,
+    /// Of a run that goes on where another stopped: the latents are under noise already.
+    pub(super) continued: Option<Continued>,
+}
+
+/// What a run made that another goes on with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Continued {
+    /// Its calls.
+    pub calls: usize,
+    /// Those of them that drew noise.
+    pub draws: usize,
 }
 
 impl EncodedInit {

@@ -84,7 +84,7 @@ impl TextToImage {
         request: &LatentRequest<'_>,
         how: Enlarge<'_>,
     ) -> Result<EncodedInit, Error> {
-        if self.info().repaints() {
+        if self.info().repaints() || self.info().sees_depth() {
             return Err(RequestError::NotOf { what: "a second pass", of: "models that draw from noise alone" }.into());
         }
         let n = run.len();
@@ -123,7 +123,7 @@ impl TextToImage {
             }
         };
         let step = request.calls.calls().first().map_or(0, |call| call.step);
-        Ok(EncodedInit { made: ([n, height, width], step), latents, known: Vec::new(), mask: None })
+        Ok(EncodedInit { made: ([n, height, width], step), latents, known: Vec::new(), mask: None, continued: None })
     }
 }
 

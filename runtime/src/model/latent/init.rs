@@ -20,7 +20,7 @@ pub(super) struct Start {
     /// The first latents, `(n, h, w, c)`.
     pub x: Vec<f32>,
     /// Channels of a U-Net after the noisy latents: for inpainting `(n, h, w, 1 + c)`, the mask, then latents of what is kept;
-    /// to change a picture `(texts n, h, w, c)`, its latents, and zeros for the text that is told of no picture; else empty.
+    /// to be led by depth `(n, h, w, 1)`; to change a picture `(texts n, h, w, c)`, its latents, and zeros for the text that is told of no picture; else empty.
     pub beside: Vec<f32>,
     /// What puts back, after every step, what is kept; else nothing.
     pub kept: Option<Kept>,
@@ -46,6 +46,20 @@ impl TextToImage {
         let pixels = height * width;
         let [h, w] = info.latent_size(size)?;
         let repaints = info.repaints();
+        let depth = match (info.sees_depth(), request.depth) {
+            (true, Some(depth)) => Some(depth.fitted([h, w])?.repeat(n)),
+            (true, None) => {
+                let expected = String::from("given: the model is led by depth");
+                return Err(RequestError::Range { what: "the depth picture", found: "missing".into(), expected }.into());
+            }
+            (false, Some(_)) => {
+                return Err(RequestError::NotOf { what: "a depth picture", of: "models that are led by depth" }.into());
+            }
+            (false, None) => None,
+        };
+        if depth.is_some() && request.mask.is_some() {
+            return Err(RequestError::NotOf { what: "mask", of: "models that are not led by depth" }.into());
+        }
         let Some(first) = request.calls.calls().first() else { return Ok(None) };
         let Some(pictures) = request.init_image else {
             if repaints || info.edits() || request.mask.is_some() || first.step > 0 {
@@ -59,7 +73,9 @@ impl TextToImage {
                     RequestError::Range { what: "the starting picture", found: "missing".into(), expected }.into()
                 );
             }
-            return Ok(None);
+            let encoded =
+                |known| EncodedInit { made: ([n, h, w], 0), latents: Vec::new(), known, mask: None, continued: None };
+            return Ok(depth.map(encoded));
         };
         let pictures = each(pictures, n, pixels * info.autoencoder.in_channels(), "values of the starting pictures")?;
         let mask = request.mask.map(|mask| each(mask, n, pixels, "values of the mask")).transpose()?;
@@ -81,6 +97,8 @@ impl TextToImage {
             let (of_pixel, gray) = (info.autoencoder.in_channels(), 0.5);
             blank.chunks_exact_mut(of_pixel).zip(mask).filter(|(_, m)| **m >= 0.5).for_each(|(p, _)| p.fill(gray));
             known = encode(&blank).await?;
+        } else if let Some(depth) = depth {
+            known = depth;
         }
         // From noise alone, an inpainting model sees nothing of the pictures but what is kept.
         let latents = match first.step {
@@ -92,7 +110,7 @@ impl TextToImage {
             known.iter_mut().for_each(|z| *z = *z / info.scaling_factor + info.shift_factor);
         }
         let mask = mask.map(|mask| self.shrink(&mask, size));
-        Ok(Some(EncodedInit { made: ([n, h, w], first.step), latents, known, mask }))
+        Ok(Some(EncodedInit { made: ([n, h, w], first.step), latents, known, mask, continued: None }))
     }
 
     /// The pictures that a request starts from, encoded if they are not yet.
@@ -115,8 +133,13 @@ impl TextToImage {
         let here = ([request.seeds.len(), h, w], first.step);
         let words = |([n, h, w], step): ([usize; 3], usize)| format!("{n} of {w}x{h} latents from step {step}");
         check(begun.made == here, "starting pictures", words(begun.made), words(here))?;
+        if begun.continued.is_some() {
+            return Ok(Start { x: begun.latents.clone(), ..Start::default() });
+        }
         // All is noise at the first step of all; what is kept comes in beside it, or after the step.
-        let x = if first.step == 0 && (begun.mask.is_some() || begun.is_beside()) {
+        let depth = self.info().sees_depth();
+        let x = if begun.latents.is_empty() || first.step == 0 && (begun.mask.is_some() || begun.is_beside() && !depth)
+        {
             noise.iter().map(|v| v * request.calls.init_noise_sigma()).collect()
         } else {
             noised(&begun.latents, noise, first)
@@ -124,7 +147,7 @@ impl TextToImage {
         let channels = self.info().autoencoder.latent_channels();
         let Some(mask) = &begun.mask else {
             let mut beside = begun.known.clone();
-            if self.info().is_guided(request.guidance_scale) {
+            if !depth && self.info().is_guided(request.guidance_scale) {
                 beside.extend_from_within(..);
                 beside.resize(3 * begun.known.len(), 0.0);
             }

@@ -3,12 +3,10 @@
 use super::super::ModelError;
 use super::super::info::wrong;
 use super::LatentInfo;
+use super::refine::SIZES;
 use crate::Error;
 use alloc::format;
 use alloc::string::{String, ToString};
-
-/// SDXL's sizes: height, width, top, left, target height, target width.
-const SIZES: usize = 6;
 
 fn joint(one: &'static str, found: String, other: &'static str, expected: String) -> Result<(), Error> {
     if found == expected { Ok(()) } else { Err(ModelError::Joint { one, found, other, expected }.into()) }
@@ -28,8 +26,9 @@ impl LatentInfo {
         joint("the U-Net answers with", channels(unet.out_channels), other, channels(latent))?;
         let inpainting = self.inpainting_channels();
         let editing = self.editing_channels();
-        if ![latent, inpainting, editing].contains(&unet.in_channels) {
-            return Err(ModelError::Reads { found: unet.in_channels, latent, inpainting, editing }.into());
+        let depth = self.depth_channels();
+        if ![latent, depth, inpainting, editing].contains(&unet.in_channels) {
+            return Err(ModelError::Reads { found: unet.in_channels, latent, depth, inpainting, editing }.into());
         }
         let [reads, makes] = [autoencoder.in_channels(), autoencoder.out_channels()];
         joint("the autoencoder reads pictures of", channels(reads), "its decoder makes pictures of", channels(makes))?;
@@ -71,9 +70,10 @@ impl LatentInfo {
             joint("the second text encoder reads", positions, "the first one", other)?;
         }
         let Some(added) = self.unet.added else { return Ok(()) };
-        let pooled = self.texts.iter().filter(|text| text.states.pooled);
-        let pooled = pooled.map(|text| text.network.projection.unwrap_or(text.network.width)).sum::<usize>();
-        let given = format!("{} numbers", pooled + SIZES * added.code);
+        if self.refines() {
+            return Ok(());
+        }
+        let given = format!("{} numbers", self.pooled() + SIZES * added.code);
         let own = format!("{} numbers", added.width);
         joint("the U-Net is told", own, "the text's pooled state and the codes of six sizes are", given)
     }

@@ -193,18 +193,22 @@ impl LatentPlan {
         let (texts, windows) = (0..info.texts.len(), said * request.windows);
         let texts = texts.map(|i| planner.stage(file, &Stage::text(info, i, 0)?, windows)).collect::<Result<_, _>>()?;
         let (calls, runs) = (request.calls, request.runs.max(1));
-        // With a cache, an evaluation is one of the whole and those that take its features over.
+        // With a cache, the whole is evaluated for the first of some calls, and the others take its features over.
         let (cached, interval) = (request.cache_interval > 1, request.cache_interval.clamp(1, calls.max(1)));
         let whole = SdRequest { cache: if cached { SdCache::Write } else { SdCache::Off }, ..unet };
-        let mut stage = Stage::unet(info, &whole)?;
-        if cached {
-            let reused = Stage::unet(info, &SdRequest { cache: SdCache::Read, ..unet })?;
-            stage.graphs.extend(reused.graphs.into_iter().map(|(graph, _)| (graph, interval - 1)));
-        }
+        let stage = Stage::unet(info, &whole)?;
         let features = stage.graphs[0].0.outputs().iter().find(|port| port.name == SdUnet::FEATURES);
         let features = features.map_or(0, |port| stage.graphs[0].0.shape(port.value).elements());
-        let mut drawing = vec![planner.stage(file, &stage, calls.div_ceil(interval) * runs)?];
-        drawing[0].drawn = true;
+        let wholes = calls.div_ceil(interval);
+        let mut drawing = vec![StagePlan { drawn: true, ..planner.stage(file, &stage, wholes * runs)? }];
+        if cached {
+            let stage = Stage::unet(info, &SdRequest { cache: SdCache::Read, ..unet })?;
+            let reused = planner.stage(file, &stage, (calls - wholes) * runs)?;
+            // Of the same weights, in the same memory.
+            drawing[0].arena = drawing[0].arena.max(reused.arena);
+            let name = String::from("U-Net, reused");
+            drawing.push(StagePlan { name, beside: true, weights: 0, largest: 0, arena: 0, ..reused });
+        }
         let mut adapted = 0;
         for (control, file) in controls {
             let stage = Stage::control(&control, &unet)?;

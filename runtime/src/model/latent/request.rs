@@ -1,6 +1,7 @@
 //! What is asked of a model: prompts, seeds, sizes, and init images.
 
 use super::TextToImage;
+use super::depth::DepthMap;
 use super::encoded::{EncodedInit, EncodedPrompts};
 use super::tiling::Tiling;
 use crate::model::noise::NoiseSource;
@@ -57,6 +58,8 @@ pub struct LatentRequest<'a> {
     /// Inpainting models need it and `init_image`; with others, what is kept is put back after every step (Lugmayr et al. 2022,
     /// eq. 8).
     pub mask: Option<&'a [f32]>,
+    /// How near everything is, for all pictures: models that are led by depth need it, and others have no use for it.
+    pub depth: Option<DepthMap<'a>>,
     /// ControlNets and T2I-Adapters, whose residuals and features are added up.
     pub controls: Vec<LatentControl<'a>>,
     /// How latents become pictures.
@@ -132,6 +135,7 @@ impl TextToImage {
             init_image: None,
             encoded_init: None,
             mask: None,
+            depth: None,
             controls: Vec::new(),
             decoding: Decoding::default(),
             options: SessionOptions::default(),

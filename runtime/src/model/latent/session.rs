@@ -179,6 +179,10 @@ impl LatentSession {
             None => noise.draw(0, each, first),
         }
         let sigma = request.calls.init_noise_sigma();
+        let continued = encoded.as_ref().and_then(|encoded| encoded.continued);
+        if let Some(continued) = continued {
+            noise.skip(continued.draws, each, &mut first.clone());
+        }
         match encoded {
             None => engine.start(inputs, |x| x.iter_mut().zip(&*first).for_each(|(x, noise)| *x = noise * sigma))?,
             Some(encoded) => {
@@ -196,6 +200,7 @@ impl LatentSession {
             cache_interval: request.cache_interval,
             calls: request.calls.calls().into(),
             first_timestep: 0,
+            first_draw: continued.map_or(0, |continued| continued.calls),
         })
     }
 }
@@ -340,7 +345,7 @@ fn fill(
             continue;
         }
         match *name {
-            SdUnet::ADDED => write_added(&info.unet, &conditions.pooled, request.size, values)?,
+            SdUnet::ADDED => info.write_added(&conditions.pooled, request.size, conditions.guided, values)?,
             SdUnet::GUIDANCE => {
                 for row in values.chunks_exact_mut(info.unet.guidance_code.max(1)) {
                     write_guidance_code(f64::from(request.guidance_scale), row);
@@ -351,18 +356,6 @@ fn fill(
                 values.copy_from_slice(&conditions.states);
             }
         }
-    }
-    Ok(())
-}
-
-/// SDXL's second condition, a row a text: pooled state, original size, crop, target size.
-fn write_added(unet: &SdUnet, pooled: &[f32], [height, width]: [usize; 2], rows: &mut [f32]) -> Result<(), Error> {
-    let Some(added) = unet.added else { return Ok(()) };
-    let texts = rows.len() / added.width.max(1);
-    let sizes = [height, width, 0, 0, height, width].map(|side| side as f64);
-    let pooled = pooled.chunks_exact((pooled.len() / texts.max(1)).max(1));
-    for (row, pooled) in rows.chunks_exact_mut(added.width.max(1)).zip(pooled) {
-        unet.write_added(pooled, &sizes, row)?;
     }
     Ok(())
 }

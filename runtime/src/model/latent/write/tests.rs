@@ -197,7 +197,7 @@ fn parts_that_do_not_fit_each_other_are_refused() {
     for (key, value, parts) in [
         ("nijimi.unet.out_channels", 8, ["answers with 8 channels", "latents have 4 channels"]),
         ("nijimi.unet.out_channels", 3, ["answers with 3 channels", "latents have 4 channels"]),
-        ("nijimi.unet.in_channels", 5, ["reads 5 channels", "9 (inpainting) and 8 (editing"]),
+        ("nijimi.unet.in_channels", 7, ["reads 7 channels", "9 (inpainting) and 8 (editing"]),
         ("nijimi.autoencoder.latent_channels", 16, ["answers with 4 channels", "latents have 16 channels"]),
         ("nijimi.autoencoder.in_channels", 1, ["pictures of 1 channels", "pictures of 3 channels"]),
         ("nijimi.unet.cross_attention_dim", 33, ["text states of width 33", "together are 32"]),
