@@ -5,7 +5,7 @@ struct Params {
   w: u32,      // pixels of a line
   c: u32,      // units of a pixel of x
   part: u32,   // units of a pixel of y
-  from: u32,   // the first of them
+  first: u32,  // the first of them
 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> x: array<SV>;
@@ -14,5 +14,5 @@ struct Params {
 
 // Unit `i` of a line, unit `at` of y.
 fn element(line: u32, i: u32, at: u32) {
-  y[at] = x[(line * p.w + i / p.part) * p.c + p.from + i % p.part];
+  y[at] = x[(line * p.w + i / p.part) * p.c + p.first + i % p.part];
 }

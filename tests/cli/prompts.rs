@@ -246,8 +246,10 @@ fn adapters() {
         drawn(&folder, &cached);
     }
     let shown = ["--control-net", control.to_str().unwrap(), "--control-image", "control.png", "--cache", "2"];
-    let (code, problem) = folder.fail(&[&["-m", model, "-p", "a"], &shown[..]].concat());
-    assert!(code == 2 && problem.contains("--cache does not go with a ControlNet"), "{code} {problem}");
+    let output = folder.nijimi(&[&["-m", model, "-p", "a"], &shown[..]].concat());
+    let problem = String::from_utf8(output.stderr).unwrap();
+    assert!(problem.contains("nijimi: --cache does not go with a ControlNet"), "{problem}");
+    assert_eq!(output.status.code(), Some(2));
 }
 
 /// A small model as one of our files, and how it is asked for a picture.

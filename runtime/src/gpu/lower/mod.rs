@@ -257,7 +257,7 @@ impl Variants {
                 let (_, unit) = units(&channels);
                 let mut dispatch = self.lines(Kernel::Slice, step, x, "x", &channels);
                 dispatch.params.push(("w", U(y.shape.w)));
-                let sizes = ["c", "part", "from"].into_iter().zip(channels);
+                let sizes = ["c", "part", "first"].into_iter().zip(channels);
                 dispatch.params.extend(sizes.map(|(name, size)| (name, U(size / unit))));
                 vec![dispatch]
             }

@@ -68,13 +68,15 @@ impl LatentInfo {
         joint("the model's noise is", noise(self).into(), "the refiner's is", noise(refiner).into())
     }
 
-    /// What the U-Net is told of a picture beside its pooled state.
-    pub(super) fn told(&self, [height, width]: [usize; 2], negative: bool) -> Vec<f64> {
+    /// What the U-Net is told of a picture beside its pooled state: six numbers, and a refiner the first five.
+    fn told(&self, [height, width]: [usize; 2], negative: bool) -> [f64; 6] {
         let [height, width] = [height as f64, width as f64];
-        match self.refines() {
-            true => [height, width, 0.0, 0.0, if negative { NEGATIVE_SCORE } else { SCORE }].into(),
-            false => [height, width, 0.0, 0.0, height, width].into(),
-        }
+        let last = match self.refines() {
+            true if negative => NEGATIVE_SCORE,
+            true => SCORE,
+            false => height,
+        };
+        [height, width, 0.0, 0.0, last, width]
     }
 
     /// SDXL's second condition, a row a text, the prompts before the negatives of a `guided` run: pooled state, then what is told.
@@ -90,7 +92,8 @@ impl LatentInfo {
         let prompts = if guided { texts / self.guided_texts() } else { texts };
         let pooled = pooled.chunks_exact((pooled.len() / texts.max(1)).max(1));
         for (i, (row, pooled)) in rows.chunks_exact_mut(added.width.max(1)).zip(pooled).enumerate() {
-            unet.write_added(pooled, &self.told(size, i >= prompts), row)?;
+            let told = self.told(size, i >= prompts);
+            unet.write_added(pooled, &told[..if self.refines() { 5 } else { 6 }], row)?;
         }
         Ok(())
     }
