@@ -125,8 +125,8 @@ small() {
     bytes=$(gzip -9c "js/$1/nijimi_bg.wasm" | wc -c)
     [ "$bytes" -le $(($2 * 1024)) ] || fail "js/$1/nijimi_bg.wasm has $bytes bytes gzipped: more than $2 KB"
 }
-small cpu 350
-small webgpu 400
+small cpu 360
+small webgpu 408
 package=$PWD/js
 if command -v node > /dev/null && command -v npm > /dev/null; then
     rm -rf "$cache/installed"
