@@ -289,7 +289,7 @@ pub fn copy(from: &Path, to: &Path) {
 
 /// A checkpoint is told from its headers, and what is said to be done with it is what works.
 ///
-/// Seen red with nothing said of what is missing.
+/// Yet to be seen red with nothing said of what is missing.
 #[test]
 fn inspect_explains_checkpoints() {
     let Some(path) = pipeline("sd1full") else { return };
