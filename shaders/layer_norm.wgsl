@@ -1,5 +1,5 @@
-// Layer normalization over the channels (Ba, Kiros, Hinton 2016): one workgroup a row. In place where y
-// lies on x. ADA: scale and bias are each picture's own, the former less one (Peebles and Xie 2022). Twin: runtime/src/cpu/layer_norm.rs.
+// Layer normalization over the channels (Ba, Kiros, Hinton 2016): one workgroup a row. ADA: scale and bias are each picture's
+// own, the former less one (Peebles and Xie 2022). Twin: runtime/src/cpu/layer_norm.rs.
 struct Params {
   rows: u32,
   c: u32,
@@ -9,10 +9,6 @@ struct Params {
 //#end
 }
 @group(0) @binding(0) var<uniform> p: Params;
-//#if !IN_PLACE
-@group(0) @binding(1) var<storage, read_write> x: array<S>;
-//#end
-@group(0) @binding(2) var<storage, read_write> y: array<S>;
 //#if ADA
 @group(0) @binding(3) var<storage, read_write> scale: array<S>;
 @group(0) @binding(4) var<storage, read_write> bias: array<S>;
@@ -20,34 +16,9 @@ struct Params {
 @group(0) @binding(3) var<storage, read> scale: array<f32>;
 @group(0) @binding(4) var<storage, read> bias: array<f32>;
 //#end
+//#include "rows.wgsl"
 
-//#if IN_PLACE
-fn load(i: u32) -> f32 { return f32(y[i]); }
-//#else
-fn load(i: u32) -> f32 { return f32(x[i]); }
-//#end
-
-//#include "total.wgsl"
-
-@compute @workgroup_size(WX, 1, 1)
-fn main(
-  @builtin(workgroup_id) group: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-  @builtin(local_invocation_index) local: u32,
-//#if SUBGROUPS
-  @builtin(subgroup_invocation_id) lane: u32,
-  @builtin(subgroup_id) subgroup: u32,
-  @builtin(num_subgroups) subgroups: u32,
-//#end
-) {
-//#if !SUBGROUPS
-  let lane = 0u;
-  let subgroup = 0u;
-  let subgroups = 1u;
-//#end
-  // The same for the whole group, so that all its invocations meet the barriers or none does.
-  let number = group.y * groups.x + group.x;
-  if (number >= p.rows) { return; }
+fn normalize(number: u32, local: u32, lane: u32, subgroup: u32, subgroups: u32) {
   let row = number * p.c;
   var sum = 0.0;
   for (var i = local; i < p.c; i += WX) { sum += load(row + i); }

@@ -15,6 +15,7 @@ const PARTS: &[(&str, &str)] = &[
     ("product_coop.wgsl", wgsl!("../parts/product_coop.wgsl")),
     ("product_direct.wgsl", wgsl!("../parts/product_direct.wgsl")),
     ("product_tiled.wgsl", wgsl!("../parts/product_tiled.wgsl")),
+    ("rows.wgsl", wgsl!("../parts/rows.wgsl")),
     ("step.wgsl", wgsl!("../parts/step.wgsl")),
     ("total.wgsl", wgsl!("../parts/total.wgsl")),
     ("weights.wgsl", wgsl!("../parts/weights.wgsl")),

@@ -4,7 +4,7 @@ use super::simd::vectorized;
 use super::{Context, ImageShape};
 
 /// Elements that a task normalizes, where there are as many: some microseconds of work.
-const TASK: usize = 8192;
+pub(super) const TASK: usize = 8192;
 /// Sums side by side, folded in the same way at the end of a row on every instruction set.
 const SIDE: usize = 32;
 
@@ -74,8 +74,9 @@ fn rows_portable(x: &[f32], eps: f32, affine: &Affine<'_>, first: usize, y: &mut
     }
 }
 
+/// The terms of a row, added up in one order on every instruction set.
 #[inline(always)]
-fn sum(row: &[f32], term: impl Fn(f64) -> f64) -> f64 {
+pub(super) fn sum(row: &[f32], term: impl Fn(f64) -> f64) -> f64 {
     let (whole, rest) = row.as_chunks::<SIDE>();
     let mut sums = [0.0; SIDE];
     for x in whole {

@@ -1,12 +1,8 @@
 //! Normalization of ranges of channels by the root of their mean square.
 
 use super::Context;
+use super::layer_norm::{TASK, sum};
 use super::simd::vectorized;
-
-/// Elements that a task normalizes, where there are as many: some microseconds of work.
-const TASK: usize = 8192;
-/// Sums side by side, folded in the same way at the end of a row on every instruction set.
-const SIDE: usize = 32;
 
 /// `y = x / sqrt(mean(x²) + eps) * scale` for each row of as many elements as `scale` has, the mean in f64 (Zhang and Sennrich
 /// 2019, "Root Mean Square Layer Normalization"). Without `x`, in place.
@@ -35,14 +31,8 @@ fn rows_portable(x: &[f32], eps: f32, scale: &[f32], y: &mut [f32]) {
         if !x.is_empty() {
             y.copy_from_slice(&x[i * c..][..c]);
         }
-        let (whole, rest) = y.as_chunks::<SIDE>();
-        let mut sums = [0.0; SIDE];
-        let square = |v: f32| f64::from(v) * f64::from(v);
-        for x in whole {
-            sums.iter_mut().zip(x).for_each(|(sum, x)| *sum += square(*x));
-        }
-        let sum = rest.iter().fold(sums.iter().sum::<f64>(), |sum, x| sum + square(*x));
-        let factor = (1.0 / libm::sqrt(sum / c as f64 + f64::from(eps))) as f32;
+        let squares = sum(y, |v| v * v) / c as f64;
+        let factor = (1.0 / libm::sqrt(squares + f64::from(eps))) as f32;
         y.iter_mut().zip(scale).for_each(|(y, scale)| *y = *y * factor * scale);
     }
 }
