@@ -69,7 +69,7 @@ impl LatentInfo {
     }
 
     /// What the U-Net is told of a picture beside its pooled state: six numbers, and a refiner the first five.
-    fn told(&self, [height, width]: [usize; 2], negative: bool) -> [f64; 6] {
+    fn told(&self, [height, width]: [usize; 2], negative: bool) -> [f64; SIZES] {
         let [height, width] = [height as f64, width as f64];
         let last = match self.refines() {
             true if negative => NEGATIVE_SCORE,
@@ -88,12 +88,12 @@ impl LatentInfo {
         rows: &mut [f32],
     ) -> Result<(), Error> {
         let Self { unet: unet @ SdUnet { added: Some(added), .. }, .. } = self else { return Ok(()) };
+        let sizes = if self.refines() { REFINER_SIZES } else { SIZES };
         let texts = rows.len() / added.width.max(1);
         let prompts = if guided { texts / self.guided_texts() } else { texts };
         let pooled = pooled.chunks_exact((pooled.len() / texts.max(1)).max(1));
         for (i, (row, pooled)) in rows.chunks_exact_mut(added.width.max(1)).zip(pooled).enumerate() {
-            let told = self.told(size, i >= prompts);
-            unet.write_added(pooled, &told[..if self.refines() { 5 } else { 6 }], row)?;
+            unet.write_added(pooled, &self.told(size, i >= prompts)[..sizes], row)?;
         }
         Ok(())
     }
