@@ -36,9 +36,6 @@ pub fn run(options: &Plan) -> Result<(), Fault> {
         header: true,
         ..Conversion::default()
     };
-    if options.cache.is_some_and(|n| n > 1) && !options.control_net.is_empty() {
-        return Err(Fault::Usage("--cache does not go with --control-net: leave one of them out".into()));
-    }
     let source = Source::open_or_convert(Some(&options.model), Role::Model, how)?;
     let file = source.file()?;
     if ModelKind::of(&file).map_err(|e| source.wrong(e))? == ModelKind::Diffusion {
@@ -46,7 +43,7 @@ pub fn run(options: &Plan) -> Result<(), Fault> {
     }
     let upscaler = hires::upscaler(options.hires_upscaler.as_ref());
     let controls: Vec<&Path> = options.control_net.iter().map(PathBuf::as_path).collect();
-    let beside = Beside::open(&controls, options.taesd.as_deref(), upscaler, (dtype, true), false)?;
+    let beside = Beside::open(&controls, options.taesd.as_deref(), upscaler, (dtype, true), options.cache > Some(1))?;
     let info = LatentInfo::read(&file).map_err(|e| source.wrong(e))?;
     let gpu = backend::device(options.place())?;
 

@@ -206,7 +206,7 @@ fn inpainting_loras_and_controls() {
 /// T2I-Adapters by the same option as ControlNets: one that reads red, green and blue, and one that reads lines, which are shown to
 /// it in gray or in colors. Beside `--cache` an adapter is drawn with, and a ControlNet refused before it is converted.
 ///
-/// Seen red with the red channel for the luma, and with a cache that lets ControlNets through.
+/// Seen red with the red channel for the luma, with a cache that lets ControlNets through, and with a plan that refuses adapters.
 #[test]
 fn adapters() {
     let (Some(model), Some(control)) = (pipeline("sd1"), pipeline("sd1full_controlnet")) else { return };
@@ -244,12 +244,18 @@ fn adapters() {
             [&["-m", model, "-p", "a", "-s", "1", "--steps", "3", "-o", "cached.png", "--cache", "2"], &shown[..]]
                 .concat();
         drawn(&folder, &cached);
+        let planned = folder.nijimi(&["plan", "-m", model, "--control-net", shown[1], "--cache", "2"]);
+        let text = String::from_utf8(planned.stdout).unwrap();
+        assert!(planned.status.success() && text.contains("T2I-Adapter") && text.contains("U-Net, reused"), "{text}");
     }
     let shown = ["--control-net", control.to_str().unwrap(), "--control-image", "control.png", "--cache", "2"];
-    let output = folder.nijimi(&[&["-m", model, "-p", "a"], &shown[..]].concat());
-    let problem = String::from_utf8(output.stderr).unwrap();
-    assert!(problem.contains("nijimi: --cache does not go with a ControlNet"), "{problem}");
-    assert_eq!(output.status.code(), Some(2));
+    let planned = ["plan", "-m", model, "--control-net", shown[1], "--cache", "2"];
+    for args in [&[&["-m", model, "-p", "a"], &shown[..]].concat()[..], &planned] {
+        let output = folder.nijimi(args);
+        let problem = String::from_utf8(output.stderr).unwrap();
+        assert!(problem.contains("nijimi: --cache does not go with a ControlNet"), "{problem}");
+        assert_eq!(output.status.code(), Some(2));
+    }
 }
 
 /// A small model as one of our files, and how it is asked for a picture.
@@ -342,7 +348,8 @@ fn a_plan_and_a_refusal_have_figures() {
         line.split("  ").filter(|cell| !cell.trim().is_empty()).nth(6).unwrap().trim().to_owned()
     };
     assert_eq!((times("U-Net  "), times("U-Net, reused")), ("3".into(), "4".into()), "{text}");
-    let refused = cached(&["--control-net", "none"]);
+    let control = pipeline("sd1full_controlnet").unwrap();
+    let refused = cached(&["--control-net", control.to_str().unwrap()]);
     assert_eq!(refused.status.code(), Some(2), "{}", String::from_utf8_lossy(&refused.stderr));
     // What does not fit is told in the table, and by the code.
     let plan = |more: &[&str]| folder.nijimi(&[&["plan", "-m", "sd1.gguf", "-W", "64", "-H", "32"], more].concat());

@@ -168,7 +168,7 @@ fn uses(path: &Path, survey: &Survey) -> Vec<Line> {
                     vec![("use", draw), converted(&(more + " --type q8_0"))]
                 }
                 Model::Diffusion(_) => vec![("use", format!("nijimi -m {name} -o picture.png")), converted("")],
-                Model::ControlNet(_) => {
+                Model::ControlNet(_) | Model::T2iAdapter(_) => {
                     vec![("use", format!("{draw} --control-image lines.png --control-net {name}")), converted("")]
                 }
                 Model::AutoencoderTiny(_) => vec![("use", format!("{draw} --taesd {name}")), converted("")],
