@@ -289,7 +289,7 @@ pub fn copy(from: &Path, to: &Path) {
 
 /// A checkpoint is told from its headers, and what is said to be done with it is what works.
 ///
-/// Yet to be seen red with nothing said of what is missing.
+/// Seen red with nothing said of what is missing.
 #[test]
 fn inspect_explains_checkpoints() {
     let Some(path) = pipeline("sd1full") else { return };
@@ -331,6 +331,8 @@ fn inspect_explains_checkpoints() {
     has(&tell(&[clip]), &["a text encoder", "--clip-l sd/text_encoder"]);
     let Some(control) = pipeline("sd1full_controlnet") else { return };
     has(&tell(&[control.to_str().unwrap()]), &["a ControlNet", "--control-net"]);
+    let Some(adapter) = pipeline("sd1_t2i_light") else { return };
+    has(&tell(&[adapter.to_str().unwrap()]), &["a T2I-Adapter", "--control-net", "convert"]);
 }
 
 #[test]
