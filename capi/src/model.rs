@@ -145,7 +145,7 @@ impl Model {
         let Words { kind, name, license, device, labels, .. } = &self.words;
         let [height, width] = self.loaded.request("", 0)?.size;
         let (multiple, weight_bytes) = match &self.loaded {
-            model::Model::TextToImage(model) => (model.info().factor(), model.weight_bytes()),
+            model::Model::TextToImage(model) => (model.info().multiple(), model.weight_bytes()),
             model::Model::Diffusion(model) => (0, model.weight_bytes()),
             model::Model::Vae(model) => (0, model.weight_bytes()),
             model::Model::Hvae(model) => (0, model.weight_bytes()),

@@ -83,7 +83,8 @@ pub(super) fn is(name: &str) -> bool {
     {
         return true;
     }
-    let clip = ["cond_stage_model.", "conditioner.embedders."].iter().any(|first| name.starts_with(first));
+    let clip =
+        ["cond_stage_model.", "conditioner.embedders.", "text_encoders."].iter().any(|first| name.starts_with(first));
     let skipped = |first: &str| name.starts_with(&format!("{first}transformer.resblocks.{SD2_SKIPPED_LAYER}."));
     clip && (name.ends_with(".position_ids") || name.ends_with("logit_scale") || name.ends_with(".attn_mask"))
         // Pooled states, which 1.x and 2.x have no use for; of SDXL's first encoder neither.

@@ -139,12 +139,22 @@ impl Source for Checkpoint {
         let row: usize = tensor.shape[1..].iter().product();
         let start = out.len();
         match tensor.form {
-            Form::Same | Form::Pointwise => {
+            Form::Same | Form::Pointwise | Form::One => {
                 file.read(&tensor.stored_name, rows.start * row..rows.end * row, out)?;
             }
             Form::Third(third) => {
                 let first = third * tensor.shape[0];
                 file.read(&tensor.stored_name, (first + rows.start) * row..(first + rows.end) * row, out)?;
+            }
+            Form::Swapped => {
+                let half = tensor.shape[0] / 2;
+                let (first, second) = (rows.start..rows.end.min(half), rows.start.max(half)..rows.end);
+                for (rows, from) in [(first, half), (second, 0)] {
+                    if !rows.is_empty() {
+                        let at = rows.start % half + from;
+                        file.read(&tensor.stored_name, at * row..(at + rows.len()) * row, out)?;
+                    }
+                }
             }
             Form::Transposed => {
                 let mut whole = Vec::new();
@@ -201,6 +211,7 @@ impl Found {
             let stored = match (candidate.form, &shape[..]) {
                 (Form::Third(_), [height, rest @ ..]) => [&[3 * height], rest].concat(),
                 (Form::Transposed, [out, inp]) => vec![*inp, *out],
+                (Form::One, rest) => [&[1], rest].concat(),
                 // The same numbers, with or without two more dimensions.
                 (Form::Pointwise, [out, inp]) if entry.shape.len() == 4 => vec![*out, *inp, 1, 1],
                 _ => shape.clone(),

@@ -1,14 +1,14 @@
 //! What a checkpoint's networks are, in numbers.
 
 use nijimi_runtime::model::{FirstStage, Info, SchedulerInfo, TinyInfo, UpscalerInfo};
-use nijimi_runtime::raw::nn::{ClipText, ControlNet, SdUnet, T2iAdapter};
+use nijimi_runtime::raw::nn::{ClipText, ControlNet, Denoiser, SdUnet, T2iAdapter};
 use nijimi_runtime::sampler::Field;
 
 /// What a checkpoint is.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Model {
-    /// Stable Diffusion: U-Net, autoencoder, text encoders.
+    /// Stable Diffusion: what takes noise away, autoencoder, text encoders.
     TextToImage(Box<Config>),
     /// An unconditional model of pixels. It has no name yet.
     Diffusion(Box<Info>),
@@ -48,6 +48,10 @@ pub enum Family {
     Sdxl,
     /// SDXL's refiner: OpenCLIP ViT-bigG/14 alone, sizes and a score as a condition.
     SdxlRefiner,
+    /// Stable Diffusion 3: a transformer, both text encoders of SDXL, rectified flow.
+    Sd3,
+    /// Stable Diffusion 3.5: the same with queries and keys that are normalized.
+    Sd35,
 }
 
 impl Family {
@@ -56,13 +60,20 @@ impl Family {
         matches!(self, Self::Sdxl | Self::SdxlRefiner)
     }
 
-    /// `sd1`, `sd2`, `sdxl` or `sdxl-refiner`.
+    /// Whether it is Stable Diffusion 3 or 3.5.
+    pub fn is_sd3(self) -> bool {
+        matches!(self, Self::Sd3 | Self::Sd35)
+    }
+
+    /// `sd1`, `sd2`, `sdxl`, `sdxl-refiner`, `sd3` or `sd3.5`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Sd1 => "sd1",
             Self::Sd2 => "sd2",
             Self::Sdxl => "sdxl",
             Self::SdxlRefiner => "sdxl-refiner",
+            Self::Sd3 => "sd3",
+            Self::Sd35 => "sd3.5",
         }
     }
 }
@@ -128,8 +139,8 @@ impl SchedulerConfig {
 pub struct Config {
     /// Which form it is.
     pub family: Family,
-    /// The denoiser.
-    pub unet: SdUnet,
+    /// What takes noise away.
+    pub denoiser: Denoiser,
     /// Side of the latents that it was trained at.
     pub sample_size: usize,
     /// The autoencoder.
@@ -146,4 +157,11 @@ pub struct Config {
     pub scheduler: SchedulerConfig,
     /// Whether an empty negative prompt is zeros (SDXL).
     pub force_zeros_for_empty_prompt: bool,
+}
+
+impl Config {
+    /// The U-Net, if that takes the noise away.
+    pub fn unet(&self) -> Option<&SdUnet> {
+        self.denoiser.unet()
+    }
 }

@@ -83,7 +83,7 @@ fn drawn(model: &Model, info: Option<LatentInfo>) -> Result<Option<String>, Erro
             for TextInfo { network, states, .. } in &info.texts {
                 network.graph("", [1, network.positions], *states)?;
             }
-            info.unet.graph("", &info.unet.smallest())?;
+            info.denoiser.graph("", &info.denoiser.smallest())?;
             info.autoencoder.encoder("", 1, [info.autoencoder.factor(); 2])?;
             info.autoencoder.decoder("", 1, [1, 1])?;
             let class = info.scheduler.as_str();
@@ -136,8 +136,9 @@ fn latent(
 
 /// What our file would say of it, and its vocabularies.
 fn info(checkpoint: &Checkpoint, config: &Config, name: String) -> Result<(LatentInfo, Vec<Vocabulary>), Error> {
-    // The pipelines of SDXL take the states before the last layer, and its final norm not at all.
-    let states = if config.family.is_sdxl() { TextStates::PENULTIMATE } else { TextStates::LAST };
+    // The pipelines of SDXL and of 3 take the states before the last layer, and its final norm not at all.
+    let penultimate = config.family.is_sdxl() || config.family.is_sd3();
+    let states = if penultimate { TextStates::PENULTIMATE } else { TextStates::LAST };
     let (mut texts, mut vocabularies) = (Vec::new(), Vec::new());
     for (prefix, network, tokenizer) in [
         ("text_encoder.", Some(config.text), &checkpoint.tokenizer),
@@ -148,7 +149,10 @@ fn info(checkpoint: &Checkpoint, config: &Config, name: String) -> Result<(Laten
         let vocabulary = Vocabulary { tokens, merges, added };
         let special = Special { start: bos, end: eos, pad, length: network.positions };
         let tokenizer = text::Tokenizer::new(&vocabulary, special)?;
-        let states = TextStates { pooled: !texts.is_empty() || config.family == Family::SdxlRefiner, ..states };
+        let states = TextStates {
+            pooled: !texts.is_empty() || config.family == Family::SdxlRefiner || config.family.is_sd3(),
+            ..states
+        };
         texts.push(TextInfo { prefix, network, states, tokenizer });
         vocabularies.push(vocabulary);
     }
@@ -157,7 +161,7 @@ fn info(checkpoint: &Checkpoint, config: &Config, name: String) -> Result<(Laten
         name,
         license: String::new(),
         family: config.family.name().into(),
-        unet: config.unet.clone(),
+        denoiser: config.denoiser.clone(),
         autoencoder: config.vae.network.clone(),
         scaling_factor: config.vae.scaling_factor,
         shift_factor: config.vae.shift_factor,

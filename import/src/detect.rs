@@ -1,10 +1,11 @@
 //! What a single-file checkpoint is, by its tensors alone: nothing else is in it.
 
 use super::config::{Config, Family, SchedulerConfig};
+use super::sd3;
 use super::seems::Seems;
 use nijimi_runtime::model::FirstStage;
 use nijimi_runtime::raw::graph::Activation;
-use nijimi_runtime::raw::nn::{AutoencoderKl, ClipText, SdAdded, SdLevel, SdMiddle, SdUnet, TimeCode};
+use nijimi_runtime::raw::nn::{AutoencoderKl, ClipText, Denoiser, SdAdded, SdLevel, SdMiddle, SdUnet, TimeCode};
 use nijimi_runtime::sampler::Field;
 use std::collections::BTreeMap;
 
@@ -33,7 +34,7 @@ pub(super) const VAE: &str = "first_stage_model.";
 /// What of a model the tensors are. A part that is not there may be another file's.
 pub(super) struct Detected {
     pub family: Family,
-    pub unet: SdUnet,
+    pub denoiser: Denoiser,
     pub vae: Option<FirstStage>,
     pub text: Option<ClipText>,
     pub text_2: Option<ClipText>,
@@ -45,12 +46,15 @@ pub(super) fn parts(shapes: &Shapes, whole: bool) -> Result<Detected, String> {
     let has = |prefix: &str| has(shapes, prefix);
     if !has(UNET) {
         return Err(format!(
-            "{}: only checkpoints of SD 1.x, 2.x and SDXL are, with model.diffusion_model.*, or their U-Nets",
+            "{}: only checkpoints of SD 1.x, 2.x, XL and 3 are, with model.diffusion_model.*, or their U-Nets",
             Seems::of(shapes).words()
         ));
     }
-    if has("model.diffusion_model.double_blocks.") || has("model.diffusion_model.joint_blocks.") {
-        return Err(format!("{}: only SD 1.x, 2.x and SDXL are", Seems::of(shapes).words()));
+    if has("model.diffusion_model.double_blocks.") {
+        return Err(format!("{}: only SD 1.x, 2.x, XL and 3 are", Seems::of(shapes).words()));
+    }
+    if sd3::is(shapes) {
+        return sd3::detect(shapes, whole);
     }
     // What is told sizes.
     let sized = has("model.diffusion_model.label_emb.");
@@ -75,7 +79,7 @@ pub(super) fn parts(shapes: &Shapes, whole: bool) -> Result<Detected, String> {
         return Err("it has no second text encoder: give it with --clip-g FILE".into());
     }
     let unet = unet(shapes, (family, pooled), !whole)?;
-    Ok(Detected { family, unet, vae: vae(shapes, family)?, text, text_2 })
+    Ok(Detected { family, denoiser: unet.into(), vae: vae(shapes, family)?, text, text_2 })
 }
 
 /// Whether a U-Net that is told sizes is the refiner's: the pooled state of its only text encoder is as wide as the others.
@@ -115,23 +119,24 @@ pub(super) fn has(shapes: &Shapes, prefix: &str) -> bool {
 
 /// The configuration of a whole model, or what it lacks to be one of the three families.
 pub(super) fn detect(shapes: &Shapes) -> Result<Config, String> {
-    let Detected { family, unet, vae, text: Some(text), text_2 } = parts(shapes, true)? else {
+    let Detected { family, denoiser, vae, text: Some(text), text_2 } = parts(shapes, true)? else {
         unreachable!("a whole model has a text encoder")
     };
     let vae =
         vae.ok_or("it has no autoencoder (first_stage_model.*): give it with --vae FILE, or use the whole checkpoint")?;
     // What a file of tensors does not tell.
-    let (sample_size, vae_sample_size) = if family.is_sdxl() { (128, 1024) } else { (64, 512) };
+    let large = family.is_sdxl() || family.is_sd3();
+    let (sample_size, vae_sample_size) = if large { (128, 1024) } else { (64, 512) };
     Ok(Config {
         family,
-        unet,
+        denoiser,
         sample_size,
         vae,
         vae_sample_size,
         force_upcast: true,
         text,
         text_2,
-        scheduler: scheduler(),
+        scheduler: if family.is_sd3() { sd3::scheduler() } else { scheduler() },
         force_zeros_for_empty_prompt: family == Family::Sdxl,
     })
 }
@@ -332,8 +337,12 @@ pub(super) fn vae(shapes: &Shapes, family: Family) -> Result<Option<FirstStage>,
         post_quant_conv: shapes.contains_key(&format!("{VAE}post_quant_conv.weight")),
         channels,
     };
-    let scaling_factor = if family.is_sdxl() { 0.13025 } else { 0.18215 };
-    Ok(Some(FirstStage { network: network.into(), scaling_factor, shift_factor: 0.0, statistics: None }))
+    let (scaling_factor, shift_factor) = match family {
+        _ if family.is_sd3() => (1.5305, 0.0609),
+        _ if family.is_sdxl() => (0.13025, 0.0),
+        _ => (0.18215, 0.0),
+    };
+    Ok(Some(FirstStage { network: network.into(), scaling_factor, shift_factor, statistics: None }))
 }
 
 /// A text encoder by transformers' names: CLIP ViT-L/14 and its kin.

@@ -4,8 +4,8 @@
 use super::config::Config;
 use nijimi_runtime::raw::graph::{Graph, Weight, WeightKind};
 use nijimi_runtime::raw::nn::{
-    Autoencoder, AutoencoderKl, AutoencoderTiny, ClipText, ControlNet, NetworkError, RrdbNet, SdLevel, SdUnet,
-    T2iAdapter, TextStates,
+    Autoencoder, AutoencoderKl, AutoencoderTiny, ClipText, ControlNet, Denoiser, NetworkError, RrdbNet, SdLevel,
+    SdUnet, T2iAdapter, TextStates,
 };
 
 /// A tensor: its name within its part, and its shape.
@@ -23,13 +23,23 @@ pub(super) fn parts(config: &Config) -> Result<Vec<(&'static str, Vec<Expected>)
     if let Some(text) = &config.text_2 {
         parts.push(("text_encoder_2", clip(text)?));
     }
-    parts.push(("unet", unet(&config.unet)?));
+    parts.push(denoiser(&config.denoiser)?);
     parts.push(("vae", vae(&config.vae.network)?));
     Ok(parts)
 }
 
 fn clip(network: &ClipText) -> Result<Vec<Expected>, NetworkError> {
     Ok(of(&[ClipText { heads: 1, ..*network }.graph("", [1, 1], TextStates::LAST)?]))
+}
+
+fn denoiser(network: &Denoiser) -> Result<(&'static str, Vec<Expected>), NetworkError> {
+    match network {
+        Denoiser::Unet(network) => Ok(("unet", unet(network)?)),
+        network => {
+            let part = network.prefix().trim_end_matches('.');
+            Ok((part, of(&[network.graph("", &network.smallest())?])))
+        }
+    }
 }
 
 pub(super) fn unet(network: &SdUnet) -> Result<Vec<Expected>, NetworkError> {

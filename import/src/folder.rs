@@ -8,14 +8,16 @@ use super::json::Json;
 use super::parts::Part;
 use super::tokenizer::Tokenizer;
 use super::{aside, expect, files, header, marks, names, parse, parts, pixels};
+use nijimi_runtime::raw::nn::{Denoiser, SdUnet};
 use nijimi_runtime::sampler::is_edm;
 use serde_json::Value;
 use std::path::Path;
 
 /// The parts of a pipeline that are read, those that look at pictures when they are drawn, and its settings; others would
 /// take part in the picture (ControlNets, adapters).
-const KNOWN: [&str; 16] = [
+const KNOWN: [&str; 17] = [
     "unet",
+    "transformer",
     "vae",
     "text_encoder",
     "text_encoder_2",
@@ -54,11 +56,10 @@ pub(super) fn open(folder: &Path, index: &Json, options: &Options) -> Result<Che
     if pixels::is_pipeline(class) {
         return pixels::open_pipeline(folder, index, options);
     }
-    let known = class.starts_with("StableDiffusion") || class.starts_with("LatentConsistencyModel");
-    if !known || class.starts_with("StableDiffusion3") {
+    if !class.starts_with("StableDiffusion") && !class.starts_with("LatentConsistencyModel") {
         return Err(index.wrong(
             "_class_name",
-            "a pipeline of Stable Diffusion 1.x, 2.x or SDXL, or an unconditional one of DDPM, DDIM or PNDM",
+            "a pipeline of Stable Diffusion 1.x, 2.x, XL or 3, or an unconditional one of DDPM, DDIM or PNDM",
         ));
     }
     only_known(index)?;
@@ -69,7 +70,8 @@ pub(super) fn open(folder: &Path, index: &Json, options: &Options) -> Result<Che
     // The refiner has SDXL's second text encoder alone.
     let refiner = !part("text_encoder") && part("text_encoder_2");
     let [first, vocabulary] = if refiner { ["text_encoder_2", "tokenizer_2"] } else { ["text_encoder", "tokenizer"] };
-    for name in ["unet", "vae", first, vocabulary, "scheduler"] {
+    let denoises = if part("transformer") { "transformer" } else { "unet" };
+    for name in [denoises, "vae", first, vocabulary, "scheduler"] {
         if !part(name) {
             return Err(index.wrong(name, "the library and class of this part, which the model needs"));
         }
@@ -81,14 +83,17 @@ pub(super) fn open(folder: &Path, index: &Json, options: &Options) -> Result<Che
         }
         Err(ImportError::MissingFile { path, remedy: "model_index.json names this part: download the whole folder" })
     };
-    let unet_json = json("unet", "config.json")?;
-    let unet = parse::unet(&unet_json)?;
+    let denoiser_json = json(denoises, "config.json")?;
+    let denoiser: Denoiser = match denoises {
+        "transformer" => parse::mmdit(&denoiser_json)?.into(),
+        _ => parse::unet(&denoiser_json)?.into(),
+    };
     let vae_json = json("vae", "config.json")?;
     let vae = parse::vae(&vae_json)?;
     let scheduler = parse::scheduler(&json("scheduler", "scheduler_config.json")?)?;
 
     // Whether the picture that is changed is scaled as latents are, which our file tells by the noise levels.
-    let edits = unet.in_channels == 2 * vae.network.latent_channels();
+    let edits = denoiser.channels()[0] == 2 * vae.network.latent_channels();
     if edits && index.bool("is_cosxl_edit", false)? != is_edm(&scheduler.class) {
         return Err(index.wrong("is_cosxl_edit", "true exactly where the scheduler is one of EDM's"));
     }
@@ -97,7 +102,7 @@ pub(super) fn open(folder: &Path, index: &Json, options: &Options) -> Result<Che
     let mut ranges = vec![];
     let mut text_configs = vec![];
     let second = (!refiner && part("text_encoder_2")).then_some("text_encoder_2");
-    for name in [first].into_iter().chain(second).chain(["unet", "vae"]) {
+    for name in [first].into_iter().chain(second).chain([denoises, "vae"]) {
         let start = found.files.len();
         match Part::ALL
             .into_iter()
@@ -119,15 +124,18 @@ pub(super) fn open(folder: &Path, index: &Json, options: &Options) -> Result<Che
     let text_2 = text_configs.next();
 
     let wide = text.width + text_2.as_ref().map_or(0, |text| text.width);
-    let family = match (&unet.added, &text_2) {
-        (Some(_), None) if refiner => Family::SdxlRefiner,
-        (Some(_), Some(_)) => Family::Sdxl,
-        (None, None) if unet.linear_projection => Family::Sd2,
-        (None, None) => Family::Sd1,
+    let family = match (&denoiser, &text_2) {
+        (Denoiser::Unet(SdUnet { added: Some(_), .. }), None) if refiner => Family::SdxlRefiner,
+        (Denoiser::Unet(SdUnet { added: Some(_), .. }), Some(_)) => Family::Sdxl,
+        (Denoiser::Unet(SdUnet { added: None, linear_projection: true, .. }), None) => Family::Sd2,
+        (Denoiser::Unet(SdUnet { added: None, .. }), None) => Family::Sd1,
+        (Denoiser::Mmdit(network), Some(_)) if network.qk_norm => Family::Sd35,
+        (Denoiser::Mmdit(_), Some(_)) => Family::Sd3,
+        (Denoiser::Mmdit(_), None) => return Err(index.wrong("text_encoder_2", "there, as this model has two")),
         _ => return Err(index.wrong("text_encoder_2", "there exactly where the U-Net has an addition_embed_type")),
     };
-    if wide != unet.text_width {
-        return Err(unet_json.wrong("cross_attention_dim", format!("{wide}, the width of the text states")));
+    if !family.is_sd3() && wide != denoiser.text_width() {
+        return Err(denoiser_json.wrong("cross_attention_dim", format!("{wide}, the width of the text states")));
     }
     let force_zeros_for_empty_prompt = index.bool("force_zeros_for_empty_prompt", family == Family::Sdxl)?;
     // What it is told beside sizes: a score, where the pipeline says so.
@@ -139,8 +147,8 @@ pub(super) fn open(folder: &Path, index: &Json, options: &Options) -> Result<Che
     }
     let mut config = Config {
         family,
-        unet,
-        sample_size: unet_json.size("sample_size", Some(64))?,
+        denoiser,
+        sample_size: denoiser_json.size("sample_size", Some(if family.is_sd3() { 128 } else { 64 }))?,
         vae,
         vae_sample_size: vae_json.size("sample_size", Some(512))?,
         force_upcast: vae_json.bool("force_upcast", true)?,
@@ -157,7 +165,7 @@ pub(super) fn open(folder: &Path, index: &Json, options: &Options) -> Result<Che
     }
     if let Some(path) = options.part(Part::Unet) {
         // What is said of a U-Net is said where it is.
-        let file = ranges.iter().find(|(name, _)| *name == "unet").map_or(0, |(_, range)| range.start);
+        let file = ranges.iter().find(|(name, _)| *name == denoises).map_or(0, |(_, range)| range.start);
         let file = &found.files[file];
         if let Some((name, why)) = aside::refused(&file.shapes()) {
             let why = format!("its tensor {name:?} says that {why}");

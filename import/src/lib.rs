@@ -33,6 +33,7 @@ mod parts;
 mod pixels;
 mod safetensors;
 mod scales;
+mod sd3;
 mod seems;
 mod single;
 mod stored;

@@ -56,7 +56,8 @@ pub(super) fn obey(
         settings.push(("rescale_betas_zero_snr".into(), Field::Flag(true)));
         settings.push(("timestep_spacing".into(), Field::Text("trailing".into())));
     }
-    if edm(path, file, config)? {
+    // What answers with a flow says nothing else.
+    if config.family.is_sd3() || edm(path, file, config)? {
         return Ok(());
     }
     let said = said(path, file)?;
@@ -67,7 +68,7 @@ pub(super) fn obey(
             return Err(ImportError::NotAModel { path: path.into(), why });
         }
         config.scheduler.prediction_type = (*one).into();
-    } else if config.family == Family::Sd2 && config.unet.in_channels == config.vae.network.latent_channels() {
+    } else if config.family == Family::Sd2 && config.denoiser.channels()[0] == config.vae.network.latent_channels() {
         let one = if deviation(file, config)? > V_DEVIATION { "v_prediction" } else { "epsilon" };
         config.scheduler.prediction_type = one.into();
         if !told {
@@ -164,7 +165,8 @@ fn beside(path: &Path) -> Option<(String, &'static str)> {
 
 /// How far the biases before the network's last transformer are spread; nothing where it has none.
 fn deviation(file: &TensorFile, config: &Config) -> Result<f64, ImportError> {
-    let (levels, layers) = (config.unet.levels.len(), config.unet.layers_per_block());
+    let Some(unet) = config.unet() else { return Ok(0.0) };
+    let (levels, layers) = (unet.levels.len(), unet.layers_per_block());
     let last = (levels - 1) * per_level(&file.shapes(), UNET) + layers;
     let name = format!("{UNET}output_blocks.{last}.1.transformer_blocks.0.norm1.bias");
     let Some(entry) = file.tensors().get(&name) else { return Ok(0.0) };

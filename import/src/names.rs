@@ -3,6 +3,7 @@
 
 use super::config::Config;
 use super::detect::{SGM_CLIP, UNET, VAE};
+use super::sd3;
 
 /// How the numbers of a tensor lie in its file, against how PyTorch has the expected one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,8 +14,12 @@ pub(super) enum Form {
     Pointwise,
     /// `[in][out]`, as OpenCLIP multiplies from the left.
     Transposed,
-    /// The nth of three of the same height, one below the other: OpenCLIP's queries, keys and values.
+    /// The nth of three of the same height, one below the other: queries, keys and values.
     Third(usize),
+    /// Its lower half first: shifts and scales, which diffusers has the other way round.
+    Swapped,
+    /// One more dimension before the others.
+    One,
 }
 
 /// A name to look under.
@@ -48,10 +53,16 @@ pub(super) fn plain_attention(name: &str) -> Vec<Candidate> {
     [candidate(name, form)].into_iter().chain(old).collect()
 }
 
+/// The table of the patches' positions, which is a buffer elsewhere.
+pub(super) const POSITIONS: &str = "pos_embed.table.weight";
+
 /// In a component's folder: today's name, then the older.
 pub(super) fn diffusers(part: &str, name: &str) -> Vec<Candidate> {
     if part == "vae" {
         return plain_attention(name);
+    }
+    if part == "transformer" && name == POSITIONS {
+        return vec![candidate("pos_embed.pos_embed", Form::One)];
     }
     // transformers 5 saves a `CLIPTextModel` without its prefix.
     let bare = name.strip_prefix("text_model.").filter(|_| part.starts_with("text_encoder"));
@@ -68,6 +79,8 @@ fn attention_form(name: &str) -> Form {
 pub(super) fn original(part: &str, name: &str, config: &Config, per_level: usize) -> Vec<Candidate> {
     let sdxl = config.text_2.is_some();
     match part {
+        "transformer" => sd3::original(name, config),
+        _ if config.family.is_sd3() && part.starts_with("text_encoder") => sd3::text(part, name),
         "unet" => {
             // diffusers' converter leaves the names that it does not know as they are: of attention on the coarsest level.
             let names = unet(name, per_level).into_iter().chain([name.into()]);
@@ -92,13 +105,13 @@ pub(super) fn original(part: &str, name: &str, config: &Config, per_level: usize
     }
 }
 
-fn transformers(prefix: &str, name: &str) -> Vec<Candidate> {
+pub(super) fn transformers(prefix: &str, name: &str) -> Vec<Candidate> {
     let bare = name.strip_prefix("text_model.").unwrap_or(name);
     vec![candidate(format!("{prefix}{name}"), Form::Same), candidate(format!("{prefix}{bare}"), Form::Same)]
 }
 
 /// OpenCLIP's name: `transformer.resblocks.3.ln_1.weight` for `text_model.encoder.layers.3.layer_norm1.weight`.
-fn open_clip(prefix: &str, name: &str) -> Vec<Candidate> {
+pub(super) fn open_clip(prefix: &str, name: &str) -> Vec<Candidate> {
     let at = |name: &str, form| vec![candidate(format!("{prefix}{name}"), form)];
     let name = name.strip_prefix("text_model.").unwrap_or(name);
     let Some(layer) = name.strip_prefix("encoder.layers.") else {

@@ -1,8 +1,10 @@
 //! Configurations as diffusers and transformers write them.
 
+mod mmdit;
 mod pixels;
 mod unet;
 
+pub(super) use mmdit::mmdit;
 pub(super) use pixels::unet_of_pixels;
 pub(super) use unet::{ABSENT, UNET, trunk, unet};
 
@@ -12,7 +14,7 @@ use super::json::Json;
 use super::tiny;
 use nijimi_runtime::model::{FirstStage, LatentStatistics};
 use nijimi_runtime::raw::nn::{Autoencoder, AutoencoderKl, ClipText};
-use nijimi_runtime::sampler::Field;
+use nijimi_runtime::sampler::{Field, is_flow};
 use serde_json::{Value, json};
 
 /// Most layers of anything: a configuration that says more is not one.
@@ -240,9 +242,15 @@ pub(super) fn scheduler(json: &Json) -> Result<SchedulerConfig, ImportError> {
     }
     settings.extend(json.numbers("trained_betas")?.map(|betas| ("trained_betas".into(), Field::Numbers(betas))));
     others(json, &mut settings)?;
-    let usual = if json.bool("predict_epsilon", true)? { "epsilon" } else { "sample" };
+    let usual = match json.bool("predict_epsilon", true)? {
+        _ if is_flow(class) => "flow_prediction",
+        true => "epsilon",
+        false => "sample",
+    };
     let prediction_type = match json.str("prediction_type", usual)? {
-        name @ ("epsilon" | "v_prediction" | "sample") => name.to_string(),
+        name if name == usual && is_flow(class) => name.to_string(),
+        name @ ("epsilon" | "v_prediction" | "sample") if !is_flow(class) => name.to_string(),
+        _ if is_flow(class) => return Err(json.wrong("prediction_type", "\"flow_prediction\"")),
         _ => return Err(json.wrong("prediction_type", "\"epsilon\", \"v_prediction\" or \"sample\"")),
     };
     let train_steps = json.size("num_train_timesteps", Some(1000))? as u32;

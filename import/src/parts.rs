@@ -5,7 +5,7 @@ use super::checkpoint::Options;
 use super::detect::{Shapes, UNET, VAE};
 use super::error::ImportError;
 use super::tensor_file::{Entry, TensorFile};
-use super::{names, scales};
+use super::{names, scales, sd3};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -22,8 +22,8 @@ pub enum Part {
     ClipG,
 }
 
-const FIRST: [&str; 2] = ["cond_stage_model.", "conditioner.embedders.0."];
-const SECOND: &str = "conditioner.embedders.1.";
+const FIRST: [&str; 3] = ["cond_stage_model.", "conditioner.embedders.0.", sd3::CLIP_L];
+const SECOND: [&str; 2] = ["conditioner.embedders.1.", sd3::CLIP_G];
 
 /// Where LDM's names of a U-Net begin.
 const LDM_UNET: [&str; 6] = ["input_blocks.", "middle_block.", "output_blocks.", "out.", "time_embed.", "label_emb."];
@@ -79,7 +79,7 @@ impl Part {
             Self::Unet => name.starts_with(UNET),
             Self::Vae => name.starts_with(VAE),
             Self::ClipL => FIRST.iter().any(|first| name.starts_with(first)),
-            Self::ClipG => name.starts_with(SECOND),
+            Self::ClipG => SECOND.iter().any(|second| name.starts_with(second)),
         }
     }
 }
@@ -105,7 +105,8 @@ impl Options {
 /// Whether the tensors are a U-Net's alone, without the first word that a checkpoint of one file has.
 pub(super) fn is_unet(shapes: &Shapes) -> bool {
     let has = |name: &str| shapes.contains_key(name);
-    has("input_blocks.0.0.weight") && has("out.2.weight")
+    has("joint_blocks.0.x_block.attn.qkv.weight") && has("final_layer.linear.weight")
+        || has("input_blocks.0.0.weight") && has("out.2.weight")
         || has("conv_in.weight")
             && has("conv_norm_out.weight")
             && has("time_embedding.linear_1.weight")
@@ -126,10 +127,11 @@ pub(super) fn assemble(file: TensorFile, options: &Options) -> Result<Vec<Tensor
         rename(&mut base, Part::Unet, false)?;
     }
     let unet = options.part(Part::Unet).map(|path| open(Part::Unet, path, false)).transpose()?;
-    let sized = |file: &TensorFile| file.tensors().keys().any(|name| name.starts_with(&format!("{UNET}label_emb.")));
-    let sdxl = sized(unet.as_ref().unwrap_or(&base));
+    let two = ["label_emb.", "joint_blocks."].map(|of| format!("{UNET}{of}"));
+    let has_two = |file: &TensorFile| file.tensors().keys().any(|name| two.iter().any(|of| name.starts_with(of)));
+    let sdxl = has_two(unet.as_ref().unwrap_or(&base));
     if let Some(path) = options.part(Part::ClipG).filter(|_| !sdxl) {
-        let why = "it is given as SDXL's second text encoder (--clip-g), and this U-Net is not SDXL's".into();
+        let why = "it is given as SDXL's second text encoder (--clip-g), and the model is neither SDXL nor Stable Diffusion 3".into();
         return Err(ImportError::Part { path: path.into(), why });
     }
     let mut files = Vec::new();
@@ -206,6 +208,7 @@ fn naming(shapes: &Shapes, part: Part, sdxl: bool) -> Option<Rename> {
                 false => name.into(),
             }))
         }
+        Part::Unet if begins("joint_blocks.") => Some(Box::new(|name| format!("{UNET}{name}"))),
         Part::Unet if has("conv_in.weight") && begins("down_blocks.0.") => {
             let layers = (0..64).take_while(|i| has(&format!("down_blocks.0.resnets.{i}.conv1.weight"))).count();
             // Of several names that there are, any is found.
@@ -225,12 +228,12 @@ fn naming(shapes: &Shapes, part: Part, sdxl: bool) -> Option<Rename> {
         Part::Vae => None,
         Part::ClipL | Part::ClipG => {
             let own = match (part, sdxl) {
-                (Part::ClipG, _) => SECOND,
+                (Part::ClipG, _) => SECOND[0],
                 (_, true) => FIRST[1],
                 (_, false) => FIRST[0],
             };
-            let comfy = if part == Part::ClipG { "text_encoders.clip_g." } else { "text_encoders.clip_l." };
-            let first = [FIRST[0], FIRST[1], SECOND, comfy].into_iter().find(|first| begins(first)).unwrap_or("");
+            let comfy = if part == Part::ClipG { sd3::CLIP_G } else { sd3::CLIP_L };
+            let first = [FIRST[0], FIRST[1], SECOND[0], comfy].into_iter().find(|first| begins(first)).unwrap_or("");
             let kinds = [("", "transformer.text_model."), ("", "model.transformer."), ("transformer.", "text_model.")];
             let kinds =
                 kinds.into_iter().chain([("transformer.", "embeddings."), ("model.", "transformer.resblocks.")]);

@@ -9,7 +9,7 @@ use super::seems::Seems;
 use super::tensor_file::{Entry, TensorFile};
 use super::{describe, open, scales, single};
 use nijimi_runtime::model::FirstStage;
-use nijimi_runtime::raw::nn::{ClipText, SdUnet};
+use nijimi_runtime::raw::nn::{ClipText, Denoiser};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -20,7 +20,7 @@ pub enum Kind {
     /// All of a model's networks.
     Whole(Box<Checkpoint>),
     /// A model of this family without some of its parts, which may be files of their own.
-    Partial(Family, Box<SdUnet>),
+    Partial(Family, Box<Denoiser>),
     /// An autoencoder alone.
     Vae(Box<FirstStage>),
     /// A text encoder alone.
@@ -135,12 +135,12 @@ fn apart(path: &Path, refused: ImportError) -> Result<Survey, ImportError> {
     let shapes = named.shapes();
     if detect::has(&shapes, UNET) {
         // What is there is right, or else that is why the whole is refused.
-        let Ok(Detected { family, unet, vae, text, text_2 }) = detect::parts(&shapes, false) else {
+        let Ok(Detected { family, denoiser, vae, text, text_2 }) = detect::parts(&shapes, false) else {
             return Err(refused);
         };
         let lacks = [
             (Part::ClipL, text.is_none()),
-            (Part::ClipG, family == Family::Sdxl && text_2.is_none()),
+            (Part::ClipG, (family == Family::Sdxl || family.is_sd3()) && text_2.is_none()),
             (Part::Vae, vae.is_none()),
         ];
         survey.missing = lacks.into_iter().filter(|(_, lacks)| *lacks).map(|(part, _)| Missing::Part(part)).collect();
@@ -148,7 +148,7 @@ fn apart(path: &Path, refused: ImportError) -> Result<Survey, ImportError> {
             return Err(refused);
         }
         survey.missing.push(Missing::Vocabulary);
-        survey.kind = Kind::Partial(family, unet.into());
+        survey.kind = Kind::Partial(family, denoiser.into());
         survey.parts = counted(&named, |name| Part::ALL.into_iter().find(|part| part.has(name)).map(Part::name));
         return Ok(survey);
     }

@@ -11,7 +11,8 @@ const NARROW: usize = 32;
 ///
 /// Where no pattern says otherwise: norms and biases, which are few and added to everything, are f32; tables of
 /// positions, and the first and last convolutions of each network, through which all passes, are f16 when the rest is
-/// smaller than f16; so are convolutions to a picture or to latents. The table of tokens, which is large, is q8_0 then.
+/// smaller than f16; so are convolutions to a picture or to latents. Tables of tokens and of a transformer's positions, which
+/// are large, are q8_0 then.
 /// Rows that are not whole blocks are what [`DType::of_rows`] says: q8_0 in place of a k-quant, or f16.
 #[derive(Debug, Clone)]
 pub struct Types {
@@ -59,10 +60,17 @@ impl Types {
         if shape.len() == 1 {
             return DType::F32;
         }
-        if self.rest.is_quantized() && name.ends_with("embeddings.token_embedding.weight") {
+        let tables = ["embeddings.token_embedding.weight", "pos_embed.table.weight"];
+        if self.rest.is_quantized() && tables.iter().any(|table| name.ends_with(table)) {
             return fits(DType::Q8_0);
         }
-        let edges = ["conv_in.weight", "conv_out.weight", "embeddings.position_embedding.weight"];
+        let edges = [
+            "conv_in.weight",
+            "conv_out.weight",
+            "embeddings.position_embedding.weight",
+            "transformer.pos_embed.proj.weight",
+            "transformer.proj_out.weight",
+        ];
         // The tiny autoencoder's layers have numbers for names: its last convolutions are told by how few they lead to.
         let narrow = matches!(shape, [out, _, _, _] if *out < NARROW);
         if self.rest.is_quantized() && (narrow || edges.iter().any(|edge| name.ends_with(edge))) {

@@ -157,7 +157,7 @@ impl Model {
     /// Of width and height; 0 where they cannot be chosen.
     #[getter]
     fn multiple(&self) -> usize {
-        if let model::Model::TextToImage(model) = &self.loaded { model.info().factor() } else { 0 }
+        if let model::Model::TextToImage(model) = &self.loaded { model.info().multiple() } else { 0 }
     }
 
     #[getter]

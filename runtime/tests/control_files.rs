@@ -254,15 +254,24 @@ fn a_control_net_of_another_model_is_refused() {
             Autoencoder::Tiny(_) => unreachable!(),
         };
     for (message, parts) in [
-        (refused(&|info| info.unet.text_width = 768), ["width of the text's states is 64", "model's is 768"]),
-        (refused(&|info| info.unet.levels[2].channels = 96), ["[32, 32, 64, 64]", "[32, 32, 96, 64]"]),
-        (refused(&|info| info.unet.levels.truncate(3)), ["[32, 32, 64, 64]", "[32, 32, 64]"]),
         (
-            refused(&|info| info.unet.levels.iter_mut().for_each(|level| level.down.push(1))),
+            refused(&|info| info.denoiser.unet_mut().unwrap().text_width = 768),
+            ["width of the text's states is 64", "model's is 768"],
+        ),
+        (
+            refused(&|info| info.denoiser.unet_mut().unwrap().levels[2].channels = 96),
+            ["[32, 32, 64, 64]", "[32, 32, 96, 64]"],
+        ),
+        (refused(&|info| info.denoiser.unet_mut().unwrap().levels.truncate(3)), ["[32, 32, 64, 64]", "[32, 32, 64]"]),
+        (
+            refused(&|info| info.denoiser.unet_mut().unwrap().levels.iter_mut().for_each(|level| level.down.push(1))),
             ["blocks of a level is 2", "is 3"],
         ),
         (
-            refused(&|info| info.unet.added = Some(nijimi_runtime::raw::nn::SdAdded { code: 256, width: 2816 })),
+            refused(&|info| {
+                info.denoiser.unet_mut().unwrap().added =
+                    Some(nijimi_runtime::raw::nn::SdAdded { code: 256, width: 2816 })
+            }),
             ["added condition (pooled text and sizes) is none", "2816 numbers"],
         ),
         (refused(&|info| kl(info, &|network| network.latent_channels = 16)), ["channels of the latents is 4", "is 16"]),
@@ -276,7 +285,7 @@ fn a_control_net_of_another_model_is_refused() {
     }
     // The number of channels that a U-Net reads says nothing: inpainting's has 9.
     let mut inpainting = info.clone();
-    inpainting.unet.in_channels = 9;
+    inpainting.denoiser.unet_mut().unwrap().in_channels = 9;
     control.check(&inpainting).unwrap();
     let e = Control::load(&File::new_checked(&whole(&own)).unwrap(), &Device::Cpu).unwrap_err().to_string();
     assert!(e.contains("nijimi.system is \"latent-diffusion\"") && e.contains("control-net"), "{e}");

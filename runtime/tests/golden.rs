@@ -31,6 +31,8 @@ mod refiner;
 mod sizes;
 #[path = "golden/tiny.rs"]
 mod tiny;
+#[path = "golden/transformers.rs"]
+mod transformers;
 
 use nijimi_runtime::model::Device;
 use pipelines::{Family, goldens};
@@ -44,11 +46,12 @@ struct Kind {
     compare: fn(&Family, &Device) -> usize,
 }
 
-const KINDS: [Kind; 11] = [
+const KINDS: [Kind; 12] = [
     Kind { name: "files of one model", is: files::is, compare: files::compare },
     Kind { name: "led by depth", is: depth::is, compare: depth::compare },
     Kind { name: "SDXL's refiner", is: refiner::is, compare: refiner::compare },
     Kind { name: "pipeline", is: pipeline::is, compare: pipeline::compare },
+    Kind { name: "transformer", is: transformers::is, compare: transformers::compare },
     Kind { name: "other sizes of a pipeline", is: sizes::is, compare: sizes::compare },
     Kind { name: "files that say what they predict", is: predictions::is, compare: predictions::compare },
     Kind { name: "LoRAs of LyCORIS", is: additions::is_lycoris, compare: additions::lycoris },

@@ -69,7 +69,7 @@ fn stages(file: &File<'_>, size: [usize; 2]) -> Vec<(Vec<&'static str>, Graph)> 
         adapter: 0,
         cache: SdCache::Off,
     };
-    stages.push((vec!["unet."], info.unet.graph("unet.", &request).unwrap()));
+    stages.push((vec!["unet."], info.denoiser.graph("unet.", &request).unwrap()));
     stages.push((vec!["vae.decoder.", "vae.post_quant_conv."], vae.decoder("vae.", 1, [height, width]).unwrap()));
     stages
 }
@@ -206,7 +206,7 @@ fn reused_features_are_planned() {
     let [height, width] = [64 / info.factor(); 2];
     let graph = |cache| {
         let tokens = info.texts[0].network.positions;
-        info.unet
+        info.denoiser
             .graph("unet.", &SdRequest { batch: 2, height, width, tokens, control: false, adapter: 0, cache })
             .unwrap()
     };

@@ -9,13 +9,15 @@ mod device;
 use common::{Tensors, fixtures, gguf};
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::{Device, Network, SessionOptions};
-use nijimi_runtime::raw::nn::{Mmdit, MmditRequest};
+use nijimi_runtime::raw::nn::{Denoiser, Mmdit, SdRequest};
 
 fn compare(name: &str, network: &Mmdit, device: &Device, tolerance: f32) {
     let tensors = Tensors::read(&fixtures().join(format!("networks/{name}.safetensors")));
     let get = |name: &str| tensors.get(name);
     let size = [get("latents").shape[2], get("latents").shape[3]];
-    let request = MmditRequest { batch: 2, height: size[0], width: size[1], tokens: get("text").shape[1] };
+    let smallest = Denoiser::from(network.clone()).smallest();
+    let tokens = get("text").shape[1];
+    let request = SdRequest { batch: 2, height: size[0], width: size[1], tokens, ..smallest };
     let graph = network.graph("", &request).unwrap();
     let bytes = gguf(std::slice::from_ref(&graph), &tensors.renamed("pos_embed.pos_embed", "pos_embed.table.weight"));
     let loaded = Network::load(&File::new_checked(&bytes).unwrap(), vec![graph.clone()], device).unwrap();

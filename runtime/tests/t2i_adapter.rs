@@ -144,7 +144,7 @@ fn an_adapter_of_another_model_is_refused() {
         other => panic!("{other:?}"),
     };
     let mut wide = sd1.clone();
-    wide.unet.levels[1].channels = 64;
+    wide.denoiser.unet_mut().unwrap().levels[1].channels = 64;
     let sides = "list of how many times a picture's side is that of its features";
     for (message, parts) in [
         // As many channels, but SDXL's first level halves before anything is added.
@@ -156,7 +156,7 @@ fn an_adapter_of_another_model_is_refused() {
     }
     // What has no middle has no place for a fourth feature.
     let mut sdxs = sdxl.clone();
-    sdxs.unet.middle = nijimi_runtime::raw::nn::SdMiddle::None;
+    sdxs.denoiser.unet_mut().unwrap().middle = nijimi_runtime::raw::nn::SdMiddle::None;
     assert!(refused(xl, &sdxs).contains("[16, 32, 32, 32], the model's is [16, 32, 32]"));
 }
 
@@ -300,7 +300,7 @@ fn plans_have_them() {
     let stage = led.stages(&Choice::default()).find(|stage| stage.name == "T2I-Adapter").unwrap();
     let loaded = loaded("sdxl_t2i_full_xl", &Device::Cpu);
     let options = SessionOptions { threads: 1, ..Default::default() };
-    let unet = nijimi_runtime::raw::nn::SdRequest { height: 32, width: 16, ..info.unet.smallest() };
+    let unet = nijimi_runtime::raw::nn::SdRequest { height: 32, width: 16, ..info.denoiser.smallest() };
     let evaluator = loaded.evaluator(&unet, &options).unwrap();
     assert_eq!((stage.weights, stage.arena), (loaded.weight_bytes() as u64, evaluator.bytes() as u64));
     assert_eq!((stage.evaluations, stage.beside), (3, true));

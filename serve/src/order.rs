@@ -280,7 +280,7 @@ fn parameters(
 
 /// Height and width: what is asked for, or that of the init image, or the model's.
 fn size(info: &LatentInfo, wish: &Wish, limits: &Limits) -> Result<[usize; 2], Refusal> {
-    let multiple = info.factor();
+    let multiple = info.multiple();
     let own = match &wish.init {
         Some(init) => init.image.size().map(|side| (side / multiple).max(1) * multiple),
         None => info.size(),

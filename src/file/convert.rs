@@ -110,10 +110,10 @@ pub fn what(model: &Model) -> String {
         _ => return "another model".into(),
     };
     let family = family(config.family);
-    let form = match (config.unet.in_channels, config.unet.guidance_code) {
-        (9, _) => ", for inpainting",
-        (5, _) => ", led by depth",
-        (_, 0) => "",
+    let form = match config.unet().map(|unet| (unet.in_channels, unet.guidance_code)) {
+        Some((9, _)) => ", for inpainting",
+        Some((5, _)) => ", led by depth",
+        None | Some((_, 0)) => "",
         _ => ", a latent consistency model",
     };
     format!("{family}{form}, predicts {}", config.scheduler.prediction_type)
@@ -126,6 +126,8 @@ pub fn family(family: Family) -> &'static str {
         Family::Sd2 => "Stable Diffusion 2.x",
         Family::Sdxl => "SDXL",
         Family::SdxlRefiner => "SDXL's refiner",
+        Family::Sd3 => "Stable Diffusion 3",
+        Family::Sd35 => "Stable Diffusion 3.5",
         _ => "another model",
     }
 }

@@ -10,6 +10,7 @@ mod parts;
 mod pixels;
 mod published;
 mod refiner;
+mod sd3;
 mod support;
 mod survey;
 mod tokens;

@@ -99,6 +99,7 @@ fn single(folder: &Folder, config: &Config, per_level: usize) -> PathBuf {
                 Form::Pointwise => [&shape[..], &[1, 1]].concat(),
                 Form::Third(_) => [&[3 * shape[0]], &shape[1..]].concat(),
                 Form::Transposed => shape.into_iter().rev().collect(),
+                Form::Swapped | Form::One => unreachable!("of Stable Diffusion 3"),
             };
             shapes.insert(candidate.name.clone(), shape);
         }
@@ -156,9 +157,9 @@ fn single_files_of_smaller_unets() {
         ("sdxl", 3, SdMiddle::Transformer(5)),
     ] {
         let (folder, mut config) = of(model);
-        config.unet.middle = middle;
-        config.unet.levels.truncate(levels);
-        for level in &mut config.unet.levels {
+        config.denoiser.unet_mut().unwrap().middle = middle;
+        config.denoiser.unet_mut().unwrap().levels.truncate(levels);
+        for level in &mut config.denoiser.unet_mut().unwrap().levels {
             level.down.truncate(1);
             level.up.truncate(2);
         }
@@ -167,9 +168,10 @@ fn single_files_of_smaller_unets() {
         }
     }
     let (folder, mut config) = of("sdxl");
-    config.unet.middle = SdMiddle::Resnet;
-    (config.unet.levels[1].up, config.unet.levels[2].up) = (vec![2, 1, 1], vec![4, 4, 10]);
-    config.unet.levels[2].down = vec![4, 3];
+    config.denoiser.unet_mut().unwrap().middle = SdMiddle::Resnet;
+    (config.denoiser.unet_mut().unwrap().levels[1].up, config.denoiser.unet_mut().unwrap().levels[2].up) =
+        (vec![2, 1, 1], vec![4, 4, 10]);
+    config.denoiser.unet_mut().unwrap().levels[2].down = vec![4, 3];
     assert_eq!(told(&folder, &config, 3), config);
 }
 

@@ -29,13 +29,16 @@ fn a_folder_and_a_file() {
     let found = config(&checkpoint);
     assert_eq!(found.family, Family::SdxlRefiner);
     assert!(!found.force_zeros_for_empty_prompt && found.text_2.is_none());
-    assert_eq!(found.unet.added, Some(SdAdded { code: 8, width: 32 + 5 * 8 }));
+    assert_eq!(found.unet().unwrap().added, Some(SdAdded { code: 8, width: 32 + 5 * 8 }));
     let expected: Vec<Vec<f32>> = (0..checkpoint.tensors().len()).map(|i| values(&checkpoint, i, usize::MAX)).collect();
     whole.write("a.safetensors", safetensors(&rewritten(&checkpoint)));
     let options = Options { tokenizer: Some(whole.join("tokenizer_2")), ..Options::default() };
     // Heads of so small a network are not those of published ones, so whether it could be drawn is not asked.
     let single = Checkpoint::find(&whole.join("a.safetensors"), &options).unwrap();
-    assert_eq!((config(&single).family, config(&single).unet.added), (found.family, found.unet.added));
+    assert_eq!(
+        (config(&single).family, config(&single).unet().unwrap().added),
+        (found.family, found.unet().unwrap().added)
+    );
     assert_eq!(config(&single).text.projection, Some(32));
     let read: Vec<Vec<f32>> = (0..single.tensors().len()).map(|i| values(&single, i, usize::MAX)).collect();
     assert_eq!(read, expected);

@@ -14,8 +14,22 @@ pub fn fixtures() -> [PathBuf; 2] {
 }
 
 /// Families that are read today; a larger set has others, which the importer is yet to know.
-const READ: [&str; 12] =
-    ["sd1", "sd1full", "sd2", "sdxl", "inpaint", "tinysd", "bksdm", "ssd1b", "vega", "sdxs", "pix2pix", "playground25"];
+const READ: [&str; 14] = [
+    "sd1",
+    "sd1full",
+    "sd2",
+    "sdxl",
+    "inpaint",
+    "tinysd",
+    "bksdm",
+    "ssd1b",
+    "vega",
+    "sdxs",
+    "pix2pix",
+    "playground25",
+    "sd3",
+    "sd35",
+];
 
 /// The pipeline folders that are found of those that are read, each once, by name.
 pub fn families() -> BTreeMap<String, PathBuf> {

@@ -151,9 +151,14 @@ impl ControlInfo {
     /// # Errors
     /// [`ModelError::Control`] with the first size that differs.
     pub fn check(&self, model: &LatentInfo) -> Result<(), Error> {
+        let Some(unet) = model.denoiser.unet() else {
+            let (control, model) = ("a U-Net".into(), format!("a {}", model.denoiser.name()));
+            let what = "network that it leads";
+            return Err(ModelError::Control { kind: self.network.kind(), what, control, model }.into());
+        };
         match &self.network {
-            ControlNetwork::ControlNet(network) => self.differs(&control_sizes(network, model)),
-            ControlNetwork::T2iAdapter(network) => self.differs(&adapter_sizes(network, model)),
+            ControlNetwork::ControlNet(network) => self.differs(&control_sizes(network, model, unet)),
+            ControlNetwork::T2iAdapter(network) => self.differs(&adapter_sizes(network, model, unet)),
         }
     }
 
@@ -184,8 +189,8 @@ impl ControlInfo {
 /// What is compared: what it is, the network's, the model's.
 type Sizes = (&'static str, String, String);
 
-fn control_sizes(network: &ControlNet, model: &LatentInfo) -> [Sizes; 7] {
-    let (own, other) = (&network.unet, &model.unet);
+fn control_sizes(network: &ControlNet, model: &LatentInfo, other: &SdUnet) -> [Sizes; 7] {
+    let own = &network.unet;
     let channels = |unet: &SdUnet| format!("{:?}", unet.levels.iter().map(|l| l.channels).collect::<Vec<_>>());
     let added = |unet: &SdUnet| match unet.added {
         Some(added) => format!("{} numbers with codes of {}", added.width, added.code),
@@ -216,9 +221,9 @@ fn control_sizes(network: &ControlNet, model: &LatentInfo) -> [Sizes; 7] {
 }
 
 /// SDXL's features are not those of 1.x, and there is nothing else of which an adapter is told.
-fn adapter_sizes(network: &T2iAdapter, model: &LatentInfo) -> [Sizes; 3] {
+fn adapter_sizes(network: &T2iAdapter, model: &LatentInfo, other: &SdUnet) -> [Sizes; 3] {
     let features = network.features();
-    let places = model.unet.adapter_places();
+    let places = other.adapter_places();
     // Those that there are more of than places cannot be equal.
     let places = &places[..features.len().min(places.len())];
     let factor = model.autoencoder.factor();

@@ -144,6 +144,7 @@ impl ClassifierGuided {
             image_guidance_scale: 1.0,
             guidance_rescale: 0.0,
             cache_interval: 1,
+            skip: None,
             calls: request.calls.calls().into(),
             first_timestep,
             first_draw: 0,

@@ -36,6 +36,7 @@ mod latent;
 mod load;
 mod loaded;
 mod machine;
+mod mmdit_keys;
 mod network;
 mod noise;
 mod numbers;
@@ -64,7 +65,8 @@ pub use info::{Defaults, Info};
 pub use latent::{
     Blend, Choice, Decoding, DepthMap, Embedding, EncodedInit, EncodedPrompts, Enlarge, FirstStage, LatentControl,
     LatentDecoder, LatentDefaults, LatentInfo, LatentPlan, LatentRequest, LatentSession, LatentStatistics, MaskCrop,
-    ModelPart, OpenOptions, PlanRequest, PromptSyntax, StagePlan, TextInfo, TextToImage, Tile, Tiling, Work,
+    ModelPart, OpenOptions, PlanRequest, PromptSyntax, SkipLayers, StagePlan, TextInfo, TextToImage, Tile, Tiling,
+    Work,
 };
 pub use loaded::Loaded;
 pub use network::{Evaluator, Network};

@@ -3,7 +3,9 @@
 use super::info::wrong;
 use crate::Error;
 use crate::gguf::{File, MetaValue, Value, Writer};
-use crate::sampler::{Field, FinalSigma, Solver, SolverSettings, class_of, from_diffusers, is_edm};
+use crate::sampler::{
+    Field, FinalSigma, SamplerError, Sigmas, Solver, SolverSettings, class_of, from_diffusers, is_edm, is_flow,
+};
 use crate::schedule::Schedule;
 use alloc::borrow::ToOwned;
 use alloc::format;
@@ -103,12 +105,45 @@ impl<'a> Scheduler<'a> {
                 let final_sigma = if deis { FinalSigma::SigmaMin } else { own.final_sigma };
                 Ok((schedule, SolverSettings { solver, final_sigma, ..own }))
             }
+            Some((solver, class)) if is_flow(self.class) => self.of_flow(&solver, class, steps),
             Some((_, Some((class, changed)))) => self.of(Some(class), &changed, steps),
             Some((solver, None)) => {
                 let (schedule, SolverSettings { prediction, .. }) = self.of(None, &[], steps)?;
                 Ok((schedule, SolverSettings { prediction, ..SolverSettings::new(solver, steps) }))
             }
         }
+    }
+
+    /// Another solver for a network that answers with a flow: one of flow's own, or one to which diffusers gives flow's sigmas
+    /// (`use_flow_sigmas`).
+    fn of_flow(
+        &self,
+        solver: &Solver,
+        class: Option<(&'static str, Vec<(&'static str, Field)>)>,
+        steps: usize,
+    ) -> Result<(Schedule, SolverSettings), Error> {
+        let (schedule, own) = self.of(None, &[], steps)?;
+        let own_solver = match solver {
+            Solver::Euler => Some(Solver::FlowEuler { random: false }),
+            Solver::Heun => Some(Solver::FlowHeun),
+            solver => solver.is_flow().then_some(*solver),
+        };
+        if let Some(solver) = own_solver {
+            return Ok((schedule, SolverSettings { solver, ..own }));
+        }
+        let (Some((class, mut changed)), Sigmas::Flow { shift }) = (class.filter(|_| solver.solves_flow()), own.sigmas)
+        else {
+            let problem = "the network answers with a flow, for which there are euler, heun, dpm++2s, dpm++2m, dpm++2m_sde, \
+                           dpm++3m, dpm++3m_sde, unipc and deis";
+            let (setting, value) = ("sampling_method".into(), solver.name().unwrap_or("another").into());
+            return Err(SamplerError::Setting { setting, value, problem }.into());
+        };
+        changed.extend([
+            ("use_flow_sigmas", Field::Flag(true)),
+            ("flow_shift", Field::Number(shift)),
+            ("prediction_type", Field::Text("flow_prediction".into())),
+        ]);
+        self.of(Some(class), &changed, steps)
     }
 
     /// Schedule and settings of its class, or of another, with its settings, of which `changed` take the place.

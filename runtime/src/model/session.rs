@@ -67,7 +67,7 @@ impl Session {
         let graphs = Graphs {
             plain: Some(network.graph(batch)?),
             guided: guided.then(|| network.graph(2 * batch)).transpose()?,
-            reused: None,
+            other: None,
             x,
             t,
             out,
@@ -75,7 +75,7 @@ impl Session {
         let inputs = Inputs {
             time: match network {
                 PixelUnet::Book(_) => Time::Number,
-                PixelUnet::Sd(unet, _) => Time::Code(unet.clone()),
+                PixelUnet::Sd(unet, _) => Time::Code(unet.clone().into()),
             },
             ids: vec![None; 2 * batch],
             constants: Vec::new(),
@@ -212,6 +212,7 @@ impl Session {
             image_guidance_scale: 1.0,
             guidance_rescale: 0.0,
             cache_interval: 1,
+            skip: None,
             calls: request.calls.calls().into(),
             first_timestep: self.model.info().first_timestep,
             first_draw: 0,

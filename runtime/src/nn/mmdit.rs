@@ -4,13 +4,11 @@
 //!
 //! The tensors have the names of diffusers' `SD3Transformer2DModel`, but for the table of positions.
 
-use super::{NetworkError, TimeCode, range};
+use super::{NetworkError, SdCache, SdRequest, TimeCode, range};
 use crate::graph::{Activation, Graph, GraphError, IdsId, Shape, ValueId};
 use alloc::format;
 use alloc::vec::Vec;
 
-/// Sides of a patch, in pixels of latents (`patch_size`).
-const PATCH: usize = 2;
 /// Added to variances, and to means of squares.
 const EPS: f32 = 1e-6;
 
@@ -37,19 +35,6 @@ pub struct Mmdit {
     pub qk_norm: bool,
 }
 
-/// What of the graph depends on the request.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct MmditRequest {
-    /// Number of latents, and of texts.
-    pub batch: usize,
-    /// Rows of the latents, an even number.
-    pub height: usize,
-    /// Columns of the latents, an even number.
-    pub width: usize,
-    /// States of a text.
-    pub tokens: usize,
-}
-
 /// One stream, patches or text: where it is, and the names of its layers in a block.
 struct Stream {
     norm: &'static str,
@@ -70,6 +55,10 @@ const TEXT: Stream = Stream {
 };
 
 impl Mmdit {
+    /// Sides of a patch, in pixels of latents (`patch_size`).
+    pub const PATCH: usize = 2;
+    /// States of a third text encoder (T5, `max_sequence_length`), which are zeros where there is none.
+    pub const THIRD_STATES: usize = 256;
     /// The name of the latents' input, `(n, h, w, channels)`.
     pub const LATENTS: &'static str = "latents";
     /// The name of the input of the timestep's code ([`Self::write_time`]), `(n, 1, 1, 256)`.
@@ -77,7 +66,7 @@ impl Mmdit {
     /// The name of the text's states, `(n, 1, tokens, text_width)`.
     pub const TEXT: &'static str = "text";
     /// The name of the text's pooled state, `(n, 1, 1, pooled_width)`.
-    pub const POOLED: &'static str = "pooled";
+    pub const POOLED: &'static str = "added";
     /// The name of the input of the patches' places in the table ([`Self::places`]), for each picture of the batch.
     pub const PLACES: &'static str = "places";
     /// The name of the output, the velocity, `(n, h, w, channels)`.
@@ -124,19 +113,35 @@ impl Mmdit {
 
     fn patches(&self, [height, width]: [usize; 2]) -> Result<[usize; 2], NetworkError> {
         for (field, side) in [("height of the latents", height), ("width of the latents", width)] {
-            range(field, side, PATCH, PATCH * self.positions)?;
-            range(field, side % PATCH, 0, 0)?;
+            range(field, side, Self::PATCH, Self::PATCH * self.positions)?;
+            range(field, side % Self::PATCH, 0, 0)?;
         }
-        Ok([height / PATCH, width / PATCH])
+        Ok([height / Self::PATCH, width / Self::PATCH])
     }
 
     /// The network, its tensors' names after `prefix`.
     ///
     /// # Errors
-    /// A configuration that is no network; latents of an odd side, or larger than the table of positions.
-    pub fn graph(&self, prefix: &str, request: &MmditRequest) -> Result<Graph, NetworkError> {
+    /// A configuration that is no network; latents of an odd side, or larger than the table of positions; residuals of a
+    /// ControlNet, features of a T2I-Adapter, a cache, which it does not know.
+    pub fn graph(&self, prefix: &str, request: &SdRequest) -> Result<Graph, NetworkError> {
+        self.graph_skipping(prefix, request, &[])
+    }
+
+    /// The network, whose `skipped` blocks the last third of the batch leaves out: for skip-layer guidance.
+    ///
+    /// # Errors
+    /// As [`Self::graph`]; a block that there is not; a batch that is no three times some pictures.
+    pub fn graph_skipping(&self, prefix: &str, request: &SdRequest, skipped: &[usize]) -> Result<Graph, NetworkError> {
         self.validate()?;
-        let &MmditRequest { batch: n, height, width, tokens } = request;
+        skipped.iter().try_for_each(|&i| range("skipped block", i, 0, self.layers - 1))?;
+        if !skipped.is_empty() {
+            range("texts beside three of each picture", request.batch % 3, 0, 0)?;
+        }
+        let &SdRequest { batch: n, height, width, tokens, control, adapter, cache } = request;
+        range("ControlNets of a transformer", usize::from(control), 0, 0)?;
+        range("features of a T2I-Adapter", adapter, 0, 0)?;
+        range("cached features of a transformer", usize::from(cache != SdCache::Off), 0, 0)?;
         let [h, w] = self.patches([height, width])?;
         let d = self.width();
         let g = &mut Graph::new();
@@ -151,13 +156,21 @@ impl Mmdit {
         let mut context = g.linear(&format!("{prefix}context_embedder"), text, d, true)?;
         for i in 0..self.layers {
             let name = format!("{prefix}transformer_blocks.{i}");
-            [x, context] = self.block(g, &name, i, [x, context], condition)?;
+            if !skipped.contains(&i) {
+                [x, context] = self.block(g, &name, i, [x, context], condition)?;
+                continue;
+            }
+            let (name, of) = (format!("{name}.skip"), [n - n / 3, n / 3]);
+            let [condition, _] = split(g, &name, condition, of)?;
+            let ([x_2, x_1], [context_2, context_1]) = (split(g, &name, x, of)?, split(g, &name, context, of)?);
+            let [x_2, context_2] = self.block(g, name.trim_end_matches(".skip"), i, [x_2, context_2], condition)?;
+            [x, context] = [join(g, &name, x_2, x_1)?, join(g, &name, context_2, context_1)?];
         }
         let name = format!("{prefix}norm_out");
         let m = g.linear(&format!("{name}.linear"), condition, 2 * d, true)?;
         let [scale, shift] = rows(g, &name, m, 0, d)?;
         let x = g.ada_layer_norm(&name, x, [scale, shift], EPS)?;
-        let x = g.linear(&format!("{prefix}proj_out"), x, PATCH * PATCH * self.channels, true)?;
+        let x = g.linear(&format!("{prefix}proj_out"), x, Self::PATCH * Self::PATCH * self.channels, true)?;
         let out = self.unpatch(g, &format!("{prefix}unpatch"), x)?;
         g.output(Self::OUTPUT, out)?;
         Ok(core::mem::take(g))
@@ -172,7 +185,7 @@ impl Mmdit {
         places: IdsId,
     ) -> Result<ValueId, GraphError> {
         let d = self.width();
-        let x = g.conv2d(&format!("{prefix}pos_embed.proj"), latents, d, [PATCH, PATCH, 0], true)?;
+        let x = g.conv2d(&format!("{prefix}pos_embed.proj"), latents, d, [Self::PATCH, Self::PATCH, 0], true)?;
         let (shape, name) = (g.shape(x), format!("{prefix}pos_embed.table"));
         let x = g.reshape(&name, x, Shape::vector(shape.n * shape.h * shape.w, d))?;
         let x = g.embedding_add(&name, x, places, self.positions * self.positions)?;
@@ -277,14 +290,36 @@ impl Mmdit {
 
     /// Patches of `(2, 2, channels)` to a picture: of each row of patches first all upper rows of pixels, then all lower ones.
     fn unpatch(&self, g: &mut Graph, name: &str, x: ValueId) -> Result<ValueId, GraphError> {
-        let (s, half) = (g.shape(x), PATCH * self.channels);
+        let (s, half) = (g.shape(x), Self::PATCH * self.channels);
         let [upper, lower] = [0, half].map(|from| {
             let row = g.slice(name, x, from, half)?;
             g.reshape(name, row, Shape::new(s.n, s.h, 1, s.w * half))
         });
         let lines = g.concat(name, upper?, lower?)?;
-        g.reshape(name, lines, Shape::new(s.n, PATCH * s.h, PATCH * s.w, self.channels))
+        g.reshape(name, lines, Shape::new(s.n, Self::PATCH * s.h, Self::PATCH * s.w, self.channels))
     }
+}
+
+/// The first pictures of a batch, and the others.
+fn split(g: &mut Graph, name: &str, x: ValueId, of: [usize; 2]) -> Result<[ValueId; 2], GraphError> {
+    let s = g.shape(x);
+    let each = s.h * s.w * s.c;
+    let flat = g.reshape(name, x, Shape::vector(1, s.n * each))?;
+    let mut part = |from: usize, n: usize| {
+        let part = g.slice(name, flat, from * each, n * each)?;
+        g.reshape(name, part, Shape { n, ..s })
+    };
+    Ok([part(0, of[0])?, part(of[0], of[1])?])
+}
+
+/// The reverse of [`split`].
+fn join(g: &mut Graph, name: &str, first: ValueId, others: ValueId) -> Result<ValueId, GraphError> {
+    let (s, t) = (g.shape(first), g.shape(others));
+    let each = s.h * s.w * s.c;
+    let flat = [(first, s.n), (others, t.n)].map(|(x, n)| g.reshape(name, x, Shape::vector(1, n * each)));
+    let [first, others] = flat;
+    let joined = g.concat(name, first?, others?)?;
+    g.reshape(name, joined, Shape { n: s.n + t.n, ..s })
 }
 
 /// Vectors of `d` numbers of a modulation, from number `first` on.
@@ -329,7 +364,8 @@ mod tests {
 
     #[test]
     fn a_graph_answers_with_the_latents_shape() {
-        let request = MmditRequest { batch: 3, height: 4, width: 10, tokens: 7 };
+        let request =
+            SdRequest { batch: 3, height: 4, width: 10, tokens: 7, control: false, adapter: 0, cache: SdCache::Off };
         let graph = Mmdit { dual: alloc::vec![0], ..SMALL }.graph("x.", &request).unwrap();
         assert_eq!(graph.shape(graph.outputs()[0].value), Shape::new(3, 4, 10, 4));
         let names = |of: &str| graph.weights().iter().filter(|w| w.name.contains(of)).count();

@@ -151,6 +151,8 @@ impl SdUnet {
     pub const GUIDANCE: &'static str = "guidance";
     /// The name of the deep features, `(n, h, w, channels)`: see [`SdCache`].
     pub const FEATURES: &'static str = "features";
+    /// The longest side of latents.
+    pub const LONGEST: usize = 16384;
     /// The name of the output, `(n, h, w, out_channels)`.
     pub const OUTPUT: &'static str = "out";
 
@@ -436,8 +438,8 @@ impl SdUnet {
 
 /// Whether latents have sides that can be. Odd ones are halved to the larger half.
 pub(super) fn sides(request: &SdRequest) -> Result<(), NetworkError> {
-    range("height of the latents", request.height, 1, 16384)?;
-    range("width of the latents", request.width, 1, 16384)
+    range("height of the latents", request.height, 1, SdUnet::LONGEST)?;
+    range("width of the latents", request.width, 1, SdUnet::LONGEST)
 }
 
 /// diffusers' `TimestepEmbedding`.

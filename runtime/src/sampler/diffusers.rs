@@ -84,6 +84,12 @@ pub fn is_edm(class: &str) -> bool {
     class.starts_with("EDM")
 }
 
+/// Whether a class is of rectified flow.
+#[must_use]
+pub fn is_flow(class: &str) -> bool {
+    class.starts_with("FlowMatch")
+}
+
 /// Names that must be off: what they switch on is not here.
 const OFF: [&str; 6] =
     ["thresholding", "use_dynamic_shifting", "invert_sigmas", "shift_terminal", "disable_corrector", "solver_p"];

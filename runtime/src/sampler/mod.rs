@@ -55,7 +55,7 @@ mod unipc;
 
 pub use call::{Call, Mix, SLOTS, SamplerState};
 pub use class::class_of;
-pub use diffusers::{Field, from_diffusers, is_edm};
+pub use diffusers::{Field, from_diffusers, is_edm, is_flow};
 pub use edm::Edm;
 pub use error::SamplerError;
 pub use prediction::Prediction;

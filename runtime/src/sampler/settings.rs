@@ -267,6 +267,12 @@ impl Solver {
         !(self.is_simple() || matches!(self, Self::Pndm { .. } | Self::Lcm { .. } | Self::Tcd { .. }))
     }
 
+    /// Whether it goes along sigmas of flow where the network answers with one, as well as along those of noise.
+    #[must_use]
+    pub fn solves_flow(&self) -> bool {
+        matches!(self, Self::DpmMulti { .. } | Self::DpmSingle { .. } | Self::UniPc { .. } | Self::Deis { .. })
+    }
+
     /// The same solver with another share of fresh noise; none of a solver that has no such share.
     #[must_use]
     pub fn with_eta(self, eta: f64) -> Option<Self> {
@@ -347,11 +353,13 @@ impl SolverSettings {
     }
 
     /// The same, from the step at which a picture has so much noise: `strength` 1 are all steps, 0.5 the second half (the
-    /// `strength` of diffusers' picture-to-picture pipelines, whose count this is). 0 leaves no step, which [`super::Calls`]
-    /// refuses.
+    /// `strength` of diffusers' picture-to-picture pipelines, whose count this is: of flow it rounds up). 0 leaves no step, which
+    /// [`super::Calls`] refuses.
     #[must_use]
     pub fn from_strength(self, strength: f64) -> Self {
-        let taken = libm::floor(self.steps as f64 * strength.clamp(0.0, 1.0)) as usize;
+        let taken = self.steps as f64 * strength.clamp(0.0, 1.0);
+        let flow = matches!(self.sigmas, Sigmas::Flow { .. });
+        let taken = if flow { libm::ceil(taken) } else { libm::floor(taken) } as usize;
         Self { start: self.steps - taken.min(self.steps), ..self }
     }
 

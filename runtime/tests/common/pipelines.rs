@@ -5,7 +5,8 @@ use super::diffusers::{Tensors, fixtures, metadata};
 use nijimi_import::{Checkpoint, Options, Types, convert};
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::{
-    Control, DepthMap, Device, LatentControl, LatentRequest, OpenOptions, Patch, PromptSyntax, Stored, TextToImage,
+    Control, DepthMap, Device, LatentControl, LatentRequest, OpenOptions, Patch, PromptSyntax, SkipLayers, Stored,
+    TextToImage,
 };
 use nijimi_runtime::quant::{self, DType};
 use nijimi_runtime::sampler::{Calls, Sigmas, Solver, SolverSettings};
@@ -24,7 +25,8 @@ pub struct Family {
 
 /// How a picture was drawn.
 pub struct Way {
-    solver: Solver,
+    /// The model's own if none is named.
+    solver: Option<Solver>,
     sigmas: Option<Sigmas>,
     guidance_scale: f32,
     guidance_rescale: f32,
@@ -36,17 +38,22 @@ pub struct Way {
     pub lora: Option<f32>,
     /// How strongly the picture that is changed is kept to.
     image_guidance_scale: Option<f32>,
+    /// A block that skip-layer guidance leaves out.
+    skipped: Option<usize>,
     /// If not as many as the golden says.
     steps: Option<usize>,
     /// `HxW`, of a golden of several sizes.
     pub size: Option<String>,
 }
 
-/// Reads `image_[wide_|pair_|img2img_]METHOD[_karras][_s0.6]_cfg5[_rescale0.7][_control0.7][_lora0.8][_img1.5][_steps1][_72x88]`,
-/// METHOD being a name of the command line's with `pp` for `++`, after `edm` where the noise levels are.
+/// Reads `image_[wide_|pair_|img2img_]METHOD[_karras][_s0.6]_cfg5[_rescale0.7][_control0.7][_lora0.8][_img1.5][_skip1][_steps1][_72x88]`,
+/// METHOD being a name of the command line's with `pp` for `++`, after `edm` where the noise levels are;
+/// without it the model's own is meant.
 pub fn way(name: &str) -> Option<Way> {
     let rest = name.strip_prefix("image_")?;
     let rest = ["wide_", "pair_", "img2img_"].iter().find_map(|kind| rest.strip_prefix(kind)).unwrap_or(rest);
+    let own = format!("own_{rest}");
+    let rest = if rest.starts_with("cfg") || rest.starts_with("s0.") { &own } else { rest };
     let (method, cfg) = rest.split_once("_cfg")?;
     let (method, strength) = match method.rsplit_once("_s") {
         Some((method, strength)) if name.contains("img2img") => (method, Some(strength.parse().ok()?)),
@@ -57,7 +64,10 @@ pub fn way(name: &str) -> Option<Way> {
         Some((method, spread)) if Sigmas::from_name(spread).is_some() => (method, Sigmas::from_name(spread)),
         _ => (method, None),
     };
-    let solver = Solver::from_name(&method.strip_prefix("edm").unwrap_or(method).replace("dpmpp", "dpm++"))?;
+    let solver = match method {
+        "own" => None,
+        method => Some(Solver::from_name(&method.strip_prefix("edm").unwrap_or(method).replace("dpmpp", "dpm++"))?),
+    };
     let mut way = Way {
         solver,
         sigmas,
@@ -67,6 +77,7 @@ pub fn way(name: &str) -> Option<Way> {
         control: None,
         lora: None,
         image_guidance_scale: None,
+        skipped: None,
         steps: None,
         size: None,
     };
@@ -80,6 +91,7 @@ pub fn way(name: &str) -> Option<Way> {
         let (what, value): (_, f32) = (&number[..at], number[at..].parse().ok()?);
         match what {
             "img" => way.image_guidance_scale = Some(value),
+            "skip" => way.skipped = Some(value as usize),
             "steps" => way.steps = Some(value as usize),
             "rescale" => way.guidance_rescale = value,
             "control" => way.control = Some(value),
@@ -182,10 +194,10 @@ impl Family {
         let mask = self.tensors.find("mask").map(|mask| mask.values.clone());
         let (schedule, mut settings) = model
             .info()
-            .settings_by(Some(way.solver), way.sigmas, way.steps.unwrap_or_else(|| steps.parse().unwrap()))
+            .settings_by(way.solver, way.sigmas, way.steps.unwrap_or_else(|| steps.parse().unwrap()))
             .unwrap();
         // Beside another scheduler, DDIM is as Stable Diffusion 1.x has it, whatever the folder says.
-        if matches!(way.solver, Solver::Ddim { .. }) && model.info().scheduler != "DDIMScheduler" {
+        if matches!(way.solver, Some(Solver::Ddim { .. })) && model.info().scheduler != "DDIMScheduler" {
             let solver = Solver::Ddim { eta: 0.0, set_alpha_to_one: false };
             settings = SolverSettings { solver, spacing: Spacing::Leading, steps_offset: 1, ..settings };
         }
@@ -206,6 +218,12 @@ impl Family {
             seeds: vec![0; shape[0]],
             guidance_scale: way.guidance_scale,
             image_guidance_scale: way.image_guidance_scale,
+            // Of so few steps more than is usual.
+            skip_layers: way.skipped.map(|_| SkipLayers {
+                layers: way.skipped.as_slice(),
+                stop: 0.6,
+                ..SkipLayers::default()
+            }),
             guidance_rescale: way.guidance_rescale,
             latents: Some(&latents),
             init_image: start.as_deref(),

@@ -110,7 +110,8 @@ pub fn unet_with(
     let latents = latents.iter().find_map(|name| golden.find(name)).unwrap();
     let text = ["prompt_embeds", "prompt_embeds_none"].into_iter().find_map(|name| golden.find(name));
     let text = golden.find(&name("prompt_embeds", suffix)).or(text).unwrap();
-    let network = LatentInfo::read(file).unwrap().unet;
+    let info = LatentInfo::read(file).unwrap();
+    let network = info.denoiser.unet().unwrap();
     let &[batch, _, height, width] = &latents.shape[..] else { panic!("{}: {:?}", family.name, latents.shape) };
     let (tokens, adapter) = (text.shape[1], features.len());
     let request = SdRequest { batch, height, width, tokens, control: false, adapter, cache: SdCache::Off };

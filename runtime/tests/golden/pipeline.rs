@@ -19,7 +19,7 @@ pub fn tolerance(device: &Device, name: &str) -> f32 {
 }
 
 pub fn is(family: &Family) -> bool {
-    family.folder.join("model_index.json").is_file() && family.pictures().all(|name| way(name).is_some())
+    family.folder.join("unet").is_dir() && family.pictures().all(|name| way(name).is_some())
 }
 
 /// What lies beside the folder under its name, if it does.

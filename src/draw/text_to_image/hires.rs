@@ -27,7 +27,7 @@ pub struct SecondPass {
 
 /// Height and width of the pictures, so many times larger, of the multiples that the model takes.
 pub fn size(info: &LatentInfo, first: [usize; 2], scale: f64) -> [usize; 2] {
-    let multiple = info.factor();
+    let multiple = info.multiple();
     first.map(|side| ((side as f64 * scale) as usize / multiple * multiple).max(side))
 }
 
@@ -48,7 +48,7 @@ impl SecondPass {
         let size = size(info, first, scale);
         if size == first {
             let [height, width] = first;
-            let multiple = info.factor();
+            let multiple = info.multiple();
             return Err(Fault::Usage(format!(
                 "--hires {scale}: {width}x{height} grows in steps of {multiple} pixels, so give a larger one"
             )));

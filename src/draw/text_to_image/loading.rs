@@ -50,7 +50,7 @@ pub fn size(
     height: Option<usize>,
     init_img: Option<&Path>,
 ) -> Result<[usize; 2], Fault> {
-    let multiple = info.factor();
+    let multiple = info.multiple();
     for (option, side) in [("-W", width), ("-H", height)] {
         if let Some(side) = side.filter(|side| side % multiple != 0) {
             let near = LatentInfo::near(side, multiple);

@@ -7,7 +7,7 @@ use crate::fault::Fault;
 use crate::file::convert;
 use nijimi_cli::print::{cut, plain, print};
 use nijimi_import::{Counted, Family, Format, ImportError, Kind, Missing, Model, Part, Survey, TensorFile};
-use nijimi_runtime::raw::nn::SdUnet;
+use nijimi_runtime::raw::nn::Denoiser;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -78,14 +78,13 @@ fn lines(path: &Path, survey: &Survey) -> Vec<Line> {
 fn what(survey: &Survey) -> String {
     match &survey.kind {
         Kind::Whole(checkpoint) => convert::what(&checkpoint.model),
-        Kind::Partial(family, unet) => {
-            let form = if unet.in_channels == 9 { ", for inpainting" } else { "" };
-            let levels: Vec<usize> = unet.levels.iter().map(|level| level.channels).collect();
-            let width = unet.text_width;
-            format!(
-                "a part of {}{form}: U-Net of {levels:?} channels, text states of {width}",
-                convert::family(*family)
-            )
+        Kind::Partial(family, denoiser) => {
+            let form = match denoiser.unet() {
+                Some(unet) if unet.in_channels == 9 => ", for inpainting",
+                _ => "",
+            };
+            let (sizes, width) = (sizes(denoiser), denoiser.text_width());
+            format!("a part of {}{form}: {sizes}, text states of {width}", convert::family(*family))
         }
         Kind::Vae(vae) => {
             let (latent, factor) = (vae.network.latent_channels(), vae.network.factor());
@@ -101,10 +100,23 @@ fn what(survey: &Survey) -> String {
     }
 }
 
+/// What takes noise away, and how large it is.
+fn sizes(denoiser: &Denoiser) -> String {
+    match denoiser {
+        Denoiser::Unet(unet) => {
+            let levels: Vec<usize> = unet.levels.iter().map(|level| level.channels).collect();
+            format!("U-Net of {levels:?} channels")
+        }
+        Denoiser::Mmdit(network) => format!("transformer of {} blocks of {}", network.layers, network.width()),
+        other => other.name().into(),
+    }
+}
+
 /// The heading of a part's line.
 fn named(part: &str) -> &'static str {
     match part {
         "unet" => "U-Net",
+        "transformer" => "transformer",
         "vae" => "decoder",
         "text_encoder" | "text_encoder_2" => "text",
         "" => "tensors",
@@ -164,7 +176,7 @@ fn uses(path: &Path, survey: &Survey) -> Vec<Line> {
                 Model::TextToImage(config) => {
                     let more = lacking(&survey.missing);
                     let draw =
-                        format!("nijimi -m {name}{more} -p \"a prompt\"{} -o picture.png", pictures(&config.unet));
+                        format!("nijimi -m {name}{more} -p \"a prompt\"{} -o picture.png", pictures(&config.denoiser));
                     vec![("use", draw), converted(&(more + " --type q8_0"))]
                 }
                 Model::Diffusion(_) => vec![("use", format!("nijimi -m {name} -o picture.png")), converted("")],
@@ -178,8 +190,8 @@ fn uses(path: &Path, survey: &Survey) -> Vec<Line> {
                 _ => Vec::new(),
             }
         }
-        Kind::Partial(_, unet) => {
-            let (more, pictures) = (lacking(&survey.missing), pictures(unet));
+        Kind::Partial(_, denoiser) => {
+            let (more, pictures) = (lacking(&survey.missing), pictures(denoiser));
             vec![
                 ("use", format!("nijimi -m {name}{more} -p \"a prompt\"{pictures} -o picture.png")),
                 ("convert", format!("nijimi convert {name}{more} --type q8_0 -o {to}", to = convert::named_as(path))),
@@ -201,7 +213,8 @@ fn uses(path: &Path, survey: &Survey) -> Vec<Line> {
 }
 
 /// What such a network is shown, beside its prompt.
-fn pictures(unet: &SdUnet) -> &'static str {
+fn pictures(denoiser: &Denoiser) -> &'static str {
+    let Some(unet) = denoiser.unet() else { return "" };
     match unet.in_channels {
         9 => " -i picture.png --mask mask.png",
         8 => " -i picture.png",

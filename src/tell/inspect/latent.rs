@@ -2,7 +2,7 @@
 
 use super::Line;
 use nijimi_runtime::gguf::{File, GgufError};
-use nijimi_runtime::sampler::is_edm;
+use nijimi_runtime::sampler::{is_edm, is_flow};
 
 /// Whether it is one.
 pub fn is(file: &File<'_>) -> bool {
@@ -15,6 +15,8 @@ pub fn system(file: &File<'_>) -> String {
         Ok("sd1") => "Stable Diffusion 1.x",
         Ok("sd2") => "Stable Diffusion 2.x",
         Ok("sdxl") => "SDXL",
+        Ok("sd3") => "Stable Diffusion 3",
+        Ok("sd3.5") => "Stable Diffusion 3.5",
         Ok("sdxl-refiner") => "SDXL's refiner, which takes a run's last steps (--refiner)",
         _ => "a latent diffusion model",
     };
@@ -37,16 +39,15 @@ pub fn system(file: &File<'_>) -> String {
 /// # Errors
 /// A key that such a file must have.
 pub fn facts(file: &File<'_>) -> Result<Vec<Line>, GgufError> {
-    let channels = file.u32s("nijimi.unet.channels")?;
-    let depths = file.u32s("nijimi.unet.transformer_layers")?;
     let autoencoder = file.u32s("nijimi.autoencoder.channels")?;
     let latent = file.u32("nijimi.autoencoder.latent_channels")?;
     // Each level but the first halves; a shift that is absurd is no side.
     let factor = 1u32.checked_shl(autoencoder.len().saturating_sub(1) as u32).unwrap_or(u32::MAX);
-    let side = file.u32("nijimi.unet.sample_size")?.saturating_mul(factor);
+    let (network, sample_size) = network(file)?;
+    let side = file.u32(sample_size)?.saturating_mul(factor);
     let mut lines = vec![
         ("pictures", format!("{side}x{side}, 3 channels; latents {factor} times smaller, {latent} channels")),
-        ("network", format!("U-Net of {channels:?} channels, {depths:?} transformer blocks by level")),
+        ("network", network),
         ("decoder", format!("autoencoder of {autoencoder:?} channels")),
     ];
     for prefix in ["nijimi.text_encoder", "nijimi.text_encoder_2"] {
@@ -63,6 +64,10 @@ pub fn facts(file: &File<'_>) -> Result<Vec<Line>, GgufError> {
             let (first, last) = (sigma("sigma_max", 80.0), sigma("sigma_min", 0.002));
             ("noise", format!("EDM's, sigma from {first} to {last}"))
         }
+        Ok(class) if is_flow(class) => {
+            let shift = file.f64("nijimi.scheduler.shift").unwrap_or(1.0);
+            ("noise", format!("rectified flow of {levels} levels, shift {shift}"))
+        }
         _ => ("noise", format!("{levels} levels, {kind}, beta from {first} to {last}")),
     });
     lines.push(("predicts", file.str("nijimi.prediction_type")?.into()));
@@ -71,6 +76,20 @@ pub fn facts(file: &File<'_>) -> Result<Vec<Line>, GgufError> {
         lines.push(("made from", format!("{source}, a {format}")));
     }
     Ok(lines)
+}
+
+/// What takes noise away, and which key has the side of the latents that it was trained on.
+fn network(file: &File<'_>) -> Result<(String, &'static str), GgufError> {
+    if file.str("nijimi.network") == Ok("mmdit") {
+        let number = |name: &str| file.u32(&format!("nijimi.mmdit.{name}"));
+        let width = number("heads")?.saturating_mul(number("attention_head_dim")?);
+        let words = format!("transformer of {} blocks of {width}", number("layers")?);
+        return Ok((words, "nijimi.mmdit.sample_size"));
+    }
+    let channels = file.u32s("nijimi.unet.channels")?;
+    let depths = file.u32s("nijimi.unet.transformer_layers")?;
+    let words = format!("U-Net of {channels:?} channels, {depths:?} transformer blocks by level");
+    Ok((words, "nijimi.unet.sample_size"))
 }
 
 /// How it is best sampled, where the file says so.

@@ -1,6 +1,6 @@
 //! A session's calls on the CPU.
 
-use super::{At, Beside, Context, Controls, Executor, Graphs, Inputs, Kind, MemoryLimit, Ports, REUSED, Sizes, Values};
+use super::{At, Beside, Context, Controls, Executor, Graphs, Inputs, Kind, MemoryLimit, OTHER, Ports, Sizes, Values};
 use crate::Error;
 use crate::cpu::exec::{PLAN, Weights};
 use crate::guidance;
@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 /// Everything that runs use; nothing is allocated afterwards.
 pub(in crate::model) struct CpuEngine {
     pub(super) exec: Executor,
-    /// By [`Kind`], and where features are reused.
+    /// As [`Graphs::ports`].
     ports: [Option<Ports>; 3],
     /// Deep features of the last call that made them.
     features: Vec<f32>,
@@ -81,7 +81,7 @@ impl CpuEngine {
         let ports = self.ports(at.ports())?;
         self.fill(&at, ports, &mut beside.controls).await?;
         self.exec.run(ports.plan, &at.inputs.ids);
-        if let Some(made) = ports.features.filter(|_| at.ports() != REUSED) {
+        if let Some(made) = ports.features.filter(|_| at.ports() != OTHER) {
             self.features.copy_from_slice(self.exec.slot(made));
         }
         self.guide(&at, ports)?;
@@ -138,7 +138,7 @@ impl CpuEngine {
         for (name, values) in at.inputs.constants() {
             write(exec, ports.plan, name, values);
         }
-        if let Some(read) = ports.features.filter(|_| at.ports() == REUSED) {
+        if let Some(read) = ports.features.filter(|_| at.ports() == OTHER) {
             exec.slot_mut(read).copy_from_slice(features);
         }
         for (name, values) in controls.residuals() {
@@ -157,11 +157,11 @@ impl CpuEngine {
         }
         let (image, unconditional) = others.split_at(others.len() - answer.len());
         answer.copy_from_slice(unconditional);
-        let scale = at.settings.guidance_scale;
+        let [scale, second] = at.scales();
         match image.is_empty() {
             true => guidance::classifier_free(scale, conditional, answer)?,
             false => {
-                guidance::text_and_image(scale, at.settings.image_guidance_scale, [conditional, image], answer)?;
+                guidance::text_and_image(scale, second, [conditional, image], answer)?;
             }
         }
         if at.settings.guidance_rescale != 0.0 {
@@ -182,8 +182,10 @@ impl CpuEngine {
 
 fn write(exec: &mut Executor, plan: usize, name: &str, values: &[f32]) {
     if let Some(slot) = exec.plans()[plan].input(name) {
-        let (used, rest) = exec.slot_mut(slot).split_at_mut(values.len());
-        used.copy_from_slice(values);
+        // Of skip-layer guidance the texts are three, but not at all calls.
+        let used = values.len().min(slot.len());
+        let (used, rest) = exec.slot_mut(slot).split_at_mut(used);
+        used.copy_from_slice(&values[..used.len()]);
         rest.fill(0.0);
     }
 }

@@ -1,7 +1,7 @@
 //! A session's calls on a device.
 
 use super::guide::{Guide, the_classifiers};
-use super::{At, Beside, Controls, Graphs, Inputs, Kept, Kind, REUSED, Sizes, Values};
+use super::{At, Beside, Controls, Graphs, Inputs, Kept, Kind, OTHER, Sizes, Values};
 use crate::Error;
 use crate::gpu::{Beginning, ClassifierInput, DevicePorts, DeviceRun, Executor, RunShape, StepInput, Weights};
 use crate::plan::{ExecError, MemoryLimit, Plan};
@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 pub(in crate::model) struct GpuEngine {
     run: DeviceRun,
     ports: Vec<DevicePorts>,
-    /// By [`Kind`] and where features are reused, which of them.
+    /// Of [`Graphs::ports`], which of them.
     of_kind: [Option<usize>; 3],
     /// The network's inputs on the host, for ControlNets.
     input: Vec<f32>,
@@ -34,10 +34,10 @@ impl GpuEngine {
             let slots = slots.collect::<Result<Vec<_>, _>>()?;
             constants.iter_mut().zip(&slots).for_each(|(n, slot)| *n = slot.len().max(*n));
             of_kind[kind] = Some(ports.len());
-            // Where features are reused, whatever the other is.
-            let guided = kind == Kind::Guided as usize || kind == REUSED && graphs.guided.is_some();
+            // The other one is of the kind that there is beside it.
+            let guided = kind == Kind::Guided as usize || kind == OTHER && graphs.guided.is_some();
             let edits = guided && p.out.len() > 2 * sizes.batch * sizes.each;
-            let features = p.features.map(|slot| (slot, kind == REUSED));
+            let features = p.features.map(|slot| (slot, kind == OTHER));
             ports.push(DevicePorts {
                 plan: p.plan,
                 x: p.x,
@@ -198,7 +198,7 @@ impl GpuEngine {
 
     /// A call's numbers, for the device.
     fn input<'a>(&mut self, at: &At<'a>, beside: &'a mut Beside) -> Result<StepInput<'a>, Error> {
-        let settings = at.settings;
+        let (settings, [guidance_scale, image_guidance_scale]) = (at.settings, at.scales());
         at.inputs.time.write(at.timestep(), &mut self.run.time_row);
         let gpu = self.run.exec.gpu();
         let classifier = beside.guide().map(|guide| {
@@ -209,8 +209,8 @@ impl GpuEngine {
         Ok(StepInput {
             ports: self.of_kind[at.ports()].ok_or(ExecError::Weights)?,
             index: at.index,
-            guidance_scale: settings.guidance_scale,
-            image_guidance_scale: settings.image_guidance_scale,
+            guidance_scale,
+            image_guidance_scale,
             guidance_rescale: settings.guidance_rescale,
             call: &settings.calls[at.index],
             n: settings.n,

@@ -1,6 +1,6 @@
 //! What a network is given at a call: the sample, the noise level, and what stays the same for a run.
 
-use crate::nn::SdUnet;
+use crate::nn::Denoiser;
 use crate::sampler::{Call, SamplerError};
 use alloc::vec::Vec;
 
@@ -9,7 +9,7 @@ pub(in crate::model) enum Time {
     /// As a number for each sample.
     Number,
     /// As a code for each text.
-    Code(SdUnet),
+    Code(Denoiser),
 }
 
 impl Time {

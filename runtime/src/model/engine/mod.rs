@@ -19,6 +19,7 @@ use crate::sampler::{Call, steps};
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 pub(super) use controls::{Controlled, Controls};
 pub(super) use cpu::CpuEngine;
@@ -40,8 +41,9 @@ pub(super) enum Kind {
 pub(super) struct Graphs {
     pub plain: Option<Graph>,
     pub guided: Option<Graph>,
-    /// Of the one that there is then, that which is given the deep features of an earlier call ([`SdUnet::FEATURES`]).
-    pub reused: Option<Graph>,
+    /// Evaluated at some calls in place of the one that there is then ([`At::ports`]): given the deep features of an earlier call
+    /// ([`SdUnet::FEATURES`]), or of three texts for skip-layer guidance.
+    pub other: Option<Graph>,
     /// Its inputs of samples and noise levels, and its output.
     pub x: &'static str,
     pub t: &'static str,
@@ -50,10 +52,10 @@ pub(super) struct Graphs {
 
 impl Graphs {
     fn plans(&self, options: &PlanOptions) -> Result<Vec<(&Graph, Plan)>, Error> {
-        plans(self.plain.iter().chain(&self.guided).chain(&self.reused), options)
+        plans(self.plain.iter().chain(&self.guided).chain(&self.other), options)
     }
 
-    /// By [`Kind`], and where features are reused.
+    /// By [`Kind`], and the other one.
     fn ports(&self, plans: &[(&Graph, Plan)]) -> Result<[Option<Ports>; 3], Error> {
         let mut next = 0;
         let mut port = |graph: &Option<Graph>| {
@@ -67,7 +69,7 @@ impl Graphs {
             let features = made.output(SdUnet::FEATURES).or(made.input(SdUnet::FEATURES));
             Ok::<_, Error>(Some(Ports { plan, x, t, out, features }))
         };
-        Ok([port(&self.plain)?, port(&self.guided)?, port(&self.reused)?])
+        Ok([port(&self.plain)?, port(&self.guided)?, port(&self.other)?])
     }
 }
 
@@ -82,8 +84,8 @@ pub(super) struct Ports {
     pub features: Option<Slot>,
 }
 
-/// Of [`Graphs::ports`], those where features are reused.
-const REUSED: usize = 2;
+/// Of [`Graphs::ports`], those of [`Graphs::other`].
+const OTHER: usize = 2;
 
 /// What a session asks of its engine.
 pub(super) struct Sizes {
@@ -118,11 +120,21 @@ pub(super) struct RunSettings<'a> {
     pub guidance_rescale: f32,
     /// Calls of which the first alone evaluates the whole network.
     pub cache_interval: usize,
+    /// Skip-layer guidance, if there is any.
+    pub skip: Option<Skip>,
     /// Copied by a run that is to outlive its request.
     pub calls: Cow<'a, [Call]>,
     pub first_timestep: u32,
     /// Calls of the run that this one goes on with, whose noise is drawn.
     pub first_draw: usize,
+}
+
+/// Skip-layer guidance: away from what the network answers without some of its blocks (Stable Diffusion 3.5).
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct Skip {
+    pub scale: f32,
+    /// The steps at which there is any.
+    pub steps: Range<usize>,
 }
 
 /// A step that was made.
@@ -157,7 +169,23 @@ impl At<'_> {
 
     /// Which of [`Graphs::ports`] make it.
     pub fn ports(&self) -> usize {
-        if self.index.is_multiple_of(self.settings.cache_interval) { self.settings.kind as usize } else { REUSED }
+        let reuses = !self.index.is_multiple_of(self.settings.cache_interval);
+        if reuses || self.skip().is_some() { OTHER } else { self.settings.kind as usize }
+    }
+
+    /// Skip-layer guidance of this call.
+    fn skip(&self) -> Option<&Skip> {
+        self.settings.skip.as_ref().filter(|skip| skip.steps.contains(&self.info().index))
+    }
+
+    /// Strengths of guidance by the text, and where there are three answers of the second: `c`, `u` and the answer `k` of fewer
+    /// blocks make `u + g (c - u) + s (c - k)`, which is [`crate::guidance::text_and_image`]'s of these scales.
+    pub fn scales(&self) -> [f32; 2] {
+        let RunSettings { guidance_scale, image_guidance_scale, .. } = *self.settings;
+        match self.skip() {
+            Some(Skip { scale, .. }) => [guidance_scale + scale, 1.0 + scale],
+            None => [guidance_scale, image_guidance_scale],
+        }
     }
 
     /// The noise level, as the network knows it.

@@ -23,7 +23,7 @@ const A: f32 = -0.75;
 impl LatentInfo {
     /// Whether it is a model that is led by depth, which it sees beside the latents.
     pub fn sees_depth(&self) -> bool {
-        self.unet.in_channels == self.depth_channels()
+        self.reads(self.depth_channels())
     }
 
     /// What the U-Net of such a model reads: latents, and the depth.

@@ -1,6 +1,7 @@
 //! What a file says of a latent diffusion model.
 
 use super::super::info::{kind, text};
+use super::super::mmdit_keys;
 use super::super::scheduler::SchedulerInfo;
 use super::super::unet_keys::{UNET, maybe, size, unet};
 use super::defaults::LatentDefaults;
@@ -8,9 +9,9 @@ use super::first_stage::{FirstStage, LatentStatistics};
 use super::keys;
 use crate::Error;
 use crate::gguf::File;
-use crate::model::options::check;
+use crate::model::options::{check, in_range};
 use crate::model::{ModelError, RequestError};
-use crate::nn::{Autoencoder, ClipText, SdCache, SdRequest, SdUnet, TextStates};
+use crate::nn::{Autoencoder, ClipText, Denoiser, SdCache, SdRequest, TextStates};
 use crate::sampler::{Field, is_edm};
 use crate::text::{Special, Tokenizer, Windows};
 use alloc::format;
@@ -37,19 +38,19 @@ pub struct LatentInfo {
     pub name: String,
     /// `general.license`, or empty.
     pub license: String,
-    /// `sd1`, `sd2`, `sdxl`, or another word for what it is a form of, for people.
+    /// `sd1`, `sd2`, `sdxl`, `sd3`, or another word for what it is a form of, for people.
     pub family: String,
     /// The network that takes noise away.
-    pub unet: SdUnet,
+    pub denoiser: Denoiser,
     /// What makes pictures of latents.
     pub autoencoder: Autoencoder,
-    /// The U-Net's latents are `(z - shift_factor) * scaling_factor`.
+    /// The denoiser's latents are `(z - shift_factor) * scaling_factor`.
     pub scaling_factor: f32,
     /// See [`Self::scaling_factor`].
     pub shift_factor: f32,
     /// See [`FirstStage::statistics`].
     pub statistics: Option<LatentStatistics>,
-    /// One text encoder, or SDXL's two.
+    /// One text encoder, or SDXL's and Stable Diffusion 3's two.
     pub texts: Vec<TextInfo>,
     /// Whether no negative prompt is zeros in place of an empty one's states.
     pub zeros_for_empty: bool,
@@ -63,7 +64,27 @@ pub struct LatentInfo {
     pub defaults: LatentDefaults,
 }
 
-pub(super) const KEYS: [(&str, &str); 2] = [("nijimi.system", "latent-diffusion"), ("nijimi.network", "sd-unet")];
+pub(super) const KEYS: [(&str, &str); 1] = [("nijimi.system", "latent-diffusion")];
+pub(super) const NETWORK: &str = "nijimi.network";
+
+/// The denoiser's name in a file, and where the file says for what size it was trained.
+pub(super) const fn named(denoiser: &Denoiser) -> [&'static str; 2] {
+    match denoiser {
+        Denoiser::Unet(_) => ["sd-unet", "nijimi.unet.sample_size"],
+        Denoiser::Mmdit(_) => ["mmdit", "nijimi.mmdit.sample_size"],
+    }
+}
+
+fn denoiser(file: &File<'_>) -> Result<Denoiser, Error> {
+    match file.str(NETWORK)? {
+        "sd-unet" => Ok(unet(file, &UNET)?.into()),
+        "mmdit" => Ok(mmdit_keys::mmdit(file)?.into()),
+        other => {
+            let (found, expected) = (format!("{other:?}"), "sd-unet or mmdit");
+            Err(ModelError::Unsupported { key: NETWORK, found, expected }.into())
+        }
+    }
+}
 
 impl LatentInfo {
     /// Reads a file's metadata, and no tensor.
@@ -76,42 +97,50 @@ impl LatentInfo {
         let [name, license, family] = ["general.name", "general.license", "nijimi.family"].map(|key| text(file, key));
         let SchedulerInfo { class: scheduler, settings } = SchedulerInfo::read(file)?;
         let FirstStage { network: autoencoder, scaling_factor, shift_factor, statistics } = FirstStage::read(file)?;
+        let denoiser = denoiser(file)?;
+        let [_, sample_size] = named(&denoiser);
         let info = Self {
             name,
             license,
             family,
-            unet: unet(file, &UNET)?,
+            texts: texts(file, &denoiser)?,
+            denoiser,
             autoencoder,
             scaling_factor,
             shift_factor,
             statistics,
-            texts: texts(file)?,
             zeros_for_empty: file.bool("nijimi.text.force_zeros_for_empty_prompt")?,
             scheduler,
             settings,
-            sample_size: file.u32("nijimi.unet.sample_size")? as usize,
+            sample_size: file.u32(sample_size)? as usize,
             defaults: LatentDefaults::read(file)?,
         };
         info.check()?;
         Ok(info)
     }
 
-    /// How many times a picture's side is that of its latents, and so what the sides of pictures must be multiples of.
+    /// How many times a picture's side is that of its latents.
     pub fn factor(&self) -> usize {
         self.autoencoder.factor()
+    }
+
+    /// What the sides of pictures must be multiples of: [`Self::factor`], or twice that where the latents are cut into patches.
+    pub fn multiple(&self) -> usize {
+        self.factor() * self.denoiser.multiple()
     }
 
     /// Height and width of the latents of pictures of that size.
     ///
     /// # Errors
-    /// Sides that are no multiples of [`Self::factor`], with the nearest that are.
+    /// Sides that are no multiples of [`Self::multiple`], with the nearest that are; larger ones than the denoiser knows.
     pub fn latent_size(&self, size @ [height, width]: [usize; 2]) -> Result<[usize; 2], RequestError> {
-        let factor = self.factor();
+        let (multiple, longest) = (self.multiple(), self.denoiser.longest() * self.factor());
         for (what, side) in [("height", height), ("width", width)] {
-            if side == 0 || side % factor != 0 {
-                let near = Self::near(side, factor);
-                check(false, what, side, format!("a multiple of {factor}: {near}"))?;
+            if side == 0 || side % multiple != 0 {
+                let near = Self::near(side, multiple);
+                check(false, what, side, format!("a multiple of {multiple}: {near}"))?;
             }
+            in_range(what, side, 1, longest)?;
         }
         Ok(size.map(|side| side / self.factor()))
     }
@@ -123,7 +152,12 @@ impl LatentInfo {
         if below == 0 { format!("{factor}") } else { format!("{below} or {}", below.saturating_add(factor)) }
     }
 
-    /// What a run asks of the U-Net, whose texts have so many states, with nothing added to it; `size` as of
+    /// States of a text of so many windows, as the denoiser is given them.
+    pub(super) fn states(&self, windows: usize) -> usize {
+        windows * self.texts.first().map_or(1, |text| text.network.positions) + self.denoiser.zero_states()
+    }
+
+    /// What a run asks of the denoiser, whose texts have so many states, with nothing added to it; `size` as of
     /// [`Self::latent_size`].
     pub(super) fn sd_request(
         &self,
@@ -136,6 +170,22 @@ impl LatentInfo {
         let texts = if guided { self.guided_texts() } else { 1 };
         let batch = texts * pictures;
         Ok(SdRequest { batch, height, width, tokens, control: false, adapter: 0, cache: SdCache::Off })
+    }
+
+    /// Whether the denoiser reads so many channels.
+    pub(super) fn reads(&self, channels: usize) -> bool {
+        self.denoiser.channels()[0] == channels
+    }
+
+    /// That the whole network can be left out for some calls, as often as is asked ([`SdCache`]).
+    pub(super) fn check_cache(&self, interval: usize) -> Result<(), RequestError> {
+        in_range("cache_interval", interval, 1, 1 << 16)?;
+        match self.denoiser {
+            Denoiser::Mmdit(_) if interval > 1 => {
+                Err(RequestError::NotOf { what: "cache_interval", of: "models with a U-Net" })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What the U-Net of a model for inpainting reads: latents, those of what is kept, and the mask.
@@ -163,13 +213,13 @@ impl LatentInfo {
 
     /// Whether it is a model for inpainting, which sees what is kept, and the mask.
     pub fn repaints(&self) -> bool {
-        self.unet.in_channels == self.inpainting_channels()
+        self.reads(self.inpainting_channels())
     }
 
     /// Whether it is a model that changes a picture by instruction (Brooks et al. 2023, InstructPix2Pix), which it sees beside
     /// the latents.
     pub fn edits(&self) -> bool {
-        self.unet.in_channels == self.editing_channels()
+        self.reads(self.editing_channels())
     }
 
     /// Whether the picture that an editing model sees is scaled as latents are: of models of EDM (CosXL Edit), as diffusers'
@@ -181,11 +231,11 @@ impl LatentInfo {
     /// Whether a scale asks for guidance, which evaluates the network twice, and for a model that edits three times: above 1, of a network into which guidance was
     /// not distilled.
     pub fn is_guided(&self, guidance_scale: f32) -> bool {
-        guidance_scale > 1.0 && self.unet.guidance_code == 0
+        guidance_scale > 1.0 && self.denoiser.guidance_code() == 0
     }
 }
 
-fn texts(file: &File<'_>) -> Result<Vec<TextInfo>, Error> {
+fn texts(file: &File<'_>, denoiser: &Denoiser) -> Result<Vec<TextInfo>, Error> {
     let key = "nijimi.text.hidden_state";
     let penultimate = match file.str(key)? {
         "final" => false,
@@ -196,8 +246,11 @@ fn texts(file: &File<'_>) -> Result<Vec<TextInfo>, Error> {
         }
     };
     let states = if penultimate { TextStates::PENULTIMATE } else { TextStates::LAST };
-    // The U-Net is told the pooled state of SDXL's second encoder, or of the only one.
-    let pools = file.get(UNET.addition_input_dim).is_some() && file.get("nijimi.text_encoder_2.width").is_none();
+    // A U-Net is told the pooled state of SDXL's second encoder, or of the only one; Stable Diffusion 3's transformer both.
+    let pools = match denoiser {
+        Denoiser::Unet(unet) => unet.added.is_some() && file.get("nijimi.text_encoder_2.width").is_none(),
+        Denoiser::Mmdit(_) => true,
+    };
     let mut texts = Vec::new();
     for (i, (key, prefix)) in
         [("nijimi.text_encoder", "text_encoder."), ("nijimi.text_encoder_2", "text_encoder_2.")].into_iter().enumerate()

@@ -3,8 +3,10 @@
 use super::super::ModelError;
 use super::super::info::wrong;
 use super::LatentInfo;
+use super::info::named;
 use super::refine::SIZES;
 use crate::Error;
+use crate::nn::Denoiser;
 use alloc::format;
 use alloc::string::{String, ToString};
 
@@ -19,16 +21,21 @@ impl LatentInfo {
     /// # Errors
     /// [`ModelError::Joint`] and [`ModelError::Reads`], with both sides and both numbers; a number that is none.
     pub fn check(&self) -> Result<(), Error> {
-        let Self { unet, autoencoder, .. } = self;
+        let Self { denoiser, autoencoder, .. } = self;
+        let [reads, answers] = denoiser.channels();
         let latent = autoencoder.latent_channels();
         let channels = |n: usize| format!("{n} channels");
         let other = "the autoencoder's latents have";
-        joint("the U-Net answers with", channels(unet.out_channels), other, channels(latent))?;
+        let answering = match denoiser {
+            Denoiser::Unet(_) => "the U-Net answers with",
+            Denoiser::Mmdit(_) => "the transformer answers with",
+        };
+        joint(answering, channels(answers), other, channels(latent))?;
         let inpainting = self.inpainting_channels();
         let editing = self.editing_channels();
         let depth = self.depth_channels();
-        if ![latent, depth, inpainting, editing].contains(&unet.in_channels) {
-            return Err(ModelError::Reads { found: unet.in_channels, latent, depth, inpainting, editing }.into());
+        if ![latent, depth, inpainting, editing].contains(&reads) {
+            return Err(ModelError::Reads { found: reads, latent, depth, inpainting, editing }.into());
         }
         let [reads, makes] = [autoencoder.in_channels(), autoencoder.out_channels()];
         joint("the autoencoder reads pictures of", channels(reads), "its decoder makes pictures of", channels(makes))?;
@@ -39,7 +46,7 @@ impl LatentInfo {
         self.first_stage().check()?;
         // Sides of pictures are counted in u32.
         if !(1..=16384).contains(&self.sample_size) {
-            return Err(wrong("nijimi.unet.sample_size", self.sample_size, "1 to 16384"));
+            return Err(wrong(named(denoiser)[1], self.sample_size, "1 to 16384"));
         }
         Ok(())
     }
@@ -49,13 +56,7 @@ impl LatentInfo {
             return Err(wrong("nijimi.text_encoder.width", "missing", "given: there is no text encoder"));
         };
         let width = self.texts.iter().map(|text| text.network.width).sum::<usize>();
-        let own = self.unet.text_width.to_string();
-        joint(
-            "the U-Net reads text states of width",
-            own,
-            "those of the text encoders together are",
-            width.to_string(),
-        )?;
+        self.check_states(width)?;
         for text in &self.texts {
             let (tokens, rows) = (text.tokenizer.tokens(), text.network.vocabulary);
             // Published tables may have rows to spare.
@@ -69,12 +70,33 @@ impl LatentInfo {
             let other = format!("{} tokens", first.network.positions);
             joint("the second text encoder reads", positions, "the first one", other)?;
         }
-        let Some(added) = self.unet.added else { return Ok(()) };
-        if self.refines() {
-            return Ok(());
+        let numbers = |n: usize| format!("{n} numbers");
+        match &self.denoiser {
+            Denoiser::Unet(unet) => {
+                let Some(added) = unet.added.filter(|_| !self.refines()) else { return Ok(()) };
+                let given = numbers(self.pooled() + SIZES * added.code);
+                let own = numbers(added.width);
+                joint("the U-Net is told", own, "the text's pooled state and the codes of six sizes are", given)
+            }
+            Denoiser::Mmdit(network) => {
+                let (own, given) = (numbers(network.pooled_width), numbers(self.pooled()));
+                joint("the transformer is told", own, "the text encoders' pooled states together are", given)
+            }
         }
-        let given = format!("{} numbers", self.pooled() + SIZES * added.code);
-        let own = format!("{} numbers", added.width);
-        joint("the U-Net is told", own, "the text's pooled state and the codes of six sizes are", given)
+    }
+
+    /// That the denoiser reads states of texts as wide as the encoders' together.
+    fn check_states(&self, width: usize) -> Result<(), Error> {
+        let (own, other) = (self.denoiser.text_width(), "those of the text encoders together are");
+        match &self.denoiser {
+            Denoiser::Unet(_) => {
+                joint("the U-Net reads text states of width", own.to_string(), other, width.to_string())
+            }
+            // What is left is filled with zeros.
+            Denoiser::Mmdit(_) if width <= own => Ok(()),
+            Denoiser::Mmdit(_) => {
+                joint("the transformer reads text states of width", own.to_string(), other, width.to_string())
+            }
+        }
     }
 }

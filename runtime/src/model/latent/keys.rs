@@ -10,7 +10,7 @@ const TEXT: &[&str] =
 
 /// What may stand behind each beginning of a key (`docs/format.md`). The scheduler's settings are looked at by what reads
 /// them; keys that begin otherwise are records for people.
-const KNOWN: [(&str, &[&str]); 7] = [
+const KNOWN: [(&str, &[&str]); 8] = [
     (
         "nijimi.unet.",
         &[
@@ -32,6 +32,21 @@ const KNOWN: [(&str, &[&str]); 7] = [
             "addition_time_embed_dim",
             "addition_input_dim",
             "time_cond_proj_dim",
+            "sample_size",
+        ],
+    ),
+    (
+        "nijimi.mmdit.",
+        &[
+            "in_channels",
+            "layers",
+            "heads",
+            "attention_head_dim",
+            "joint_attention_dim",
+            "pooled_projection_dim",
+            "pos_embed_max_size",
+            "dual_attention_layers",
+            "qk_norm",
             "sample_size",
         ],
     ),

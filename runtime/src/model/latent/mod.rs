@@ -50,7 +50,7 @@ pub use enlarge::Enlarge;
 pub use first_stage::{FirstStage, LatentStatistics};
 pub use info::{LatentInfo, TextInfo};
 pub use plan::{Choice, LatentPlan, PlanRequest, StagePlan, Work};
-pub use request::{Decoding, LatentControl, LatentRequest, PromptSyntax};
+pub use request::{Decoding, LatentControl, LatentRequest, PromptSyntax, SkipLayers};
 pub use session::LatentSession;
 pub use stages::ModelPart;
 pub use text_to_image::{OpenOptions, TextToImage};

@@ -8,6 +8,7 @@ pub use choice::Choice;
 pub use work::Work;
 
 use super::info::LatentInfo;
+use super::request::SkipLayers;
 use super::stages::Stage;
 use super::tiling::Tiling;
 use crate::Error;
@@ -41,6 +42,8 @@ pub struct PlanRequest<'a> {
     pub calls: usize,
     /// Of how many calls the first alone evaluates the whole U-Net.
     pub cache_interval: usize,
+    /// Skip-layer guidance, if there is any.
+    pub skip_layers: Option<SkipLayers<'a>>,
     /// Whether the run begins with a picture that is encoded.
     pub encodes: bool,
     /// The files of ControlNets and T2I-Adapters.
@@ -72,6 +75,7 @@ impl PlanRequest<'_> {
             windows: 1,
             calls: 20,
             cache_interval: 1,
+            skip_layers: None,
             encodes: false,
             controls: &[],
             tiny: None,
@@ -155,7 +159,7 @@ pub struct LatentPlan {
     texts: Vec<StagePlan>,
     /// Whole or in the tiles that are asked for, then in ever smaller ones.
     coders: Vec<Coder>,
-    /// The U-Net, and what works beside it.
+    /// The denoiser, and what works beside it.
     unet: Vec<StagePlan>,
     /// Bytes of latents and conditions.
     kept: u64,
@@ -178,7 +182,7 @@ impl LatentPlan {
         in_range("windows of a prompt", request.windows, 1, 1 << 10)?;
         in_range("height", request.size[0], 1, 1 << 17)?;
         in_range("width", request.size[1], 1, 1 << 17)?;
-        let tokens = request.windows * info.texts.first().map_or(1, |text| text.network.positions);
+        let tokens = info.states(request.windows);
         let mut unet = info.sd_request(n, request.guided, request.size, tokens)?;
         let controls = request.controls.iter().map(|file| Ok((ControlInfo::read(file)?, file)));
         let controls = controls.collect::<Result<Vec<_>, Error>>()?;
@@ -193,21 +197,29 @@ impl LatentPlan {
         let (texts, windows) = (0..info.texts.len(), said * request.windows);
         let texts = texts.map(|i| planner.stage(file, &Stage::text(info, i, 0)?, windows)).collect::<Result<_, _>>()?;
         let (calls, runs) = (request.calls, request.runs.max(1));
+        info.check_cache(request.cache_interval)?;
         // With a cache, the whole is evaluated for the first of some calls, and the others take its features over.
         let (cached, interval) = (request.cache_interval > 1, request.cache_interval.clamp(1, calls.max(1)));
         let whole = SdRequest { cache: if cached { SdCache::Write } else { SdCache::Off }, ..unet };
-        let stage = Stage::unet(info, &whole)?;
+        let stage = Stage::denoiser(info, &whole)?;
         let features = stage.graphs[0].0.outputs().iter().find(|port| port.name == SdUnet::FEATURES);
         let features = features.map_or(0, |port| stage.graphs[0].0.shape(port.value).elements());
-        let wholes = calls.div_ceil(interval);
+        let skips = request.skip_layers.map_or(0, |skip| skip.steps(calls).len());
+        let wholes = calls.div_ceil(interval) - skips;
         let mut drawing = vec![StagePlan { drawn: true, ..planner.stage(file, &stage, wholes * runs)? }];
         if cached {
-            let stage = Stage::unet(info, &SdRequest { cache: SdCache::Read, ..unet })?;
+            let stage = Stage::denoiser(info, &SdRequest { cache: SdCache::Read, ..unet })?;
             let reused = planner.stage(file, &stage, (calls - wholes) * runs)?;
             // Of the same weights, in the same memory.
             drawing[0].arena = drawing[0].arena.max(reused.arena);
             let name = String::from("U-Net, reused");
             drawing.push(StagePlan { name, beside: true, weights: 0, largest: 0, arena: 0, ..reused });
+        }
+        if let Some(skip) = &request.skip_layers {
+            skip.check(info, request.guided)?;
+            let stage = planner.stage(file, &Stage::skipping(info, &unet, skip.layers)?, skips * runs)?;
+            drawing[0].arena = drawing[0].arena.max(stage.arena);
+            drawing.push(StagePlan { beside: true, weights: 0, largest: 0, arena: 0, ..stage });
         }
         let mut adapted = 0;
         for (control, file) in controls {
@@ -231,8 +243,9 @@ impl LatentPlan {
         // The samples, the answer, noise, the run's first noise, and what any solver keeps; states as they were read, and
         // as the network is given them; and so are features of adapters.
         let latents = n * unet.height * unet.width * info.autoencoder.latent_channels();
-        let states = tokens * info.unet.text_width + info.unet.added.map_or(0, |added| added.width);
-        let kept = 4 * (12 * latents + 2 * unet.batch * (states + adapted) + features) as u64;
+        let states = tokens * info.denoiser.text_width() + info.denoiser.added_width();
+        let texts_told = unet.batch + if request.skip_layers.is_some() { n } else { 0 };
+        let kept = 4 * (12 * latents + 2 * texts_told * (states + adapted) + features) as u64;
         let apart = false;
         #[cfg(feature = "gpu")]
         let apart = apart || request.gpu.is_some();

@@ -1,4 +1,4 @@
-//! What the U-Net is told of the prompts: states of their tokens, and SDXL's pooled ones.
+//! What the denoiser is told of the prompts: states of their tokens, and pooled ones.
 
 use super::TextToImage;
 use super::encoded::EncodedPrompts;
@@ -78,15 +78,18 @@ impl TextToImage {
         for (i, text) in texts.iter().enumerate() {
             let from = all.len();
             for token in 0..tokens {
-                for (Encoded { states, .. }, info) in encoded.iter().zip(&info.texts) {
-                    let width = info.network.width;
+                for (Encoded { states, .. }, text) in encoded.iter().zip(&info.texts) {
+                    let width = text.network.width;
                     // Encoders whose vocabularies differ may cut a text into different numbers of windows.
                     match states[i].get(token * width..(token + 1) * width) {
                         Some(row) => all.extend_from_slice(row),
                         None => all.resize(all.len() + width, 0.0),
                     }
                 }
+                // Narrower than the states of the third encoder that Stable Diffusion 3 may have.
+                all.resize(from + (token + 1) * info.denoiser.text_width(), 0.0);
             }
+            all.resize(from + (tokens + info.denoiser.zero_states()) * info.denoiser.text_width(), 0.0);
             let pooled_from = pooled.len();
             encoded.iter().filter_map(|e| e.pooled.get(i)).for_each(|p| pooled.extend(p));
             if text.is_none() {
@@ -94,7 +97,7 @@ impl TextToImage {
                 pooled[pooled_from..].fill(0.0);
             }
         }
-        Ok((tokens, all, pooled))
+        Ok((tokens + info.denoiser.zero_states(), all, pooled))
     }
 }
 

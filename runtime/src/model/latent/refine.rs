@@ -10,7 +10,7 @@ use crate::model::options::{check, in_range};
 use crate::model::run::Run;
 use crate::model::wait::wait;
 use crate::model::{ModelError, RequestError};
-use crate::nn::{SdAdded, SdUnet};
+use crate::nn::{Denoiser, SdAdded, SdUnet};
 use crate::sampler::is_edm;
 use alloc::format;
 use alloc::string::String;
@@ -31,7 +31,12 @@ impl LatentInfo {
     /// pictures, and goes on where another model stops ([`TextToImage::refine`]).
     pub fn refines(&self) -> bool {
         let told = |added: SdAdded| added.code > 0 && self.pooled() + REFINER_SIZES * added.code == added.width;
-        self.texts.len() == 1 && self.unet.added.is_some_and(told)
+        self.texts.len() == 1 && self.added().is_some_and(told)
+    }
+
+    /// SDXL's second condition.
+    fn added(&self) -> Option<SdAdded> {
+        self.denoiser.unet().and_then(|unet| unet.added)
     }
 
     /// Numbers of the texts' pooled states.
@@ -50,7 +55,7 @@ impl LatentInfo {
             true => Ok(()),
             false => Err(Error::from(ModelError::Joint { one, found, other, expected })),
         };
-        let kind = |info: &Self| match info.unet.added {
+        let kind = |info: &Self| match info.added() {
             _ if info.refines() => "SDXL's refiner",
             Some(added) if added.code > 0 && info.texts.len() == 2 => "SDXL",
             _ => "another model",
@@ -79,7 +84,8 @@ impl LatentInfo {
         [height, width, 0.0, 0.0, last, width]
     }
 
-    /// SDXL's second condition, a row a text, the prompts before the negatives of a `guided` run: pooled state, then what is told.
+    /// What the denoiser is told beside the texts' states, a row a text, the prompts before the negatives of a `guided` run: pooled
+    /// state, and SDXL's sizes after it.
     pub(super) fn write_added(
         &self,
         pooled: &[f32],
@@ -87,7 +93,11 @@ impl LatentInfo {
         guided: bool,
         rows: &mut [f32],
     ) -> Result<(), Error> {
-        let Self { unet: unet @ SdUnet { added: Some(added), .. }, .. } = self else { return Ok(()) };
+        let Denoiser::Unet(unet @ SdUnet { added: Some(added), .. }) = &self.denoiser else {
+            in_range("values of the pooled states", pooled.len(), rows.len(), rows.len())?;
+            rows.copy_from_slice(pooled);
+            return Ok(());
+        };
         let sizes = if self.refines() { REFINER_SIZES } else { SIZES };
         let texts = rows.len() / added.width.max(1);
         let prompts = if guided { texts / self.guided_texts() } else { texts };

@@ -8,7 +8,7 @@ use super::request::{LatentControl, LatentRequest};
 use super::stages::{ModelPart, Stage};
 use crate::Error;
 use crate::model::engine::{
-    Beside, Controlled, Controls, Engine, Graphs, Inputs, Kept, Kind, RunSettings, Sizes, Time,
+    Beside, Controlled, Controls, Engine, Graphs, Inputs, Kept, Kind, RunSettings, Sizes, Skip, Time,
 };
 use crate::model::machine::{Machine, Output};
 use crate::model::noise::Noise;
@@ -16,7 +16,9 @@ use crate::model::options::{MAX_BATCH, check, in_range};
 use crate::model::run::Run;
 use crate::model::wait::wait;
 use crate::model::{ControlNetwork, RequestError, SessionOptions};
-use crate::nn::{SdCache, SdRequest, SdUnet, T2iAdapter, timestep::write_guidance_code};
+use crate::nn::{Denoiser, SdCache, SdRequest, SdUnet, T2iAdapter, timestep::write_guidance_code};
+use crate::sampler::steps;
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::vec;
@@ -31,7 +33,7 @@ pub struct LatentSession {
 }
 
 /// What plans and memory are made for.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 struct Shape {
     n: usize,
     /// Height and width of the pictures.
@@ -43,6 +45,8 @@ struct Shape {
     restores: bool,
     /// Whether a guided answer is rescaled.
     rescales: bool,
+    /// Blocks that skip-layer guidance leaves out.
+    skipped: Vec<usize>,
     options: SessionOptions,
 }
 
@@ -136,13 +140,14 @@ impl LatentSession {
         }
         let mut unet = info.sd_request(n, guided, request.size, tokens)?;
         request.controls.iter().for_each(|control| control.network.info().network.ask(&mut unet));
-        in_range("cache_interval", request.cache_interval, 1, 1 << 16)?;
+        info.check_cache(request.cache_interval)?;
         if request.cache_interval > 1 {
             if unet.control {
                 return Err(RequestError::NotOf { what: "cache_interval", of: "runs without ControlNets" }.into());
             }
             unet.cache = SdCache::Write;
         }
+        request.skip_layers.iter().try_for_each(|skip| skip.check(info, guided))?;
         let each = unet.height * unet.width * info.autoencoder.latent_channels();
         if let Some(latents) = request.latents {
             in_range("values of the latents", latents.len(), n * each, n * each)?;
@@ -158,13 +163,15 @@ impl LatentSession {
             beside: encoded.as_ref().is_some_and(|encoded| encoded.is_beside()),
             restores: encoded.as_ref().is_some_and(|encoded| encoded.is_kept()),
             rescales: guided && request.guidance_rescale != 0.0,
+            skipped: request.skip_layers.map_or_else(Vec::new, |skip| skip.layers.to_vec()),
             options: request.options,
         };
         // ControlNets have plans of their own, which are not kept.
         if made.as_ref().is_none_or(|(made, _)| *made != shape) || unet.control {
             // What was there goes first.
             *made = None;
-            *made = Some((shape, Box::new(machine(model, request, &shape)?)));
+            let machine = machine(model, request, &shape)?;
+            *made = Some((shape, Box::new(machine)));
         }
         let Some((_, machine)) = made else { unreachable!("it was made above") };
         let Output::Latents(decoder) = &mut machine.output else { unreachable!("latents are what it makes") };
@@ -198,6 +205,10 @@ impl LatentSession {
             image_guidance_scale,
             guidance_rescale: request.guidance_rescale,
             cache_interval: request.cache_interval,
+            skip: request.skip_layers.map(|skip| {
+                let steps = steps(request.calls.calls());
+                Skip { scale: skip.scale, steps: skip.steps(steps) }
+            }),
             calls: request.calls.calls().into(),
             first_timestep: 0,
             first_draw: continued.map_or(0, |continued| continued.calls),
@@ -214,20 +225,27 @@ fn machine(model: &TextToImage, request: &LatentRequest<'_>, shape: &Shape) -> R
     let network = model.parts.get(info, ModelPart::UNet)?;
     let graph = |cache| -> Result<_, Error> {
         let request = SdRequest { cache, ..shape.unet };
-        Ok(Stage::unet(info, &request)?.graphs.pop().map(|(graph, _)| graph))
+        Ok(Stage::denoiser(info, &request)?.graphs.pop().map(|(graph, _)| graph))
     };
-    let reused = if shape.unet.cache == SdCache::Write { graph(SdCache::Read)? } else { None };
+    let other = match &shape.skipped[..] {
+        [] if shape.unet.cache == SdCache::Write => graph(SdCache::Read)?,
+        [] => None,
+        skipped => Stage::skipping(info, &shape.unet, skipped)?.graphs.pop().map(|(graph, _)| graph),
+    };
+    // Skip-layer guidance tells the network a third time of the prompts.
+    let texts = if shape.skipped.is_empty() { texts } else { texts / 2 * 3 };
     let graph = graph(shape.unet.cache)?;
     let (plain, guided) = if shape.guided { (None, graph) } else { (graph, None) };
-    let graphs = Graphs { plain, guided, reused, x: SdUnet::LATENTS, t: SdUnet::TIME, out: SdUnet::OUTPUT };
+    let graphs = Graphs { plain, guided, other, x: Denoiser::LATENTS, t: Denoiser::TIME, out: Denoiser::OUTPUT };
     let each = h * w * channels;
-    let mut constants = vec![(SdUnet::TEXT, vec![0.0; texts * tokens * info.unet.text_width])];
-    if let Some(added) = info.unet.added {
-        constants.push((SdUnet::ADDED, vec![0.0; texts * added.width]));
-    }
-    if info.unet.guidance_code > 0 {
-        constants.push((SdUnet::GUIDANCE, vec![0.0; texts * info.unet.guidance_code]));
-    }
+    let denoiser = &info.denoiser;
+    let told = [
+        (Denoiser::TEXT, tokens * denoiser.text_width()),
+        (Denoiser::ADDED, denoiser.added_width()),
+        (Denoiser::GUIDANCE, denoiser.guidance_code()),
+    ];
+    let told = told.into_iter().filter(|(_, each)| *each > 0);
+    let mut constants: Vec<_> = told.map(|(name, each)| (name, vec![0.0; texts * each])).collect();
     let asked = graphs.plain.iter().chain(&graphs.guided);
     for (graph, name) in asked.flat_map(|graph| SdUnet::ADAPTER.map(|name| (graph, name))) {
         if let Some(port) = graph.inputs().iter().find(|port| port.name == name) {
@@ -240,10 +258,10 @@ fn machine(model: &TextToImage, request: &LatentRequest<'_>, shape: &Shape) -> R
     let kept = || Kept { latents: values(elements, true), noise: values(elements, true), mask: values(pixels, true) };
     // A picture that is changed is seen by some texts alone.
     let seen = if info.edits() { texts / shape.n } else { 1 };
-    let in_channels = if shape.beside { info.unet.in_channels } else { channels };
+    let in_channels = if shape.beside { denoiser.channels()[0] } else { channels };
     let inputs = Inputs {
-        time: Time::Code(info.unet.clone()),
-        ids: Vec::new(),
+        time: Time::Code(denoiser.clone()),
+        ids: denoiser.ids(&SdRequest { batch: texts, ..shape.unet })?,
         constants,
         channels: [channels, in_channels],
         beside: values(seen * pixels * (in_channels - channels), shape.beside),
@@ -332,6 +350,14 @@ async fn features(
     Ok(sums)
 }
 
+/// What is told of the prompts, then of the negatives; with skip-layer guidance then of the prompts once more.
+fn told<'a>(values: &'a [f32], request: &LatentRequest<'_>) -> Cow<'a, [f32]> {
+    match request.skip_layers {
+        None => Cow::Borrowed(values),
+        Some(_) => Cow::Owned([values, &values[..values.len() / 2]].concat()),
+    }
+}
+
 /// Puts the conditions, and what adapters made, into the U-Net's inputs.
 fn fill(
     machine: &mut Machine,
@@ -345,15 +371,18 @@ fn fill(
             continue;
         }
         match *name {
-            SdUnet::ADDED => info.write_added(&conditions.pooled, request.size, conditions.guided, values)?,
-            SdUnet::GUIDANCE => {
-                for row in values.chunks_exact_mut(info.unet.guidance_code.max(1)) {
+            Denoiser::ADDED => {
+                info.write_added(&told(&conditions.pooled, request), request.size, conditions.guided, values)?
+            }
+            Denoiser::GUIDANCE => {
+                for row in values.chunks_exact_mut(info.denoiser.guidance_code().max(1)) {
                     write_guidance_code(f64::from(request.guidance_scale), row);
                 }
             }
             _ => {
-                in_range("values of the prompts' states", conditions.states.len(), values.len(), values.len())?;
-                values.copy_from_slice(&conditions.states);
+                let states = told(&conditions.states, request);
+                in_range("values of the prompts' states", states.len(), values.len(), values.len())?;
+                values.copy_from_slice(&states);
             }
         }
     }

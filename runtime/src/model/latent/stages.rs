@@ -13,15 +13,12 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// What the names of the U-Net's tensors begin with.
-const UNET: &str = "unet.";
-
 /// A network of the model.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ModelPart {
     /// Text encoder 0, or SDXL's 1.
     Text(usize),
-    /// What takes noise away.
+    /// What takes noise away: a U-Net, or a transformer.
     UNet,
     /// The autoencoder's first half, for init images.
     Encoder,
@@ -39,7 +36,7 @@ impl ModelPart {
     pub(super) fn prefixes(self, info: &LatentInfo) -> Vec<&'static str> {
         match self {
             Self::Text(i) => info.texts.get(i).map(|text| text.prefix).into_iter().collect(),
-            Self::UNet => vec![UNET],
+            Self::UNet => vec![info.denoiser.prefix()],
             Self::Encoder => FirstStage::ENCODER.into(),
             Self::Decoder => FirstStage::DECODER.into(),
         }
@@ -49,7 +46,7 @@ impl ModelPart {
     pub(super) fn smallest(self, info: &LatentInfo) -> Result<Graph, NetworkError> {
         let stage = match self {
             Self::Text(i) => Stage::text(info, i, 0),
-            Self::UNet => Stage::unet(info, &info.unet.smallest()),
+            Self::UNet => Stage::denoiser(info, &info.denoiser.smallest()),
             Self::Encoder => Stage::encoder(info, None, [1, 1]),
             Self::Decoder => Stage::decoder(info, None, [1, 1]),
         };
@@ -81,8 +78,17 @@ impl Stage {
         Ok(Self::new(&name, Some(ModelPart::Text(i)), graph))
     }
 
-    pub fn unet(info: &LatentInfo, request: &SdRequest) -> Result<Self, NetworkError> {
-        Ok(Self::new("U-Net", Some(ModelPart::UNet), info.unet.graph(UNET, request)?))
+    pub fn denoiser(info: &LatentInfo, request: &SdRequest) -> Result<Self, NetworkError> {
+        let network = &info.denoiser;
+        Ok(Self::new(network.name(), Some(ModelPart::UNet), network.graph(network.prefix(), request)?))
+    }
+
+    /// The same with one more text of each picture, for which blocks are left out.
+    pub fn skipping(info: &LatentInfo, request: &SdRequest, skipped: &[usize]) -> Result<Self, NetworkError> {
+        let network = &info.denoiser;
+        let request = SdRequest { batch: request.batch / 2 * 3, ..*request };
+        let graph = network.graph_skipping(network.prefix(), &request, skipped)?;
+        Ok(Self::new("transformer, layers skipped", Some(ModelPart::UNet), graph))
     }
 
     pub fn control(control: &ControlInfo, request: &SdRequest) -> Result<Self, NetworkError> {

@@ -133,7 +133,7 @@ impl TextToImage {
     }
 
     /// Why a picture may be of one color: [`ExecError::Constant`](crate::plan::ExecError::Constant) with the first operation of
-    /// the U-Net, then of the decoder, that makes the same number everywhere, if there is one.
+    /// the denoiser, then of the decoder, that makes the same number everywhere, if there is one.
     ///
     /// # Errors
     /// As said; more memory than the options allow; a device error.
@@ -146,10 +146,10 @@ impl TextToImage {
     /// # Errors
     /// As [`Self::check_constant`] has.
     pub async fn check_constant_async(&self, options: &SessionOptions) -> Result<(), Error> {
-        let smallest = self.info.unet.smallest();
+        let smallest = self.info.denoiser.smallest();
         // Not so small that a norm has one number to look at.
         let unet = SdRequest { height: 2 * smallest.height, width: 2 * smallest.width, ..smallest };
-        for stage in [Stage::unet(&self.info, &unet)?, Stage::decoder(&self.info, None, [4, 4])?] {
+        for stage in [Stage::denoiser(&self.info, &unet)?, Stage::decoder(&self.info, None, [4, 4])?] {
             self.parts.evaluator(&self.info, stage, options)?.check_constant_async(0).await?;
         }
         Ok(())

@@ -1,12 +1,13 @@
 //! A model's description as metadata: the inverse of [`LatentInfo::read`].
 
 use super::super::info::{begin, wrong};
+use super::super::mmdit_keys;
 use super::super::unet_keys::{self, UNET, n};
 use super::FirstStage;
-use super::info::{KEYS, LatentInfo, TextInfo};
+use super::info::{KEYS, LatentInfo, NETWORK, TextInfo, named};
 use crate::Error;
 use crate::gguf::{MetaValue, Writer};
-use crate::nn::TextStates;
+use crate::nn::{Denoiser, TextStates};
 use crate::quant::DType;
 use crate::text::{Tokenizer, Vocabulary};
 use alloc::format;
@@ -21,13 +22,17 @@ impl LatentInfo {
     /// already.
     pub fn write(&self, writer: &mut Writer, vocabularies: &[&Vocabulary], dtype: DType) -> Result<(), Error> {
         let w = writer;
-        begin(w, [&self.name, &self.license], dtype, &KEYS)?;
+        let [network, sample_size] = named(&self.denoiser);
+        begin(w, [&self.name, &self.license], dtype, &[&KEYS[..], &[(NETWORK, network)]].concat())?;
         w.meta("nijimi.family", self.family.as_str())?;
-        self.unet.validate()?;
+        self.denoiser.validate()?;
         self.autoencoder.validate()?;
         self.check()?;
-        unet_keys::write(w, &UNET, &self.unet)?;
-        w.meta("nijimi.unet.sample_size", n(self.sample_size))?;
+        match &self.denoiser {
+            Denoiser::Unet(network) => unet_keys::write(w, &UNET, network)?,
+            Denoiser::Mmdit(network) => mmdit_keys::write(w, network)?,
+        }
+        w.meta(sample_size, n(self.sample_size))?;
         self.first_stage().write(w)?;
         self.texts(w)?;
         w.meta("nijimi.text.force_zeros_for_empty_prompt", self.zeros_for_empty)?;

@@ -196,6 +196,12 @@ fn sizes(a: &TextToImageArgs) -> Sizes {
     }
 }
 
+/// The U-Net of such a model.
+fn unet(info: &LatentInfo) -> Result<&SdUnetConfig> {
+    let refused = || Error::File("--init: its network is a transformer: it can be drawn with, but not trained".into());
+    info.denoiser.unet().ok_or_else(refused)
+}
+
 /// That a file's model is of a form that is trained here: else what is trained were not what is drawn with.
 fn trainable(info: &LatentInfo) -> Result<()> {
     let refuse = |what: &str| Err(Error::File(format!("--init: {what}: it can be drawn with, but not trained")));
@@ -205,7 +211,7 @@ fn trainable(info: &LatentInfo) -> Result<()> {
     if info.zeros_for_empty {
         return refuse("no prompt is zeros for this model, not the states of an empty one");
     }
-    let (unet, z) = (&info.unet, info.autoencoder.latent_channels());
+    let (unet, z) = (unet(info)?, info.autoencoder.latent_channels());
     if [unet.in_channels, unet.out_channels] != [z, z] {
         return refuse("its U-Net takes more than latents (it is for inpainting, or for changing pictures)");
     }
@@ -214,16 +220,17 @@ fn trainable(info: &LatentInfo) -> Result<()> {
 
 /// That what `--init`'s file decides is asked for as it is there, if at all.
 fn as_there(a: &TextToImageArgs, info: &LatentInfo, vocabulary: usize) -> Result<()> {
-    let (levels, text) = (&info.unet.levels, info.texts[0].network);
+    let (unet, text) = (unet(info)?, info.texts[0].network);
+    let levels = &unet.levels;
     let counts = |count: &dyn Fn(&SdLevel) -> usize| Counts(levels.iter().map(count).collect());
     let heads: BTreeSet<usize> = levels.iter().map(|l| l.channels / l.heads.max(1)).collect();
     let one = |n: Option<usize>| n.map(|n| n.to_string());
     let rows = [
         ("--channels", a.channels.as_ref().map(ToString::to_string), counts(&|l| l.channels).to_string()),
         ("--transformers", a.transformers.as_ref().map(ToString::to_string), counts(&|l| l.down[0]).to_string()),
-        ("--layers", one(a.layers), info.unet.layers_per_block().to_string()),
+        ("--layers", one(a.layers), unet.layers_per_block().to_string()),
         ("--head", one(a.head), Counts(heads.into_iter().collect()).to_string()),
-        ("--groups", one(a.groups), info.unet.norm_groups.to_string()),
+        ("--groups", one(a.groups), unet.norm_groups.to_string()),
         ("--text-width", one(a.text_width), text.width.to_string()),
         ("--text-layers", one(a.text_layers), text.layers.to_string()),
         ("--tokens", one(a.tokens), text.positions.to_string()),
@@ -281,7 +288,7 @@ fn given(
             info.name.clone_from(name);
         }
         info.sample_size = size / info.autoencoder.factor();
-        halvings(info.sample_size, info.unet.levels.len())?;
+        halvings(info.sample_size, unet(&info)?.levels.len())?;
         let mut trained = import::tensors(file, "unet.")?;
         trained.extend(import::tensors(file, "text_encoder.")?);
         return Ok((Given { info, vocabulary, autoencoder }, Some(trained)));
@@ -340,7 +347,7 @@ fn on<D: Kit>(device: D, a: &TextToImageArgs, lesson: Option<Lesson>, world: &Rc
         hold_out: a.hold_out,
         precision: D::precision(&a.precision).map_err(|e| Error::Usage(format!("--precision {e}")))?,
     };
-    let (unet, encoder) = (given.info.unet.clone(), given.info.texts[0].network);
+    let (unet, encoder) = (unet(&given.info)?.clone(), given.info.texts[0].network);
     let end = given.info.texts[0].tokenizer.special().end;
     let states = given.info.texts[0].states;
     let mut model = TextToImage::new(&device, a.seed, &unet, (&encoder, states, end), settings.precision)?;

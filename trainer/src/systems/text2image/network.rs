@@ -120,7 +120,7 @@ pub fn describe(
         name: name.into(),
         license: String::new(),
         family: "nijimi".into(),
-        unet,
+        denoiser: unet.into(),
         autoencoder: stage.network.clone(),
         scaling_factor: stage.scaling_factor,
         shift_factor: stage.shift_factor,

@@ -4,7 +4,9 @@ use super::*;
 use crate::gguf::File;
 use crate::graph::Activation;
 use crate::model::{LatentDefaults, LatentStatistics};
-use crate::nn::{Autoencoder, AutoencoderKl, AutoencoderTiny, ClipText, SdAdded, SdLevel, SdMiddle, SdUnet, TimeCode};
+use crate::nn::{
+    Autoencoder, AutoencoderKl, AutoencoderTiny, ClipText, Mmdit, SdAdded, SdLevel, SdMiddle, SdUnet, TimeCode,
+};
 use crate::sampler::{Field, Sigmas, Solver};
 use crate::text::Special;
 use alloc::string::{String, ToString};
@@ -45,7 +47,7 @@ fn info() -> LatentInfo {
         name: "small".into(),
         license: "CC0-1.0".into(),
         family: "own".into(),
-        unet: SdUnet {
+        denoiser: Denoiser::Unet(SdUnet {
             in_channels: 9,
             out_channels: 4,
             levels: vec![SdLevel::new(8, 2, 3, 0), SdLevel::new(24, 4, 3, 3), SdLevel::new(16, 1, 3, 0)],
@@ -58,7 +60,7 @@ fn info() -> LatentInfo {
             time_code: TimeCode { cosine_first: false, shift: 1.0 },
             added: None,
             guidance_code: 0,
-        },
+        }),
         autoencoder: Autoencoder::Kl(AutoencoderKl {
             in_channels: 3,
             out_channels: 3,
@@ -91,19 +93,23 @@ fn info() -> LatentInfo {
     }
 }
 
+fn unet(info: &LatentInfo) -> SdUnet {
+    info.denoiser.unet().unwrap().clone()
+}
+
 /// SDXL's form of it, with all that a file may say.
 fn second() -> LatentInfo {
     let first = info();
     let network = first.texts[0].network;
     let other = ClipText { width: 20, heads: 5, activation: Activation::Gelu, projection: Some(9), ..network };
     let mut unet =
-        SdUnet { text_width: 32, added: Some(SdAdded { code: 6, width: 45 }), guidance_code: 10, ..first.unet };
+        SdUnet { text_width: 32, added: Some(SdAdded { code: 6, width: 45 }), guidance_code: 10, ..unet(&first) };
     unet.levels[2] = SdLevel { down: vec![2, 0, 1], up: vec![4, 3, 0, 10], ..unet.levels[2].clone() };
     unet.middle = SdMiddle::Resnet;
     let sigmas = Some(Sigmas::Karras);
     LatentInfo {
         license: String::new(),
-        unet,
+        denoiser: unet.into(),
         texts: texts(&[network, other], TextStates::PENULTIMATE),
         zeros_for_empty: true,
         defaults: LatentDefaults {
@@ -116,10 +122,32 @@ fn second() -> LatentInfo {
     }
 }
 
+/// Stable Diffusion 3's: a transformer, which is told both encoders' pooled states.
+fn third() -> LatentInfo {
+    let first = info();
+    let network = ClipText { projection: Some(11), ..first.texts[0].network };
+    let other = ClipText { width: 20, heads: 5, activation: Activation::Gelu, projection: Some(9), ..network };
+    let mut texts = texts(&[network, other], TextStates::PENULTIMATE);
+    texts.iter_mut().for_each(|text| text.states.pooled = true);
+    let denoiser = Mmdit {
+        channels: 4,
+        layers: 3,
+        heads: 2,
+        head_channels: 10,
+        text_width: 40,
+        pooled_width: 20,
+        positions: 17,
+        dual: vec![0, 2],
+        qk_norm: true,
+    };
+    LatentInfo { denoiser: denoiser.into(), texts, ..first }
+}
+
 /// The first, whose U-Net is told its only encoder's pooled state.
 fn pooling() -> LatentInfo {
     let mut info = info();
-    info.unet.added = Some(SdAdded { code: 0, width: info.unet.text_width });
+    let width = info.denoiser.text_width();
+    info.denoiser.unet_mut().unwrap().added = Some(SdAdded { code: 0, width });
     info.texts[0].states.pooled = true;
     info
 }
@@ -155,7 +183,7 @@ fn written(info: &LatentInfo) -> Vec<u8> {
 /// level on.
 #[test]
 fn what_is_written_is_read() {
-    for info in [info(), second(), pooling(), tiny()] {
+    for info in [info(), second(), third(), pooling(), tiny()] {
         let bytes = written(&info);
         let file = File::new_checked(&bytes).unwrap();
         assert_eq!(printed(&LatentInfo::read(&file).unwrap()), printed(&info));
@@ -210,7 +238,7 @@ fn parts_that_do_not_fit_each_other_are_refused() {
         assert!(parts.iter().all(|part| refused.contains(part)), "{key} = {value}: {refused}");
     }
     let mut info = second();
-    info.unet.out_channels = 8;
+    info.denoiser.unet_mut().unwrap().out_channels = 8;
     let refused = info.write(&mut Writer::new(), &[&vocabulary()], DType::F32).unwrap_err().to_string();
     assert!(refused.contains("answers with 8 channels"), "{refused}");
 }
