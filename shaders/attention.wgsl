@@ -1,4 +1,4 @@
-// y = softmax(q k^T / sqrt(d)) v for each head, with a running maximum and sum (Milakov and Gimelshein 2018; Dao et al.
+// y = softmax(scale q k^T + bias) v for each head, with a running maximum and sum (Milakov and Gimelshein 2018; Dao et al.
 // 2022), so that no row of scores is ever stored. Twin: runtime/src/cpu/attention.rs.
 //
 // A query belongs to TEAM invocations, each with a slice of D4 vectors of its head; a group has QUERIES of them. Keys
@@ -9,13 +9,17 @@ struct Params {
   keys: u32,     // S, tokens of k and v
   c: u32,        // channels of all heads
   d: u32,        // channels of a head
-  scale: f32,    // 1 / sqrt(d)
+  scale: f32,    // 1 / sqrt(d), or what the network has in its place
 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> q: array<XV>;
 @group(0) @binding(2) var<storage, read_write> k: array<XV>;
 @group(0) @binding(3) var<storage, read_write> v: array<XV>;
 @group(0) @binding(4) var<storage, read_write> y: array<XV>;
+//#if BIAS
+// Of a key, a query and a head.
+@group(0) @binding(5) var<storage, read_write> bias: array<S>;
+//#end
 
 const THREADS = TEAM * QUERIES;
 //#if SHARED
@@ -77,6 +81,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 //#end
     var top = highest;
     for (var j = 0u; j < KEYS; j++) {
+//#if BIAS
+      let pair = min(key0 + j, p.keys - 1u) * p.queries + min(query, p.queries - 1u);
+      s[j] += f32(bias[pair * (p.c / p.d) + group.y]);
+//#end
 //#if CAUSAL
       if (key0 + j > query) { s[j] = LOWEST; }
 //#end

@@ -1,7 +1,8 @@
-"""Stable Diffusion 1.5's networks at full size, ours and PyTorch's in turn: a U-Net call at 64x64 latents, batch 1, and
-the decoder to a picture of 512x512, with random weights, on the CPU.
+"""Stable Diffusion's networks at full size, ours and PyTorch's in turn: a call of 1.5's U-Net at 64x64 latents, batch 1,
+its decoder to a picture of 512x512, and a call of 3 medium's transformer at 128x128 latents (1024x1024) with 333 text tokens,
+with random weights, on the CPU.
 
-    python benches/peers/stable_diffusion.py [--rounds 5] [--threads 2] [--part unet|decoder]
+    python benches/peers/stable_diffusion.py [--rounds 5] [--threads 2] [--part unet|decoder|sd3]
 
 Builds the example `sd_speed`. Each contender is a process of its own that has its weights in memory and makes one call
 when it is told to; the others wait meanwhile, so that in each round all see the same machine. One call before the first
@@ -21,14 +22,19 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
-OURS = {"unet": ("f32", "f16", "q8_0"), "decoder": ("f32", "f16", "q8_0")}
-PEERS = ("f32", "bf16")
+OURS = {"unet": ("f32", "f16", "q8_0"), "decoder": ("f32", "f16", "q8_0"), "sd3": ("q8_0", "q4_k")}
+PEERS = {"unet": ("f32", "bf16"), "decoder": ("f32", "bf16"), "sd3": ("bf16",)}
+SIDE = {"unet": 64, "decoder": 64, "sd3": 128}
 LAYOUTS = ("as built", "channels last")
 UNET = {
     "sample_size": 64, "block_out_channels": [320, 640, 1280, 1280], "layers_per_block": 2, "cross_attention_dim": 768,
     "attention_head_dim": 8, "norm_num_groups": 32,
     "down_block_types": ["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"],
     "up_block_types": ["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 3,
+}
+SD3 = {
+    "sample_size": 128, "num_layers": 24, "num_attention_heads": 24, "attention_head_dim": 64, "joint_attention_dim": 4096,
+    "caption_projection_dim": 1536, "pooled_projection_dim": 2048, "pos_embed_max_size": 192, "in_channels": 16, "out_channels": 16,
 }
 VAE = {
     "sample_size": 512, "block_out_channels": [128, 256, 512, 512], "layers_per_block": 2, "latent_channels": 4,
@@ -39,18 +45,25 @@ VAE = {
 def torch_worker(part, dtype, threads):
     """Speaks as `sd_speed` does; an empty line is a call as built, any other one of all channels last."""
     import torch
-    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from diffusers import AutoencoderKL, SD3Transformer2DModel, UNet2DConditionModel
 
     torch.set_num_threads(threads)
     torch.set_grad_enabled(False)
     kind = {"f32": torch.float32, "bf16": torch.bfloat16}[dtype]
-    latents = torch.randn(1, 4, 64, 64, dtype=kind)
+    channels = 16 if part == "sd3" else 4
+    latents = torch.randn(1, channels, SIDE[part], SIDE[part], dtype=kind)
     if part == "unet":
         net = UNet2DConditionModel(**UNET).to(kind).eval()
         text = torch.randn(1, 77, 768, dtype=kind)
 
         def call(x):
             return net(x, torch.tensor(500), text).sample
+    elif part == "sd3":
+        net = SD3Transformer2DModel(**SD3).to(kind).eval()
+        text, pooled = torch.randn(1, 333, 4096, dtype=kind), torch.randn(1, 2048, dtype=kind)
+
+        def call(x):
+            return net(x, text, pooled, torch.tensor([500.0])).sample
     else:
         net = AutoencoderKL(**VAE).to(kind).eval()
         del net.encoder
@@ -100,9 +113,9 @@ def measure(part, a):
     target = ROOT / os.environ.get("CARGO_TARGET_DIR", "target")
     workers = {}
     for dtype in OURS[part]:
-        command = [target / "release/examples/sd_speed", part, dtype, 64, a.threads, "-"]
+        command = [target / "release/examples/sd_speed", part, dtype, SIDE[part], a.threads, "-"]
         workers[f"nijimi {dtype}"] = Worker(command), ("",)
-    for dtype in PEERS:
+    for dtype in PEERS[part]:
         command = [sys.executable, __file__, "--worker", part, dtype, "--threads", a.threads]
         workers[f"PyTorch {dtype}"] = Worker(command), LAYOUTS
     found = {}
@@ -117,7 +130,7 @@ def measure(part, a):
                       file=sys.stderr, flush=True)
     for worker, _ in workers.values():
         worker.end()
-    return found, workers["PyTorch f32"][0].ready["version"]
+    return found, workers["PyTorch bf16"][0].ready["version"]
 
 
 def table(part, found, version, rounds):
@@ -127,16 +140,17 @@ def table(part, found, version, rounds):
     def fastest(dtype):
         return min(((f"PyTorch {dtype}", layout) for layout in LAYOUTS), key=lambda key: median(key, "processor"))
 
-    peers = [fastest(dtype) for dtype in PEERS]
+    peers = [fastest(dtype) for dtype in PEERS[part]]
+    against = " | ".join(f"against PyTorch {dtype}, wall (CPU)" for dtype in PEERS[part])
     print(f"\n{part}, PyTorch {version}, {rounds} rounds\n")
-    print("| | s, median (least) | CPU s | against PyTorch f32, wall (CPU) | against bf16 | peak MB |")
-    print("|---|---|---|---|---|---|")
+    print(f"| | s, median (least) | CPU s | {against} | peak MB |")
+    print("|---" * (4 + len(peers)) + "|")
     for key, calls in found.items():
         least = min(call["wall"] for call in calls)
-        ratios = [f"{median(key, 'wall') / median(peer, 'wall'):.2f} ({median(key, 'processor') / median(peer, 'processor'):.2f})"
-                  for peer in peers]
+        ratios = " | ".join(f"{median(key, 'wall') / median(peer, 'wall'):.2f} ({median(key, 'processor') / median(peer, 'processor'):.2f})"
+                  for peer in peers)
         name = ", ".join(word for word in key if word)
-        print(f"| {name} | {median(key, 'wall'):.2f} ({least:.2f}) | {median(key, 'processor'):.2f} | {ratios[0]} | {ratios[1]} "
+        print(f"| {name} | {median(key, 'wall'):.2f} ({least:.2f}) | {median(key, 'processor'):.2f} | {ratios} "
               f"| {max(call['peak_mb'] for call in calls)} |")
 
 
@@ -144,14 +158,14 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--threads", type=int, default=2)
-    p.add_argument("--part", choices=("unet", "decoder"))
+    p.add_argument("--part", choices=tuple(OURS))
     p.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
     a = p.parse_args()
     if a.worker:
         return torch_worker(*a.worker, a.threads)
     build = ["cargo", "build", "--release", "-p", "nijimi-runtime", "--example", "sd_speed"]
     subprocess.run(build, cwd=ROOT, check=True)
-    for part in [a.part] if a.part else ["unet", "decoder"]:
+    for part in [a.part] if a.part else list(OURS):
         found, version = measure(part, a)
         table(part, found, version, a.rounds)
 

@@ -92,6 +92,8 @@ pub(super) fn is(name: &str) -> bool {
         || name.starts_with("cond_stage_model.transformer.text_projection")
         || name.starts_with("conditioner.embedders.0.transformer.text_projection")
         || name.starts_with("conditioner.embedders.0.model.text_projection")
+        // The same as `shared.weight`.
+        || name == "text_encoders.t5xxl.transformer.encoder.embed_tokens.weight"
         || skipped("cond_stage_model.model.")
         || skipped("conditioner.embedders.0.model.")
         // What an autoencoder was trained with (ldm/models/autoencoder.py).

@@ -8,6 +8,7 @@ use super::parts::Part;
 use super::tensor_file::TensorFile;
 use super::tokenizer::Tokenizer;
 use nijimi_runtime::raw::layout::channels_last;
+use nijimi_runtime::raw::text::Pieces;
 use std::collections::BTreeSet;
 use std::mem;
 use std::ops::Range;
@@ -76,6 +77,8 @@ pub struct Checkpoint {
     pub tokenizer: Option<Tokenizer>,
     /// That of SDXL's second encoder.
     pub tokenizer_2: Option<Tokenizer>,
+    /// That of Stable Diffusion 3's third.
+    pub tokenizer_3: Option<Pieces>,
     /// Tensors that the model has no use for, by their names in the file: schedules, running means.
     pub aside: Vec<String>,
     /// Parts that came from files of their own.
@@ -254,6 +257,18 @@ impl Found {
     pub fn checkpoint(self, path: &Path, format: Format, model: Model) -> Checkpoint {
         let Self { files, tensors, aside, .. } = self;
         let (path, parts, notes) = (path.into(), Vec::new(), Vec::new());
-        Checkpoint { path, format, model, tokenizer: None, tokenizer_2: None, aside, parts, notes, files, tensors }
+        Checkpoint {
+            path,
+            format,
+            model,
+            tokenizer: None,
+            tokenizer_2: None,
+            tokenizer_3: None,
+            aside,
+            parts,
+            notes,
+            files,
+            tensors,
+        }
     }
 }

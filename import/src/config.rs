@@ -1,7 +1,7 @@
 //! What a checkpoint's networks are, in numbers.
 
 use nijimi_runtime::model::{FirstStage, Info, SchedulerInfo, TinyInfo, UpscalerInfo};
-use nijimi_runtime::raw::nn::{ClipText, ControlNet, Denoiser, SdUnet, T2iAdapter};
+use nijimi_runtime::raw::nn::{ClipText, ControlNet, Denoiser, SdUnet, T2iAdapter, T5Encoder};
 use nijimi_runtime::sampler::Field;
 
 /// What a checkpoint is.
@@ -151,8 +151,10 @@ pub struct Config {
     pub force_upcast: bool,
     /// The text encoder; of the refiner, SDXL's second.
     pub text: ClipText,
-    /// SDXL's second.
+    /// SDXL's second, and Stable Diffusion 3's.
     pub text_2: Option<ClipText>,
+    /// Stable Diffusion 3's third.
+    pub text_3: Option<T5Encoder>,
     /// Noise.
     pub scheduler: SchedulerConfig,
     /// Whether an empty negative prompt is zeros (SDXL).

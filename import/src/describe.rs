@@ -8,10 +8,11 @@ use super::tokenizer::Tokenizer;
 use nijimi_runtime::Error;
 use nijimi_runtime::gguf::Writer;
 use nijimi_runtime::model::{
-    ControlInfo, ControlNetwork, Info, LatentDefaults, LatentInfo, SchedulerInfo, TextInfo, TinyInfo, UpscalerInfo,
+    ControlInfo, ControlNetwork, Info, LanguageInfo, LatentDefaults, LatentInfo, SchedulerInfo, TextInfo, TinyInfo,
+    UpscalerInfo,
 };
 use nijimi_runtime::quant::DType;
-use nijimi_runtime::raw::nn::TextStates;
+use nijimi_runtime::raw::nn::{Mmdit, TextStates};
 use nijimi_runtime::raw::text::{self, Special, Vocabulary};
 
 /// Writes all keys: those that are read, by what reads them, and what a converted file says beside them.
@@ -83,6 +84,7 @@ fn drawn(model: &Model, info: Option<LatentInfo>) -> Result<Option<String>, Erro
             for TextInfo { network, states, .. } in &info.texts {
                 network.graph("", [1, network.positions], *states)?;
             }
+            info.language.iter().try_for_each(|text| text.network.graph("", 1).map(drop))?;
             info.denoiser.graph("", &info.denoiser.smallest())?;
             info.autoencoder.encoder("", 1, [info.autoencoder.factor(); 2])?;
             info.autoencoder.decoder("", 1, [1, 1])?;
@@ -156,6 +158,13 @@ fn info(checkpoint: &Checkpoint, config: &Config, name: String) -> Result<(Laten
         texts.push(TextInfo { prefix, network, states, tokenizer });
         vocabularies.push(vocabulary);
     }
+    let language = match (config.text_3, &checkpoint.tokenizer_3) {
+        (Some(network), Some(pieces)) => {
+            let (tokenizer, pieces) = (text::Unigram::new(pieces)?, pieces.clone());
+            Some(LanguageInfo { network, tokenizer, pieces, length: Mmdit::THIRD_STATES })
+        }
+        _ => None,
+    };
     let SchedulerInfo { class, settings } = config.scheduler.info();
     let info = LatentInfo {
         name,
@@ -167,6 +176,7 @@ fn info(checkpoint: &Checkpoint, config: &Config, name: String) -> Result<(Laten
         shift_factor: config.vae.shift_factor,
         statistics: config.vae.statistics.clone(),
         texts,
+        language,
         zeros_for_empty: config.force_zeros_for_empty_prompt,
         scheduler: class,
         settings,

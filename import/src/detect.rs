@@ -5,7 +5,9 @@ use super::sd3;
 use super::seems::Seems;
 use nijimi_runtime::model::FirstStage;
 use nijimi_runtime::raw::graph::Activation;
-use nijimi_runtime::raw::nn::{AutoencoderKl, ClipText, Denoiser, SdAdded, SdLevel, SdMiddle, SdUnet, TimeCode};
+use nijimi_runtime::raw::nn::{
+    AutoencoderKl, ClipText, Denoiser, SdAdded, SdLevel, SdMiddle, SdUnet, T5Encoder, TimeCode,
+};
 use nijimi_runtime::sampler::Field;
 use std::collections::BTreeMap;
 
@@ -38,6 +40,7 @@ pub(super) struct Detected {
     pub vae: Option<FirstStage>,
     pub text: Option<ClipText>,
     pub text_2: Option<ClipText>,
+    pub text_3: Option<T5Encoder>,
 }
 
 /// The parts that there are, of which the U-Net is one, or why it is none of the three families; if it is to be a `whole` model, what
@@ -79,7 +82,7 @@ pub(super) fn parts(shapes: &Shapes, whole: bool) -> Result<Detected, String> {
         return Err("it has no second text encoder: give it with --clip-g FILE".into());
     }
     let unet = unet(shapes, (family, pooled), !whole)?;
-    Ok(Detected { family, denoiser: unet.into(), vae: vae(shapes, family)?, text, text_2 })
+    Ok(Detected { family, denoiser: unet.into(), vae: vae(shapes, family)?, text, text_2, text_3: None })
 }
 
 /// Whether a U-Net that is told sizes is the refiner's: the pooled state of its only text encoder is as wide as the others.
@@ -119,7 +122,7 @@ pub(super) fn has(shapes: &Shapes, prefix: &str) -> bool {
 
 /// The configuration of a whole model, or what it lacks to be one of the three families.
 pub(super) fn detect(shapes: &Shapes) -> Result<Config, String> {
-    let Detected { family, denoiser, vae, text: Some(text), text_2 } = parts(shapes, true)? else {
+    let Detected { family, denoiser, vae, text: Some(text), text_2, text_3 } = parts(shapes, true)? else {
         unreachable!("a whole model has a text encoder")
     };
     let vae =
@@ -136,6 +139,7 @@ pub(super) fn detect(shapes: &Shapes) -> Result<Config, String> {
         force_upcast: true,
         text,
         text_2,
+        text_3,
         scheduler: if family.is_sd3() { sd3::scheduler() } else { scheduler() },
         force_zeros_for_empty_prompt: family == Family::Sdxl,
     })

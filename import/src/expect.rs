@@ -23,6 +23,9 @@ pub(super) fn parts(config: &Config) -> Result<Vec<(&'static str, Vec<Expected>)
     if let Some(text) = &config.text_2 {
         parts.push(("text_encoder_2", clip(text)?));
     }
+    if let Some(text) = &config.text_3 {
+        parts.push(("text_encoder_3", of(&[text.graph("", 1)?])));
+    }
     parts.push(denoiser(&config.denoiser)?);
     parts.push(("vae", vae(&config.vae.network)?));
     Ok(parts)

@@ -7,7 +7,7 @@ use super::error::{ImportError, refused};
 use super::json::Json;
 use super::parts::Part;
 use super::tokenizer::Tokenizer;
-use super::{aside, expect, files, header, marks, names, parse, parts, pixels};
+use super::{aside, expect, files, header, marks, names, parse, parts, pieces, pixels};
 use nijimi_runtime::raw::nn::{Denoiser, SdUnet};
 use nijimi_runtime::sampler::is_edm;
 use serde_json::Value;
@@ -15,14 +15,16 @@ use std::path::Path;
 
 /// The parts of a pipeline that are read, those that look at pictures when they are drawn, and its settings; others would
 /// take part in the picture (ControlNets, adapters).
-const KNOWN: [&str; 17] = [
+const KNOWN: [&str; 19] = [
     "unet",
     "transformer",
     "vae",
     "text_encoder",
     "text_encoder_2",
+    "text_encoder_3",
     "tokenizer",
     "tokenizer_2",
+    "tokenizer_3",
     "scheduler",
     "safety_checker",
     "feature_extractor",
@@ -102,7 +104,8 @@ pub(super) fn open(folder: &Path, index: &Json, options: &Options) -> Result<Che
     let mut ranges = vec![];
     let mut text_configs = vec![];
     let second = (!refiner && part("text_encoder_2")).then_some("text_encoder_2");
-    for name in [first].into_iter().chain(second).chain([denoises, "vae"]) {
+    let third = part("text_encoder_3").then_some("text_encoder_3");
+    for name in [first].into_iter().chain(second).chain(third).chain([denoises, "vae"]) {
         let start = found.files.len();
         match Part::ALL
             .into_iter()
@@ -111,7 +114,7 @@ pub(super) fn open(folder: &Path, index: &Json, options: &Options) -> Result<Che
             Some((part, path)) => found.files.push(parts::open(part, path, second.is_some())?),
             None => found.files.extend(files::open(&folder.join(name), options.variant.as_deref())?),
         }
-        if name.starts_with("text_encoder") {
+        if name.starts_with("text_encoder") && Some(name) != third {
             let projected = found.files[start..]
                 .iter()
                 .any(|file| file.tensors().keys().any(|name| name.contains("text_projection")));
@@ -134,6 +137,10 @@ pub(super) fn open(folder: &Path, index: &Json, options: &Options) -> Result<Che
         (Denoiser::Mmdit(_), None) => return Err(index.wrong("text_encoder_2", "there, as this model has two")),
         _ => return Err(index.wrong("text_encoder_2", "there exactly where the U-Net has an addition_embed_type")),
     };
+    let text_3 = third.map(|name| parse::t5(&json(name, "config.json")?)).transpose()?;
+    if text_3.is_some() && !family.is_sd3() {
+        return Err(index.wrong("text_encoder_3", "null: only Stable Diffusion 3 has a third text encoder"));
+    }
     if !family.is_sd3() && wide != denoiser.text_width() {
         return Err(denoiser_json.wrong("cross_attention_dim", format!("{wide}, the width of the text states")));
     }
@@ -154,6 +161,7 @@ pub(super) fn open(folder: &Path, index: &Json, options: &Options) -> Result<Che
         force_upcast: vae_json.bool("force_upcast", true)?,
         text,
         text_2,
+        text_3,
         scheduler,
         force_zeros_for_empty_prompt,
     };
@@ -161,6 +169,10 @@ pub(super) fn open(folder: &Path, index: &Json, options: &Options) -> Result<Che
     let mut notes = Vec::new();
     if let Some(path) = options.part(Part::ClipG).filter(|_| second.is_none()) {
         let why = "it is given as SDXL's second text encoder (--clip-g), and this pipeline has one alone".into();
+        return Err(ImportError::Part { path: path.into(), why });
+    }
+    if let Some(path) = options.part(Part::T5).filter(|_| third.is_none()) {
+        let why = "it is given as the third text encoder (--t5xxl), and this pipeline has none".into();
         return Err(ImportError::Part { path: path.into(), why });
     }
     if let Some(path) = options.part(Part::Unet) {
@@ -185,8 +197,12 @@ pub(super) fn open(folder: &Path, index: &Json, options: &Options) -> Result<Che
             continue;
         }
         found.take(&folder.join(own), part, expected, range.clone(), |name| names::diffusers(part, name))?;
-        let counter =
-            |name: &str| name.ends_with("position_ids") || part.starts_with("text") && name.ends_with("logit_scale");
+        let counter = |name: &str| {
+            name.ends_with("position_ids")
+                || part.starts_with("text") && name.ends_with("logit_scale")
+                // The same as `shared.weight`.
+                || part == "text_encoder_3" && name == "encoder.embed_tokens.weight"
+        };
         found.left_over(range, counter)?;
     }
     let tokenizer = match &options.tokenizer {
@@ -198,9 +214,20 @@ pub(super) fn open(folder: &Path, index: &Json, options: &Options) -> Result<Che
         Some(_) => return Err(index.wrong("tokenizer_2", "the tokenizer of the second text encoder")),
         None => None,
     };
+    let tokenizer_3 = match third {
+        Some(_) if part("tokenizer_3") => Some(pieces::open(&folder.join("tokenizer_3"))?),
+        Some(_) => return Err(index.wrong("tokenizer_3", "the tokenizer of the third text encoder")),
+        None => None,
+    };
     let found = found.checkpoint(folder, Format::Diffusers, Model::TextToImage(Box::new(config)));
-    let checkpoint =
-        Checkpoint { tokenizer: Some(tokenizer), tokenizer_2, parts: options.parts.clone(), notes, ..found };
+    let checkpoint = Checkpoint {
+        tokenizer: Some(tokenizer),
+        tokenizer_2,
+        tokenizer_3,
+        parts: options.parts.clone(),
+        notes,
+        ..found
+    };
     checkpoint.check_vocabulary()?;
     Ok(checkpoint)
 }

@@ -30,6 +30,7 @@ mod numbers;
 mod open;
 mod parse;
 mod parts;
+mod pieces;
 mod pixels;
 mod safetensors;
 mod scales;

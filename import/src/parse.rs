@@ -2,10 +2,12 @@
 
 mod mmdit;
 mod pixels;
+mod t5;
 mod unet;
 
 pub(super) use mmdit::mmdit;
 pub(super) use pixels::unet_of_pixels;
+pub(super) use t5::t5;
 pub(super) use unet::{ABSENT, UNET, trunk, unet};
 
 use super::config::SchedulerConfig;

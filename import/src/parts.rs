@@ -18,8 +18,10 @@ pub enum Part {
     Vae,
     /// The text encoder, of SDXL the first.
     ClipL,
-    /// SDXL's second text encoder.
+    /// The second text encoder of SDXL and of Stable Diffusion 3.
     ClipG,
+    /// Stable Diffusion 3's third.
+    T5,
 }
 
 const FIRST: [&str; 3] = ["cond_stage_model.", "conditioner.embedders.0.", sd3::CLIP_L];
@@ -32,7 +34,7 @@ const VISION: [&str; 2] = ["vision_model.", "visual_projection."];
 
 impl Part {
     /// All of them, the one first by which the others are told.
-    pub const ALL: [Self; 4] = [Self::Unet, Self::Vae, Self::ClipL, Self::ClipG];
+    pub const ALL: [Self; 5] = [Self::Unet, Self::Vae, Self::ClipL, Self::ClipG, Self::T5];
 
     /// The program's option.
     pub fn option(self) -> &'static str {
@@ -41,6 +43,7 @@ impl Part {
             Self::Vae => "--vae",
             Self::ClipL => "--clip-l",
             Self::ClipG => "--clip-g",
+            Self::T5 => "--t5xxl",
         }
     }
 
@@ -51,6 +54,7 @@ impl Part {
             Self::Vae => "VAE",
             Self::ClipL => "CLIP L",
             Self::ClipG => "CLIP G",
+            Self::T5 => "T5XXL",
         }
     }
 
@@ -59,7 +63,7 @@ impl Part {
         match self {
             Self::Unet => "U-Net",
             Self::Vae => "autoencoder",
-            Self::ClipL | Self::ClipG => "text encoder",
+            Self::ClipL | Self::ClipG | Self::T5 => "text encoder",
         }
     }
 
@@ -70,6 +74,7 @@ impl Part {
             Self::Vae => "vae",
             Self::ClipL => "text_encoder",
             Self::ClipG => "text_encoder_2",
+            Self::T5 => "text_encoder_3",
         }
     }
 
@@ -80,6 +85,7 @@ impl Part {
             Self::Vae => name.starts_with(VAE),
             Self::ClipL => FIRST.iter().any(|first| name.starts_with(first)),
             Self::ClipG => SECOND.iter().any(|second| name.starts_with(second)),
+            Self::T5 => name.starts_with(sd3::T5),
         }
     }
 }
@@ -134,14 +140,19 @@ pub(super) fn assemble(file: TensorFile, options: &Options) -> Result<Vec<Tensor
         let why = "it is given as SDXL's second text encoder (--clip-g), and the model is neither SDXL nor Stable Diffusion 3".into();
         return Err(ImportError::Part { path: path.into(), why });
     }
+    let is_sd3 = |file: &TensorFile| file.tensors().keys().any(|name| name.starts_with(&two[1]));
+    if let Some(path) = options.part(Part::T5).filter(|_| !is_sd3(unet.as_ref().unwrap_or(&base))) {
+        let why = "it is given as the third text encoder (--t5xxl), and the model is not Stable Diffusion 3".into();
+        return Err(ImportError::Part { path: path.into(), why });
+    }
     let mut files = Vec::new();
     if let Some(unet) = unet {
         // Marks beside a U-Net are about it, and go with it.
-        let others = [Part::Vae, Part::ClipL, Part::ClipG];
+        let others = [Part::Vae, Part::ClipL, Part::ClipG, Part::T5];
         base.tensors_mut().retain(|name, _| others.iter().any(|part| part.has(name)));
         files.push(unet);
     }
-    for part in [Part::Vae, Part::ClipL, Part::ClipG] {
+    for part in [Part::Vae, Part::ClipL, Part::ClipG, Part::T5] {
         if let Some(path) = options.part(part) {
             base.tensors_mut().retain(|name, _| !part.has(name));
             files.push(open(part, path, sdxl)?);
@@ -226,6 +237,9 @@ fn naming(shapes: &Shapes, part: Part, sdxl: bool) -> Option<Rename> {
         }
         Part::Vae if begins("decoder.up.") => Some(Box::new(|name| format!("{VAE}{name}"))),
         Part::Vae => None,
+        Part::T5 if begins(sd3::T5) => Some(Box::new(str::to_owned)),
+        Part::T5 if begins("encoder.block.") => Some(Box::new(|name| format!("{}transformer.{name}", sd3::T5))),
+        Part::T5 => None,
         Part::ClipL | Part::ClipG => {
             let own = match (part, sdxl) {
                 (Part::ClipG, _) => SECOND[0],

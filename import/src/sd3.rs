@@ -5,12 +5,13 @@ use super::config::{Config, Family, SchedulerConfig};
 use super::detect::{Detected, Shapes, UNET, count, dim, has, need, open_clip, transformers, vae};
 use super::names::{self, Candidate, Form, POSITIONS, candidate};
 use nijimi_runtime::raw::graph::Activation;
-use nijimi_runtime::raw::nn::{ClipText, Denoiser, Mmdit};
+use nijimi_runtime::raw::nn::{ClipText, Denoiser, Mmdit, T5Encoder};
 use nijimi_runtime::sampler::Field;
 
 /// The text encoders of such a file.
 pub(super) const CLIP_L: &str = "text_encoders.clip_l.";
 pub(super) const CLIP_G: &str = "text_encoders.clip_g.";
+pub(super) const T5: &str = "text_encoders.t5xxl.";
 
 /// Where parts in files of their own have been renamed to, those of SDXL.
 const EMBEDDERS: [&str; 2] = ["conditioner.embedders.0.", "conditioner.embedders.1."];
@@ -36,7 +37,14 @@ pub(super) fn detect(shapes: &Shapes, whole: bool) -> Result<Detected, String> {
         }
     }
     let family = if network.qk_norm { Family::Sd35 } else { Family::Sd3 };
-    Ok(Detected { family, denoiser: Denoiser::Mmdit(network), vae: vae(shapes, family)?, text, text_2 })
+    Ok(Detected {
+        family,
+        denoiser: Denoiser::Mmdit(network),
+        vae: vae(shapes, family)?,
+        text,
+        text_2,
+        text_3: t5(shapes)?,
+    })
 }
 
 fn mmdit(shapes: &Shapes) -> Result<Mmdit, String> {
@@ -88,6 +96,25 @@ fn clip_g(shapes: &Shapes) -> Result<Option<ClipText>, String> {
     Ok(Some(ClipText { projection, activation: Activation::Gelu, ..transformers(shapes, &prefix)? }))
 }
 
+fn t5(shapes: &Shapes) -> Result<Option<T5Encoder>, String> {
+    let name = |rest: &str| format!("{T5}transformer.{rest}");
+    if !has(shapes, T5) {
+        return Ok(None);
+    }
+    let bias = name("encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight");
+    let heads = need(shapes, &bias, 1)?;
+    let inner = need(shapes, &name("encoder.block.0.layer.0.SelfAttention.q.weight"), 0)?;
+    Ok(Some(T5Encoder {
+        vocabulary: need(shapes, &name("shared.weight"), 0)?,
+        width: need(shapes, &name("shared.weight"), 1)?,
+        layers: count(shapes, |i| name(&format!("encoder.block.{i}.layer.0.SelfAttention.q.weight"))),
+        heads,
+        head_channels: inner / heads,
+        hidden: need(shapes, &name("encoder.block.0.layer.1.DenseReluDense.wi_0.weight"), 0)?,
+        eps: 1e-6,
+    }))
+}
+
 /// The scheduler of all published checkpoints; a file does not tell it.
 pub(super) fn scheduler() -> SchedulerConfig {
     SchedulerConfig {
@@ -100,6 +127,9 @@ pub(super) fn scheduler() -> SchedulerConfig {
 
 /// Where a tensor of a text encoder is.
 pub(super) fn text(part: &str, name: &str) -> Vec<Candidate> {
+    if part == "text_encoder_3" {
+        return vec![candidate(format!("{T5}transformer.{name}"), Form::Same)];
+    }
     let [first, other] = if part == "text_encoder" { [CLIP_L, EMBEDDERS[0]] } else { [CLIP_G, EMBEDDERS[1]] };
     let mut all = [first, other].map(|first| names::transformers(&format!("{first}transformer."), name)).concat();
     all.extend(names::open_clip(&format!("{}model.", EMBEDDERS[1]), name));

@@ -71,7 +71,7 @@ impl Seems {
             Self::Lora => "it is a LoRA, which is added to a model",
             Self::Embedding => "it is a textual inversion, which teaches a model a word, to be given with --embedding",
             Self::Transformer(words) => words,
-            Self::T5 => "it is a text encoder of other models (T5)",
+            Self::T5 => "it is a part of one, a text encoder (T5) of Stable Diffusion 3, to be given with --t5xxl",
             Self::Vae => "it is a part of one, an autoencoder, to be given with --vae",
             Self::Text => "it is a part of one, a text encoder, to be given with --clip-l or --clip-g",
             Self::Unknown => "its tensors are not Stable Diffusion's",

@@ -6,7 +6,8 @@ use super::detect::{Shapes, UNET, detect, per_level};
 use super::error::{ImportError, refused};
 use super::tensor_file::TensorFile;
 use super::tokenizer::Tokenizer;
-use super::{aside, expect, header, marks, names, parts};
+use super::{aside, expect, header, marks, names, parts, pieces};
+use nijimi_runtime::raw::text::Pieces;
 use std::path::{Path, PathBuf};
 
 /// The second encoder of SDXL fills windows with "!" (its tokenizer's `pad_token`).
@@ -42,11 +43,25 @@ pub(super) fn vocabulary(checkpoint: &mut Checkpoint, options: &Options) -> Resu
         return Ok(());
     };
     let folder = tokenizer_folder(&checkpoint.path, options)?;
-    let (tokenizer, family) = (Tokenizer::open(&folder)?, config.family);
+    let (tokenizer, family, config_has_third) = (Tokenizer::open(&folder)?, config.family, config.text_3.is_some());
     checkpoint.tokenizer_2 = config.text_2.map(|_| second(&folder, &tokenizer)).transpose()?;
     // The refiner's only one is SDXL's second.
     checkpoint.tokenizer = Some(if family == Family::SdxlRefiner { second(&folder, &tokenizer)? } else { tokenizer });
+    if config_has_third {
+        checkpoint.tokenizer_3 = Some(third(&folder)?);
+    }
     checkpoint.check_vocabulary()
+}
+
+/// That of Stable Diffusion 3's third encoder: a pipeline's own, or T5's beside the other.
+fn third(folder: &Path) -> Result<Pieces, ImportError> {
+    let own = folder.with_file_name("tokenizer_3");
+    if pieces::is_in(&own) {
+        return pieces::open(&own);
+    }
+    let remedy = "the checkpoint has the T5 text encoder, whose vocabulary is another than CLIP's: put T5's tokenizer.json into a \
+                  folder tokenizer_3 beside the folder of the tokenizer";
+    Err(ImportError::MissingFile { path: own.join("tokenizer.json"), remedy })
 }
 
 /// That of SDXL's second encoder: a pipeline's own, if the first is a pipeline's, or as it is published.

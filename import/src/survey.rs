@@ -135,7 +135,7 @@ fn apart(path: &Path, refused: ImportError) -> Result<Survey, ImportError> {
     let shapes = named.shapes();
     if detect::has(&shapes, UNET) {
         // What is there is right, or else that is why the whole is refused.
-        let Ok(Detected { family, denoiser, vae, text, text_2 }) = detect::parts(&shapes, false) else {
+        let Ok(Detected { family, denoiser, vae, text, text_2, .. }) = detect::parts(&shapes, false) else {
             return Err(refused);
         };
         let lacks = [

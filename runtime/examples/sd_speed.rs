@@ -1,7 +1,8 @@
-//! How long Stable Diffusion's networks take on the CPU: one U-Net call, and the decoder, with random weights.
+//! How long Stable Diffusion's networks take on the CPU: one call of 1.5's U-Net, its decoder, and one call of 3 medium's
+//! transformer, with random weights.
 //!
 //! ```text
-//! cargo run --release -p nijimi-runtime --example sd_speed -- [unet|reused|decoder] [f32|f16|q8_0] [LATENT SIDE] [THREADS] [ROUNDS] [PROFILE]
+//! cargo run --release -p nijimi-runtime --example sd_speed -- [unet|reused|decoder|sd3] [f32|f16|q8_0] [LATENT SIDE] [THREADS] [ROUNDS] [PROFILE]
 //! ```
 //!
 //! `reused` is the U-Net's call that takes the deep features over (`--cache` of the program).
@@ -13,7 +14,9 @@ use nijimi_runtime::quant::{self, DType};
 use nijimi_runtime::raw::cpu::Context;
 use nijimi_runtime::raw::cpu::exec::{Executor, PLAN, Weights};
 use nijimi_runtime::raw::graph::{Graph, WeightKind};
-use nijimi_runtime::raw::nn::{AutoencoderKl, SdCache, SdLevel, SdMiddle, SdRequest, SdUnet, TimeCode};
+use nijimi_runtime::raw::nn::{
+    AutoencoderKl, Denoiser, Mmdit, SdCache, SdLevel, SdMiddle, SdRequest, SdUnet, TimeCode,
+};
 use nijimi_runtime::raw::plan::{MemoryLimit, Plan};
 use nijimi_runtime::raw::rng::normal_fill;
 use std::collections::BTreeMap;
@@ -53,6 +56,24 @@ fn decoder(side: usize) -> Graph {
         post_quant_conv: true,
     };
     network.decoder("", 1, [side, side]).expect("SD 1.5's decoder")
+}
+
+/// Both CLIP's tokens and T5's.
+const TOKENS: usize = 77 + Mmdit::THIRD_STATES;
+
+fn sd3() -> Denoiser {
+    let network = Mmdit {
+        channels: 16,
+        layers: 24,
+        heads: 24,
+        head_channels: 64,
+        text_width: 4096,
+        pooled_width: 2048,
+        positions: 192,
+        dual: Vec::new(),
+        qk_norm: false,
+    };
+    network.into()
 }
 
 /// N(0, 1 / inputs); what is no matrix, near 1 or 0.
@@ -101,10 +122,16 @@ fn main() {
     let arg = |i: usize, default: &str| args.get(i).cloned().unwrap_or_else(|| default.into());
     let number = |i: usize, default: &str| arg(i, default).parse::<usize>().expect("a number");
     let side = number(2, "64");
-    let graph = match arg(0, "unet").as_str() {
-        "decoder" => decoder(side),
-        "reused" => unet(side, SdCache::Read),
-        _ => unet(side, SdCache::Off),
+    let (graph, ids) = match arg(0, "unet").as_str() {
+        "decoder" => (decoder(side), Vec::new()),
+        "reused" => (unet(side, SdCache::Read), Vec::new()),
+        "sd3" => {
+            let network = sd3();
+            let request = SdRequest { height: side, width: side, tokens: TOKENS, ..network.smallest() };
+            let ids = network.ids(&request).expect("latents that it knows");
+            (network.graph("", &request).expect("SD 3's transformer"), ids)
+        }
+        _ => (unet(side, SdCache::Off), Vec::new()),
     };
     let name = arg(1, "f32");
     let dtype = DType::from_name(&name).expect("f32, f16, bf16, q8_0, q6_k, q5_k, q4_k or q4_0");
@@ -123,7 +150,7 @@ fn main() {
         );
         for line in std::io::stdin().lock().lines() {
             line.expect("a line");
-            let (wall, processor) = call(&mut exec);
+            let (wall, processor) = call(&mut exec, &ids);
             println!("{{\"wall\": {wall:.4}, \"processor\": {processor:.2}, \"peak_mb\": {}}}", resident("VmHWM"));
         }
         return;
@@ -134,13 +161,13 @@ fn main() {
         arg(0, "unet")
     );
     for round in 0..number(4, "3") {
-        let (wall, processor) = call(&mut exec);
+        let (wall, processor) = call(&mut exec, &ids);
         println!("round {round}: {wall:.3} s, {processor:.2} s of the processor");
     }
     println!("resident {} MB, at most {} MB", resident("VmRSS"), resident("VmHWM"));
     if args.get(5).is_some() {
         fill(&mut exec);
-        profile(&mut exec);
+        profile(&mut exec, &ids);
     }
 }
 
@@ -151,19 +178,19 @@ fn fill(exec: &mut Executor) {
 }
 
 /// One execution: seconds, and the processor's.
-fn call(exec: &mut Executor) -> (f64, f64) {
+fn call(exec: &mut Executor, ids: &[Option<u32>]) -> (f64, f64) {
     fill(exec);
     let (start, before) = (Instant::now(), processor());
-    exec.run(0, &[]);
+    exec.run(0, ids);
     (start.elapsed().as_secs_f64(), processor() - before)
 }
 
 /// Seconds by kind of operation, the slowest first.
-fn profile(exec: &mut Executor) {
+fn profile(exec: &mut Executor, ids: &[Option<u32>]) {
     let mut kinds: BTreeMap<String, (f64, u64, usize)> = BTreeMap::new();
     for i in 0..exec.plans()[0].steps().len() {
         let start = Instant::now();
-        exec.run_step(0, i, &[]);
+        exec.run_step(0, i, ids);
         let seconds = start.elapsed().as_secs_f64();
         let step = &exec.plans()[0].steps()[i];
         let s = step.output.shape;

@@ -10,7 +10,7 @@ import gguf
 import numpy as np
 
 TYPES = {
-    "f32": "FLOAT32", "f64": "FLOAT64", "u32": "UINT32", "u64": "UINT64",
+    "f32": "FLOAT32", "f64": "FLOAT64", "u8": "UINT8", "u32": "UINT32", "u64": "UINT64",
     "i32": "INT32", "bool": "BOOL", "str": "STRING",
 }
 

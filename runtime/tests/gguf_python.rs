@@ -32,6 +32,7 @@ fn json_of(value: &MetaValue) -> (bool, &'static str, Json) {
         MetaValue::F64(v) => (false, "f64", json!(v)),
         MetaValue::Bool(v) => (false, "bool", json!(v)),
         MetaValue::Str(v) => (false, "str", json!(v)),
+        MetaValue::U8s(v) => (true, "u8", json!(v)),
         MetaValue::U32s(v) => (true, "u32", json!(v)),
         MetaValue::F32s(v) => (true, "f32", json!(v.iter().map(|v| f64::from(*v)).collect::<Vec<_>>())),
         MetaValue::F64s(v) => (true, "f64", json!(v)),

@@ -25,6 +25,7 @@ fn metadata_of_every_kind() {
             MetaValue::F64(v) => assert_eq!(read.f64(key), Ok(v)),
             MetaValue::Bool(v) => assert_eq!(read.bool(key), Ok(v)),
             MetaValue::Str(v) => assert_eq!(read.str(key), Ok(v.as_str())),
+            MetaValue::U8s(v) => assert_eq!(read.u8s(key), Ok(v)),
             MetaValue::U32s(v) => assert_eq!(read.u32s(key), Ok(v)),
             MetaValue::F32s(v) => assert_eq!(read.f32s(key), Ok(v)),
             MetaValue::F64s(v) => assert_eq!(read.f64s(key), Ok(v)),

@@ -213,7 +213,8 @@ fn what_runs_use_is_held() {
 /// A name of the command line is the class of diffusers with the model's settings. Seen red with the solver's own spacing.
 #[test]
 fn solvers_by_name_have_the_models_settings() {
-    for family in families() {
+    // Models of flow have levels of their own: see sd3.rs.
+    for family in families().into_iter().filter(|family| family.folder.join("unet").is_dir()) {
         let model = opened(family.bytes(DType::F16), vec![]);
         let by = |name: &str, sigmas| model.calls_by(Solver::from_name(name), sigmas, 6).unwrap();
         let class = |name, changed: &[_]| model.calls(Some(name), changed, 6).unwrap();

@@ -70,6 +70,8 @@ kernels! {
     MaxPool "max_pool",
     /// Gradient of the largest of each 2x2 square.
     MaxPoolBackward "max_pool_backward",
+    /// Elementwise product.
+    Multiply "multiply",
     /// Sine and cosine code of a number.
     PositionEncoding "position_encoding",
     /// What ReLU lets pass of a gradient.
@@ -90,7 +92,7 @@ kernels! {
     ToTexture "to_texture",
     /// Values to bytes.
     ToU8 "to_u8",
-    /// Rows of two tables, by what a token is and by where it stands.
+    /// Rows of a table, by what a token is, and of another, by where it stands.
     TokenEmbedding "token_embedding",
     /// Twice the size.
     Upsample "upsample",
@@ -149,6 +151,8 @@ flags! {
     LeakyRelu "LEAKY_RELU",
     /// With fresh noise.
     Noise "NOISE",
+    /// With a row for each place.
+    Places "PLACES",
     /// GELU by a sigmoid.
     QuickGelu "QUICK_GELU",
     /// max(v, 0).

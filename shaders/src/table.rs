@@ -360,10 +360,10 @@ fn products(class: Class, base: &dyn Fn(Kernel) -> Shader, all: &mut Vec<Shader>
 
 fn attentions(class: Class, base: &dyn Fn(Kernel) -> Shader, all: &mut Vec<Shader>) {
     for d in [1, 8, 40, 64, 80, 160, 512] {
-        for causal in [false, true] {
+        for (causal, bias) in [(false, false), (true, false), (false, true), (true, true)] {
             for vectors in [false, true] {
-                let shader = base(Kernel::Attention).flag(Flag::Causal, causal).flag(Flag::XVec4, vectors);
-                all.push(attention(class, d).apply(shader));
+                let shader = base(Kernel::Attention).flag(Flag::Causal, causal).flag(Flag::Bias, bias);
+                all.push(attention(class, d).apply(shader.flag(Flag::XVec4, vectors)));
             }
         }
     }
@@ -382,6 +382,7 @@ fn elementwise(class: Class, base: &dyn Fn(Kernel) -> Shader, all: &mut Vec<Shad
             all.extend([with(K::Activate, &[activation]), with(K::Activate, &[activation, Flag::InPlace])]);
         }
         all.extend([with(K::Add, &[]), with(K::Add, &[Flag::InPlace]), with(K::AddChannels, &[])]);
+        all.extend([with(K::Multiply, &[]), with(K::Multiply, &[Flag::InPlace])]);
         all.extend([
             with(K::ReluBackward, &[]),
             with(K::ReluBackward, &[Flag::InPlace]),
@@ -395,7 +396,7 @@ fn elementwise(class: Class, base: &dyn Fn(Kernel) -> Shader, all: &mut Vec<Shad
         all.extend([with(K::Upsample, &[]), with(K::Upsample, &[Flag::Bilinear])]);
     }
     all.extend([flat(K::EmbeddingAdd, &[]), flat(K::EmbeddingAdd, &[Flag::InPlace])]);
-    all.extend([flat(K::TokenEmbedding, &[]), flat(K::SelectToken, &[])]);
+    all.extend([flat(K::TokenEmbedding, &[]), flat(K::TokenEmbedding, &[Flag::Places]), flat(K::SelectToken, &[])]);
     all.extend([flat(K::LogSoftmax, &[]), flat(K::LogSoftmaxBackward, &[])]);
     all.extend([flat(K::PositionEncoding, &[]), flat(K::Feed, &[]), flat(K::Feed, &[Flag::Beside])]);
     all.extend([flat(K::Guidance, &[]), flat(K::ClassifierGuidance, &[])]);

@@ -163,7 +163,7 @@ fn parts_that_cannot_be() {
         (&whole, &[(Part::ClipL, &*vae)], &["given as text encoder with --clip-l"]),
         (&whole, &[(Part::Unet, &*vae)], &["given as U-Net with --unet"]),
         (&whole, &[(Part::Vae, &*half)], &["lacks the tensor first_stage_model.decoder."]),
-        (&whole, &[(Part::ClipG, &*clip)], &["--clip-g", "not SDXL's"]),
+        (&whole, &[(Part::ClipG, &*clip)], &["--clip-g", "neither SDXL nor"]),
         (&pieces.pipeline, &[(Part::ClipG, &*clip)], &["--clip-g"]),
         (&whole, &[(Part::Vae, &*pieces.pipeline)], &["is a folder", "--vae takes a file"]),
         (&vae, &[(Part::Unet, &*unet), (Part::ClipL, &*clip)], &["nothing of it is used"]),

@@ -31,7 +31,7 @@ fn same(single: &Checkpoint, folder: &Checkpoint) {
 /// attention's tensors looked for in the first.
 #[test]
 fn published_single_files_are_their_folders() {
-    for name in ["sd3", "sd35"] {
+    for name in ["sd3", "sd35", "sd3t5"] {
         let (Some(folder), Some(file)) = (folder(name), find(&format!("pipelines/{name}.checkpoint.safetensors")))
         else {
             continue;

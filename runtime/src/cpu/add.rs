@@ -1,4 +1,4 @@
-//! Sums: of two pictures; of a picture and a value per picture and channel.
+//! Sums of two pictures, and of a picture and a value per picture and channel; products of two pictures.
 
 use super::rows::for_rows;
 use super::{Context, ImageShape};
@@ -14,6 +14,17 @@ pub fn add(ctx: &Context, b: &[f32], y: &mut [f32]) {
     assert_eq!(b.len(), y.len(), "add: lengths");
     ctx.pool.for_chunks(y, TASK, &|task, y| {
         y.iter_mut().zip(&b[task * TASK..]).for_each(|(y, b)| *y += b);
+    });
+}
+
+/// `y *= b`, of equal lengths.
+///
+/// # Panics
+/// Where they are not.
+pub fn multiply(ctx: &Context, b: &[f32], y: &mut [f32]) {
+    assert_eq!(b.len(), y.len(), "multiply: lengths");
+    ctx.pool.for_chunks(y, TASK, &|task, y| {
+        y.iter_mut().zip(&b[task * TASK..]).for_each(|(y, b)| *y *= b);
     });
 }
 
@@ -53,6 +64,9 @@ mod tests {
         let mut y = a.clone();
         add(&Context::new(2), &b, &mut y);
         assert!((0..y.len()).all(|i| y[i] == a[i] + b[i]));
+        y.copy_from_slice(&a);
+        multiply(&Context::new(2), &b, &mut y);
+        assert!((0..y.len()).all(|i| y[i] == a[i] * b[i]));
     }
 
     /// Against the definition, index by index. Seen red with picture 0's `v` for all, and with the branch of

@@ -30,7 +30,7 @@ const PANELS: usize = 4;
 const CACHED: usize = 256 << 10;
 
 /// Sizes of an attention.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 pub struct AttentionShape {
     /// Pictures.
     pub n: usize,
@@ -44,6 +44,8 @@ pub struct AttentionShape {
     pub heads: usize,
     /// Query `i` sees only keys `0..=i`.
     pub causal: bool,
+    /// What scores are multiplied by; none is `1 / sqrt(c / heads)`.
+    pub scale: Option<f32>,
 }
 
 /// How the work is cut: of no influence on the result.
@@ -95,18 +97,26 @@ pub fn attention_scratch(ctx: &Context, s: &AttentionShape) -> usize {
     cut.slots * cut.slot_rows() * size_of::<Lanes>() + cut.transposed(s) * size_of::<f32>() + 63
 }
 
-/// `y = softmax(q kᵀ / sqrt(c / heads)) v` for each picture and head: `q` and `y` are `[n][queries][c]`, `k` and `v`
-/// `[n][keys][c]`, head `i` the channels from `i * c / heads` (Vaswani et al. 2017, equation 1). What is not a number
-/// stays so.
+/// `y = softmax(scale q kᵀ + bias) v` for each picture and head: `q` and `y` are `[n][queries][c]`, `k` and `v`
+/// `[n][keys][c]`, head `i` the channels from `i * c / heads` (Vaswani et al. 2017, equation 1), `bias`, if there is one,
+/// `[keys][queries][heads]`. What is not a number stays so.
 ///
 /// # Panics
 /// Where a length does not fit `s`, or `scratch` is shorter than [`attention_scratch`] says.
-pub fn attention(ctx: &Context, s: &AttentionShape, qkv: [&[f32]; 3], scratch: &mut [u8], y: &mut [f32]) {
+pub fn attention(
+    ctx: &Context,
+    s: &AttentionShape,
+    qkv: [&[f32]; 3],
+    bias: Option<&[f32]>,
+    scratch: &mut [u8],
+    y: &mut [f32],
+) {
     let lengths = [s.queries, s.keys, s.keys].map(|tokens| s.n * tokens * s.c);
     assert_eq!(qkv.map(<[f32]>::len), lengths, "attention: lengths of q, k and v");
     assert_eq!(y.len(), lengths[0], "attention: length of y");
     assert!(s.c.is_multiple_of(s.heads), "attention: heads do not divide the channels");
     assert!(!s.causal || s.queries == s.keys, "attention: causal with other keys than queries");
+    assert!(bias.is_none_or(|bias| bias.len() == s.keys * s.queries * s.heads), "attention: length of the bias");
     let (cut, [q, k, v]) = (Cut::new(ctx, s), qkv);
     let start = scratch.as_ptr().align_offset(align_of::<Lanes>());
     let scratch = &mut scratch[start..];
@@ -115,7 +125,8 @@ pub fn attention(ctx: &Context, s: &AttentionShape, qkv: [&[f32]; 3], scratch: &
     let transposed: &mut [f32] = bytemuck::cast_slice_mut(&mut transposed[..cut.transposed(s) * size_of::<f32>()]);
     transpose(ctx, s, cut.d, v, transposed);
 
-    let tasks = Tasks { s, cut: &cut, product: PanelProduct::new(ctx.isa()), isa: ctx.isa(), q, k, v: transposed };
+    let tasks =
+        Tasks { s, cut: &cut, product: PanelProduct::new(ctx.isa()), isa: ctx.isa(), q, k, v: transposed, bias };
     let (slots, y) = (Parts(slots.as_mut_ptr().cast::<Lanes>()), Parts(y.as_mut_ptr()));
     let next = AtomicUsize::new(0);
     let work = |slot: usize| {
@@ -156,6 +167,7 @@ struct Tasks<'a> {
     k: &'a [f32],
     /// Transposed.
     v: &'a [f32],
+    bias: Option<&'a [f32]>,
 }
 
 impl Tasks<'_> {
@@ -167,7 +179,10 @@ impl Tasks<'_> {
         let (panels, scores) = rows.split_at_mut(self.cut.panels * panel_rows(d));
         let queries = || (first..last).step_by(Lanes::COUNT);
 
-        let scale = (core::f64::consts::LOG2_E / libm::sqrt(d as f64)) as f32;
+        let scale = match s.scale {
+            None => (core::f64::consts::LOG2_E / libm::sqrt(d as f64)) as f32,
+            Some(scale) => (core::f64::consts::LOG2_E * f64::from(scale)) as f32,
+        };
         for (panel, first) in panels.chunks_exact_mut(panel_rows(d)).zip(queries()) {
             panel[0] = Lanes([f32::NEG_INFINITY; Lanes::COUNT]);
             panel[1..].fill(Lanes::ZERO);
@@ -191,6 +206,9 @@ impl Tasks<'_> {
                 scores[..count].fill(Lanes::ZERO);
                 self.product.add(k, s.c, count, q, scores);
                 let scores = &mut scores[..count];
+                if let Some(bias) = self.bias {
+                    lean(bias, [s.queries, s.heads, head], scores, key, first);
+                }
                 if s.causal {
                     mask(scores, key, first);
                 }
@@ -209,6 +227,15 @@ impl Tasks<'_> {
                 y.iter_mut().zip(out.iter()).for_each(|(y, row)| *y = row.0[lane]);
             }
         }
+    }
+}
+
+/// Adds what a head's keys from `key` have for queries from `query`.
+fn lean(bias: &[f32], [queries, heads, head]: [usize; 3], scores: &mut [Lanes], key: usize, query: usize) {
+    let lanes = Lanes::COUNT.min(queries - query);
+    for (key, row) in (key..).zip(scores) {
+        let bias = bias[(key * queries + query) * heads + head..].iter().step_by(heads);
+        row.0[..lanes].iter_mut().zip(bias).for_each(|(score, bias)| *score += bias * core::f32::consts::LOG2_E);
     }
 }
 

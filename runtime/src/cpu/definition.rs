@@ -83,15 +83,16 @@ pub(crate) fn log_softmax(c: usize, x: &[f32]) -> Vec<f64> {
     rows.flatten().collect()
 }
 
-pub(crate) fn attention(s: &AttentionShape, [q, k, v]: [&[f32]; 3]) -> Vec<f64> {
+pub(crate) fn attention(s: &AttentionShape, [q, k, v]: [&[f32]; 3], bias: Option<&[f32]>) -> Vec<f64> {
     let (d, mut y) = (s.c / s.heads, vec![0.0; q.len()]);
     for (n, i, head) in
         (0..s.n * s.queries * s.heads).map(|j| (j / (s.queries * s.heads), j / s.heads % s.queries, j % s.heads))
     {
         let at = |x: &[f32], tokens, token, e| f64::from(x[(n * tokens + token) * s.c + head * d + e]);
         let seen = if s.causal { i + 1 } else { s.keys };
-        let score =
-            |j| (0..d).map(|e| at(q, s.queries, i, e) * at(k, s.keys, j, e)).sum::<f64>() / libm::sqrt(d as f64);
+        let scale = s.scale.map_or(1.0 / libm::sqrt(d as f64), f64::from);
+        let leans = |j: usize| bias.map_or(0.0, |bias| f64::from(bias[(j * s.queries + i) * s.heads + head]));
+        let score = |j| (0..d).map(|e| at(q, s.queries, i, e) * at(k, s.keys, j, e)).sum::<f64>() * scale + leans(j);
         let scores: Vec<f64> = (0..seen).map(score).collect();
         let top = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let weights: Vec<f64> = scores.iter().map(|s| libm::exp(s - top)).collect();

@@ -420,6 +420,10 @@ fn execute(
             replace(a, y);
             super::add(ctx, get(b), y);
         }
+        Op::Multiply { a, b } => {
+            replace(a, y);
+            super::multiply(ctx, get(b), y);
+        }
         Op::AddChannels { x, v } => super::add_channels(ctx, image(x.shape), get(x), get(v), y),
         Op::MaxPool2 { x, add } => super::max_pool2(ctx, image(x.shape), get(x), add.map(get), y),
         Op::AvgPool2 { x } => super::avg_pool2(ctx, image(x.shape), get(x), y),
@@ -439,7 +443,7 @@ fn execute(
         }
         Op::TokenEmbedding { ids: input, table, positions } => {
             let Shape { w: tokens, c: dim, .. } = step.output.shape;
-            let [table, positions] = [table, positions].map(|w| weights.table(w));
+            let (table, positions) = (weights.table(table), positions.map(|w| weights.table(w)));
             super::token_embedding([tokens, dim], table, positions, ids_of(plan, input, ids), y);
         }
         Op::SelectToken { x, ids: input } => {
@@ -467,9 +471,9 @@ fn execute(
             super::gated_add(ctx, image(x.shape), get(gate), get(b), y);
         }
         Op::Slice { x, from } => super::slice(ctx, x.shape.c, [from, step.output.shape.c], get(x), y),
-        Op::Attention { q, k, v, heads, causal } => {
-            let shape = attention_shape(q.shape, k.shape, heads, causal);
-            super::attention(ctx, &shape, [q, k, v].map(get), scratch, y);
+        Op::Attention { q, k, v, heads, causal, scale, bias } => {
+            let shape = attention_shape(q.shape, k.shape, heads, causal, scale);
+            super::attention(ctx, &shape, [q, k, v].map(get), bias.map(get), scratch, y);
         }
         Op::LogSoftmax { x } => super::log_softmax(ctx, x.shape.c, get(x), y),
         Op::LogSoftmaxBackward { x, ids: input } => {

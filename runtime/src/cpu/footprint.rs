@@ -42,8 +42,8 @@ pub(super) fn scratch(context: &Context, plan: &Plan, dtype: impl Fn(WeightId) -
         }
         Op::Linear { x, weight, .. } => super::linear_scratch(context, rows(x.shape), x.shape.c, dtype(weight)),
         Op::GroupNorm { x, groups, .. } => super::group_norm_scratch(image(x.shape), groups),
-        Op::Attention { q, k, heads, causal, .. } => {
-            super::attention_scratch(context, &attention_shape(q.shape, k.shape, heads, causal))
+        Op::Attention { q, k, heads, causal, scale, .. } => {
+            super::attention_scratch(context, &attention_shape(q.shape, k.shape, heads, causal, scale))
         }
         _ => 0,
     };

@@ -48,7 +48,7 @@ mod upsample;
 
 use crate::graph::Activation;
 pub use activate::activate;
-pub use add::{add, add_channels};
+pub use add::{add, add_channels, multiply};
 pub use attention::{AttentionShape, attention, attention_scratch};
 pub use avg_pool::avg_pool2;
 pub use concat::concat;
@@ -137,14 +137,14 @@ mod tests {
     #[test]
     fn the_bits_of_known_results() {
         let (ctx, c) = (Context::new(2), 24);
-        let shape = AttentionShape { n: 1, queries: 130, keys: 130, c, heads: 3, causal: true };
+        let shape = AttentionShape { n: 1, queries: 130, keys: 130, c, heads: 3, causal: true, scale: None };
         let picture = ImageShape { n: 1, h: 13, w: 10, c };
         let [x, scale, bias] = [130 * c, c, c].map(|len| rows::random(len, len as u64));
         let (mut y, affine) = (x.clone(), [&scale[..], &bias]);
         let mut scratch = alloc::vec![0; attention_scratch(&ctx, &shape).max(group_norm_scratch(picture, 4))];
         // FNV-1a over the words
         let hash = |y: &[f32]| y.iter().fold(2_166_136_261, |h: u32, v| (h ^ v.to_bits()).wrapping_mul(16_777_619));
-        attention(&ctx, &shape, [&x, &x, &x], &mut scratch, &mut y);
+        attention(&ctx, &shape, [&x, &x, &x], None, &mut scratch, &mut y);
         let mut sums = [hash(&y), 0, 0, 0, 0];
         group_norm(&ctx, picture, 4, 1e-5, affine, Activation::Silu, Some(&x), &mut scratch, &mut y);
         sums[1] = hash(&y);

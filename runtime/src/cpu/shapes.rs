@@ -12,8 +12,14 @@ pub(super) fn conv_shape(op: &Op<Slot>, y: Shape) -> Option<Conv2dShape> {
 }
 
 /// Of queries and keys, `(n, h, w, c)`.
-pub(super) const fn attention_shape(q: Shape, k: Shape, heads: usize, causal: bool) -> AttentionShape {
-    AttentionShape { n: q.n, queries: q.h * q.w, keys: k.h * k.w, c: q.c, heads, causal }
+pub(super) const fn attention_shape(
+    q: Shape,
+    k: Shape,
+    heads: usize,
+    causal: bool,
+    scale: Option<f32>,
+) -> AttentionShape {
+    AttentionShape { n: q.n, queries: q.h * q.w, keys: k.h * k.w, c: q.c, heads, causal, scale }
 }
 
 /// Rows of the matrix that an activation is, of its channels.

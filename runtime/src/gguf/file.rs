@@ -223,6 +223,11 @@ impl<'a, T: ElementType> File<'a, T> {
         self.typed(key, "bool", |v| if let Value::Bool(v) = v { Some(v) } else { None })
     }
 
+    /// The array of `u8` of `key`.
+    pub fn u8s(&self, key: &str) -> Result<Vec<u8>, GgufError> {
+        self.array(key, "array of u8", |v| if let Value::U8(v) = v { Some(v) } else { None })
+    }
+
     /// The array of `u32` of `key`.
     pub fn u32s(&self, key: &str) -> Result<Vec<u32>, GgufError> {
         self.array(key, "array of u32", |v| if let Value::U32(v) = v { Some(v) } else { None })

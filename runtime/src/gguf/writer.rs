@@ -18,6 +18,7 @@ pub enum MetaValue {
     F64(f64),
     Bool(bool),
     Str(String),
+    U8s(Vec<u8>),
     U32s(Vec<u32>),
     F32s(Vec<f32>),
     F64s(Vec<f64>),
@@ -42,6 +43,7 @@ from!(
     F64(f64),
     Bool(bool),
     Str(String),
+    U8s(Vec<u8>),
     U32s(Vec<u32>),
     F32s(Vec<f32>),
     F64s(Vec<f64>),
@@ -283,6 +285,10 @@ impl MetaValue {
             Self::Str(v) => {
                 put(ValueType::Str, &[]);
                 put_str(out, v);
+            }
+            Self::U8s(v) => {
+                put_array(out, ValueType::U8, v.len());
+                out.extend(v);
             }
             Self::U32s(v) => {
                 put_array(out, ValueType::U32, v.len());

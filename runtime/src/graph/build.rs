@@ -135,6 +135,13 @@ impl Graph {
         self.push(name, Op::Add { a, b }, expected)
     }
 
+    /// `a * b`, element by element.
+    pub fn multiply(&mut self, name: &str, a: ValueId, b: ValueId) -> Result<ValueId, GraphError> {
+        let (found, expected) = (self.found(name, b)?, self.found(name, a)?);
+        self.same(name, "multiply", found, expected)?;
+        self.push(name, Op::Multiply { a, b }, expected)
+    }
+
     /// `x + v`, `v` of shape `(n, 1, 1, c)` broadcast over rows and columns.
     pub fn add_channels(&mut self, name: &str, x: ValueId, v: ValueId) -> Result<ValueId, GraphError> {
         let (s, found) = (self.found(name, x)?, self.found(name, v)?);
@@ -194,48 +201,7 @@ impl Graph {
         self.push(name, Op::PositionEncoding { t, dim }, Shape::vector(s.n, dim))
     }
 
-    /// Adds to `x`, of shape `(n, 1, 1, c)`, the row of the tensor `{name}.weight` that each picture's id names.
-    pub fn embedding_add(&mut self, name: &str, x: ValueId, ids: IdsId, rows: usize) -> Result<ValueId, GraphError> {
-        let s = self.found(name, x)?;
-        let n = self.id_count(name, ids)?;
-        self.same(name, "embedding_add", s, Shape::vector(n, s.c))?;
-        let table = self.weight(&format!("{name}.weight"), WeightKind::Table { rows, dim: s.c })?;
-        self.push(name, Op::EmbeddingAdd { x, ids, table }, s)
-    }
-
-    /// The rows that the ids of `n` texts of `tokens` tokens name in the tensor `{names[0]}.weight` of `rows` rows, plus
-    /// those of their places in `{names[1]}.weight` of `places` rows: `(n, 1, tokens, dim)`.
-    pub fn token_embedding(
-        &mut self,
-        names: [&str; 2],
-        ids: IdsId,
-        [n, tokens, dim]: [usize; 3],
-        [rows, places]: [usize; 2],
-    ) -> Result<ValueId, GraphError> {
-        let (name, shape) = (names[0], Shape::new(n, 1, tokens, dim));
-        let found = self.id_count(name, ids)?;
-        if shape.n.checked_mul(shape.w) != Some(found) {
-            let rule = "the number of texts times that of their tokens";
-            return Err(GraphError::Parameter { name: name.to_owned(), parameter: "number of ids", found, rule });
-        }
-        if tokens > places {
-            let rule = "at most the number of places";
-            return Err(GraphError::Parameter { name: name.to_owned(), parameter: "tokens", found: tokens, rule });
-        }
-        let table = self.weight(&format!("{name}.weight"), WeightKind::Table { rows, dim })?;
-        let positions = self.weight(&format!("{}.weight", names[1]), WeightKind::Table { rows: places, dim })?;
-        self.push(name, Op::TokenEmbedding { ids, table, positions }, shape)
-    }
-
-    /// Of each picture of `x`, the pixel whose number (row-major) its id names: `(n, 1, 1, c)`.
-    pub fn select_token(&mut self, name: &str, x: ValueId, ids: IdsId) -> Result<ValueId, GraphError> {
-        let s = self.found(name, x)?;
-        let n = self.id_count(name, ids)?;
-        self.same(name, "select_token", s, Shape { n, ..s })?;
-        self.push(name, Op::SelectToken { x, ids }, Shape::vector(n, s.c))
-    }
-
-    fn id_count(&self, name: &str, ids: IdsId) -> Result<usize, GraphError> {
+    pub(super) fn id_count(&self, name: &str, ids: IdsId) -> Result<usize, GraphError> {
         let foreign = || GraphError::Foreign { name: name.to_owned(), index: ids.index() };
         self.ids.get(ids.index()).map(|&(_, n)| n).ok_or_else(foreign)
     }
@@ -302,47 +268,13 @@ impl Graph {
         self.push(name, Op::Slice { x, from }, Shape { c: channels, ..s })
     }
 
-    /// The tokens of `a`, then those of `b`, of each picture: `(n, 1, tokens, c)`. A pixel is a token.
-    pub fn join_tokens(&mut self, name: &str, a: ValueId, b: ValueId) -> Result<ValueId, GraphError> {
-        let (s, found) = (self.found(name, a)?, self.found(name, b)?);
-        self.same(name, "join_tokens", found, Shape { h: found.h, w: found.w, ..s })?;
-        let flat = |g: &mut Self, x, s: Shape| g.reshape(name, x, Shape::vector(s.n, s.h * s.w * s.c));
-        let (a, b) = (flat(self, a, s)?, flat(self, b, found)?);
-        let joined = self.concat(name, a, b)?;
-        self.reshape(name, joined, Shape::new(s.n, 1, s.h * s.w + found.h * found.w, s.c))
-    }
-
-    /// Of each picture's tokens those from `from` on, as many as `shape` has pixels, as a picture of that shape.
-    pub fn slice_tokens(&mut self, name: &str, x: ValueId, from: usize, shape: Shape) -> Result<ValueId, GraphError> {
-        let s = self.found(name, x)?;
-        let flat = self.reshape(name, x, Shape::vector(s.n, s.h * s.w * s.c))?;
-        let part = self.slice(name, flat, from.saturating_mul(s.c), shape.h * shape.w * s.c)?;
-        self.reshape(name, part, shape)
-    }
-
-    /// Attention of the tokens of `q` to those of `k` and `v`; a pixel is a token. With `causal`, query `i` sees keys
-    /// `0..=i`.
-    pub fn attention(
-        &mut self,
+    pub(super) fn divides(
+        &self,
         name: &str,
-        q: ValueId,
-        k: ValueId,
-        v: ValueId,
-        heads: usize,
-        causal: bool,
-    ) -> Result<ValueId, GraphError> {
-        let (s, keys, values) = (self.found(name, q)?, self.found(name, k)?, self.found(name, v)?);
-        self.same(name, "attention", keys, Shape { h: keys.h, w: keys.w, ..s })?;
-        self.same(name, "attention", values, keys)?;
-        self.divides(name, "heads", heads, s.c)?;
-        if causal && keys.h * keys.w != s.h * s.w {
-            let rule = "causal attention needs as many keys as queries";
-            return Err(GraphError::Size { name: name.to_owned(), kind: "attention", found: keys, rule });
-        }
-        self.push(name, Op::Attention { q, k, v, heads, causal }, s)
-    }
-
-    fn divides(&self, name: &str, parameter: &'static str, found: usize, channels: usize) -> Result<(), GraphError> {
+        parameter: &'static str,
+        found: usize,
+        channels: usize,
+    ) -> Result<(), GraphError> {
         if found > 0 && channels.is_multiple_of(found) {
             return Ok(());
         }
@@ -377,7 +309,7 @@ impl Graph {
         Ok((weight, bias))
     }
 
-    fn weight(&mut self, name: &str, kind: WeightKind) -> Result<WeightId, GraphError> {
+    pub(super) fn weight(&mut self, name: &str, kind: WeightKind) -> Result<WeightId, GraphError> {
         self.derived(name, kind, Derivation::Stored)
     }
 

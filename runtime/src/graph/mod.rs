@@ -10,6 +10,7 @@ mod build;
 mod error;
 mod op;
 mod share;
+mod tokens;
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -19,6 +20,7 @@ pub use activation::Activation;
 pub use error::GraphError;
 pub use op::Op;
 pub use share::share_weights;
+pub use tokens::Attend;
 
 /// The shape of an activation, channels last: `n` pictures of `h` rows, `w` columns and `c` channels.
 ///

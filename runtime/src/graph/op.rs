@@ -62,6 +62,13 @@ pub enum Op<R> {
         /// Right operand.
         b: R,
     },
+    /// `y = a * b`, equal shapes, element by element.
+    Multiply {
+        /// Left operand.
+        a: R,
+        /// Right operand.
+        b: R,
+    },
     /// `y = x + v`, `v` broadcast over rows and columns.
     AddChannels {
         /// Picture.
@@ -116,15 +123,15 @@ pub enum Op<R> {
         /// [`super::WeightKind::Table`].
         table: WeightId,
     },
-    /// `y = table[ids] + positions`: for each of a text's tokens, the row of `table` that its id names and the row of
-    /// `positions` that its place names. No id adds nothing to the latter.
+    /// `y = table[ids] + positions`: for each of a text's tokens, the row of `table` that its id names and, if there are any, the
+    /// row of `positions` that its place names. No id adds nothing to the latter.
     TokenEmbedding {
         /// Ids, as many a text as the output has columns.
         ids: IdsId,
         /// A row an id, [`super::WeightKind::Table`].
         table: WeightId,
         /// A row a place, [`super::WeightKind::Table`].
-        positions: WeightId,
+        positions: Option<WeightId>,
     },
     /// `y = x[ids]`: of each picture, the one pixel whose number (row-major, from 0) its id names; zeros where there is no
     /// id.
@@ -203,8 +210,8 @@ pub enum Op<R> {
         /// The first of them.
         from: usize,
     },
-    /// `y = softmax(q kᵀ / sqrt(c / heads)) v` for each picture and head (Vaswani et al. 2017, "Attention Is All You
-    /// Need", equation 1). A pixel is a token; head `i` has channels `i * c / heads` to `(i + 1) * c / heads`.
+    /// `y = softmax(scale q kᵀ + bias) v` for each picture and head (Vaswani et al. 2017, "Attention Is All You Need", equation
+    /// 1). A pixel is a token; head `i` has channels `i * c / heads` to `(i + 1) * c / heads`.
     Attention {
         /// Queries, `L` tokens; the output's shape.
         q: R,
@@ -216,6 +223,10 @@ pub enum Op<R> {
         heads: usize,
         /// Query `i` sees only keys `0..=i`; `L` equals `S`.
         causal: bool,
+        /// `1 / sqrt(c / heads)` if none is said.
+        scale: Option<f32>,
+        /// `(1, S, L, heads)`, the same for all pictures; none is nothing.
+        bias: Option<R>,
     },
     /// `y = log(softmax(x))` over the channels of each row.
     LogSoftmax {
@@ -255,6 +266,7 @@ impl<R: Copy> Op<R> {
             Self::Linear { .. } => "linear",
             Self::Activate { .. } => "activate",
             Self::Add { .. } => "add",
+            Self::Multiply { .. } => "multiply",
             Self::AddChannels { .. } => "add_channels",
             Self::MaxPool2 { .. } => "max_pool2",
             Self::AvgPool2 { .. } => "avg_pool2",
@@ -283,14 +295,14 @@ impl<R: Copy> Op<R> {
     pub fn reads(&self) -> impl Iterator<Item = R> + use<R> {
         let (a, b, c) = match *self {
             Self::Conv2d { x, residual, .. } | Self::Linear { x, residual, .. } => (x, residual, None),
-            Self::Add { a, b } | Self::AddChannels { x: a, v: b } => (a, Some(b), None),
+            Self::Add { a, b } | Self::Multiply { a, b } | Self::AddChannels { x: a, v: b } => (a, Some(b), None),
             Self::MaxPool2 { x, add } => (x, add, None),
             Self::Concat { a, b, add } => (a, Some(b), add),
             Self::ReluBackward { g: a, relu: b } | Self::MaxPool2Backward { x: a, g: b } => (a, Some(b), None),
-            Self::Attention { q, k, v, .. } => (q, Some(k), Some(v)),
+            Self::Attention { q, k, v, bias, .. } => return [Some(q), Some(k), Some(v), bias].into_iter().flatten(),
             Self::AdaLayerNorm { x, scale, shift, .. } => (x, Some(scale), Some(shift)),
             Self::GatedAdd { x, gate, b } => (x, Some(gate), Some(b)),
-            Self::TokenEmbedding { .. } => return [None; 3].into_iter().flatten(),
+            Self::TokenEmbedding { .. } => return [None; 4].into_iter().flatten(),
             Self::Activate { x, .. }
             | Self::GroupNorm { x, .. }
             | Self::LayerNorm { x, .. }
@@ -305,7 +317,7 @@ impl<R: Copy> Op<R> {
             | Self::SelectToken { x, .. }
             | Self::EmbeddingAdd { x, .. } => (x, None, None),
         };
-        [Some(a), b, c].into_iter().flatten()
+        [Some(a), b, c, None].into_iter().flatten()
     }
 
     /// The weights, to be renumbered.
@@ -313,11 +325,12 @@ impl<R: Copy> Op<R> {
         match self {
             Self::Conv2d { weight, bias, .. } | Self::Linear { weight, bias, .. } => [Some(weight), bias.as_mut()],
             Self::EmbeddingAdd { table, .. } => [Some(table), None],
-            Self::TokenEmbedding { table, positions, .. } => [Some(table), Some(positions)],
+            Self::TokenEmbedding { table, positions, .. } => [Some(table), positions.as_mut()],
             Self::GroupNorm { scale, bias, .. } | Self::LayerNorm { scale, bias, .. } => [Some(scale), Some(bias)],
             Self::RmsNorm { scale, .. } => [Some(scale), None],
             Self::Activate { .. }
             | Self::Add { .. }
+            | Self::Multiply { .. }
             | Self::AddChannels { .. }
             | Self::MaxPool2 { .. }
             | Self::AvgPool2 { .. }
@@ -349,6 +362,7 @@ impl<R: Copy> Op<R> {
             }
             Self::Activate { x, activation } => Op::Activate { x: f(x), activation },
             Self::Add { a, b } => Op::Add { a: f(a), b: f(b) },
+            Self::Multiply { a, b } => Op::Multiply { a: f(a), b: f(b) },
             Self::AddChannels { x, v } => Op::AddChannels { x: f(x), v: f(v) },
             Self::MaxPool2 { x, add } => Op::MaxPool2 { x: f(x), add: add.map(f) },
             Self::AvgPool2 { x } => Op::AvgPool2 { x: f(x) },
@@ -369,7 +383,10 @@ impl<R: Copy> Op<R> {
             Self::RmsNorm { x, groups, eps, scale } => Op::RmsNorm { x: f(x), groups, eps, scale },
             Self::GatedAdd { x, gate, b } => Op::GatedAdd { x: f(x), gate: f(gate), b: f(b) },
             Self::Slice { x, from } => Op::Slice { x: f(x), from },
-            Self::Attention { q, k, v, heads, causal } => Op::Attention { q: f(q), k: f(k), v: f(v), heads, causal },
+            Self::Attention { q, k, v, heads, causal, scale, bias } => {
+                let (q, k, v) = (f(q), f(k), f(v));
+                Op::Attention { q, k, v, heads, causal, scale, bias: bias.map(f) }
+            }
             Self::LogSoftmax { x } => Op::LogSoftmax { x: f(x) },
             Self::LogSoftmaxBackward { x, ids } => Op::LogSoftmaxBackward { x: f(x), ids },
             Self::ReluBackward { g, relu } => Op::ReluBackward { g: f(g), relu: f(relu) },
@@ -391,7 +408,7 @@ impl<R: Copy> Op<R> {
             | Self::RmsNorm { x, .. }
             | Self::GatedAdd { x, .. } => Some(x),
             Self::Conv2d { x, upsample: false, stride: 1, .. } => Some(x),
-            Self::Add { a, .. } | Self::ReluBackward { g: a, .. } => Some(a),
+            Self::Add { a, .. } | Self::Multiply { a, .. } | Self::ReluBackward { g: a, .. } => Some(a),
             _ => None,
         }
     }

@@ -63,10 +63,10 @@ pub use error::{ModelError, RequestError, TooLarge};
 pub use guided::{ClassifierGuided, GuidedRequest};
 pub use info::{Defaults, Info};
 pub use latent::{
-    Blend, Choice, Decoding, DepthMap, Embedding, EncodedInit, EncodedPrompts, Enlarge, FirstStage, LatentControl,
-    LatentDecoder, LatentDefaults, LatentInfo, LatentPlan, LatentRequest, LatentSession, LatentStatistics, MaskCrop,
-    ModelPart, OpenOptions, PlanRequest, PromptSyntax, SkipLayers, StagePlan, TextInfo, TextToImage, Tile, Tiling,
-    Work,
+    Blend, Choice, Decoding, DepthMap, Embedding, EncodedInit, EncodedPrompts, Enlarge, FirstStage, LanguageInfo,
+    LatentControl, LatentDecoder, LatentDefaults, LatentInfo, LatentPlan, LatentRequest, LatentSession,
+    LatentStatistics, MaskCrop, ModelPart, OpenOptions, PlanRequest, PromptSyntax, SkipLayers, StagePlan, TextInfo,
+    TextToImage, Tile, Tiling, Work,
 };
 pub use loaded::Loaded;
 pub use network::{Evaluator, Network};

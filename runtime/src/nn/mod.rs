@@ -17,6 +17,7 @@ mod resnet;
 pub mod rrdb_net;
 pub mod sd_unet;
 pub mod t2i_adapter;
+pub mod t5_encoder;
 pub mod timestep;
 mod transformer;
 mod unshuffle;
@@ -36,6 +37,7 @@ pub use pixel_unet::PixelUnet;
 pub use rrdb_net::RrdbNet;
 pub use sd_unet::{SdAdded, SdCache, SdLevel, SdMiddle, SdRequest, SdUnet};
 pub use t2i_adapter::{T2iAdapter, T2iKind};
+pub use t5_encoder::T5Encoder;
 pub use timestep::TimeCode;
 
 /// `found`, if it lies in `min..=max`.

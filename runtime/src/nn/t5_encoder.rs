@@ -136,9 +136,10 @@ mod tests {
     #[test]
     fn buckets_grow_with_the_distance() {
         let of = |distances: &[usize]| distances.iter().map(|d| bucket(0, *d)).collect::<Vec<_>>();
-        assert_eq!(of(&[0, 1, 7, 8, 11, 12, 16, 23, 32, 64, 90, 91, 127, 128, 300]), [
-            0, 1, 7, 8, 8, 9, 10, 11, 12, 14, 14, 15, 15, 15, 15
-        ]);
+        assert_eq!(
+            of(&[0, 1, 7, 8, 11, 12, 16, 23, 32, 64, 90, 91, 127, 128, 300]),
+            [0, 1, 7, 8, 8, 9, 10, 11, 12, 14, 14, 15, 15, 15, 15]
+        );
         assert_eq!([bucket(1, 0), bucket(9, 0), bucket(400, 100)], [17, 24, 31]);
     }
 
@@ -149,7 +150,7 @@ mod tests {
         let graph = network.graph("t.", 6).unwrap();
         assert_eq!(graph.shape(graph.outputs()[0].value), Shape::new(1, 1, 6, 12));
         assert_eq!(graph.weights().len(), 2 + 2 * 9 + 1);
-        assert_eq!(network.ids(&[0, 8]).unwrap(), [0, 8, 0, 17, 1, 0].map(Some));
+        assert_eq!(network.ids(&[0, 8]).unwrap(), [0, 8, 0, 1, 17, 0].map(Some));
         assert!(matches!(network.ids(&[9]), Err(NetworkError::Token { id: 9, vocabulary: 9 })));
     }
 }

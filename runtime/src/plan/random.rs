@@ -63,7 +63,11 @@ pub(crate) fn graph(seed: u64) -> Graph {
             7 => {
                 let same: Vec<ValueId> = values.iter().copied().filter(|&v| g.shape(v) == s).collect();
                 let other = same[r.below(same.len())];
-                if r.below(2) == 0 { g.add(&name, x, other) } else { g.add(&name, other, x) }
+                match r.below(3) {
+                    0 => g.add(&name, x, other),
+                    1 => g.multiply(&name, x, other),
+                    _ => g.add(&name, other, x),
+                }
             }
             8 => {
                 let mlp = values.iter().copied().rfind(|&v| g.shape(v).h * g.shape(v).w == 1).unwrap_or(x);
@@ -109,6 +113,7 @@ pub(crate) fn graph(seed: u64) -> Graph {
                     g.max_pool2_backward(&name, x, pooled)
                 })
             }
+            23 if r.below(2) == 0 => g.token_rows("token", texts, [n, tokens[0], tokens[1]], 7),
             23 => g.token_embedding(["token", "place"], texts, [n, tokens[0], tokens[1]], [7, 8]),
             24 if s.h * s.w >= 7 => g.select_token(&name, x, ids),
             25 | 26 => {
@@ -232,6 +237,7 @@ pub(crate) fn evaluate(g: &Graph, weights: &[Vec<f32>], inputs: &[Vec<f32>], ids
                 definition::activate(activation, f64::from(read(x).at(n, i, j, c))) as f32
             }
             Op::Add { a, b } => read(a).at(n, i, j, c) + read(b).at(n, i, j, c),
+            Op::Multiply { a, b } => read(a).at(n, i, j, c) * read(b).at(n, i, j, c),
             Op::AddChannels { x, v } => read(x).at(n, i, j, c) + read(v).at(n, 0, 0, c),
             Op::GatedAdd { x, gate, b } => read(x).at(n, i, j, c) + read(gate).at(n, 0, 0, c) * read(b).at(n, i, j, c),
             Op::Slice { x, from } => read(x).at(n, i, j, from + c),
@@ -262,7 +268,7 @@ pub(crate) fn evaluate(g: &Graph, weights: &[Vec<f32>], inputs: &[Vec<f32>], ids
             }
             Op::TokenEmbedding { table, positions, .. } => {
                 let row = ids[out.n + n * out.w + j].map_or(0.0, |id| weights[table.index()][id as usize * out.c + c]);
-                row + weights[positions.index()][j * out.c + c]
+                row + positions.map_or(0.0, |positions| weights[positions.index()][j * out.c + c])
             }
             Op::SelectToken { x, .. } => {
                 let x = read(x);
@@ -313,10 +319,10 @@ fn whole(
             definition::ada_layer_norm([s.c, s.h * s.w], eps, x(value), [x(scale), x(shift)])
         }
         Op::RmsNorm { x: value, eps, scale, .. } => definition::rms_norm(eps, x(value), w(scale)),
-        Op::Attention { q, k, v, heads, causal } => {
+        Op::Attention { q, k, v, heads, causal, scale, bias } => {
             let (s, keys) = (g.shape(q), g.shape(k).h * g.shape(k).w);
-            let shape = AttentionShape { n: s.n, queries: s.h * s.w, keys, c: s.c, heads, causal };
-            definition::attention(&shape, [x(q), x(k), x(v)])
+            let shape = AttentionShape { n: s.n, queries: s.h * s.w, keys, c: s.c, heads, causal, scale };
+            definition::attention(&shape, [x(q), x(k), x(v)], bias.map(x))
         }
         Op::LogSoftmax { x: value } => definition::log_softmax(g.shape(value).c, x(value)),
         Op::LogSoftmaxBackward { x: value, .. } => {

@@ -50,6 +50,20 @@ pub enum TextError {
         /// How many there are.
         tokens: usize,
     },
+    /// Probabilities that are not one a token, or no numbers.
+    #[error("the vocabulary has {tokens} tokens and {scores} scores: it must be one finite number a token")]
+    Scores {
+        /// How many scores there are.
+        scores: usize,
+        /// How many tokens.
+        tokens: usize,
+    },
+    /// A table of characters that is none.
+    #[error("the table of how characters are written alike (precompiled_charsmap), of {bytes} bytes, is damaged")]
+    CharsMap {
+        /// Its length.
+        bytes: usize,
+    },
     /// An added token that is not in the vocabulary.
     #[error("the added token {token:?} is not among the vocabulary's {tokens} tokens, or is empty")]
     Added {

@@ -5,7 +5,8 @@
 //! encoder reads windows of 77 ids: [`Tokenizer::window`] makes the one that diffusers would, and [`Windows`] as many as
 //! a prompt needs, with the weights that [`prompt::parse`] reads from `(word:1.2)`.
 //!
-//! [`ByteLevel`] is that of language models: every byte of a text is in a token, blanks too.
+//! [`ByteLevel`] is that of language models: every byte of a text is in a token, blanks too. [`Unigram`] is T5's, of the most
+//! probable pieces of words.
 //!
 //! Letters, marks and compositions are those of the Unicode version of the crates that know them, 18. The reference's
 //! libraries know older ones, and differ at code points that Unicode 14 had not assigned: 1,833 of the first 131,072.
@@ -21,6 +22,7 @@ mod split;
 #[cfg(test)]
 mod tests;
 mod tokenizer;
+mod unigram;
 mod vocabulary;
 mod windows;
 
@@ -30,5 +32,6 @@ pub use error::TextError;
 pub use normalize::normalize;
 pub use split::pieces;
 pub use tokenizer::{Special, Tokenizer};
+pub use unigram::{Pieces, Unigram};
 pub use vocabulary::Vocabulary;
 pub use windows::{Window, Windows, weigh};

@@ -78,7 +78,8 @@ impl Unigram {
         };
         let mut words: Vec<Word> = added.iter().map(word).collect::<Result<_, _>>()?;
         longest_first(&mut words);
-        let is_piece = |id: u32, token: &str| id != vocabulary.unknown && !token.is_empty() && !added.iter().any(|a| a == token);
+        let is_piece =
+            |id: u32, token: &str| id != vocabulary.unknown && !token.is_empty() && !added.iter().any(|a| a == token);
         let pieces: BTreeMap<String, (u32, f64)> = ids
             .into_iter()
             .filter(|(token, id)| is_piece(*id, token))

@@ -18,6 +18,7 @@ pub fn all_metadata() -> Vec<(&'static str, MetaValue)> {
         ("test.false", false.into()),
         ("test.text", "zw\u{f6}lf Boxk\u{e4}mpfer \u{1f58c}".into()),
         ("test.empty_text", "".into()),
+        ("test.u8s", vec![0u8, 7, 255].into()),
         ("test.u32s", vec![64u32, 128, 256].into()),
         ("test.f32s", vec![0.0f32, 1.0, -1.5e-9].into()),
         ("test.f64s", vec![0.1f64, -2.5e-300, 1.0].into()),

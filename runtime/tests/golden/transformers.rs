@@ -36,6 +36,11 @@ fn texts(family: &Family, model: &TextToImage, device: &Device) -> usize {
         assert_eq!(text.tokenizer.window(prompt), family.tensors.ids(name).unwrap(), "{} {name}", family.name);
         compared += 1;
     }
+    if let Some(language) = &info.language {
+        let want = family.tensors.ids("tokens_3").unwrap();
+        assert_eq!(language.tokenizer.window(prompt, language.length), want, "{} tokens_3", family.name);
+        compared += 1;
+    }
     let calls = info.calls(None, &[], 4).unwrap();
     for (words, names) in [(prompt, ["prompt_embeds", "pooled"]), (negative, ["negative_embeds", "negative_pooled"])] {
         let mut request = model.request(words, 0, &calls);

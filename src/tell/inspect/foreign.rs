@@ -118,7 +118,7 @@ fn named(part: &str) -> &'static str {
         "unet" => "U-Net",
         "transformer" => "transformer",
         "vae" => "decoder",
-        "text_encoder" | "text_encoder_2" => "text",
+        "text_encoder" | "text_encoder_2" | "text_encoder_3" => "text",
         "" => "tensors",
         _ => "network",
     }
@@ -128,7 +128,7 @@ fn words(part: Part) -> &'static str {
     match part {
         Part::Unet => "U-Net",
         Part::Vae => "autoencoder",
-        Part::ClipL | Part::ClipG => "text encoder",
+        Part::ClipL | Part::ClipG | Part::T5 => "text encoder",
     }
 }
 

@@ -11,6 +11,7 @@ struct Case {
     q: Vec<f32>,
     k: Vec<f32>,
     v: Vec<f32>,
+    bias: Option<Vec<f32>>,
 }
 
 impl Case {
@@ -23,14 +24,16 @@ impl Case {
         for (i, k) in k.chunks_exact_mut(s.c).enumerate() {
             k.iter_mut().for_each(|v| *v *= 0.2 + (i % s.keys) as f32 / 100.0);
         }
-        Self { q, k, v: random(s.n * s.keys * s.c, step + 200), s }
+        // Every other one leans.
+        let bias = (step % 2 == 1).then(|| random(s.keys * s.queries * s.heads, step + 300));
+        Self { q, k, v: random(s.n * s.keys * s.c, step + 200), bias, s }
     }
 
     fn run(&self, ctx: &Context) -> Vec<f32> {
         // Stale scratch must not show; nor where it begins.
         let mut scratch = vec![0xff; attention_scratch(ctx, &self.s) + 4];
         let mut y = vec![f32::NAN; self.q.len()];
-        attention(ctx, &self.s, [&self.q, &self.k, &self.v], &mut scratch[4..], &mut y);
+        attention(ctx, &self.s, [&self.q, &self.k, &self.v], self.bias.as_deref(), &mut scratch[4..], &mut y);
         y
     }
 }
@@ -50,7 +53,8 @@ fn cases() -> Vec<Case> {
     ] {
         for causal in [false, true] {
             if !causal || queries == keys {
-                all.push(Case::new(AttentionShape { n, queries, keys, c, heads, causal }, all.len() as u64));
+                let scale = (all.len() % 3 == 2).then_some(0.3);
+                all.push(Case::new(AttentionShape { n, queries, keys, c, heads, causal, scale }, all.len() as u64));
             }
         }
     }
@@ -65,7 +69,7 @@ fn bits(y: &[f32]) -> Vec<u32> {
 #[test]
 fn equals_the_definition_on_odd_shapes() {
     for case in cases() {
-        let want = definition::attention(&case.s, [&case.q, &case.k, &case.v]);
+        let want = definition::attention(&case.s, [&case.q, &case.k, &case.v], case.bias.as_deref());
         for (i, (y, want)) in case.run(&Context::new(2)).iter().zip(&want).enumerate() {
             assert!((f64::from(*y) - want).abs() < 4e-6, "{:?} [{i}]: {y}, not {want}", case.s);
         }
@@ -93,12 +97,13 @@ fn every_instruction_set_and_any_threads_give_the_same_bits() {
 fn a_batch_is_its_pictures() {
     let ctx = Context::new(2);
     for causal in [false, true] {
-        let s = AttentionShape { n: 3, queries: 130, keys: 130, c: 24, heads: 3, causal };
+        let s = AttentionShape { n: 3, queries: 130, keys: 130, c: 24, heads: 3, causal, scale: None };
         let case = Case::new(s, 7);
         let all = case.run(&ctx);
         for (i, want) in all.chunks_exact(all.len() / 3).enumerate() {
             let part = |v: &[f32]| v[i * v.len() / 3..(i + 1) * v.len() / 3].to_vec();
-            let single = Case { s: AttentionShape { n: 1, ..s }, q: part(&case.q), k: part(&case.k), v: part(&case.v) };
+            let s = AttentionShape { n: 1, ..s };
+            let single = Case { s, q: part(&case.q), k: part(&case.k), v: part(&case.v), bias: case.bias.clone() };
             assert!(bits(&single.run(&ctx)) == bits(want), "picture {i}, causal {causal}");
         }
     }
@@ -108,7 +113,7 @@ fn a_batch_is_its_pictures() {
 #[test]
 fn the_future_changes_nothing() {
     let ctx = Context::new(1);
-    let s = AttentionShape { n: 1, queries: 205, keys: 205, c: 8, heads: 2, causal: true };
+    let s = AttentionShape { n: 1, queries: 205, keys: 205, c: 8, heads: 2, causal: true, scale: None };
     let mut case = Case::new(s, 3);
     let want = case.run(&ctx);
     for cut in [1, 31, 32, 95, 96, 97, 150] {
@@ -126,7 +131,7 @@ fn the_future_changes_nothing() {
 /// `exp2`.
 #[test]
 fn nan_and_infinity_are_not_hidden() {
-    let s = AttentionShape { n: 1, queries: 5, keys: 120, c: 6, heads: 2, causal: false };
+    let s = AttentionShape { n: 1, queries: 5, keys: 120, c: 6, heads: 2, causal: false, scale: None };
     for bad in [f32::NAN, f32::INFINITY] {
         for (which, at) in [(0, 3 * 6), (1, 119 * 6), (2, 40 * 6)] {
             let mut case = Case::new(s, 5);
@@ -144,10 +149,10 @@ fn nan_and_infinity_are_not_hidden() {
 /// Scores far outside the range of an exponential. Seen red with the maximum not subtracted.
 #[test]
 fn large_scores_do_not_overflow() {
-    let s = AttentionShape { n: 1, queries: 40, keys: 300, c: 16, heads: 1, causal: false };
+    let s = AttentionShape { n: 1, queries: 40, keys: 300, c: 16, heads: 1, causal: false, scale: None };
     let mut case = Case::new(s, 5);
     case.q.iter_mut().for_each(|v| *v *= 1e4);
-    let want = definition::attention(&s, [&case.q, &case.k, &case.v]);
+    let want = definition::attention(&s, [&case.q, &case.k, &case.v], case.bias.as_deref());
     for (y, want) in case.run(&Context::new(1)).iter().zip(want) {
         // A score of 1e5 has an error of some 1e-2.
         assert!((f64::from(*y) - want).abs() < 5e-2, "{y}, not {want}");

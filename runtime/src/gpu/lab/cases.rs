@@ -1,7 +1,7 @@
 //! Graphs of one operation each, with how near a device must come to the CPU: what the tests and [`super::self_test`]
 //! compare. The tests take odd shapes, the self-test those of real networks.
 
-use crate::graph::{Activation, Graph, GraphError, Shape, ValueId};
+use crate::graph::{Activation, Attend, Graph, GraphError, Shape, ValueId};
 use crate::quant::DType;
 use alloc::format;
 use alloc::string::String;
@@ -124,6 +124,22 @@ pub(super) fn attention(n: usize, [queries, keys, c]: [usize; 3], heads: usize, 
         let k = g.input("k", Shape::new(n, keys, 1, c))?;
         let v = g.input("v", Shape::new(n, keys, 1, c))?;
         g.attention("a", q, k, v, heads, causal)
+    })
+}
+
+/// With a bias of each pair and head, and scores that are not divided.
+pub(super) fn attention_biased(tokens: usize, c: usize, heads: usize) -> Made {
+    spec(format!("attention bias {tokens}x{c}/{heads}"), DType::F32, 3e-6, |g| {
+        let [q, k, v] = ["q", "k", "v"].map(|name| g.input(name, Shape::new(1, tokens, 1, c)));
+        let bias = Some(g.input("bias", Shape::new(1, tokens, tokens, heads))?);
+        g.attend("a", [q?, k?, v?], Attend { scale: Some(0.2), bias, ..Attend::heads(heads) })
+    })
+}
+
+pub(super) fn multiply(x: [usize; 4]) -> Made {
+    spec(format!("multiply {}", size(x)), DType::F32, 1e-7, |g| {
+        let (a, b) = (g.input("a", shape(x))?, g.input("b", shape(x))?);
+        g.multiply("multiply", a, b)
     })
 }
 

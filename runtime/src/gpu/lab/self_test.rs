@@ -144,6 +144,8 @@ pub(super) fn specs(large: bool) -> Result<Vec<Spec>, GraphError> {
     all.push(cases::attention(2, [queries, keys, c], 8, false)?);
     all.push(cases::attention(1, [queries / 4, queries / 4, c], 4, true)?);
     all.push(cases::attention(1, [queries / 4, queries / 4, 512], 1, false)?);
+    all.push(cases::attention_biased(queries / 16, c, 8)?);
+    all.push(cases::multiply(flat)?);
     all.push(cases::group_norm(image, 32, Activation::None)?);
     all.push(cases::group_norm(image, 32, Activation::Silu)?);
     all.push(cases::layer_norm([flat[0], flat[1] * flat[2], 1, flat[3]])?);

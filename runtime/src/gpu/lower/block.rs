@@ -90,22 +90,29 @@ impl Variants {
         dispatch
     }
 
-    pub(super) fn attention<'a>(&self, step: &Step, [q, k, v]: [Slot; 3], heads: usize, causal: bool) -> Dispatch<'a> {
+    pub(super) fn attention<'a>(
+        &self,
+        step: &Step,
+        [q, k, v]: [Slot; 3],
+        heads: usize,
+        causal: bool,
+        scale: Option<f32>,
+        bias: Option<Slot>,
+    ) -> Dispatch<'a> {
         let (s, d) = (q.shape, q.shape.c / heads);
         let tile = table::attention(self.machine.class, d);
         let (queries, keys) = (s.h * s.w, k.shape.h * k.shape.w);
-        let operands = [("q", q), ("k", k), ("v", v), ("y", step.output)];
+        let operands = [("q", q), ("k", k), ("v", v), ("y", step.output)].into_iter().chain(bias.map(|b| ("bias", b)));
+        let shader = self.shader(Kernel::Attention).flag(Flag::Causal, causal).flag(Flag::Bias, bias.is_some());
         Dispatch {
-            shader: tile.apply(
-                self.shader(Kernel::Attention).flag(Flag::Causal, causal).flag(Flag::XVec4, d.is_multiple_of(4)),
-            ),
-            operands: operands.iter().map(|(name, slot)| (*name, Operand::Slot(*slot))).collect(),
+            shader: tile.apply(shader.flag(Flag::XVec4, d.is_multiple_of(4))),
+            operands: operands.map(|(name, slot)| (name, Operand::Slot(slot))).collect(),
             params: vec![
                 ("queries", Param::U(queries)),
                 ("keys", Param::U(keys)),
                 ("c", Param::U(s.c)),
                 ("d", Param::U(d)),
-                ("scale", Param::F(1.0 / libm::sqrtf(d as f32))),
+                ("scale", Param::F(scale.unwrap_or_else(|| 1.0 / libm::sqrtf(d as f32)))),
             ],
             grid: [queries.div_ceil(tile.queries as usize), heads, s.n],
         }

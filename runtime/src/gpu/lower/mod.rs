@@ -177,6 +177,11 @@ impl Variants {
                 dispatch.operands.push(("b", Operand::Slot(b)));
                 vec![dispatch]
             }
+            Op::Multiply { a, b } => {
+                let mut dispatch = self.elementwise(Kernel::Multiply, step, a, "a", &[y.len()]);
+                dispatch.operands.push(("b", Operand::Slot(b)));
+                vec![dispatch]
+            }
             Op::AddChannels { x, v } => {
                 let mut dispatch = self.lines(Kernel::AddChannels, step, x, "x", &[x.shape.c]);
                 dispatch.operands.push(("v", Operand::Slot(v)));
@@ -215,10 +220,11 @@ impl Variants {
                 vec![dispatch]
             }
             Op::TokenEmbedding { ids, table, positions } => {
-                let operands = [("table", table), ("positions", positions)].map(|(name, w)| (name, values(weights, w)));
                 let mut dispatch =
                     self.by_ids(Kernel::TokenEmbedding, step, [y.shape.w, y.shape.c], first_id(plan, ids));
-                dispatch.operands.extend(operands);
+                dispatch.shader = dispatch.shader.flag(Flag::Places, positions.is_some());
+                dispatch.operands.push(("table", values(weights, table)));
+                dispatch.operands.extend(positions.map(|w| ("positions", values(weights, w))));
                 vec![dispatch]
             }
             Op::SelectToken { x, ids } => {
@@ -278,7 +284,9 @@ impl Variants {
                 dispatch.operands.push(("g", Operand::Slot(g)));
                 vec![dispatch]
             }
-            Op::Attention { q, k, v, heads, causal } => vec![self.attention(step, [q, k, v], heads, causal)],
+            Op::Attention { q, k, v, heads, causal, scale, bias } => {
+                vec![self.attention(step, [q, k, v], heads, causal, scale, bias)]
+            }
         }
     }
 

@@ -7,6 +7,7 @@ use super::super::unet_keys::{UNET, maybe, size, unet};
 use super::defaults::LatentDefaults;
 use super::first_stage::{FirstStage, LatentStatistics};
 use super::keys;
+use super::language::LanguageInfo;
 use crate::Error;
 use crate::gguf::File;
 use crate::model::options::{check, in_range};
@@ -52,6 +53,8 @@ pub struct LatentInfo {
     pub statistics: Option<LatentStatistics>,
     /// One text encoder, or SDXL's and Stable Diffusion 3's two.
     pub texts: Vec<TextInfo>,
+    /// A language model that reads texts beside them.
+    pub language: Option<LanguageInfo>,
     /// Whether no negative prompt is zeros in place of an empty one's states.
     pub zeros_for_empty: bool,
     /// The scheduler's class, by diffusers' name.
@@ -104,6 +107,7 @@ impl LatentInfo {
             license,
             family,
             texts: texts(file, &denoiser)?,
+            language: LanguageInfo::read(file)?,
             denoiser,
             autoencoder,
             scaling_factor,
@@ -154,7 +158,7 @@ impl LatentInfo {
 
     /// States of a text of so many windows, as the denoiser is given them.
     pub(super) fn states(&self, windows: usize) -> usize {
-        windows * self.texts.first().map_or(1, |text| text.network.positions) + self.denoiser.zero_states()
+        windows * self.texts.first().map_or(1, |text| text.network.positions) + self.other_states()
     }
 
     /// What a run asks of the denoiser, whose texts have so many states, with nothing added to it; `size` as of

@@ -70,6 +70,23 @@ impl LatentInfo {
             let other = format!("{} tokens", first.network.positions);
             joint("the second text encoder reads", positions, "the first one", other)?;
         }
+        if let Some(language) = &self.language {
+            let (own, read) = (language.network.width.to_string(), self.denoiser.text_width().to_string());
+            joint("the language model's states are of width", own, "the transformer reads states of width", read)?;
+            let (tokens, rows) = (language.tokenizer.tokens(), language.network.vocabulary);
+            if tokens > rows {
+                return joint(
+                    "the tokenizer has",
+                    format!("{tokens} tokens"),
+                    "its text encoder knows",
+                    rows.to_string(),
+                );
+            }
+            if self.denoiser.zero_states() == 0 || !(1..=512).contains(&language.length) {
+                let expected = "1 to 512, of a model whose transformer reads it (Stable Diffusion 3)";
+                return Err(wrong("nijimi.text_encoder_3.length", language.length, expected));
+            }
+        }
         let numbers = |n: usize| format!("{n} numbers");
         match &self.denoiser {
             Denoiser::Unet(unet) => {

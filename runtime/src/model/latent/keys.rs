@@ -1,6 +1,7 @@
 //! Which settings a file of a published model may have: what is not known here would not be obeyed, and the picture would be another.
 
 use super::super::ModelError;
+use super::language::LanguageInfo;
 use crate::Error;
 use crate::gguf::File;
 use alloc::borrow::ToOwned;
@@ -10,7 +11,7 @@ const TEXT: &[&str] =
 
 /// What may stand behind each beginning of a key (`docs/format.md`). The scheduler's settings are looked at by what reads
 /// them; keys that begin otherwise are records for people.
-const KNOWN: [(&str, &[&str]); 8] = [
+const KNOWN: [(&str, &[&str]); 9] = [
     (
         "nijimi.unet.",
         &[
@@ -76,6 +77,7 @@ const KNOWN: [(&str, &[&str]); 8] = [
     ),
     ("nijimi.text_encoder.", TEXT),
     ("nijimi.text_encoder_2.", TEXT),
+    ("nijimi.text_encoder_3.", LanguageInfo::KEYS),
     ("nijimi.text.", &["hidden_state", "force_zeros_for_empty_prompt"]),
     ("nijimi.schedule.", &["kind", "steps", "beta_start", "beta_end"]),
     ("nijimi.sampler.", &["method", "scheduler", "steps", "guidance_scale"]),

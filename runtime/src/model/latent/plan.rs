@@ -194,8 +194,10 @@ impl LatentPlan {
         let planner = Planner::new(request);
         // What is said of a picture, and what it shall not show.
         let said = if request.guided { 2 * n } else { n };
-        let (texts, windows) = (0..info.texts.len(), said * request.windows);
-        let texts = texts.map(|i| planner.stage(file, &Stage::text(info, i, 0)?, windows)).collect::<Result<_, _>>()?;
+        let windows = |i: usize| if i < info.texts.len() { said * request.windows } else { said };
+        let texts = 0..info.encoders();
+        let texts =
+            texts.map(|i| planner.stage(file, &Stage::text(info, i, 0)?, windows(i))).collect::<Result<_, _>>()?;
         let (calls, runs) = (request.calls, request.runs.max(1));
         info.check_cache(request.cache_interval)?;
         // With a cache, the whole is evaluated for the first of some calls, and the others take its features over.

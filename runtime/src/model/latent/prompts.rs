@@ -3,6 +3,7 @@
 use super::TextToImage;
 use super::encoded::EncodedPrompts;
 use super::info::TextInfo;
+use super::language::words;
 use super::request::{LatentRequest, PromptSyntax};
 use super::stages::Stage;
 use crate::Error;
@@ -12,6 +13,7 @@ use crate::model::options::in_range;
 use crate::model::wait::wait;
 use crate::nn::ClipText;
 use crate::text::{Windows, weigh};
+use alloc::string::String;
 use alloc::vec::Vec;
 
 impl TextToImage {
@@ -71,6 +73,18 @@ impl TextToImage {
             let evaluator = self.parts.evaluator(info, Stage::text(info, i, clip_skip)?, options)?;
             encoded.push(encode(text, evaluator, &windows).await?);
         }
+        let language = match &info.language {
+            None => Vec::new(),
+            Some(language) => {
+                let said = |text: &Option<&str>| match request.prompt_syntax {
+                    PromptSyntax::Weighted => words(text.unwrap_or_default()),
+                    PromptSyntax::Plain => text.unwrap_or_default().into(),
+                };
+                let texts: Vec<String> = texts.iter().map(said).collect();
+                let stage = Stage::text(info, info.texts.len(), 0)?;
+                language.encode(self.parts.evaluator(info, stage, options)?, &texts).await?
+            }
+        };
         // Of the first text's, for instance: all have as many.
         let tokens = |(e, info): (&Encoded, &TextInfo)| e.states.first().map_or(0, |s| s.len() / info.network.width);
         let tokens = encoded.iter().zip(&info.texts).map(tokens).max().unwrap_or(0);
@@ -89,7 +103,8 @@ impl TextToImage {
                 // Narrower than the states of the third encoder that Stable Diffusion 3 may have.
                 all.resize(from + (token + 1) * info.denoiser.text_width(), 0.0);
             }
-            all.resize(from + (tokens + info.denoiser.zero_states()) * info.denoiser.text_width(), 0.0);
+            language.get(i).into_iter().for_each(|states| all.extend_from_slice(states));
+            all.resize(from + (tokens + info.other_states()) * info.denoiser.text_width(), 0.0);
             let pooled_from = pooled.len();
             encoded.iter().filter_map(|e| e.pooled.get(i)).for_each(|p| pooled.extend(p));
             if text.is_none() {
@@ -97,7 +112,7 @@ impl TextToImage {
                 pooled[pooled_from..].fill(0.0);
             }
         }
-        Ok((tokens + info.denoiser.zero_states(), all, pooled))
+        Ok((tokens + info.other_states(), all, pooled))
     }
 }
 

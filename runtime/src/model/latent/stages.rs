@@ -3,6 +3,7 @@
 
 use super::first_stage::FirstStage;
 use super::info::LatentInfo;
+use super::language::LanguageInfo;
 use super::tiling::Tiling;
 use crate::graph::Graph;
 use crate::model::control::ControlInfo;
@@ -16,7 +17,7 @@ use alloc::vec::Vec;
 /// A network of the model.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ModelPart {
-    /// Text encoder 0, or SDXL's 1.
+    /// Text encoder 0, SDXL's 1, or Stable Diffusion 3's 2.
     Text(usize),
     /// What takes noise away: a U-Net, or a transformer.
     UNet,
@@ -29,13 +30,13 @@ pub enum ModelPart {
 impl ModelPart {
     /// All of a model's.
     pub(super) fn all(info: &LatentInfo) -> impl Iterator<Item = Self> {
-        (0..info.texts.len()).map(Self::Text).chain([Self::UNet, Self::Encoder, Self::Decoder])
+        (0..info.encoders()).map(Self::Text).chain([Self::UNet, Self::Encoder, Self::Decoder])
     }
 
     /// The beginnings of its tensors' names.
     pub(super) fn prefixes(self, info: &LatentInfo) -> Vec<&'static str> {
         match self {
-            Self::Text(i) => info.texts.get(i).map(|text| text.prefix).into_iter().collect(),
+            Self::Text(i) => vec![info.texts.get(i).map_or(LanguageInfo::PREFIX, |text| text.prefix)],
             Self::UNet => vec![info.denoiser.prefix()],
             Self::Encoder => FirstStage::ENCODER.into(),
             Self::Decoder => FirstStage::DECODER.into(),
@@ -71,11 +72,18 @@ impl Stage {
 
     /// A window of a prompt; `clip_skip` as of [`LatentRequest`](super::LatentRequest::clip_skip).
     pub fn text(info: &LatentInfo, i: usize, clip_skip: usize) -> Result<Self, NetworkError> {
-        let text = &info.texts[i];
+        let Some(text) = info.texts.get(i) else { return Self::language(info, i) };
         let states = TextStates { skip: clip_skip.checked_sub(1).unwrap_or(text.states.skip), ..text.states };
         let graph = text.network.graph(text.prefix, [1, text.network.positions], states)?;
         let name = if i == 0 { "text encoder".into() } else { format!("text encoder {}", i + 1) };
         Ok(Self::new(&name, Some(ModelPart::Text(i)), graph))
+    }
+
+    /// A text, as a language model reads it.
+    fn language(info: &LatentInfo, i: usize) -> Result<Self, NetworkError> {
+        let Some(language) = &info.language else { unreachable!("there is one for every part") };
+        let graph = language.network.graph(LanguageInfo::PREFIX, language.length)?;
+        Ok(Self::new(&format!("text encoder {}", i + 1), Some(ModelPart::Text(i)), graph))
     }
 
     pub fn denoiser(info: &LatentInfo, request: &SdRequest) -> Result<Self, NetworkError> {

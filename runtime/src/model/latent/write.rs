@@ -38,6 +38,9 @@ impl LatentInfo {
         w.meta("nijimi.text.force_zeros_for_empty_prompt", self.zeros_for_empty)?;
         self.scheduling().write(w)?;
         self.tokenizers(w, vocabularies)?;
+        if let Some(language) = &self.language {
+            language.write(w)?;
+        }
         self.defaults.write(w)
     }
 

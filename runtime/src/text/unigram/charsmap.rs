@@ -32,7 +32,11 @@ impl CharsMap {
     /// An array that is longer than what there is; texts that are no UTF-8.
     pub fn new(bytes: &[u8]) -> Result<Self, TextError> {
         let Some((length, rest)) = bytes.split_at_checked(4) else {
-            return if bytes.is_empty() { Ok(Self::default()) } else { Err(TextError::CharsMap { bytes: bytes.len() }) };
+            return if bytes.is_empty() {
+                Ok(Self::default())
+            } else {
+                Err(TextError::CharsMap { bytes: bytes.len() })
+            };
         };
         let length = length.iter().rev().fold(0usize, |length, byte| length << 8 | usize::from(*byte));
         let wrong = TextError::CharsMap { bytes: bytes.len() };

@@ -12,7 +12,8 @@ fn json(path: &Path) -> Value {
 
 /// The bytes that base64 stands for.
 fn base64(text: &str) -> Vec<u8> {
-    let digit = |c: u8| b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".iter().position(|d| *d == c);
+    let digit =
+        |c: u8| b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".iter().position(|d| *d == c);
     let digits: Vec<usize> = text.bytes().filter_map(digit).collect();
     let four = |four: &[usize]| {
         let all = four.iter().fold(0, |all, digit| all << 6 | digit) << (6 * (4 - four.len()));
@@ -36,7 +37,8 @@ fn published(folder: &Path) -> Unigram {
 /// Seen red with white space left as it is, and with the first piece of several of one beginning.
 #[test]
 fn golden_t5_tokens() {
-    let (folder, rows) = (fixtures().join("pipelines/sd3t5/tokenizer_3"), fixtures().join("pipelines/sd3t5.tokens.json"));
+    let (folder, rows) =
+        (fixtures().join("pipelines/sd3t5/tokenizer_3"), fixtures().join("pipelines/sd3t5.tokens.json"));
     if !folder.is_dir() || !rows.is_file() {
         return;
     }
@@ -55,7 +57,16 @@ fn golden_t5_tokens() {
 }
 
 fn small() -> Pieces {
-    let list = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -3.0), ("a", -2.0), ("b", -2.5), ("▁ab", -4.0), ("ab", -1.0)];
+    let list = [
+        ("<pad>", 0.0),
+        ("</s>", 0.0),
+        ("<unk>", 0.0),
+        ("▁", -3.0),
+        ("a", -2.0),
+        ("b", -2.5),
+        ("▁ab", -4.0),
+        ("ab", -1.0),
+    ];
     Pieces {
         tokens: list.map(|(token, _)| String::from(token)).into(),
         scores: list.map(|(_, score)| score).into(),

@@ -131,6 +131,7 @@ pub fn describe(
             states: TextStates { pooled: true, ..TextStates::LAST },
             tokenizer,
         }],
+        language: None,
         zeros_for_empty: false,
         scheduler: "DDIMScheduler".into(),
         settings: settings.into_iter().map(|(name, field)| (name.into(), field)).collect(),

@@ -76,6 +76,7 @@ fn info() -> LatentInfo {
         shift_factor: -0.125,
         statistics: None,
         texts: texts(&[text], TextStates::LAST),
+        language: None,
         zeros_for_empty: false,
         scheduler: "DDIMScheduler".into(),
         settings: vec![
