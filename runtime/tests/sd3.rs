@@ -81,7 +81,7 @@ fn what_it_has_not_is_refused() {
     assert!(said.contains("network that it leads is a U-Net, the model's is a transformer"), "{said}");
 }
 
-/// Planned is what loading and running take. Seen red with the third text of skip-layer guidance left out.
+/// Planned is what loading and running take.
 #[test]
 fn plans_are_what_runs_take() {
     let own = file("sd35");

@@ -34,7 +34,7 @@ fn published(folder: &Path) -> Unigram {
     Unigram::new(&Pieces { tokens, scores, added: added.collect(), charsmap, unknown: 2, end: 1, pad: 0 }).unwrap()
 }
 
-/// Seen red with white space left as it is, and with the first piece of several of one beginning.
+/// Against transformers, text by text.
 #[test]
 fn golden_t5_tokens() {
     let (folder, rows) =
