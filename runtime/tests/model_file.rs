@@ -45,6 +45,21 @@ fn models_of_other_kinds_are_refused() {
     let euler = Tiny::new(3).meta("nijimi.sampler.method", "euler").bytes();
     let euler = Diffusion::load(&File::new_checked(&euler).unwrap(), &Device::Cpu).unwrap();
     assert_eq!(euler.info().defaults.solver, Solver::Euler);
+    assert!(other("nijimi.sampler.spacing", "even").contains("this version runs leading, trailing or linspace"));
+}
+
+/// Steps are spread as the file says, whatever the solver; a file that says nothing, as suits it. Seen red with the key not read, and
+/// with the solver's own spacing kept.
+#[test]
+fn steps_visit_the_levels_that_the_file_names() {
+    let visited = |tiny: Tiny, solver| {
+        let model = Diffusion::load(&File::new_checked(&tiny.bytes()).unwrap(), &Device::Cpu).unwrap();
+        model.calls(solver, 4).unwrap().calls().iter().map(|call| call.t).collect::<Vec<f32>>()
+    };
+    let trailing = || Tiny::new(3).meta("nijimi.sampler.spacing", "trailing");
+    assert_eq!(visited(Tiny::new(3), Solver::default()), [750.0, 500.0, 250.0, 0.0]);
+    assert_eq!(visited(trailing(), Solver::default()), [999.0, 749.0, 499.0, 249.0]);
+    assert_eq!(visited(trailing(), Solver::Euler), [999.0, 749.0, 499.0, 249.0]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::gguf::{File, GgufError, Value, WriteError, Writer};
 use crate::nn::{BookUnet, PixelUnet, SdUnet};
 use crate::quant::{DType, QUANTIZATION_VERSION};
 use crate::sampler::{Prediction, Solver, SolverSettings, is_edm};
-use crate::schedule::Schedule;
+use crate::schedule::{Schedule, Spacing};
 use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -47,6 +47,8 @@ pub struct Info {
     pub first_timestep: u32,
     /// How it is best sampled.
     pub defaults: Defaults,
+    /// Which of the levels few steps visit, where the file says so: a student knows no others. Else as suits the solver.
+    pub spacing: Option<Spacing>,
     /// The scheduler of a published model, which says what solvers do; none of the book's.
     pub scheduler: Option<SchedulerInfo>,
 }
@@ -73,12 +75,14 @@ impl Info {
         if let Some(scheduler) = &self.scheduler {
             return Ok(scheduler.see().by(Some(solver), steps)?.1);
         }
+        let usual = SolverSettings::new(solver, steps);
         Ok(SolverSettings {
+            spacing: self.spacing.unwrap_or(usual.spacing),
             steps_offset: 0,
             prediction: self.prediction,
             clip: Some(self.range),
             epsilon_from_x0: true,
-            ..SolverSettings::new(solver, steps)
+            ..usual
         })
     }
 
@@ -137,6 +141,7 @@ impl Info {
             schedule,
             first_timestep: first_timestep(file)?,
             defaults,
+            spacing: spacing(file)?,
             network,
             scheduler: None,
         })
@@ -183,6 +188,7 @@ impl Info {
             prediction: settings.prediction,
             first_timestep: 0,
             defaults: Defaults { solver: settings.solver, steps, ..USUAL },
+            spacing: None,
             schedule,
             network,
             scheduler: Some(scheduler),
@@ -345,6 +351,16 @@ fn prediction(file: &File<'_>) -> Result<Prediction, Error> {
         ModelError::Unsupported { key, found: format!("{name:?}"), expected }
     };
     Ok(Prediction::from_name(name).filter(|p| *p != Prediction::Flow).ok_or_else(unsupported)?)
+}
+
+fn spacing(file: &File<'_>) -> Result<Option<Spacing>, Error> {
+    let key = "nijimi.sampler.spacing";
+    let Some(name) = or(file.str(key).map(Some), None)? else { return Ok(None) };
+    let unsupported = || {
+        let expected = "leading, trailing or linspace";
+        ModelError::Unsupported { key, found: format!("{name:?}"), expected }
+    };
+    Ok(Some(Spacing::from_name(name).ok_or_else(unsupported)?))
 }
 
 /// What the file says, and else what is usual.
