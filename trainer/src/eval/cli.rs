@@ -45,12 +45,12 @@ pub struct EvalArgs {
     /// seed of the first picture; the others count on (default 0)
     #[argh(option, short = 's', default = "0")]
     seed: u64,
-    /// sampler steps (default 50)
-    #[argh(option, from_str_fn(number::count), default = "50")]
-    steps: usize,
-    /// strength of guidance (default 3)
-    #[argh(option, from_str_fn(number::finite), default = "3.0")]
-    cfg_scale: f32,
+    /// sampler steps (default: the model's own)
+    #[argh(option, from_str_fn(number::count))]
+    steps: Option<usize>,
+    /// strength of guidance (default: the model's own)
+    #[argh(option, from_str_fn(number::finite))]
+    cfg_scale: Option<f32>,
     /// ddim or ddpm (default ddim)
     #[argh(option, default = "String::from(\"ddim\")")]
     sampling_method: String,
@@ -89,14 +89,7 @@ pub fn run(a: &EvalArgs) -> Result<()> {
     if a.model.is_none() && !a.against.is_empty() {
         return Err(Error::Usage("--against needs a --model to compare with".into()));
     }
-    let settings = sample::SampleSettings {
-        seed: a.seed,
-        steps: a.steps,
-        guidance_scale: a.cfg_scale,
-        solver: sample::solver(&a.sampling_method)?,
-        batch: a.batch,
-        threads: a.threads.unwrap_or(0),
-    };
+    let solver = sample::solver(&a.sampling_method)?;
     launch::threads(a.threads)?;
     let command = launch::command_line();
     let stem = a.model.as_ref().unwrap_or(&a.judge);
@@ -117,10 +110,20 @@ pub fn run(a: &EvalArgs) -> Result<()> {
     std::fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
     let bench = Bench::new(a, &judge, &train, &test)?;
     let real = bench.real(&folder)?;
+    let own = model.as_ref().map(Model::info);
+    let settings = sample::SampleSettings {
+        seed: a.seed,
+        steps: a.steps.or(own.map(|info| info.steps(solver))).unwrap_or_default(),
+        guidance_scale: a.cfg_scale.or(own.map(|info| info.defaults.guidance_scale)).unwrap_or(1.0),
+        solver,
+        batch: a.batch,
+        threads: a.threads.unwrap_or(0),
+    };
     let mut figures = Figures {
         command,
         settings: json!({
-            "data": a.data, "samples": a.samples, "seed": a.seed, "steps": a.steps, "guidance_scale": a.cfg_scale,
+            "data": a.data, "samples": a.samples, "seed": a.seed, "steps": settings.steps,
+            "guidance_scale": settings.guidance_scale,
             "sampling_method": a.sampling_method, "batch": a.batch,
         }),
         real,

@@ -7,6 +7,7 @@ use argh::{ArgsInfo, FromArgs};
 use nijimi_cli::number;
 use nijimi_runtime::model::SessionOptions;
 use nijimi_runtime::raw::rng::Stream;
+use nijimi_runtime::sampler::Prediction;
 use std::path::{Path, PathBuf};
 
 /// Noise levels are reported in this many equal ranges.
@@ -63,6 +64,10 @@ pub fn measure(path: &Path, data: &LabelledPictures, samples: usize) -> Result<L
     let (w, h, c) = model.size();
     if (w, h, c) != (data.width, data.height, 1) {
         return Err(Error::data(path, format!("draws {w}x{h} with {c} channels, not what --data has")));
+    }
+    if info.prediction != Prediction::Epsilon {
+        let what = "predicts no noise, and a student knows few noise levels: `nijimi-train eval` judges what it draws";
+        return Err(Error::data(path, what));
     }
     let (size, levels) = (w * h, info.schedule.steps());
     let [low, high] = info.range;
