@@ -20,6 +20,7 @@ pub fn book_model(dtype: DType) -> Vec<u8> {
         labels: (0..10).map(|label| label.to_string()).collect(),
         steps: 1000,
         betas: (1e-4, 0.02),
+        student_steps: None,
     };
     book_unet(&state, &config, &about, &Record::default(), dtype).unwrap()
 }

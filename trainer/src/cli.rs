@@ -27,7 +27,7 @@ enum Command {
     Mixture(crate::systems::mixture::cli::MixtureArgs),
     Ddpm(crate::systems::ddpm::command::DdpmArgs),
     Text2image(crate::systems::text2image::command::TextToImageArgs),
-    Distill(crate::systems::text2image::distill::DistillArgs),
+    Distill(crate::systems::distill::command::DistillArgs),
     Autoencoder(crate::systems::autoencoder_kl::command::AutoencoderArgs),
     Matcher(crate::systems::matcher::command::MatcherArgs),
     Descent(crate::systems::descent::DescentArgs),
@@ -116,7 +116,7 @@ fn run(command: Command, world: &Rc<dyn World>) -> Result<Ended> {
     match command {
         Command::Ddpm(args) => crate::systems::ddpm::command::run(&args, world),
         Command::Text2image(args) => crate::systems::text2image::command::run(&args, world),
-        Command::Distill(args) => crate::systems::text2image::distill::run(&args, world),
+        Command::Distill(args) => crate::systems::distill::command::run(&args, world),
         Command::Autoencoder(args) => crate::systems::autoencoder_kl::command::run(&args, world),
         Command::Matcher(args) => crate::systems::matcher::command::run(&args).map(|()| Ended::Finished),
         Command::Descent(args) => crate::systems::descent::run(&args),

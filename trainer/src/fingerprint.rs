@@ -59,6 +59,17 @@ impl Fingerprint {
     }
 }
 
+/// What tells a file, whose bytes these are, from another.
+pub struct FileSum<'a>(pub &'a [u8]);
+
+impl Display for FileSum<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut sum = flate2::Crc::new();
+        sum.update(self.0);
+        write!(f, "{} bytes of sum {:08x}", self.0.len(), sum.sum())
+    }
+}
+
 /// What tells data from other data: how many pieces there are, and a sum over all their bytes.
 pub struct DataSum {
     sum: flate2::Crc,

@@ -37,6 +37,13 @@ impl At {
         let per_epoch = per_epoch.max(1);
         Self { step, epoch: step / per_epoch, index: step % per_epoch, share }
     }
+
+    /// 1, and falling to 0 over the share `decay` of `total` steps, the last ones: constant before, so that a run can be made
+    /// longer (Hägele et al. 2024).
+    pub fn falling(self, total: u64, decay: f64) -> f64 {
+        let left = 1.0 - self.step as f64 / total.max(1) as f64;
+        if decay > 0.0 { (left / decay).clamp(0.0, 1.0) } else { 1.0 }
+    }
 }
 
 /// What one step of a task gives back.

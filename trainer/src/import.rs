@@ -59,7 +59,8 @@ pub fn vocabulary(file: &File) -> Result<Vocabulary> {
     Ok(Vocabulary { tokens: list("tokens")?, merges: list("merges")?, added })
 }
 
-/// The network of a file. Batch norm was folded away, so the norms of this one do nothing (mean 0, variance 1 - eps).
+/// The network of a file. Batch norm was folded away, so the norms of this one are passed over, and do nothing where it is exported
+/// (mean 0, variance 1 - eps).
 ///
 /// # Errors
 /// If the runtime refuses the file, it lacks a tensor, or holds another network.
@@ -73,7 +74,7 @@ pub fn book_unet<D: Kit>(device: &D, file: &File) -> Result<BookUnet<D>> {
         time_dim: network.time_dim,
         label_count: network.label_count,
     };
-    let mut model = BookUnet::new(device, 0, config);
+    let mut model = BookUnet::new(device, 0, config).with_norms_folded();
     let mut state: State = param::state(&mut model, "");
     for (name, v) in &mut state {
         // A fresh norm is the identity but for eps.

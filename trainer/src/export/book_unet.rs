@@ -20,7 +20,12 @@ pub struct Description {
     pub steps: usize,
     /// First and last variance of the linear schedule.
     pub betas: (f64, f64),
+    /// Of a student, the steps that it was taught: it predicts v, and draws on trailing levels without guidance.
+    pub student_steps: Option<usize>,
 }
+
+/// The number by which the networks that are trained here know the lowest noise level, as in the book.
+pub const FIRST_TIMESTEP: u32 = 1;
 
 /// The bytes of a weight file for the book's U-Net with the tensors of `state` (names as in [`crate::param::state`] with an
 /// empty prefix). `docs/format.md` describes the keys.
@@ -47,11 +52,15 @@ pub fn book_unet(
         w.meta("nijimi.labels", about.labels.clone())?;
     }
     schedule(&mut w, about.steps, about.betas)?;
-    w.meta("nijimi.prediction_type", "epsilon")?;
-    w.meta("nijimi.first_timestep", 1u32)?;
+    let student = about.student_steps.is_some();
+    w.meta("nijimi.prediction_type", if student { "v_prediction" } else { "epsilon" })?;
+    w.meta("nijimi.first_timestep", FIRST_TIMESTEP)?;
     w.meta("nijimi.sampler.method", "ddim")?;
-    w.meta("nijimi.sampler.steps", u32(about.steps.min(50)))?;
-    w.meta("nijimi.sampler.guidance_scale", if config.label_count > 0 { 3f32 } else { 1.0 })?;
+    w.meta("nijimi.sampler.steps", u32(about.student_steps.unwrap_or(about.steps.min(50))))?;
+    if student {
+        w.meta("nijimi.sampler.spacing", "trailing")?;
+    }
+    w.meta("nijimi.sampler.guidance_scale", if config.label_count > 0 && !student { 3f32 } else { 1.0 })?;
     super::record(&mut w, record)?;
     if config.label_count > 0 {
         let table = get(state, LABEL_EMB)?;

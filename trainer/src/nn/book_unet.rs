@@ -114,6 +114,13 @@ impl<D: Kit> BookUnet<D> {
         self
     }
 
+    /// The same network, whose norms were folded into its convolutions and are passed over, in training too.
+    #[must_use]
+    pub fn with_norms_folded(mut self) -> Self {
+        self.pairs().for_each(|(_, norm)| norm.folded = true);
+        self
+    }
+
     /// The same network, whose training passes take batch statistics over all processes' rows.
     #[must_use]
     pub fn across(mut self, across: &Rc<Across>) -> Self {

@@ -183,6 +183,8 @@ pub struct BatchNormRelu<D: Kit> {
     running_var: T1<D>,
     /// Those with whom a training pass shares its statistics.
     pub across: Option<Rc<Across>>,
+    /// It was folded into the layer before it, and is passed over: only the ReLU is left.
+    pub folded: bool,
 }
 
 /// Added to the variance before its root is taken.
@@ -193,10 +195,14 @@ impl<D: Kit> BatchNormRelu<D> {
     /// Scale 1, shift 0, running mean 0, running variance 1.
     pub fn new(device: &D, channels: usize) -> Self {
         let fill = |v: f32| device.tensor_from_vec(vec![v; channels], (channels,));
-        Self { weight: fill(1.0), bias: fill(0.0), running_mean: fill(0.0), running_var: fill(1.0), across: None }
+        let [running_mean, running_var] = [0.0, 1.0].map(fill);
+        Self { weight: fill(1.0), bias: fill(0.0), running_mean, running_var, across: None, folded: false }
     }
     /// Normalizes with the batch's own statistics and folds them into the running ones.
     pub fn forward_train<T: Tp<D>>(&mut self, x: T4<D, T>) -> T4<D, T> {
+        if self.folded {
+            return x.relu();
+        }
         let (y, BatchStats { mean, var }) =
             D::batch_norm_relu(x, &self.weight, &self.bias, BATCH_NORM_EPS, self.across.as_ref());
         for (running, new) in [(&mut self.running_mean, mean), (&mut self.running_var, var)] {
@@ -208,6 +214,9 @@ impl<D: Kit> BatchNormRelu<D> {
     }
     /// Normalizes with the running statistics.
     pub fn forward_eval<T: Tp<D>>(&self, x: T4<D, T>) -> T4<D, T> {
+        if self.folded {
+            return x.relu();
+        }
         let shape = *x.shape();
         let scale = self.weight.clone() / (self.running_var.clone() + BATCH_NORM_EPS).sqrt();
         let shift = self.bias.clone() - self.running_mean.clone() * scale.clone();

@@ -1,6 +1,8 @@
 //! The book's steps 9, 10.1 and 10.4: a diffusion model on labelled pictures, conditional with label drop for
 //! classifier-free guidance. Ho et al. 2020; Ho and Salimans 2022.
 pub mod command;
+pub mod student;
+pub mod teacher;
 
 use crate::data::idx::LabelledPictures;
 use crate::data::loader::Loader;
@@ -20,6 +22,7 @@ use nijimi_runtime::schedule::Schedule;
 use rayon::prelude::*;
 use std::path::Path;
 use std::rc::Rc;
+use teacher::Teacher;
 
 /// Settings of the diffusion model.
 #[derive(Clone, Debug)]
@@ -65,6 +68,20 @@ pub struct Ddpm<D: Kit> {
     loader: Loader,
     /// With whom batch statistics are shared.
     across: Option<Rc<Across>>,
+    /// Of a student.
+    taught: Option<Taught<D>>,
+}
+
+/// What a student has in place of the noise that was added.
+struct Taught<D: Kit> {
+    /// Whose answers are learned.
+    teacher: Teacher<D>,
+    /// The levels that it draws at, equally often.
+    levels: Vec<usize>,
+    /// The share of the run, at its end, over which the learning rate falls to 0.
+    decay: f64,
+    /// Steps of the run.
+    total: u64,
 }
 
 impl<D: Kit> Ddpm<D> {
@@ -87,7 +104,23 @@ impl<D: Kit> Ddpm<D> {
         }
         let model = BookUnet::new(&device, settings.seed, config).with_precision(settings.precision);
         let loader = Loader::new(data.len(), settings.batch, settings.seed);
-        Ok(Self { device, settings, naming, data, model, alpha_bars, times, loader, across: None })
+        Ok(Self { device, settings, naming, data, model, alpha_bars, times, loader, across: None, taught: None })
+    }
+
+    /// Position encodings of timesteps, row-major.
+    fn times_of(&self, timesteps: &[usize]) -> Vec<f32> {
+        let dim = self.model.config().time_dim;
+        timesteps.iter().flat_map(|t| &self.times[t * dim..(t + 1) * dim]).copied().collect()
+    }
+
+    /// The same system of a student, which begins as `teacher`, and learns at its own few levels what it makes of them. The
+    /// learning rate falls to 0 over the share `decay` of so many epochs, the last ones.
+    #[must_use]
+    pub fn taught_by(mut self, teacher: Teacher<D>, decay: f64, epochs: u64) -> Self {
+        self.model = teacher.model().clone();
+        let (levels, total) = (teacher.course().levels(), epochs.saturating_mul(self.loader.batches()));
+        self.taught = Some(Taught { teacher, levels, decay, total });
+        self
     }
 
     /// The same system, trained together with the other processes of `world`.
@@ -116,8 +149,12 @@ impl<D: Kit> Task<D> for Ddpm<D> {
         Some(self.loader.rows_in(at.index))
     }
 
+    fn lr_factor(&self, at: At) -> f64 {
+        self.taught.as_ref().map_or(1.0, |taught| at.falling(taught.total, taught.decay))
+    }
+
     fn step(&mut self, at: At, gradients: Gradients<f32, D>) -> Result<StepResult<D>> {
-        let picked = self.loader.rows(at.epoch, at.index);
+        let picked = self.loader.rows(at.epoch, at.index).to_vec();
         if let Some(across) = &self.across {
             across.begin(picked.len());
         }
@@ -128,10 +165,15 @@ impl<D: Kit> Task<D> for Ddpm<D> {
         let labels = self.model.config().label_count;
         let size = height * width;
         let mut draw = Stream::new(s.seed, "timestep", at.step);
-        let levels: Vec<usize> = picked.iter().map(|_| draw.below(s.steps as u64) as usize).collect();
+        let levels: Vec<usize> = match &self.taught {
+            Some(Taught { levels, .. }) => {
+                picked.iter().map(|_| levels[draw.below(levels.len() as u64) as usize]).collect()
+            }
+            None => picked.iter().map(|_| draw.below(s.steps as u64) as usize).collect(),
+        };
         let levels = &levels[own.clone()];
-        let (mut x, mut eps) = (vec![0f32; n * size], vec![0f32; n * size]);
-        let pictures = x.par_chunks_mut(size).zip(eps.par_chunks_mut(size)).enumerate();
+        let (mut x, mut answers) = (vec![0f32; n * size], vec![0f32; n * size]);
+        let pictures = x.par_chunks_mut(size).zip(answers.par_chunks_mut(size)).enumerate();
         pictures.for_each(|(i, (x, eps))| {
             let mut noise = Stream::new(s.seed, "noise", at.step * s.batch as u64 + (from + i) as u64);
             let a = self.alpha_bars[levels[i]];
@@ -142,7 +184,7 @@ impl<D: Kit> Task<D> for Ddpm<D> {
                 *x = signal * (f32::from(*p) / 255.0) + sigma * *e;
             }
         });
-        let time: Vec<f32> = levels.iter().flat_map(|t| &self.times[t * dim..(t + 1) * dim]).copied().collect();
+        let time = self.times_of(levels);
         let mut skip = None;
         let one_hot = (labels > 0).then(|| {
             let mut drop = Stream::new(s.seed, "label drop", at.step);
@@ -157,13 +199,17 @@ impl<D: Kit> Task<D> for Ddpm<D> {
             }
             v
         });
+        if let Some(Taught { teacher, .. }) = &self.taught {
+            let times = |levels: &[usize]| self.times_of(levels);
+            answers = teacher.answers(&self.device, &x, (height, width), levels, times, one_hot.as_deref())?;
+        }
         let shape = (n, 1usize, height, width);
         let x: T4<D> = self.device.tensor_from_vec(x, shape);
-        let eps: T4<D> = self.device.tensor_from_vec(eps, shape);
+        let answers: T4<D> = self.device.tensor_from_vec(answers, shape);
         let time: T2<D> = self.device.tensor_from_vec(time, (n, dim));
         let one_hot = one_hot.map(|v| self.device.tensor_from_vec(v, (n, labels)));
         let predicted = self.model.train(x.traced(gradients), time, one_hot);
-        let (loss, value) = D::mse(predicted, &eps);
+        let (loss, value) = D::mse(predicted, &answers);
         let gradients = loss.backward();
         Ok(StepResult { loss: value, gradients, skip })
     }
@@ -176,6 +222,7 @@ impl<D: Kit> Task<D> for Ddpm<D> {
             labels: if config.label_count > 0 { self.naming.labels.clone() } else { Vec::new() },
             steps: self.settings.steps,
             betas: (self.settings.beta_start, self.settings.beta_end),
+            student_steps: self.taught.as_ref().map(|taught| taught.levels.len()),
         };
         book_unet(&param::state(model, ""), &config, &about, record, dtype)
     }

@@ -6,6 +6,7 @@ pub mod classic;
 pub mod classifier;
 pub mod ddpm;
 pub mod descent;
+pub mod distill;
 pub mod hvae;
 pub mod judge;
 pub mod matcher;

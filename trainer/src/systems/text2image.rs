@@ -1,10 +1,10 @@
 //! The second stage of latent diffusion: a U-Net on latents and the text encoder that conditions it, trained on captions
 //! with a share of them dropped, for classifier-free guidance. Rombach et al. 2022; Ho and Salimans 2022; book step 10.5.
 pub mod command;
-pub mod distill;
 pub mod latents;
 pub mod network;
 pub mod process;
+pub mod student;
 pub mod teacher;
 
 use crate::checkpoint::Checkpoint;
@@ -156,7 +156,7 @@ impl<D: Kit> Fitting<D> {
     /// The same task of a student: it learns at its own few levels what `teacher` makes of them.
     #[must_use]
     pub fn taught_by(mut self, teacher: Teacher<D>) -> Self {
-        self.examples.levels = Some(teacher.lesson().levels());
+        self.examples.levels = Some(teacher.course().levels());
         Self { teacher: Some(teacher), ..self }
     }
 
@@ -250,11 +250,8 @@ impl<D: Kit> Task<D> for Fitting<D> {
         self.loader.batches()
     }
 
-    /// Constant, and falling to 0 at the end (Hägele et al. 2024), so that a run can be made longer.
     fn lr_factor(&self, at: At) -> f64 {
-        let left = 1.0 - at.step as f64 / self.total.max(1) as f64;
-        let decay = self.examples.settings.decay;
-        if decay > 0.0 { (left / decay).clamp(0.0, 1.0) } else { 1.0 }
+        at.falling(self.total, self.examples.settings.decay)
     }
 
     fn batch(&self, at: At) -> Option<usize> {
@@ -276,7 +273,7 @@ impl<D: Kit> Task<D> for Fitting<D> {
             let latents = &self.examples.latents;
             let (sizes, ids) = ((latents.channels, latents.side), all_ids(&examples));
             let levels: Vec<usize> = examples.iter().map(|e| e.level).collect();
-            target = teacher.answers(&self.device, &x, sizes, &levels, &ids, &self.examples.process.alpha_bars)?;
+            target = teacher.answers(&self.device, &x, sizes, &levels, &ids)?;
         }
         self.write_batch(at.step + 1, &x, &target, &examples)?;
         let shape = (n, self.examples.latents.channels, self.examples.latents.side, self.examples.latents.side);

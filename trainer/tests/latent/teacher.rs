@@ -2,10 +2,12 @@
 use super::networks::{ids, normal, random, text, unet};
 use dfdx::prelude::*;
 use nijimi_runtime::raw::nn::TextStates;
+use nijimi_runtime::sampler::{Prediction, Solver, SolverSettings};
 use nijimi_runtime::schedule::Schedule;
 use nijimi_trainer::nn::text2image::TextToImage;
 use nijimi_trainer::ops::Precision;
-use nijimi_trainer::systems::text2image::teacher::{Lesson, Teacher};
+use nijimi_trainer::systems::distill::lesson::{Course, Lesson};
+use nijimi_trainer::systems::text2image::teacher::Teacher;
 
 const SIDE: usize = 4;
 const PICTURES: usize = 3;
@@ -21,7 +23,8 @@ fn ddim(z: &[f32], v: &[f32], from: f64, to: f64) -> Vec<f32> {
 }
 
 /// A lesson of one step teaches what the teacher answers; one of several leads, in one step, where its steps lead. Seen red with the
-/// guidance left out, and with the last level taken for all noise.
+/// guidance left out, with the teacher's own answers taught, with the timesteps of the step before, and with less of the sample in the
+/// student's step.
 #[test]
 fn one_step_leads_where_the_teachers_lead() {
     let device = Cpu::default();
@@ -29,7 +32,9 @@ fn one_step_leads_where_the_teachers_lead() {
     let mut model =
         TextToImage::new(&device, 1, &unet, (&text, TextStates::LAST, 22), Precision::F32).expect("networks");
     random(&mut model);
-    let alpha_bars = Schedule::cosine(1000).expect("the schedule").alpha_bars()[1..].to_vec();
+    let schedule = Schedule::cosine(1000).expect("the schedule");
+    let settings = SolverSettings { prediction: Prediction::V, ..SolverSettings::new(Solver::ddim(0.0), 1) };
+    let alpha_bars = &schedule.alpha_bars()[1..];
     let (tokens, len) = (text.positions, unet.in_channels * SIDE * SIDE);
     let (x, told) = (normal("latents", PICTURES * len), ids(&text, PICTURES * tokens));
     let empty = vec![1; tokens];
@@ -43,9 +48,9 @@ fn one_step_leads_where_the_teachers_lead() {
         [(5, 5, 1.0, [999, 599, 199]), (5, 10, 2.5, [999, 599, 199]), (2, 8, 1.5, [999, 499, 499])]
     {
         let lesson = Lesson { steps, teacher_steps, guidance_scale };
-        let teacher = Teacher::new(model.clone(), lesson, empty.clone());
-        let taught =
-            teacher.answers(&device, &x, (unet.in_channels, SIDE), &levels, &told, &alpha_bars).expect("answers");
+        let course = Course::new(lesson, &schedule, settings, settings).expect("a course");
+        let teacher = Teacher::new(model.clone(), course, empty.clone());
+        let taught = teacher.answers(&device, &x, (unet.in_channels, SIDE), &levels, &told).expect("answers");
         let (each, apart) = (teacher_steps / steps, 1000 / teacher_steps);
         for (i, level) in levels.into_iter().enumerate() {
             let (own, ids) = (&x[i * len..][..len], &told[i * tokens..][..tokens]);

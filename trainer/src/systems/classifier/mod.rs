@@ -200,6 +200,7 @@ impl<D: Kit> Task<D> for Classifier<D> {
             labels: self.labels.clone(),
             steps: self.settings.steps,
             betas: self.settings.betas,
+            student_steps: None,
         };
         noisy_classifier(&param::state(model, ""), &config, &about, record, dtype)
     }

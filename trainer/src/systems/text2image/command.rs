@@ -2,12 +2,12 @@
 use super::latents::Latents;
 use super::network::{Sizes, describe, halvings};
 use super::process::Process;
-use super::teacher::{Lesson, Teacher};
+use super::teacher::{Teacher, course};
 use super::{Fitting, Given, TextToImageSettings};
 use crate::data::captioned::{Captioned, Captions};
 use crate::data::captions;
 use crate::error::{Error, Result};
-use crate::fingerprint::Fingerprint;
+use crate::fingerprint::{FileSum, Fingerprint};
 use crate::fit::{Ended, FitOptions, fit_in};
 use crate::fit_command::{FitCommand, fit_command};
 use crate::launch::{self, Device};
@@ -18,6 +18,7 @@ use crate::ops::Kit;
 use crate::optim::AdamW;
 use crate::param::{self, State};
 use crate::say::tell;
+use crate::systems::distill::lesson::{Asked, Course};
 use crate::world::World;
 use crate::{import, text};
 use nijimi_cli::number::{self, Counts, Numbers};
@@ -168,8 +169,8 @@ pub fn run(a: &TextToImageArgs, world: &Rc<dyn World>) -> Result<Ended> {
     on_device(a, None, world)
 }
 
-/// [`run`], of a student where there is a lesson.
-pub(super) fn on_device(a: &TextToImageArgs, lesson: Option<Lesson>, world: &Rc<dyn World>) -> Result<Ended> {
+/// [`run`], of a student where a lesson is asked for.
+pub(super) fn on_device(a: &TextToImageArgs, lesson: Option<Asked>, world: &Rc<dyn World>) -> Result<Ended> {
     match a.device {
         Device::Cpu => on(dfdx::prelude::Cpu::default(), a, lesson, world),
         #[cfg(feature = "cuda")]
@@ -260,17 +261,6 @@ fn networks(unet: &SdUnetConfig, text: &ClipTextConfig) -> String {
     )
 }
 
-/// What tells a file from another.
-struct FileSum<'a>(&'a [u8]);
-
-impl std::fmt::Display for FileSum<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut sum = flate2::Crc::new();
-        sum.update(self.0);
-        write!(f, "{} bytes of sum {:08x}", self.0.len(), sum.sum())
-    }
-}
-
 /// What training starts from, and the trained tensors of the file that it goes on from, whose description is `init`.
 fn given(
     a: &TextToImageArgs,
@@ -302,7 +292,7 @@ fn given(
     Ok((Given { info, vocabulary, autoencoder }, None))
 }
 
-fn on<D: Kit>(device: D, a: &TextToImageArgs, lesson: Option<Lesson>, world: &Rc<dyn World>) -> Result<Ended> {
+fn on<D: Kit>(device: D, a: &TextToImageArgs, lesson: Option<Asked>, world: &Rc<dyn World>) -> Result<Ended> {
     launch::threads(a.threads)?;
     let (option, path): Named<'_> = match (&a.init, &a.autoencoder) {
         (Some(path), None) => ("--init", path),
@@ -332,7 +322,8 @@ fn on<D: Kit>(device: D, a: &TextToImageArgs, lesson: Option<Lesson>, world: &Rc
         Error::Usage(_) => e,
         e => refused(&e),
     })?;
-    let lesson = lesson.map(|lesson| lesson.taught(&mut given.info)).transpose()?;
+    let course = lesson.map(|asked| course(asked, &mut given.info)).transpose()?;
+    let lesson = course.as_ref().map(Course::lesson);
     if let Some(license) = &a.license {
         given.info.license.clone_from(license);
     }
@@ -354,9 +345,9 @@ fn on<D: Kit>(device: D, a: &TextToImageArgs, lesson: Option<Lesson>, world: &Rc
     if let Some(trained) = &trained {
         param::load(&mut model, "", trained).map_err(|what| refused(&what))?;
     }
-    let teacher = lesson.map(|lesson| {
+    let teacher = course.map(|course| {
         let empty = given.info.texts[0].tokenizer.window("");
-        Teacher::new(model.clone(), lesson, empty)
+        Teacher::new(model.clone(), course, empty)
     });
     std::fs::create_dir_all(&report).map_err(Error::io(&report))?;
     let latents = Latents::compute(mapped.bytes(), &data, &report)?;
@@ -381,10 +372,7 @@ fn on<D: Kit>(device: D, a: &TextToImageArgs, lesson: Option<Lesson>, world: &Rc
         .with(if a.init.is_some() { "the file of --init" } else { "the autoencoder" }, FileSum(mapped.bytes()))
         .with("the data", data.sum());
     if let Some(lesson) = lesson {
-        fingerprint = fingerprint
-            .with("--steps", lesson.steps)
-            .with("--teacher-steps", lesson.teacher_steps)
-            .with("--cfg-scale", lesson.guidance_scale);
+        fingerprint = lesson.named(fingerprint);
     }
     let options = FitOptions { keep: a.keep, ..a.fit_options(adam, ema, fingerprint) };
     let parameters = param::count(&mut model);
