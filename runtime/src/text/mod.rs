@@ -8,7 +8,7 @@
 //! [`ByteLevel`] is that of language models: every byte of a text is in a token, blanks too. [`Unigram`] is T5's, of the most
 //! probable pieces of words.
 //!
-//! Letters, marks and compositions are those of the Unicode version of the crates that know them, 18. The reference's
+//! Letters, marks and compositions are those of the Unicode version of the crates of which the tables are made, 18. The reference's
 //! libraries know older ones, and differ at code points that Unicode 14 had not assigned: 1,833 of the first 131,072.
 //!
 //! What comes from files is checked when a [`Tokenizer`] is made; texts of users cannot fail.
@@ -22,6 +22,7 @@ mod split;
 #[cfg(test)]
 mod tests;
 mod tokenizer;
+mod unicode;
 mod unigram;
 mod vocabulary;
 mod windows;

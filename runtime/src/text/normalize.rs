@@ -1,8 +1,8 @@
 //! What is done to a text before it is cut.
 
+use super::unicode::{combining_class, compose, decompose};
 use alloc::string::String;
 use alloc::vec::Vec;
-use unicode_normalization::char::{canonical_combining_class, compose, decompose_canonical};
 
 /// Composed (NFC), runs of white space as one blank, in lower case; what `CLIPTokenizer` of transformers does.
 ///
@@ -24,21 +24,20 @@ pub fn normalize(text: &str) -> String {
     out
 }
 
-/// In NFC (UAX 15). The crate's own iterator would bring the tables of compatibility forms with it, a tenth of what a browser
-/// loads.
+/// In NFC (UAX 15).
 pub(super) fn composed(text: &str) -> Vec<char> {
     let mut decomposed: Vec<char> = Vec::with_capacity(text.len());
-    text.chars().for_each(|c| decompose_canonical(c, |c| decomposed.push(c)));
+    text.chars().for_each(|c| decompose(c, &mut decomposed));
     // Marks in the order of their classes, those of one class as they came; a letter is of class 0.
-    let runs = decomposed.chunk_by_mut(|_, next| canonical_combining_class(*next) > 0);
-    runs.for_each(|run| run.sort_by_key(|c| canonical_combining_class(*c)));
+    let runs = decomposed.chunk_by_mut(|_, next| combining_class(*next) > 0);
+    runs.for_each(|run| run.sort_by_key(|c| combining_class(*c)));
     let (mut out, mut starter) = (Vec::<char>::with_capacity(decomposed.len()), None);
     for c in decomposed {
-        let class = canonical_combining_class(c);
+        let class = combining_class(c);
         if let Some(first) = starter {
             // What lies between hides a mark of its own class, and what is no mark.
             let next = out.len() == first + 1;
-            let free = next || out.last().is_some_and(|last| canonical_combining_class(*last) < class);
+            let free = next || out.last().is_some_and(|last| combining_class(*last) < class);
             if let Some(both) = Some(c).filter(|_| free).and_then(|c| compose(out[first], c)) {
                 out[first] = both;
                 continue;

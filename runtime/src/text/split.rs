@@ -1,6 +1,6 @@
 //! A normalized text cut into the pieces that are encoded one by one.
 
-use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
+use super::unicode::{Kind, kind};
 
 const CONTRACTIONS: [&str; 7] = ["'s", "'t", "'re", "'ve", "'m", "'ll", "'d"];
 
@@ -17,10 +17,10 @@ pub(super) fn class(c: char) -> Class {
         return Class::Blank;
     }
     // Not `char::is_alphabetic`, which counts some marks and symbols as letters.
-    match c.general_category_group() {
-        GeneralCategoryGroup::Letter => Class::Letter,
-        GeneralCategoryGroup::Number => Class::Number,
-        _ => Class::Other,
+    match kind(c) {
+        Some(Kind::Letter) => Class::Letter,
+        Some(Kind::Number) => Class::Number,
+        None => Class::Other,
     }
 }
 
