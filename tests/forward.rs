@@ -67,6 +67,7 @@ fn a_random_network_with_its_batch_norms_folded() {
         labels: ["a", "b", "c"].map(String::from).to_vec(),
         steps: 1000,
         betas: (1e-4, 0.02),
+        student_steps: None,
     };
     let bytes = book_unet(&state, &config, &about, &Record::default(), DType::F32).unwrap();
     for timestep in [1, 500, 1000] {
