@@ -106,8 +106,14 @@ fn text_to_image(data: &Path, first: &[u8], folder: &Path) -> text2image::Fittin
         precision: Precision::F32,
     };
     let (device, encoder) = (Cpu::default(), info.texts[0].network);
-    let model = TextToImage::new(&device, 3, &info.unet, (&encoder, info.texts[0].states, special.end), Precision::F32)
-        .expect("networks");
+    let model = TextToImage::new(
+        &device,
+        3,
+        info.denoiser.unet().unwrap(),
+        (&encoder, info.texts[0].states, special.end),
+        Precision::F32,
+    )
+    .expect("networks");
     let autoencoder = import::tensors(&file, FirstStage::PREFIX).expect("the autoencoder");
     let given = text2image::Given { info, vocabulary, autoencoder };
     text2image::Fitting::new(device, settings, given, data, latents, model, 100).expect("a task")
