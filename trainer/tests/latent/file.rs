@@ -46,7 +46,7 @@ fn model() -> (LatentInfo, State) {
         name: "small".into(),
         license: "CC0-1.0".into(),
         family: "nijimi".into(),
-        unet,
+        denoiser: unet.into(),
         autoencoder: autoencoder.into(),
         scaling_factor: 0.5,
         shift_factor: 0.25,
@@ -57,6 +57,7 @@ fn model() -> (LatentInfo, State) {
             states: TextStates::LAST,
             tokenizer: Tokenizer::new(&vocabulary(), special).unwrap(),
         }],
+        language: None,
         zeros_for_empty: false,
         scheduler: "DDIMScheduler".into(),
         settings: vec![
@@ -86,7 +87,7 @@ fn model() -> (LatentInfo, State) {
 fn networks(info: &LatentInfo) -> (SdUnet<Cpu>, ClipText<Cpu>, AutoencoderKl<Cpu>) {
     let device = Cpu::default();
     (
-        SdUnet::new(&device, 0, &info.unet, Precision::F32).unwrap(),
+        SdUnet::new(&device, 0, info.denoiser.unet().unwrap(), Precision::F32).unwrap(),
         ClipText::new(&device, 0, &info.texts[0].network, Precision::F32).unwrap(),
         AutoencoderKl::new(&device, 0, info.autoencoder.kl().unwrap(), Precision::F32).unwrap(),
     )
