@@ -142,7 +142,7 @@ impl Source for Checkpoint {
         let row: usize = tensor.shape[1..].iter().product();
         let start = out.len();
         match tensor.form {
-            Form::Same | Form::Pointwise | Form::One => {
+            Form::Same | Form::Pointwise | Form::One | Form::Flat => {
                 file.read(&tensor.stored_name, rows.start * row..rows.end * row, out)?;
             }
             Form::Third(third) => {
@@ -217,6 +217,9 @@ impl Found {
                 (Form::One, rest) => [&[1], rest].concat(),
                 // The same numbers, with or without two more dimensions.
                 (Form::Pointwise, [out, inp]) if entry.shape.len() == 4 => vec![*out, *inp, 1, 1],
+                (Form::Flat, shape) if entry.elements() == shape.iter().product::<usize>() as u64 => {
+                    entry.shape.clone()
+                }
                 _ => shape.clone(),
             };
             let (path, stored_name) = (|| self.files[file].path().into(), candidate.name.clone());

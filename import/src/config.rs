@@ -1,7 +1,7 @@
 //! What a checkpoint's networks are, in numbers.
 
 use nijimi_runtime::model::{FirstStage, Info, SchedulerInfo, TinyInfo, UpscalerInfo};
-use nijimi_runtime::raw::nn::{ClipText, ControlNet, Denoiser, SdUnet, T2iAdapter, T5Encoder};
+use nijimi_runtime::raw::nn::{ClipText, ClipVision, ControlNet, Denoiser, IpAdapter, SdUnet, T2iAdapter, T5Encoder};
 use nijimi_runtime::sampler::Field;
 
 /// What a checkpoint is.
@@ -16,6 +16,10 @@ pub enum Model {
     ControlNet(Box<ControlNet>),
     /// What leads one by a picture that it looks at once.
     T2iAdapter(Box<T2iAdapter>),
+    /// What leads one by pictures as its prompt does.
+    IpAdapter(Box<IpAdapter>),
+    /// What tells such an adapter of a picture.
+    ImageEncoder(Box<ClipVision>),
     /// What decodes its latents fast (TAESD). It has no name yet.
     AutoencoderTiny(Box<TinyInfo>),
     /// What enlarges pictures (ESRGAN). It has no name yet.
@@ -30,6 +34,8 @@ impl Model {
             Self::Diffusion(_) => "ddpm",
             Self::ControlNet(_) => "control-net",
             Self::T2iAdapter(_) => "t2i-adapter",
+            Self::IpAdapter(_) => "ip-adapter",
+            Self::ImageEncoder(_) => "image-encoder",
             Self::AutoencoderTiny(_) => "autoencoder-tiny",
             Self::Upscaler(_) => "upscaler",
         }

@@ -8,11 +8,11 @@ use super::tokenizer::Tokenizer;
 use nijimi_runtime::Error;
 use nijimi_runtime::gguf::Writer;
 use nijimi_runtime::model::{
-    ControlInfo, ControlNetwork, Info, LanguageInfo, LatentDefaults, LatentInfo, SchedulerInfo, TextInfo, TinyInfo,
-    UpscalerInfo,
+    ControlInfo, ControlNetwork, ImageEncoderInfo, Info, IpAdapterInfo, LanguageInfo, LatentDefaults, LatentInfo,
+    SchedulerInfo, TextInfo, TinyInfo, UpscalerInfo,
 };
 use nijimi_runtime::quant::DType;
-use nijimi_runtime::raw::nn::{Mmdit, TextStates};
+use nijimi_runtime::raw::nn::{Mmdit, TextStates, VisionStates};
 use nijimi_runtime::raw::text::{self, Special, Vocabulary};
 
 /// Writes all keys: those that are read, by what reads them, and what a converted file says beside them.
@@ -43,6 +43,15 @@ pub(super) fn write(
         Model::T2iAdapter(network) => {
             let network = ControlNetwork::T2iAdapter((**network).clone());
             ControlInfo { name, license, network }.write(w, dtype).map_err(&refuse)?;
+            "nijimi.network"
+        }
+        Model::IpAdapter(network) => {
+            let network = (**network).clone();
+            IpAdapterInfo { name, license, network }.write(w, dtype).map_err(&refuse)?;
+            "nijimi.network"
+        }
+        Model::ImageEncoder(network) => {
+            ImageEncoderInfo { name, license, network: **network }.write(w, dtype).map_err(&refuse)?;
             "nijimi.network"
         }
         Model::AutoencoderTiny(info) => {
@@ -103,6 +112,12 @@ fn drawn(model: &Model, info: Option<LatentInfo>) -> Result<Option<String>, Erro
         }
         (Model::T2iAdapter(network), None) => {
             network.graph("", &network.smallest())?;
+        }
+        (Model::IpAdapter(network), None) => {
+            network.graph("", [1, 1])?;
+        }
+        (Model::ImageEncoder(network), None) => {
+            network.graph("", VisionStates::Whole)?;
         }
         (Model::AutoencoderTiny(info), None) => {
             let side = info.factor();

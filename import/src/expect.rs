@@ -4,8 +4,8 @@
 use super::config::Config;
 use nijimi_runtime::raw::graph::{Graph, Weight, WeightKind};
 use nijimi_runtime::raw::nn::{
-    Autoencoder, AutoencoderKl, AutoencoderTiny, ClipText, ControlNet, Denoiser, NetworkError, RrdbNet, SdLevel,
-    SdUnet, T2iAdapter, TextStates,
+    Autoencoder, AutoencoderKl, AutoencoderTiny, ClipText, ClipVision, ControlNet, Denoiser, IpAdapter, NetworkError,
+    RrdbNet, SdLevel, SdUnet, T2iAdapter, TextStates, VisionStates,
 };
 
 /// A tensor: its name within its part, and its shape.
@@ -64,6 +64,14 @@ pub(super) fn control(network: &ControlNet) -> Result<Vec<Expected>, NetworkErro
 
 pub(super) fn t2i_adapter(network: &T2iAdapter) -> Result<Vec<Expected>, NetworkError> {
     Ok(of(&[network.graph("", &network.smallest())?]))
+}
+
+pub(super) fn ip_adapter(network: &IpAdapter) -> Result<Vec<Expected>, NetworkError> {
+    Ok(of(&[network.graph("", [1, 1])?]))
+}
+
+pub(super) fn image_encoder(network: &ClipVision) -> Result<Vec<Expected>, NetworkError> {
+    Ok(of(&[ClipVision { heads: 1, ..*network }.graph("", VisionStates::Whole)?]))
 }
 
 /// The same tensors, whatever is said of heads and groups: no tensor tells those, and they are for the reader to judge.

@@ -1,5 +1,5 @@
 //! Published checkpoints of Stable Diffusion 1.x, 2.x and SDXL, of unconditional models of pixels (DDPM, DDIM), of ControlNets, of
-//! T2I-Adapters, of the tiny autoencoder and of upscalers, as diffusers folders or single files, `.safetensors` or GGUF of other programs: what they are, and their tensors under one set
+//! T2I-Adapters, of IP-Adapters and their image encoders, of the tiny autoencoder and of upscalers, as diffusers folders or single files, `.safetensors` or GGUF of other programs: what they are, and their tensors under one set
 //! of names, to be written as one of our files.
 //!
 //! [`Checkpoint::open`] reads headers and configurations, and finds every tensor or says what is wrong: what a checkpoint
@@ -22,6 +22,8 @@ mod files;
 mod folder;
 mod gguf;
 mod header;
+mod image_encoder;
+mod ip_adapter;
 mod json;
 mod lora;
 mod marks;

@@ -12,6 +12,8 @@ pub(super) enum Form {
     Same,
     /// A linear layer, possibly stored as a 1x1 convolution: `[o][i][1][1]`, the same numbers.
     Pointwise,
+    /// The same numbers, in another shape.
+    Flat,
     /// `[in][out]`, as OpenCLIP multiplies from the left.
     Transposed,
     /// The nth of three of the same height, one below the other: queries, keys and values.

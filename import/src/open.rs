@@ -5,13 +5,15 @@ use super::config::Model;
 use super::detect::UNET;
 use super::error::ImportError;
 use super::json::Json;
-use super::{control, describe, folder, pixels, scales, single, t2i_adapter, tiny, upscaler};
+use super::{
+    control, describe, folder, image_encoder, ip_adapter, pixels, scales, single, t2i_adapter, tiny, upscaler,
+};
 use std::path::Path;
 
 impl Checkpoint {
     /// Opens a folder or a single file, finds every tensor, and looks whether its parts fit each other and can be drawn. But
     /// for one vector, which tells what a 2.x model predicts, no numbers are read. `options` say nothing of a ControlNet,
-    /// a T2I-Adapter or a tiny autoencoder but for the variant, and nothing of an upscaler.
+    /// a T2I-Adapter, an image encoder or a tiny autoencoder but for the variant, and nothing of an IP-Adapter or an upscaler.
     ///
     /// # Errors
     /// What is wrong, where, and what to do: see [`ImportError`].
@@ -52,7 +54,7 @@ fn of_folder(folder: &Path, options: &Options) -> Result<Checkpoint, ImportError
     if !config.is_file() {
         return refuse(
             "it has neither a model_index.json nor a config.json: name the folder of the whole pipeline, of a ControlNet, of \
-             a T2I-Adapter, of a tiny autoencoder or of a UNet2DModel, or a single .safetensors file"
+             a T2I-Adapter, of an image encoder, of a tiny autoencoder or of a UNet2DModel, or a single .safetensors file"
                 .into(),
         );
     }
@@ -62,6 +64,7 @@ fn of_folder(folder: &Path, options: &Options) -> Result<Checkpoint, ImportError
         "T2IAdapter" => t2i_adapter::open_folder(folder, &json, options),
         "AutoencoderTiny" => tiny::open_folder(folder, &json, options),
         "UNet2DModel" => pixels::open_unet(folder, &json, options),
+        "" if json.str("model_type", "")? == image_encoder::TYPE => image_encoder::open_folder(folder, &json, options),
         "" => refuse("its config.json names no class (_class_name), and it has no model_index.json".into()),
         class => refuse(format!(
             "it has no model_index.json, and its config.json is that of {class}: name the folder of the whole pipeline, \
@@ -78,6 +81,8 @@ fn of_file(path: &Path, options: &Options) -> Result<Checkpoint, ImportError> {
         () if shapes.keys().any(|name| name.starts_with(UNET)) => single::open(path, file, options),
         () if control::is(&shapes) => control::open_single(path, file, &shapes),
         () if t2i_adapter::is(&shapes) => t2i_adapter::open_single(path, file, &shapes),
+        () if ip_adapter::is(&shapes) => ip_adapter::open_single(path, file, &shapes),
+        () if image_encoder::is(&shapes) => image_encoder::open_single(path, file, &shapes),
         () if tiny::is(&shapes) => tiny::open_single(path, file, &shapes),
         () if upscaler::is(&shapes) => upscaler::open_single(path, file, &shapes),
         () if pixels::is(&shapes) => {

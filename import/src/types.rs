@@ -70,6 +70,10 @@ impl Types {
             "embeddings.position_embedding.weight",
             "transformer.pos_embed.proj.weight",
             "transformer.proj_out.weight",
+            // Of image encoders, and of the resamplers that read what they say.
+            "embeddings.class_embedding.weight",
+            "embeddings.patch_embedding.weight",
+            "image_proj.latents.weight",
         ];
         // The tiny autoencoder's layers have numbers for names: its last convolutions are told by how few they lead to.
         let narrow = matches!(shape, [out, _, _, _] if *out < NARROW);

@@ -39,7 +39,8 @@ fn unet(side: usize, cache: SdCache) -> Graph {
         added: None,
         guidance_code: 0,
     };
-    let request = SdRequest { batch: 1, height: side, width: side, tokens: 77, control: false, adapter: 0, cache };
+    let request =
+        SdRequest { batch: 1, height: side, width: side, tokens: 77, control: false, adapter: 0, image: 0, cache };
     network.graph("", &request).expect("SD 1.5's U-Net")
 }
 

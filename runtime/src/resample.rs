@@ -10,6 +10,8 @@ use core::f32::consts::PI;
 pub enum Filter {
     /// Lanczos with three lobes: sharp.
     Lanczos,
+    /// Cubic convolution (Keys 1981, a = -1/2), as Pillow's bicubic.
+    Cubic,
     /// Linear: no value leaves the range of those around it.
     Triangle,
 }
@@ -18,6 +20,7 @@ impl Filter {
     fn radius(self) -> f32 {
         match self {
             Self::Lanczos => 3.0,
+            Self::Cubic => 2.0,
             Self::Triangle => 1.0,
         }
     }
@@ -27,6 +30,11 @@ impl Filter {
         match self {
             Self::Lanczos if x.abs() < 3.0 => sinc(x) * sinc(x / 3.0),
             Self::Lanczos => 0.0,
+            Self::Cubic => match x.abs() {
+                x if x < 1.0 => (1.5 * x - 2.5) * x * x + 1.0,
+                x if x < 2.0 => ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0,
+                _ => 0.0,
+            },
             Self::Triangle => (1.0 - x.abs()).max(0.0),
         }
     }
@@ -102,7 +110,7 @@ pub fn resample_part(
     resample(row, part, to, channels, filter)
 }
 
-/// Brings back what a Lanczos filter overshoots at the edges of a picture in [0, 1].
+/// Brings back what a filter overshoots at the edges of a picture in [0, 1].
 pub fn in_unit(mut values: Vec<f32>) -> Vec<f32> {
     values.iter_mut().for_each(|v| *v = v.clamp(0.0, 1.0));
     values
@@ -135,7 +143,7 @@ mod tests {
     fn sizes_up_and_down_as_defined() {
         for (from, to) in [([7, 5], [3, 9]), ([4, 12], [11, 5]), ([1, 1], [3, 2]), ([9, 8], [1, 1]), ([6, 6], [6, 3])] {
             let values: Vec<f32> = (0..from[0] * from[1]).map(|i| (i * i % 17) as f32 / 16.0).collect();
-            for filter in [Filter::Lanczos, Filter::Triangle] {
+            for filter in [Filter::Lanczos, Filter::Cubic, Filter::Triangle] {
                 let row = |y: usize, row: &mut [f32]| row.copy_from_slice(&values[y * from[1]..][..from[1]]);
                 let got = resample(row, from, to, 1, filter);
                 for (got, want) in got.iter().zip(direct(&values, from, to, filter)) {

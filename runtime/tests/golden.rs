@@ -15,6 +15,8 @@ mod device;
 mod diffusers;
 #[path = "golden/files.rs"]
 mod files;
+#[path = "golden/ip_adapter.rs"]
+mod ip_adapter;
 #[path = "golden/networks.rs"]
 mod networks;
 #[path = "golden/pipeline.rs"]
@@ -57,6 +59,7 @@ const KINDS: [Kind; 12] = [
     Kind { name: "LoRAs of LyCORIS", is: additions::is_lycoris, compare: additions::lycoris },
     Kind { name: "embeddings", is: additions::is_embedding, compare: additions::embeddings },
     Kind { name: "tiny autoencoder", is: tiny::is, compare: tiny::compare },
+    Kind { name: "IP-Adapter", is: ip_adapter::is, compare: ip_adapter::compare },
     Kind { name: "T2I-Adapter", is: adapters::is, compare: adapters::compare },
     Kind { name: "unconditional pipeline of pixels", is: pixels::is, compare: pixels::compare },
 ];
@@ -99,8 +102,11 @@ fn families(device: &Device) {
 /// pipeline's own tiny autoencoder whose latents are not held; texts guided away from neither text nor picture; of models of pixels
 /// zeros on all sides of what halves, a shift of frequencies that is left out, cosines first, one head in place of several, estimates
 /// clipped as the book's are, and levels counted from 1; of T2I-Adapters the largest of what is averaged, features added behind what
-/// halves, skips without them, the middle's left out, no ReLU, channels innermost in squares of pixels, no strength. Stays green with the tokens in
-/// another order, which cross-attention cannot tell.
+/// halves, skips without them, the middle's left out, no ReLU, channels innermost in squares of pixels, no strength; of IP-Adapters the
+/// middle before the way up, attention to the image alone, the picture in place of nothing, or the one for the other, no strength; a
+/// resampler whose queries do not see one another, of one head, with keys for values; of image encoders a causal mask, the last layer
+/// for the one before, no norm at the end, channels innermost in patches, black for nothing; pictures resized without bytes between,
+/// by PyTorch's cubic, cut at a corner. Stays green with the tokens in another order, which cross-attention cannot tell.
 #[test]
 fn golden_families() {
     families(&Device::Cpu);

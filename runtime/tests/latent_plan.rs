@@ -67,6 +67,7 @@ fn stages(file: &File<'_>, size: [usize; 2]) -> Vec<(Vec<&'static str>, Graph)> 
         tokens: 2 * info.texts[0].network.positions,
         control: false,
         adapter: 0,
+        image: 0,
         cache: SdCache::Off,
     };
     stages.push((vec!["unet."], info.denoiser.graph("unet.", &request).unwrap()));
@@ -207,7 +208,7 @@ fn reused_features_are_planned() {
     let graph = |cache| {
         let tokens = info.texts[0].network.positions;
         info.denoiser
-            .graph("unet.", &SdRequest { batch: 2, height, width, tokens, control: false, adapter: 0, cache })
+            .graph("unet.", &SdRequest { batch: 2, height, width, tokens, control: false, adapter: 0, image: 0, cache })
             .unwrap()
     };
     let graphs = vec![graph(SdCache::Write), graph(SdCache::Read)];

@@ -50,8 +50,16 @@ fn expects(graphs: &[Graph]) -> BTreeMap<String, Vec<usize>> {
 /// ControlNet under another name.
 #[test]
 fn tensors_are_the_published_models() {
-    let request =
-        SdRequest { batch: 1, height: 64, width: 64, tokens: 77, control: false, adapter: 0, cache: SdCache::Off };
+    let request = SdRequest {
+        batch: 1,
+        height: 64,
+        width: 64,
+        tokens: 77,
+        control: false,
+        adapter: 0,
+        image: 0,
+        cache: SdCache::Off,
+    };
     let mut count = 0;
     for entry in fs::read_dir(fixtures().join("shapes")).unwrap() {
         let path = entry.unwrap().path();
@@ -105,7 +113,10 @@ fn pictures_of_a_batch_do_not_touch() {
     let text = [&pair[0].values[..], &pair[1].values].concat();
     let run = |batch: usize, latents: &[f32], text: &[f32]| {
         let graph = network
-            .graph("", &SdRequest { batch, height, width, tokens, control: false, adapter: 0, cache: SdCache::Off })
+            .graph(
+                "",
+                &SdRequest { batch, height, width, tokens, control: false, adapter: 0, image: 0, cache: SdCache::Off },
+            )
             .unwrap();
         let mut time = vec![0.0; batch * network.time_width()];
         network.write_time(321.0, &mut time);
@@ -129,8 +140,16 @@ fn control_residuals_are_added() {
     let text = golden.get("prompt_embeds");
     let latents = golden.find("unet_in").unwrap_or_else(|| golden.get("latents"));
     let &[batch, _, height, width] = &latents.shape[..] else { panic!() };
-    let request =
-        SdRequest { batch, height, width, tokens: text.shape[1], control: true, adapter: 0, cache: SdCache::Off };
+    let request = SdRequest {
+        batch,
+        height,
+        width,
+        tokens: text.shape[1],
+        control: true,
+        adapter: 0,
+        image: 0,
+        cache: SdCache::Off,
+    };
     let graph = network.graph("", &request).unwrap();
     let mut evaluator = evaluator_of(&graph, &tensors);
     let mut time = vec![0.0; batch * network.time_width()];
@@ -158,8 +177,16 @@ fn control_residuals_are_added() {
 fn networks_that_are_none_are_refused() {
     let (folder, _) = family();
     let network = unet(&json(&folder.join("unet/config.json")));
-    let request =
-        SdRequest { batch: 1, height: 0, width: 16, tokens: 77, control: false, adapter: 0, cache: SdCache::Off };
+    let request = SdRequest {
+        batch: 1,
+        height: 0,
+        width: 16,
+        tokens: 77,
+        control: false,
+        adapter: 0,
+        image: 0,
+        cache: SdCache::Off,
+    };
     let field = "height of the latents";
     assert!(matches!(network.graph("", &request), Err(NetworkError::Range { field: f, .. }) if f == field));
     let request = SdRequest { height: 16, ..request };

@@ -94,7 +94,8 @@ fn unet_is_the_runtimes(name: &str, config: &SdUnetConfig, (height, width): (usi
     let pooled: Option<T2<Cpu>> =
         config.added.map(|added| device.tensor_from_vec(normal("pooled", n * added.width), (n, added.width)));
     let ours = channels_last(&model.forward(x.clone(), &time, states.clone(), pooled.clone()));
-    let request = SdRequest { batch: n, height, width, tokens, control: false, adapter: 0, cache: SdCache::Off };
+    let request =
+        SdRequest { batch: n, height, width, tokens, control: false, adapter: 0, image: 0, cache: SdCache::Off };
     let mut runtime = evaluator(&mut model, config.graph("", &request).unwrap(), &[""]);
     let (latents, time, states) = (channels_last(&x), time.as_vec(), states.as_vec());
     let mut inputs =

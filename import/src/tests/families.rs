@@ -192,7 +192,7 @@ pub(super) fn rewritten(folder: &Checkpoint) -> BTreeMap<String, Stored> {
             let is_open_clip = is_refiner || config(folder).family == Family::Sd2;
             let candidate = open_clip.filter(|_| is_open_clip).unwrap_or(&all[0]);
             match candidate.form {
-                Form::Same => {
+                Form::Same | Form::Flat => {
                     out.insert(candidate.name.clone(), (f16(), shape, bytes));
                 }
                 Form::Pointwise => {

@@ -95,7 +95,7 @@ fn single(folder: &Folder, config: &Config, per_level: usize) -> PathBuf {
             let open_clip = all.iter().find(|c| c.name.contains("cond_stage_model.model."));
             let candidate = open_clip.filter(|_| config.family.name() == "sd2").unwrap_or(&all[0]);
             let shape = match candidate.form {
-                Form::Same => shape,
+                Form::Same | Form::Flat => shape,
                 Form::Pointwise => [&shape[..], &[1, 1]].concat(),
                 Form::Third(_) => [&[3 * shape[0]], &shape[1..]].concat(),
                 Form::Transposed => shape.into_iter().rev().collect(),

@@ -2,8 +2,8 @@
 
 use super::wait::wait;
 use super::{
-    Classifier, Control, Device, Diffusion, FirstStage, Hvae, ModelError, Numbers, OpenOptions, RequestError, Stored,
-    TextToImage, TinyAutoencoder, Upscaler, Vae, info,
+    Classifier, Control, Device, Diffusion, FirstStage, Hvae, ImageEncoder, IpAdapter, ModelError, Numbers,
+    OpenOptions, RequestError, Stored, TextToImage, TinyAutoencoder, Upscaler, Vae, info,
 };
 use crate::Error;
 use crate::gguf::File;
@@ -40,6 +40,10 @@ pub enum Model {
     Classifier(Classifier),
     /// `control-net`, `t2i-adapter`: guides a text-to-image model by a picture.
     ControlNet(Control),
+    /// `ip-adapter`: guides a text-to-image model by pictures, as its prompt does.
+    IpAdapter(IpAdapter),
+    /// `image-encoder`: what such an adapter reads of pictures.
+    ImageEncoder(ImageEncoder),
     /// `autoencoder-tiny`: previews of a text-to-image model's latents.
     TinyAutoencoder(TinyAutoencoder),
     /// `upscaler`: pictures of twice or four times the size.
@@ -60,6 +64,8 @@ pub enum ModelKind {
     Numbers,
     Classifier,
     ControlNet,
+    IpAdapter,
+    ImageEncoder,
     TinyAutoencoder,
     Upscaler,
     Autoencoder,
@@ -81,13 +87,15 @@ impl ModelKind {
             "normal" | "mvn" | "mixture" | "descent" | "regression" | "mlp" => Self::Numbers,
             "classifier" => Self::Classifier,
             "control-net" | "t2i-adapter" => Self::ControlNet,
+            "ip-adapter" => Self::IpAdapter,
+            "image-encoder" => Self::ImageEncoder,
             "autoencoder-tiny" => Self::TinyAutoencoder,
             "upscaler" => Self::Upscaler,
             FirstStage::SYSTEM => Self::Autoencoder,
             _ => {
                 let expected = "latent-diffusion, ddpm, vae, hvae, normal, mvn, mixture, descent, regression, mlp, \
-                                classifier, control-net, t2i-adapter, autoencoder-tiny, upscaler or \
-                                autoencoder-kl";
+                                classifier, control-net, t2i-adapter, ip-adapter, image-encoder, autoencoder-tiny, \
+                                upscaler or autoencoder-kl";
                 return Err(ModelError::Unsupported { key, found: format!("{name:?}"), expected }.into());
             }
         })
@@ -156,6 +164,8 @@ impl Model {
             ModelKind::Numbers => Self::Numbers(Numbers::load(file)?),
             ModelKind::Classifier => Self::Classifier(Classifier::load(file, device)?),
             ModelKind::ControlNet => Self::ControlNet(Control::load(file, device)?),
+            ModelKind::IpAdapter => Self::IpAdapter(IpAdapter::load(file, device)?),
+            ModelKind::ImageEncoder => Self::ImageEncoder(ImageEncoder::load(file, device)?),
             ModelKind::TinyAutoencoder => Self::TinyAutoencoder(TinyAutoencoder::load(file, device)?),
             ModelKind::Upscaler => Self::Upscaler(Upscaler::load(file, device)?),
             ModelKind::Autoencoder => Self::Autoencoder(FirstStage::read(file)?),

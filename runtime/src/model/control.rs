@@ -151,11 +151,7 @@ impl ControlInfo {
     /// # Errors
     /// [`ModelError::Control`] with the first size that differs.
     pub fn check(&self, model: &LatentInfo) -> Result<(), Error> {
-        let Some(unet) = model.denoiser.unet() else {
-            let (control, model) = ("a U-Net".into(), format!("a {}", model.denoiser.name()));
-            let what = "network that it leads";
-            return Err(ModelError::Control { kind: self.network.kind(), what, control, model }.into());
-        };
+        let unet = model.led(self.network.kind())?;
         match &self.network {
             ControlNetwork::ControlNet(network) => self.differs(&control_sizes(network, model, unet)),
             ControlNetwork::T2iAdapter(network) => self.differs(&adapter_sizes(network, model, unet)),

@@ -133,6 +133,8 @@ impl Model {
                 ("a T2I-Adapter", "it guides a text-to-image model: see LatentRequest::controls")
             }
             Self::ControlNet(_) => ("a ControlNet", "it guides a text-to-image model: see LatentRequest::controls"),
+            Self::IpAdapter(_) => ("an IP-Adapter", "it guides a text-to-image model: see LatentRequest::image_prompt"),
+            Self::ImageEncoder(_) => ("an image encoder", "an IP-Adapter reads what it says: see ImageEncoder::see"),
             Self::TinyAutoencoder(_) => {
                 ("a tiny autoencoder", "it decodes a text-to-image model's latents: see Decoding")
             }

@@ -130,12 +130,12 @@ pub enum ModelError {
         /// The classifier's.
         classifier: String,
     },
-    /// A ControlNet or a T2I-Adapter, and a U-Net to which it does not fit.
+    /// A ControlNet, a T2I-Adapter or an IP-Adapter, and a U-Net to which it does not fit.
     #[error(
-        "the {kind}'s {what} is {control}, the model's is {model}: take a {kind} that was trained for models of this kind"
+        "the {kind}'s {what} is {control}, the model's is {model}: take one that was trained for models of this kind"
     )]
     Control {
-        /// `ControlNet` or `T2I-Adapter`.
+        /// `ControlNet`, `T2I-Adapter` or `IP-Adapter`.
         kind: &'static str,
         /// What differs, as `width of the text's states`.
         what: &'static str,
@@ -143,6 +143,19 @@ pub enum ModelError {
         control: String,
         /// The model's.
         model: String,
+    },
+    /// An IP-Adapter, and an image encoder that it was not trained with.
+    #[error(
+        "the IP-Adapter reads image states of width {adapter}, and this image encoder makes {encoder}: take the encoder that it was \
+         trained with{whose}"
+    )]
+    ImageEncoder {
+        /// The adapter's width.
+        adapter: usize,
+        /// The encoder's.
+        encoder: usize,
+        /// Which one that may be, in words; or nothing.
+        whose: &'static str,
     },
     /// A tensor with a NaN or an infinity.
     #[error("tensor {name}: number {at} (from 0) is {value}: damaged, or from a training that diverged")]

@@ -31,7 +31,9 @@ mod draw;
 mod engine;
 mod error;
 mod guided;
+mod image_encoder;
 mod info;
+mod ip_adapter;
 mod latent;
 mod load;
 mod loaded;
@@ -61,10 +63,12 @@ pub use draw::{DrawRequest, Hires, ModelRun, RunPlan};
 pub use engine::{StepInfo, Values};
 pub use error::{ModelError, RequestError, TooLarge};
 pub use guided::{ClassifierGuided, GuidedRequest};
+pub use image_encoder::{ImageEncoder, ImageEncoderInfo, SeenImages, ShownImage};
 pub use info::{Defaults, Info};
+pub use ip_adapter::{ImagePrompt, IpAdapter, IpAdapterInfo};
 pub use latent::{
-    Blend, Choice, Decoding, DepthMap, Embedding, EncodedInit, EncodedPrompts, Enlarge, FirstStage, LanguageInfo,
-    LatentControl, LatentDecoder, LatentDefaults, LatentInfo, LatentPlan, LatentRequest, LatentSession,
+    Blend, Choice, Decoding, DepthMap, Embedding, EncodedInit, EncodedPrompts, Enlarge, FirstStage, ImagePromptPlan,
+    LanguageInfo, LatentControl, LatentDecoder, LatentDefaults, LatentInfo, LatentPlan, LatentRequest, LatentSession,
     LatentStatistics, MaskCrop, ModelPart, OpenOptions, PlanRequest, PromptSyntax, SkipLayers, StagePlan, TextInfo,
     TextToImage, Tile, Tiling, Work,
 };

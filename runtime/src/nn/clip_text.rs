@@ -3,6 +3,7 @@
 //!
 //! The tensors have the names of transformers' `CLIPTextModel` and `CLIPTextModelWithProjection`.
 
+use super::clip_layer::ClipLayer;
 use super::{NetworkError, range};
 use crate::graph::{Activation, Graph, GraphError, IdsId, ValueId};
 use alloc::format;
@@ -120,7 +121,7 @@ impl ClipText {
         let mut x = g.token_embedding([&names[0], &names[1]], ids, sizes, [self.vocabulary, self.positions])?;
         let mut state = x;
         for i in 0..self.layers {
-            x = self.layer(&mut g, &format!("{prefix}text_model.encoder.layers.{i}"), x)?;
+            x = self.layer().build(&mut g, &format!("{prefix}text_model.encoder.layers.{i}"), x)?;
             if i + states.skip + 1 == self.layers {
                 state = x;
             }
@@ -135,18 +136,9 @@ impl ClipText {
         Ok(g)
     }
 
-    /// One transformer layer; norms come first.
-    fn layer(&self, g: &mut Graph, name: &str, x: ValueId) -> Result<ValueId, GraphError> {
-        let h = g.layer_norm(&format!("{name}.layer_norm1"), x, self.eps)?;
-        let [q, k, v] = ["q", "k", "v"].map(|of| g.linear(&format!("{name}.self_attn.{of}_proj"), h, self.width, true));
-        let h = g.attention(&format!("{name}.self_attn"), q?, k?, v?, self.heads, true)?;
-        let h = g.linear(&format!("{name}.self_attn.out_proj"), h, self.width, true)?;
-        let x = g.add(&format!("{name}.add1"), x, h)?;
-        let h = g.layer_norm(&format!("{name}.layer_norm2"), x, self.eps)?;
-        let h = g.linear(&format!("{name}.mlp.fc1"), h, self.hidden, true)?;
-        let h = g.activate(&format!("{name}.mlp.activation_fn"), h, self.activation)?;
-        let h = g.linear(&format!("{name}.mlp.fc2"), h, self.width, true)?;
-        g.add(&format!("{name}.add2"), x, h)
+    fn layer(&self) -> ClipLayer {
+        let &Self { width, heads, hidden, activation, eps, .. } = self;
+        ClipLayer { width, heads, hidden, activation, eps, causal: true }
     }
 
     /// The pooled state. Where it is not wanted, what projects it stays in the graph, for its tensor, and no plan runs it.

@@ -30,7 +30,8 @@ impl ControlNet {
         1 << self.embedding.len().saturating_sub(1).min(16)
     }
 
-    /// The network, its tensors' names after `prefix`; [`SdRequest::control`] is ignored here.
+    /// The network, its tensors' names after `prefix`; [`SdRequest::control`] is ignored here, and so is
+    /// [`SdRequest::image`]: it attends to the text alone.
     ///
     /// # Errors
     /// A configuration that is no network; latents of no size that can be.
@@ -43,7 +44,7 @@ impl ControlNet {
             range("channels", c, 1, 16384)?;
         }
         let g = &mut Graph::new();
-        let (x, conditions) = self.unet.inputs(g, prefix, request)?;
+        let (x, conditions) = self.unet.inputs(g, prefix, &SdRequest { image: 0, ..*request })?;
         let (n, f) = (request.batch, self.factor());
         let picture = Shape::new(n, f * request.height, f * request.width, self.picture_channels);
         let picture = g.input(Self::PICTURE, picture)?;

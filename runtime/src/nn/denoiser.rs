@@ -158,7 +158,16 @@ impl Denoiser {
             Self::Unet(network) => network.smallest(),
             Self::Mmdit(_) => {
                 let [height, width] = [Mmdit::PATCH; 2];
-                SdRequest { batch: 1, height, width, tokens: 1, control: false, adapter: 0, cache: SdCache::Off }
+                SdRequest {
+                    batch: 1,
+                    height,
+                    width,
+                    tokens: 1,
+                    control: false,
+                    adapter: 0,
+                    image: 0,
+                    cache: SdCache::Off,
+                }
             }
         }
     }

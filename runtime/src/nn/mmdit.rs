@@ -123,7 +123,7 @@ impl Mmdit {
     ///
     /// # Errors
     /// A configuration that is no network; latents of an odd side, or larger than the table of positions; residuals of a
-    /// ControlNet, features of a T2I-Adapter, a cache, which it does not know.
+    /// ControlNet, features of a T2I-Adapter, tokens of a picture, a cache, which it does not know.
     pub fn graph(&self, prefix: &str, request: &SdRequest) -> Result<Graph, NetworkError> {
         self.graph_skipping(prefix, request, &[])
     }
@@ -138,9 +138,10 @@ impl Mmdit {
         if !skipped.is_empty() {
             range("texts beside three of each picture", request.batch % 3, 0, 0)?;
         }
-        let &SdRequest { batch: n, height, width, tokens, control, adapter, cache } = request;
+        let &SdRequest { batch: n, height, width, tokens, control, adapter, image, cache } = request;
         range("ControlNets of a transformer", usize::from(control), 0, 0)?;
         range("features of a T2I-Adapter", adapter, 0, 0)?;
+        range("tokens of a picture", image, 0, 0)?;
         range("cached features of a transformer", usize::from(cache != SdCache::Off), 0, 0)?;
         let [h, w] = self.patches([height, width])?;
         let d = self.width();
@@ -364,8 +365,16 @@ mod tests {
 
     #[test]
     fn a_graph_answers_with_the_latents_shape() {
-        let request =
-            SdRequest { batch: 3, height: 4, width: 10, tokens: 7, control: false, adapter: 0, cache: SdCache::Off };
+        let request = SdRequest {
+            batch: 3,
+            height: 4,
+            width: 10,
+            tokens: 7,
+            control: false,
+            adapter: 0,
+            image: 0,
+            cache: SdCache::Off,
+        };
         let graph = Mmdit { dual: alloc::vec![0], ..SMALL }.graph("x.", &request).unwrap();
         assert_eq!(graph.shape(graph.outputs()[0].value), Shape::new(3, 4, 10, 4));
         let names = |of: &str| graph.weights().iter().filter(|w| w.name.contains(of)).count();

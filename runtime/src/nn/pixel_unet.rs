@@ -84,6 +84,7 @@ impl PixelUnet {
                     tokens: 0,
                     control: false,
                     adapter: 0,
+                    image: 0,
                     cache: SdCache::Off,
                 };
                 unet.graph(Self::PREFIX, &request)

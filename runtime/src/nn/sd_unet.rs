@@ -1,6 +1,6 @@
 //! The U-Net of Stable Diffusion 1.x, 2.x and XL (diffusers' `UNet2DConditionModel`), its inpainting, guidance-distilled and
-//! smaller forms (BK-SDM, SSD-1B and their kin), and what ControlNets and T2I-Adapters add, as inputs; and that of DDPM, which
-//! reads no text (`UNet2DModel`).
+//! smaller forms (BK-SDM, SSD-1B and their kin), and what ControlNets, T2I-Adapters and IP-Adapters add, as inputs; and that of DDPM,
+//! which reads no text (`UNet2DModel`).
 
 use super::resnet::{Norm, resnet};
 use super::t2i_adapter::adapted;
@@ -114,6 +114,8 @@ pub struct SdRequest {
     pub control: bool,
     /// How many features of a T2I-Adapter are added, as inputs ([`SdUnet::ADAPTER`]).
     pub adapter: usize,
+    /// Tokens of an IP-Adapter's pictures, whose keys and values are inputs ([`SdUnet::image_keys`]); 0 without one.
+    pub image: usize,
     /// What is done with the deep features.
     pub cache: SdCache,
 }
@@ -136,6 +138,18 @@ pub enum SdCache {
 pub(super) struct Conditions {
     pub time: ValueId,
     pub text: Option<ValueId>,
+    /// Tokens of an IP-Adapter's pictures, and the attentions' names in its order, if there is one.
+    image: Option<(usize, Vec<String>)>,
+}
+
+impl Conditions {
+    /// An image's keys and values for the attention of that name, of so many channels.
+    pub fn image(&self, g: &mut Graph, name: &str, channels: usize) -> Result<Option<[ValueId; 2]>, GraphError> {
+        let Some((tokens, names)) = &self.image else { return Ok(None) };
+        let Some(i) = names.iter().position(|known| known == name) else { return Ok(None) };
+        let shape = Shape::new(g.shape(self.time).n, 1, *tokens, channels);
+        Ok(Some([g.input(&SdUnet::image_keys(i), shape)?, g.input(&SdUnet::image_values(i), shape)?]))
+    }
 }
 
 impl SdUnet {
@@ -164,7 +178,16 @@ impl SdUnet {
     /// The smallest request that the network can have, for where its weights alone count.
     pub fn smallest(&self) -> SdRequest {
         let side = 1 << self.levels.len().min(16);
-        SdRequest { batch: 1, height: side, width: side, tokens: 1, control: false, adapter: 0, cache: SdCache::Off }
+        SdRequest {
+            batch: 1,
+            height: side,
+            width: side,
+            tokens: 1,
+            control: false,
+            adapter: 0,
+            image: 0,
+            cache: SdCache::Off,
+        }
     }
 
     /// Residual blocks of a level on the way down; on the way up there is one more.
@@ -296,7 +319,9 @@ impl SdUnet {
         }
         // Every residual block applies SiLU to it first.
         let time = g.silu(&format!("{name}.nonlinearity"), time)?;
-        Ok((x, Conditions { time, text }))
+        let names = || self.text_attentions().into_iter().map(|(name, _)| format!("{prefix}{name}")).collect();
+        let image = (request.image > 0).then(|| (request.image, names()));
+        Ok((x, Conditions { time, text, image }))
     }
 
     const fn norm(&self) -> Norm {
@@ -432,7 +457,7 @@ impl SdUnet {
         };
         let (groups, linear_projection) = (self.norm_groups, self.linear_projection);
         let transformer = Transformer { heads: level.heads, layers, groups, linear_projection };
-        transformer.build(g, &name, x, text)
+        transformer.build(g, &name, x, text, conditions)
     }
 }
 

@@ -96,7 +96,16 @@ impl T2iAdapter {
 
     /// The smallest request that the network can have, for where its weights alone count.
     pub fn smallest(&self) -> SdRequest {
-        SdRequest { batch: 1, height: 2, width: 2, tokens: 1, control: false, adapter: 0, cache: Default::default() }
+        SdRequest {
+            batch: 1,
+            height: 2,
+            width: 2,
+            tokens: 1,
+            control: false,
+            adapter: 0,
+            image: 0,
+            cache: Default::default(),
+        }
     }
 
     /// A picture `(h, w, picture_channels)` of `width` columns as the graph takes it.

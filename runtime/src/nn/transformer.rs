@@ -1,6 +1,7 @@
 //! The spatial transformer: pixels attend to one another and to the words of a text; and attention of pixels alone.
 
 use super::resnet::Norm;
+use super::sd_unet::Conditions;
 use crate::graph::{Graph, GraphError, ValueId};
 use alloc::format;
 
@@ -25,12 +26,19 @@ pub(super) struct Transformer {
 impl Transformer {
     /// diffusers' `Transformer2DModel` (Rombach et al. 2022, "High-Resolution Image Synthesis with Latent Diffusion
     /// Models", section 3.3): `x` is `(n, h, w, c)`, `text` `(n, 1, tokens, width)`.
-    pub fn build(&self, g: &mut Graph, name: &str, x: ValueId, text: ValueId) -> Result<ValueId, GraphError> {
+    pub fn build(
+        &self,
+        g: &mut Graph,
+        name: &str,
+        x: ValueId,
+        text: ValueId,
+        conditions: &Conditions,
+    ) -> Result<ValueId, GraphError> {
         let c = g.shape(x).c;
         let mut y = g.group_norm(&format!("{name}.norm"), x, self.groups, GROUP_EPS)?;
         y = self.project(g, &format!("{name}.proj_in"), y, c)?;
         for i in 0..self.layers {
-            y = self.block(g, &format!("{name}.transformer_blocks.{i}"), y, text)?;
+            y = self.block(g, &format!("{name}.transformer_blocks.{i}"), [y, text], conditions)?;
         }
         y = self.project(g, &format!("{name}.proj_out"), y, c)?;
         g.add(&format!("{name}.add"), y, x)
@@ -41,14 +49,21 @@ impl Transformer {
     }
 
     /// Self-attention, attention to the text, and a gated layer of four times the width, each beside a shortcut.
-    fn block(&self, g: &mut Graph, name: &str, x: ValueId, text: ValueId) -> Result<ValueId, GraphError> {
+    fn block(
+        &self,
+        g: &mut Graph,
+        name: &str,
+        [x, text]: [ValueId; 2],
+        conditions: &Conditions,
+    ) -> Result<ValueId, GraphError> {
         let at = |part: &str| format!("{name}.{part}");
         let c = g.shape(x).c;
         let y = g.layer_norm(&at("norm1"), x, LAYER_EPS)?;
-        let y = attention(g, &at("attn1"), [y, y], self.heads, false)?;
+        let y = attention(g, &at("attn1"), [y, y], None, self.heads, false)?;
         let x = g.add(&at("add1"), y, x)?;
         let y = g.layer_norm(&at("norm2"), x, LAYER_EPS)?;
-        let y = attention(g, &at("attn2"), [y, text], self.heads, false)?;
+        let image = conditions.image(g, &at("attn2"), c)?;
+        let y = attention(g, &at("attn2"), [y, text], image, self.heads, false)?;
         let x = g.add(&at("add2"), y, x)?;
         let y = g.layer_norm(&at("norm3"), x, LAYER_EPS)?;
         let y = g.linear_geglu(&at("ff.net.0.proj"), y, 4 * c, true)?;
@@ -67,15 +82,17 @@ pub(super) fn attention_block(
     norm: Norm,
 ) -> Result<ValueId, GraphError> {
     let y = g.group_norm(&format!("{name}.group_norm"), x, norm.groups, norm.eps)?;
-    let y = attention(g, name, [y, y], heads, true)?;
+    let y = attention(g, name, [y, y], None, heads, true)?;
     g.add(&format!("{name}.add"), y, x)
 }
 
-/// Attention of `x` to `seen`, with its projections, those to queries, keys and values with a bias if `bias`.
+/// Attention of `x` to `seen`, with its projections, those to queries, keys and values with a bias if `bias`; added to it, attention
+/// to an image's keys and values.
 pub(super) fn attention(
     g: &mut Graph,
     name: &str,
     [x, seen]: [ValueId; 2],
+    image: Option<[ValueId; 2]>,
     heads: usize,
     bias: bool,
 ) -> Result<ValueId, GraphError> {
@@ -84,6 +101,10 @@ pub(super) fn attention(
     let q = g.linear(&at("to_q"), x, c, bias)?;
     let k = g.linear(&at("to_k"), seen, c, bias)?;
     let v = g.linear(&at("to_v"), seen, c, bias)?;
-    let y = g.attention(name, q, k, v, heads, false)?;
+    let mut y = g.attention(name, q, k, v, heads, false)?;
+    if let Some([k, v]) = image {
+        let z = g.attention(&at("image"), q, k, v, heads, false)?;
+        y = g.add(&at("image.add"), y, z)?;
+    }
     g.linear(&at("to_out.0"), y, c, true)
 }

@@ -5,8 +5,8 @@ use super::diffusers::{Tensors, fixtures, metadata};
 use nijimi_import::{Checkpoint, Options, Types, convert};
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::{
-    Control, DepthMap, Device, LatentControl, LatentRequest, OpenOptions, Patch, PromptSyntax, SkipLayers, Stored,
-    TextToImage,
+    Control, DepthMap, Device, ImagePrompt, IpAdapter, LatentControl, LatentRequest, OpenOptions, Patch, PromptSyntax,
+    SeenImages, SkipLayers, Stored, TextToImage,
 };
 use nijimi_runtime::quant::{self, DType};
 use nijimi_runtime::sampler::{Calls, Sigmas, Solver, SolverSettings};
@@ -36,6 +36,8 @@ pub struct Way {
     control: Option<f32>,
     /// Of a LoRA.
     pub lora: Option<f32>,
+    /// Of an IP-Adapter.
+    image: Option<f32>,
     /// How strongly the picture that is changed is kept to.
     image_guidance_scale: Option<f32>,
     /// A block that skip-layer guidance leaves out.
@@ -46,12 +48,21 @@ pub struct Way {
     pub size: Option<String>,
 }
 
-/// Reads `image_[wide_|pair_|img2img_]METHOD[_karras][_s0.6]_cfg5[_rescale0.7][_control0.7][_lora0.8][_img1.5][_skip1][_steps1][_72x88]`,
-/// METHOD being a name of the command line's with `pp` for `++`, after `edm` where the noise levels are;
-/// without it the model's own is meant.
+/// What leads a picture beside its prompt.
+#[derive(Clone, Copy, Default)]
+pub struct Led<'a> {
+    pub control: Option<&'a Control>,
+    /// An IP-Adapter, and what is seen of the first picture, and of both.
+    pub image: Option<(&'a IpAdapter, [&'a SeenImages; 2])>,
+}
+
+/// Reads
+/// `image_[wide_|pair_|two_|img2img_]METHOD[_karras][_s0.6]_cfg5[_rescale0.7][_control0.7][_lora0.8][_ip0.6][_img1.5][_skip1][_steps1][_72x88]`,
+/// METHOD being a name of the command line's with `pp` for `++`, after `edm` where the noise levels are; without it the model's own
+/// is meant.
 pub fn way(name: &str) -> Option<Way> {
     let rest = name.strip_prefix("image_")?;
-    let rest = ["wide_", "pair_", "img2img_"].iter().find_map(|kind| rest.strip_prefix(kind)).unwrap_or(rest);
+    let rest = ["wide_", "pair_", "two_", "img2img_"].iter().find_map(|kind| rest.strip_prefix(kind)).unwrap_or(rest);
     let own = format!("own_{rest}");
     let rest = if rest.starts_with("cfg") || rest.starts_with("s0.") { &own } else { rest };
     let (method, cfg) = rest.split_once("_cfg")?;
@@ -76,6 +87,7 @@ pub fn way(name: &str) -> Option<Way> {
         strength,
         control: None,
         lora: None,
+        image: None,
         image_guidance_scale: None,
         skipped: None,
         steps: None,
@@ -96,6 +108,7 @@ pub fn way(name: &str) -> Option<Way> {
             "rescale" => way.guidance_rescale = value,
             "control" => way.control = Some(value),
             "lora" => way.lora = Some(value),
+            "ip" => way.image = Some(value),
             _ => return None,
         }
     }
@@ -164,13 +177,22 @@ impl Family {
 
     /// Draws the picture `name`, and gives the greatest difference from the reference's, of a picture in [0, 1].
     pub fn far(&self, model: &TextToImage, control: Option<&Control>, name: &str) -> f32 {
-        let worst = self.differences(model, control, name).into_iter().fold(0.0, f32::max);
+        self.far_led(model, Led { control, image: None }, name)
+    }
+
+    /// The same, of a picture that is led.
+    pub fn far_led(&self, model: &TextToImage, led: Led<'_>, name: &str) -> f32 {
+        let worst = self.differences_led(model, led, name).into_iter().fold(0.0, f32::max);
         println!("{} {name}: {:.4} / 255", self.name, worst * 255.0);
         worst
     }
 
     /// Draws the picture `name`, and gives the difference of each of its values from the reference's.
     pub fn differences(&self, model: &TextToImage, control: Option<&Control>, name: &str) -> Vec<f32> {
+        self.differences_led(model, Led { control, image: None }, name)
+    }
+
+    fn differences_led(&self, model: &TextToImage, led: Led<'_>, name: &str) -> Vec<f32> {
         let way = way(name).unwrap_or_else(|| panic!("{} {name}: drawn in an unknown way", self.name));
         let (prompt, negative, steps) = (self.said("prompt"), self.said("negative_prompt"), self.said("steps"));
         let picture = self.tensors.get(name);
@@ -208,8 +230,12 @@ impl Family {
         let shown = way.control.map(|_| self.tensors.get("control_image").channels_last());
         let controls = way.control.zip(shown.as_deref());
         let controls = controls.map(|(strength, picture)| {
-            let network = control.unwrap_or_else(|| panic!("{} {name}: no ControlNet", self.name));
+            let network = led.control.unwrap_or_else(|| panic!("{} {name}: no ControlNet", self.name));
             LatentControl { network, picture, strength }
+        });
+        let image_prompt = way.image.map(|strength| {
+            let (adapter, seen) = led.image.unwrap_or_else(|| panic!("{} {name}: no IP-Adapter", self.name));
+            ImagePrompt { adapter, seen: seen[usize::from(name.starts_with("image_two_"))], strength }
         });
         let request = LatentRequest {
             prompt_syntax: PromptSyntax::Plain,
@@ -230,6 +256,7 @@ impl Family {
             mask: mask.as_deref(),
             depth,
             controls: controls.into_iter().collect(),
+            image_prompt,
             size: [shape[2], shape[3]],
             ..model.request(prompt, 0, &calls)
         };

@@ -42,7 +42,8 @@ fn features(family: &Family, control: &Control, picture: &str, suffix: &str, dev
     let picture = family.tensors.get(picture);
     let latents = family.tensors.get(&format!("latents{suffix}"));
     let [height, width] = [latents.shape[2], latents.shape[3]];
-    let request = SdRequest { batch: 3, height, width, tokens: 1, control: false, adapter: 0, cache: SdCache::Off };
+    let request =
+        SdRequest { batch: 3, height, width, tokens: 1, control: false, adapter: 0, image: 0, cache: SdCache::Off };
     let options = SessionOptions { threads: 2, ..Default::default() };
     let mut evaluator = control.evaluator(&request, &options).unwrap();
     let given = network.unshuffled(&picture.channels_last(), picture.shape[3]);

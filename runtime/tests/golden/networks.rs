@@ -96,7 +96,7 @@ pub fn unet(family: &Family, suffix: &str, file: &File<'_>, device: &Device) -> 
     unet_with(family, suffix, file, device, &[])
 }
 
-/// The same, with the features of a T2I-Adapter.
+/// The same, with the features of a T2I-Adapter, or the keys and values of an IP-Adapter.
 pub fn unet_with(
     family: &Family,
     suffix: &str,
@@ -113,8 +113,12 @@ pub fn unet_with(
     let info = LatentInfo::read(file).unwrap();
     let network = info.denoiser.unet().unwrap();
     let &[batch, _, height, width] = &latents.shape[..] else { panic!("{}: {:?}", family.name, latents.shape) };
-    let (tokens, adapter) = (text.shape[1], features.len());
-    let request = SdRequest { batch, height, width, tokens, control: false, adapter, cache: SdCache::Off };
+    let tokens = text.shape[1];
+    let adapter = features.iter().filter(|(name, _)| SdUnet::ADAPTER.contains(name)).count();
+    let first = network.text_attentions().first().map_or(1, |(_, channels)| *channels);
+    let image =
+        features.iter().find(|(name, _)| *name == SdUnet::image_keys(0)).map_or(0, |(_, keys)| keys.len() / first);
+    let request = SdRequest { batch, height, width, tokens, control: false, adapter, image, cache: SdCache::Off };
     let mut evaluator = evaluator(file, &["unet."], network.graph("unet.", &request).unwrap(), device);
     let mut time = vec![0.0; batch * network.time_width()];
     network.write_time(500.0, &mut time);

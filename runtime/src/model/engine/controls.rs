@@ -47,8 +47,8 @@ impl Controls {
         for Controlled { evaluator, picture, strength } in &mut self.all {
             let mut given = vec![(SdUnet::LATENTS, latents), (SdUnet::TIME, time), (ControlNet::PICTURE, &*picture)];
             // A network into which guidance was distilled is told the scale; its ControlNet is not, nor is it adapted.
-            let the_unets = |name: &str| name == SdUnet::GUIDANCE || SdUnet::ADAPTER.contains(&name);
-            given.extend(inputs.constants().filter(|(name, _)| !the_unets(name)));
+            let told = |name: &str| [SdUnet::TEXT, SdUnet::ADDED].contains(&name);
+            given.extend(inputs.constants().filter(|(name, _)| told(name)));
             evaluator.evaluate_async(0, &given, &[]).await?;
             for (name, sum) in &mut self.sums {
                 let residual = evaluator.output(name)?;

@@ -2,6 +2,7 @@
 
 use crate::nn::Denoiser;
 use crate::sampler::{Call, SamplerError};
+use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
 /// How a network is told the noise level.
@@ -37,7 +38,7 @@ pub(in crate::model) struct Inputs {
     /// Of the plan's inputs of ids, one after the other.
     pub ids: Vec<Option<u32>>,
     /// The same for all calls of a run, by the names of the plan's inputs.
-    pub constants: Vec<(&'static str, Vec<f32>)>,
+    pub constants: Vec<(Cow<'static, str>, Vec<f32>)>,
     /// Channels of the sample, and of the network's input.
     pub channels: [usize; 2],
     /// What a network sees in each pixel after the sample's channels, `(n, h, w, c)`, the same for each text of a picture or,
@@ -70,8 +71,8 @@ impl Inputs {
     }
 
     /// What stays the same for a run.
-    pub fn constants(&self) -> impl Iterator<Item = (&'static str, &[f32])> {
-        self.constants.iter().map(|(name, values)| (*name, values.as_slice()))
+    pub fn constants(&self) -> impl Iterator<Item = (&str, &[f32])> {
+        self.constants.iter().map(|(name, values)| (&**name, values.as_slice()))
     }
 
     /// Bytes held.

@@ -12,7 +12,7 @@ use crate::Error;
 use crate::gguf::File;
 use crate::model::options::{check, in_range};
 use crate::model::{ModelError, RequestError};
-use crate::nn::{Autoencoder, ClipText, Denoiser, SdCache, SdRequest, TextStates};
+use crate::nn::{Autoencoder, ClipText, Denoiser, SdCache, SdRequest, SdUnet, TextStates};
 use crate::sampler::{Field, is_edm};
 use crate::text::{Special, Tokenizer, Windows};
 use alloc::format;
@@ -173,7 +173,14 @@ impl LatentInfo {
         let [height, width] = self.latent_size(size)?;
         let texts = if guided { self.guided_texts() } else { 1 };
         let batch = texts * pictures;
-        Ok(SdRequest { batch, height, width, tokens, control: false, adapter: 0, cache: SdCache::Off })
+        Ok(SdRequest { batch, height, width, tokens, control: false, adapter: 0, image: 0, cache: SdCache::Off })
+    }
+
+    /// The U-Net, which alone is led by what is called `kind`.
+    pub(in crate::model) fn led(&self, kind: &'static str) -> Result<&SdUnet, ModelError> {
+        let (control, model) = ("a U-Net".into(), format!("a {}", self.denoiser.name()));
+        let what = "network that it leads";
+        self.denoiser.unet().ok_or(ModelError::Control { kind, what, control, model })
     }
 
     /// Whether the denoiser reads so many channels.

@@ -51,7 +51,7 @@ pub use enlarge::Enlarge;
 pub use first_stage::{FirstStage, LatentStatistics};
 pub use info::{LatentInfo, TextInfo};
 pub use language::LanguageInfo;
-pub use plan::{Choice, LatentPlan, PlanRequest, StagePlan, Work};
+pub use plan::{Choice, ImagePromptPlan, LatentPlan, PlanRequest, StagePlan, Work};
 pub use request::{Decoding, LatentControl, LatentRequest, PromptSyntax, SkipLayers};
 pub use session::LatentSession;
 pub use stages::ModelPart;

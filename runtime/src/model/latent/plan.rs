@@ -1,10 +1,12 @@
 //! What a run would take, by stage: weights, activations, operations and time, from the file's header alone.
 
 mod choice;
+mod image_prompt;
 mod pixels;
 mod work;
 
 pub use choice::Choice;
+pub use image_prompt::ImagePromptPlan;
 pub use work::Work;
 
 use super::info::LatentInfo;
@@ -48,6 +50,8 @@ pub struct PlanRequest<'a> {
     pub encodes: bool,
     /// The files of ControlNets and T2I-Adapters.
     pub controls: &'a [File<'a>],
+    /// Pictures that lead by an IP-Adapter.
+    pub image_prompt: Option<ImagePromptPlan<'a>>,
     /// The file of a tiny autoencoder that decodes in place of the model's own, and encodes if it can.
     pub tiny: Option<&'a File<'a>>,
     /// Side of the latents of tiles in which pictures are decoded: with it, no plan without tiles is made.
@@ -78,6 +82,7 @@ impl PlanRequest<'_> {
             skip_layers: None,
             encodes: false,
             controls: &[],
+            image_prompt: None,
             tiny: None,
             tile: None,
             patched: false,
@@ -101,6 +106,8 @@ pub struct StagePlan {
     pub drawn: bool,
     /// Whether it is in memory from the first stage to the last, being loaded from a file of its own.
     pub stays: bool,
+    /// Whether it is given back when it has worked, whatever stays: an image encoder.
+    pub once: bool,
     /// Bytes of its weights, as the kernels read them.
     pub weights: u64,
     /// Bytes that a tensor takes at most while it is loaded, beside the weights.
@@ -196,8 +203,15 @@ impl LatentPlan {
         let said = if request.guided { 2 * n } else { n };
         let windows = |i: usize| if i < info.texts.len() { said * request.windows } else { said };
         let texts = 0..info.encoders();
-        let texts =
-            texts.map(|i| planner.stage(file, &Stage::text(info, i, 0)?, windows(i))).collect::<Result<_, _>>()?;
+        let texts = texts.map(|i| planner.stage(file, &Stage::text(info, i, 0)?, windows(i)));
+        let mut texts = texts.collect::<Result<Vec<_>, _>>()?;
+        let mut led = None;
+        if let Some(prompt) = &request.image_prompt {
+            let (adapter, shape) = prompt.read(info)?;
+            unet.image = shape[0] * adapter.network.tokens(shape[1]);
+            texts.push(prompt.encoder_stage(&planner, &adapter)?);
+            led = Some((adapter, shape));
+        }
         let (calls, runs) = (request.calls, request.runs.max(1));
         info.check_cache(request.cache_interval)?;
         // With a cache, the whole is evaluated for the first of some calls, and the others take its features over.
@@ -240,6 +254,12 @@ impl LatentPlan {
                 }
             };
             drawing.push(StagePlan { beside: true, buffers, ..planner.stage(file, &stage, evaluations)? });
+        }
+        if let (Some(prompt), Some((adapter, shape))) = (&request.image_prompt, &led) {
+            let stage = Stage::ip_adapter(adapter, *shape)?;
+            let evaluations = if request.guided { 2 * runs } else { runs };
+            drawing.push(StagePlan { beside: true, ..planner.stage(prompt.adapter, &stage, evaluations)? });
+            adapted += 2 * unet.image * adapter.network.channels.iter().sum::<usize>();
         }
         let coders = planner.coders(file, info, [unet.height, unet.width])?;
         // The samples, the answer, noise, the run's first noise, and what any solver keeps; states as they were read, and

@@ -6,6 +6,7 @@ use super::encoded::{EncodedInit, EncodedPrompts};
 use super::info::LatentInfo;
 use super::tiling::Tiling;
 use crate::Error;
+use crate::model::ip_adapter::ImagePrompt;
 use crate::model::noise::NoiseSource;
 use crate::model::options::check;
 use crate::model::{Control, RequestError, SessionOptions, TinyAutoencoder};
@@ -68,6 +69,9 @@ pub struct LatentRequest<'a> {
     pub depth: Option<DepthMap<'a>>,
     /// ControlNets and T2I-Adapters, whose residuals and features are added up.
     pub controls: Vec<LatentControl<'a>>,
+    /// Pictures that lead as the prompt does, by an IP-Adapter: all pictures of the request alike. Where a run is guided, it is
+    /// guided away from no picture.
+    pub image_prompt: Option<ImagePrompt<'a>>,
     /// How latents become pictures.
     pub decoding: Decoding<'a>,
     /// Threads, limits and devices; [`SessionOptions::batch`] is ignored here.
@@ -193,6 +197,7 @@ impl TextToImage {
             mask: None,
             depth: None,
             controls: Vec::new(),
+            image_prompt: None,
             decoding: Decoding::default(),
             options: SessionOptions::default(),
         }

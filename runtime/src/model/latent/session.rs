@@ -10,6 +10,7 @@ use crate::Error;
 use crate::model::engine::{
     Beside, Controlled, Controls, Engine, Graphs, Inputs, Kept, Kind, RunSettings, Sizes, Skip, Time,
 };
+use crate::model::ip_adapter::Given;
 use crate::model::machine::{Machine, Output};
 use crate::model::noise::Noise;
 use crate::model::options::{MAX_BATCH, check, in_range};
@@ -140,6 +141,9 @@ impl LatentSession {
         }
         let mut unet = info.sd_request(n, guided, request.size, tokens)?;
         request.controls.iter().for_each(|control| control.network.info().network.ask(&mut unet));
+        if let Some(prompt) = &request.image_prompt {
+            unet.image = prompt.tokens(info)?;
+        }
         info.check_cache(request.cache_interval)?;
         if request.cache_interval > 1 {
             if unet.control {
@@ -154,7 +158,10 @@ impl LatentSession {
         }
         // Before the U-Net is loaded.
         let encoded = model.init_of(request).await?;
-        let features = features(info, request, &unet).await?;
+        let mut given = features(info, request, &unet).await?;
+        if let Some(prompt) = &request.image_prompt {
+            given.extend(prompt.given([n, unet.batch], &request.options).await?);
+        }
         let shape = Shape {
             n,
             size: request.size,
@@ -177,7 +184,7 @@ impl LatentSession {
         let Output::Latents(decoder) = &mut machine.output else { unreachable!("latents are what it makes") };
         decoder.decode_by(request.decoding);
 
-        fill(machine, (conditions, &features), request, info)?;
+        fill(machine, (conditions, &given), request, info)?;
         let Machine { engine, inputs, noise, first, drawn, .. } = &mut **machine;
         noise.seed(request.noise, &request.seeds);
         *drawn = request.latents.is_none();
@@ -245,11 +252,11 @@ fn machine(model: &TextToImage, request: &LatentRequest<'_>, shape: &Shape) -> R
         (Denoiser::GUIDANCE, denoiser.guidance_code()),
     ];
     let told = told.into_iter().filter(|(_, each)| *each > 0);
-    let mut constants: Vec<_> = told.map(|(name, each)| (name, vec![0.0; texts * each])).collect();
-    let asked = graphs.plain.iter().chain(&graphs.guided);
-    for (graph, name) in asked.flat_map(|graph| SdUnet::ADAPTER.map(|name| (graph, name))) {
-        if let Some(port) = graph.inputs().iter().find(|port| port.name == name) {
-            constants.push((name, vec![0.0; graph.shape(port.value).elements()]));
+    let mut constants: Vec<_> = told.map(|(name, each)| (name.into(), vec![0.0; texts * each])).collect();
+    for graph in graphs.plain.iter().chain(&graphs.guided) {
+        let lead = |name: &str| SdUnet::ADAPTER.contains(&name) || SdUnet::is_of_image(name);
+        for port in graph.inputs().iter().filter(|port| lead(&port.name)) {
+            constants.push((port.name.clone().into(), vec![0.0; graph.shape(port.value).elements()]));
         }
     }
     // As long as those of the runs will be.
@@ -326,15 +333,11 @@ fn shown(info: &LatentInfo, control: &LatentControl<'_>, size: [usize; 2]) -> Re
 }
 
 /// What T2I-Adapters make of their pictures, times their strengths, added up, by the names of the U-Net's inputs: for one text.
-async fn features(
-    info: &LatentInfo,
-    request: &LatentRequest<'_>,
-    unet: &SdRequest,
-) -> Result<Vec<(&'static str, Vec<f32>)>, Error> {
+async fn features(info: &LatentInfo, request: &LatentRequest<'_>, unet: &SdRequest) -> Result<Vec<Given>, Error> {
     if unet.adapter == 0 {
         return Ok(Vec::new());
     }
-    let mut sums: Vec<(&'static str, Vec<f32>)> = SdUnet::ADAPTER.map(|name| (name, Vec::new())).into();
+    let mut sums: Vec<Given> = SdUnet::ADAPTER.map(|name| (name.into(), Vec::new())).into();
     sums.truncate(unet.adapter);
     for control @ &LatentControl { network, strength, .. } in &request.controls {
         let ControlNetwork::T2iAdapter(adapter) = &network.info().network else { continue };
@@ -358,19 +361,19 @@ fn told<'a>(values: &'a [f32], request: &LatentRequest<'_>) -> Cow<'a, [f32]> {
     }
 }
 
-/// Puts the conditions, and what adapters made, into the U-Net's inputs.
+/// Puts the conditions, and what adapters made, for one text or for all, into the denoiser's inputs.
 fn fill(
     machine: &mut Machine,
-    (conditions, features): (&EncodedPrompts, &[(&'static str, Vec<f32>)]),
+    (conditions, given): (&EncodedPrompts, &[Given]),
     request: &LatentRequest<'_>,
     info: &LatentInfo,
 ) -> Result<(), Error> {
     for (name, values) in &mut machine.inputs.constants {
-        if let Some((_, feature)) = features.iter().find(|(of, _)| of == name) {
-            values.chunks_exact_mut(feature.len().max(1)).for_each(|values| values.copy_from_slice(feature));
+        if let Some((_, given)) = given.iter().find(|(of, _)| of == name) {
+            values.chunks_exact_mut(given.len().max(1)).for_each(|values| values.copy_from_slice(given));
             continue;
         }
-        match *name {
+        match &**name {
             Denoiser::ADDED => {
                 info.write_added(&told(&conditions.pooled, request), request.size, conditions.guided, values)?
             }

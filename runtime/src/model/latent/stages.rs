@@ -8,6 +8,7 @@ use super::tiling::Tiling;
 use crate::graph::Graph;
 use crate::model::control::ControlInfo;
 use crate::model::tiny::{self, TinyInfo};
+use crate::model::{ImageEncoderInfo, IpAdapterInfo};
 use crate::nn::{NetworkError, SdRequest, TextStates};
 use alloc::format;
 use alloc::string::String;
@@ -101,6 +102,16 @@ impl Stage {
 
     pub fn control(control: &ControlInfo, request: &SdRequest) -> Result<Self, NetworkError> {
         Ok(Self::new(control.network.kind(), None, control.network.graph(request)?))
+    }
+
+    /// What an IP-Adapter makes of so many pictures of so many states each.
+    pub fn ip_adapter(adapter: &IpAdapterInfo, shape: [usize; 2]) -> Result<Self, NetworkError> {
+        Ok(Self::new("IP-Adapter", None, adapter.graph(shape)?))
+    }
+
+    /// What an image encoder says of a picture to that adapter.
+    pub fn image_encoder(encoder: &ImageEncoderInfo, adapter: &IpAdapterInfo) -> Result<Self, NetworkError> {
+        Ok(Self::new("image encoder", None, encoder.graph(adapter.network.reads())?))
     }
 
     /// A picture, whose latents have that size, at once or in tiles.

@@ -53,7 +53,7 @@ impl LatentPlan {
 
     /// [`Self::peak`] with all that the runs use in memory, whatever the request says.
     pub fn resident(&self, choice: &Choice) -> u64 {
-        self.most(choice, |_| true, |_| true)
+        self.most(choice, |_| true, |stage| !stage.once)
     }
 
     /// The peak while some stages work, if the weights of some are in memory all the time.
