@@ -3,10 +3,11 @@
 use super::config::{Config, Family, SchedulerConfig};
 use super::sd3;
 use super::seems::Seems;
+use super::tiny;
 use nijimi_runtime::model::FirstStage;
 use nijimi_runtime::raw::graph::Activation;
 use nijimi_runtime::raw::nn::{
-    AutoencoderKl, ClipText, Denoiser, SdAdded, SdLevel, SdMiddle, SdUnet, T5Encoder, TimeCode,
+    Autoencoder, AutoencoderKl, ClipText, Denoiser, SdAdded, SdLevel, SdMiddle, SdUnet, T5Encoder, TimeCode,
 };
 use nijimi_runtime::sampler::Field;
 use std::collections::BTreeMap;
@@ -324,6 +325,10 @@ impl Levels {
 
 /// The autoencoder, if there is one.
 pub(super) fn vae(shapes: &Shapes, family: Family) -> Result<Option<FirstStage>, String> {
+    if let Some(network) = tiny::whole(shapes, VAE) {
+        let network = Autoencoder::Tiny(network?);
+        return Ok(Some(FirstStage { network, scaling_factor: 1.0, shift_factor: 0.0, statistics: None }));
+    }
     let block = |level, i| format!("{VAE}encoder.down.{level}.block.{i}.conv2.weight");
     let levels = count(shapes, |level| block(level, 0));
     let channels = (0..levels).map(|level| need(shapes, &block(level, 0), 0)).collect::<Result<Vec<_>, _>>()?;

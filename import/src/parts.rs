@@ -235,7 +235,10 @@ fn naming(shapes: &Shapes, part: Part, sdxl: bool) -> Option<Rename> {
                 (0..64).filter(|i| begins(&format!("decoder.up_blocks.{i}."))).max().map_or(0, |last| last + 1);
             Some(Box::new(move |name| format!("{VAE}{}", names::vae(&names::today(name), levels))))
         }
-        Part::Vae if begins("decoder.up.") => Some(Box::new(|name| format!("{VAE}{name}"))),
+        // The tiny ones of SDXS and its kin.
+        Part::Vae if begins("decoder.up.") || begins("decoder.layers.") => {
+            Some(Box::new(|name| format!("{VAE}{name}")))
+        }
         Part::Vae => None,
         Part::T5 if begins(sd3::T5) => Some(Box::new(str::to_owned)),
         Part::T5 if begins("encoder.block.") => Some(Box::new(|name| format!("{}transformer.{name}", sd3::T5))),

@@ -120,6 +120,15 @@ pub(super) fn is(shapes: &Shapes) -> bool {
     half(shapes).is_some() || shapes.contains_key("decoder.layers.0.weight")
 }
 
+/// That of a whole checkpoint, by diffusers' names after `prefix`, which its converter leaves as they are; `None` if it has another.
+pub(super) fn whole(shapes: &Shapes, prefix: &str) -> Option<Result<AutoencoderTiny, String>> {
+    let at = |half: Half| move |i| format!("{prefix}{}", half.layer(i));
+    shapes.contains_key(&format!("{}.weight", at(Half::Decoder)(0))).then(|| {
+        let encoder = Encoder::detect(shapes, at(Half::Encoder))?;
+        Ok(detected(Some(encoder), Decoder::detect(shapes, at(Half::Decoder))?).network)
+    })
+}
+
 /// Reads a single file; of the original's two, the other is found beside it. The decoder alone will do.
 pub(super) fn open_single(path: &Path, file: TensorFile, shapes: &Shapes) -> Result<Checkpoint, ImportError> {
     let refuse = |path: &Path, why: String| ImportError::NotAModel {

@@ -48,7 +48,7 @@ struct Kind {
     compare: fn(&Family, &Device) -> usize,
 }
 
-const KINDS: [Kind; 12] = [
+const KINDS: [Kind; 13] = [
     Kind { name: "files of one model", is: files::is, compare: files::compare },
     Kind { name: "led by depth", is: depth::is, compare: depth::compare },
     Kind { name: "SDXL's refiner", is: refiner::is, compare: refiner::compare },

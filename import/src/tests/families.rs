@@ -136,8 +136,8 @@ fn a_published_single_file_is_the_folder() {
 fn a_rewritten_single_file_is_the_folder() {
     for (family, path) in families() {
         let folder = Checkpoint::open(&path, &Options::default()).unwrap();
-        // A tiny autoencoder has no names of the original code's in a whole checkpoint; for 3 see sd3.rs.
-        if config(&folder).vae.network.is_tiny() || config(&folder).family.is_sd3() {
+        // For 3 see sd3.rs.
+        if config(&folder).family.is_sd3() {
             continue;
         }
         let temporary = Folder::new();

@@ -61,6 +61,7 @@ impl Pieces {
 fn a_model_is_put_together() {
     for (family, first, second) in [
         ("sd1full", "cond_stage_model.transformer.", None),
+        ("sdxs", "cond_stage_model.transformer.", None),
         ("sdxl", "conditioner.embedders.0.transformer.", Some("conditioner.embedders.1.model.")),
     ] {
         let pieces = Pieces::of(family);
