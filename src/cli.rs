@@ -107,7 +107,7 @@ fn remedy(name: &str, message: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::parts::ControlFiles;
+    use super::parts::ImagePromptFiles;
     use super::*;
     use argh::{FlagInfoKind, Optionality};
     use nijimi_runtime::gpu::Choice;
@@ -215,7 +215,8 @@ mod tests {
     fn numbers_out_of_range_are_refused_by_name() {
         let counts = ["-b", "-W", "-H", "--steps", "--cache", "--preview-interval", "--scale"];
         let shares = ["--cfg-rescale", "--eta", "--strength"];
-        let finite = ["--cfg-scale", "--img-cfg-scale", "--classifier-scale", "--control-strength"];
+        let finite =
+            ["--cfg-scale", "--img-cfg-scale", "--classifier-scale", "--control-strength", "--ip-adapter-strength"];
         let others = ["-t", "-s", "--clip-skip", "--device", "--memory-limit", "--lora"];
         for (options, values) in [
             (&counts[..], &["0", "-1", "1.5", "nan", "99999999999999999999"][..]),
@@ -263,6 +264,11 @@ mod tests {
                 ],
                 "for each --control-net",
             ),
+            (&["--ip-adapter", "a", "--clip-vision", "e"], "--ip-adapter-image"),
+            (&["--ip-adapter", "a", "--ip-adapter-image", "c"], "--clip-vision"),
+            (&["--clip-vision", "e"], "needs --ip-adapter"),
+            (&["--ip-adapter-image", "c"], "need an IP-Adapter"),
+            (&["--ip-adapter-strength", "1"], "need an IP-Adapter"),
             (&["--preview-method", "vae"], "needs --preview"),
             (&["--preview", "a.png", "--preview-method", "taesd"], "needs --taesd"),
             (&["--preview", "a.png", "--preview-method", "tiny"], "there are proj, taesd and vae"),
@@ -287,6 +293,25 @@ mod tests {
         assert_eq!(read(&[]), [of("a", "c", 1.0), of("b", "d", 1.0)]);
         let strengths = ["--control-strength", "0.5", "--control-strength", "0.25"];
         assert_eq!(read(&strengths), [of("a", "c", 0.5), of("b", "d", 0.25)]);
+    }
+
+    // Seen red with the strength of a ControlNet.
+    #[test]
+    fn an_image_prompt() {
+        let files = ["--ip-adapter", "a", "--clip-vision", "e", "--ip-adapter-image", "c", "--ip-adapter-image", "d"];
+        let of = |strength| ImagePromptFiles {
+            adapter: "a".into(),
+            encoder: "e".into(),
+            images: vec!["c".into(), "d".into()],
+            strength,
+        };
+        assert_eq!(read(&files).text.image_prompt, Some(of(1.0)));
+        let half = [&files[..], &["--ip-adapter-strength", "0.5"]].concat();
+        assert_eq!(read(&half).text.image_prompt, Some(of(0.5)));
+        let many = [&files[..], &["--ip-adapter-image", "c"].repeat(15)].concat();
+        assert!(refused(&many).contains("more than 16 times"));
+        assert!(refused(&["plan", "-m", "m", "--ip-adapter", "a"]).contains("--clip-vision"));
+        assert!(refused(&["plan", "-m", "m", "--clip-vision", "a"]).contains("--ip-adapter"));
     }
 
     #[test]
@@ -317,6 +342,7 @@ mod tests {
             &["--lora", "a.safetensors"],
             &["--embedding", "a.safetensors"],
             &["--control-net", "a", "--control-image", "a.png"],
+            &["--ip-adapter", "a", "--clip-vision", "a", "--ip-adapter-image", "a.png"],
             &["--taesd", "a"],
             &["--vae-tiling"],
             &["--clip-skip", "2"],

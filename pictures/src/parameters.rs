@@ -77,6 +77,8 @@ pub struct Extras {
     pub rng: Option<String>,
     /// Name and strength of each ControlNet, and the image that it read.
     pub control_nets: Vec<(String, f32, String)>,
+    /// Name and strength of an IP-Adapter, the image encoder, and the pictures that it was shown.
+    pub ip_adapter: Option<(String, f32, String, Vec<String>)>,
     /// The tiny autoencoder that decoded it.
     pub tiny_decoder: Option<String>,
     /// The file, and tensor, of its starting noise.
@@ -141,8 +143,8 @@ impl Extras {
         #[rustfmt::skip]
         let Self {
             schedule: _, no_clip, guidance_rescale, cache_interval, image_guidance_scale, init_image, mask, mask_crop, depth_image,
-            hires, refiner, loras, embeddings, clip_skip, rng, control_nets, tiny_decoder,
-            latents, parts, dtype, prediction_type, vae_tiling,
+            hires, refiner, loras, embeddings, clip_skip, rng, control_nets, ip_adapter,
+            tiny_decoder, latents, parts, dtype, prediction_type, vae_tiling,
         } = self;
         if *no_clip {
             put("No clip", "True".into());
@@ -195,6 +197,10 @@ impl Extras {
         }
         for (i, (name, strength, image)) in control_nets.iter().enumerate() {
             put(&format!("ControlNet {i}"), format!("Model: {name}, Weight: {strength}, Image: {image}"));
+        }
+        if let Some((name, strength, encoder, images)) = ip_adapter {
+            let images = images.join(", Image: ");
+            put("IP-Adapter", format!("Model: {name}, Weight: {strength}, Encoder: {encoder}, Image: {images}"));
         }
         if let Some(name) = tiny_decoder {
             put("VAE Decoder", "TAESD".into());
@@ -289,6 +295,7 @@ mod tests {
                 clip_skip: Some(2),
                 rng: Some("cuda".into()),
                 control_nets: vec![("canny".into(), 0.5, "lines.png".into()), ("depth".into(), 1.0, "d.png".into())],
+                ip_adapter: Some(("plus".into(), 0.6, "vit-h".into(), vec!["a.png".into(), "b.png".into()])),
                 tiny_decoder: Some("tae".into()),
                 latents: Some("run.safetensors:noise".into()),
                 parts: vec![("VAE".into(), "fine, tuned.safetensors".into())],
@@ -330,6 +337,7 @@ mod tests {
             ("Embeddings", "toy.safetensors: <toy>"),
             ("ControlNet 0", "Model: canny, Weight: 0.5, Image: lines.png"),
             ("ControlNet 1", "Model: depth, Weight: 1, Image: d.png"),
+            ("IP-Adapter", "Model: plus, Weight: 0.6, Encoder: vit-h, Image: a.png, Image: b.png"),
             ("VAE Decoder", "TAESD"),
             ("TAESD", "tae"),
             ("Latents", "run.safetensors:noise"),

@@ -3,6 +3,7 @@
 use super::value::{Backend, PreviewMethod};
 use super::{Cli, Plan, Upscale};
 use crate::fault::Fault;
+use nijimi_runtime::model::IpAdapterInfo;
 use std::path::Path;
 
 pub(super) const DEVICE: &str = "--device is for GPUs: leave out --device or --backend cpu";
@@ -37,6 +38,20 @@ fn refiner(file: bool, start: bool, [hires, stays]: [bool; 2]) -> [(bool, &'stat
     ]
 }
 
+/// Of an IP-Adapter: the adapter, the encoder, whether a strength is given, and how many pictures.
+fn image_prompt([adapter, encoder, strength]: [bool; 3], shown: usize) -> [(bool, &'static str); 4] {
+    let given = strength || shown > 0;
+    [
+        (adapter && !encoder, "--ip-adapter needs the image encoder that it reads: give it with --clip-vision"),
+        (encoder && !adapter, "--clip-vision needs --ip-adapter, which reads what it says"),
+        (
+            given && !adapter,
+            "--ip-adapter-image and --ip-adapter-strength need an IP-Adapter: give one with --ip-adapter",
+        ),
+        (shown > IpAdapterInfo::MAX_PICTURES, "--ip-adapter-image is given more than 16 times: leave some out"),
+    ]
+}
+
 impl Plan {
     /// That no option excludes another.
     pub(super) fn check(self) -> Result<Self, Fault> {
@@ -44,6 +59,8 @@ impl Plan {
         none(&hires(self.hires, self.hires_strength, self.hires_upscaler.is_some(), self.init_img.is_some()))?;
         let others = [self.hires.is_some(), self.stay_resident];
         none(&refiner(self.refiner.is_some(), self.refiner_start.is_some(), others))?;
+        let files = [self.ip_adapter.is_some(), self.clip_vision.is_some(), false];
+        none(&image_prompt(files, self.ip_adapter_image.len()))?;
         Ok(self)
     }
 }
@@ -64,6 +81,10 @@ impl Cli {
         let others = [self.hires.is_some(), self.stay_resident];
         none(&refiner(self.refiner.is_some(), self.refiner_start.is_some(), others))?;
         none(&hires(self.hires, self.hires_strength, self.hires_upscaler.is_some(), self.init_img.is_some()))?;
+        let (adapter, shown) = (self.ip_adapter.is_some(), self.ip_adapter_image.len());
+        let files = [adapter, self.clip_vision.is_some(), self.ip_adapter_strength.is_some()];
+        none(&image_prompt(files, shown))?;
+        none(&[(adapter && shown == 0, "--ip-adapter needs a picture to look at: give one with --ip-adapter-image")])?;
         Ok(self)
     }
 

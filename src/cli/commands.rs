@@ -27,8 +27,8 @@ pub struct SelfTest {
     pub large: bool,
 }
 
-/// Converts a published checkpoint (Stable Diffusion 1.x, 2.x or SDXL, a ControlNet, a T2I-Adapter, a tiny autoencoder,
-/// TAESD, or an upscaler, ESRGAN) to a weight file. The checkpoint is a diffusers folder or a single
+/// Converts a published checkpoint (Stable Diffusion 1.x, 2.x or SDXL, a ControlNet, a T2I-Adapter, an IP-Adapter or its image
+/// encoder, a tiny autoencoder, TAESD, or an upscaler, ESRGAN) to a weight file. The checkpoint is a diffusers folder or a single
 /// file: .safetensors, or GGUF of stable-diffusion.cpp or ComfyUI.
 #[derive(FromArgs, ArgsInfo, Debug, PartialEq)]
 #[argh(
@@ -39,7 +39,7 @@ pub struct SelfTest {
     error_code(3, "The checkpoint is invalid, or the file cannot be written.")
 )]
 pub struct Convert {
-    /// folder with a model_index.json (ControlNet, T2I-Adapter or tiny autoencoder: a config.json), or .safetensors or GGUF file
+    /// folder with a model_index.json (ControlNet, T2I-Adapter, image encoder or tiny autoencoder: a config.json), or .safetensors or GGUF file
     #[argh(positional)]
     pub source: PathBuf,
     /// file to write
@@ -192,6 +192,15 @@ pub struct Plan {
     /// a ControlNet or a T2I-Adapter. May be repeated
     #[argh(option, arg_name = "file")]
     pub control_net: Vec<PathBuf>,
+    /// an IP-Adapter
+    #[argh(option, arg_name = "file")]
+    pub ip_adapter: Option<PathBuf>,
+    /// a picture that it is shown; only how many there are counts (default: 1). May be repeated
+    #[argh(option, arg_name = "file")]
+    pub ip_adapter_image: Vec<PathBuf>,
+    /// the image encoder that the IP-Adapter reads
+    #[argh(option, arg_name = "file")]
+    pub clip_vision: Option<PathBuf>,
     /// tiny autoencoder (TAESD)
     #[argh(option, arg_name = "file")]
     pub taesd: Option<PathBuf>,

@@ -144,6 +144,19 @@ pub struct Cli {
     /// strength of the ControlNet or T2I-Adapter (default: 1)
     #[argh(option, arg_name = "x", from_str_fn(finite))]
     pub(super) control_strength: Vec<f32>,
+    /// an IP-Adapter, which draws something like its pictures: weight file or .safetensors file
+    #[argh(option, arg_name = "file")]
+    pub(super) ip_adapter: Option<PathBuf>,
+    /// a picture that it is shown, whose middle counts. May be repeated
+    #[argh(option, arg_name = "file")]
+    pub(super) ip_adapter_image: Vec<PathBuf>,
+    /// strength of the IP-Adapter, 1 for as strong as the prompt, less for what the prompt says (default: 1)
+    #[argh(option, arg_name = "x", from_str_fn(finite))]
+    pub(super) ip_adapter_strength: Option<f32>,
+    /// the image encoder that the IP-Adapter was trained with (CLIP ViT-H/14, of some ViT-bigG/14): weight file, folder
+    /// (image_encoder) or .safetensors file. It is loaded, asked and given back before anything is drawn
+    #[argh(option, arg_name = "file")]
+    pub(super) clip_vision: Option<PathBuf>,
     /// tiny autoencoder (TAESD), a weight file, folder or .safetensors file, used instead of the model's own: fast and
     /// small, with some loss of detail
     #[argh(option, arg_name = "file")]

@@ -67,6 +67,7 @@ pub struct TextOptions {
     pub lora: Vec<LoraFile>,
     pub embedding: Vec<EmbeddingFile>,
     pub controls: Vec<ControlFiles>,
+    pub image_prompt: Option<ImagePromptFiles>,
     pub taesd: Option<PathBuf>,
     pub vae_tiling: bool,
     pub clip_skip: Option<usize>,
@@ -91,6 +92,17 @@ pub struct TextOptions {
 pub struct ControlFiles {
     pub network: PathBuf,
     pub image: PathBuf,
+    /// 1 if none is given.
+    pub strength: f32,
+}
+
+/// An IP-Adapter, and what it is shown.
+#[derive(Debug, PartialEq)]
+pub struct ImagePromptFiles {
+    pub adapter: PathBuf,
+    pub encoder: PathBuf,
+    /// At least one.
+    pub images: Vec<PathBuf>,
     /// 1 if none is given.
     pub strength: f32,
 }
@@ -127,7 +139,7 @@ impl From<Cli> for Draw {
             positional, prompt, negative_prompt, model, output, batch, seed, width, height, steps, cfg_scale,
             classifier, classifier_scale, sampling_method, scheduler, cfg_rescale, cache, img_cfg_scale, eta, no_clip, init_img,
             strength, mask, mask_crop, depth_image, hires, hires_strength, hires_upscaler, refiner, refiner_start, lora, embedding, control_net,
-            control_image, control_strength, taesd, vae_tiling, clip_skip, rng, latents, save_latents, preview, preview_method,
+            control_image, control_strength, ip_adapter, ip_adapter_image, ip_adapter_strength, clip_vision, taesd, vae_tiling, clip_skip, rng, latents, save_latents, preview, preview_method,
             preview_interval, kind, unet, vae, clip_l, clip_g, tokenizer,
             prediction_type, variant, memory_limit, stay_resident, backend, device, tune, threads, scale, verbose, version: _,
         } = cli;
@@ -135,6 +147,12 @@ impl From<Cli> for Draw {
         let strengths = control_strength.into_iter().chain(repeat(1.0));
         let controls = control_net.into_iter().zip(control_image).zip(strengths);
         let controls = controls.map(|((network, image), strength)| ControlFiles { network, image, strength }).collect();
+        let image_prompt = ip_adapter.zip(clip_vision).map(|(adapter, encoder)| ImagePromptFiles {
+            adapter,
+            encoder,
+            images: ip_adapter_image,
+            strength: ip_adapter_strength.unwrap_or(1.0),
+        });
         Self {
             model,
             subject: Subject { prompt: positional.or(prompt).unwrap_or_default(), listed: false, batch, seed },
@@ -146,8 +164,8 @@ impl From<Cli> for Draw {
             text: TextOptions {
                 negative_prompt, width, height, cfg_rescale, cache, img_cfg_scale, init_img, strength, mask, mask_crop,
                 depth_image, hires,
-                hires_strength, hires_upscaler, refiner, refiner_start, lora, embedding, controls, taesd, vae_tiling, clip_skip, rng, latents,
-                save_latents, preview, preview_method, preview_interval, dtype: kind,
+                hires_strength, hires_upscaler, refiner, refiner_start, lora, embedding, controls, image_prompt, taesd, vae_tiling, clip_skip, rng,
+                latents, save_latents, preview, preview_method, preview_interval, dtype: kind,
                 parts: parts(&unet, &vae, &clip_l, &clip_g), tokenizer, prediction_type, variant, memory_limit,
                 stay_resident,
             },
@@ -182,8 +200,8 @@ impl TextOptions {
         #[rustfmt::skip]
         let Self {
             negative_prompt, width, height, cfg_rescale, cache, img_cfg_scale, init_img, strength: _, mask: _, mask_crop: _,
-            depth_image, hires, hires_strength: _, hires_upscaler: _, refiner, refiner_start: _, lora, embedding, controls, taesd,
-            vae_tiling, clip_skip, rng, latents, save_latents, preview, preview_method: _,
+            depth_image, hires, hires_strength: _, hires_upscaler: _, refiner, refiner_start: _, lora, embedding, controls,
+            image_prompt, taesd, vae_tiling, clip_skip, rng, latents, save_latents, preview, preview_method: _,
             preview_interval: _, dtype, parts, tokenizer, prediction_type, variant, memory_limit, stay_resident,
         } = self;
         let given = [
@@ -200,6 +218,7 @@ impl TextOptions {
             ("--lora", !lora.is_empty()),
             ("--embedding", !embedding.is_empty()),
             ("--control-net", !controls.is_empty()),
+            ("--ip-adapter", image_prompt.is_some()),
             ("--taesd", taesd.is_some()),
             ("--vae-tiling", *vae_tiling),
             ("--clip-skip", clip_skip.is_some()),

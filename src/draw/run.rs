@@ -75,6 +75,8 @@ pub fn run(mut asked: Draw) -> Result<(), Fault> {
         }
         ModelKind::Classifier => nothing("a classifier", "to a diffusion model with --classifier"),
         ModelKind::ControlNet => nothing("a ControlNet", "to a text-to-image model with --control-net"),
+        ModelKind::IpAdapter => nothing("an IP-Adapter", "to a text-to-image model with --ip-adapter"),
+        ModelKind::ImageEncoder => nothing("an image encoder", "to an IP-Adapter with --clip-vision"),
         ModelKind::TinyAutoencoder => nothing("a tiny autoencoder", "to a text-to-image model with --taesd"),
         ModelKind::Upscaler => nothing("an upscaler", "to nijimi upscale PICTURE"),
         ModelKind::Autoencoder => nothing("an autoencoder", "to nijimi-train text2image with --autoencoder FILE"),
@@ -150,10 +152,15 @@ fn inputs(asked: &Draw) -> Vec<Named<'_>> {
     let embeddings = text.embedding.iter().map(|embedding| ("--embedding", &*embedding.path));
     let controls = text.controls.iter();
     let controls = controls.flat_map(|c| [("--control-net", &*c.network), ("--control-image", &*c.image)]);
+    let led = text.image_prompt.iter().flat_map(|led| {
+        let images = led.images.iter().map(|image| ("--ip-adapter-image", &**image));
+        [("--ip-adapter", &*led.adapter), ("--clip-vision", &*led.encoder)].into_iter().chain(images)
+    });
     one.chain(parts)
         .chain(loras)
         .chain(embeddings)
         .chain(controls)
+        .chain(led)
         .chain(text.latents.iter().map(|latents| ("--latents", &*latents.path)))
         .collect()
 }

@@ -27,8 +27,8 @@ use nijimi_cli::print::tell;
 use nijimi_pictures::{Extras, Parameters, Sampling};
 use nijimi_runtime::Error;
 use nijimi_runtime::model::{
-    Choice, Control, Decoding, DepthMap, LatentControl, LatentInfo, LatentRequest, ModelPart, NoiseSource,
-    RequestError, Run, SessionOptions, TextToImage, TinyAutoencoder, Upscaler,
+    Choice, Control, Decoding, DepthMap, ImagePrompt, IpAdapter, LatentControl, LatentInfo, LatentRequest, ModelPart,
+    NoiseSource, RequestError, Run, SeenImages, SessionOptions, TextToImage, TinyAutoencoder, Upscaler,
 };
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::sampler::Calls;
@@ -46,6 +46,8 @@ const FAR: f64 = 20.0;
 pub struct Parts {
     on: Loaded<TextToImage>,
     controls: Vec<Control>,
+    /// An IP-Adapter, and what it is told of its pictures.
+    image_prompt: Option<(IpAdapter, SeenImages)>,
     tiny: Option<TinyAutoencoder>,
     upscaler: Option<Upscaler>,
 }
@@ -94,7 +96,9 @@ impl<'a> PromptArtist<'a> {
         let dtype = text.dtype.unwrap_or(DType::F16);
         let upscaler = hires::upscaler(text.hires_upscaler.as_ref());
         let controls: Vec<&Path> = text.controls.iter().map(|control| &*control.network).collect();
-        let beside = Beside::open(&controls, text.taesd.as_deref(), upscaler, (dtype, false), text.cache > Some(1))?;
+        let led = text.image_prompt.as_ref().map(|files| [&*files.adapter, &*files.encoder]);
+        let beside =
+            Beside::open(&controls, led, text.taesd.as_deref(), upscaler, (dtype, false), text.cache > Some(1))?;
         let added = loading::added(source, &text.lora, &text.embedding)?;
         let on = loading::open(source, &added, machine)?;
         let info = on.model.info();
@@ -176,6 +180,7 @@ impl<'a> PromptArtist<'a> {
             cache_interval: text.cache.unwrap_or(1),
             encodes: text.init_img.is_some(),
             vae_tiling: text.vae_tiling,
+            shown: text.image_prompt.as_ref().map_or(0, |files| files.images.len()),
             patched: !text.lora.is_empty() || !text.embedding.is_empty(),
             stay_resident: text.stay_resident,
             threads: machine.threads,
@@ -200,7 +205,8 @@ impl<'a> PromptArtist<'a> {
                 .map_or(Ok(Choice::default()), |allowed| plan.fits(allowed))
                 .map_err(|e| planning::refused(&file.info, &asked, e))?;
         }
-        let mut parts = loading::load(on, &beside)?;
+        let seen = loading::seen(&on, &beside, text, &options(machine))?;
+        let mut parts = loading::load(on, &beside, seen)?;
         let refiner = file.zip(last).map(|(file, last)| Refiner::new(&file, &parts.on.device, last)).transpose()?;
         let model = &parts.on.model;
         let mut inputs = Inputs::read(model, text, subject.batch, size)?;
@@ -262,6 +268,12 @@ impl<'a> PromptArtist<'a> {
             mask: self.inputs.mask.as_deref(),
             depth: self.inputs.depth.as_ref().map(|(values, size)| DepthMap { values, size: *size }),
             controls: self.controls(&self.inputs.controls),
+            image_prompt: self
+                .parts
+                .image_prompt
+                .as_ref()
+                .zip(text.image_prompt.as_ref())
+                .map(|((adapter, seen), files)| ImagePrompt { adapter, seen, strength: files.strength }),
             decoding: self.decoding(),
             options: options(self.machine),
             size: self.size,
@@ -328,6 +340,7 @@ impl<'a> PromptArtist<'a> {
             ("a weight in the negative prompt (-n)", weight(negative)),
             ("--cfg-scale", self.sampling.cfg_scale.map(f64::from).filter(far)),
             ("--control-strength", text.controls.iter().map(|control| f64::from(control.strength)).find(far)),
+            ("--ip-adapter-strength", text.image_prompt.as_ref().map(|led| f64::from(led.strength)).filter(far)),
             ("the strength of a --lora", text.lora.iter().map(|lora| f64::from(lora.strength)).find(far)),
         ];
         Fault::Input(match causes.into_iter().find_map(|(what, x)| Some((what, x?))) {
@@ -400,6 +413,10 @@ impl Artist for PromptArtist<'_> {
                 .iter()
                 .map(|c| (file::name(&c.network), c.strength, file::name(&c.image)))
                 .collect(),
+            ip_adapter: text.image_prompt.as_ref().map(|led| {
+                let images = led.images.iter().map(|image| file::name(image)).collect();
+                (file::name(&led.adapter), led.strength, file::name(&led.encoder), images)
+            }),
             tiny_decoder: text.taesd.as_deref().map(file::name),
             latents: text.latents.as_ref().map(|file| match &file.name {
                 Some(name) => format!("{}:{name}", file::name(&file.path)),
@@ -559,6 +576,7 @@ fn asked(e: Error) -> Fault {
         "guidance_scale" => "--cfg-scale: ",
         "clip_skip" => "--clip-skip: ",
         "strength of a ControlNet" | "strength of a T2I-Adapter" => "--control-strength: ",
+        "strength of an IP-Adapter" => "--ip-adapter-strength: ",
         _ => "",
     };
     Fault::Usage(format!("{option}{e}"))

@@ -9,6 +9,7 @@ use nijimi_cli::print::tell;
 use nijimi_cli::target;
 use nijimi_import::{self as import, Checkpoint, Event, Family, Format, ImportError, Model, Options, Types, stem};
 use nijimi_runtime::quant::DType;
+use nijimi_runtime::raw::nn::{ClipVision, IpProjection};
 use std::path::Path;
 use std::time::Instant;
 
@@ -98,6 +99,23 @@ pub fn what(model: &Model) -> String {
             let (kind, channels) = (config.kind.name(), &config.channels);
             let of = if config.picture_channels == 1 { "gray pictures" } else { "pictures" };
             return format!("a T2I-Adapter ({kind}) of {channels:?} channels, which looks at {of}");
+        }
+        Model::IpAdapter(config) => {
+            let how = match config.projection {
+                IpProjection::Linear { .. } => "of whole pictures",
+                IpProjection::Perceptron => "of patches, by a perceptron: full-face",
+                IpProjection::Resampler { .. } => "of patches, by a resampler: plus",
+            };
+            let (attentions, width, image) = (config.channels.len(), config.text_width, config.image_width);
+            return format!(
+                "an IP-Adapter ({how}) for {attentions} attentions, text states of {width}, image states of {image}"
+            );
+        }
+        Model::ImageEncoder(config) => {
+            let ClipVision { size, layers, width, projection, .. } = **config;
+            return format!(
+                "an image encoder of {layers} layers of {width}, {projection} at its end, for pictures of {size}x{size}"
+            );
         }
         Model::AutoencoderTiny(info) if !info.has_encoder => {
             return "the decoder of a tiny autoencoder".into();

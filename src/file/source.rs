@@ -23,6 +23,10 @@ pub enum Role {
     ControlNet,
     /// `--control-net` beside `--cache`: what is asked once a run.
     T2iAdapter,
+    /// `--ip-adapter`.
+    IpAdapter,
+    /// `--clip-vision`.
+    ImageEncoder,
     /// `--taesd`.
     TinyAutoencoder,
     /// The model of `nijimi upscale`.
@@ -195,13 +199,21 @@ impl Role {
             "t2i-adapter" if !controls => {
                 ("a T2I-Adapter, which guides a model by an image", "with --control-net FILE, in addition to a model")
             }
+            "ip-adapter" if self != Self::IpAdapter => {
+                ("an IP-Adapter, which guides a model by pictures", "with --ip-adapter FILE, in addition to a model")
+            }
+            "image-encoder" if self != Self::ImageEncoder => {
+                ("an image encoder, which an IP-Adapter reads", "with --clip-vision FILE, in addition to an IP-Adapter")
+            }
             "autoencoder-tiny" if self != Self::TinyAutoencoder => {
                 ("a tiny autoencoder, which decodes what a model draws", "with --taesd FILE, in addition to a model")
             }
             "upscaler" if self != Self::Upscaler => {
                 ("an upscaler, which enlarges pictures", "to nijimi upscale PICTURE with -m FILE")
             }
-            "control-net" | "t2i-adapter" | "autoencoder-tiny" | "upscaler" => return Ok(()),
+            "control-net" | "t2i-adapter" | "ip-adapter" | "image-encoder" | "autoencoder-tiny" | "upscaler" => {
+                return Ok(());
+            }
             FirstStage::SYSTEM => {
                 ("an autoencoder, which draws nothing by itself", "to nijimi-train text2image with --autoencoder FILE")
             }
@@ -216,6 +228,8 @@ impl Role {
         let wanted = match self {
             Self::Model => String::new(),
             Self::ControlNet | Self::T2iAdapter => ", and --control-net takes a ControlNet or a T2I-Adapter".into(),
+            Self::IpAdapter => ", and --ip-adapter takes an IP-Adapter".into(),
+            Self::ImageEncoder => ", and --clip-vision takes an image encoder".into(),
             Self::TinyAutoencoder => ", and --taesd takes a tiny autoencoder".into(),
             Self::Refiner => ", and --refiner takes SDXL's refiner".into(),
             Self::Upscaler => ", and nijimi upscale takes an upscaler (ESRGAN)".into(),

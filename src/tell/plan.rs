@@ -43,7 +43,9 @@ pub fn run(options: &Plan) -> Result<(), Fault> {
     }
     let upscaler = hires::upscaler(options.hires_upscaler.as_ref());
     let controls: Vec<&Path> = options.control_net.iter().map(PathBuf::as_path).collect();
-    let beside = Beside::open(&controls, options.taesd.as_deref(), upscaler, (dtype, true), options.cache > Some(1))?;
+    let led = options.ip_adapter.as_deref().zip(options.clip_vision.as_deref()).map(<[_; 2]>::from);
+    let beside =
+        Beside::open(&controls, led, options.taesd.as_deref(), upscaler, (dtype, true), options.cache > Some(1))?;
     let info = LatentInfo::read(&file).map_err(|e| source.wrong(e))?;
     let gpu = backend::device(options.place())?;
 
@@ -75,6 +77,7 @@ pub fn run(options: &Plan) -> Result<(), Fault> {
         cfg_scale: options.cfg_scale,
         encodes: options.init_img.is_some(),
         vae_tiling: options.vae_tiling,
+        shown: options.ip_adapter_image.len().max(1),
         patched: !added.patches.is_empty() || !added.embeddings.is_empty(),
         stay_resident: options.stay_resident,
         threads: options.threads,

@@ -198,16 +198,31 @@ fn what_is_no_model_is_refused() {
     std::fs::create_dir(at("nothing")).unwrap();
     std::fs::create_dir(at("part")).unwrap();
     std::fs::copy(sd1.join("unet/config.json"), at("part/config.json")).unwrap();
-    for (name, source) in [("control.gguf", &control), ("tiny.gguf.tae", &tiny), ("sd.gguf", &sd1)] {
+    let led = control.with_file_name("sd1_ip_plus.safetensors");
+    for (name, source) in [("control.gguf", &control), ("tiny.gguf.tae", &tiny), ("sd.gguf", &sd1), ("ip.gguf", &led)] {
         let output = folder.nijimi(&["convert", source.to_str().unwrap(), "-o", name]);
         assert!(output.status.success(), "{}", String::from_utf8(output.stderr).unwrap());
     }
     let [control, tiny, sd1] = [&control, &tiny, &sd1].map(|path| path.to_str().unwrap());
-    let adapter = control.replace("sd1full_controlnet", "sd1_t2i_light");
+    let [adapter, ip, seer] = ["sd1_t2i_light", "sd1_ip_plus.safetensors", "ip_encoder"]
+        .map(|name| control.replace("sd1full_controlnet", name));
     let cases: &[(&[&str], i32, &[&str])] = &[
         (&["-m", control], 3, &["sd1full_controlnet is a ControlNet", "--control-net FILE"]),
         (&["-m", "control.gguf"], 3, &["control.gguf is a ControlNet", "--control-net FILE"]),
         (&["-m", &adapter], 3, &["sd1_t2i_light is a T2I-Adapter", "--control-net FILE"]),
+        (&["-m", &ip], 3, &["sd1_ip_plus.safetensors is an IP-Adapter", "--ip-adapter FILE"]),
+        (&["-m", &seer], 3, &["ip_encoder is an image encoder", "--clip-vision FILE"]),
+        (&["-m", "sd.gguf", "--control-net", &ip, "--control-image", "x.png"], 3, &["--ip-adapter FILE"]),
+        (
+            &["-m", "sd.gguf", "--ip-adapter", "control.gguf", "--clip-vision", &seer, "--ip-adapter-image", "x.png"],
+            3,
+            &["control.gguf is a ControlNet", "--ip-adapter takes an IP-Adapter"],
+        ),
+        (
+            &["-m", "sd.gguf", "--ip-adapter", "ip.gguf", "--clip-vision", "ip.gguf", "--ip-adapter-image", "x.png"],
+            3,
+            &["--clip-vision takes an image encoder"],
+        ),
         (&["-m", tiny], 3, &["tae is a tiny autoencoder", "--taesd FILE"]),
         (&["-m", "tiny.gguf.tae"], 3, &["tiny.gguf.tae is a tiny autoencoder", "--taesd FILE"]),
         (&["-m", "a.ckpt"], 3, &["a.ckpt is a Python pickle", "download the model as .safetensors"]),
@@ -333,6 +348,16 @@ fn inspect_explains_checkpoints() {
     has(&tell(&[control.to_str().unwrap()]), &["a ControlNet", "--control-net"]);
     let Some(adapter) = pipeline("sd1_t2i_light") else { return };
     has(&tell(&[adapter.to_str().unwrap()]), &["a T2I-Adapter", "--control-net", "convert"]);
+    for (name, parts) in [
+        (
+            "sd1full_ip.safetensors",
+            ["an IP-Adapter (of whole pictures) for 16 attentions", "--clip-vision image_encoder/", "convert"],
+        ),
+        ("sd1_ip_plus.safetensors", ["by a resampler: plus", "image states of 32", "--ip-adapter /"]),
+        ("ip_encoder", ["an image encoder of 3 layers of 32", "pictures of 32x32", "--clip-vision /"]),
+    ] {
+        has(&tell(&[pipeline(name).unwrap().to_str().unwrap()]), &parts);
+    }
 }
 
 #[test]
@@ -347,6 +372,15 @@ fn what_goes_beside_a_model_is_explained() {
             "sd1_t2i_light",
             ["t2i-adapter: a T2I-Adapter", "light_adapter, blocks of [16, 32] channels", "--control-net x.gguf"],
         ),
+        (
+            "sd1_ip_plus.safetensors",
+            [
+                "ip-adapter: an IP-Adapter",
+                "3 tokens of a picture, of image states of 32 (resampler)",
+                "--ip-adapter x.gguf",
+            ],
+        ),
+        ("ip_encoder", ["image-encoder: an image encoder", "32x32, in patches of 8x8", "--clip-vision x.gguf"]),
         ("tae", ["autoencoder-tiny: a tiny autoencoder", "[2, 2, 1] blocks of 16 channels", "--taesd x.gguf"]),
     ] {
         let Some(path) = pipeline(name) else { continue };

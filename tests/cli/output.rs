@@ -166,6 +166,18 @@ fn again(parameters: &str) -> Vec<String> {
                 }
                 continue;
             }
+            "IP-Adapter" => {
+                for (key, value) in self::pairs(value) {
+                    let option = match key {
+                        "Model" => "--ip-adapter",
+                        "Weight" => "--ip-adapter-strength",
+                        "Encoder" => "--clip-vision",
+                        _ => "--ip-adapter-image",
+                    };
+                    args.extend([option.into(), value.into()]);
+                }
+                continue;
+            }
             "Classifier" => "--classifier",
             "Classifier scale" => "--classifier-scale",
             "Steps" => "--steps",
@@ -280,6 +292,13 @@ fn what_is_recorded_draws_the_same_picture() {
     recorded(&folder, full.to_str().unwrap(), &[&begin[..], &loras, &control("0.7")].concat(), "a.png", &[]);
     let two = [&begin[..], &control("0.7"), &control("-0.2")].concat();
     recorded(&folder, full.to_str().unwrap(), &two, "a.png", &[]);
+    for (name, from) in [("plain.gguf", "sd1full_ip.safetensors"), ("seer.gguf", "ip_encoder")] {
+        let from = pipeline(from).unwrap();
+        assert!(folder.nijimi(&["convert", from.to_str().unwrap(), "-o", name]).status.success());
+    }
+    let led = ["--ip-adapter", "plain.gguf", "--clip-vision", "seer.gguf", "--ip-adapter-strength", "0.4"];
+    let shown = ["--ip-adapter-image", "i.png", "--ip-adapter-image", "i.png"];
+    recorded(&folder, full.to_str().unwrap(), &[&begin[..], &led, &shown].concat(), "a.png", &[]);
     let source = pipeline("sd1").unwrap();
     recorded(&folder, source.to_str().unwrap(), &["a", "--steps", "1", "--type", "q8_0"], "a.png", &[]);
 }

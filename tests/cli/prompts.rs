@@ -203,6 +203,81 @@ fn inpainting_loras_and_controls() {
     compare(&folder, "sd1full", model, "image_ddim_cfg4_control0.7", &args);
 }
 
+/// Pictures as a prompt: of each projection, beside a LoRA and a ControlNet, from an init image, by one picture and by two, from
+/// published files and from ours; what does not fit is refused, and a plan knows it.
+///
+/// Seen red with the first picture alone shown, and with a strength of 1 whatever is asked.
+#[test]
+fn image_prompts() {
+    let [Some(encoder), Some(sd1), Some(full)] = ["ip_encoder", "sd1", "sd1full"].map(pipeline) else { return };
+    let [encoder, sd1, full] = [&encoder, &sd1, &full].map(|path| path.to_str().unwrap());
+    let folder = Folder::new();
+    let files = |name: &str| {
+        let golden = pipeline(&format!("{name}.golden.safetensors")).unwrap();
+        save(&folder, "shown.png", tensor(&golden, "shown"), 0.0);
+        save(&folder, "shown_2.png", tensor(&golden, "shown_2"), 0.0);
+        (pipeline(&format!("{name}.safetensors")).unwrap().to_str().unwrap().to_owned(), golden)
+    };
+    let seen = ["--clip-vision", encoder, "--ip-adapter-image", "shown.png", "--ip-adapter-strength", "0.6"];
+    let (plus, golden) = files("sd1_ip_plus");
+    let latents = format!("{}:latents", golden.display());
+    let led = [&["--ip-adapter", &plus, "--latents", &latents][..], &seen].concat();
+    let guided = [&led[..], &["--cfg-scale", "5"]].concat();
+    compare(&folder, "sd1_ip_plus", sd1, "image_ddim_cfg5_ip0.6", &guided);
+    let told = String::from_utf8(folder.nijimi(&["inspect", "out.png"]).stdout).unwrap();
+    assert!(
+        told.contains("Model: sd1_ip_plus.safetensors, Weight: 0.6, Encoder: ip_encoder, Image: shown.png"),
+        "{told}"
+    );
+    let two = [&guided[..], &["--ip-adapter-image", "shown_2.png"]].concat();
+    compare(&folder, "sd1_ip_plus", sd1, "image_two_ddim_cfg5_ip0.6", &two);
+
+    let plain = pipeline("sd1full_ip.safetensors").unwrap();
+    let plain = plain.to_str().unwrap();
+    for (name, from) in [("ip.gguf", &*plus), ("seer.gguf", encoder), ("plain.gguf", plain), ("sd1.gguf", sd1)] {
+        drawn(&folder, &["convert", from, "-o", name]);
+    }
+    let ours = ["--ip-adapter", "ip.gguf", "--clip-vision", "seer.gguf", "--ip-adapter-image", "shown.png"];
+    let ours = [&ours[..], &["--ip-adapter-strength", "0.6", "--cfg-scale", "5", "--latents", &latents]].concat();
+    compare(&folder, "sd1_ip_plus", sd1, "image_ddim_cfg5_ip0.6", &ours);
+    for more in [&["--cache", "2"][..], &["--hires", "2"], &["-b", "2"], &["--stay-resident"]] {
+        let small = ["-m", sd1, "-p", "a", "-s", "1", "--steps", "2", "-W", "32", "-H", "32", "-o", "more.png"];
+        drawn(&folder, &[&small[..], &ours[..8], more].concat());
+    }
+
+    let (perceptron, golden) = files("sd1_ip_full");
+    save(&folder, "init.png", tensor(&golden, "img2img_init"), -1.0);
+    let latents = format!("{}:img2img_noise", golden.display());
+    let args =
+        ["--ip-adapter", &perceptron, "--latents", &latents, "-i", "init.png", "--strength", "0.5", "--cfg-scale", "5"];
+    compare(&folder, "sd1_ip_full", sd1, "image_img2img_ddim_s0.5_cfg5_ip0.6", &[&args[..], &seen].concat());
+
+    let (_, golden) = files("sd1full_ip");
+    save(&folder, "lines.png", tensor(&golden, "control_image"), 0.0);
+    let latents = format!("{}:latents", golden.display());
+    let (control, lora) = (pipeline("sd1full_controlnet").unwrap(), pipeline("sd1full.lora.safetensors").unwrap());
+    let lora = format!("{}:0.8", lora.display());
+    let args = ["--ip-adapter", plain, "--latents", &latents, "--cfg-scale", "4", "--lora", &lora];
+    let shown =
+        ["--control-net", control.to_str().unwrap(), "--control-image", "lines.png", "--control-strength", "0.02"];
+    let args = [&args[..], &shown, &seen].concat();
+    compare(&folder, "sd1full_ip", full, "image_ddim_cfg4_control0.02_lora0.8_ip0.6", &args);
+
+    let plan = |more: &[&str]| folder.nijimi(&[&["plan", "-m", sd1], more].concat());
+    let told = String::from_utf8(plan(&["--ip-adapter", "ip.gguf", "--clip-vision", encoder]).stdout).unwrap();
+    assert!(told.contains("image encoder") && told.contains("IP-Adapter"), "{told}");
+    for problem in [
+        folder.fail(&[&["-m", "sd1.gguf", "-p", "a", "--ip-adapter", "plain.gguf"][..], &ours[2..8]].concat()),
+        (3, String::from_utf8(plan(&["--ip-adapter", "plain.gguf", "--clip-vision", encoder]).stderr).unwrap()),
+    ] {
+        let parts = ["the IP-Adapter's width of the text's states is 64, the model's is 32"];
+        assert!(problem.0 == 3 && parts.iter().all(|part| problem.1.contains(part)), "{problem:?}");
+    }
+    let (code, problem) =
+        folder.fail(&[&["-m", "sd1.gguf", "-p", "a"][..], &ours[..4], &["--ip-adapter-image", "no.png"]].concat());
+    assert!(code == 3 && problem.contains("no.png cannot be read"), "{code} {problem}");
+}
+
 /// T2I-Adapters by the same option as ControlNets: one that reads red, green and blue, and one that reads lines, which are shown to
 /// it in gray or in colors. Beside `--cache` an adapter is drawn with, and a ControlNet refused before it is converted.
 ///

@@ -8,7 +8,7 @@ use crate::file::source::Source;
 use crate::memory;
 use nijimi_runtime::Error;
 use nijimi_runtime::gpu::{Gpu, Storage};
-use nijimi_runtime::model::{LatentInfo, LatentPlan, PlanRequest};
+use nijimi_runtime::model::{ImagePromptPlan, LatentInfo, LatentPlan, PlanRequest};
 use std::fmt;
 
 /// Longest prompt that a plan takes.
@@ -32,6 +32,8 @@ pub struct Asked<'a> {
     /// An init image.
     pub encodes: bool,
     pub vae_tiling: bool,
+    /// Pictures that an IP-Adapter is shown.
+    pub shown: usize,
     /// LoRAs and embeddings.
     pub patched: bool,
     pub stay_resident: bool,
@@ -60,6 +62,8 @@ pub fn plan(
 ) -> Result<LatentPlan, Fault> {
     let controls = beside.controls.iter().map(Source::file).collect::<Result<Vec<_>, _>>()?;
     let tiny = beside.tiny.as_ref().map(Source::file).transpose()?;
+    let led = beside.image_prompt.as_ref();
+    let led = led.map(|[adapter, encoder]| Ok::<_, Fault>([adapter.file()?, encoder.file()?])).transpose()?;
     let guided = is_guided(info, asked);
     let request = PlanRequest {
         runs: asked.runs,
@@ -69,6 +73,11 @@ pub fn plan(
         cache_interval: asked.cache_interval,
         encodes: asked.encodes,
         controls: &controls,
+        image_prompt: led.as_ref().map(|[adapter, encoder]| ImagePromptPlan {
+            adapter,
+            encoder,
+            pictures: asked.shown,
+        }),
         tiny: tiny.as_ref(),
         tile: asked.vae_tiling.then_some(info.sample_size),
         patched: asked.patched,

@@ -138,6 +138,7 @@ impl PromptArtist<'_> {
             latents: None,
             init_image: None,
             controls: Vec::new(),
+            image_prompt: None,
             ..self.request(prompt, index, seed)
         }
     }

@@ -14,7 +14,7 @@ pub struct Told {
     pub option: &'static str,
 }
 
-/// Tells of a ControlNet, a T2I-Adapter, a tiny autoencoder, an upscaler, or the autoencoder of a model in training; `None` of another file.
+/// Tells of a ControlNet, a T2I-Adapter, an IP-Adapter, an image encoder, a tiny autoencoder, an upscaler, or the autoencoder of a model in training; `None` of another file.
 ///
 /// # Errors
 /// A key that such a file must have.
@@ -22,6 +22,8 @@ pub fn tell(file: &File<'_>) -> Result<Option<Told>, GgufError> {
     Ok(match file.str("nijimi.system") {
         Ok("control-net") => Some(control(file)?),
         Ok("t2i-adapter") => Some(adapter(file)?),
+        Ok("ip-adapter") => Some(ip_adapter(file)?),
+        Ok("image-encoder") => Some(image_encoder(file)?),
         Ok("autoencoder-tiny") => Some(tiny(file)?),
         Ok("upscaler") => Some(upscaler(file)?),
         Ok(FirstStage::SYSTEM) => Some(first_stage(file)?),
@@ -59,6 +61,34 @@ fn adapter(file: &File<'_>) -> Result<Told, GgufError> {
     facts.extend(source(file));
     let option = "nijimi -m model.gguf -p \"a prompt\" --control-image lines.png --control-net";
     Ok(Told { what: "a T2I-Adapter, which guides a latent diffusion model by an image", facts, option })
+}
+
+fn ip_adapter(file: &File<'_>) -> Result<Told, GgufError> {
+    let size = |name: &str| file.u32(&format!("nijimi.ip_adapter.{name}"));
+    let (attentions, image) = (file.u32s("nijimi.ip_adapter.channels")?.len(), size("image_width")?);
+    let kind = nijimi_cli::print::plain(file.str("nijimi.ip_adapter.projection")?);
+    let tokens = size("tokens").map_or_else(|_| "one token a patch".into(), |tokens| format!("{tokens} tokens"));
+    let mut facts = vec![
+        ("picture", format!("{tokens} of a picture, of image states of {image} ({kind})")),
+        ("network", format!("for U-Nets of {attentions} attentions to the text")),
+        ("text", format!("states of {}", size("cross_attention_dim")?)),
+    ];
+    facts.extend(source(file));
+    let option = "nijimi -m model.gguf -p \"a prompt\" --ip-adapter-image picture.png --clip-vision image_encoder.gguf --ip-adapter";
+    Ok(Told { what: "an IP-Adapter, which guides a latent diffusion model by pictures", facts, option })
+}
+
+fn image_encoder(file: &File<'_>) -> Result<Told, GgufError> {
+    let size = |name: &str| file.u32(&format!("nijimi.image_encoder.{name}"));
+    let (side, patch) = (size("image_size")?, size("patch_size")?);
+    let (layers, width, projection) = (size("layers")?, size("width")?, size("projection_dim")?);
+    let mut facts = vec![
+        ("picture", format!("{side}x{side}, in patches of {patch}x{patch}")),
+        ("network", format!("{layers} layers of {width}, {projection} for the whole picture")),
+    ];
+    facts.extend(source(file));
+    let option = "nijimi -m model.gguf -p \"a prompt\" --ip-adapter ip-adapter.gguf --ip-adapter-image picture.png --clip-vision";
+    Ok(Told { what: "an image encoder (CLIP), which IP-Adapters read", facts, option })
 }
 
 fn tiny(file: &File<'_>) -> Result<Told, GgufError> {

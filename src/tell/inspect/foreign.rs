@@ -183,6 +183,14 @@ fn uses(path: &Path, survey: &Survey) -> Vec<Line> {
                 Model::ControlNet(_) | Model::T2iAdapter(_) => {
                     vec![("use", format!("{draw} --control-image lines.png --control-net {name}")), converted("")]
                 }
+                Model::IpAdapter(_) => {
+                    let shown = "--ip-adapter-image picture.png --clip-vision image_encoder/";
+                    vec![("use", format!("{draw} {shown} --ip-adapter {name}")), converted("")]
+                }
+                Model::ImageEncoder(_) => {
+                    let shown = "--ip-adapter ip-adapter.safetensors --ip-adapter-image picture.png";
+                    vec![("use", format!("{draw} {shown} --clip-vision {name}")), converted("")]
+                }
                 Model::AutoencoderTiny(_) => vec![("use", format!("{draw} --taesd {name}")), converted("")],
                 Model::Upscaler(_) => {
                     vec![("use", format!("nijimi upscale picture.png -o large.png -m {name}")), converted("")]
