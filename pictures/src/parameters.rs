@@ -53,6 +53,8 @@ pub struct Extras {
     pub guidance_rescale: f32,
     /// Steps of which the first alone evaluated the whole network, if more than one.
     pub cache_interval: Option<usize>,
+    /// Skip-layer guidance: which layers, how strongly, and when.
+    pub skip_layers: Option<String>,
     /// How strongly a picture that is changed by instruction is kept to.
     pub image_guidance_scale: Option<f32>,
     /// The init image, and how much of it was replaced.
@@ -142,7 +144,7 @@ impl Extras {
     fn pairs(&self, put: &mut impl FnMut(&str, String)) {
         #[rustfmt::skip]
         let Self {
-            schedule: _, no_clip, guidance_rescale, cache_interval, image_guidance_scale, init_image, mask, mask_crop, depth_image,
+            schedule: _, no_clip, guidance_rescale, cache_interval, skip_layers, image_guidance_scale, init_image, mask, mask_crop, depth_image,
             hires, refiner, loras, embeddings, clip_skip, rng, control_nets, ip_adapter,
             tiny_decoder, latents, parts, dtype, prediction_type, vae_tiling,
         } = self;
@@ -154,6 +156,9 @@ impl Extras {
         }
         if let Some(n) = cache_interval {
             put("Cache interval", n.to_string());
+        }
+        if let Some(how) = skip_layers {
+            put("Skip layer guidance", how.clone());
         }
         if let Some(scale) = image_guidance_scale {
             put("Image CFG scale", scale.to_string());

@@ -52,6 +52,11 @@ fn image_prompt([adapter, encoder, strength]: [bool; 3], shown: usize) -> [(bool
     ]
 }
 
+/// Of skip-layer guidance: whether there is any, and whether something is said of it.
+fn skip(scale: bool, said: bool) -> [(bool, &'static str); 1] {
+    [(said && !scale, "--skip-layers, --skip-layer-start and --skip-layer-end need --slg-scale, 2.8 for instance")]
+}
+
 impl Plan {
     /// That no option excludes another.
     pub(super) fn check(self) -> Result<Self, Fault> {
@@ -59,6 +64,8 @@ impl Plan {
         none(&hires(self.hires, self.hires_strength, self.hires_upscaler.is_some(), self.init_img.is_some()))?;
         let others = [self.hires.is_some(), self.stay_resident];
         none(&refiner(self.refiner.is_some(), self.refiner_start.is_some(), others))?;
+        let said = self.skip_layers.is_some() || self.skip_layer_start.is_some() || self.skip_layer_end.is_some();
+        none(&skip(self.slg_scale.is_some(), said))?;
         let files = [self.ip_adapter.is_some(), self.clip_vision.is_some(), false];
         none(&image_prompt(files, self.ip_adapter_image.len()))?;
         Ok(self)
@@ -81,6 +88,8 @@ impl Cli {
         let others = [self.hires.is_some(), self.stay_resident];
         none(&refiner(self.refiner.is_some(), self.refiner_start.is_some(), others))?;
         none(&hires(self.hires, self.hires_strength, self.hires_upscaler.is_some(), self.init_img.is_some()))?;
+        let said = self.skip_layers.is_some() || self.skip_layer_start.is_some() || self.skip_layer_end.is_some();
+        none(&skip(self.slg_scale.is_some(), said))?;
         let (adapter, shown) = (self.ip_adapter.is_some(), self.ip_adapter_image.len());
         let files = [adapter, self.clip_vision.is_some(), self.ip_adapter_strength.is_some()];
         none(&image_prompt(files, shown))?;

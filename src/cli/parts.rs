@@ -1,6 +1,8 @@
 //! What was asked for, in parts: a signature that takes a part says which options it depends on.
 
-use super::value::{Bytes, EmbeddingFile, HiresUpscaler, LatentsFile, LoraFile, PreviewMethod, Rng, parts, place};
+use super::value::{
+    Bytes, EmbeddingFile, HiresUpscaler, LatentsFile, LoraFile, PreviewMethod, Rng, SkipOptions, parts, place,
+};
 use super::{Cli, none_of};
 use crate::fault::Fault;
 use nijimi_import::Part;
@@ -54,6 +56,7 @@ pub struct TextOptions {
     pub cfg_rescale: Option<f32>,
     pub cache: Option<usize>,
     pub img_cfg_scale: Option<f32>,
+    pub skip: Option<SkipOptions>,
     pub init_img: Option<PathBuf>,
     pub strength: Option<f64>,
     pub mask: Option<PathBuf>,
@@ -137,10 +140,11 @@ impl From<Cli> for Draw {
         #[rustfmt::skip]
         let Cli {
             positional, prompt, negative_prompt, model, output, batch, seed, width, height, steps, cfg_scale,
-            classifier, classifier_scale, sampling_method, scheduler, cfg_rescale, cache, img_cfg_scale, eta, no_clip, init_img,
+            classifier, classifier_scale, sampling_method, scheduler, cfg_rescale, cache, img_cfg_scale, slg_scale, skip_layers,
+            skip_layer_start, skip_layer_end, eta, no_clip, init_img,
             strength, mask, mask_crop, depth_image, hires, hires_strength, hires_upscaler, refiner, refiner_start, lora, embedding, control_net,
             control_image, control_strength, ip_adapter, ip_adapter_image, ip_adapter_strength, clip_vision, taesd, vae_tiling, clip_skip, rng, latents, save_latents, preview, preview_method,
-            preview_interval, kind, unet, vae, clip_l, clip_g, tokenizer,
+            preview_interval, kind, unet, vae, clip_l, clip_g, t5xxl, tokenizer,
             prediction_type, variant, memory_limit, stay_resident, backend, device, tune, threads, scale, verbose, version: _,
         } = cli;
         // As many images as networks: that was looked at.
@@ -162,11 +166,13 @@ impl From<Cli> for Draw {
             },
             #[rustfmt::skip]
             text: TextOptions {
-                negative_prompt, width, height, cfg_rescale, cache, img_cfg_scale, init_img, strength, mask, mask_crop,
+                negative_prompt, width, height, cfg_rescale, cache, img_cfg_scale,
+                skip: SkipOptions::new(slg_scale, skip_layers.as_ref(), skip_layer_start, skip_layer_end),
+                init_img, strength, mask, mask_crop,
                 depth_image, hires,
                 hires_strength, hires_upscaler, refiner, refiner_start, lora, embedding, controls, image_prompt, taesd, vae_tiling, clip_skip, rng,
                 latents, save_latents, preview, preview_method, preview_interval, dtype: kind,
-                parts: parts(&unet, &vae, &clip_l, &clip_g), tokenizer, prediction_type, variant, memory_limit,
+                parts: parts(&unet, &vae, &clip_l, &clip_g, &t5xxl), tokenizer, prediction_type, variant, memory_limit,
                 stay_resident,
             },
             machine: MachineOptions { place: place(device, backend), tune, threads, verbose },
@@ -199,7 +205,7 @@ impl TextOptions {
     pub fn refuse(&self, was_converted: bool) -> Result<(), Fault> {
         #[rustfmt::skip]
         let Self {
-            negative_prompt, width, height, cfg_rescale, cache, img_cfg_scale, init_img, strength: _, mask: _, mask_crop: _,
+            negative_prompt, width, height, cfg_rescale, cache, img_cfg_scale, skip, init_img, strength: _, mask: _, mask_crop: _,
             depth_image, hires, hires_strength: _, hires_upscaler: _, refiner, refiner_start: _, lora, embedding, controls,
             image_prompt, taesd, vae_tiling, clip_skip, rng, latents, save_latents, preview, preview_method: _,
             preview_interval: _, dtype, parts, tokenizer, prediction_type, variant, memory_limit, stay_resident,
@@ -211,6 +217,7 @@ impl TextOptions {
             ("--cfg-rescale", cfg_rescale.is_some()),
             ("--cache", cache.is_some()),
             ("--img-cfg-scale", img_cfg_scale.is_some()),
+            ("--slg-scale", skip.is_some()),
             ("-i", init_img.is_some()),
             ("--depth-image", depth_image.is_some()),
             ("--hires", hires.is_some()),

@@ -2,7 +2,7 @@
 
 use nijimi_import::Part;
 use nijimi_runtime::gpu::Choice;
-use nijimi_runtime::model::Place;
+use nijimi_runtime::model::{Place, SkipLayers};
 use nijimi_runtime::quant::DType;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -28,14 +28,61 @@ impl FromStr for Backend {
     }
 }
 
+/// Numbers of a network's blocks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Layers(pub Vec<usize>);
+
+impl FromStr for Layers {
+    type Err = &'static str;
+
+    fn from_str(list: &str) -> Result<Self, Self::Err> {
+        let layers: Result<Vec<usize>, _> = list.split(',').map(|layer| layer.trim().parse()).collect();
+        layers.map(Self).map_err(|_| "expected numbers from 0, as in 7,8,9")
+    }
+}
+
+/// Skip-layer guidance, as it is asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SkipOptions {
+    scale: f32,
+    layers: Vec<usize>,
+    start: f64,
+    end: f64,
+}
+
+impl SkipOptions {
+    /// If it is, with what is usual where nothing is said.
+    pub fn new(scale: Option<f32>, layers: Option<&Layers>, start: Option<f64>, end: Option<f64>) -> Option<Self> {
+        let usual = SkipLayers::default();
+        Some(Self {
+            scale: scale.filter(|scale| *scale != 0.0)?,
+            layers: layers.map_or_else(|| usual.layers.to_vec(), |layers| layers.0.clone()),
+            start: start.unwrap_or(usual.start),
+            end: end.unwrap_or(usual.stop),
+        })
+    }
+
+    /// As a request has it.
+    pub fn asked(&self) -> SkipLayers<'_> {
+        SkipLayers { layers: &self.layers, scale: self.scale, start: self.start, stop: self.end }
+    }
+
+    /// As a picture says it of itself.
+    pub fn told(&self) -> String {
+        let layers: Vec<String> = self.layers.iter().map(ToString::to_string).collect();
+        format!("layers {} by {} from {} to {}", layers.join(" "), self.scale, self.start, self.end)
+    }
+}
+
 /// Parts of a model with files of their own.
 pub fn parts(
     unet: &Option<PathBuf>,
     vae: &Option<PathBuf>,
     clip_l: &Option<PathBuf>,
     clip_g: &Option<PathBuf>,
+    t5xxl: &Option<PathBuf>,
 ) -> Vec<(Part, PathBuf)> {
-    let all = [(Part::Unet, unet), (Part::Vae, vae), (Part::ClipL, clip_l), (Part::ClipG, clip_g)];
+    let all = [(Part::Unet, unet), (Part::Vae, vae), (Part::ClipL, clip_l), (Part::ClipG, clip_g), (Part::T5, t5xxl)];
     all.into_iter().filter_map(|(part, path)| Some((part, path.clone()?))).collect()
 }
 

@@ -9,6 +9,7 @@ mod preview;
 pub mod refiner;
 pub mod way;
 
+use crate::cli::value::SkipOptions;
 use crate::cli::{ControlFiles, MachineOptions, SamplingOptions, Subject, TextOptions, none_of};
 use crate::draw::artist::{self, Artist, Done, Drawing, failed, ms};
 use crate::draw::backend::Loaded;
@@ -178,6 +179,7 @@ impl<'a> PromptArtist<'a> {
             negative: text.negative_prompt.as_deref().unwrap_or_default(),
             cfg_scale: sampling.cfg_scale,
             cache_interval: text.cache.unwrap_or(1),
+            skip: text.skip.as_ref(),
             encodes: text.init_img.is_some(),
             vae_tiling: text.vae_tiling,
             shown: text.image_prompt.as_ref().map_or(0, |files| files.images.len()),
@@ -263,6 +265,7 @@ impl<'a> PromptArtist<'a> {
             image_guidance_scale: text.img_cfg_scale,
             guidance_rescale: text.cfg_rescale.unwrap_or(0.0),
             cache_interval: text.cache.unwrap_or(1),
+            skip_layers: text.skip.as_ref().map(SkipOptions::asked),
             latents: self.inputs.latents(index),
             init_image: self.inputs.init_image.as_deref(),
             mask: self.inputs.mask.as_deref(),
@@ -395,6 +398,7 @@ impl Artist for PromptArtist<'_> {
             schedule: asked.scheduler.clone(),
             guidance_rescale: text.cfg_rescale.unwrap_or(0.0),
             cache_interval: text.cache.filter(|&n| n > 1),
+            skip_layers: text.skip.as_ref().map(SkipOptions::told),
             image_guidance_scale: info
                 .edits()
                 .then(|| text.img_cfg_scale.unwrap_or_else(|| info.image_guidance_scale())),

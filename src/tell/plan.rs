@@ -67,6 +67,7 @@ pub fn run(options: &Plan) -> Result<(), Fault> {
     };
     // What is wrong with them is said now.
     let added = loading::added(&source, &options.lora, &options.embedding)?;
+    let skip = options.skip();
     let asked = Asked {
         runs: options.batch,
         size: loading::size(&info, options.width, options.height, options.init_img.as_deref())?,
@@ -74,6 +75,7 @@ pub fn run(options: &Plan) -> Result<(), Fault> {
         prompts: &[options.prompt.as_deref().unwrap_or_default()],
         negative: options.negative_prompt.as_deref().unwrap_or_default(),
         cache_interval: options.cache.unwrap_or(1),
+        skip: skip.as_ref(),
         cfg_scale: options.cfg_scale,
         encodes: options.init_img.is_some(),
         vae_tiling: options.vae_tiling,

@@ -278,6 +278,43 @@ fn image_prompts() {
     assert!(code == 3 && problem.contains("no.png cannot be read"), "{code} {problem}");
 }
 
+/// Stable Diffusion 3.5, from its folder and converted, with skip-layer guidance; a plan knows it, and what it has not is refused.
+///
+/// Seen red with the scale of skip-layer guidance left out.
+#[test]
+fn a_transformer_draws() {
+    let (folder, model) = (Folder::new("transformer"), pipeline("sd35").unwrap());
+    let (golden, model) = (pipeline("sd35.golden.safetensors").unwrap(), model.to_str().unwrap());
+    let latents = format!("{}:latents", golden.display());
+    let skip = ["--slg-scale", "2.8", "--skip-layers", "1", "--skip-layer-end", "0.6"];
+    let args = ["--latents", &*latents, "--cfg-scale", "4", "--type", "f32"];
+    compare(&folder, "sd35", model, "image_cfg4_skip1", &[&args[..], &skip].concat());
+    drawn(&folder, &["convert", model, "-o", "sd35.gguf", "--type", "f32"]);
+    compare(&folder, "sd35", "sd35.gguf", "image_cfg5", &["--latents", &latents, "--cfg-scale", "5"]);
+
+    let told = |args: &[&str]| String::from_utf8(folder.nijimi(args).stdout).unwrap();
+    let plan = told(&[&["plan", "-m", "sd35.gguf", "-W", "32", "-H", "32"][..], &skip].concat());
+    assert!(plan.contains("transformer") && plan.contains("layers skipped"), "{plan}");
+    for what in [told(&["inspect", "sd35.gguf"]), told(&["inspect", model])] {
+        assert!(what.contains("Stable Diffusion 3.5"), "{what}");
+    }
+    let (base, sd1) =
+        (["-m", "sd35.gguf", "-p", "a", "-W", "32", "-H", "32", "--steps", "2"], pipeline("sd1").unwrap());
+    for (args, said) in [
+        (&["--cache", "2"][..], "models with a U-Net"),
+        (&["--sampling-method", "ddim"], "dpm++2m"),
+        (&["--skip-layers", "1"], "need --slg-scale"),
+        (&["--slg-scale", "2.8"], "skipped block"),
+        (&["-W", "34"], "multiple of 4"),
+        (&["--slg-scale", "1", "--cfg-scale", "1", "--skip-layers", "1"], "guided runs"),
+    ] {
+        let (code, problem) = folder.fail(&[&base[..], args].concat());
+        assert!(code == 2 && problem.contains(said), "{args:?}: {code} {problem}");
+    }
+    let (code, problem) = folder.fail(&["-m", sd1.to_str().unwrap(), "-p", "a", "--steps", "2", "--slg-scale", "2"]);
+    assert!(code == 2 && problem.contains("network is a transformer"), "{code} {problem}");
+}
+
 /// T2I-Adapters by the same option as ControlNets: one that reads red, green and blue, and one that reads lines, which are shown to
 /// it in gray or in colors. Beside `--cache` an adapter is drawn with, and a ControlNet refused before it is converted.
 ///

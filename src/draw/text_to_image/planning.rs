@@ -2,7 +2,7 @@
 
 use super::loading::Beside;
 use super::way::guidance_scale;
-use crate::cli::value::Bytes;
+use crate::cli::value::{Bytes, SkipOptions};
 use crate::fault::Fault;
 use crate::file::source::Source;
 use crate::memory;
@@ -29,6 +29,8 @@ pub struct Asked<'a> {
     pub cfg_scale: Option<f32>,
     /// Calls of which the first alone evaluates the whole network.
     pub cache_interval: usize,
+    /// Skip-layer guidance.
+    pub skip: Option<&'a SkipOptions>,
     /// An init image.
     pub encodes: bool,
     pub vae_tiling: bool,
@@ -71,6 +73,7 @@ pub fn plan(
         windows: windows(info, asked)?,
         calls: asked.calls,
         cache_interval: asked.cache_interval,
+        skip_layers: asked.skip.map(SkipOptions::asked),
         encodes: asked.encodes,
         controls: &controls,
         image_prompt: led.as_ref().map(|[adapter, encoder]| ImagePromptPlan {

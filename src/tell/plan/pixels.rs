@@ -27,6 +27,7 @@ pub fn run(source: &Source, options: &Plan) -> Result<(), Fault> {
         ("--hires", options.hires.is_some()),
         ("--refiner", options.refiner.is_some()),
         ("--cache", options.cache.is_some()),
+        ("--slg-scale", options.slg_scale.is_some()),
         ("--control-net", !options.control_net.is_empty()),
         ("--taesd", options.taesd.is_some()),
         ("--vae-tiling", options.vae_tiling),
