@@ -283,7 +283,7 @@ fn image_prompts() {
 /// Seen red with the scale of skip-layer guidance left out.
 #[test]
 fn a_transformer_draws() {
-    let (folder, model) = (Folder::new("transformer"), pipeline("sd35").unwrap());
+    let (folder, model) = (Folder::new(), pipeline("sd35").unwrap());
     let (golden, model) = (pipeline("sd35.golden.safetensors").unwrap(), model.to_str().unwrap());
     let latents = format!("{}:latents", golden.display());
     let skip = ["--slg-scale", "2.8", "--skip-layers", "1", "--skip-layer-end", "0.6"];
