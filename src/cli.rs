@@ -295,7 +295,7 @@ mod tests {
         assert_eq!(read(&strengths), [of("a", "c", 0.5), of("b", "d", 0.25)]);
     }
 
-    // Seen red with the strength of a ControlNet.
+    // Seen red with a strength of 1 whatever is asked.
     #[test]
     fn an_image_prompt() {
         let files = ["--ip-adapter", "a", "--clip-vision", "e", "--ip-adapter-image", "c", "--ip-adapter-image", "d"];
