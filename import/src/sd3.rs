@@ -26,7 +26,7 @@ pub(super) fn is(shapes: &Shapes) -> bool {
 
 /// What there is of it, or what it lacks, if it is to be a `whole` model.
 pub(super) fn detect(shapes: &Shapes, whole: bool) -> Result<Detected, String> {
-    let network = mmdit(shapes)?;
+    let network = mmdit(shapes).map_err(|why| format!("it is a transformer (SD 3), of which {why}"))?;
     let (text, text_2) = (clip_l(shapes)?, clip_g(shapes)?);
     for (text, option) in [(&text, "--clip-l"), (&text_2, "--clip-g")] {
         if whole && text.is_none() {

@@ -142,7 +142,7 @@ fn configurations_of_something_else() {
         folder.refused()
     };
     let unet = |key: &str, value| config("unet/config.json", key, value);
-    refuses(&config("model_index.json", "_class_name", json!("FluxPipeline")), &["FluxPipeline", "SDXL"]);
+    refuses(&config("model_index.json", "_class_name", json!("FluxPipeline")), &["FluxPipeline", "XL or 3"]);
     refuses(&unet("act_fn", json!("mish")), &["/unet/config.json: act_fn is \"mish\", expected \"silu\""]);
     refuses(&unet("class_embed_type", json!("timestep")), &["class_embed_type", "expected null"]);
     refuses(&unet("block_out_channels", json!([16, 32])), &["down_block_types"]);
