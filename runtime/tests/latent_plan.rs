@@ -275,7 +275,7 @@ fn what_cannot_be_planned_is_refused() {
     assert!(matches!(refused(&PlanRequest { pictures: 0, ..PlanRequest::new([64, 64]) }), Error::Request(_)));
     assert!(matches!(refused(&PlanRequest { tile: Some(0), ..PlanRequest::new([64, 64]) }), Error::Network(_)));
     // More than can be addressed, in one piece or in tiles.
-    assert!(matches!(refused(&PlanRequest::new([1 << 17, 1 << 17])), Error::Network(_)));
+    assert!(matches!(refused(&PlanRequest::new([1 << 15, 1 << 15])), Error::Network(_)));
     // No latent diffusion model.
     let control = PlanRequest { controls: std::slice::from_ref(&file), ..PlanRequest::new([64, 64]) };
     assert!(matches!(refused(&control), Error::Model(_)));

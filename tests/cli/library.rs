@@ -20,6 +20,7 @@ fn draws_what_the_program_draws() {
         ("emoji-q8_0", "a red apple"),
         ("emoji-q8_0", ""),
         ("digits-q8_0", "7"),
+        ("digits-fast-q8_0", "7"),
         ("digits-q8_0", ""),
         ("digits-vae-f16", ""),
         ("digits-hvae-f16", ""),
