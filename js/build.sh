@@ -19,7 +19,7 @@ for backend in cpu webgpu; do
         cpu) profile=release features=() ;;
         webgpu)
             profile=small features=(--features webgpu)
-            export RUSTFLAGS='-C target-feature=+simd128 -C llvm-args=-inline-threshold=5'
+            export RUSTFLAGS='-C target-feature=+simd128 -C llvm-args=-inline-threshold=0'
             ;;
     esac
     cargo build --profile "$profile" --locked --target wasm32-unknown-unknown --target-dir "$target" "${features[@]}"

@@ -225,8 +225,8 @@ impl Shader {
     /// With a constant, `const {name} = {value}u;`.
     #[must_use]
     pub fn constant(mut self, name: &'static str, value: u32) -> Self {
-        self.consts.push((name, value));
-        self.consts.sort_unstable();
+        let place = self.consts.partition_point(|known| *known < (name, value));
+        self.consts.insert(place, (name, value));
         self
     }
 

@@ -2,7 +2,7 @@
 
 use super::cursor::Cursor;
 use super::error::quoted;
-use super::tensor::{ElementType, Entry, LEAST_BYTES, check_layout};
+use super::tensor::{ElementType, Entry, LEAST_BYTES, check_layout, order};
 use super::{ALIGNMENT_KEY, DEFAULT_ALIGNMENT, MAGIC, MAX_ALIGNMENT, MAX_METADATA, MAX_TENSORS, VERSION};
 use super::{GgufError, Tensor, Value, align_up};
 use crate::quant::DType;
@@ -287,8 +287,7 @@ fn read_header(cursor: &mut Cursor<'_>) -> Result<(u64, u64), GgufError> {
 
 /// The numbers below `len` sorted by what `name` says of them, or a name that two have.
 fn sorted<'a>(len: usize, name: impl Fn(usize) -> &'a str) -> Result<Vec<u32>, &'a str> {
-    let mut order: Vec<u32> = (0..len as u32).collect();
-    order.sort_unstable_by_key(|&i| name(i as usize));
+    let order = order(len, &|a, b| name(a).cmp(name(b)));
     match order.windows(2).find(|pair| name(pair[0] as usize) == name(pair[1] as usize)) {
         Some(pair) => Err(name(pair[0] as usize)),
         None => Ok(order),

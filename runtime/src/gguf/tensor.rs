@@ -6,6 +6,7 @@ use super::{GgufError, MAX_DIMS, align_up};
 use crate::quant::{DType, decode_blocks};
 use alloc::vec;
 use alloc::vec::Vec;
+use core::cmp::Ordering;
 
 /// How the numbers of a tensor are stored: this program's formats, or more of ggml's where files of others are read.
 pub trait ElementType: Copy {
@@ -131,10 +132,16 @@ fn size_of<T: ElementType>(dtype: T, ne: [u64; MAX_DIMS]) -> Option<u64> {
     Some(elements / dtype.block_len() as u64 * dtype.block_bytes() as u64)
 }
 
+/// The numbers below `len`, sorted. One function for every order, for its size.
+pub(super) fn order(len: usize, compare: &dyn Fn(usize, usize) -> Ordering) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..len as u32).collect();
+    order.sort_unstable_by(|&a, &b| compare(a as usize, b as usize));
+    order
+}
+
 /// Tensors must fill the data section: one after the other, padded to the alignment, nothing shared and nothing left.
 pub(super) fn check_layout<T>(entries: &[Entry<'_, T>], data_len: u64, alignment: u32) -> Result<(), GgufError> {
-    let mut order: Vec<u32> = (0..entries.len() as u32).collect();
-    order.sort_unstable_by_key(|&i| entries[i as usize].offset);
+    let order = order(entries.len(), &|a, b| entries[a].offset.cmp(&entries[b].offset));
     let (mut end, mut previous) = (0, "");
     for entry in order.into_iter().map(|i| &entries[i as usize]) {
         if entry.offset < end {

@@ -87,7 +87,7 @@ pub(super) async fn found(instance: &wgpu::Instance) -> Vec<wgpu::Adapter> {
 pub(super) fn describe(index: usize, adapter: &wgpu::Adapter) -> Adapter {
     let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
     let cooperative = adapter.cooperative_matrix_properties().into_iter().map(|p| {
-        let kind = |t: wgpu::CooperativeScalarType| format!("{t:?}").to_lowercase();
+        let kind = |t: wgpu::CooperativeScalarType| format!("{t:?}").to_ascii_lowercase();
         format!("{}x{}x{} {} -> {}", p.m_size, p.n_size, p.k_size, kind(p.ab_type), kind(p.cr_type))
     });
     let driver = [&info.driver, &info.driver_info].map(|s| s.trim()).join(" ");
@@ -102,7 +102,7 @@ pub(super) fn describe(index: usize, adapter: &wgpu::Adapter) -> Adapter {
         },
         api: match info.backend {
             Backend::BrowserWebGpu => "webgpu".into(),
-            backend => format!("{backend:?}").to_lowercase(),
+            backend => format!("{backend:?}").to_ascii_lowercase(),
         },
         driver: driver.trim().to_string(),
         max_buffer: limits.max_buffer_size,
@@ -144,7 +144,7 @@ pub(super) fn coop(adapter: &wgpu::Adapter) -> Option<Coop> {
 pub(super) fn class(info: &wgpu::AdapterInfo) -> Class {
     // SwiftShader behind a browser hides its type, but not always its name.
     let software = ["llvmpipe", "lavapipe", "swiftshader", "basic render"];
-    let name = info.name.to_lowercase();
+    let name = info.name.to_ascii_lowercase();
     if info.device_type == DeviceType::Cpu || software.iter().any(|s| name.contains(s)) {
         Class::Cpu
     } else {

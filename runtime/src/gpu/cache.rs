@@ -54,7 +54,7 @@ impl Cache {
 /// A file's name for what belongs to one adapter and driver.
 pub(super) fn name(info: &wgpu::AdapterInfo) -> String {
     let driver = fnv(format!("{} {} {}", info.name, info.driver, info.driver_info).as_bytes());
-    format!("{:?}-{:x}-{:x}-{driver:016x}", info.backend, info.vendor, info.device).to_lowercase()
+    format!("{:?}-{:x}-{:x}-{driver:016x}", info.backend, info.vendor, info.device).to_ascii_lowercase()
 }
 
 /// The data of a file that is whole.

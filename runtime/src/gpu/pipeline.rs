@@ -24,12 +24,12 @@ impl Gpu {
     /// The pipelines of these shaders, in their order.
     pub(super) fn pipelines(&self, shaders: &[Shader]) -> Result<Vec<Arc<Pipeline>>, GpuError> {
         let made = || self.0.pipelines.0.lock().unwrap_or_else(|e| e.into_inner());
-        let mut missing: Vec<&Shader> = {
-            let made = made();
-            shaders.iter().filter(|shader| !made.contains_key(*shader)).collect()
-        };
-        missing.sort_unstable();
-        missing.dedup();
+        let mut missing: Vec<&Shader> = Vec::new();
+        for shader in shaders {
+            if !missing.contains(&shader) && !made().contains_key(shader) {
+                missing.push(shader);
+            }
+        }
         let new = each(&missing, |shader| self.pipeline(shader));
         let mut made = made();
         for pipeline in new {

@@ -90,7 +90,8 @@ pub fn plan(
         ..PlanRequest::new(asked.size)
     };
     LatentPlan::new(&source.file()?, info, &request).map_err(|e| match e {
-        Error::Network(_) | Error::Request(_) => Fault::Usage(format!("{e} (-W, -H)")),
+        Error::Network(_) => Fault::Usage(format!("{e} (-W, -H)")),
+        e @ Error::Request(_) => super::asked(e),
         e => source.wrong(e),
     })
 }
