@@ -13,16 +13,15 @@ if [ "$(wasm-bindgen --version 2> /dev/null)" != "wasm-bindgen $bindgen" ]; then
     exit 1
 fi
 target=${CARGO_TARGET_DIR:-$PWD/../target}/js
-# Of the CPU with the flags of .cargo/config.toml; of WebGPU, whose shaders do the work, as small as may be: see Cargo.toml.
+# Panics name files: without the folders of this machine, whose length would be the size's.
+flags="target.wasm32-unknown-unknown.rustflags=[
+    '--remap-path-prefix=$(dirname "$PWD")=.', '--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}/registry/src=']"
 for backend in cpu webgpu; do
     case $backend in
         cpu) profile=release features=() ;;
-        webgpu)
-            profile=small features=(--features webgpu)
-            export RUSTFLAGS='-C target-feature=+simd128 -C llvm-args=-inline-threshold=0'
-            ;;
+        webgpu) profile=small features=(--features webgpu) ;;
     esac
-    cargo build --profile "$profile" --locked --target wasm32-unknown-unknown --target-dir "$target" "${features[@]}"
+    cargo build --config "$flags" --profile "$profile" --locked --target wasm32-unknown-unknown --target-dir "$target" "${features[@]}"
     wasm-bindgen --target web --no-typescript --remove-name-section --remove-producers-section --out-dir "$backend" \
         --out-name nijimi "$target/wasm32-unknown-unknown/$profile/nijimi_js.wasm"
     printf '%s: %s bytes, %s gzipped\n' "$backend" "$(wc -c < "$backend/nijimi_bg.wasm")" \

@@ -48,6 +48,7 @@ mod guidance;
 mod layout;
 pub mod model;
 mod nn;
+mod order;
 mod plan;
 pub mod quant;
 mod resample;

@@ -2,9 +2,10 @@
 
 use super::cursor::Cursor;
 use super::error::quoted;
-use super::tensor::{ElementType, Entry, LEAST_BYTES, check_layout, order};
+use super::tensor::{ElementType, Entry, LEAST_BYTES, check_layout};
 use super::{ALIGNMENT_KEY, DEFAULT_ALIGNMENT, MAGIC, MAX_ALIGNMENT, MAX_METADATA, MAX_TENSORS, VERSION};
 use super::{GgufError, Tensor, Value, align_up};
+use crate::order::order;
 use crate::quant::DType;
 use alloc::vec::Vec;
 

@@ -3,10 +3,10 @@
 use super::cursor::Cursor;
 use super::error::quoted;
 use super::{GgufError, MAX_DIMS, align_up};
+use crate::order::order;
 use crate::quant::{DType, decode_blocks};
 use alloc::vec;
 use alloc::vec::Vec;
-use core::cmp::Ordering;
 
 /// How the numbers of a tensor are stored: this program's formats, or more of ggml's where files of others are read.
 pub trait ElementType: Copy {
@@ -130,13 +130,6 @@ fn size_of<T: ElementType>(dtype: T, ne: [u64; MAX_DIMS]) -> Option<u64> {
     isize::try_from(elements.checked_mul(4)?).ok()?;
     // Rows are whole blocks, so the product is.
     Some(elements / dtype.block_len() as u64 * dtype.block_bytes() as u64)
-}
-
-/// The numbers below `len`, sorted. One function for every order, for its size.
-pub(super) fn order(len: usize, compare: &dyn Fn(usize, usize) -> Ordering) -> Vec<u32> {
-    let mut order: Vec<u32> = (0..len as u32).collect();
-    order.sort_unstable_by(|&a, &b| compare(a as usize, b as usize));
-    order
 }
 
 /// Tensors must fill the data section: one after the other, padded to the alignment, nothing shared and nothing left.

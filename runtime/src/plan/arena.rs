@@ -2,6 +2,7 @@
 
 use super::{PlanError, PlanOptions};
 use crate::graph::{Graph, Node, Op, Shape, ValueId};
+use crate::order::order;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -52,10 +53,12 @@ pub(super) fn allocate(nodes: &mut [Node], graph: &Graph, options: &PlanOptions)
         }
     }
 
-    let mut order: Vec<usize> = (0..buffers.len()).collect();
-    order.sort_by_key(|&b| (core::cmp::Reverse(buffers[b].size), buffers[b].first));
+    let order = order(buffers.len(), &|a, b| {
+        buffers[b].size.cmp(&buffers[a].size).then(buffers[a].first.cmp(&buffers[b].first))
+    });
     for (placed, &b) in order.iter().enumerate() {
-        buffers[b].offset = best_fit(&buffers, &order[..placed], buffers[b], options.piece.map(|piece| piece as u64));
+        let (piece, new) = (options.piece.map(|piece| piece as u64), buffers[b as usize]);
+        buffers[b as usize].offset = best_fit(&buffers, &order[..placed], new, piece);
     }
     let len = buffers.iter().map(|b| b.offset.saturating_add(b.size)).max().unwrap_or(0);
     let live = |moment| buffers.iter().filter(move |b| (b.first..=b.last).contains(&moment)).map(|b| b.size).sum();
@@ -124,10 +127,10 @@ fn within(piece: Option<u64>, offset: u64, size: u64) -> u64 {
     }
 }
 
-fn best_fit(buffers: &[Buffer], placed: &[usize], new: Buffer, piece: Option<u64>) -> u64 {
+fn best_fit(buffers: &[Buffer], placed: &[u32], new: Buffer, piece: Option<u64>) -> u64 {
     let mut busy: Vec<(u64, u64)> = placed
         .iter()
-        .map(|&b| buffers[b])
+        .map(|&b| buffers[b as usize])
         .filter(|b| b.first <= new.last && new.first <= b.last)
         .map(|b| (b.offset, b.offset.saturating_add(b.size)))
         .collect();
