@@ -244,17 +244,19 @@ pub(super) fn scheduler(json: &Json) -> Result<SchedulerConfig, ImportError> {
     }
     settings.extend(json.numbers("trained_betas")?.map(|betas| ("trained_betas".into(), Field::Numbers(betas))));
     others(json, &mut settings)?;
-    let usual = match json.bool("predict_epsilon", true)? {
-        _ if is_flow(class) => "flow_prediction",
-        true => "epsilon",
-        false => "sample",
+    let epsilon = json.bool("predict_epsilon", true)?;
+    let (usual, known, expected): (_, &[&str], _) = match is_flow(class) {
+        true => ("flow_prediction", &["flow_prediction"], "\"flow_prediction\""),
+        false => (
+            if epsilon { "epsilon" } else { "sample" },
+            &["epsilon", "v_prediction", "sample"],
+            "\"epsilon\", \"v_prediction\" or \"sample\"",
+        ),
     };
-    let prediction_type = match json.str("prediction_type", usual)? {
-        name if name == usual && is_flow(class) => name.to_string(),
-        name @ ("epsilon" | "v_prediction" | "sample") if !is_flow(class) => name.to_string(),
-        _ if is_flow(class) => return Err(json.wrong("prediction_type", "\"flow_prediction\"")),
-        _ => return Err(json.wrong("prediction_type", "\"epsilon\", \"v_prediction\" or \"sample\"")),
-    };
+    let prediction_type = json.str("prediction_type", usual)?.to_string();
+    if !known.contains(&&*prediction_type) {
+        return Err(json.wrong("prediction_type", expected));
+    }
     let train_steps = json.size("num_train_timesteps", Some(1000))? as u32;
     Ok(SchedulerConfig {
         class: String::from(class),

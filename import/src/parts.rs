@@ -59,7 +59,7 @@ impl Part {
     }
 
     /// In words.
-    fn what(self) -> &'static str {
+    pub fn what(self) -> &'static str {
         match self {
             Self::Unet => "U-Net",
             Self::Vae => "autoencoder",

@@ -52,12 +52,10 @@ fn mmdit(shapes: &Shapes) -> Result<Mmdit, String> {
     let width = need(shapes, &name("x_embedder.proj.weight"), 0)?;
     let layers = count(shapes, |i| name(&format!("joint_blocks.{i}.x_block.attn.qkv.weight")));
     let table = need(shapes, &name("pos_embed"), 1)?;
-    let heads = match dim(shapes, &name("joint_blocks.0.x_block.attn.ln_q.weight"), 0) {
-        Some(channels) => width / channels,
-        None => width / HEAD_CHANNELS,
-    };
+    // Queries are normalized by a number a channel of a head.
+    let normalized = dim(shapes, &name("joint_blocks.0.x_block.attn.ln_q.weight"), 0);
+    let heads = (width / normalized.unwrap_or(HEAD_CHANNELS)).max(1);
     let dual = |i: &usize| shapes.contains_key(&name(&format!("joint_blocks.{i}.x_block.attn2.qkv.weight")));
-    let heads = heads.max(1);
     Ok(Mmdit {
         channels: need(shapes, &name("x_embedder.proj.weight"), 1)?,
         layers,

@@ -42,14 +42,13 @@ pub(super) fn vocabulary(checkpoint: &mut Checkpoint, options: &Options) -> Resu
     let Some(config) = checkpoint.latent_diffusion().filter(|_| checkpoint.format == Format::SingleFile) else {
         return Ok(());
     };
+    let (family, text_2, text_3) = (config.family, config.text_2, config.text_3);
     let folder = tokenizer_folder(&checkpoint.path, options)?;
-    let (tokenizer, family, config_has_third) = (Tokenizer::open(&folder)?, config.family, config.text_3.is_some());
-    checkpoint.tokenizer_2 = config.text_2.map(|_| second(&folder, &tokenizer)).transpose()?;
+    let tokenizer = Tokenizer::open(&folder)?;
+    checkpoint.tokenizer_2 = text_2.map(|_| second(&folder, &tokenizer)).transpose()?;
+    checkpoint.tokenizer_3 = text_3.map(|_| third(&folder)).transpose()?;
     // The refiner's only one is SDXL's second.
     checkpoint.tokenizer = Some(if family == Family::SdxlRefiner { second(&folder, &tokenizer)? } else { tokenizer });
-    if config_has_third {
-        checkpoint.tokenizer_3 = Some(third(&folder)?);
-    }
     checkpoint.check_vocabulary()
 }
 

@@ -39,8 +39,7 @@ fn unet(side: usize, cache: SdCache) -> Graph {
         added: None,
         guidance_code: 0,
     };
-    let request =
-        SdRequest { batch: 1, height: side, width: side, tokens: 77, control: false, adapter: 0, image: 0, cache };
+    let request = SdRequest { cache, ..SdRequest::new(1, [side, side], 77) };
     network.graph("", &request).expect("SD 1.5's U-Net")
 }
 

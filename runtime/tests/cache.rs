@@ -29,8 +29,7 @@ fn what_is_given_its_own_features_answers_as_the_whole() {
         (golden.find("unet_in").unwrap_or_else(|| golden.get("latents")), golden.get("prompt_embeds"));
     let &[batch, _, height, width] = &latents.shape[..] else { panic!() };
     let graphs = [SdCache::Off, SdCache::Write, SdCache::Read].map(|cache| {
-        let request =
-            SdRequest { batch, height, width, tokens: text.shape[1], control: false, adapter: 0, image: 0, cache };
+        let request = SdRequest { cache, ..SdRequest::new(batch, [height, width], text.shape[1]) };
         network.graph("", &request).unwrap()
     });
     let bytes = gguf(&graphs[..1], &tensors);

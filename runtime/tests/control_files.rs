@@ -17,7 +17,7 @@ use nijimi_runtime::model::{
     Control, ControlNetwork, Device, ModelError, Network, SessionOptions, TextToImage, TinyAutoencoder,
 };
 use nijimi_runtime::quant::DType;
-use nijimi_runtime::raw::nn::{Autoencoder, AutoencoderKl, ControlNet, SdCache, SdRequest, SdUnet};
+use nijimi_runtime::raw::nn::{Autoencoder, AutoencoderKl, ControlNet, SdRequest, SdUnet};
 use published::{Folder, contents, converted, open, renamed, sparse, whole, whole_of, with_extra};
 use serde_json::{Value, json};
 use std::fs;
@@ -132,16 +132,7 @@ fn a_control_net_s_file_computes_what_its_folder_does() {
     for folder in folders("ControlNetModel") {
         let network = control_net(&json(&folder.join("config.json")));
         let options = SessionOptions { threads: 2, ..Default::default() };
-        let request = SdRequest {
-            batch: 1,
-            height: 8,
-            width: 8,
-            tokens: 77,
-            control: false,
-            adapter: 0,
-            image: 0,
-            cache: SdCache::Off,
-        };
+        let request = SdRequest::new(1, [8, 8], 77);
         let graph = network.graph("", &request).unwrap();
         let bytes = gguf(std::slice::from_ref(&graph), &Tensors::read(&folder.join(WEIGHTS)));
         let plain = Network::load(&File::new_checked(&bytes).unwrap(), vec![graph.clone()], &Device::Cpu).unwrap();
@@ -503,16 +494,7 @@ fn a_device_computes_the_same() {
         let (here, there) =
             (Control::load(&file, &Device::Cpu).unwrap(), Control::load(&file, &Device::Gpu(gpu.clone())).unwrap());
         let options = SessionOptions { threads: 2, ..Default::default() };
-        let request = SdRequest {
-            batch: 1,
-            height: 8,
-            width: 8,
-            tokens: 77,
-            control: false,
-            adapter: 0,
-            image: 0,
-            cache: SdCache::Off,
-        };
+        let request = SdRequest::new(1, [8, 8], 77);
         let ControlNetwork::ControlNet(network) = &here.info().network else { panic!("a ControlNet") };
         let names = here.residuals();
         let expected = residuals(network, &names, &mut here.evaluator(&request, &options).unwrap());

@@ -60,16 +60,7 @@ fn stages(file: &File<'_>, size: [usize; 2]) -> Vec<(Vec<&'static str>, Graph)> 
         stages.push((vec![text.prefix], graph));
     }
     stages.push((vec!["vae.encoder.", "vae.quant_conv."], vae.encoder("vae.", 1, size).unwrap()));
-    let request = SdRequest {
-        batch: 4,
-        height,
-        width,
-        tokens: 2 * info.texts[0].network.positions,
-        control: false,
-        adapter: 0,
-        image: 0,
-        cache: SdCache::Off,
-    };
+    let request = SdRequest::new(4, [height, width], 2 * info.texts[0].network.positions);
     stages.push((vec!["unet."], info.denoiser.graph("unet.", &request).unwrap()));
     stages.push((vec!["vae.decoder.", "vae.post_quant_conv."], vae.decoder("vae.", 1, [height, width]).unwrap()));
     stages
@@ -207,9 +198,7 @@ fn reused_features_are_planned() {
     let [height, width] = [64 / info.factor(); 2];
     let graph = |cache| {
         let tokens = info.texts[0].network.positions;
-        info.denoiser
-            .graph("unet.", &SdRequest { batch: 2, height, width, tokens, control: false, adapter: 0, image: 0, cache })
-            .unwrap()
+        info.denoiser.graph("unet.", &SdRequest { cache, ..SdRequest::new(2, [height, width], tokens) }).unwrap()
     };
     let graphs = vec![graph(SdCache::Write), graph(SdCache::Read)];
     let features = graphs[0].outputs().iter().find(|port| port.name == SdUnet::FEATURES).unwrap();

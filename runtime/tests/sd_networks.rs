@@ -8,7 +8,7 @@ use common::{Tensors, autoencoder_kl, autoencoder_tiny, control_net, fixtures, g
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::{Device, Evaluator, Network, SessionOptions};
 use nijimi_runtime::raw::graph::{Graph, WeightKind};
-use nijimi_runtime::raw::nn::{NetworkError, SdCache, SdRequest, SdUnet};
+use nijimi_runtime::raw::nn::{NetworkError, SdRequest, SdUnet};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
@@ -50,16 +50,7 @@ fn expects(graphs: &[Graph]) -> BTreeMap<String, Vec<usize>> {
 /// ControlNet under another name.
 #[test]
 fn tensors_are_the_published_models() {
-    let request = SdRequest {
-        batch: 1,
-        height: 64,
-        width: 64,
-        tokens: 77,
-        control: false,
-        adapter: 0,
-        image: 0,
-        cache: SdCache::Off,
-    };
+    let request = SdRequest::new(1, [64, 64], 77);
     let mut count = 0;
     for entry in fs::read_dir(fixtures().join("shapes")).unwrap() {
         let path = entry.unwrap().path();
@@ -112,12 +103,7 @@ fn pictures_of_a_batch_do_not_touch() {
         (0..2 * height * width * network.in_channels).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect();
     let text = [&pair[0].values[..], &pair[1].values].concat();
     let run = |batch: usize, latents: &[f32], text: &[f32]| {
-        let graph = network
-            .graph(
-                "",
-                &SdRequest { batch, height, width, tokens, control: false, adapter: 0, image: 0, cache: SdCache::Off },
-            )
-            .unwrap();
+        let graph = network.graph("", &SdRequest::new(batch, [height, width], tokens)).unwrap();
         let mut time = vec![0.0; batch * network.time_width()];
         network.write_time(321.0, &mut time);
         let mut evaluator = evaluator_of(&graph, &tensors);
@@ -140,16 +126,7 @@ fn control_residuals_are_added() {
     let text = golden.get("prompt_embeds");
     let latents = golden.find("unet_in").unwrap_or_else(|| golden.get("latents"));
     let &[batch, _, height, width] = &latents.shape[..] else { panic!() };
-    let request = SdRequest {
-        batch,
-        height,
-        width,
-        tokens: text.shape[1],
-        control: true,
-        adapter: 0,
-        image: 0,
-        cache: SdCache::Off,
-    };
+    let request = SdRequest { control: true, ..SdRequest::new(batch, [height, width], text.shape[1]) };
     let graph = network.graph("", &request).unwrap();
     let mut evaluator = evaluator_of(&graph, &tensors);
     let mut time = vec![0.0; batch * network.time_width()];
@@ -177,16 +154,7 @@ fn control_residuals_are_added() {
 fn networks_that_are_none_are_refused() {
     let (folder, _) = family();
     let network = unet(&json(&folder.join("unet/config.json")));
-    let request = SdRequest {
-        batch: 1,
-        height: 0,
-        width: 16,
-        tokens: 77,
-        control: false,
-        adapter: 0,
-        image: 0,
-        cache: SdCache::Off,
-    };
+    let request = SdRequest::new(1, [0, 16], 77);
     let field = "height of the latents";
     assert!(matches!(network.graph("", &request), Err(NetworkError::Range { field: f, .. }) if f == field));
     let request = SdRequest { height: 16, ..request };

@@ -52,9 +52,12 @@ fn image_prompt([adapter, encoder, strength]: [bool; 3], shown: usize) -> [(bool
     ]
 }
 
-/// Of skip-layer guidance: whether there is any, and whether something is said of it.
-fn skip(scale: bool, said: bool) -> [(bool, &'static str); 1] {
-    [(said && !scale, "--skip-layers, --skip-layer-start and --skip-layer-end need --slg-scale, 2.8 for instance")]
+/// Of skip-layer guidance: whether there is any, and what is said of it: layers, start and end.
+fn skip(scale: bool, said: [bool; 3]) -> [(bool, &'static str); 1] {
+    [(
+        said.contains(&true) && !scale,
+        "--skip-layers, --skip-layer-start and --skip-layer-end need --slg-scale, 2.8 for instance",
+    )]
 }
 
 impl Plan {
@@ -64,7 +67,7 @@ impl Plan {
         none(&hires(self.hires, self.hires_strength, self.hires_upscaler.is_some(), self.init_img.is_some()))?;
         let others = [self.hires.is_some(), self.stay_resident];
         none(&refiner(self.refiner.is_some(), self.refiner_start.is_some(), others))?;
-        let said = self.skip_layers.is_some() || self.skip_layer_start.is_some() || self.skip_layer_end.is_some();
+        let said = [self.skip_layers.is_some(), self.skip_layer_start.is_some(), self.skip_layer_end.is_some()];
         none(&skip(self.slg_scale.is_some(), said))?;
         let files = [self.ip_adapter.is_some(), self.clip_vision.is_some(), false];
         none(&image_prompt(files, self.ip_adapter_image.len()))?;
@@ -88,7 +91,7 @@ impl Cli {
         let others = [self.hires.is_some(), self.stay_resident];
         none(&refiner(self.refiner.is_some(), self.refiner_start.is_some(), others))?;
         none(&hires(self.hires, self.hires_strength, self.hires_upscaler.is_some(), self.init_img.is_some()))?;
-        let said = self.skip_layers.is_some() || self.skip_layer_start.is_some() || self.skip_layer_end.is_some();
+        let said = [self.skip_layers.is_some(), self.skip_layer_start.is_some(), self.skip_layer_end.is_some()];
         none(&skip(self.slg_scale.is_some(), said))?;
         let (adapter, shown) = (self.ip_adapter.is_some(), self.ip_adapter_image.len());
         let files = [adapter, self.clip_vision.is_some(), self.ip_adapter_strength.is_some()];

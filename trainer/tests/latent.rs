@@ -18,7 +18,7 @@ use nijimi_runtime::gguf::{File, Writer};
 use nijimi_runtime::model::{Device, Evaluator, Network, SessionOptions};
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::raw::graph::Graph;
-use nijimi_runtime::raw::nn::{AutoencoderKl as AutoencoderConfig, SdCache, SdRequest, TextStates};
+use nijimi_runtime::raw::nn::{AutoencoderKl as AutoencoderConfig, SdRequest, TextStates};
 use nijimi_trainer::export::latent::tensors;
 use nijimi_trainer::nn::autoencoder_kl::AutoencoderKl;
 use nijimi_trainer::nn::clip_text::{ClipText, ClipTextConfig};
@@ -94,8 +94,7 @@ fn unet_is_the_runtimes(name: &str, config: &SdUnetConfig, (height, width): (usi
     let pooled: Option<T2<Cpu>> =
         config.added.map(|added| device.tensor_from_vec(normal("pooled", n * added.width), (n, added.width)));
     let ours = channels_last(&model.forward(x.clone(), &time, states.clone(), pooled.clone()));
-    let request =
-        SdRequest { batch: n, height, width, tokens, control: false, adapter: 0, image: 0, cache: SdCache::Off };
+    let request = SdRequest::new(n, [height, width], tokens);
     let mut runtime = evaluator(&mut model, config.graph("", &request).unwrap(), &[""]);
     let (latents, time, states) = (channels_last(&x), time.as_vec(), states.as_vec());
     let mut inputs =

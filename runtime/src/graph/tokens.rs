@@ -40,22 +40,10 @@ impl Graph {
         &mut self,
         names: [&str; 2],
         ids: IdsId,
-        [n, tokens, dim]: [usize; 3],
+        shape: [usize; 3],
         [rows, places]: [usize; 2],
     ) -> Result<ValueId, GraphError> {
-        let (name, shape) = (names[0], Shape::new(n, 1, tokens, dim));
-        let found = self.id_count(name, ids)?;
-        if shape.n.checked_mul(shape.w) != Some(found) {
-            let rule = "the number of texts times that of their tokens";
-            return Err(GraphError::Parameter { name: name.to_owned(), parameter: "number of ids", found, rule });
-        }
-        if tokens > places {
-            let rule = "at most the number of places";
-            return Err(GraphError::Parameter { name: name.to_owned(), parameter: "tokens", found: tokens, rule });
-        }
-        let table = self.weight(&format!("{name}.weight"), WeightKind::Table { rows, dim })?;
-        let positions = self.weight(&format!("{}.weight", names[1]), WeightKind::Table { rows: places, dim })?;
-        self.push(name, Op::TokenEmbedding { ids, table, positions: Some(positions) }, shape)
+        self.rows_of(names[0], ids, shape, rows, Some((names[1], places)))
     }
 
     /// The rows that the ids of `n` texts of `tokens` tokens name in the tensor `{name}.weight` of `rows` rows:
@@ -64,8 +52,19 @@ impl Graph {
         &mut self,
         name: &str,
         ids: IdsId,
+        shape: [usize; 3],
+        rows: usize,
+    ) -> Result<ValueId, GraphError> {
+        self.rows_of(name, ids, shape, rows, None)
+    }
+
+    fn rows_of(
+        &mut self,
+        name: &str,
+        ids: IdsId,
         [n, tokens, dim]: [usize; 3],
         rows: usize,
+        places: Option<(&str, usize)>,
     ) -> Result<ValueId, GraphError> {
         let shape = Shape::new(n, 1, tokens, dim);
         let found = self.id_count(name, ids)?;
@@ -73,8 +72,13 @@ impl Graph {
             let rule = "the number of texts times that of their tokens";
             return Err(GraphError::Parameter { name: name.to_owned(), parameter: "number of ids", found, rule });
         }
-        let table = self.weight(&format!("{name}.weight"), WeightKind::Table { rows, dim })?;
-        self.push(name, Op::TokenEmbedding { ids, table, positions: None }, shape)
+        if places.is_some_and(|(_, places)| tokens > places) {
+            let rule = "at most the number of places";
+            return Err(GraphError::Parameter { name: name.to_owned(), parameter: "tokens", found: tokens, rule });
+        }
+        let mut table = |name: &str, rows| self.weight(&format!("{name}.weight"), WeightKind::Table { rows, dim });
+        let (rows, positions) = (table(name, rows)?, places.map(|(name, places)| table(name, places)).transpose()?);
+        self.push(name, Op::TokenEmbedding { ids, table: rows, positions }, shape)
     }
 
     /// Of each picture of `x`, the pixel whose number (row-major) its id names: `(n, 1, 1, c)`.

@@ -1,7 +1,7 @@
 //! A ControlNet or a T2I-Adapter from its file: what it makes of a picture guides a latent diffusion model.
 
 use super::device::Device;
-use super::info::{begin, kind, text, wrong};
+use super::info::{begin, kind, titles, wrong};
 use super::latent::LatentInfo;
 use super::loaded::Loaded;
 use super::network::{Evaluator, Network};
@@ -114,7 +114,7 @@ impl ControlInfo {
             Ok("t2i-adapter") => ControlNetwork::T2iAdapter(read_adapter(file)?),
             _ => ControlNetwork::ControlNet(read_control(file)?),
         };
-        let [name, license] = ["general.name", "general.license"].map(|key| text(file, key));
+        let [name, license] = titles(file);
         Ok(Self { name, license, network })
     }
 
@@ -151,10 +151,11 @@ impl ControlInfo {
     /// # Errors
     /// [`ModelError::Control`] with the first size that differs.
     pub fn check(&self, model: &LatentInfo) -> Result<(), Error> {
-        let unet = model.led(self.network.kind())?;
+        let kind = self.network.kind();
+        let unet = model.led(kind)?;
         match &self.network {
-            ControlNetwork::ControlNet(network) => self.differs(&control_sizes(network, model, unet)),
-            ControlNetwork::T2iAdapter(network) => self.differs(&adapter_sizes(network, model, unet)),
+            ControlNetwork::ControlNet(network) => same(kind, &control_sizes(network, model, unet)),
+            ControlNetwork::T2iAdapter(network) => same(kind, &adapter_sizes(network, model, unet)),
         }
     }
 
@@ -173,17 +174,18 @@ impl ControlInfo {
         }
         Ok(())
     }
-
-    fn differs(&self, sizes: &[Sizes]) -> Result<(), Error> {
-        let Some((what, control, model)) = sizes.iter().find(|(_, control, model)| control != model).cloned() else {
-            return Ok(());
-        };
-        Err(ModelError::Control { kind: self.network.kind(), what, control, model }.into())
-    }
 }
 
 /// What is compared: what it is, the network's, the model's.
-type Sizes = (&'static str, String, String);
+pub(super) type Sizes = (&'static str, String, String);
+
+/// That none of them differs, of what is called `kind`.
+pub(super) fn same(kind: &'static str, sizes: &[Sizes]) -> Result<(), Error> {
+    match sizes.iter().find(|(_, control, model)| control != model).cloned() {
+        Some((what, control, model)) => Err(ModelError::Control { kind, what, control, model }.into()),
+        None => Ok(()),
+    }
+}
 
 fn control_sizes(network: &ControlNet, model: &LatentInfo, other: &SdUnet) -> [Sizes; 7] {
     let own = &network.unet;

@@ -1,7 +1,7 @@
 //! The image encoder of IP-Adapters from its file: what a picture is, for a model to draw something like it.
 
 use super::device::Device;
-use super::info::{begin, kind, text, wrong};
+use super::info::{begin, kind, titles, wrong};
 use super::ip_adapter::IpAdapterInfo;
 use super::loaded::Loaded;
 use super::network::{Evaluator, Network};
@@ -55,7 +55,7 @@ impl ImageEncoderInfo {
             projection: size(file, &of("projection_dim"))?,
         };
         network.validate()?;
-        let [name, license] = ["general.name", "general.license"].map(|key| text(file, key));
+        let [name, license] = titles(file);
         Ok(Self { name, license, network })
     }
 

@@ -282,6 +282,11 @@ pub(super) fn text(file: &File<'_>, key: &str) -> String {
     if let Some(Value::Str(s)) = file.get(key) { s.to_owned() } else { String::new() }
 }
 
+/// A model's name and its licence.
+pub(super) fn titles(file: &File<'_>) -> [String; 2] {
+    ["general.name", "general.license"].map(|key| text(file, key))
+}
+
 /// `found`, or `default` where the file has no such key. A key of another type stays an error.
 fn or<T>(found: Result<T, GgufError>, default: T) -> Result<T, GgufError> {
     match found {

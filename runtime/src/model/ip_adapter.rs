@@ -1,14 +1,15 @@
 //! An IP-Adapter from its file: pictures as a prompt of a latent diffusion model.
 
+use super::SessionOptions;
+use super::control::same;
 use super::device::Device;
 use super::image_encoder::SeenImages;
-use super::info::{begin, kind, text, wrong};
+use super::info::{begin, kind, titles, wrong};
 use super::latent::LatentInfo;
 use super::loaded::Loaded;
 use super::network::{Evaluator, Network};
 use super::options::check;
 use super::unet_keys::{n, ns, size, sizes};
-use super::{ModelError, SessionOptions};
 use crate::Error;
 use crate::gguf::{File, Writer};
 use crate::graph::Graph;
@@ -67,7 +68,7 @@ impl IpAdapterInfo {
             channels: sizes(file, "nijimi.ip_adapter.channels")?,
         };
         network.validate()?;
-        let [name, license] = ["general.name", "general.license"].map(|key| text(file, key));
+        let [name, license] = titles(file);
         Ok(Self { name, license, network })
     }
 
@@ -111,21 +112,17 @@ impl IpAdapterInfo {
     /// Whether a model's U-Net can attend to its tokens.
     ///
     /// # Errors
-    /// [`ModelError::Control`] with the first size that differs.
+    /// [`ModelError::Control`](super::ModelError::Control) with the first size that differs.
     pub fn check(&self, model: &LatentInfo) -> Result<(), Error> {
-        let (own, unet) = (&self.network, model.led("IP-Adapter")?);
+        let kind = "IP-Adapter";
+        let (own, unet) = (&self.network, model.led(kind)?);
         let others: Vec<usize> = unet.text_attentions().into_iter().map(|(_, channels)| channels).collect();
         let sizes = [
             ("width of the text's states", own.text_width.to_string(), unet.text_width.to_string()),
             ("number of attentions to the text", own.channels.len().to_string(), others.len().to_string()),
             ("list of channels of the attentions", format!("{:?}", own.channels), format!("{others:?}")),
         ];
-        match sizes.into_iter().find(|(_, control, model)| control != model) {
-            Some((what, control, model)) => {
-                Err(ModelError::Control { kind: "IP-Adapter", what, control, model }.into())
-            }
-            None => Ok(()),
-        }
+        same(kind, &sizes)
     }
 }
 

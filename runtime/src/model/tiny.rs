@@ -2,7 +2,7 @@
 //! short.
 
 use super::device::Device;
-use super::info::{begin, kind, text, wrong};
+use super::info::{begin, kind, titles, wrong};
 use super::loaded::Loaded;
 use super::network::{Evaluator, Network};
 use super::unet_keys::{maybe, n, ns, size, sizes};
@@ -63,7 +63,7 @@ impl TinyInfo {
             pooled: file.get(POOLED).is_some() && file.bool(POOLED)?,
         };
         network.validate()?;
-        let [name, license] = ["general.name", "general.license"].map(|key| text(file, key));
+        let [name, license] = titles(file);
         Ok(Self { name, license, network, has_encoder })
     }
 

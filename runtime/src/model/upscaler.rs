@@ -15,7 +15,7 @@
 //! ```
 
 use super::device::Device;
-use super::info::{begin, kind, text};
+use super::info::{begin, kind, titles};
 use super::loaded::Loaded;
 use super::network::{Evaluator, Network};
 use super::options::in_range;
@@ -63,7 +63,7 @@ impl UpscalerInfo {
             unshuffle: size(file, "nijimi.upscaler.unshuffle")?,
         };
         network.validate()?;
-        let [name, license] = ["general.name", "general.license"].map(|key| text(file, key));
+        let [name, license] = titles(file);
         Ok(Self { name, license, network })
     }
 

@@ -124,7 +124,7 @@ impl<N: MlpAutoencoder> Loaded<AutoencoderInfo<N>> {
         for (size, key) in sizes.iter_mut().zip(keys) {
             *size = file.u32(key)? as usize;
         }
-        let [name, license] = ["general.name", "general.license"].map(|key| info::text(file, key));
+        let [name, license] = info::titles(file);
         let network = N::of(sizes);
         let loaded = Network::load(file, network.graphs(1)?, device)?;
         Ok(Self::new(AutoencoderInfo { name, license, network }, loaded))

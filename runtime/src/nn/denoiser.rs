@@ -1,6 +1,6 @@
 //! What takes noise away from latents, whichever network does it.
 
-use super::{Mmdit, NetworkError, SdCache, SdRequest, SdUnet, range};
+use super::{Mmdit, NetworkError, SdRequest, SdUnet, range};
 use crate::graph::Graph;
 use alloc::vec::Vec;
 
@@ -156,19 +156,7 @@ impl Denoiser {
     pub fn smallest(&self) -> SdRequest {
         match self {
             Self::Unet(network) => network.smallest(),
-            Self::Mmdit(_) => {
-                let [height, width] = [Mmdit::PATCH; 2];
-                SdRequest {
-                    batch: 1,
-                    height,
-                    width,
-                    tokens: 1,
-                    control: false,
-                    adapter: 0,
-                    image: 0,
-                    cache: SdCache::Off,
-                }
-            }
+            Self::Mmdit(_) => SdRequest::new(1, [Mmdit::PATCH; 2], 1),
         }
     }
 

@@ -4,7 +4,7 @@
 //!
 //! The tensors have the names of diffusers' `SD3Transformer2DModel`, but for the table of positions.
 
-use super::{NetworkError, SdCache, SdRequest, TimeCode, range};
+use super::{NetworkError, SdCache, SdRequest, SdUnet, TimeCode, range};
 use crate::graph::{Activation, Graph, GraphError, IdsId, Shape, ValueId};
 use alloc::format;
 use alloc::vec::Vec;
@@ -60,17 +60,17 @@ impl Mmdit {
     /// States of a third text encoder (T5, `max_sequence_length`), which are zeros where there is none.
     pub const THIRD_STATES: usize = 256;
     /// The name of the latents' input, `(n, h, w, channels)`.
-    pub const LATENTS: &'static str = "latents";
+    pub const LATENTS: &'static str = SdUnet::LATENTS;
     /// The name of the input of the timestep's code ([`Self::write_time`]), `(n, 1, 1, 256)`.
-    pub const TIME: &'static str = "time";
+    pub const TIME: &'static str = SdUnet::TIME;
     /// The name of the text's states, `(n, 1, tokens, text_width)`.
-    pub const TEXT: &'static str = "text";
+    pub const TEXT: &'static str = SdUnet::TEXT;
     /// The name of the text's pooled state, `(n, 1, 1, pooled_width)`.
-    pub const POOLED: &'static str = "added";
+    pub const POOLED: &'static str = SdUnet::ADDED;
     /// The name of the input of the patches' places in the table ([`Self::places`]), for each picture of the batch.
     pub const PLACES: &'static str = "places";
     /// The name of the output, the velocity, `(n, h, w, channels)`.
-    pub const OUTPUT: &'static str = "out";
+    pub const OUTPUT: &'static str = SdUnet::OUTPUT;
     /// Length of the timestep's code.
     pub const TIME_WIDTH: usize = 256;
 
@@ -161,11 +161,11 @@ impl Mmdit {
                 [x, context] = self.block(g, &name, i, [x, context], condition)?;
                 continue;
             }
-            let (name, of) = (format!("{name}.skip"), [n - n / 3, n / 3]);
-            let [condition, _] = split(g, &name, condition, of)?;
-            let ([x_2, x_1], [context_2, context_1]) = (split(g, &name, x, of)?, split(g, &name, context, of)?);
-            let [x_2, context_2] = self.block(g, name.trim_end_matches(".skip"), i, [x_2, context_2], condition)?;
-            [x, context] = [join(g, &name, x_2, x_1)?, join(g, &name, context_2, context_1)?];
+            let (skip, of) = (format!("{name}.skip"), [n - n / 3, n / 3]);
+            let [condition, _] = split(g, &skip, condition, of)?;
+            let ([x_2, x_1], [context_2, context_1]) = (split(g, &skip, x, of)?, split(g, &skip, context, of)?);
+            let [x_2, context_2] = self.block(g, &name, i, [x_2, context_2], condition)?;
+            [x, context] = [join(g, &skip, x_2, x_1)?, join(g, &skip, context_2, context_1)?];
         }
         let name = format!("{prefix}norm_out");
         let m = g.linear(&format!("{name}.linear"), condition, 2 * d, true)?;
@@ -365,16 +365,7 @@ mod tests {
 
     #[test]
     fn a_graph_answers_with_the_latents_shape() {
-        let request = SdRequest {
-            batch: 3,
-            height: 4,
-            width: 10,
-            tokens: 7,
-            control: false,
-            adapter: 0,
-            image: 0,
-            cache: SdCache::Off,
-        };
+        let request = SdRequest::new(3, [4, 10], 7);
         let graph = Mmdit { dual: alloc::vec![0], ..SMALL }.graph("x.", &request).unwrap();
         assert_eq!(graph.shape(graph.outputs()[0].value), Shape::new(3, 4, 10, 4));
         let names = |of: &str| graph.weights().iter().filter(|w| w.name.contains(of)).count();

@@ -2,7 +2,7 @@
 
 use super::book_unet::{BookUnet, NetworkError};
 use super::range;
-use super::sd_unet::{SdCache, SdRequest, SdUnet};
+use super::sd_unet::{SdRequest, SdUnet};
 use crate::graph::Graph;
 
 /// The network of a model of pixels.
@@ -77,16 +77,7 @@ impl PixelUnet {
         match self {
             Self::Book(unet) => unet.graph(batch),
             Self::Sd(unet, [height, width]) => {
-                let request = SdRequest {
-                    batch,
-                    height: *height,
-                    width: *width,
-                    tokens: 0,
-                    control: false,
-                    adapter: 0,
-                    image: 0,
-                    cache: SdCache::Off,
-                };
+                let request = SdRequest::new(batch, [*height, *width], 0);
                 unet.graph(Self::PREFIX, &request)
             }
         }

@@ -152,6 +152,13 @@ impl Conditions {
     }
 }
 
+impl SdRequest {
+    /// For that many latents of that height and width, each with so many states of a text, and nothing added.
+    pub const fn new(batch: usize, [height, width]: [usize; 2], tokens: usize) -> Self {
+        Self { batch, height, width, tokens, control: false, adapter: 0, image: 0, cache: SdCache::Off }
+    }
+}
+
 impl SdUnet {
     /// The name of the latents' input, `(n, h, w, in_channels)`.
     pub const LATENTS: &'static str = "latents";
@@ -178,16 +185,7 @@ impl SdUnet {
     /// The smallest request that the network can have, for where its weights alone count.
     pub fn smallest(&self) -> SdRequest {
         let side = 1 << self.levels.len().min(16);
-        SdRequest {
-            batch: 1,
-            height: side,
-            width: side,
-            tokens: 1,
-            control: false,
-            adapter: 0,
-            image: 0,
-            cache: SdCache::Off,
-        }
+        SdRequest::new(1, [side, side], 1)
     }
 
     /// Residual blocks of a level on the way down; on the way up there is one more.

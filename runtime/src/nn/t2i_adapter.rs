@@ -96,16 +96,7 @@ impl T2iAdapter {
 
     /// The smallest request that the network can have, for where its weights alone count.
     pub fn smallest(&self) -> SdRequest {
-        SdRequest {
-            batch: 1,
-            height: 2,
-            width: 2,
-            tokens: 1,
-            control: false,
-            adapter: 0,
-            image: 0,
-            cache: Default::default(),
-        }
+        SdRequest::new(1, [2, 2], 1)
     }
 
     /// A picture `(h, w, picture_channels)` of `width` columns as the graph takes it.

@@ -7,7 +7,7 @@ use nijimi_import::Options;
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::{Control, ControlNetwork, Device, SessionOptions, TextToImage};
 use nijimi_runtime::quant::DType;
-use nijimi_runtime::raw::nn::{SdCache, SdRequest, SdUnet, T2iAdapter};
+use nijimi_runtime::raw::nn::{SdRequest, SdUnet, T2iAdapter};
 
 pub fn is(family: &Family) -> bool {
     let config = std::fs::read_to_string(family.folder.join("config.json")).unwrap_or_default();
@@ -42,8 +42,7 @@ fn features(family: &Family, control: &Control, picture: &str, suffix: &str, dev
     let picture = family.tensors.get(picture);
     let latents = family.tensors.get(&format!("latents{suffix}"));
     let [height, width] = [latents.shape[2], latents.shape[3]];
-    let request =
-        SdRequest { batch: 3, height, width, tokens: 1, control: false, adapter: 0, image: 0, cache: SdCache::Off };
+    let request = SdRequest::new(3, [height, width], 1);
     let options = SessionOptions { threads: 2, ..Default::default() };
     let mut evaluator = control.evaluator(&request, &options).unwrap();
     let given = network.unshuffled(&picture.channels_last(), picture.shape[3]);

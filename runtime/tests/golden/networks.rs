@@ -5,7 +5,7 @@ use crate::pipelines::Family;
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::{Device, Evaluator, FirstStage, LatentInfo, Network, SessionOptions};
 use nijimi_runtime::raw::graph::Graph;
-use nijimi_runtime::raw::nn::{Autoencoder, AutoencoderKl, AutoencoderTiny, ClipText, SdCache, SdRequest, SdUnet};
+use nijimi_runtime::raw::nn::{Autoencoder, AutoencoderKl, AutoencoderTiny, ClipText, SdRequest, SdUnet};
 
 /// Greatest difference of any number, of f32 weights.
 pub fn tolerance(device: &Device) -> f32 {
@@ -118,7 +118,7 @@ pub fn unet_with(
     let first = network.text_attentions().first().map_or(1, |(_, channels)| *channels);
     let image =
         features.iter().find(|(name, _)| *name == SdUnet::image_keys(0)).map_or(0, |(_, keys)| keys.len() / first);
-    let request = SdRequest { batch, height, width, tokens, control: false, adapter, image, cache: SdCache::Off };
+    let request = SdRequest { adapter, image, ..SdRequest::new(batch, [height, width], tokens) };
     let mut evaluator = evaluator(file, &["unet."], network.graph("unet.", &request).unwrap(), device);
     let mut time = vec![0.0; batch * network.time_width()];
     network.write_time(500.0, &mut time);

@@ -65,7 +65,7 @@ fn lines(path: &Path, survey: &Survey) -> Vec<Line> {
     if !survey.missing.is_empty() {
         let missing = survey.missing.iter().map(|missing| match missing {
             Missing::Part(Part::ClipG) => "the second text encoder (--clip-g FILE)".into(),
-            Missing::Part(part) => format!("the {} ({} FILE)", words(*part), part.option()),
+            Missing::Part(part) => format!("the {} ({} FILE)", part.what(), part.option()),
             _ => "the vocabulary (--tokenizer FOLDER)".to_owned(),
         });
         lines.push(("missing", missing.collect::<Vec<_>>().join(", ")));
@@ -121,14 +121,6 @@ fn named(part: &str) -> &'static str {
         "text_encoder" | "text_encoder_2" | "text_encoder_3" => "text",
         "" => "tensors",
         _ => "network",
-    }
-}
-
-fn words(part: Part) -> &'static str {
-    match part {
-        Part::Unet => "U-Net",
-        Part::Vae => "autoencoder",
-        Part::ClipL | Part::ClipG | Part::T5 => "text encoder",
     }
 }
 

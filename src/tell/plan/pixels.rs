@@ -29,6 +29,7 @@ pub fn run(source: &Source, options: &Plan) -> Result<(), Fault> {
         ("--cache", options.cache.is_some()),
         ("--slg-scale", options.slg_scale.is_some()),
         ("--control-net", !options.control_net.is_empty()),
+        ("--ip-adapter", options.ip_adapter.is_some()),
         ("--taesd", options.taesd.is_some()),
         ("--vae-tiling", options.vae_tiling),
         ("--lora", !options.lora.is_empty()),

@@ -12,7 +12,7 @@ use crate::Error;
 use crate::gguf::File;
 use crate::model::options::{check, in_range};
 use crate::model::{ModelError, RequestError};
-use crate::nn::{Autoencoder, ClipText, Denoiser, SdCache, SdRequest, SdUnet, TextStates};
+use crate::nn::{Autoencoder, ClipText, Denoiser, SdRequest, SdUnet, TextStates};
 use crate::sampler::{Field, is_edm};
 use crate::text::{Special, Tokenizer, Windows};
 use alloc::format;
@@ -173,7 +173,7 @@ impl LatentInfo {
         let [height, width] = self.latent_size(size)?;
         let texts = if guided { self.guided_texts() } else { 1 };
         let batch = texts * pictures;
-        Ok(SdRequest { batch, height, width, tokens, control: false, adapter: 0, image: 0, cache: SdCache::Off })
+        Ok(SdRequest::new(batch, [height, width], tokens))
     }
 
     /// The U-Net, which alone is led by what is called `kind`.
@@ -188,7 +188,7 @@ impl LatentInfo {
         self.denoiser.channels()[0] == channels
     }
 
-    /// That the whole network can be left out for some calls, as often as is asked ([`SdCache`]).
+    /// That the whole network can be left out for some calls, as often as is asked ([`SdCache`](crate::nn::SdCache)).
     pub(super) fn check_cache(&self, interval: usize) -> Result<(), RequestError> {
         in_range("cache_interval", interval, 1, 1 << 16)?;
         match self.denoiser {

@@ -105,15 +105,12 @@ impl LatentInfo {
     /// That the denoiser reads states of texts as wide as the encoders' together.
     fn check_states(&self, width: usize) -> Result<(), Error> {
         let (own, other) = (self.denoiser.text_width(), "those of the text encoders together are");
-        match &self.denoiser {
-            Denoiser::Unet(_) => {
-                joint("the U-Net reads text states of width", own.to_string(), other, width.to_string())
-            }
+        let reads = match &self.denoiser {
+            Denoiser::Unet(_) => "the U-Net reads text states of width",
             // What is left is filled with zeros.
-            Denoiser::Mmdit(_) if width <= own => Ok(()),
-            Denoiser::Mmdit(_) => {
-                joint("the transformer reads text states of width", own.to_string(), other, width.to_string())
-            }
-        }
+            Denoiser::Mmdit(_) if width <= own => return Ok(()),
+            Denoiser::Mmdit(_) => "the transformer reads text states of width",
+        };
+        joint(reads, own.to_string(), other, width.to_string())
     }
 }

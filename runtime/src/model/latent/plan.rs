@@ -207,9 +207,9 @@ impl LatentPlan {
         let mut texts = texts.collect::<Result<Vec<_>, _>>()?;
         let mut led = None;
         if let Some(prompt) = &request.image_prompt {
-            let (adapter, shape) = prompt.read(info)?;
+            let (adapter, encoder, shape) = prompt.read(info)?;
             unet.image = shape[0] * adapter.network.tokens(shape[1]);
-            texts.push(prompt.encoder_stage(&planner, &adapter)?);
+            texts.push(prompt.encoder_stage(&planner, &adapter, &encoder)?);
             led = Some((adapter, shape));
         }
         let (calls, runs) = (request.calls, request.runs.max(1));

@@ -5,7 +5,7 @@ use super::{About, Law, Numbers, Regressor, Trace};
 use crate::Error;
 use crate::dist::{DistError, Mixture, MultivariateNormal, Normal};
 use crate::gguf::{File, MetaValue, Writer};
-use crate::model::info::{kind, text, wrong};
+use crate::model::info::{kind, titles, wrong};
 use crate::model::{ModelError, load};
 use crate::quant::DType;
 use alloc::borrow::ToOwned;
@@ -30,7 +30,7 @@ impl Numbers {
             let expected = format!("1 to {MOST_COLUMNS}");
             return Err(wrong("nijimi.columns", format!("{} names", columns.len()), expected));
         }
-        let [name, license] = ["general.name", "general.license"].map(|key| text(file, key));
+        let [name, license] = titles(file);
         let about = About { name, license, columns };
         let dim = about.columns.len();
         let law = match file.str("nijimi.system")? {

@@ -21,21 +21,25 @@ pub struct ImagePromptPlan<'a> {
 }
 
 impl ImagePromptPlan<'_> {
-    /// The adapter, if it fits to the model and to the encoder; pictures, and states of each.
-    pub(super) fn read(&self, info: &LatentInfo) -> Result<(IpAdapterInfo, [usize; 2]), Error> {
+    /// The adapter and the encoder, if they fit to the model and to each other; pictures, and states of each.
+    pub(super) fn read(&self, info: &LatentInfo) -> Result<(IpAdapterInfo, ImageEncoderInfo, [usize; 2]), Error> {
         in_range("number of pictures that lead", self.pictures, 1, IpAdapterInfo::MAX_PICTURES)?;
         let (adapter, encoder) = (IpAdapterInfo::read(self.adapter)?, ImageEncoderInfo::read(self.encoder)?);
         adapter.check(info)?;
         adapter.check_encoder(&encoder)?;
         let [_, states] = encoder.network.states(adapter.network.reads());
-        Ok((adapter, [self.pictures, states]))
+        Ok((adapter, encoder, [self.pictures, states]))
     }
 
     /// The encoder's: of all pictures, and of none where patches are wanted.
-    pub(super) fn encoder_stage(&self, planner: &Planner<'_>, adapter: &IpAdapterInfo) -> Result<StagePlan, Error> {
-        let encoder = ImageEncoderInfo::read(self.encoder)?;
+    pub(super) fn encoder_stage(
+        &self,
+        planner: &Planner<'_>,
+        adapter: &IpAdapterInfo,
+        encoder: &ImageEncoderInfo,
+    ) -> Result<StagePlan, Error> {
         let nothing = usize::from(adapter.network.reads() == VisionStates::Patches);
-        let stage = planner.stage(self.encoder, &Stage::image_encoder(&encoder, adapter)?, self.pictures + nothing)?;
+        let stage = planner.stage(self.encoder, &Stage::image_encoder(encoder, adapter)?, self.pictures + nothing)?;
         Ok(StagePlan { stays: false, once: true, ..stage })
     }
 }
