@@ -249,6 +249,11 @@ fn what_is_no_model_is_refused() {
         (&["-m", "none.safetensors"], 3, &["none.safetensors"]),
         (&["-m", "sd.gguf", "--tokenizer", "."], 2, &["--tokenizer is for Stable Diffusion checkpoints"]),
         (&["-m", "tiny.gguf", "--type", "f16"], 2, &["--type is for models that read prompts"]),
+        (
+            &["plan", "-m", "tiny.gguf", "--ip-adapter", "a", "--clip-vision", "b"],
+            2,
+            &["--ip-adapter is for models that read prompts"],
+        ),
         (&["inspect", "nothing"], 3, &["neither a model_index.json nor a config.json"]),
         (&["inspect", "none.safetensors"], 3, &["none.safetensors"]),
         (&["density", "-m", sd1], 3, &["is a checkpoint, not a weight file", "nijimi convert"]),
