@@ -36,7 +36,7 @@ pub struct T5Encoder {
 impl T5Encoder {
     /// The name of the input of token ids.
     pub const TOKENS: &'static str = "tokens";
-    /// The name of the input of the distances' buckets ([`Self::buckets`]).
+    /// The name of the input of the distances' buckets ([`Self::ids`]).
     pub const BUCKETS: &'static str = "buckets";
     /// The name of the output, `(1, 1, tokens, width)`.
     pub const STATE: &'static str = "state";
