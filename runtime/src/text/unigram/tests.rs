@@ -34,12 +34,13 @@ fn published(folder: &Path) -> Unigram {
     Unigram::new(&Pieces { tokens, scores, added: added.collect(), charsmap, unknown: 2, end: 1, pad: 0 }).unwrap()
 }
 
-/// Against transformers, text by text.
+/// Against transformers, text by text. Seen red with the table of characters passed over: 4 of 55.
 #[test]
 fn golden_t5_tokens() {
     let (folder, rows) =
         (fixtures().join("pipelines/sd3t5/tokenizer_3"), fixtures().join("pipelines/sd3t5.tokens.json"));
     if !folder.is_dir() || !rows.is_file() {
+        std::eprintln!("skipped: no {}", folder.display());
         return;
     }
     let (tokenizer, rows) = (published(&folder), json(&rows));
