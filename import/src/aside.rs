@@ -96,6 +96,7 @@ pub(super) fn is(name: &str) -> bool {
         || name == "text_encoders.t5xxl.transformer.encoder.embed_tokens.weight"
         || skipped("cond_stage_model.model.")
         || skipped("conditioner.embedders.0.model.")
+        || super::z_image::is_aside(name)
         // What an autoencoder was trained with (ldm/models/autoencoder.py).
         || name.starts_with("first_stage_model.loss.")
         || name.starts_with("first_stage_model.model_ema.")

@@ -8,7 +8,7 @@ use super::parts::Part;
 use super::tensor_file::TensorFile;
 use super::tokenizer::Tokenizer;
 use nijimi_runtime::raw::layout::channels_last;
-use nijimi_runtime::raw::text::Pieces;
+use nijimi_runtime::raw::text::{Pieces, Vocabulary};
 use std::collections::BTreeSet;
 use std::mem;
 use std::ops::Range;
@@ -64,6 +64,15 @@ pub struct Tensor {
     form: Form,
 }
 
+/// What makes tokens for a language model.
+#[derive(Debug, Clone)]
+pub enum LanguageVocabulary {
+    /// T5's pieces of words.
+    T5(Pieces),
+    /// Qwen3's bytes.
+    Qwen3(Vocabulary),
+}
+
 /// An opened checkpoint.
 #[derive(Debug)]
 pub struct Checkpoint {
@@ -77,8 +86,8 @@ pub struct Checkpoint {
     pub tokenizer: Option<Tokenizer>,
     /// That of SDXL's second encoder.
     pub tokenizer_2: Option<Tokenizer>,
-    /// That of Stable Diffusion 3's third.
-    pub tokenizer_3: Option<Pieces>,
+    /// That of a language model.
+    pub language: Option<LanguageVocabulary>,
     /// Tensors that the model has no use for, by their names in the file: schedules, running means.
     pub aside: Vec<String>,
     /// Parts that came from files of their own.
@@ -111,7 +120,7 @@ impl Checkpoint {
     /// Every token has a row in the encoders' tables, and windows are as long as those are.
     pub(super) fn check_vocabulary(&self) -> Result<(), ImportError> {
         let Some(config) = self.latent_diffusion() else { return Ok(()) };
-        let pairs = [(&self.tokenizer, Some(&config.text)), (&self.tokenizer_2, config.text_2.as_ref())];
+        let pairs = [(&self.tokenizer, config.text.as_ref()), (&self.tokenizer_2, config.text_2.as_ref())];
         for (tokenizer, text) in pairs {
             let (Some(tokenizer), Some(text)) = (tokenizer, text) else { continue };
             if tokenizer.tokens.len() > text.vocabulary {
@@ -142,7 +151,7 @@ impl Source for Checkpoint {
         let row: usize = tensor.shape[1..].iter().product();
         let start = out.len();
         match tensor.form {
-            Form::Same | Form::Pointwise | Form::One | Form::Flat => {
+            Form::Same | Form::Pointwise | Form::One | Form::Flat | Form::Patches => {
                 file.read(&tensor.stored_name, rows.start * row..rows.end * row, out)?;
             }
             Form::Third(third) => {
@@ -169,6 +178,7 @@ impl Source for Checkpoint {
         if let [_, kh, kw, inp] = tensor.shape[..]
             && kh * kw > 1
             && inp > 1
+            && tensor.form != Form::Patches
         {
             let turned = channels_last(&out[start..], inp, kh * kw);
             out[start..].copy_from_slice(&turned);
@@ -215,6 +225,7 @@ impl Found {
                 (Form::Third(_), [height, rest @ ..]) => [&[3 * height], rest].concat(),
                 (Form::Transposed, [out, inp]) => vec![*inp, *out],
                 (Form::One, rest) => [&[1], rest].concat(),
+                (Form::Patches, [out, inp, kh, kw]) => vec![*out, inp * kh * kw],
                 // The same numbers, with or without two more dimensions.
                 (Form::Pointwise, [out, inp]) if entry.shape.len() == 4 => vec![*out, *inp, 1, 1],
                 (Form::Flat, shape) if entry.elements() == shape.iter().product::<usize>() as u64 => {
@@ -266,7 +277,7 @@ impl Found {
             model,
             tokenizer: None,
             tokenizer_2: None,
-            tokenizer_3: None,
+            language: None,
             aside,
             parts,
             notes,

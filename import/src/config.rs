@@ -1,7 +1,9 @@
 //! What a checkpoint's networks are, in numbers.
 
 use nijimi_runtime::model::{FirstStage, Info, SchedulerInfo, TinyInfo, UpscalerInfo};
-use nijimi_runtime::raw::nn::{ClipText, ClipVision, ControlNet, Denoiser, IpAdapter, SdUnet, T2iAdapter, T5Encoder};
+use nijimi_runtime::raw::nn::{
+    ClipText, ClipVision, ControlNet, Denoiser, IpAdapter, Qwen3, SdUnet, T2iAdapter, T5Encoder,
+};
 use nijimi_runtime::sampler::Field;
 
 /// What a checkpoint is.
@@ -58,6 +60,8 @@ pub enum Family {
     Sd3,
     /// Stable Diffusion 3.5: the same with queries and keys that are normalized.
     Sd35,
+    /// Z-Image: a transformer of one stream, Qwen3, rectified flow.
+    ZImage,
 }
 
 impl Family {
@@ -71,7 +75,12 @@ impl Family {
         matches!(self, Self::Sd3 | Self::Sd35)
     }
 
-    /// `sd1`, `sd2`, `sdxl`, `sdxl-refiner`, `sd3` or `sd3.5`.
+    /// Whether it goes by rectified flow.
+    pub(super) fn is_flow(self) -> bool {
+        self.is_sd3() || self == Self::ZImage
+    }
+
+    /// `sd1`, `sd2`, `sdxl`, `sdxl-refiner`, `sd3`, `sd3.5` or `z-image`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Sd1 => "sd1",
@@ -80,6 +89,7 @@ impl Family {
             Self::SdxlRefiner => "sdxl-refiner",
             Self::Sd3 => "sd3",
             Self::Sd35 => "sd3.5",
+            Self::ZImage => "z-image",
         }
     }
 }
@@ -140,6 +150,16 @@ impl SchedulerConfig {
     }
 }
 
+/// A text encoder that is a language model.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Language {
+    /// Stable Diffusion 3's third.
+    T5(T5Encoder),
+    /// Z-Image's.
+    Qwen3(Qwen3),
+}
+
 /// All of a latent diffusion model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
@@ -155,12 +175,12 @@ pub struct Config {
     pub vae_sample_size: usize,
     /// Whether half precision is known to overflow in it.
     pub force_upcast: bool,
-    /// The text encoder; of the refiner, SDXL's second.
-    pub text: ClipText,
+    /// The text encoder; of the refiner, SDXL's second; none where a language model reads alone.
+    pub text: Option<ClipText>,
     /// SDXL's second, and Stable Diffusion 3's.
     pub text_2: Option<ClipText>,
-    /// Stable Diffusion 3's third.
-    pub text_3: Option<T5Encoder>,
+    /// Stable Diffusion 3's third, or what reads alone.
+    pub language: Option<Language>,
     /// Noise.
     pub scheduler: SchedulerConfig,
     /// Whether an empty negative prompt is zeros (SDXL).

@@ -1,15 +1,16 @@
 //! A checkpoint's description as metadata of our file; `docs/format.md` lists the keys.
 
-use super::checkpoint::{Checkpoint, Format};
-use super::config::{Config, Family, Model};
+use super::checkpoint::{Checkpoint, Format, LanguageVocabulary};
+use super::config::{Config, Family, Language, Model};
 use super::error::{ImportError, refused};
 use super::parts;
 use super::tokenizer::Tokenizer;
+use super::z_image;
 use nijimi_runtime::Error;
 use nijimi_runtime::gguf::Writer;
 use nijimi_runtime::model::{
-    ControlInfo, ControlNetwork, ImageEncoderInfo, Info, IpAdapterInfo, LanguageInfo, LatentDefaults, LatentInfo,
-    SchedulerInfo, TextInfo, TinyInfo, UpscalerInfo,
+    ControlInfo, ControlNetwork, ImageEncoderInfo, Info, IpAdapterInfo, LanguageInfo, LanguageModel, LatentDefaults,
+    LatentInfo, SchedulerInfo, TextInfo, TinyInfo, UpscalerInfo,
 };
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::raw::nn::{Mmdit, TextStates, VisionStates};
@@ -93,7 +94,7 @@ fn drawn(model: &Model, info: Option<LatentInfo>) -> Result<Option<String>, Erro
             for TextInfo { network, states, .. } in &info.texts {
                 network.graph("", [1, network.positions], *states)?;
             }
-            info.language.iter().try_for_each(|text| text.network.graph("", 1).map(drop))?;
+            info.language.iter().try_for_each(|text| text.graph(1).map(drop))?;
             info.denoiser.graph("", &info.denoiser.smallest())?;
             info.autoencoder.encoder("", 1, [info.autoencoder.factor(); 2])?;
             info.autoencoder.decoder("", 1, [1, 1])?;
@@ -158,7 +159,7 @@ fn info(checkpoint: &Checkpoint, config: &Config, name: String) -> Result<(Laten
     let states = if penultimate { TextStates::PENULTIMATE } else { TextStates::LAST };
     let (mut texts, mut vocabularies) = (Vec::new(), Vec::new());
     for (prefix, network, tokenizer) in [
-        ("text_encoder.", Some(config.text), &checkpoint.tokenizer),
+        ("text_encoder.", config.text, &checkpoint.tokenizer),
         ("text_encoder_2.", config.text_2, &checkpoint.tokenizer_2),
     ] {
         let Some(network) = network else { continue };
@@ -173,10 +174,16 @@ fn info(checkpoint: &Checkpoint, config: &Config, name: String) -> Result<(Laten
         texts.push(TextInfo { prefix, network, states, tokenizer });
         vocabularies.push(vocabulary);
     }
-    let language = match (config.text_3, &checkpoint.tokenizer_3) {
-        (Some(network), Some(pieces)) => {
-            let (tokenizer, pieces) = (text::Unigram::new(pieces)?, pieces.clone());
-            Some(LanguageInfo { network, tokenizer, pieces, length: Mmdit::THIRD_STATES })
+    let language = match (&config.language, &checkpoint.language) {
+        (Some(Language::T5(network)), Some(LanguageVocabulary::T5(pieces))) => {
+            let (network, tokenizer, pieces) = (*network, text::Unigram::new(pieces)?, pieces.clone());
+            let model = LanguageModel::T5 { network, tokenizer, pieces };
+            Some(LanguageInfo { model, length: Mmdit::THIRD_STATES })
+        }
+        (Some(Language::Qwen3(network)), Some(LanguageVocabulary::Qwen3(vocabulary))) => {
+            let tokenizer = text::ByteLevel::new(vocabulary)?;
+            let model = LanguageModel::Qwen3 { network: network.clone(), tokenizer, vocabulary: vocabulary.clone() };
+            Some(LanguageInfo { model, length: z_image::LENGTH })
         }
         _ => None,
     };
@@ -196,7 +203,7 @@ fn info(checkpoint: &Checkpoint, config: &Config, name: String) -> Result<(Laten
         scheduler: class,
         settings,
         sample_size: config.sample_size,
-        defaults: LatentDefaults::default(),
+        defaults: if config.family == Family::ZImage { z_image::defaults(config) } else { LatentDefaults::default() },
     };
     Ok((info, vocabularies))
 }

@@ -1,13 +1,13 @@
 //! What a single-file checkpoint is, by its tensors alone: nothing else is in it.
 
-use super::config::{Config, Family, SchedulerConfig};
-use super::sd3;
+use super::config::{Config, Family, Language, SchedulerConfig};
 use super::seems::Seems;
 use super::tiny;
+use super::{sd3, z_image};
 use nijimi_runtime::model::FirstStage;
 use nijimi_runtime::raw::graph::Activation;
 use nijimi_runtime::raw::nn::{
-    Autoencoder, AutoencoderKl, ClipText, Denoiser, SdAdded, SdLevel, SdMiddle, SdUnet, T5Encoder, TimeCode,
+    Autoencoder, AutoencoderKl, ClipText, Denoiser, SdAdded, SdLevel, SdMiddle, SdUnet, TimeCode,
 };
 use nijimi_runtime::sampler::Field;
 use std::collections::BTreeMap;
@@ -41,7 +41,7 @@ pub(super) struct Detected {
     pub vae: Option<FirstStage>,
     pub text: Option<ClipText>,
     pub text_2: Option<ClipText>,
-    pub text_3: Option<T5Encoder>,
+    pub language: Option<Language>,
 }
 
 /// The parts that there are, of which the U-Net is one, or why it is none of the three families; if it is to be a `whole` model, what
@@ -50,15 +50,18 @@ pub(super) fn parts(shapes: &Shapes, whole: bool) -> Result<Detected, String> {
     let has = |prefix: &str| has(shapes, prefix);
     if !has(UNET) {
         return Err(format!(
-            "{}: only checkpoints of SD 1.x, 2.x, XL and 3 are, with model.diffusion_model.*, or their U-Nets",
+            "{}: only checkpoints of SD 1.x, 2.x, XL, 3 and Z-Image are, with model.diffusion_model.*, or their U-Nets",
             Seems::of(shapes).words()
         ));
     }
     if has("model.diffusion_model.double_blocks.") {
-        return Err(format!("{}: only SD 1.x, 2.x, XL and 3 are", Seems::of(shapes).words()));
+        return Err(format!("{}: only SD 1.x, 2.x, XL, 3 and Z-Image are", Seems::of(shapes).words()));
     }
     if sd3::is(shapes) {
         return sd3::detect(shapes, whole);
+    }
+    if z_image::is(shapes) {
+        return z_image::detect(shapes, whole);
     }
     // What is told sizes.
     let sized = has("model.diffusion_model.label_emb.");
@@ -83,7 +86,7 @@ pub(super) fn parts(shapes: &Shapes, whole: bool) -> Result<Detected, String> {
         return Err("it has no second text encoder: give it with --clip-g FILE".into());
     }
     let unet = unet(shapes, (family, pooled), !whole)?;
-    Ok(Detected { family, denoiser: unet.into(), vae: vae(shapes, family)?, text, text_2, text_3: None })
+    Ok(Detected { family, denoiser: unet.into(), vae: vae(shapes, family)?, text, text_2, language: None })
 }
 
 /// Whether a U-Net that is told sizes is the refiner's: the pooled state of its only text encoder is as wide as the others.
@@ -123,13 +126,11 @@ pub(super) fn has(shapes: &Shapes, prefix: &str) -> bool {
 
 /// The configuration of a whole model, or what it lacks to be one of the three families.
 pub(super) fn detect(shapes: &Shapes) -> Result<Config, String> {
-    let Detected { family, denoiser, vae, text: Some(text), text_2, text_3 } = parts(shapes, true)? else {
-        unreachable!("a whole model has a text encoder")
-    };
+    let Detected { family, denoiser, vae, text, text_2, language } = parts(shapes, true)?;
     let vae =
         vae.ok_or("it has no autoencoder (first_stage_model.*): give it with --vae FILE, or use the whole checkpoint")?;
     // What a file of tensors does not tell.
-    let large = family.is_sdxl() || family.is_sd3();
+    let large = family.is_sdxl() || family.is_flow();
     let (sample_size, vae_sample_size) = if large { (128, 1024) } else { (64, 512) };
     Ok(Config {
         family,
@@ -140,8 +141,8 @@ pub(super) fn detect(shapes: &Shapes) -> Result<Config, String> {
         force_upcast: true,
         text,
         text_2,
-        text_3,
-        scheduler: if family.is_sd3() { sd3::scheduler() } else { scheduler() },
+        language,
+        scheduler: if family.is_flow() { sd3::scheduler() } else { scheduler() },
         force_zeros_for_empty_prompt: family == Family::Sdxl,
     })
 }
@@ -348,6 +349,8 @@ pub(super) fn vae(shapes: &Shapes, family: Family) -> Result<Option<FirstStage>,
     };
     let (scaling_factor, shift_factor) = match family {
         _ if family.is_sd3() => (1.5305, 0.0609),
+        // FLUX.1's.
+        Family::ZImage => (0.3611, 0.1159),
         _ if family.is_sdxl() => (0.13025, 0.0),
         _ => (0.18215, 0.0),
     };

@@ -1,7 +1,7 @@
 //! The tensors that a network asks for, as its builder in [`nijimi_runtime::raw::nn`] has them: what a checkpoint has is held
 //! against this list, so that nothing is missing, left over or of another shape.
 
-use super::config::Config;
+use super::config::{Config, Language};
 use nijimi_runtime::raw::graph::{Graph, Weight, WeightKind};
 use nijimi_runtime::raw::nn::{
     Autoencoder, AutoencoderKl, AutoencoderTiny, ClipText, ClipVision, ControlNet, Denoiser, IpAdapter, NetworkError,
@@ -19,12 +19,17 @@ pub(super) struct Expected {
 
 /// The parts of a latent diffusion model with their tensors, in the order of our file: as they are needed.
 pub(super) fn parts(config: &Config) -> Result<Vec<(&'static str, Vec<Expected>)>, NetworkError> {
-    let mut parts = vec![("text_encoder", clip(&config.text)?)];
+    let mut parts = Vec::new();
+    if let Some(text) = &config.text {
+        parts.push(("text_encoder", clip(text)?));
+    }
     if let Some(text) = &config.text_2 {
         parts.push(("text_encoder_2", clip(text)?));
     }
-    if let Some(text) = &config.text_3 {
-        parts.push(("text_encoder_3", of(&[text.graph("", 1)?])));
+    match &config.language {
+        Some(Language::T5(text)) => parts.push(("text_encoder_3", of(&[text.graph("", 1)?]))),
+        Some(Language::Qwen3(text)) => parts.push(("text_encoder", of(&[text.graph("", 1)?]))),
+        None => {}
     }
     parts.push(denoiser(&config.denoiser)?);
     parts.push(("vae", vae(&config.vae.network)?));

@@ -1,13 +1,13 @@
 //! Pipeline folders as diffusers writes them.
 
-use super::checkpoint::{Checkpoint, Format, Found, Options};
-use super::config::{Config, Family, Model};
+use super::checkpoint::{Checkpoint, Format, Found, LanguageVocabulary, Options};
+use super::config::{Config, Family, Language, Model};
 use super::detect::{UNET, per_level};
 use super::error::{ImportError, refused};
 use super::json::Json;
 use super::parts::Part;
 use super::tokenizer::Tokenizer;
-use super::{aside, expect, files, header, marks, names, parse, parts, pieces, pixels};
+use super::{aside, expect, files, header, marks, names, parse, parts, pieces, pixels, z_image};
 use nijimi_runtime::raw::nn::{Denoiser, SdUnet};
 use nijimi_runtime::sampler::is_edm;
 use serde_json::Value;
@@ -52,16 +52,28 @@ pub(super) fn only_known(index: &Json) -> Result<(), ImportError> {
     }
 }
 
+/// A file of a part of the pipeline.
+pub(super) fn part_json(folder: &Path, name: &str, file: &str) -> Result<Json, ImportError> {
+    let path = folder.join(name).join(file);
+    if path.is_file() {
+        return Json::open(&path);
+    }
+    Err(ImportError::MissingFile { path, remedy: "model_index.json names this part: download the whole folder" })
+}
+
 /// Reads a folder with this `model_index.json`.
 pub(super) fn open(folder: &Path, index: &Json, options: &Options) -> Result<Checkpoint, ImportError> {
     let class = index.str("_class_name", "")?;
     if pixels::is_pipeline(class) {
         return pixels::open_pipeline(folder, index, options);
     }
+    if z_image::is_pipeline(class) {
+        return z_image::open_folder(folder, index, options);
+    }
     if !class.starts_with("StableDiffusion") && !class.starts_with("LatentConsistencyModel") {
         return Err(index.wrong(
             "_class_name",
-            "a pipeline of Stable Diffusion 1.x, 2.x, XL or 3, or an unconditional one of DDPM, DDIM or PNDM",
+            "a pipeline of Stable Diffusion 1.x, 2.x, XL or 3, of Z-Image, or an unconditional one of DDPM, DDIM or PNDM",
         ));
     }
     only_known(index)?;
@@ -78,13 +90,7 @@ pub(super) fn open(folder: &Path, index: &Json, options: &Options) -> Result<Che
             return Err(index.wrong(name, "the library and class of this part, which the model needs"));
         }
     }
-    let json = |name: &str, file: &str| {
-        let path = folder.join(name).join(file);
-        if path.is_file() {
-            return Json::open(&path);
-        }
-        Err(ImportError::MissingFile { path, remedy: "model_index.json names this part: download the whole folder" })
-    };
+    let json = |name: &str, file: &str| part_json(folder, name, file);
     let denoiser_json = json(denoises, "config.json")?;
     let denoiser: Denoiser = match denoises {
         "transformer" => parse::mmdit(&denoiser_json)?.into(),
@@ -159,14 +165,18 @@ pub(super) fn open(folder: &Path, index: &Json, options: &Options) -> Result<Che
         vae,
         vae_sample_size: vae_json.size("sample_size", Some(512))?,
         force_upcast: vae_json.bool("force_upcast", true)?,
-        text,
+        text: Some(text),
         text_2,
-        text_3,
+        language: text_3.map(Language::T5),
         scheduler,
         force_zeros_for_empty_prompt,
     };
 
     let mut notes = Vec::new();
+    if let Some(path) = options.part(Part::Llm) {
+        let why = "it is given as a language model (--llm), and this pipeline has none".into();
+        return Err(ImportError::Part { path: path.into(), why });
+    }
     if let Some(path) = options.part(Part::ClipG).filter(|_| second.is_none()) {
         let why = "it is given as SDXL's second text encoder (--clip-g), and this pipeline has one alone".into();
         return Err(ImportError::Part { path: path.into(), why });
@@ -214,20 +224,14 @@ pub(super) fn open(folder: &Path, index: &Json, options: &Options) -> Result<Che
         Some(_) => return Err(index.wrong("tokenizer_2", "the tokenizer of the second text encoder")),
         None => None,
     };
-    let tokenizer_3 = match third {
-        Some(_) if part("tokenizer_3") => Some(pieces::open(&folder.join("tokenizer_3"))?),
+    let language = match third {
+        Some(_) if part("tokenizer_3") => Some(LanguageVocabulary::T5(pieces::open(&folder.join("tokenizer_3"))?)),
         Some(_) => return Err(index.wrong("tokenizer_3", "the tokenizer of the third text encoder")),
         None => None,
     };
     let found = found.checkpoint(folder, Format::Diffusers, Model::TextToImage(Box::new(config)));
-    let checkpoint = Checkpoint {
-        tokenizer: Some(tokenizer),
-        tokenizer_2,
-        tokenizer_3,
-        parts: options.parts.clone(),
-        notes,
-        ..found
-    };
+    let checkpoint =
+        Checkpoint { tokenizer: Some(tokenizer), tokenizer_2, language, parts: options.parts.clone(), notes, ..found };
     checkpoint.check_vocabulary()?;
     Ok(checkpoint)
 }

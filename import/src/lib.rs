@@ -48,12 +48,13 @@ mod tiny;
 mod tokenizer;
 mod types;
 mod upscaler;
+mod z_image;
 
 #[cfg(test)]
 mod tests;
 
-pub use checkpoint::{Checkpoint, Format, Options, Source, Tensor};
-pub use config::{Config, Family, Model, SchedulerConfig};
+pub use checkpoint::{Checkpoint, Format, LanguageVocabulary, Options, Source, Tensor};
+pub use config::{Config, Family, Language, Model, SchedulerConfig};
 pub use convert::{Event, Summary, convert, convert_into, outline_into};
 pub use embedding::embedding;
 pub use error::{ImportError, LoraError};

@@ -1,9 +1,9 @@
 //! By which names, and laid out how, a tensor may be found: today's diffusers names, the older ones, and those of the
 //! original code (LDM, generative-models, OpenCLIP), which single-file checkpoints have.
 
-use super::config::Config;
+use super::config::{Config, Family};
 use super::detect::{SGM_CLIP, UNET, VAE};
-use super::sd3;
+use super::{sd3, z_image};
 
 /// How the numbers of a tensor lie in its file, against how PyTorch has the expected one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub(super) enum Form {
     Swapped,
     /// One more dimension before the others.
     One,
+    /// A convolution as a linear layer of patches, whose channels are the fastest.
+    Patches,
 }
 
 /// A name to look under.
@@ -80,6 +82,9 @@ fn attention_form(name: &str) -> Form {
 /// In a single file, whose U-Net counts `per_level` blocks a level ([`super::detect::per_level`]).
 pub(super) fn original(part: &str, name: &str, config: &Config, per_level: usize) -> Vec<Candidate> {
     let sdxl = config.text_2.is_some();
+    if config.family == Family::ZImage && part != "vae" {
+        return z_image::original(part, name);
+    }
     match part {
         "transformer" => sd3::original(name, config),
         _ if config.family.is_sd3() && part.starts_with("text_encoder") => sd3::text(part, name),

@@ -2,13 +2,17 @@
 
 mod mmdit;
 mod pixels;
+mod qwen3;
 mod t5;
 mod unet;
+mod z_image;
 
 pub(super) use mmdit::mmdit;
 pub(super) use pixels::unet_of_pixels;
+pub(super) use qwen3::qwen3;
 pub(super) use t5::t5;
 pub(super) use unet::{ABSENT, UNET, trunk, unet};
+pub(super) use z_image::z_image;
 
 use super::config::SchedulerConfig;
 use super::error::ImportError;

@@ -5,7 +5,7 @@ use super::checkpoint::Options;
 use super::detect::{Shapes, UNET, VAE};
 use super::error::ImportError;
 use super::tensor_file::{Entry, TensorFile};
-use super::{names, scales, sd3};
+use super::{names, scales, sd3, z_image};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -22,6 +22,8 @@ pub enum Part {
     ClipG,
     /// Stable Diffusion 3's third.
     T5,
+    /// Z-Image's text encoder.
+    Llm,
 }
 
 const FIRST: [&str; 3] = ["cond_stage_model.", "conditioner.embedders.0.", sd3::CLIP_L];
@@ -34,7 +36,7 @@ const VISION: [&str; 2] = ["vision_model.", "visual_projection."];
 
 impl Part {
     /// All of them, the one first by which the others are told.
-    pub const ALL: [Self; 5] = [Self::Unet, Self::Vae, Self::ClipL, Self::ClipG, Self::T5];
+    pub const ALL: [Self; 6] = [Self::Unet, Self::Vae, Self::ClipL, Self::ClipG, Self::T5, Self::Llm];
 
     /// The program's option.
     pub fn option(self) -> &'static str {
@@ -44,6 +46,7 @@ impl Part {
             Self::ClipL => "--clip-l",
             Self::ClipG => "--clip-g",
             Self::T5 => "--t5xxl",
+            Self::Llm => "--llm",
         }
     }
 
@@ -55,6 +58,7 @@ impl Part {
             Self::ClipL => "CLIP L",
             Self::ClipG => "CLIP G",
             Self::T5 => "T5XXL",
+            Self::Llm => "LLM",
         }
     }
 
@@ -63,7 +67,7 @@ impl Part {
         match self {
             Self::Unet => "U-Net",
             Self::Vae => "autoencoder",
-            Self::ClipL | Self::ClipG | Self::T5 => "text encoder",
+            Self::ClipL | Self::ClipG | Self::T5 | Self::Llm => "text encoder",
         }
     }
 
@@ -75,6 +79,8 @@ impl Part {
             Self::ClipL => "text_encoder",
             Self::ClipG => "text_encoder_2",
             Self::T5 => "text_encoder_3",
+            // The only one: no other part is in its place.
+            Self::Llm => "language_model",
         }
     }
 
@@ -86,6 +92,7 @@ impl Part {
             Self::ClipL => FIRST.iter().any(|first| name.starts_with(first)),
             Self::ClipG => SECOND.iter().any(|second| name.starts_with(second)),
             Self::T5 => name.starts_with(sd3::T5),
+            Self::Llm => name.starts_with(z_image::QWEN3),
         }
     }
 }
@@ -112,6 +119,7 @@ impl Options {
 pub(super) fn is_unet(shapes: &Shapes) -> bool {
     let has = |name: &str| shapes.contains_key(name);
     has("joint_blocks.0.x_block.attn.qkv.weight") && has("final_layer.linear.weight")
+        || has("cap_embedder.1.weight") && has("x_pad_token")
         || has("input_blocks.0.0.weight") && has("out.2.weight")
         || has("conv_in.weight")
             && has("conv_norm_out.weight")
@@ -145,14 +153,19 @@ pub(super) fn assemble(file: TensorFile, options: &Options) -> Result<Vec<Tensor
         let why = "it is given as the third text encoder (--t5xxl), and the model is not Stable Diffusion 3".into();
         return Err(ImportError::Part { path: path.into(), why });
     }
+    let is_z_image = |file: &TensorFile| file.tensors().keys().any(|name| name == z_image::MARK);
+    if let Some(path) = options.part(Part::Llm).filter(|_| !is_z_image(unet.as_ref().unwrap_or(&base))) {
+        let why = "it is given as a language model (--llm), and the model is not Z-Image".into();
+        return Err(ImportError::Part { path: path.into(), why });
+    }
     let mut files = Vec::new();
     if let Some(unet) = unet {
         // Marks beside a U-Net are about it, and go with it.
-        let others = [Part::Vae, Part::ClipL, Part::ClipG, Part::T5];
+        let others = &Part::ALL[1..];
         base.tensors_mut().retain(|name, _| others.iter().any(|part| part.has(name)));
         files.push(unet);
     }
-    for part in [Part::Vae, Part::ClipL, Part::ClipG, Part::T5] {
+    for part in Part::ALL.into_iter().skip(1) {
         if let Some(path) = options.part(part) {
             base.tensors_mut().retain(|name, _| !part.has(name));
             files.push(open(part, path, sdxl)?);
@@ -219,7 +232,9 @@ fn naming(shapes: &Shapes, part: Part, sdxl: bool) -> Option<Rename> {
                 false => name.into(),
             }))
         }
-        Part::Unet if begins("joint_blocks.") => Some(Box::new(|name| format!("{UNET}{name}"))),
+        Part::Unet if begins("joint_blocks.") || begins("cap_embedder.") => {
+            Some(Box::new(|name| format!("{UNET}{name}")))
+        }
         Part::Unet if has("conv_in.weight") && begins("down_blocks.0.") => {
             let layers = (0..64).take_while(|i| has(&format!("down_blocks.0.resnets.{i}.conv1.weight"))).count();
             // Of several names that there are, any is found.
@@ -243,6 +258,11 @@ fn naming(shapes: &Shapes, part: Part, sdxl: bool) -> Option<Rename> {
         Part::T5 if begins(sd3::T5) => Some(Box::new(str::to_owned)),
         Part::T5 if begins("encoder.block.") => Some(Box::new(|name| format!("{}transformer.{name}", sd3::T5))),
         Part::T5 => None,
+        Part::Llm if begins(z_image::QWEN3) => Some(Box::new(str::to_owned)),
+        // As transformers has them, with or without the first word.
+        Part::Llm if begins("model.layers.") => Some(Box::new(|name| format!("{}{name}", z_image::QWEN3))),
+        Part::Llm if begins("layers.0.self_attn.") => Some(Box::new(|name| format!("{}model.{name}", z_image::QWEN3))),
+        Part::Llm => None,
         Part::ClipL | Part::ClipG => {
             let own = match (part, sdxl) {
                 (Part::ClipG, _) => SECOND[0],

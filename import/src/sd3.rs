@@ -1,7 +1,7 @@
 //! Stable Diffusion 3 and 3.5 as one file, by the names of the original code (Stability-AI/sd3-ref) and ComfyUI's of the text
 //! encoders.
 
-use super::config::{Config, Family, SchedulerConfig};
+use super::config::{Config, Family, Language, SchedulerConfig};
 use super::detect::{Detected, Shapes, UNET, count, dim, has, need, open_clip, transformers, vae};
 use super::names::{self, Candidate, Form, POSITIONS, candidate};
 use nijimi_runtime::raw::graph::Activation;
@@ -43,7 +43,7 @@ pub(super) fn detect(shapes: &Shapes, whole: bool) -> Result<Detected, String> {
         vae: vae(shapes, family)?,
         text,
         text_2,
-        text_3: t5(shapes)?,
+        language: t5(shapes)?.map(Language::T5),
     })
 }
 

@@ -1,6 +1,6 @@
 //! Checkpoints of one file, with the names of the original code.
 
-use super::checkpoint::{Checkpoint, Format, Found, Options};
+use super::checkpoint::{Checkpoint, Format, Found, LanguageVocabulary, Options};
 use super::config::{Family, Model};
 use super::detect::{Shapes, UNET, detect, per_level};
 use super::error::{ImportError, refused};
@@ -42,11 +42,15 @@ pub(super) fn vocabulary(checkpoint: &mut Checkpoint, options: &Options) -> Resu
     let Some(config) = checkpoint.latent_diffusion().filter(|_| checkpoint.format == Format::SingleFile) else {
         return Ok(());
     };
-    let (family, text_2, text_3) = (config.family, config.text_2, config.text_3);
+    let (family, text_2, language) = (config.family, config.text_2, config.language.clone());
     let folder = tokenizer_folder(&checkpoint.path, options)?;
+    if family == Family::ZImage {
+        checkpoint.language = Some(LanguageVocabulary::Qwen3(Tokenizer::open_bytes(&folder)?));
+        return checkpoint.check_vocabulary();
+    }
     let tokenizer = Tokenizer::open(&folder)?;
     checkpoint.tokenizer_2 = text_2.map(|_| second(&folder, &tokenizer)).transpose()?;
-    checkpoint.tokenizer_3 = text_3.map(|_| third(&folder)).transpose()?;
+    checkpoint.language = language.map(|_| third(&folder).map(LanguageVocabulary::T5)).transpose()?;
     // The refiner's only one is SDXL's second.
     checkpoint.tokenizer = Some(if family == Family::SdxlRefiner { second(&folder, &tokenizer)? } else { tokenizer });
     checkpoint.check_vocabulary()

@@ -135,12 +135,13 @@ fn apart(path: &Path, refused: ImportError) -> Result<Survey, ImportError> {
     let shapes = named.shapes();
     if detect::has(&shapes, UNET) {
         // What is there is right, or else that is why the whole is refused.
-        let Ok(Detected { family, denoiser, vae, text, text_2, .. }) = detect::parts(&shapes, false) else {
+        let Ok(Detected { family, denoiser, vae, text, text_2, language }) = detect::parts(&shapes, false) else {
             return Err(refused);
         };
         let lacks = [
-            (Part::ClipL, text.is_none()),
+            (Part::ClipL, text.is_none() && family != Family::ZImage),
             (Part::ClipG, (family == Family::Sdxl || family.is_sd3()) && text_2.is_none()),
+            (Part::Llm, family == Family::ZImage && language.is_none()),
             (Part::Vae, vae.is_none()),
         ];
         survey.missing = lacks.into_iter().filter(|(_, lacks)| *lacks).map(|(part, _)| Missing::Part(part)).collect();

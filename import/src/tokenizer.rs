@@ -2,6 +2,7 @@
 
 use super::error::ImportError;
 use super::json::{Json, text};
+use nijimi_runtime::raw::text::Vocabulary;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -44,6 +45,55 @@ impl Tokenizer {
     /// Files that are missing, are not what their names say, contradict each other, or whose ids leave holes; what cannot
     /// be obeyed, by name.
     pub fn open(folder: &Path) -> Result<Self, ImportError> {
+        let Lists { path, tokens, merges, added, special } = Lists::open(folder)?;
+        let refuse = |why: String| ImportError::Json { path: path.clone(), why };
+        if !tokens.iter().any(|token| token.ends_with(END)) {
+            return Err(refuse(format!("none of its tokens ends with {END}: it is not CLIP's, but of another kind")));
+        }
+        let id = |key: &str, default: &str| -> Result<u32, ImportError> {
+            let token = special.token(key)?.unwrap_or_else(|| default.to_string());
+            let id = tokens.iter().position(|t| *t == token);
+            id.map(|id| id as u32).ok_or_else(|| refuse(format!("its vocabulary lacks the {key} {token:?}")))
+        };
+        let (bos, eos) = (id("bos_token", "<|startoftext|>")?, id("eos_token", "<|endoftext|>")?);
+        let pad = id("pad_token", "<|endoftext|>")?;
+        for token in special.additional()? {
+            if !tokens.contains(&token) {
+                return Err(refuse(format!("its vocabulary lacks the additional_special_tokens {token:?}")));
+            }
+        }
+        let own = |id: u64| [bos, eos, pad].contains(&(id as u32));
+        let added = added.into_iter().filter(|(_, id)| !own(*id)).map(|(token, _)| token).collect();
+        Ok(Self { tokens, merges, added, bos, eos, pad, length: special.length()? })
+    }
+
+    /// Reads a folder's of a language model, whose tokens are of bytes and which marks the turns of a conversation: Qwen's.
+    pub(super) fn open_bytes(folder: &Path) -> Result<Vocabulary, ImportError> {
+        let Lists { path, tokens, merges, added, .. } = Lists::open(folder)?;
+        for turn in ["<|im_start|>", "<|im_end|>"] {
+            if !added.iter().any(|(token, _)| token == turn) {
+                let why = format!("it has no added token {turn}: it is not Qwen's, but of another kind");
+                return Err(ImportError::Json { path, why });
+            }
+        }
+        Ok(Vocabulary { tokens, merges, added: added.into_iter().map(|(token, _)| token).collect() })
+    }
+}
+
+/// What a folder's files list.
+struct Lists {
+    /// Of the file that has the vocabulary.
+    path: PathBuf,
+    /// By id.
+    tokens: Vec<String>,
+    merges: Vec<String>,
+    /// With their ids, in their order.
+    added: Vec<(String, u64)>,
+    special: Special,
+}
+
+impl Lists {
+    fn open(folder: &Path) -> Result<Self, ImportError> {
         let whole_path = folder.join("tokenizer.json");
         let whole = whole_path.is_file().then(|| Json::open(&whole_path)).transpose()?;
         let (path, vocab, merges) = match (folder.join("vocab.json").is_file(), &whole) {
@@ -54,8 +104,8 @@ impl Tokenizer {
                 return Err(ImportError::MissingFile { path: folder.join("vocab.json"), remedy });
             }
         };
-        let refuse = |why: String| ImportError::Json { path: path.clone(), why };
         let special = Special::open(folder)?;
+        let refuse = |why: String| ImportError::Json { path: path.clone(), why };
         let added = added(folder, whole.as_ref(), &special)?;
         let known: BTreeMap<&str, u64> = vocab.iter().map(|(token, id)| (token.as_str(), *id)).collect();
         let new = added.iter().filter(|(token, _)| !known.contains_key(token.as_str()));
@@ -76,30 +126,13 @@ impl Tokenizer {
         }
         // As many ids as tokens, none twice: none is left out.
         let tokens: Vec<String> = tokens.into_iter().flatten().collect();
-        if !tokens.iter().any(|token| token.ends_with(END)) {
-            return Err(refuse(format!("none of its tokens ends with {END}: it is not CLIP's, but of another kind")));
-        }
         if merges.len() > MAX_TOKENS || merges.iter().any(|m| m.split(' ').filter(|half| !half.is_empty()).count() != 2)
         {
             return Err(refuse("its merges are not pairs of tokens".into()));
         }
-        let id = |key: &str, default: &str| -> Result<u32, ImportError> {
-            let token = special.token(key)?.unwrap_or_else(|| default.to_string());
-            let id = tokens.iter().position(|t| *t == token);
-            id.map(|id| id as u32).ok_or_else(|| refuse(format!("its vocabulary lacks the {key} {token:?}")))
-        };
-        let (bos, eos) = (id("bos_token", "<|startoftext|>")?, id("eos_token", "<|endoftext|>")?);
-        let pad = id("pad_token", "<|endoftext|>")?;
-        for token in special.additional()? {
-            if !tokens.contains(&token) {
-                return Err(refuse(format!("its vocabulary lacks the additional_special_tokens {token:?}")));
-            }
-        }
-        let own = |id: u64| [bos, eos, pad].contains(&(id as u32));
-        let mut added: Vec<_> = added.into_iter().filter(|(_, id)| !own(*id)).collect();
+        let mut added = added;
         added.sort_by_key(|(_, id)| *id);
-        let added = added.into_iter().map(|(token, _)| token).collect();
-        Ok(Self { tokens, merges, added, bos, eos, pad, length: special.length()? })
+        Ok(Self { path, tokens, merges, added, special })
     }
 }
 

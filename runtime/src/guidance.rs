@@ -97,6 +97,27 @@ pub fn rescale(rescale: f32, eps_c: &[f32], guided: &mut [f32]) -> Result<(), Gu
     Ok(())
 }
 
+/// Shortens a guided answer in place to `limit` times the conditional one's length, if it is longer: Z-Image's way against the
+/// contrast of a large `guidance_scale` (diffusers' `cfg_normalization`; 1 is usual).
+///
+/// For **one** picture: the lengths are over all its values.
+///
+/// # Errors
+/// Lengths that differ; `guided` is then untouched.
+pub fn normalize(limit: f32, eps_c: &[f32], guided: &mut [f32]) -> Result<(), GuidanceError> {
+    same_len(eps_c, guided)?;
+    let (most, found) = (f64::from(limit) * length(eps_c), length(guided));
+    if found > most {
+        let factor = (most / found) as f32;
+        guided.iter_mut().for_each(|v| *v *= factor);
+    }
+    Ok(())
+}
+
+fn length(x: &[f32]) -> f64 {
+    libm::sqrt(x.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>())
+}
+
 fn std_dev(x: &[f32]) -> f64 {
     let n = x.len().max(1) as f64;
     let mean = x.iter().map(|&v| f64::from(v)).sum::<f64>() / n;

@@ -35,6 +35,8 @@ mod sizes;
 mod tiny;
 #[path = "golden/transformers.rs"]
 mod transformers;
+#[path = "golden/z_image.rs"]
+mod z_image;
 
 use nijimi_runtime::model::Device;
 use pipelines::{Family, goldens};
@@ -48,11 +50,12 @@ struct Kind {
     compare: fn(&Family, &Device) -> usize,
 }
 
-const KINDS: [Kind; 13] = [
+const KINDS: [Kind; 14] = [
     Kind { name: "files of one model", is: files::is, compare: files::compare },
     Kind { name: "led by depth", is: depth::is, compare: depth::compare },
     Kind { name: "SDXL's refiner", is: refiner::is, compare: refiner::compare },
     Kind { name: "pipeline", is: pipeline::is, compare: pipeline::compare },
+    Kind { name: "Z-Image", is: z_image::is, compare: z_image::compare },
     Kind { name: "transformer", is: transformers::is, compare: transformers::compare },
     Kind { name: "other sizes of a pipeline", is: sizes::is, compare: sizes::compare },
     Kind { name: "files that say what they predict", is: predictions::is, compare: predictions::compare },

@@ -73,6 +73,9 @@ pub struct Convert {
     /// third text encoder (T5) of Stable Diffusion 3, which a checkpoint may lack, likewise
     #[argh(option, arg_name = "file")]
     pub t5xxl: Option<PathBuf>,
+    /// Z-Image's text encoder (Qwen3), which its files lack, likewise
+    #[argh(option, arg_name = "file")]
+    pub llm: Option<PathBuf>,
     /// folder with the vocabulary, which a single file lacks: vocab.json and merges.txt, or tokenizer.json
     #[argh(option, arg_name = "folder")]
     pub tokenizer: Option<PathBuf>,
@@ -257,6 +260,9 @@ pub struct Plan {
     /// third text encoder (T5) of Stable Diffusion 3, which a checkpoint may lack, likewise
     #[argh(option, arg_name = "file")]
     pub t5xxl: Option<PathBuf>,
+    /// Z-Image's text encoder (Qwen3), which its files lack, likewise
+    #[argh(option, arg_name = "file")]
+    pub llm: Option<PathBuf>,
     /// folder with the vocabulary, which a single-file checkpoint lacks
     #[argh(option, arg_name = "folder")]
     pub tokenizer: Option<PathBuf>,
@@ -274,14 +280,14 @@ pub struct Plan {
 impl Convert {
     /// Parts with files of their own.
     pub fn parts(&self) -> Vec<(Part, PathBuf)> {
-        parts(&self.unet, &self.vae, &self.clip_l, &self.clip_g, &self.t5xxl)
+        parts([&self.unet, &self.vae, &self.clip_l, &self.clip_g, &self.t5xxl, &self.llm])
     }
 }
 
 impl Plan {
     /// Parts with files of their own.
     pub fn parts(&self) -> Vec<(Part, PathBuf)> {
-        parts(&self.unet, &self.vae, &self.clip_l, &self.clip_g, &self.t5xxl)
+        parts([&self.unet, &self.vae, &self.clip_l, &self.clip_g, &self.t5xxl, &self.llm])
     }
 
     /// Skip-layer guidance.

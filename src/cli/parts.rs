@@ -144,7 +144,7 @@ impl From<Cli> for Draw {
             skip_layer_start, skip_layer_end, eta, no_clip, init_img,
             strength, mask, mask_crop, depth_image, hires, hires_strength, hires_upscaler, refiner, refiner_start, lora, embedding, control_net,
             control_image, control_strength, ip_adapter, ip_adapter_image, ip_adapter_strength, clip_vision, taesd, vae_tiling, clip_skip, rng, latents, save_latents, preview, preview_method,
-            preview_interval, kind, unet, vae, clip_l, clip_g, t5xxl, tokenizer,
+            preview_interval, kind, unet, vae, clip_l, clip_g, t5xxl, llm, tokenizer,
             prediction_type, variant, memory_limit, stay_resident, backend, device, tune, threads, scale, verbose, version: _,
         } = cli;
         // As many images as networks: that was looked at.
@@ -172,7 +172,7 @@ impl From<Cli> for Draw {
                 depth_image, hires,
                 hires_strength, hires_upscaler, refiner, refiner_start, lora, embedding, controls, image_prompt, taesd, vae_tiling, clip_skip, rng,
                 latents, save_latents, preview, preview_method, preview_interval, dtype: kind,
-                parts: parts(&unet, &vae, &clip_l, &clip_g, &t5xxl), tokenizer, prediction_type, variant, memory_limit,
+                parts: parts([&unet, &vae, &clip_l, &clip_g, &t5xxl, &llm]), tokenizer, prediction_type, variant, memory_limit,
                 stay_resident,
             },
             machine: MachineOptions { place: place(device, backend), tune, threads, verbose },

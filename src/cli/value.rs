@@ -74,16 +74,9 @@ impl SkipOptions {
     }
 }
 
-/// Parts of a model with files of their own.
-pub fn parts(
-    unet: &Option<PathBuf>,
-    vae: &Option<PathBuf>,
-    clip_l: &Option<PathBuf>,
-    clip_g: &Option<PathBuf>,
-    t5xxl: &Option<PathBuf>,
-) -> Vec<(Part, PathBuf)> {
-    let all = [(Part::Unet, unet), (Part::Vae, vae), (Part::ClipL, clip_l), (Part::ClipG, clip_g), (Part::T5, t5xxl)];
-    all.into_iter().filter_map(|(part, path)| Some((part, path.clone()?))).collect()
+/// Parts of a model with files of their own, in the order of [`Part::ALL`].
+pub fn parts(files: [&Option<PathBuf>; 6]) -> Vec<(Part, PathBuf)> {
+    Part::ALL.into_iter().zip(files).filter_map(|(part, path)| Some((part, path.clone()?))).collect()
 }
 
 /// Where to draw, from `--device` and `--backend`.

@@ -146,6 +146,7 @@ pub fn family(family: Family) -> &'static str {
         Family::SdxlRefiner => "SDXL's refiner",
         Family::Sd3 => "Stable Diffusion 3",
         Family::Sd35 => "Stable Diffusion 3.5",
+        Family::ZImage => "Z-Image",
         _ => "another model",
     }
 }

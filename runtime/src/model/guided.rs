@@ -143,6 +143,7 @@ impl ClassifierGuided {
             guidance_scale: 1.0,
             image_guidance_scale: 1.0,
             guidance_rescale: 0.0,
+            guidance_truncation: f32::INFINITY,
             cache_interval: 1,
             skip: None,
             calls: request.calls.calls().into(),

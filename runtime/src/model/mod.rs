@@ -53,6 +53,7 @@ mod unet_keys;
 mod upscaler;
 mod vae;
 mod wait;
+mod z_image_keys;
 
 pub use any::{Model, ModelKind, Picture, is_of_one_color};
 pub use classifier::{Classifier, ClassifierInfo, ClassifierSession};
@@ -68,9 +69,9 @@ pub use info::{Defaults, Info};
 pub use ip_adapter::{ImagePrompt, IpAdapter, IpAdapterInfo};
 pub use latent::{
     Blend, Choice, Decoding, DepthMap, Embedding, EncodedInit, EncodedPrompts, Enlarge, FirstStage, ImagePromptPlan,
-    LanguageInfo, LatentControl, LatentDecoder, LatentDefaults, LatentInfo, LatentPlan, LatentRequest, LatentSession,
-    LatentStatistics, MaskCrop, ModelPart, OpenOptions, PlanRequest, PromptSyntax, SkipLayers, StagePlan, TextInfo,
-    TextToImage, Tile, Tiling, Work,
+    LanguageInfo, LanguageModel, LatentControl, LatentDecoder, LatentDefaults, LatentInfo, LatentPlan, LatentRequest,
+    LatentSession, LatentStatistics, MaskCrop, ModelPart, OpenOptions, PlanRequest, PromptSyntax, SkipLayers,
+    StagePlan, TextInfo, TextToImage, Tile, Tiling, Work,
 };
 pub use loaded::Loaded;
 pub use network::{Evaluator, Network};

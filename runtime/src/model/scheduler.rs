@@ -26,6 +26,8 @@ pub struct SchedulerInfo {
 pub(super) struct Scheduler<'a> {
     pub class: &'a str,
     pub settings: &'a [(String, Field)],
+    /// Whether its pipeline gives flow's sigmas itself ([`Sigmas::Flow`]'s `even`).
+    pub even: bool,
 }
 
 const CLASS: &str = "nijimi.scheduler.class";
@@ -71,7 +73,7 @@ impl SchedulerInfo {
     }
 
     pub(super) fn see(&self) -> Scheduler<'_> {
-        Scheduler { class: &self.class, settings: &self.settings }
+        Scheduler { class: &self.class, settings: &self.settings, even: false }
     }
 }
 
@@ -131,7 +133,8 @@ impl<'a> Scheduler<'a> {
         if let Some(solver) = own_solver {
             return Ok((schedule, SolverSettings { solver, ..own }));
         }
-        let (Some((class, mut changed)), Sigmas::Flow { shift }) = (class.filter(|_| solver.solves_flow()), own.sigmas)
+        let (Some((class, mut changed)), Sigmas::Flow { shift, .. }) =
+            (class.filter(|_| solver.solves_flow()), own.sigmas)
         else {
             let problem = "the network answers with a flow, for which there are euler, heun, dpm++2s, dpm++2m, dpm++2m_sde, \
                            dpm++3m, dpm++3m_sde, unipc and deis";
@@ -155,7 +158,11 @@ impl<'a> Scheduler<'a> {
     ) -> Result<(Schedule, SolverSettings), Error> {
         let own = self.settings.iter().filter(|(name, _)| !changed.iter().any(|(other, _)| other == name));
         let fields = own.map(|(name, field)| (name.as_str(), field.clone())).chain(changed.iter().cloned());
-        Ok(from_diffusers(class.unwrap_or(self.class), &fields.collect::<Vec<_>>(), steps)?)
+        let (schedule, mut settings) = from_diffusers(class.unwrap_or(self.class), &fields.collect::<Vec<_>>(), steps)?;
+        if let (true, true, Sigmas::Flow { shift, .. }) = (self.even, settings.solver.is_flow(), settings.sigmas) {
+            settings.sigmas = Sigmas::Flow { shift, even: true };
+        }
+        Ok((schedule, settings))
     }
 }
 

@@ -211,6 +211,7 @@ impl Session {
             guidance_scale: scale,
             image_guidance_scale: 1.0,
             guidance_rescale: 0.0,
+            guidance_truncation: f32::INFINITY,
             cache_interval: 1,
             skip: None,
             calls: request.calls.calls().into(),

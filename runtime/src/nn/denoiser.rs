@@ -1,6 +1,7 @@
 //! What takes noise away from latents, whichever network does it.
 
-use super::{Mmdit, NetworkError, SdRequest, SdUnet, range};
+use super::patches::PATCH;
+use super::{Mmdit, NetworkError, SdRequest, SdUnet, ZImage, range};
 use crate::graph::Graph;
 use alloc::vec::Vec;
 
@@ -12,6 +13,8 @@ pub enum Denoiser {
     Unet(SdUnet),
     /// Stable Diffusion's 3 and 3.5.
     Mmdit(Mmdit),
+    /// Z-Image's.
+    ZImage(ZImage),
 }
 
 impl From<SdUnet> for Denoiser {
@@ -26,6 +29,12 @@ impl From<Mmdit> for Denoiser {
     }
 }
 
+impl From<ZImage> for Denoiser {
+    fn from(network: ZImage) -> Self {
+        Self::ZImage(network)
+    }
+}
+
 impl Denoiser {
     /// The name of the latents' input, `(n, h, w, channels)`.
     pub const LATENTS: &'static str = SdUnet::LATENTS;
@@ -35,6 +44,8 @@ impl Denoiser {
     pub const TEXT: &'static str = SdUnet::TEXT;
     /// The name of what is told beside them, `(n, 1, 1, added_width)`: the pooled state, and perhaps sizes.
     pub const ADDED: &'static str = SdUnet::ADDED;
+    /// The name of the angles of the tokens' places ([`Self::angles`]), of whom has them.
+    pub const ANGLES: &'static str = ZImage::ANGLES;
     /// The name of the code of the distilled guidance scale, `(n, 1, 1, guidance_code)`.
     pub const GUIDANCE: &'static str = SdUnet::GUIDANCE;
     /// The name of the output, `(n, h, w, channels)`.
@@ -44,7 +55,7 @@ impl Denoiser {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Unet(_) => "U-Net",
-            Self::Mmdit(_) => "transformer",
+            Self::Mmdit(_) | Self::ZImage(_) => "transformer",
         }
     }
 
@@ -52,7 +63,7 @@ impl Denoiser {
     pub const fn prefix(&self) -> &'static str {
         match self {
             Self::Unet(_) => "unet.",
-            Self::Mmdit(_) => "transformer.",
+            Self::Mmdit(_) | Self::ZImage(_) => "transformer.",
         }
     }
 
@@ -71,6 +82,7 @@ impl Denoiser {
         match self {
             Self::Unet(network) => [network.in_channels, network.out_channels],
             Self::Mmdit(network) => [network.channels; 2],
+            Self::ZImage(network) => [network.channels; 2],
         }
     }
 
@@ -78,7 +90,7 @@ impl Denoiser {
     pub const fn multiple(&self) -> usize {
         match self {
             Self::Unet(_) => 1,
-            Self::Mmdit(_) => Mmdit::PATCH,
+            Self::Mmdit(_) | Self::ZImage(_) => PATCH,
         }
     }
 
@@ -86,7 +98,8 @@ impl Denoiser {
     pub const fn longest(&self) -> usize {
         match self {
             Self::Unet(_) => SdUnet::LONGEST,
-            Self::Mmdit(network) => Mmdit::PATCH * network.positions,
+            Self::Mmdit(network) => PATCH * network.positions,
+            Self::ZImage(network) => network.longest(),
         }
     }
 
@@ -95,15 +108,30 @@ impl Denoiser {
         match self {
             Self::Unet(network) => network.text_width,
             Self::Mmdit(network) => network.text_width,
+            Self::ZImage(network) => network.text_width,
         }
     }
 
     /// States of zeros that follow a text's where no third text encoder is: Stable Diffusion 3 attends to them.
     pub const fn zero_states(&self) -> usize {
         match self {
-            Self::Unet(_) => 0,
+            Self::Unet(_) | Self::ZImage(_) => 0,
             Self::Mmdit(_) => Mmdit::THIRD_STATES,
         }
+    }
+
+    /// What the number of a text's states is filled up to a multiple of, where texts are as long as they are.
+    pub const fn text_multiple(&self) -> Option<usize> {
+        match self {
+            Self::Unet(_) | Self::Mmdit(_) => None,
+            Self::ZImage(_) => Some(ZImage::MULTIPLE),
+        }
+    }
+
+    /// Whether the published pipelines give the noise's shares themselves, evenly from 1 to one step's, before they are shifted
+    /// ([`Sigmas::Flow`](crate::sampler::Sigmas::Flow)).
+    pub const fn even_sigmas(&self) -> bool {
+        matches!(self, Self::ZImage(_))
     }
 
     /// How many numbers it is told beside the text's states: pooled state and sizes; 0 for none.
@@ -111,6 +139,7 @@ impl Denoiser {
         match self {
             Self::Unet(network) => network.added.map_or(0, |added| added.width),
             Self::Mmdit(network) => network.pooled_width,
+            Self::ZImage(_) => 0,
         }
     }
 
@@ -118,7 +147,7 @@ impl Denoiser {
     pub const fn guidance_code(&self) -> usize {
         match self {
             Self::Unet(network) => network.guidance_code,
-            Self::Mmdit(_) => 0,
+            Self::Mmdit(_) | Self::ZImage(_) => 0,
         }
     }
 
@@ -127,6 +156,7 @@ impl Denoiser {
         match self {
             Self::Unet(network) => network.time_width(),
             Self::Mmdit(_) => Mmdit::TIME_WIDTH,
+            Self::ZImage(_) => ZImage::TIME_WIDTH,
         }
     }
 
@@ -135,20 +165,34 @@ impl Denoiser {
         match self {
             Self::Unet(network) => network.write_time(timestep, out),
             Self::Mmdit(_) => Mmdit::write_time(timestep, out),
+            Self::ZImage(network) => network.write_time(timestep, out),
         }
     }
 
-    /// What the network's inputs of ids are given: of a transformer, the patches' places.
+    /// What the network's inputs of ids are given, of a transformer: the patches' places, or which tokens of texts of so many are
+    /// there.
     ///
     /// # Errors
-    /// As [`Self::graph`].
-    pub fn ids(&self, request: &SdRequest) -> Result<Vec<Option<u32>>, NetworkError> {
+    /// As [`Self::graph`]; a text longer than the request's.
+    pub fn ids(&self, request: &SdRequest, lengths: &[usize]) -> Result<Vec<Option<u32>>, NetworkError> {
         match self {
             Self::Unet(_) => Ok(Vec::new()),
             Self::Mmdit(network) => {
                 let places = network.places([request.height, request.width])?;
                 Ok(places.repeat(request.batch).into_iter().map(Some).collect())
             }
+            Self::ZImage(network) => network.ids(request, lengths),
+        }
+    }
+
+    /// The values of [`Self::ANGLES`], of texts of so many tokens; none of networks that are not told places so.
+    ///
+    /// # Errors
+    /// As [`Self::ids`].
+    pub fn angles(&self, request: &SdRequest, lengths: &[usize]) -> Result<Vec<f32>, NetworkError> {
+        match self {
+            Self::Unet(_) | Self::Mmdit(_) => Ok(Vec::new()),
+            Self::ZImage(network) => network.angles(request, lengths),
         }
     }
 
@@ -156,7 +200,8 @@ impl Denoiser {
     pub fn smallest(&self) -> SdRequest {
         match self {
             Self::Unet(network) => network.smallest(),
-            Self::Mmdit(_) => SdRequest::new(1, [Mmdit::PATCH; 2], 1),
+            Self::Mmdit(_) => SdRequest::new(1, [PATCH; 2], 1),
+            Self::ZImage(_) => SdRequest::new(1, [PATCH; 2], ZImage::MULTIPLE),
         }
     }
 
@@ -168,6 +213,7 @@ impl Denoiser {
         match self {
             Self::Unet(network) => network.validate(),
             Self::Mmdit(network) => network.validate(),
+            Self::ZImage(network) => network.validate(),
         }
     }
 
@@ -182,6 +228,10 @@ impl Denoiser {
                 network.graph(prefix, request)
             }
             Self::Mmdit(network) => network.graph_skipping(prefix, request, skipped),
+            Self::ZImage(network) => {
+                range("skipped blocks of this transformer", skipped.len(), 0, 0)?;
+                network.graph(prefix, request)
+            }
         }
     }
 
@@ -194,6 +244,7 @@ impl Denoiser {
         match self {
             Self::Unet(network) => network.graph(prefix, request),
             Self::Mmdit(network) => network.graph(prefix, request),
+            Self::ZImage(network) => network.graph(prefix, request),
         }
     }
 }

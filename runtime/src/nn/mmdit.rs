@@ -4,6 +4,7 @@
 //!
 //! The tensors have the names of diffusers' `SD3Transformer2DModel`, but for the table of positions.
 
+use super::patches::{PATCH, rows, unpatch};
 use super::{NetworkError, SdCache, SdRequest, SdUnet, TimeCode, range};
 use crate::graph::{Activation, Graph, GraphError, IdsId, Shape, ValueId};
 use alloc::format;
@@ -56,7 +57,7 @@ const TEXT: Stream = Stream {
 
 impl Mmdit {
     /// Sides of a patch, in pixels of latents (`patch_size`).
-    pub const PATCH: usize = 2;
+    pub const PATCH: usize = PATCH;
     /// States of a third text encoder (T5, `max_sequence_length`), which are zeros where there is none.
     pub const THIRD_STATES: usize = 256;
     /// The name of the latents' input, `(n, h, w, channels)`.
@@ -172,7 +173,7 @@ impl Mmdit {
         let [scale, shift] = rows(g, &name, m, 0, d)?;
         let x = g.ada_layer_norm(&name, x, [scale, shift], EPS)?;
         let x = g.linear(&format!("{prefix}proj_out"), x, Self::PATCH * Self::PATCH * self.channels, true)?;
-        let out = self.unpatch(g, &format!("{prefix}unpatch"), x)?;
+        let out = unpatch(g, &format!("{prefix}unpatch"), x)?;
         g.output(Self::OUTPUT, out)?;
         Ok(core::mem::take(g))
     }
@@ -288,17 +289,6 @@ impl Mmdit {
         let y = g.linear(&format!("{name}.net.2"), y, d, true)?;
         g.gated_add(&format!("{name}.gate"), x, gate, y)
     }
-
-    /// Patches of `(2, 2, channels)` to a picture: of each row of patches first all upper rows of pixels, then all lower ones.
-    fn unpatch(&self, g: &mut Graph, name: &str, x: ValueId) -> Result<ValueId, GraphError> {
-        let (s, half) = (g.shape(x), Self::PATCH * self.channels);
-        let [upper, lower] = [0, half].map(|from| {
-            let row = g.slice(name, x, from, half)?;
-            g.reshape(name, row, Shape::new(s.n, s.h, 1, s.w * half))
-        });
-        let lines = g.concat(name, upper?, lower?)?;
-        g.reshape(name, lines, Shape::new(s.n, Self::PATCH * s.h, Self::PATCH * s.w, self.channels))
-    }
 }
 
 /// The first pictures of a batch, and the others.
@@ -321,21 +311,6 @@ fn join(g: &mut Graph, name: &str, first: ValueId, others: ValueId) -> Result<Va
     let [first, others] = flat;
     let joined = g.concat(name, first?, others?)?;
     g.reshape(name, joined, Shape { n: s.n + t.n, ..s })
-}
-
-/// Vectors of `d` numbers of a modulation, from number `first` on.
-fn rows<const N: usize>(
-    g: &mut Graph,
-    name: &str,
-    m: ValueId,
-    first: usize,
-    d: usize,
-) -> Result<[ValueId; N], GraphError> {
-    let mut vectors = [m; N];
-    for (i, vector) in vectors.iter_mut().enumerate() {
-        *vector = g.slice(&format!("{name}.{}", first + i), m, (first + i) * d, d)?;
-    }
-    Ok(vectors)
 }
 
 #[cfg(test)]

@@ -15,7 +15,9 @@ pub mod mlp_hvae;
 pub mod mlp_vae;
 pub mod mmdit;
 pub mod noisy_classifier;
+mod patches;
 pub mod pixel_unet;
+pub mod qwen3;
 mod resnet;
 pub mod rrdb_net;
 pub mod sd_unet;
@@ -24,6 +26,7 @@ pub mod t5_encoder;
 pub mod timestep;
 mod transformer;
 mod unshuffle;
+pub mod z_image;
 
 pub use autoencoder::Autoencoder;
 pub use autoencoder_kl::AutoencoderKl;
@@ -39,11 +42,13 @@ pub use mlp_vae::MlpVae;
 pub use mmdit::Mmdit;
 pub use noisy_classifier::NoisyClassifier;
 pub use pixel_unet::PixelUnet;
+pub use qwen3::Qwen3;
 pub use rrdb_net::RrdbNet;
 pub use sd_unet::{SdAdded, SdCache, SdLevel, SdMiddle, SdRequest, SdUnet};
 pub use t2i_adapter::{T2iAdapter, T2iKind};
 pub use t5_encoder::T5Encoder;
 pub use timestep::TimeCode;
+pub use z_image::ZImage;
 
 /// `found`, if it lies in `min..=max`.
 pub(crate) fn range(field: &'static str, found: usize, min: usize, max: usize) -> Result<(), NetworkError> {

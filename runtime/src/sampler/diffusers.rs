@@ -294,14 +294,14 @@ impl Fields<'_> {
             ("use_exponential_sigmas", Sigmas::Exponential),
             ("use_beta_sigmas", Sigmas::Beta),
             ("use_lu_lambdas", Sigmas::Lu),
-            ("use_flow_sigmas", Sigmas::Flow { shift: self.number("flow_shift", 1.0)? }),
+            ("use_flow_sigmas", Sigmas::Flow { shift: self.number("flow_shift", 1.0)?, even: false }),
         ] {
             if self.flag(name, false)? {
                 chosen.push((name, sigmas));
             }
         }
         match chosen[..] {
-            [] if flow => Ok(Sigmas::Flow { shift: self.number("shift", 1.0)? }),
+            [] if flow => Ok(Sigmas::Flow { shift: self.number("shift", 1.0)?, even: false }),
             [(name, _), ..] if flow => Err(self.refuse(name, "this spread of the sigmas is not there for flow")),
             [] => Ok(Sigmas::Discrete),
             [(_, sigmas)] => Ok(sigmas),

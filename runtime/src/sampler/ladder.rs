@@ -94,17 +94,23 @@ impl Ladder {
         let round = move |t| if rounded { libm::rint(t) } else { libm::floor(t) };
         let ladder = Self { timesteps, sigmas };
         Ok(match s.sigmas {
-            Sigmas::Flow { shift } => ladder.flow_levels(levels, s, shift),
+            Sigmas::Flow { shift, .. } => ladder.flow_levels(levels, s, shift),
             _ => ladder.spread(trained, s, (trained.max(), trained.sigmas[0]), round),
         })
     }
 
     /// Of rectified flow: sigma is the share of noise, 1 to 0, and the timestep is sigma times the levels. The reference
-    /// shifts the ends and then all sigmas once more.
-    pub(super) fn of_flow(schedule: &Schedule, s: &SolverSettings, shift: f64) -> Result<Self, SamplerError> {
+    /// shifts the ends and then all sigmas once more, unless it is given them.
+    pub(super) fn of_flow(
+        schedule: &Schedule,
+        s: &SolverSettings,
+        shift: f64,
+        given: bool,
+    ) -> Result<Self, SamplerError> {
         let levels = check(schedule, s.steps)? as f64;
         let shifted = |sigma: f64| shift * sigma / (1.0 + (shift - 1.0) * sigma);
-        let even = linspace(shifted(1.0), shifted(1.0 / levels), s.steps);
+        let last = if given { 1.0 / s.steps as f64 } else { shifted(1.0 / levels) };
+        let even = linspace(1.0, last, s.steps);
         let mut sigmas: Vec<f64> = even.iter().map(|&sigma| shifted(sigma)).collect();
         let timesteps = sigmas.iter().map(|sigma| sigma * levels).collect();
         sigmas.push(0.0);

@@ -27,6 +27,8 @@ pub enum Sigmas {
     Flow {
         /// 1 leaves them even.
         shift: f64,
+        /// From 1 to the last step's share, as the pipelines of Z-Image and FLUX give them, and not to the least trained level.
+        even: bool,
     },
 }
 
@@ -335,7 +337,7 @@ impl SolverSettings {
             start: 0,
             spacing: if leading { Spacing::Leading } else { Spacing::Linspace },
             steps_offset: 1,
-            sigmas: if flow { Sigmas::Flow { shift: 1.0 } } else { Sigmas::Discrete },
+            sigmas: if flow { Sigmas::Flow { shift: 1.0, even: false } } else { Sigmas::Discrete },
             edm: None,
             final_sigma: if matches!(solver, Solver::Deis { .. }) { FinalSigma::SigmaMin } else { FinalSigma::Zero },
             prediction: if flow { Prediction::Flow } else { Prediction::Epsilon },

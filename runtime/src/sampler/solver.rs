@@ -39,7 +39,7 @@ impl Calls {
         if flow != (s.prediction == Prediction::Flow) {
             return Err(SamplerError::Flow);
         }
-        if let Sigmas::Flow { shift } = s.sigmas
+        if let Sigmas::Flow { shift, .. } = s.sigmas
             && !(shift > 0.0 && shift.is_finite())
         {
             return Err(SamplerError::Shift(shift));
@@ -61,8 +61,8 @@ impl Calls {
             }
             Solver::Tcd { original_steps, eta } => tcd::calls(schedule, s, original_steps, eta)?,
             Solver::FlowEuler { .. } | Solver::FlowHeun => {
-                let Sigmas::Flow { shift } = s.sigmas else { return Err(SamplerError::Flow) };
-                let points = Levels::new(&trained, Ladder::of_flow(schedule, s, shift)?, Point::straight);
+                let Sigmas::Flow { shift, even } = s.sigmas else { return Err(SamplerError::Flow) };
+                let points = Levels::new(&trained, Ladder::of_flow(schedule, s, shift, even)?, Point::straight);
                 match s.solver {
                     Solver::FlowHeun => flow_heun::calls(&points, s),
                     _ => flow_euler::calls(&points, s, s.solver == Solver::FlowEuler { random: true }),

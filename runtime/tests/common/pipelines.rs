@@ -30,6 +30,8 @@ pub struct Way {
     sigmas: Option<Sigmas>,
     guidance_scale: f32,
     guidance_rescale: f32,
+    normalization: Option<f32>,
+    truncation: Option<f32>,
     /// Of a run that starts from a picture.
     strength: Option<f64>,
     /// Of a ControlNet.
@@ -56,13 +58,21 @@ pub struct Led<'a> {
     pub image: Option<(&'a IpAdapter, [&'a SeenImages; 2])>,
 }
 
+/// Z-Image's `g3` as `cfg4`: its pipeline counts from 0.
+fn cfg(part: &str) -> String {
+    let scale = part.strip_prefix('g').and_then(|scale| scale.parse::<f32>().ok());
+    scale.map_or_else(|| part.into(), |scale| format!("cfg{}", scale + 1.0))
+}
+
 /// Reads
-/// `image_[wide_|pair_|two_|img2img_]METHOD[_karras][_s0.6]_cfg5[_rescale0.7][_control0.7][_lora0.8][_ip0.6][_img1.5][_skip1][_steps1][_72x88]`,
+/// `image_[wide_|pair_|two_|long_|img2img_]METHOD[_karras][_s0.6]_cfg5[_rescale0.7][_norm1][_trunc0.5][_control0.7][_lora0.8][_ip0.6][_img1.5][_skip1][_steps1][_72x88]`,
 /// METHOD being a name of the command line's with `pp` for `++`, after `edm` where the noise levels are; without it the model's own
 /// is meant.
 pub fn way(name: &str) -> Option<Way> {
     let rest = name.strip_prefix("image_")?;
-    let rest = ["wide_", "pair_", "two_", "img2img_"].iter().find_map(|kind| rest.strip_prefix(kind)).unwrap_or(rest);
+    let kinds = ["wide_", "pair_", "two_", "long_", "img2img_"];
+    let rest = kinds.iter().find_map(|kind| rest.strip_prefix(kind)).unwrap_or(rest);
+    let rest = &rest.split('_').map(cfg).collect::<Vec<_>>().join("_");
     let own = format!("own_{rest}");
     let rest = if rest.starts_with("cfg") || rest.starts_with("s0.") { &own } else { rest };
     let (method, cfg) = rest.split_once("_cfg")?;
@@ -84,6 +94,8 @@ pub fn way(name: &str) -> Option<Way> {
         sigmas,
         guidance_scale: numbers.next()?.parse().ok()?,
         guidance_rescale: 0.0,
+        normalization: None,
+        truncation: None,
         strength,
         control: None,
         lora: None,
@@ -106,6 +118,8 @@ pub fn way(name: &str) -> Option<Way> {
             "skip" => way.skipped = Some(value as usize),
             "steps" => way.steps = Some(value as usize),
             "rescale" => way.guidance_rescale = value,
+            "norm" => way.normalization = Some(value),
+            "trunc" => way.truncation = Some(value),
             "control" => way.control = Some(value),
             "lora" => way.lora = Some(value),
             "ip" => way.image = Some(value),
@@ -194,10 +208,22 @@ impl Family {
 
     fn differences_led(&self, model: &TextToImage, led: Led<'_>, name: &str) -> Vec<f32> {
         let way = way(name).unwrap_or_else(|| panic!("{} {name}: drawn in an unknown way", self.name));
-        let (prompt, negative, steps) = (self.said("prompt"), self.said("negative_prompt"), self.said("steps"));
+        let (negative, steps) = (self.said("negative_prompt"), self.said("steps"));
+        let prompt = self.said(if name.starts_with("image_long_") { "long_prompt" } else { "prompt" });
         let picture = self.tensors.get(name);
         let (shape, want) = (&picture.shape, picture.channels_last());
         let pair = name.starts_with("image_pair_");
+        // Of different lengths, where it is said.
+        let listed = |key: &str| -> Option<Vec<String>> {
+            let list = self.said[key].as_str().filter(|_| pair)?;
+            serde_json::from_str(list).unwrap()
+        };
+        let [prompts, negatives] = ["pair_prompts", "pair_negatives"].map(listed);
+        let strs = |list: &'_ Option<Vec<String>>, own: &[&str]| -> Vec<String> {
+            list.clone().unwrap_or_else(|| own.iter().map(|text| (*text).to_owned()).collect())
+        };
+        let prompts = strs(&prompts, if pair { &[prompt, negative][..] } else { &[prompt] });
+        let negatives = strs(&negatives, if pair { &["", prompt][..] } else { &[negative] });
         let latents = match &way.size {
             Some(size) => format!("latents_{size}"),
             None if pair => "latents_pair".into(),
@@ -239,8 +265,8 @@ impl Family {
         });
         let request = LatentRequest {
             prompt_syntax: PromptSyntax::Plain,
-            prompts: if pair { vec![prompt, negative] } else { vec![prompt] },
-            negatives: if pair { vec![Some(""), Some(prompt)] } else { vec![Some(negative)] },
+            prompts: prompts.iter().map(String::as_str).collect(),
+            negatives: negatives.iter().map(|text| Some(&**text)).collect(),
             seeds: vec![0; shape[0]],
             guidance_scale: way.guidance_scale,
             image_guidance_scale: way.image_guidance_scale,
@@ -251,6 +277,8 @@ impl Family {
                 ..SkipLayers::default()
             }),
             guidance_rescale: way.guidance_rescale,
+            guidance_normalization: way.normalization,
+            guidance_truncation: way.truncation,
             latents: Some(&latents),
             init_image: start.as_deref(),
             mask: mask.as_deref(),

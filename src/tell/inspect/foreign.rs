@@ -108,6 +108,7 @@ fn sizes(denoiser: &Denoiser) -> String {
             format!("U-Net of {levels:?} channels")
         }
         Denoiser::Mmdit(network) => format!("transformer of {} blocks of {}", network.layers, network.width()),
+        Denoiser::ZImage(network) => format!("transformer of {} blocks of {}", network.layers, network.width()),
         other => other.name().into(),
     }
 }

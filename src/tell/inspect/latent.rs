@@ -17,6 +17,7 @@ pub fn system(file: &File<'_>) -> String {
         Ok("sdxl") => "SDXL",
         Ok("sd3") => "Stable Diffusion 3",
         Ok("sd3.5") => "Stable Diffusion 3.5",
+        Ok("z-image") => "Z-Image",
         Ok("sdxl-refiner") => "SDXL's refiner, which takes a run's last steps (--refiner)",
         _ => "a latent diffusion model",
     };
@@ -55,6 +56,9 @@ pub fn facts(file: &File<'_>) -> Result<Vec<Line>, GgufError> {
             lines.push(("text", format!("{layers} layers of {width}")));
         }
     }
+    if let (Ok(states), Ok(width)) = (file.u32s("nijimi.text_encoder.states"), file.u32("nijimi.text_encoder.width")) {
+        lines.push(("text", format!("Qwen3, {} layers of {width}", states.last().copied().unwrap_or(0))));
+    }
     let (kind, levels) = (file.str("nijimi.schedule.kind")?, file.u32("nijimi.schedule.steps")?);
     let (first, last) = (file.f64("nijimi.schedule.beta_start")?, file.f64("nijimi.schedule.beta_end")?);
     // Of EDM, sigmas; left out, diffusers' defaults.
@@ -85,6 +89,13 @@ fn network(file: &File<'_>) -> Result<(String, &'static str), GgufError> {
         let width = number("heads")?.saturating_mul(number("attention_head_dim")?);
         let words = format!("transformer of {} blocks of {width}", number("layers")?);
         return Ok((words, "nijimi.mmdit.sample_size"));
+    }
+    if file.str("nijimi.network") == Ok("z-image") {
+        let number = |name: &str| file.u32(&format!("nijimi.z_image.{name}"));
+        let axes = file.u32s("nijimi.z_image.axes_dims")?;
+        let width = axes.into_iter().fold(0, u32::saturating_add).saturating_mul(number("heads")?);
+        let words = format!("transformer of {} blocks of {width}", number("layers")?);
+        return Ok((words, "nijimi.z_image.sample_size"));
     }
     let channels = file.u32s("nijimi.unet.channels")?;
     let depths = file.u32s("nijimi.unet.transformer_layers")?;

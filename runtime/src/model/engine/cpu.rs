@@ -164,10 +164,13 @@ impl CpuEngine {
                 guidance::text_and_image(scale, second, [conditional, image], answer)?;
             }
         }
-        if at.settings.guidance_rescale != 0.0 {
-            for (conditional, guided) in conditional.chunks_exact(*each).zip(answer.chunks_exact_mut(*each)) {
-                guidance::rescale(at.settings.guidance_rescale, conditional, guided)?;
+        let pictures = conditional.chunks_exact(*each).zip(answer.chunks_exact_mut(*each));
+        match at.rescale() {
+            0.0 => {}
+            share if share > 0.0 => {
+                pictures.into_iter().try_for_each(|(c, guided)| guidance::rescale(share, c, guided))?
             }
+            limit => pictures.into_iter().try_for_each(|(c, guided)| guidance::normalize(-limit, c, guided))?,
         }
         Ok(())
     }

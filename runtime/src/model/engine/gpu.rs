@@ -211,7 +211,7 @@ impl GpuEngine {
             index: at.index,
             guidance_scale,
             image_guidance_scale,
-            guidance_rescale: settings.guidance_rescale,
+            guidance_rescale: at.rescale(),
             call: &settings.calls[at.index],
             n: settings.n,
             restore: at.kept().map(|_| Kept::level(at.next_call())),

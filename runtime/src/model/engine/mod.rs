@@ -117,7 +117,11 @@ pub(super) struct RunSettings<'a> {
     pub guidance_scale: f32,
     /// Of models that change a picture.
     pub image_guidance_scale: f32,
+    /// What is done to a guided answer: more than 0 as of [`crate::guidance::rescale`], less than 0 as of
+    /// [`crate::guidance::normalize`].
     pub guidance_rescale: f32,
+    /// Calls at which the picture's share is more than this are not guided.
+    pub guidance_truncation: f32,
     /// Calls of which the first alone evaluates the whole network.
     pub cache_interval: usize,
     /// Skip-layer guidance, if there is any.
@@ -182,10 +186,23 @@ impl At<'_> {
     /// blocks make `u + g (c - u) + s (c - k)`, which is [`crate::guidance::text_and_image`]'s of these scales.
     pub fn scales(&self) -> [f32; 2] {
         let RunSettings { guidance_scale, image_guidance_scale, .. } = *self.settings;
+        if self.is_truncated() {
+            return [1.0; 2];
+        }
         match self.skip() {
             Some(Skip { scale, .. }) => [guidance_scale + scale, 1.0 + scale],
             None => [guidance_scale, image_guidance_scale],
         }
+    }
+
+    /// What is done to the guided answer ([`RunSettings::guidance_rescale`]).
+    pub fn rescale(&self) -> f32 {
+        if self.is_truncated() { 0.0 } else { self.settings.guidance_rescale }
+    }
+
+    /// Whether the answer is the conditional one.
+    fn is_truncated(&self) -> bool {
+        self.call().alpha > self.settings.guidance_truncation
     }
 
     /// The noise level, as the network knows it.

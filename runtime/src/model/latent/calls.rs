@@ -68,6 +68,6 @@ impl LatentInfo {
 
     /// Its scheduler.
     pub(super) fn scheduling(&self) -> Scheduler<'_> {
-        Scheduler { class: &self.scheduler, settings: &self.settings }
+        Scheduler { class: &self.scheduler, settings: &self.settings, even: self.denoiser.even_sigmas() }
     }
 }

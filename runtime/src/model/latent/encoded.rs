@@ -10,8 +10,10 @@ pub struct EncodedPrompts {
     pub(super) pictures: usize,
     /// Whether the negatives follow the prompts.
     pub(super) guided: bool,
-    /// States of a text: 77 for each window.
+    /// States of a text: 77 for each window, or as many as the longest has tokens.
     pub(super) tokens: usize,
+    /// Of each text, how many of them are its own.
+    pub(super) lengths: Vec<usize>,
     /// One text after the other, `(n, 1, tokens, text_width)`.
     pub(super) states: Vec<f32>,
     /// `(n, width)`; empty where no encoder pools.
@@ -34,7 +36,7 @@ impl EncodedPrompts {
     /// Bytes held.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        4 * (self.states.len() + self.pooled.len())
+        4 * (self.states.len() + self.pooled.len()) + size_of_val(&self.lengths[..])
     }
 }
 

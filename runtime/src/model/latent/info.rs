@@ -4,6 +4,7 @@ use super::super::info::{kind, text};
 use super::super::mmdit_keys;
 use super::super::scheduler::SchedulerInfo;
 use super::super::unet_keys::{UNET, maybe, size, unet};
+use super::super::z_image_keys;
 use super::defaults::LatentDefaults;
 use super::first_stage::{FirstStage, LatentStatistics};
 use super::keys;
@@ -39,7 +40,7 @@ pub struct LatentInfo {
     pub name: String,
     /// `general.license`, or empty.
     pub license: String,
-    /// `sd1`, `sd2`, `sdxl`, `sd3`, or another word for what it is a form of, for people.
+    /// `sd1`, `sd2`, `sdxl`, `sd3`, `z-image`, or another word for what it is a form of, for people.
     pub family: String,
     /// The network that takes noise away.
     pub denoiser: Denoiser,
@@ -51,9 +52,9 @@ pub struct LatentInfo {
     pub shift_factor: f32,
     /// See [`FirstStage::statistics`].
     pub statistics: Option<LatentStatistics>,
-    /// One text encoder, or SDXL's and Stable Diffusion 3's two.
+    /// One text encoder, or SDXL's and Stable Diffusion 3's two; none where a language model reads alone.
     pub texts: Vec<TextInfo>,
-    /// A language model that reads texts beside them.
+    /// A language model that reads texts, beside them or alone.
     pub language: Option<LanguageInfo>,
     /// Whether no negative prompt is zeros in place of an empty one's states.
     pub zeros_for_empty: bool,
@@ -75,6 +76,7 @@ pub(super) const fn named(denoiser: &Denoiser) -> [&'static str; 2] {
     match denoiser {
         Denoiser::Unet(_) => ["sd-unet", "nijimi.unet.sample_size"],
         Denoiser::Mmdit(_) => ["mmdit", "nijimi.mmdit.sample_size"],
+        Denoiser::ZImage(_) => ["z-image", "nijimi.z_image.sample_size"],
     }
 }
 
@@ -82,8 +84,9 @@ fn denoiser(file: &File<'_>) -> Result<Denoiser, Error> {
     match file.str(NETWORK)? {
         "sd-unet" => Ok(unet(file, &UNET)?.into()),
         "mmdit" => Ok(mmdit_keys::mmdit(file)?.into()),
+        "z-image" => Ok(z_image_keys::z_image(file)?.into()),
         other => {
-            let (found, expected) = (format!("{other:?}"), "sd-unet or mmdit");
+            let (found, expected) = (format!("{other:?}"), "sd-unet, mmdit or z-image");
             Err(ModelError::Unsupported { key: NETWORK, found, expected }.into())
         }
     }
@@ -158,7 +161,10 @@ impl LatentInfo {
 
     /// States of a text of so many windows, as the denoiser is given them.
     pub(super) fn states(&self, windows: usize) -> usize {
-        windows * self.texts.first().map_or(1, |text| text.network.positions) + self.other_states()
+        match self.denoiser.text_multiple() {
+            Some(multiple) => windows * multiple,
+            None => windows * self.texts.first().map_or(1, |text| text.network.positions) + self.other_states(),
+        }
     }
 
     /// What a run asks of the denoiser, whose texts have so many states, with nothing added to it; `size` as of
@@ -191,12 +197,10 @@ impl LatentInfo {
     /// That the whole network can be left out for some calls, as often as is asked ([`SdCache`](crate::nn::SdCache)).
     pub(super) fn check_cache(&self, interval: usize) -> Result<(), RequestError> {
         in_range("cache_interval", interval, 1, 1 << 16)?;
-        match self.denoiser {
-            Denoiser::Mmdit(_) if interval > 1 => {
-                Err(RequestError::NotOf { what: "cache_interval", of: "models with a U-Net" })
-            }
-            _ => Ok(()),
+        if interval > 1 && self.denoiser.unet().is_none() {
+            return Err(RequestError::NotOf { what: "cache_interval", of: "models with a U-Net" });
         }
+        Ok(())
     }
 
     /// What the U-Net of a model for inpainting reads: latents, those of what is kept, and the mask.
@@ -214,10 +218,15 @@ impl LatentInfo {
         if self.edits() { 3 } else { 2 }
     }
 
-    /// Windows of the longest prompt, each some 75 words: its states, and what is computed of them, grow with it. Prompts of
-    /// a run are all given as many as the longest has, so a picture is the same beside others only if theirs are no longer.
+    /// Windows of the longest prompt, each some 75 words, or some 25 where a language model alone reads it: its states, and what is
+    /// computed of them, grow with it. Prompts of a run are all given as many as the longest has, so a picture is the same beside
+    /// others only if theirs are no longer; where a language model alone reads them, whatever the others are.
     #[must_use]
     pub fn windows(&self, prompts: &[&str]) -> usize {
+        if let (Some(multiple), Some(language)) = (self.denoiser.text_multiple(), &self.language) {
+            let of = |prompt: &&str| language.tokens(prompt).len().div_ceil(multiple);
+            return prompts.iter().map(of).max().unwrap_or(1).max(1);
+        }
         let of = |text: &TextInfo| prompts.iter().map(|p| Windows::new(&text.tokenizer, p).0.len()).max();
         self.texts.iter().filter_map(of).max().unwrap_or(1)
     }
@@ -247,6 +256,10 @@ impl LatentInfo {
 }
 
 fn texts(file: &File<'_>, denoiser: &Denoiser) -> Result<Vec<TextInfo>, Error> {
+    // Where a language model reads alone.
+    if denoiser.text_multiple().is_some() {
+        return Ok(Vec::new());
+    }
     let key = "nijimi.text.hidden_state";
     let penultimate = match file.str(key)? {
         "final" => false,
@@ -260,7 +273,7 @@ fn texts(file: &File<'_>, denoiser: &Denoiser) -> Result<Vec<TextInfo>, Error> {
     // A U-Net is told the pooled state of SDXL's second encoder, or of the only one; Stable Diffusion 3's transformer both.
     let pools = match denoiser {
         Denoiser::Unet(unet) => unet.added.is_some() && file.get("nijimi.text_encoder_2.width").is_none(),
-        Denoiser::Mmdit(_) => true,
+        Denoiser::Mmdit(_) | Denoiser::ZImage(_) => true,
     };
     let mut texts = Vec::new();
     for (i, (key, prefix)) in

@@ -4,6 +4,7 @@ use super::super::ModelError;
 use super::super::info::wrong;
 use super::LatentInfo;
 use super::info::named;
+use super::language::{LanguageInfo, LanguageModel};
 use super::refine::SIZES;
 use crate::Error;
 use crate::nn::Denoiser;
@@ -28,7 +29,7 @@ impl LatentInfo {
         let other = "the autoencoder's latents have";
         let answering = match denoiser {
             Denoiser::Unet(_) => "the U-Net answers with",
-            Denoiser::Mmdit(_) => "the transformer answers with",
+            Denoiser::Mmdit(_) | Denoiser::ZImage(_) => "the transformer answers with",
         };
         joint(answering, channels(answers), other, channels(latent))?;
         let inpainting = self.inpainting_channels();
@@ -52,6 +53,9 @@ impl LatentInfo {
     }
 
     fn check_texts(&self) -> Result<(), Error> {
+        if self.denoiser.text_multiple().is_some() {
+            return self.check_language_alone();
+        }
         let Some(first) = self.texts.first() else {
             return Err(wrong("nijimi.text_encoder.width", "missing", "given: there is no text encoder"));
         };
@@ -71,18 +75,9 @@ impl LatentInfo {
             joint("the second text encoder reads", positions, "the first one", other)?;
         }
         if let Some(language) = &self.language {
-            let (own, read) = (language.network.width.to_string(), self.denoiser.text_width().to_string());
-            joint("the language model's states are of width", own, "the transformer reads states of width", read)?;
-            let (tokens, rows) = (language.tokenizer.tokens(), language.network.vocabulary);
-            if tokens > rows {
-                return joint(
-                    "the tokenizer has",
-                    format!("{tokens} tokens"),
-                    "its text encoder knows",
-                    rows.to_string(),
-                );
-            }
-            if self.denoiser.zero_states() == 0 || !(1..=512).contains(&language.length) {
+            self.check_language(language)?;
+            let is_t5 = matches!(language.model, LanguageModel::T5 { .. });
+            if !is_t5 || self.denoiser.zero_states() == 0 || !(1..=512).contains(&language.length) {
                 let expected = "1 to 512, of a model whose transformer reads it (Stable Diffusion 3)";
                 return Err(wrong("nijimi.text_encoder_3.length", language.length, expected));
             }
@@ -99,7 +94,35 @@ impl LatentInfo {
                 let (own, given) = (numbers(network.pooled_width), numbers(self.pooled()));
                 joint("the transformer is told", own, "the text encoders' pooled states together are", given)
             }
+            Denoiser::ZImage(_) => Ok(()),
         }
+    }
+
+    /// That the denoiser reads a language model's states, and the model its tokenizer's tokens.
+    fn check_language(&self, language: &LanguageInfo) -> Result<(), Error> {
+        let (own, read) = (language.width().to_string(), self.denoiser.text_width().to_string());
+        joint("the language model's states are of width", own, "the transformer reads states of width", read)?;
+        match language.vocabulary() {
+            [tokens, rows] if tokens > rows => {
+                joint("the tokenizer has", format!("{tokens} tokens"), "its text encoder knows", rows.to_string())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Where no other encoder reads.
+    fn check_language_alone(&self) -> Result<(), Error> {
+        let Some(language) = &self.language else {
+            return Err(wrong("nijimi.text_encoder.model", "missing", "given: there is no text encoder"));
+        };
+        self.check_language(language)?;
+        if !matches!(language.model, LanguageModel::Qwen3 { .. }) || !self.texts.is_empty() {
+            return Err(wrong("nijimi.text_encoder.model", "another text encoder", "qwen3, and no other beside it"));
+        }
+        if !(1..=512).contains(&language.length) {
+            return Err(wrong("nijimi.text_encoder.length", language.length, "1 to 512"));
+        }
+        Ok(())
     }
 
     /// That the denoiser reads states of texts as wide as the encoders' together.
@@ -108,8 +131,8 @@ impl LatentInfo {
         let reads = match &self.denoiser {
             Denoiser::Unet(_) => "the U-Net reads text states of width",
             // What is left is filled with zeros.
-            Denoiser::Mmdit(_) if width <= own => return Ok(()),
-            Denoiser::Mmdit(_) => "the transformer reads text states of width",
+            Denoiser::Mmdit(_) | Denoiser::ZImage(_) if width <= own => return Ok(()),
+            Denoiser::Mmdit(_) | Denoiser::ZImage(_) => "the transformer reads text states of width",
         };
         joint(reads, own.to_string(), other, width.to_string())
     }

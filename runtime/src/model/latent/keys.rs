@@ -9,9 +9,28 @@ use alloc::borrow::ToOwned;
 const TEXT: &[&str] =
     &["vocab_size", "positions", "width", "mlp_width", "layers", "heads", "activation", "norm_eps", "projection_dim"];
 
+/// Of CLIP's encoder, or of a language model that reads alone.
+const FIRST_TEXT: &[&str] = &[
+    "vocab_size",
+    "positions",
+    "width",
+    "mlp_width",
+    "layers",
+    "heads",
+    "activation",
+    "norm_eps",
+    "projection_dim",
+    "model",
+    "kv_heads",
+    "head_channels",
+    "rope_theta",
+    "states",
+    "length",
+];
+
 /// What may stand behind each beginning of a key (`docs/format.md`). The scheduler's settings are looked at by what reads
 /// them; keys that begin otherwise are records for people.
-const KNOWN: [(&str, &[&str]); 9] = [
+const KNOWN: [(&str, &[&str]); 10] = [
     (
         "nijimi.unet.",
         &[
@@ -52,6 +71,22 @@ const KNOWN: [(&str, &[&str]); 9] = [
         ],
     ),
     (
+        "nijimi.z_image.",
+        &[
+            "in_channels",
+            "layers",
+            "refiner_layers",
+            "heads",
+            "cap_feat_dim",
+            "axes_dims",
+            "axes_lens",
+            "rope_theta",
+            "norm_eps",
+            "t_scale",
+            "sample_size",
+        ],
+    ),
+    (
         "nijimi.autoencoder.",
         &[
             "in_channels",
@@ -75,9 +110,9 @@ const KNOWN: [(&str, &[&str]); 9] = [
             "force_upcast",
         ],
     ),
-    ("nijimi.text_encoder.", TEXT),
+    ("nijimi.text_encoder.", FIRST_TEXT),
     ("nijimi.text_encoder_2.", TEXT),
-    ("nijimi.text_encoder_3.", LanguageInfo::KEYS),
+    ("nijimi.text_encoder_3.", LanguageInfo::T5_KEYS),
     ("nijimi.text.", &["hidden_state", "force_zeros_for_empty_prompt"]),
     ("nijimi.schedule.", &["kind", "steps", "beta_start", "beta_end"]),
     ("nijimi.sampler.", &["method", "scheduler", "steps", "guidance_scale"]),

@@ -1,14 +1,18 @@
-//! A text encoder that is a language model, beside CLIP's: Stable Diffusion 3's T5. It reads a text as it is, without weights, in
-//! one window.
+//! A text encoder that is a language model: Stable Diffusion 3's T5 beside CLIP's encoders, or Qwen3 alone. It reads a text as it is,
+//! without weights, in one window.
 
-use super::super::unet_keys::{n, size};
+use super::super::info::wrong;
+use super::super::unet_keys::{n, ns, size, sizes};
+use super::TextToImage;
 use super::info::LatentInfo;
+use super::stages::Stage;
 use crate::Error;
 use crate::gguf::{File, Writer};
-use crate::model::network::Evaluator;
-use crate::nn::T5Encoder;
+use crate::graph::Graph;
+use crate::model::SessionOptions;
+use crate::nn::{NetworkError, Qwen3, T5Encoder};
 use crate::text::prompt::{Part, parse};
-use crate::text::{Pieces, Unigram};
+use crate::text::{ByteLevel, Pieces, Unigram, Vocabulary};
 use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::String;
@@ -17,33 +21,110 @@ use alloc::vec::Vec;
 /// The encoder: its network, and how it reads a text.
 #[derive(Clone, Debug)]
 pub struct LanguageInfo {
-    /// The network.
-    pub network: T5Encoder,
-    /// What makes ids of a text.
-    pub tokenizer: Unigram,
-    /// What the tokenizer was made of.
-    pub pieces: Pieces,
-    /// Tokens of its window.
+    /// The network, with its tokenizer.
+    pub model: LanguageModel,
+    /// Tokens of its window: of T5 always as many, of Qwen3 the most.
     pub length: usize,
 }
 
-const KEY: &str = "nijimi.text_encoder_3";
-const TOKENIZER: &str = "tokenizer_3.ggml";
+/// A language model.
+#[derive(Clone, Debug)]
+pub enum LanguageModel {
+    /// Stable Diffusion 3's third text encoder.
+    T5 {
+        /// The network.
+        network: T5Encoder,
+        /// What makes ids of a text.
+        tokenizer: Unigram,
+        /// What the tokenizer was made of.
+        pieces: Pieces,
+    },
+    /// Z-Image's only one.
+    Qwen3 {
+        /// The network.
+        network: Qwen3,
+        /// What makes ids of a text.
+        tokenizer: ByteLevel,
+        /// What the tokenizer was made of.
+        vocabulary: Vocabulary,
+    },
+}
+
+const T5: &str = "nijimi.text_encoder_3";
+const T5_TOKENIZER: &str = "tokenizer_3.ggml";
+const QWEN3: &str = "nijimi.text_encoder";
+const QWEN3_TOKENIZER: &str = "tokenizer.ggml";
+/// How a user's words are put to Qwen3: as a turn of a conversation, in which it is to speak next (its chat template).
+const TURN: [&str; 2] = ["<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n"];
+/// What fills a text up, if several are read at once.
+const PAD: u32 = 0;
 
 impl LanguageInfo {
-    /// What its tensors' names begin with.
-    pub const PREFIX: &'static str = "text_encoder_3.";
-    /// What may stand behind [`KEY`].
-    pub(super) const KEYS: &[&str] =
+    /// What may stand behind the keys' beginnings.
+    pub(super) const T5_KEYS: &[&str] =
         &["vocab_size", "width", "layers", "heads", "head_channels", "mlp_width", "norm_eps", "length"];
+
+    /// What its tensors' names begin with.
+    pub const fn prefix(&self) -> &'static str {
+        match self.model {
+            LanguageModel::T5 { .. } => "text_encoder_3.",
+            LanguageModel::Qwen3 { .. } => "text_encoder.",
+        }
+    }
+
+    /// Width of its states.
+    pub fn width(&self) -> usize {
+        match &self.model {
+            LanguageModel::T5 { network, .. } => network.width,
+            LanguageModel::Qwen3 { network, .. } => network.state_width(),
+        }
+    }
+
+    /// The tokens that the tokenizer knows, and the rows of the network's table.
+    pub(super) fn vocabulary(&self) -> [usize; 2] {
+        match &self.model {
+            LanguageModel::T5 { network, tokenizer, .. } => [tokenizer.tokens(), network.vocabulary],
+            LanguageModel::Qwen3 { network, tokenizer, .. } => [tokenizer.tokens(), network.vocabulary],
+        }
+    }
+
+    /// The network for a text of so many tokens.
+    ///
+    /// # Errors
+    /// As the network's.
+    pub fn graph(&self, tokens: usize) -> Result<Graph, NetworkError> {
+        match &self.model {
+            LanguageModel::T5 { network, .. } => network.graph(self.prefix(), tokens),
+            LanguageModel::Qwen3 { network, .. } => network.graph(self.prefix(), tokens),
+        }
+    }
+
+    /// The ids of a text, as the network is given them.
+    #[must_use]
+    pub fn tokens(&self, text: &str) -> Vec<u32> {
+        match &self.model {
+            LanguageModel::T5 { tokenizer, .. } => tokenizer.window(text, self.length),
+            LanguageModel::Qwen3 { tokenizer, .. } => {
+                let mut ids = tokenizer.encode(&[TURN[0], text, TURN[1]].concat());
+                ids.truncate(self.length);
+                ids
+            }
+        }
+    }
 
     /// That of a file, if it has one.
     pub(super) fn read(file: &File<'_>) -> Result<Option<Self>, Error> {
-        let at = |part: &str| format!("{KEY}.{part}");
-        if file.get(&at("width")).is_none() {
-            return Ok(None);
+        if file.get(&format!("{T5}.width")).is_some() {
+            return Self::read_t5(file).map(Some);
         }
-        let number = |part: &str| size(file, &at(part));
+        match file.get(&format!("{QWEN3}.model")) {
+            Some(_) => Self::read_qwen3(file).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn read_t5(file: &File<'_>) -> Result<Self, Error> {
+        let number = |part: &str| size(file, &format!("{T5}.{part}"));
         let network = T5Encoder {
             vocabulary: number("vocab_size")?,
             width: number("width")?,
@@ -51,42 +132,74 @@ impl LanguageInfo {
             heads: number("heads")?,
             head_channels: number("head_channels")?,
             hidden: number("mlp_width")?,
-            eps: file.f32(&at("norm_eps"))?,
+            eps: file.f32(&format!("{T5}.norm_eps"))?,
         };
         network.validate()?;
-        let key = |part: &str| format!("{TOKENIZER}.{part}");
-        let list = |part: &str| -> Result<Vec<String>, Error> {
-            Ok(file.strs(&key(part))?.into_iter().map(ToOwned::to_owned).collect())
-        };
+        let key = |part: &str| format!("{T5_TOKENIZER}.{part}");
         let pieces = Pieces {
-            tokens: list("tokens")?,
+            tokens: list(file, &key("tokens"))?,
             scores: file.f32s(&key("scores"))?,
-            added: list("added_tokens")?,
+            added: list(file, &key("added_tokens"))?,
             charsmap: file.u8s(&key("precompiled_charsmap"))?,
             unknown: file.u32(&key("unknown_token_id"))?,
             end: file.u32(&key("eos_token_id"))?,
             pad: file.u32(&key("padding_token_id"))?,
         };
-        Ok(Some(Self { network, tokenizer: Unigram::new(&pieces)?, pieces, length: number("length")? }))
+        let tokenizer = Unigram::new(&pieces)?;
+        Ok(Self { model: LanguageModel::T5 { network, tokenizer, pieces }, length: number("length")? })
+    }
+
+    fn read_qwen3(file: &File<'_>) -> Result<Self, Error> {
+        let at = |part: &str| format!("{QWEN3}.{part}");
+        if file.str(&at("model"))? != "qwen3" {
+            return Err(wrong("nijimi.text_encoder.model", file.str(&at("model"))?, "qwen3"));
+        }
+        let number = |part: &str| size(file, &at(part));
+        let network = Qwen3 {
+            vocabulary: number("vocab_size")?,
+            width: number("width")?,
+            heads: number("heads")?,
+            kv_heads: number("kv_heads")?,
+            head_channels: number("head_channels")?,
+            hidden: number("mlp_width")?,
+            eps: file.f32(&at("norm_eps"))?,
+            theta: file.f32(&at("rope_theta"))?,
+            states: sizes(file, &at("states"))?,
+        };
+        network.validate()?;
+        let key = |part: &str| format!("{QWEN3_TOKENIZER}.{part}");
+        let vocabulary = Vocabulary {
+            tokens: list(file, &key("tokens"))?,
+            merges: list(file, &key("merges"))?,
+            added: list(file, &key("added_tokens"))?,
+        };
+        let tokenizer = ByteLevel::new(&vocabulary)?;
+        Ok(Self { model: LanguageModel::Qwen3 { network, tokenizer, vocabulary }, length: number("length")? })
     }
 
     /// Writes what [`Self::read`] reads.
     pub(super) fn write(&self, w: &mut Writer) -> Result<(), Error> {
-        self.network.validate()?;
-        let pieces = &self.pieces;
+        match &self.model {
+            LanguageModel::T5 { network, pieces, .. } => self.write_t5(w, network, pieces),
+            LanguageModel::Qwen3 { network, vocabulary, .. } => self.write_qwen3(w, network, vocabulary),
+        }
+    }
+
+    fn write_t5(&self, w: &mut Writer, network: &T5Encoder, pieces: &Pieces) -> Result<(), Error> {
+        network.validate()?;
         Unigram::new(pieces)?;
         let numbers = [
-            ("vocab_size", self.network.vocabulary),
-            ("width", self.network.width),
-            ("layers", self.network.layers),
-            ("heads", self.network.heads),
-            ("head_channels", self.network.head_channels),
-            ("mlp_width", self.network.hidden),
+            ("vocab_size", network.vocabulary),
+            ("width", network.width),
+            ("layers", network.layers),
+            ("heads", network.heads),
+            ("head_channels", network.head_channels),
+            ("mlp_width", network.hidden),
             ("length", self.length),
         ];
-        numbers.into_iter().try_for_each(|(part, value)| w.meta(&format!("{KEY}.{part}"), n(value)))?;
-        w.meta(&format!("{KEY}.norm_eps"), self.network.eps)?;
-        let key = |part: &str| format!("{TOKENIZER}.{part}");
+        numbers.into_iter().try_for_each(|(part, value)| w.meta(&format!("{T5}.{part}"), n(value)))?;
+        w.meta(&format!("{T5}.norm_eps"), network.eps)?;
+        let key = |part: &str| format!("{T5_TOKENIZER}.{part}");
         w.meta(&key("model"), "t5")?;
         w.meta(&key("tokens"), pieces.tokens.clone())?;
         w.meta(&key("scores"), pieces.scores.clone())?;
@@ -97,27 +210,98 @@ impl LanguageInfo {
         Ok(w.meta(&key("padding_token_id"), pieces.pad)?)
     }
 
-    /// The states of texts, one after the other.
-    pub(super) async fn encode(&self, mut evaluator: Evaluator, texts: &[String]) -> Result<Vec<Vec<f32>>, Error> {
-        let mut states = Vec::new();
-        for text in texts {
-            let ids = self.network.ids(&self.tokenizer.window(text, self.length))?;
-            evaluator.evaluate_async(0, &[], &ids).await?;
-            states.push(evaluator.output(T5Encoder::STATE)?.to_vec());
-        }
-        Ok(states)
+    fn write_qwen3(&self, w: &mut Writer, network: &Qwen3, vocabulary: &Vocabulary) -> Result<(), Error> {
+        network.validate()?;
+        ByteLevel::new(vocabulary)?;
+        let at = |part: &str| format!("{QWEN3}.{part}");
+        w.meta(&at("model"), "qwen3")?;
+        let numbers = [
+            ("vocab_size", network.vocabulary),
+            ("width", network.width),
+            ("heads", network.heads),
+            ("kv_heads", network.kv_heads),
+            ("head_channels", network.head_channels),
+            ("mlp_width", network.hidden),
+            ("length", self.length),
+        ];
+        numbers.into_iter().try_for_each(|(part, value)| w.meta(&at(part), n(value)))?;
+        w.meta(&at("norm_eps"), network.eps)?;
+        w.meta(&at("rope_theta"), network.theta)?;
+        w.meta(&at("states"), ns(network.states.iter().copied()))?;
+        let key = |part: &str| format!("{QWEN3_TOKENIZER}.{part}");
+        // As llama.cpp calls them.
+        w.meta(&key("model"), "gpt2")?;
+        w.meta(&key("pre"), "qwen2")?;
+        w.meta(&key("tokens"), vocabulary.tokens.clone())?;
+        w.meta(&key("merges"), vocabulary.merges.clone())?;
+        Ok(w.meta(&key("added_tokens"), vocabulary.added.clone())?)
     }
 }
 
+fn list(file: &File<'_>, key: &str) -> Result<Vec<String>, Error> {
+    Ok(file.strs(key)?.into_iter().map(ToOwned::to_owned).collect())
+}
+
 impl LatentInfo {
-    /// States of a text beside those of CLIP's encoders: the language model's, or zeros in their place.
+    /// States of a text beside those of CLIP's encoders: T5's, or zeros in their place.
     pub(super) fn other_states(&self) -> usize {
-        self.language.as_ref().map_or(self.denoiser.zero_states(), |language| language.length)
+        match &self.language {
+            Some(LanguageInfo { model: LanguageModel::T5 { .. }, length }) => *length,
+            _ => self.denoiser.zero_states(),
+        }
     }
 
     /// How many text encoders there are.
     pub(super) fn encoders(&self) -> usize {
         self.texts.len() + usize::from(self.language.is_some())
+    }
+
+    /// How many tokens of a prompt a language model that reads alone leaves out, as the reference does: those beyond its window.
+    #[must_use]
+    pub fn left_out(&self, prompt: &str) -> usize {
+        match &self.language {
+            Some(LanguageInfo { model: LanguageModel::Qwen3 { tokenizer, .. }, length }) => {
+                tokenizer.encode(&[TURN[0], prompt, TURN[1]].concat()).len().saturating_sub(*length)
+            }
+            _ => 0,
+        }
+    }
+}
+
+impl TextToImage {
+    /// What the language model, if there is one, says of texts: of each the states of its tokens.
+    pub(super) async fn encode_language(
+        &self,
+        texts: &[String],
+        options: &SessionOptions,
+    ) -> Result<Vec<Vec<f32>>, Error> {
+        let Some(language) = &self.info().language else { return Ok(Vec::new()) };
+        let ids: Vec<Vec<u32>> = texts.iter().map(|text| language.tokens(text)).collect();
+        let most = ids.iter().map(Vec::len).max().unwrap_or(1).max(1);
+        let mut evaluator =
+            self.parts.evaluator(self.info(), Stage::language(language, self.info(), most)?, options)?;
+        let mut states: Vec<Vec<f32>> = Vec::new();
+        for (i, own) in ids.iter().enumerate() {
+            if let Some(same) = ids[..i].iter().position(|other| other == own) {
+                states.push(states[same].clone());
+                continue;
+            }
+            let mut padded = own.clone();
+            padded.resize(most, PAD);
+            let name = match &language.model {
+                LanguageModel::T5 { network, .. } => {
+                    evaluator.evaluate_async(0, &[], &network.ids(&padded)?).await?;
+                    T5Encoder::STATE
+                }
+                LanguageModel::Qwen3 { network, .. } => {
+                    let (angles, ids) = (network.angles(most), network.ids(&padded, own.len())?);
+                    evaluator.evaluate_async(0, &[(Qwen3::ANGLES, &angles)], &ids).await?;
+                    Qwen3::STATE
+                }
+            };
+            states.push(evaluator.output(name)?[..own.len() * language.width()].to_vec());
+        }
+        Ok(states)
     }
 }
 

@@ -201,9 +201,13 @@ impl LatentPlan {
         let planner = Planner::new(request);
         // What is said of a picture, and what it shall not show.
         let said = if request.guided { 2 * n } else { n };
-        let windows = |i: usize| if i < info.texts.len() { said * request.windows } else { said };
-        let texts = 0..info.encoders();
-        let texts = texts.map(|i| planner.stage(file, &Stage::text(info, i, 0)?, windows(i)));
+        let texts = (0..info.encoders()).map(|i| match &info.language {
+            Some(language) if info.texts.is_empty() => {
+                planner.stage(file, &Stage::language(language, info, tokens.min(language.length))?, said)
+            }
+            _ if i < info.texts.len() => planner.stage(file, &Stage::text(info, i, 0)?, said * request.windows),
+            _ => planner.stage(file, &Stage::text(info, i, 0)?, said),
+        });
         let mut texts = texts.collect::<Result<Vec<_>, _>>()?;
         let mut led = None;
         if let Some(prompt) = &request.image_prompt {

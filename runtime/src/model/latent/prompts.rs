@@ -14,6 +14,7 @@ use crate::model::wait::wait;
 use crate::nn::ClipText;
 use crate::text::{Windows, weigh};
 use alloc::string::String;
+use alloc::vec;
 use alloc::vec::Vec;
 
 impl TextToImage {
@@ -41,22 +42,19 @@ impl TextToImage {
         if guided {
             texts.extend(request.negatives.iter().map(|text| text.or(nothing)));
         }
-        let (tokens, mut states, mut pooled) = self.encode_texts(&texts, request).await?;
+        let EncodedTexts { tokens, mut lengths, mut states, mut pooled } = self.encode_texts(&texts, request).await?;
         // Once with the picture and once without.
-        for values in [&mut states, &mut pooled] {
-            for _ in 2..if guided { self.info().guided_texts() } else { 2 } {
+        for _ in 2..if guided { self.info().guided_texts() } else { 2 } {
+            lengths.extend_from_within(lengths.len() / 2..);
+            for values in [&mut states, &mut pooled] {
                 values.extend_from_within(values.len() / 2..);
             }
         }
-        Ok(EncodedPrompts { pictures: n, guided, tokens, states, pooled })
+        Ok(EncodedPrompts { pictures: n, guided, tokens, lengths, states, pooled })
     }
 
     /// With weights and any number of windows; `None` as zeros.
-    async fn encode_texts(
-        &self,
-        texts: &[Option<&str>],
-        request: &LatentRequest<'_>,
-    ) -> Result<(usize, Vec<f32>, Vec<f32>), Error> {
+    async fn encode_texts(&self, texts: &[Option<&str>], request: &LatentRequest<'_>) -> Result<EncodedTexts, Error> {
         let &LatentRequest { clip_skip, ref options, .. } = request;
         let windows = match request.prompt_syntax {
             PromptSyntax::Weighted => Windows::new,
@@ -73,18 +71,16 @@ impl TextToImage {
             let evaluator = self.parts.evaluator(info, Stage::text(info, i, clip_skip)?, options)?;
             encoded.push(encode(text, evaluator, &windows).await?);
         }
-        let language = match &info.language {
-            None => Vec::new(),
-            Some(language) => {
-                let said = |text: &Option<&str>| match request.prompt_syntax {
-                    PromptSyntax::Weighted => words(text.unwrap_or_default()),
-                    PromptSyntax::Plain => text.unwrap_or_default().into(),
-                };
-                let texts: Vec<String> = texts.iter().map(said).collect();
-                let stage = Stage::text(info, info.texts.len(), 0)?;
-                language.encode(self.parts.evaluator(info, stage, options)?, &texts).await?
-            }
+        let said = |text: &Option<&str>| match request.prompt_syntax {
+            // A language model that reads alone reads brackets as they are.
+            PromptSyntax::Weighted if !info.texts.is_empty() => words(text.unwrap_or_default()),
+            _ => text.unwrap_or_default().into(),
         };
+        let said: Vec<String> = texts.iter().map(said).collect();
+        let language = self.encode_language(&said, options).await?;
+        if let Some(multiple) = info.denoiser.text_multiple() {
+            return Ok(EncodedTexts::filled(&language, info.denoiser.text_width(), multiple));
+        }
         // Of the first text's, for instance: all have as many.
         let tokens = |(e, info): (&Encoded, &TextInfo)| e.states.first().map_or(0, |s| s.len() / info.network.width);
         let tokens = encoded.iter().zip(&info.texts).map(tokens).max().unwrap_or(0);
@@ -112,7 +108,30 @@ impl TextToImage {
                 pooled[pooled_from..].fill(0.0);
             }
         }
-        Ok((tokens + info.other_states(), all, pooled))
+        let tokens = tokens + info.other_states();
+        Ok(EncodedTexts { tokens, lengths: vec![tokens; texts.len()], states: all, pooled })
+    }
+}
+
+/// Texts, as a denoiser is told them: as of [`EncodedPrompts`].
+struct EncodedTexts {
+    tokens: usize,
+    lengths: Vec<usize>,
+    states: Vec<f32>,
+    pooled: Vec<f32>,
+}
+
+impl EncodedTexts {
+    /// Of states of texts of different lengths, filled up with zeros to the longest one's, and that to a multiple.
+    fn filled(texts: &[Vec<f32>], width: usize, multiple: usize) -> Self {
+        let lengths: Vec<usize> = texts.iter().map(|states| states.len() / width).collect();
+        let tokens = lengths.iter().copied().max().unwrap_or(0).max(1).next_multiple_of(multiple);
+        let mut states = Vec::with_capacity(texts.len() * tokens * width);
+        for (i, text) in texts.iter().enumerate() {
+            states.extend_from_slice(text);
+            states.resize((i + 1) * tokens * width, 0.0);
+        }
+        Self { tokens, lengths, states, pooled: Vec::new() }
     }
 }
 

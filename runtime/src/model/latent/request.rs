@@ -10,6 +10,7 @@ use crate::model::ip_adapter::ImagePrompt;
 use crate::model::noise::NoiseSource;
 use crate::model::options::check;
 use crate::model::{Control, RequestError, SessionOptions, TinyAutoencoder};
+use crate::nn::Denoiser;
 use crate::sampler::Calls;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -46,6 +47,12 @@ pub struct LatentRequest<'a> {
     pub image_guidance_scale: Option<f32>,
     /// How far a guided answer's spread is brought back to the conditional one's (Lin et al. 2023): 0 is not at all.
     pub guidance_rescale: f32,
+    /// How many times the conditional answer's length a guided one may have: longer ones are shortened (diffusers'
+    /// `cfg_normalization`, of Z-Image; 1 is usual). None is any; not beside `guidance_rescale`.
+    pub guidance_normalization: Option<f32>,
+    /// The picture's share in the sample, 0 to 1, from which on there is no guidance (diffusers' `cfg_truncation`, of Z-Image). None
+    /// is all steps.
+    pub guidance_truncation: Option<f32>,
     /// How often the whole U-Net is evaluated: 1 for each call; more for the first of so many calls, of which the others take the
     /// deep features over from it ([`SdCache`](crate::nn::SdCache)): faster, and another picture. Not beside ControlNets; beside
     /// T2I-Adapters it is, whose features are part of what is taken over.
@@ -111,8 +118,8 @@ impl SkipLayers<'_> {
 
     pub(super) fn check(&self, info: &LatentInfo, guided: bool) -> Result<(), Error> {
         let not_of = |of| Err(RequestError::NotOf { what: "skip_layers", of }.into());
-        if info.denoiser.unet().is_some() {
-            return not_of("models whose network is a transformer (Stable Diffusion 3.5)");
+        if !matches!(info.denoiser, Denoiser::Mmdit(_)) {
+            return not_of("models whose network is Stable Diffusion 3's transformer");
         }
         if !guided {
             return not_of("guided runs");
@@ -189,6 +196,8 @@ impl TextToImage {
             guidance_scale: self.info().guidance_scale(),
             image_guidance_scale: None,
             guidance_rescale: 0.0,
+            guidance_normalization: None,
+            guidance_truncation: None,
             cache_interval: 1,
             skip_layers: None,
             latents: None,

@@ -169,7 +169,7 @@ impl LatentSession {
             unet,
             beside: encoded.as_ref().is_some_and(|encoded| encoded.is_beside()),
             restores: encoded.as_ref().is_some_and(|encoded| encoded.is_kept()),
-            rescales: guided && request.guidance_rescale != 0.0,
+            rescales: guided && rescale(request)? != 0.0,
             skipped: request.skip_layers.map_or_else(Vec::new, |skip| skip.layers.to_vec()),
             options: request.options,
         };
@@ -184,7 +184,7 @@ impl LatentSession {
         let Output::Latents(decoder) = &mut machine.output else { unreachable!("latents are what it makes") };
         decoder.decode_by(request.decoding);
 
-        fill(machine, (conditions, &given), request, info)?;
+        fill(machine, (conditions, &given), request, (info, &unet))?;
         let Machine { engine, inputs, noise, first, drawn, .. } = &mut **machine;
         noise.seed(request.noise, &request.seeds);
         *drawn = request.latents.is_none();
@@ -210,7 +210,8 @@ impl LatentSession {
             kind: if guided { Kind::Guided } else { Kind::Plain },
             guidance_scale: request.guidance_scale,
             image_guidance_scale,
-            guidance_rescale: request.guidance_rescale,
+            guidance_rescale: rescale(request)?,
+            guidance_truncation: request.guidance_truncation.unwrap_or(f32::INFINITY),
             cache_interval: request.cache_interval,
             skip: request.skip_layers.map(|skip| {
                 let steps = steps(request.calls.calls());
@@ -253,6 +254,12 @@ fn machine(model: &TextToImage, request: &LatentRequest<'_>, shape: &Shape) -> R
     ];
     let told = told.into_iter().filter(|(_, each)| *each > 0);
     let mut constants: Vec<_> = told.map(|(name, each)| (name.into(), vec![0.0; texts * each])).collect();
+    // Until texts are there.
+    let (asked, lengths) = (SdRequest { batch: texts, ..shape.unet }, vec![tokens; texts]);
+    let angles = denoiser.angles(&asked, &lengths)?;
+    if !angles.is_empty() {
+        constants.push((Denoiser::ANGLES.into(), angles));
+    }
     for graph in graphs.plain.iter().chain(&graphs.guided) {
         let lead = |name: &str| SdUnet::ADAPTER.contains(&name) || SdUnet::is_of_image(name);
         for port in graph.inputs().iter().filter(|port| lead(&port.name)) {
@@ -268,7 +275,7 @@ fn machine(model: &TextToImage, request: &LatentRequest<'_>, shape: &Shape) -> R
     let in_channels = if shape.beside { denoiser.channels()[0] } else { channels };
     let inputs = Inputs {
         time: Time::Code(denoiser.clone()),
-        ids: denoiser.ids(&SdRequest { batch: texts, ..shape.unet })?,
+        ids: denoiser.ids(&asked, &lengths)?,
         constants,
         channels: [channels, in_channels],
         beside: values(seen * pixels * (in_channels - channels), shape.beside),
@@ -353,6 +360,15 @@ async fn features(info: &LatentInfo, request: &LatentRequest<'_>, unet: &SdReque
     Ok(sums)
 }
 
+/// What is done to a guided answer, as [`RunSettings::guidance_rescale`] has it.
+fn rescale(request: &LatentRequest<'_>) -> Result<f32, RequestError> {
+    let &LatentRequest { guidance_rescale, guidance_normalization, .. } = request;
+    let Some(limit) = guidance_normalization else { return Ok(guidance_rescale) };
+    check(limit > 0.0 && limit.is_finite(), "guidance_normalization", limit, "more than 0")?;
+    check(guidance_rescale == 0.0, "guidance_rescale", guidance_rescale, "0 beside guidance_normalization")?;
+    Ok(-limit)
+}
+
 /// What is told of the prompts, then of the negatives; with skip-layer guidance then of the prompts once more.
 fn told<'a>(values: &'a [f32], request: &LatentRequest<'_>) -> Cow<'a, [f32]> {
     match request.skip_layers {
@@ -366,8 +382,11 @@ fn fill(
     machine: &mut Machine,
     (conditions, given): (&EncodedPrompts, &[Given]),
     request: &LatentRequest<'_>,
-    info: &LatentInfo,
+    (info, unet): (&LatentInfo, &SdRequest),
 ) -> Result<(), Error> {
+    if info.denoiser.text_multiple().is_some() {
+        machine.inputs.ids = info.denoiser.ids(unet, &conditions.lengths)?;
+    }
     for (name, values) in &mut machine.inputs.constants {
         if let Some((_, given)) = given.iter().find(|(of, _)| of == name) {
             values.chunks_exact_mut(given.len().max(1)).for_each(|values| values.copy_from_slice(given));
@@ -377,6 +396,7 @@ fn fill(
             Denoiser::ADDED => {
                 info.write_added(&told(&conditions.pooled, request), request.size, conditions.guided, values)?
             }
+            Denoiser::ANGLES => values.copy_from_slice(&info.denoiser.angles(unet, &conditions.lengths)?),
             Denoiser::GUIDANCE => {
                 for row in values.chunks_exact_mut(info.denoiser.guidance_code().max(1)) {
                     write_guidance_code(f64::from(request.guidance_scale), row);

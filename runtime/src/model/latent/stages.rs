@@ -37,7 +37,11 @@ impl ModelPart {
     /// The beginnings of its tensors' names.
     pub(super) fn prefixes(self, info: &LatentInfo) -> Vec<&'static str> {
         match self {
-            Self::Text(i) => vec![info.texts.get(i).map_or(LanguageInfo::PREFIX, |text| text.prefix)],
+            Self::Text(i) => vec![match (info.texts.get(i), &info.language) {
+                (Some(text), _) => text.prefix,
+                (None, Some(language)) => language.prefix(),
+                (None, None) => unreachable!("there is one for every part"),
+            }],
             Self::UNet => vec![info.denoiser.prefix()],
             Self::Encoder => FirstStage::ENCODER.into(),
             Self::Decoder => FirstStage::DECODER.into(),
@@ -73,18 +77,21 @@ impl Stage {
 
     /// A window of a prompt; `clip_skip` as of [`LatentRequest`](super::LatentRequest::clip_skip).
     pub fn text(info: &LatentInfo, i: usize, clip_skip: usize) -> Result<Self, NetworkError> {
-        let Some(text) = info.texts.get(i) else { return Self::language(info, i) };
+        let Some(text) = info.texts.get(i) else {
+            let Some(language) = &info.language else { unreachable!("there is one for every part") };
+            return Self::language(language, info, language.length);
+        };
         let states = TextStates { skip: clip_skip.checked_sub(1).unwrap_or(text.states.skip), ..text.states };
         let graph = text.network.graph(text.prefix, [1, text.network.positions], states)?;
         let name = if i == 0 { "text encoder".into() } else { format!("text encoder {}", i + 1) };
         Ok(Self::new(&name, Some(ModelPart::Text(i)), graph))
     }
 
-    /// A text, as a language model reads it.
-    fn language(info: &LatentInfo, i: usize) -> Result<Self, NetworkError> {
-        let Some(language) = &info.language else { unreachable!("there is one for every part") };
-        let graph = language.network.graph(LanguageInfo::PREFIX, language.length)?;
-        Ok(Self::new(&format!("text encoder {}", i + 1), Some(ModelPart::Text(i)), graph))
+    /// A text of so many tokens, as a language model reads it.
+    pub fn language(language: &LanguageInfo, info: &LatentInfo, tokens: usize) -> Result<Self, NetworkError> {
+        let i = info.texts.len();
+        let name = if i == 0 { "text encoder".into() } else { format!("text encoder {}", i + 1) };
+        Ok(Self::new(&name, Some(ModelPart::Text(i)), language.graph(tokens)?))
     }
 
     pub fn denoiser(info: &LatentInfo, request: &SdRequest) -> Result<Self, NetworkError> {

@@ -3,6 +3,7 @@
 use super::super::info::{begin, wrong};
 use super::super::mmdit_keys;
 use super::super::unet_keys::{self, UNET, n};
+use super::super::z_image_keys;
 use super::FirstStage;
 use super::info::{KEYS, LatentInfo, NETWORK, TextInfo, named};
 use crate::Error;
@@ -31,6 +32,7 @@ impl LatentInfo {
         match &self.denoiser {
             Denoiser::Unet(network) => unet_keys::write(w, &UNET, network)?,
             Denoiser::Mmdit(network) => mmdit_keys::write(w, network)?,
+            Denoiser::ZImage(network) => z_image_keys::write(w, network)?,
         }
         w.meta(sample_size, n(self.sample_size))?;
         self.first_stage().write(w)?;
@@ -52,6 +54,9 @@ impl LatentInfo {
     }
 
     fn texts(&self, w: &mut Writer) -> Result<(), Error> {
+        if self.texts.is_empty() {
+            return Ok(());
+        }
         let states = |text: &TextInfo| TextStates { pooled: false, ..text.states };
         let first = self.texts.first().map(states);
         let same = self.texts.iter().all(|text| Some(states(text)) == first);

@@ -23,7 +23,7 @@ fn a_network_that_knows_the_picture_leads_to_it() {
             for prediction in [Prediction::Epsilon, Prediction::V, Prediction::Sample, Prediction::Flow] {
                 let mut s = settings(name, 12);
                 if s.prediction == Prediction::Flow {
-                    s.sigmas = Sigmas::Flow { shift: 2.0 };
+                    s.sigmas = Sigmas::Flow { shift: 2.0, even: false };
                 } else {
                     s.sigmas = Sigmas::from_name(sigmas).unwrap();
                 }
@@ -166,7 +166,7 @@ fn settings_without_meaning_are_refused() {
     let few = SamplerError::Schedule(ScheduleError::Steps { steps: 51, levels: 50 });
     assert_eq!(refused(settings("lcm", 51)), few);
     for shift in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-        let s = SolverSettings { sigmas: Sigmas::Flow { shift }, ..settings("flow_euler", 8) };
+        let s = SolverSettings { sigmas: Sigmas::Flow { shift, even: false }, ..settings("flow_euler", 8) };
         assert!(matches!(refused(s), SamplerError::Shift(_)), "{shift}");
     }
     let crowded = SolverSettings { spacing: Spacing::Leading, ..settings("deis", 1000) };

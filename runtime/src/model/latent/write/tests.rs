@@ -3,12 +3,13 @@
 use super::*;
 use crate::gguf::File;
 use crate::graph::Activation;
-use crate::model::{LatentDefaults, LatentStatistics};
+use crate::model::{LanguageInfo, LanguageModel, LatentDefaults, LatentStatistics};
 use crate::nn::{
-    Autoencoder, AutoencoderKl, AutoencoderTiny, ClipText, Mmdit, SdAdded, SdLevel, SdMiddle, SdUnet, TimeCode,
+    Autoencoder, AutoencoderKl, AutoencoderTiny, ClipText, Mmdit, Qwen3, SdAdded, SdLevel, SdMiddle, SdUnet, TimeCode,
+    ZImage,
 };
 use crate::sampler::{Field, Sigmas, Solver};
-use crate::text::Special;
+use crate::text::{ByteLevel, Special};
 use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
@@ -144,6 +145,42 @@ fn third() -> LatentInfo {
     LatentInfo { denoiser: denoiser.into(), texts, ..first }
 }
 
+/// Z-Image: a transformer of one stream, and a language model that reads alone.
+fn fourth() -> LatentInfo {
+    let first = info();
+    let denoiser = ZImage {
+        channels: 4,
+        layers: 3,
+        refiner_layers: 2,
+        heads: 5,
+        text_width: 42,
+        axes: [2, 4, 6],
+        places: [700, 33, 35],
+        theta: 257.0,
+        eps: 2e-5,
+        time_scale: 999.0,
+    };
+    let network = Qwen3 {
+        vocabulary: 300,
+        width: 14,
+        heads: 6,
+        kv_heads: 3,
+        head_channels: 8,
+        hidden: 21,
+        eps: 3e-6,
+        theta: 1e5,
+        states: vec![1, 2, 5],
+    };
+    let bytes = (0..=255).map(|byte| crate::text::visible(byte).to_string());
+    let turns = ["<|im_start|>", "<|im_end|>"].map(String::from);
+    let tokens = bytes.chain(["ab".to_string()]).chain(turns.clone()).collect();
+    let vocabulary = Vocabulary { tokens, merges: vec!["a b".into()], added: turns.into() };
+    let tokenizer = ByteLevel::new(&vocabulary).unwrap();
+    let model = LanguageModel::Qwen3 { network, tokenizer, vocabulary };
+    let language = Some(LanguageInfo { model, length: 77 });
+    LatentInfo { denoiser: denoiser.into(), texts: vec![], language, ..first }
+}
+
 /// The first, whose U-Net is told its only encoder's pooled state.
 fn pooling() -> LatentInfo {
     let mut info = info();
@@ -184,7 +221,7 @@ fn written(info: &LatentInfo) -> Vec<u8> {
 /// level on.
 #[test]
 fn what_is_written_is_read() {
-    for info in [info(), second(), third(), pooling(), tiny()] {
+    for info in [info(), second(), third(), fourth(), pooling(), tiny()] {
         let bytes = written(&info);
         let file = File::new_checked(&bytes).unwrap();
         assert_eq!(printed(&LatentInfo::read(&file).unwrap()), printed(&info));
