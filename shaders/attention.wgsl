@@ -3,13 +3,18 @@
 //
 // A query belongs to TEAM invocations, each with a slice of D4 vectors of its head; a group has QUERIES of them. Keys
 // come KEYS at a time. With a team of one and on adapters that are CPUs, keys and values are read where they lie: they
-// are the same for the whole group.
+// are the same for the whole group. LENGTHS: a picture's queries see as many keys as its id says, or all for the largest id.
 struct Params {
   queries: u32,  // L, tokens of q and y
   keys: u32,     // S, tokens of k and v
-  c: u32,        // channels of all heads
+  c: u32,        // channels of all heads of q and y
   d: u32,        // channels of a head
+  kv_c: u32,     // channels of all heads of k and v
+  each: u32,     // heads of q that one of k and v serves
   scale: f32,    // 1 / sqrt(d), or what the network has in its place
+//#if LENGTHS
+  ids: u32,      // where this input's ids begin
+//#end
 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> q: array<XV>;
@@ -19,6 +24,9 @@ struct Params {
 //#if BIAS
 // Of a key, a query and a head.
 @group(0) @binding(5) var<storage, read_write> bias: array<S>;
+//#end
+//#if LENGTHS
+@group(0) @binding(6) var<storage, read> ids: array<u32>;
 //#end
 
 const THREADS = TEAM * QUERIES;
@@ -39,6 +47,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let query = group.x * QUERIES + mine;
   let slice = (local % TEAM) * D4;
   let head = group.y * p.d;
+  let kv_head = group.y / p.each * p.d;
   let image = group.z;
   let start = (image * p.queries + min(query, p.queries - 1u)) * p.c + head;
   var qv: array<vec4<f32>, D4>;
@@ -46,16 +55,21 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   for (var i = 0u; i < D4; i++) { qv[i] = load_q(start, slice + i) * p.scale; }
   var highest = LOWEST;
   var sum = 0.0;
+//#if LENGTHS
+  let seen = min(p.keys, ids[p.ids + image]);
+//#else
+  let seen = p.keys;
+//#end
 //#if CAUSAL
   // Keys beyond the group's last query are seen by none of it.
-  let end = min(p.keys, (group.x + 1u) * QUERIES);
+  let end = min(seen, (group.x + 1u) * QUERIES);
 //#else
-  let end = p.keys;
+  let end = seen;
 //#end
   for (var key0 = 0u; key0 < end; key0 += KEYS) {
-    let keys = (image * p.keys + key0) * p.c + head;
+    let keys = (image * p.keys + key0) * p.kv_c + kv_head;
 //#if SHARED
-    for (var at = local; at < KEYS * ROW; at += THREADS) { tile[at] = load_k(keys, key0, at / ROW, at % ROW); }
+    for (var at = local; at < KEYS * ROW; at += THREADS) { tile[at] = load_k(keys, seen, key0, at / ROW, at % ROW); }
     workgroupBarrier();
 //#end
     var s: array<f32, KEYS>;
@@ -65,7 +79,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 //#if SHARED
         score += dot(qv[i], tile[j * ROW + slice + i]);
 //#else
-        score += dot(qv[i], load_k(keys, key0, j, slice + i));
+        score += dot(qv[i], load_k(keys, seen, key0, j, slice + i));
 //#end
       }
       s[j] = score;
@@ -88,7 +102,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 //#if CAUSAL
       if (key0 + j > query) { s[j] = LOWEST; }
 //#end
-      if (key0 + j >= p.keys) { s[j] = LOWEST; }
+      if (key0 + j >= seen) { s[j] = LOWEST; }
       top = max(top, s[j]);
     }
     let shrink = exp(highest - top);
@@ -100,7 +114,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
 //#if SHARED
     workgroupBarrier();
-    for (var at = local; at < KEYS * ROW; at += THREADS) { tile[at] = load_v(keys, key0, at / ROW, at % ROW); }
+    for (var at = local; at < KEYS * ROW; at += THREADS) { tile[at] = load_v(keys, seen, key0, at / ROW, at % ROW); }
     workgroupBarrier();
 //#end
     for (var i = 0u; i < D4; i++) { acc[i] *= shrink; }
@@ -109,7 +123,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 //#if SHARED
         acc[i] += s[j] * tile[j * ROW + slice + i];
 //#else
-        acc[i] += s[j] * load_v(keys, key0, j, slice + i);
+        acc[i] += s[j] * load_v(keys, seen, key0, j, slice + i);
 //#end
       }
     }
@@ -118,19 +132,23 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 //#end
   }
   if (query >= p.queries) { return; }
+//#if LENGTHS
+  // Of no keys at all the sums are zeros.
+  if (seen == 0u) { sum = 1.0; }
+//#end
   for (var i = 0u; i < D4; i++) { store_y(start, slice + i, acc[i] / sum); }
 }
 
-// Vector `i` of a head: channels 4 i to 4 i + 3; zeros beyond the head and beyond the last key.
+// Vector `i` of a head: channels 4 i to 4 i + 3; zeros beyond the head and beyond the last key that is seen.
 //#if X_VEC4
 fn load_q(start: u32, i: u32) -> vec4<f32> { return select(vec4<f32>(0.0), vec4<f32>(q[start / 4u + i]), 4u * i < p.d); }
-fn load_k(start: u32, key0: u32, j: u32, i: u32) -> vec4<f32> {
-  let inside = 4u * i < p.d && key0 + j < p.keys;
-  return select(vec4<f32>(0.0), vec4<f32>(k[(start + j * p.c) / 4u + i]), inside);
+fn load_k(start: u32, seen: u32, key0: u32, j: u32, i: u32) -> vec4<f32> {
+  let inside = 4u * i < p.d && key0 + j < seen;
+  return select(vec4<f32>(0.0), vec4<f32>(k[(start + j * p.kv_c) / 4u + i]), inside);
 }
-fn load_v(start: u32, key0: u32, j: u32, i: u32) -> vec4<f32> {
-  let inside = 4u * i < p.d && key0 + j < p.keys;
-  return select(vec4<f32>(0.0), vec4<f32>(v[(start + j * p.c) / 4u + i]), inside);
+fn load_v(start: u32, seen: u32, key0: u32, j: u32, i: u32) -> vec4<f32> {
+  let inside = 4u * i < p.d && key0 + j < seen;
+  return select(vec4<f32>(0.0), vec4<f32>(v[(start + j * p.kv_c) / 4u + i]), inside);
 }
 fn store_y(start: u32, i: u32, r: vec4<f32>) { if (4u * i < p.d) { y[start / 4u + i] = XV(r); } }
 //#else
@@ -139,15 +157,15 @@ fn load_q(start: u32, i: u32) -> vec4<f32> {
   let at = start + 4u * i;
   return select(vec4<f32>(0.0), vec4<f32>(f32(q[at]), f32(q[at + 1u]), f32(q[at + 2u]), f32(q[at + 3u])), inside(i));
 }
-fn load_k(start: u32, key0: u32, j: u32, i: u32) -> vec4<f32> {
-  let at = start + j * p.c + 4u * i;
+fn load_k(start: u32, seen: u32, key0: u32, j: u32, i: u32) -> vec4<f32> {
+  let at = start + j * p.kv_c + 4u * i;
   let r = vec4<f32>(f32(k[at]), f32(k[at + 1u]), f32(k[at + 2u]), f32(k[at + 3u]));
-  return select(vec4<f32>(0.0), r, inside(i) & vec4<bool>(key0 + j < p.keys));
+  return select(vec4<f32>(0.0), r, inside(i) & vec4<bool>(key0 + j < seen));
 }
-fn load_v(start: u32, key0: u32, j: u32, i: u32) -> vec4<f32> {
-  let at = start + j * p.c + 4u * i;
+fn load_v(start: u32, seen: u32, key0: u32, j: u32, i: u32) -> vec4<f32> {
+  let at = start + j * p.kv_c + 4u * i;
   let r = vec4<f32>(f32(v[at]), f32(v[at + 1u]), f32(v[at + 2u]), f32(v[at + 3u]));
-  return select(vec4<f32>(0.0), r, inside(i) & vec4<bool>(key0 + j < p.keys));
+  return select(vec4<f32>(0.0), r, inside(i) & vec4<bool>(key0 + j < seen));
 }
 fn store_y(start: u32, i: u32, r: vec4<f32>) {
   for (var e = 0u; e < 4u; e++) { if (4u * i + e < p.d) { y[start + 4u * i + e] = S(r[e]); } }

@@ -1,5 +1,5 @@
-// Layer normalization over the channels (Ba, Kiros, Hinton 2016): one workgroup a row. ADA: scale and bias are each picture's
-// own, the former less one (Peebles and Xie 2022). Twin: runtime/src/cpu/layer_norm.rs.
+// Layer normalization over the channels (Ba, Kiros, Hinton 2016): one workgroup a row. ADA: scale and, with BIAS, bias are each
+// picture's own, the former less one (Peebles and Xie 2022). Twin: runtime/src/cpu/layer_norm.rs.
 struct Params {
   rows: u32,
   c: u32,
@@ -11,7 +11,9 @@ struct Params {
 @group(0) @binding(0) var<uniform> p: Params;
 //#if ADA
 @group(0) @binding(3) var<storage, read_write> scale: array<S>;
+//#if BIAS
 @group(0) @binding(4) var<storage, read_write> bias: array<S>;
+//#end
 //#else
 @group(0) @binding(3) var<storage, read> scale: array<f32>;
 @group(0) @binding(4) var<storage, read> bias: array<f32>;
@@ -35,7 +37,11 @@ fn normalize(number: u32, local: u32, lane: u32, subgroup: u32, subgroups: u32) 
   for (var i = local; i < p.c; i += WX) {
     let v = (load(row + i) - mean) * inverse;
 //#if ADA
+//#if BIAS
     y[row + i] = S(v * (1.0 + f32(scale[at + i])) + f32(bias[at + i]));
+//#else
+    y[row + i] = S(v * (1.0 + f32(scale[at + i])));
+//#end
 //#else
     y[row + i] = S(v * scale[i] + bias[i]);
 //#end

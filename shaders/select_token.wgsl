@@ -1,9 +1,10 @@
-// y = of each text, the token whose place its id names; zeros for the largest id. Twin: runtime/src/cpu/select_token.rs.
+// y = of each text, the tokens whose places its ids name; zeros for the largest id. Twin: runtime/src/cpu/select_token.rs.
 struct Params {
   n: u32,       // elements of y
   tokens: u32,  // of a text
   dim: u32,     // elements of a token
   ids: u32,     // where this input's ids begin
+  each: u32,    // ids of a text
 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> x: array<S>;
@@ -13,9 +14,9 @@ struct Params {
 
 fn element(i: u32) {
   if (i >= p.n) { return; }
-  let text = i / p.dim;
-  let id = ids[p.ids + text];
+  let row = i / p.dim;
+  let id = ids[p.ids + row];
   var v = S(0.0);
-  if (id != 0xffffffffu) { v = x[(text * p.tokens + id) * p.dim + i % p.dim]; }
+  if (id != 0xffffffffu) { v = x[(row / p.each * p.tokens + id) * p.dim + i % p.dim]; }
   y[i] = v;
 }

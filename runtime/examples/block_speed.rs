@@ -49,12 +49,12 @@ fn main() {
             (4096, 4096, 512, 1, false),
             (77, 77, 768, 12, true),
         ] {
-            let s = AttentionShape { n: 1, queries: tokens, keys, c, heads, causal, scale: None };
+            let s = AttentionShape { n: 1, queries: tokens, keys, c, heads, kv_heads: heads, causal, scale: None };
             let (q, k, v) = (noise(tokens * c), noise(keys * c), noise(keys * c));
             let (mut y, mut scratch) = (vec![0.0; tokens * c], vec![0; attention_scratch(&ctx, &s)]);
             let what = format!("attention {tokens} x {keys}, {heads} heads, c {c}");
             measure(&what, 4e-9 * (tokens * keys * c) as f64, "GFLOP/s", || {
-                attention(&ctx, &s, [&q, &k, &v], None, &mut scratch, &mut y);
+                attention(&ctx, &s, [&q, &k, &v], None, None, &mut scratch, &mut y);
             });
         }
         let (rows, c) = (4096, 320);

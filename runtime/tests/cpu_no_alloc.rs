@@ -52,7 +52,8 @@ fn a_layer_allocates_nothing() {
 /// Seen red with attention's transposed values in a `Vec`.
 fn a_transformer_block_allocates_nothing(ctx: &Context) {
     let (n, tokens, c) = (2, 400, 64);
-    let shape = AttentionShape { n, queries: tokens, keys: tokens, c, heads: 4, causal: true, scale: None };
+    let (heads, kv_heads) = (4, 4);
+    let shape = AttentionShape { n, queries: tokens, keys: tokens, c, heads, kv_heads, causal: true, scale: None };
     let picture = ImageShape { n, h: 20, w: 20, c };
     let x = vec![1.0; n * tokens * c];
     let (mut y, mut scratch) = (x.clone(), vec![0; attention_scratch(ctx, &shape)]);
@@ -66,7 +67,7 @@ fn a_transformer_block_allocates_nothing(ctx: &Context) {
         group_norm(ctx, picture, 8, 1e-5, affine, Activation::Silu, Some(&x), &mut scratch, &mut y);
         layer_norm(ctx, c, 1e-5, affine, None, &mut y);
         activate(ctx, Activation::Gelu, &mut y);
-        attention(ctx, &shape, [&x, &x, &x], None, &mut scratch, &mut y);
+        attention(ctx, &shape, [&x, &x, &x], None, None, &mut scratch, &mut y);
         linear(ctx, n * tokens, &x, &w, &e, &mut scratch, &mut y);
     }
     assert_eq!(ALLOCATIONS.load(Relaxed), before);

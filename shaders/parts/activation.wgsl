@@ -11,6 +11,20 @@ fn erf(v: V) -> V {
 fn gelu(v: V) -> V { return V(0.5) * v * (V(1.0) + erf(v * V(0.70710678118654752))); }
 //#end
 
+//#if TANH
+// v P(v^2) / Q(v^2), the rational minimax approximation of Eigen and XLA.
+fn hyperbolic_tangent(v: V) -> V {
+  let a = select(v, V(7.905311), v > V(7.905311));
+  let z = select(a, V(-7.905311), a < V(-7.905311));
+  let w = z * z;
+  var top = V(-2.7607685e-16) * w + V(2.000188e-13);
+  top = ((top * w - V(8.604672e-11)) * w + V(5.122297e-8)) * w + V(1.4857224e-5);
+  top = (top * w + V(6.3726193e-4)) * w + V(4.8935246e-3);
+  let below = ((V(1.1982584e-6) * w + V(1.1853471e-4)) * w + V(2.2684346e-3)) * w + V(4.893525e-3);
+  return z * top / below;
+}
+//#end
+
 fn activate(v: V) -> V {
 //#if RELU
   return select(v, V(0.0), v < V(0.0));
@@ -37,7 +51,15 @@ fn activate(v: V) -> V {
 //#if SIGMOID
   return V(1.0) / (V(1.0) + exp(select(-v, V(88.0), v < V(-88.0))));
 //#else
+//#if TANH
+  return hyperbolic_tangent(v);
+//#else
+//#if NEGATE
+  return -v;
+//#else
   return v;
+//#end
+//#end
 //#end
 //#end
 //#end

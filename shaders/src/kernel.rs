@@ -82,9 +82,11 @@ kernels! {
     Restore "restore",
     /// Normalization by the root of the mean square.
     RmsNorm "rms_norm",
+    /// Rotary positions.
+    Rotary "rotary",
     /// A sampler's update.
     SamplerAccept "sampler_accept",
-    /// One token of each text.
+    /// Some tokens of each text.
     SelectToken "select_token",
     /// Some neighbouring channels.
     Slice "slice",
@@ -117,7 +119,7 @@ macro_rules! flags {
 }
 
 flags! {
-    /// Scale and bias are each picture's own.
+    /// Scale and bias, or a factor, are each picture's own.
     Ada "ADA",
     /// Adds one vector a picture.
     Add "ADD",
@@ -145,10 +147,16 @@ flags! {
     GeluTanh "GELU_TANH",
     /// With guidance.
     Guided "GUIDED",
+    /// A pair is a channel of a head's first half and that of its last.
+    Halves "HALVES",
     /// The output lies on the first operand.
     InPlace "IN_PLACE",
     /// v, or 0.2 v below 0.
     LeakyRelu "LEAKY_RELU",
+    /// Keys end where each picture's id says.
+    Lengths "LENGTHS",
+    /// -v.
+    Negate "NEGATE",
     /// With fresh noise.
     Noise "NOISE",
     /// With a row for each place.
@@ -171,6 +179,8 @@ flags! {
     Subgroups "SUBGROUPS",
     /// First stage of a group norm.
     Sums "SUMS",
+    /// tanh(v).
+    Tanh "TANH",
     /// Several invocations share a query.
     Teamed "TEAMED",
     /// Tiles in workgroup memory.

@@ -349,6 +349,8 @@ fn products(class: Class, base: &dyn Fn(Kernel) -> Shader, all: &mut Vec<Shader>
                     all.push(with(&[Flag::XVec4, Flag::Bias, Flag::QuickGelu]));
                     all.push(with(&[Flag::XVec4, Flag::Bias, Flag::GeluTanh]));
                     all.push(with(&[Flag::XVec4, Flag::Bias, Flag::Sigmoid]));
+                    all.push(with(&[Flag::XVec4, Flag::Bias, Flag::Tanh]));
+                    all.push(with(&[Flag::XVec4, Flag::Bias, Flag::Negate]));
                 }
                 if kernel == Kernel::Linear && tile.tn % 2 == 0 {
                     all.push(with(&[Flag::XVec4, Flag::Bias, Flag::Geglu, Flag::Gelu, Flag::Residual]));
@@ -362,8 +364,11 @@ fn attentions(class: Class, base: &dyn Fn(Kernel) -> Shader, all: &mut Vec<Shade
     for d in [1, 8, 40, 64, 80, 160, 512] {
         for (causal, bias) in [(false, false), (true, false), (false, true), (true, true)] {
             for vectors in [false, true] {
-                let shader = base(Kernel::Attention).flag(Flag::Causal, causal).flag(Flag::Bias, bias);
-                all.push(attention(class, d).apply(shader.flag(Flag::XVec4, vectors)));
+                for lengths in [false, true] {
+                    let shader = base(Kernel::Attention).flag(Flag::Causal, causal).flag(Flag::Bias, bias);
+                    let shader = shader.flag(Flag::Lengths, lengths).flag(Flag::XVec4, vectors);
+                    all.push(attention(class, d).apply(shader));
+                }
             }
         }
     }
@@ -377,8 +382,9 @@ fn elementwise(class: Class, base: &dyn Fn(Kernel) -> Shader, all: &mut Vec<Shad
     for vec4 in [false, true] {
         let with = |kernel, flags: &[Flag]| flat(kernel, flags).flag(Flag::Vec4, vec4);
         use Flag as F;
-        let all_of = [F::Relu, F::LeakyRelu, F::ResidualScale, F::Silu, F::Gelu, F::QuickGelu, F::GeluTanh, F::Sigmoid];
-        for activation in all_of {
+        let gelus = [F::Gelu, F::QuickGelu, F::GeluTanh];
+        let others = [F::Relu, F::LeakyRelu, F::ResidualScale, F::Silu, F::Sigmoid, F::Tanh, F::Negate];
+        for activation in gelus.into_iter().chain(others) {
             all.extend([with(K::Activate, &[activation]), with(K::Activate, &[activation, Flag::InPlace])]);
         }
         all.extend([with(K::Add, &[]), with(K::Add, &[Flag::InPlace]), with(K::AddChannels, &[])]);
@@ -392,6 +398,9 @@ fn elementwise(class: Class, base: &dyn Fn(Kernel) -> Shader, all: &mut Vec<Shad
             all.extend([with(kernel, &[]), with(kernel, &[Flag::Add])]);
         }
         all.extend([with(K::GatedAdd, &[]), with(K::GatedAdd, &[Flag::InPlace]), with(K::Slice, &[])]);
+        for pairs in [&[][..], &[F::Halves]] {
+            all.extend([with(K::Rotary, pairs), with(K::Rotary, pairs).flag(F::InPlace, true)]);
+        }
         all.push(with(K::AvgPool, &[]));
         all.extend([with(K::Upsample, &[]), with(K::Upsample, &[Flag::Bilinear])]);
     }
@@ -419,9 +428,12 @@ fn elementwise(class: Class, base: &dyn Fn(Kernel) -> Shader, all: &mut Vec<Shad
     all.push(rows(K::Rescale));
     for subgroups in [false, true] {
         all.push(rows(K::GroupNorm).flag(Flag::Fold, true).flag(Flag::Subgroups, subgroups));
-        for (kernel, ada) in [(K::LayerNorm, false), (K::LayerNorm, true), (K::RmsNorm, false)] {
-            let norm = || rows(kernel).flag(Flag::Subgroups, subgroups).flag(Flag::Ada, ada);
-            all.extend([norm(), norm().flag(Flag::InPlace, true)]);
+        for kernel in [K::LayerNorm, K::RmsNorm] {
+            for flags in [&[][..], &[Flag::Ada], &[Flag::Ada, Flag::Bias]] {
+                let norm = flags.iter().fold(rows(kernel), |shader, flag| shader.flag(*flag, true));
+                let norm = norm.flag(Flag::Subgroups, subgroups);
+                all.extend([norm.clone(), norm.flag(Flag::InPlace, true)]);
+            }
         }
     }
     let (x, y) = texture(class);

@@ -38,14 +38,24 @@ pub struct AttentionShape {
     pub queries: usize,
     /// Tokens of `k` and `v`.
     pub keys: usize,
-    /// Channels of all of them.
+    /// Channels of `q` and of the output.
     pub c: usize,
     /// Equal ranges of channels that attend each by itself; divides `c`.
     pub heads: usize,
+    /// As many ranges of as many channels each do `k` and `v` have: each serves as many neighbouring heads as it takes; divides
+    /// `heads`.
+    pub kv_heads: usize,
     /// Query `i` sees only keys `0..=i`.
     pub causal: bool,
     /// What scores are multiplied by; none is `1 / sqrt(c / heads)`.
     pub scale: Option<f32>,
+}
+
+impl AttentionShape {
+    /// Channels of `k` and `v`.
+    fn kv_c(&self) -> usize {
+        self.c / self.heads * self.kv_heads
+    }
 }
 
 /// How the work is cut: of no influence on the result.
@@ -81,7 +91,7 @@ impl Cut {
 
     /// Values of v, transposed.
     fn transposed(&self, s: &AttentionShape) -> usize {
-        s.n * s.c * s.keys.next_multiple_of(BLOCK)
+        s.n * s.kv_c() * s.keys.next_multiple_of(BLOCK)
     }
 }
 
@@ -98,8 +108,9 @@ pub fn attention_scratch(ctx: &Context, s: &AttentionShape) -> usize {
 }
 
 /// `y = softmax(scale q kᵀ + bias) v` for each picture and head: `q` and `y` are `[n][queries][c]`, `k` and `v`
-/// `[n][keys][c]`, head `i` the channels from `i * c / heads` (Vaswani et al. 2017, equation 1), `bias`, if there is one,
-/// `[keys][queries][heads]`. What is not a number stays so.
+/// `[n][keys][c / heads * kv_heads]`, head `i` the channels from `i * c / heads` (Vaswani et al. 2017, equation 1), `bias`, if
+/// there is one, `[keys][queries][heads]`. With `lengths`, one a picture, only as many keys as a picture's says are seen, or all;
+/// where it is 0, `y` is zeros. What is not a number stays so.
 ///
 /// # Panics
 /// Where a length does not fit `s`, or `scratch` is shorter than [`attention_scratch`] says.
@@ -108,13 +119,16 @@ pub fn attention(
     s: &AttentionShape,
     qkv: [&[f32]; 3],
     bias: Option<&[f32]>,
+    lengths: Option<&[Option<u32>]>,
     scratch: &mut [u8],
     y: &mut [f32],
 ) {
-    let lengths = [s.queries, s.keys, s.keys].map(|tokens| s.n * tokens * s.c);
-    assert_eq!(qkv.map(<[f32]>::len), lengths, "attention: lengths of q, k and v");
-    assert_eq!(y.len(), lengths[0], "attention: length of y");
     assert!(s.c.is_multiple_of(s.heads), "attention: heads do not divide the channels");
+    assert!(s.heads.is_multiple_of(s.kv_heads), "attention: heads of keys do not divide those of queries");
+    let [queries, keys] = [s.n * s.queries * s.c, s.n * s.keys * s.kv_c()];
+    assert_eq!(qkv.map(<[f32]>::len), [queries, keys, keys], "attention: lengths of q, k and v");
+    assert_eq!(y.len(), queries, "attention: length of y");
+    assert!(lengths.is_none_or(|lengths| lengths.len() == s.n), "attention: number of lengths");
     assert!(!s.causal || s.queries == s.keys, "attention: causal with other keys than queries");
     assert!(bias.is_none_or(|bias| bias.len() == s.keys * s.queries * s.heads), "attention: length of the bias");
     let (cut, [q, k, v]) = (Cut::new(ctx, s), qkv);
@@ -123,10 +137,15 @@ pub fn attention(
     let slot_bytes = cut.slot_rows() * size_of::<Lanes>();
     let (slots, transposed) = scratch.split_at_mut(cut.slots * slot_bytes);
     let transposed: &mut [f32] = bytemuck::cast_slice_mut(&mut transposed[..cut.transposed(s) * size_of::<f32>()]);
-    transpose(ctx, s, cut.d, v, transposed);
+    // A picture's keys that are seen.
+    let seen = |n: usize| {
+        let length = lengths.and_then(|lengths| lengths[n]);
+        length.map_or(s.keys, |length| s.keys.min(length as usize))
+    };
+    transpose(ctx, s, &seen, v, transposed);
 
-    let tasks =
-        Tasks { s, cut: &cut, product: PanelProduct::new(ctx.isa()), isa: ctx.isa(), q, k, v: transposed, bias };
+    let (product, isa) = (PanelProduct::new(ctx.isa()), ctx.isa());
+    let tasks = Tasks { s, cut: &cut, product, isa, q, k, v: transposed, bias };
     let (slots, y) = (Parts(slots.as_mut_ptr().cast::<Lanes>()), Parts(y.as_mut_ptr()));
     let next = AtomicUsize::new(0);
     let work = |slot: usize| {
@@ -138,20 +157,21 @@ pub fn attention(
             if task >= cut.tasks {
                 return;
             }
-            tasks.run(task, rows, &y);
+            tasks.run(task, seen(task / cut.down / s.heads), rows, &y);
         }
     };
     ctx.pool.run(cut.slots, &work);
 }
 
-/// `[n][head][block][channel][BLOCK keys]` from `[n][keys][c]`; what lies beyond the last key is not written, nor read.
-fn transpose(ctx: &Context, s: &AttentionShape, d: usize, v: &[f32], out: &mut [f32]) {
-    let blocks = s.keys.div_ceil(BLOCK);
+/// `[n][head][block][channel][BLOCK keys]` from `[n][keys][head][channel]`; what lies beyond the last key that is `seen` is not
+/// written, nor read.
+fn transpose(ctx: &Context, s: &AttentionShape, seen: &(impl Fn(usize) -> usize + Sync), v: &[f32], out: &mut [f32]) {
+    let (blocks, d) = (s.keys.div_ceil(BLOCK), s.c / s.heads);
     ctx.pool.for_chunks(out, d * BLOCK, &|i, out| {
         let (head, block) = (i / blocks, i % blocks);
-        let (n, head, first) = (head / s.heads, head % s.heads, block * BLOCK);
-        for key in first..(first + BLOCK).min(s.keys) {
-            let v = &v[(n * s.keys + key) * s.c + head * d..][..d];
+        let (n, head, first) = (head / s.kv_heads, head % s.kv_heads, block * BLOCK);
+        for key in first..(first + BLOCK).min(seen(n)) {
+            let v = &v[((n * s.keys + key) * s.kv_heads + head) * d..][..d];
             out[key - first..].iter_mut().step_by(BLOCK).zip(v).for_each(|(out, v)| *out = *v);
         }
     });
@@ -171,10 +191,12 @@ struct Tasks<'a> {
 }
 
 impl Tasks<'_> {
-    fn run(&self, task: usize, rows: &mut [Lanes], y: &Parts<f32>) {
-        let (s, d) = (self.s, self.cut.d);
+    /// Does a task; its picture's queries see the first `seen` keys.
+    fn run(&self, task: usize, seen: usize, rows: &mut [Lanes], y: &Parts<f32>) {
+        let (s, d, kv_c) = (self.s, self.cut.d, self.s.kv_c());
         let (head, first) = (task / self.cut.down, task % self.cut.down * self.cut.panels * Lanes::COUNT);
         let (n, head) = (head / s.heads, head % s.heads);
+        let kv_head = head / (s.heads / s.kv_heads);
         let last = (first + self.cut.panels * Lanes::COUNT).min(s.queries);
         let (panels, scores) = rows.split_at_mut(self.cut.panels * panel_rows(d));
         let queries = || (first..last).step_by(Lanes::COUNT);
@@ -192,11 +214,11 @@ impl Tasks<'_> {
             }
         }
         let blocks = s.keys.div_ceil(BLOCK);
-        for block in 0..blocks {
+        for block in 0..seen.div_ceil(BLOCK) {
             let key = block * BLOCK;
-            let count = BLOCK.min(s.keys - key);
-            let k = &self.k[(n * s.keys + key) * s.c + head * d..];
-            let v = &self.v[((n * s.heads + head) * blocks + block) * d * BLOCK..][..d * BLOCK];
+            let count = BLOCK.min(seen - key);
+            let k = &self.k[(n * s.keys + key) * kv_c + kv_head * d..];
+            let v = &self.v[((n * s.kv_heads + kv_head) * blocks + block) * d * BLOCK..][..d * BLOCK];
             for (panel, first) in panels.chunks_exact_mut(panel_rows(d)).zip(queries()) {
                 if s.causal && key >= first + Lanes::COUNT {
                     continue;
@@ -204,7 +226,7 @@ impl Tasks<'_> {
                 let [top, sum, panel @ ..] = panel else { return };
                 let (q, out) = panel.split_at_mut(d);
                 scores[..count].fill(Lanes::ZERO);
-                self.product.add(k, s.c, count, q, scores);
+                self.product.add(k, kv_c, count, q, scores);
                 let scores = &mut scores[..count];
                 if let Some(bias) = self.bias {
                     lean(bias, [s.queries, s.heads, head], scores, key, first);
@@ -218,7 +240,10 @@ impl Tasks<'_> {
         }
         for (panel, first) in panels.chunks_exact_mut(panel_rows(d)).zip(queries()) {
             let (sum, out) = (panel[1], &mut panel[2 + d..][..d.next_multiple_of(4)]);
-            divide(self.isa, out, &sum);
+            // Of no keys at all the sums are zeros.
+            if seen > 0 {
+                divide(self.isa, out, &sum);
+            }
             for (lane, query) in (first..last.min(first + Lanes::COUNT)).enumerate() {
                 // SAFETY: a head's channels of a query, within y; no other task has this head and query.
                 let y = unsafe {

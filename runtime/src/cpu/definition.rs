@@ -18,6 +18,8 @@ pub(crate) fn activate(activation: Activation, x: f64) -> f64 {
             0.5 * x * (1.0 + libm::tanh(u))
         }
         Activation::Sigmoid => 1.0 / (1.0 + libm::exp(-x)),
+        Activation::Tanh => libm::tanh(x),
+        Activation::Negate => -x,
         Activation::Geglu => panic!("not elementwise"),
     }
 }
@@ -56,12 +58,23 @@ pub(crate) fn layer_norm(c: usize, eps: f32, x: &[f32], [scale, bias]: [&[f32]; 
 }
 
 /// Affine parts of each picture's own, `per` rows each.
-pub(crate) fn ada_layer_norm([c, per]: [usize; 2], eps: f32, x: &[f32], [scale, shift]: [&[f32]; 2]) -> Vec<f64> {
-    let mut y = layer_norm(c, eps, x, [&vec![1.0; c], &vec![0.0; c]]);
-    for (i, y) in y.iter_mut().enumerate() {
-        let at = i / c / per * c + i % c;
-        *y = *y * (1.0 + f64::from(scale[at])) + f64::from(shift[at]);
-    }
+pub(crate) fn ada_layer_norm(
+    [c, per]: [usize; 2],
+    eps: f32,
+    x: &[f32],
+    scale: &[f32],
+    shift: Option<&[f32]>,
+) -> Vec<f64> {
+    let y = layer_norm(c, eps, x, [&vec![1.0; c], &vec![0.0; c]]);
+    let mut y = modulated([c, per], y, scale);
+    let shift = |i: usize| shift.map_or(0.0, |shift| f64::from(shift[i / c / per * c + i % c]));
+    y.iter_mut().enumerate().for_each(|(i, y)| *y += shift(i));
+    y
+}
+
+/// `y * (1 + modulation)`, a vector of `c` numbers a picture of `per` rows.
+pub(crate) fn modulated([c, per]: [usize; 2], mut y: Vec<f64>, modulation: &[f32]) -> Vec<f64> {
+    y.iter_mut().enumerate().for_each(|(i, y)| *y *= 1.0 + f64::from(modulation[i / c / per * c + i % c]));
     y
 }
 
@@ -83,23 +96,48 @@ pub(crate) fn log_softmax(c: usize, x: &[f32]) -> Vec<f64> {
     rows.flatten().collect()
 }
 
-pub(crate) fn attention(s: &AttentionShape, [q, k, v]: [&[f32]; 3], bias: Option<&[f32]>) -> Vec<f64> {
+/// Of rows of `c` channels; the angles' rows begin anew where they end.
+pub(crate) fn rotary([c, heads]: [usize; 2], halves: bool, x: &[f32], angles: &[f32]) -> Vec<f64> {
+    let d = c / heads;
+    let at = |i: usize| {
+        let (row, e) = (i / c, i % c % d);
+        // The channel's pair, its partner in it, and on which side it stands.
+        let (pair, other, first) = match halves {
+            true => (e % (d / 2), (e + d / 2) % d, e < d / 2),
+            false => (e / 2, e ^ 1, e % 2 == 0),
+        };
+        let angle = |which: usize| f64::from(angles[(row * d + which * d / 2 + pair) % angles.len()]);
+        let (own, other) = (f64::from(x[i]), f64::from(x[i - e + other]));
+        own * angle(0) + if first { -other } else { other } * angle(1)
+    };
+    (0..x.len()).map(at).collect()
+}
+
+pub(crate) fn attention(
+    s: &AttentionShape,
+    [q, k, v]: [&[f32]; 3],
+    bias: Option<&[f32]>,
+    lengths: Option<&[Option<u32>]>,
+) -> Vec<f64> {
     let (d, mut y) = (s.c / s.heads, vec![0.0; q.len()]);
     for (n, i, head) in
         (0..s.n * s.queries * s.heads).map(|j| (j / (s.queries * s.heads), j / s.heads % s.queries, j % s.heads))
     {
-        let at = |x: &[f32], tokens, token, e| f64::from(x[(n * tokens + token) * s.c + head * d + e]);
-        let seen = if s.causal { i + 1 } else { s.keys };
+        let own = |e| f64::from(q[(n * s.queries + i) * s.c + head * d + e]);
+        let kv_head = head / (s.heads / s.kv_heads);
+        let at = |x: &[f32], token, e| f64::from(x[((n * s.keys + token) * s.kv_heads + kv_head) * d + e]);
+        let length = lengths.and_then(|lengths| lengths[n]).map_or(s.keys, |length| s.keys.min(length as usize));
+        let seen = if s.causal { (i + 1).min(length) } else { length };
         let scale = s.scale.map_or(1.0 / libm::sqrt(d as f64), f64::from);
         let leans = |j: usize| bias.map_or(0.0, |bias| f64::from(bias[(j * s.queries + i) * s.heads + head]));
-        let score = |j| (0..d).map(|e| at(q, s.queries, i, e) * at(k, s.keys, j, e)).sum::<f64>() * scale + leans(j);
+        let score = |j| (0..d).map(|e| own(e) * at(k, j, e)).sum::<f64>() * scale + leans(j);
         let scores: Vec<f64> = (0..seen).map(score).collect();
         let top = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let weights: Vec<f64> = scores.iter().map(|s| libm::exp(s - top)).collect();
         let sum: f64 = weights.iter().sum();
         for e in 0..d {
-            let mixed: f64 = weights.iter().enumerate().map(|(j, w)| w * at(v, s.keys, j, e)).sum();
-            y[(n * s.queries + i) * s.c + head * d + e] = mixed / sum;
+            let mixed: f64 = weights.iter().enumerate().map(|(j, w)| w * at(v, j, e)).sum();
+            y[(n * s.queries + i) * s.c + head * d + e] = if seen > 0 { mixed / sum } else { 0.0 };
         }
     }
     y

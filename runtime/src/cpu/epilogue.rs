@@ -129,6 +129,8 @@ pub(super) fn apply(activation: Activation, y: &mut [f32]) {
         Activation::QuickGelu => y.iter_mut().for_each(|v| *v = quick_gelu(*v)),
         Activation::GeluTanh => y.iter_mut().for_each(|v| *v = gelu_tanh(*v)),
         Activation::Sigmoid => y.iter_mut().for_each(|v| *v = sigmoid(*v)),
+        Activation::Tanh => y.iter_mut().for_each(|v| *v = tanh(*v)),
+        Activation::Negate => y.iter_mut().for_each(|v| *v = -*v),
         // Not elementwise; a graph has it at linear layers only.
         Activation::Geglu => debug_assert!(false, "geglu is a linear layer's"),
     }
@@ -165,6 +167,26 @@ fn sigmoid(v: f32) -> f32 {
     let y = 1.0 / (1.0 + exp(-v));
     // Where exp stops growing.
     if v < -88.0 { 0.0 } else { y }
+}
+
+/// tanh(v) = v P(v²) / Q(v²) for |v| < 7.9, beyond which it is one (the rational minimax approximation of Eigen and
+/// TensorFlow's XLA): digits are kept near 0, which a form with an exponential would lose.
+#[inline(always)]
+fn tanh(v: f32) -> f32 {
+    let z = if v > 7.905_311 { 7.905_311 } else { v };
+    let z = if z < -7.905_311 { -7.905_311 } else { z };
+    let w = z * z;
+    let mut p = -2.760_768_5e-16;
+    for c in [2.000_188e-13, -8.604_672e-11, 5.122_297e-8, 1.485_722_4e-5, 6.372_619_3e-4, 4.893_524_6e-3] {
+        p = p * w + c;
+    }
+    let mut q = 1.198_258_4e-6;
+    for c in [1.185_347_1e-4, 2.268_434_6e-3, 4.893_525e-3] {
+        q = q * w + c;
+    }
+    let y = z * p / q;
+    let y = if y > 1.0 { 1.0 } else { y };
+    if y < -1.0 { -1.0 } else { y }
 }
 
 /// v * Φ(v) = v (1 + erf(v / √2)) / 2, off by at most 2.5e-7 |v|: erf(z) = z P(z²) / Q(z²) for |z| <= 4, where it is
@@ -299,6 +321,20 @@ mod tests {
         assert_eq!((sigmoid(-1e30), sigmoid(f32::NEG_INFINITY)), (0.0, 0.0));
         assert_eq!((sigmoid(1e30), sigmoid(f32::INFINITY), sigmoid(0.0)), (1.0, 1.0, 0.5));
         assert!(sigmoid(f32::NAN).is_nan());
+    }
+
+    /// Seen red with the highest degree of the divisor dropped.
+    #[test]
+    fn tanh_is_accurate() {
+        for i in -100_000..=100_000 {
+            for v in [i as f32 * 1e-4, i as f32 * 1e-12] {
+                let want = definition::activate(Activation::Tanh, f64::from(v));
+                let err = (f64::from(tanh(v)) - want).abs();
+                assert!(err <= 5e-7 * want.abs(), "tanh({v}) = {}, not {want}", tanh(v));
+            }
+        }
+        assert_eq!((tanh(-1e30), tanh(f32::INFINITY)), (-1.0, 1.0));
+        assert!(tanh(f32::NAN).is_nan());
     }
 
     /// Seen red with the highest degree dropped.

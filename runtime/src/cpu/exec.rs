@@ -450,6 +450,10 @@ fn execute(
             let tokens = x.shape.h * x.shape.w;
             super::select_token([tokens, x.shape.c], get(x), ids_of(plan, input, ids), y);
         }
+        Op::Rotary { x, angles, heads, halves } => {
+            let (c, x) = (x.shape.c, (!step.is_in_place()).then(|| get(x)));
+            super::rotary(ctx, [c, heads], halves, get(angles), x, y);
+        }
         Op::GroupNorm { x, groups, eps, scale, bias, activation } => {
             let (s, affine) = (image(x.shape), [scale, bias].map(|w| weights.values(w)));
             let x = (!step.is_in_place()).then(|| get(x));
@@ -460,20 +464,25 @@ fn execute(
             super::layer_norm(ctx, c, eps, affine, (!step.is_in_place()).then(|| get(x)), y);
         }
         Op::AdaLayerNorm { x, eps, scale, shift } => {
-            let (s, vectors) = (image(x.shape), [scale, shift].map(get));
-            super::ada_layer_norm(ctx, s, eps, vectors, (!step.is_in_place()).then(|| get(x)), y);
+            let (s, x) = (image(x.shape), (!step.is_in_place()).then(|| get(x)));
+            super::ada_layer_norm(ctx, s, eps, get(scale), shift.map(get), x, y);
         }
-        Op::RmsNorm { x, eps, scale, .. } => {
-            super::rms_norm(ctx, eps, weights.values(scale), (!step.is_in_place()).then(|| get(x)), y);
+        Op::RmsNorm { x, eps, scale, modulation, .. } => {
+            let (s, scale, x) = (image(x.shape), weights.values(scale), (!step.is_in_place()).then(|| get(x)));
+            match modulation.map(get) {
+                None => super::rms_norm(ctx, eps, scale, x, y),
+                Some(modulation) => super::modulated_rms_norm(ctx, s, eps, [scale, modulation], x, y),
+            }
         }
         Op::GatedAdd { x, gate, b } => {
             replace(x, y);
             super::gated_add(ctx, image(x.shape), get(gate), get(b), y);
         }
         Op::Slice { x, from } => super::slice(ctx, x.shape.c, [from, step.output.shape.c], get(x), y),
-        Op::Attention { q, k, v, heads, causal, scale, bias } => {
+        Op::Attention { q, k, v, heads, causal, scale, bias, lengths } => {
             let shape = attention_shape(q.shape, k.shape, heads, causal, scale);
-            super::attention(ctx, &shape, [q, k, v].map(get), bias.map(get), scratch, y);
+            let lengths = lengths.map(|input| ids_of(plan, input, ids));
+            super::attention(ctx, &shape, [q, k, v].map(get), bias.map(get), lengths, scratch, y);
         }
         Op::LogSoftmax { x } => super::log_softmax(ctx, x.shape.c, get(x), y),
         Op::LogSoftmaxBackward { x, ids: input } => {

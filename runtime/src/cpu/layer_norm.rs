@@ -20,27 +20,38 @@ pub fn layer_norm(ctx: &Context, c: usize, eps: f32, affine: [&[f32]; 2], x: Opt
     if c == 0 {
         return;
     }
-    let affine = Affine { values: affine, c, per: usize::MAX, one: 0.0 };
+    let [scale, bias] = affine;
+    let affine = Affine { scale, bias, c, per: usize::MAX, one: 0.0 };
     tasks(ctx, eps, &affine, x, y);
 }
 
-/// `y = (x - mean) / sqrt(variance + eps) * (1 + scale) + shift`, as [`layer_norm`]; scale and shift are one vector a picture
-/// (Peebles and Xie 2022, adaLN). `s` is the shape of `y`. Without `x`, in place.
+/// `y = (x - mean) / sqrt(variance + eps) * (1 + scale) + shift`, as [`layer_norm`]; scale and, if there is any, shift are one
+/// vector a picture (Peebles and Xie 2022, adaLN). `s` is the shape of `y`. Without `x`, in place.
 ///
 /// # Panics
 /// Where a length does not fit `s`.
-pub fn ada_layer_norm(ctx: &Context, s: ImageShape, eps: f32, vectors: [&[f32]; 2], x: Option<&[f32]>, y: &mut [f32]) {
+pub fn ada_layer_norm(
+    ctx: &Context,
+    s: ImageShape,
+    eps: f32,
+    scale: &[f32],
+    shift: Option<&[f32]>,
+    x: Option<&[f32]>,
+    y: &mut [f32],
+) {
     let ImageShape { n, h, w, c } = s;
-    assert_eq!(vectors.map(<[f32]>::len), [n * c; 2], "ada_layer_norm: lengths of scale and shift");
+    let lengths = [scale.len(), shift.map_or(n * c, <[f32]>::len)];
+    assert_eq!(lengths, [n * c; 2], "ada_layer_norm: lengths of scale and shift");
     assert!(y.len() == n * h * w * c && x.is_none_or(|x| x.len() == y.len()), "ada_layer_norm: lengths of x and y");
     if !y.is_empty() {
-        tasks(ctx, eps, &Affine { values: vectors, c, per: h * w, one: 1.0 }, x, y);
+        tasks(ctx, eps, &Affine { scale, bias: shift.unwrap_or(&[]), c, per: h * w, one: 1.0 }, x, y);
     }
 }
 
-/// Scale and bias of `c` numbers a picture of `per` rows; `one` is added to the scale.
+/// Scale and bias, if there is any, of `c` numbers a picture of `per` rows; `one` is added to the scale.
 struct Affine<'a> {
-    values: [&'a [f32]; 2],
+    scale: &'a [f32],
+    bias: &'a [f32],
     c: usize,
     per: usize,
     one: f32,
@@ -61,14 +72,19 @@ vectorized!(rows(x: &[f32], eps: f32, affine: &Affine<'_>, first: usize, y: &mut
 fn rows_portable(x: &[f32], eps: f32, affine: &Affine<'_>, first: usize, y: &mut [f32]) {
     let (c, one) = (affine.c, affine.one);
     for (i, y) in y.chunks_exact_mut(c).enumerate() {
-        let [scale, bias] = affine.values.map(|values| &values[(first + i) / affine.per * c..][..c]);
+        let at = (first + i) / affine.per * c;
+        let scale = &affine.scale[at..][..c];
         if !x.is_empty() {
             y.copy_from_slice(&x[i * c..][..c]);
         }
         let mean = sum(y, |v| v) / c as f64;
         let variance = sum(y, |v| (v - mean) * (v - mean)) / c as f64;
         let (mean, factor) = (mean as f32, (1.0 / libm::sqrt(variance + f64::from(eps))) as f32);
-        for ((y, scale), bias) in y.iter_mut().zip(scale).zip(bias) {
+        if affine.bias.is_empty() {
+            y.iter_mut().zip(scale).for_each(|(y, scale)| *y = (*y - mean) * factor * (one + scale));
+            continue;
+        }
+        for ((y, scale), bias) in y.iter_mut().zip(scale).zip(&affine.bias[at..][..c]) {
             *y = (*y - mean) * factor * (one + scale) + bias;
         }
     }
@@ -119,22 +135,26 @@ mod tests {
         }
     }
 
-    /// In place and not. Seen red with picture 0's vectors for all, and without the one.
+    /// In place and not, with a shift and without. Seen red with picture 0's vectors for all, without the one, and, where there is
+    /// no shift, with the one left out and with the mean.
     #[test]
     fn each_picture_has_an_affine_part_of_its_own() {
         for (step, (n, h, w, c)) in (0..).zip([(1, 1, 1, 1), (3, 2, 5, 7), (2, 33, 9, 64), (3, 1, 40, 320)]) {
             let (x, scale, shift) = (random(n * h * w * c, step), random(n * c, step + 9), random(n * c, step + 99));
-            let (s, vectors) = (ImageShape { n, h, w, c }, [&scale[..], &shift]);
-            let want = definition::ada_layer_norm([c, h * w], 1e-5, &x, vectors);
-            let mut first = vec![f32::NAN; x.len()];
-            ada_layer_norm(&Context::with_isa(1, Isa::Scalar).unwrap(), s, 1e-5, vectors, Some(&x), &mut first);
-            for (i, (y, want)) in first.iter().zip(&want).enumerate() {
-                assert!((f64::from(*y) - want).abs() < 4e-6, "{s:?} [{i}]: {y}, not {want}");
-            }
-            for isa in Isa::available() {
-                let mut y = x.clone();
-                ada_layer_norm(&Context::with_isa(2, isa).unwrap(), s, 1e-5, vectors, None, &mut y);
-                assert!(y == first, "{isa}, {s:?}");
+            let s = ImageShape { n, h, w, c };
+            for shift in [Some(&shift[..]), None] {
+                let want = definition::ada_layer_norm([c, h * w], 1e-5, &x, &scale, shift);
+                let mut first = vec![f32::NAN; x.len()];
+                let ctx = Context::with_isa(1, Isa::Scalar).unwrap();
+                ada_layer_norm(&ctx, s, 1e-5, &scale, shift, Some(&x), &mut first);
+                for (i, (y, want)) in first.iter().zip(&want).enumerate() {
+                    assert!((f64::from(*y) - want).abs() < 4e-6, "{s:?} [{i}]: {y}, not {want}");
+                }
+                for isa in Isa::available() {
+                    let mut y = x.clone();
+                    ada_layer_norm(&Context::with_isa(2, isa).unwrap(), s, 1e-5, &scale, shift, None, &mut y);
+                    assert!(y == first, "{isa}, {s:?}");
+                }
             }
         }
     }

@@ -37,6 +37,7 @@ mod position_encoding;
 pub mod rates;
 mod relu_backward;
 mod rms_norm;
+mod rotary;
 mod rows;
 mod select_token;
 mod shapes;
@@ -69,7 +70,8 @@ pub use max_pool_backward::max_pool2_backward;
 pub use pool::Pool;
 pub use position_encoding::{position_encoding, position_encoding_at};
 pub use relu_backward::relu_backward;
-pub use rms_norm::rms_norm;
+pub use rms_norm::{modulated_rms_norm, rms_norm};
+pub use rotary::rotary;
 pub use select_token::select_token;
 pub use slice::slice;
 pub use to_u8::{ToU8Error, to_u8};
@@ -137,14 +139,15 @@ mod tests {
     #[test]
     fn the_bits_of_known_results() {
         let (ctx, c) = (Context::new(2), 24);
-        let shape = AttentionShape { n: 1, queries: 130, keys: 130, c, heads: 3, causal: true, scale: None };
+        let shape =
+            AttentionShape { n: 1, queries: 130, keys: 130, c, heads: 3, kv_heads: 3, causal: true, scale: None };
         let picture = ImageShape { n: 1, h: 13, w: 10, c };
         let [x, scale, bias] = [130 * c, c, c].map(|len| rows::random(len, len as u64));
         let (mut y, affine) = (x.clone(), [&scale[..], &bias]);
         let mut scratch = alloc::vec![0; attention_scratch(&ctx, &shape).max(group_norm_scratch(picture, 4))];
         // FNV-1a over the words
         let hash = |y: &[f32]| y.iter().fold(2_166_136_261, |h: u32, v| (h ^ v.to_bits()).wrapping_mul(16_777_619));
-        attention(&ctx, &shape, [&x, &x, &x], None, &mut scratch, &mut y);
+        attention(&ctx, &shape, [&x, &x, &x], None, None, &mut scratch, &mut y);
         let mut sums = [hash(&y), 0, 0, 0, 0];
         group_norm(&ctx, picture, 4, 1e-5, affine, Activation::Silu, Some(&x), &mut scratch, &mut y);
         sums[1] = hash(&y);

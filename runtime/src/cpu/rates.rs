@@ -125,10 +125,13 @@ fn matrix(context: &Context, dtype: DType) -> Result<MatrixRate, KernelError> {
 
 fn attention(context: &Context) -> f64 {
     let c = HEADS * HEAD;
-    let shape = AttentionShape { n: 1, queries: TOKENS, keys: TOKENS, c, heads: HEADS, causal: false, scale: None };
+    let (heads, kv_heads) = (HEADS, HEADS);
+    let shape = AttentionShape { n: 1, queries: TOKENS, keys: TOKENS, c, heads, kv_heads, causal: false, scale: None };
     let (x, mut y) = (numbers(TOKENS * c), vec![0.0; TOKENS * c]);
     let mut scratch = vec![0; super::attention_scratch(context, &shape)];
-    rate(2 * TOKENS * TOKENS * c, || super::attention(context, &shape, [black_box(&x); 3], None, &mut scratch, &mut y))
+    rate(2 * TOKENS * TOKENS * c, || {
+        super::attention(context, &shape, [black_box(&x); 3], None, None, &mut scratch, &mut y);
+    })
 }
 
 /// Few rows, so that the time is that of the weights' way from memory.

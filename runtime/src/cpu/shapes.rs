@@ -19,7 +19,8 @@ pub(super) const fn attention_shape(
     causal: bool,
     scale: Option<f32>,
 ) -> AttentionShape {
-    AttentionShape { n: q.n, queries: q.h * q.w, keys: k.h * k.w, c: q.c, heads, causal, scale }
+    let kv_heads = k.c / (q.c / heads);
+    AttentionShape { n: q.n, queries: q.h * q.w, keys: k.h * k.w, c: q.c, heads, kv_heads, causal, scale }
 }
 
 /// Rows of the matrix that an activation is, of its channels.

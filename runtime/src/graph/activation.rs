@@ -23,6 +23,10 @@ pub enum Activation {
     GeluTanh,
     /// 1 / (1 + exp(-v)), within 2 units in the last place of the true value for v > -87, and 0 below -88.
     Sigmoid,
+    /// tanh(v), within 5e-7 of the true value's magnitude.
+    Tanh,
+    /// -v.
+    Negate,
     /// Of a linear layer with `2 c` features: value * gelu(gate), value the first `c`, gate the last (Shazeer 2020,
     /// "GLU Variants Improve Transformer"; diffusers' order). The only one that comes before the residual.
     Geglu,
@@ -31,7 +35,7 @@ pub enum Activation {
 #[cfg(test)]
 impl Activation {
     /// Those of one number, [`Self::None`] first.
-    pub(crate) const OF_ONE: [Self; 9] = [
+    pub(crate) const OF_ONE: [Self; 11] = [
         Self::None,
         Self::Relu,
         Self::LeakyRelu,
@@ -41,5 +45,7 @@ impl Activation {
         Self::QuickGelu,
         Self::GeluTanh,
         Self::Sigmoid,
+        Self::Tanh,
+        Self::Negate,
     ];
 }

@@ -27,7 +27,7 @@ impl Graph {
         Ok(value)
     }
 
-    /// An input of `n` ids, one a picture.
+    /// An input of `n` ids.
     pub fn input_ids(&mut self, name: &str, n: usize) -> IdsId {
         self.ids.push((name.to_owned(), n));
         IdsId(self.ids.len() as u32 - 1)
@@ -206,50 +206,6 @@ impl Graph {
         self.ids.get(ids.index()).map(|&(_, n)| n).ok_or_else(foreign)
     }
 
-    /// Normalization over each picture's pixels and each of `groups` equal ranges of channels, with the tensors
-    /// `{name}.weight` and `{name}.bias`.
-    pub fn group_norm(&mut self, name: &str, x: ValueId, groups: usize, eps: f32) -> Result<ValueId, GraphError> {
-        let s = self.found(name, x)?;
-        self.divides(name, "groups", groups, s.c)?;
-        let (scale, bias) = self.norm(name, s.c, eps)?;
-        self.push(name, Op::GroupNorm { x, groups, eps, scale, bias, activation: Activation::None }, s)
-    }
-
-    /// Normalization over the channels of each pixel, with the tensors `{name}.weight` and `{name}.bias`.
-    pub fn layer_norm(&mut self, name: &str, x: ValueId, eps: f32) -> Result<ValueId, GraphError> {
-        let s = self.found(name, x)?;
-        let (scale, bias) = self.norm(name, s.c, eps)?;
-        self.push(name, Op::LayerNorm { x, eps, scale, bias }, s)
-    }
-
-    /// Normalization over the channels of each pixel, then `* (1 + scale) + shift`, both of shape `(n, 1, 1, c)`: see
-    /// [`Op::AdaLayerNorm`].
-    pub fn ada_layer_norm(
-        &mut self,
-        name: &str,
-        x: ValueId,
-        [scale, shift]: [ValueId; 2],
-        eps: f32,
-    ) -> Result<ValueId, GraphError> {
-        let s = self.found(name, x)?;
-        for vector in [scale, shift] {
-            let found = self.found(name, vector)?;
-            self.same(name, "ada_layer_norm", found, Shape::vector(s.n, s.c))?;
-        }
-        Self::epsilon(name, eps)?;
-        self.push(name, Op::AdaLayerNorm { x, eps, scale, shift }, s)
-    }
-
-    /// Normalization by the root mean square of each of `groups` equal ranges of each pixel's channels, with the tensor
-    /// `{name}.weight`.
-    pub fn rms_norm(&mut self, name: &str, x: ValueId, groups: usize, eps: f32) -> Result<ValueId, GraphError> {
-        let s = self.found(name, x)?;
-        self.divides(name, "groups", groups, s.c)?;
-        Self::epsilon(name, eps)?;
-        let scale = self.weight(&format!("{name}.weight"), WeightKind::Vector { len: s.c / groups })?;
-        self.push(name, Op::RmsNorm { x, groups, eps, scale }, s)
-    }
-
     /// `x + gate * b`, `gate` of shape `(n, 1, 1, c)` broadcast over rows and columns.
     pub fn gated_add(&mut self, name: &str, x: ValueId, gate: ValueId, b: ValueId) -> Result<ValueId, GraphError> {
         let (s, vector, found) = (self.found(name, x)?, self.found(name, gate)?, self.found(name, b)?);
@@ -280,20 +236,6 @@ impl Graph {
         }
         let rule = "a divisor of the number of channels";
         Err(GraphError::Parameter { name: name.to_owned(), parameter, found, rule })
-    }
-
-    fn epsilon(name: &str, eps: f32) -> Result<(), GraphError> {
-        if eps > 0.0 && eps.is_finite() {
-            return Ok(());
-        }
-        Err(GraphError::Epsilon { name: name.to_owned(), found: format!("{eps}") })
-    }
-
-    fn norm(&mut self, name: &str, channels: usize, eps: f32) -> Result<(WeightId, WeightId), GraphError> {
-        Self::epsilon(name, eps)?;
-        let kind = WeightKind::Vector { len: channels };
-        let scale = self.weight(&format!("{name}.weight"), kind)?;
-        Ok((scale, self.weight(&format!("{name}.bias"), kind)?))
     }
 
     fn layer(
@@ -417,50 +359,15 @@ mod tests {
     }
 
     #[test]
-    fn norms_and_attention_are_checked() {
+    fn gated_layers_are_checked() {
         let mut g = Graph::new();
         let x = picture(&mut g, 4, 12);
-        let text = g.input("text", Shape::new(2, 1, 77, 12)).unwrap();
-        let y = g.group_norm("norm", x, 4, 1e-5).unwrap();
-        let y = g.layer_norm("norm2", y, 1e-5).unwrap();
-        let y = g.attention("attn", y, text, text, 3, false).unwrap();
-        let y = g.linear_geglu("ff", y, 7, true).unwrap();
+        let y = g.linear_geglu("ff", x, 7, true).unwrap();
         assert_eq!(g.shape(y), Shape::new(2, 4, 4, 7));
-        assert_eq!(g.weights()[0].kind, WeightKind::Vector { len: 12 });
-        assert_eq!(g.weights()[4].kind, WeightKind::Linear { out: 14, inp: 12 });
-        assert_eq!(g.weights()[5].kind, WeightKind::Vector { len: 14 });
-
-        assert!(matches!(g.group_norm("n", x, 5, 1e-5), Err(GraphError::Parameter { parameter: "groups", .. })));
-        assert!(matches!(g.group_norm("n", x, 0, 1e-5), Err(GraphError::Parameter { .. })));
-        for eps in [0.0, -1.0, f32::NAN, f32::INFINITY] {
-            assert!(matches!(g.layer_norm("n", x, eps), Err(GraphError::Epsilon { .. })));
-        }
-        assert!(matches!(g.attention("a", x, text, text, 5, false), Err(GraphError::Parameter { .. })));
-        assert!(matches!(g.attention("a", x, text, x, 3, false), Err(GraphError::Shape { .. })));
-        assert!(matches!(g.attention("a", x, text, text, 3, true), Err(GraphError::Size { .. })));
-        let wide = g.linear("wide", text, 24, false).unwrap();
-        assert!(matches!(g.attention("a", x, wide, wide, 3, false), Err(GraphError::Shape { .. })));
+        assert_eq!(g.weights()[0].kind, WeightKind::Linear { out: 14, inp: 12 });
+        assert_eq!(g.weights()[1].kind, WeightKind::Vector { len: 14 });
         assert!(matches!(g.activate("g", x, Activation::Geglu), Err(GraphError::Geglu { .. })));
         assert!(matches!(g.linear_geglu("g", x, usize::MAX, true), Err(GraphError::Extent { .. })));
-    }
-
-    #[test]
-    fn tokens_are_checked() {
-        let mut g = Graph::new();
-        let ids = g.input_ids("tokens", 10);
-        let names = ["token", "position"];
-        let x = g.token_embedding(names, ids, [2, 5, 8], [100, 7]).unwrap();
-        assert_eq!(g.shape(x), Shape::new(2, 1, 5, 8));
-        assert_eq!(g.weights()[0].kind, WeightKind::Table { rows: 100, dim: 8 });
-        assert_eq!(g.weights()[1].kind, WeightKind::Table { rows: 7, dim: 8 });
-        let end = g.input_ids("end", 2);
-        let y = g.select_token("pooled", x, end).unwrap();
-        assert_eq!(g.shape(y), Shape::vector(2, 8));
-        assert!(matches!(g.select_token("pooled", x, ids), Err(GraphError::Shape { .. })));
-        assert!(matches!(g.select_token("pooled", x, IdsId(2)), Err(GraphError::Foreign { .. })));
-        assert!(matches!(g.token_embedding(names, ids, [2, 4, 8], [100, 7]), Err(GraphError::Parameter { .. })));
-        assert!(matches!(g.token_embedding(names, ids, [1, 10, 8], [100, 7]), Err(GraphError::Parameter { .. })));
-        assert!(matches!(g.token_embedding(names, IdsId(2), [2, 5, 8], [100, 7]), Err(GraphError::Foreign { .. })));
     }
 
     #[test]

@@ -8,7 +8,9 @@ mod activation;
 mod backward;
 mod build;
 mod error;
+mod norms;
 mod op;
+mod operands;
 mod share;
 mod tokens;
 
@@ -87,7 +89,7 @@ impl WeightId {
     }
 }
 
-/// An input of integer ids, one a picture (labels): it does not live among the activations.
+/// An input of integer ids (labels, tokens, places, lengths): it does not live among the activations.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct IdsId(pub(crate) u32);
 
@@ -264,7 +266,7 @@ impl Graph {
         &self.inputs
     }
 
-    /// The inputs of ids: name, and how many pictures.
+    /// The inputs of ids: name, and how many ids.
     pub fn ids(&self) -> &[(String, usize)] {
         &self.ids
     }

@@ -1,6 +1,6 @@
 //! The operations, with what each reads.
 
-use super::{Activation, IdsId, Shape, WeightId};
+use super::{Activation, IdsId, WeightId};
 
 /// One operation. `R` says where an operand is: a [`super::ValueId`] in a graph, a [`crate::plan::Slot`] in a plan.
 ///
@@ -133,13 +133,25 @@ pub enum Op<R> {
         /// A row a place, [`super::WeightKind::Table`].
         positions: Option<WeightId>,
     },
-    /// `y = x[ids]`: of each picture, the one pixel whose number (row-major, from 0) its id names; zeros where there is no
-    /// id.
+    /// `y = x[ids]`: of each picture, the pixels whose numbers (row-major, from 0) its ids name; zeros where there is no id.
     SelectToken {
         /// Tokens: a pixel is a token.
         x: R,
-        /// Places, one a picture.
+        /// Places, as many a picture as the output has columns.
         ids: IdsId,
+    },
+    /// Rotary positions (Su et al. 2021, "RoFormer"): each pair of a head's channels is turned by an angle of its token and of
+    /// the pair, `(a, b)` to `(a cos - b sin, b cos + a sin)`.
+    Rotary {
+        /// Tokens: a pixel is a token.
+        x: R,
+        /// `(n, 1, tokens, channels of a head)`, or 1 for n, the same for all pictures: of each token the cosines of all
+        /// pairs, then the sines.
+        angles: R,
+        /// Number of heads; divides the channels, into even numbers.
+        heads: usize,
+        /// Pair `i` of a head of `d` channels is `(i, i + d / 2)`, not `(2 i, 2 i + 1)`.
+        halves: bool,
     },
     /// `y = activation((x - mean) / sqrt(variance + eps) * scale + bias)`, mean and (biased) variance over each
     /// picture's pixels and each of `groups` equal ranges of channels (Wu and He 2018, "Group Normalization").
@@ -171,7 +183,7 @@ pub enum Op<R> {
     },
     /// `y = (x - mean) / sqrt(variance + eps) * (1 + scale) + shift`, mean and (biased) variance as of [`Op::LayerNorm`]: what a
     /// condition tells each picture is the affine part (Peebles and Xie 2022, "Scalable Diffusion Models with Transformers",
-    /// adaLN).
+    /// adaLN), or the scale alone.
     AdaLayerNorm {
         /// Rows.
         x: R,
@@ -179,11 +191,12 @@ pub enum Op<R> {
         eps: f32,
         /// One vector a picture.
         scale: R,
-        /// One vector a picture.
-        shift: R,
+        /// One vector a picture; none is nothing.
+        shift: Option<R>,
     },
     /// `y = x / sqrt(mean(x²) + eps) * scale` over each of `groups` equal ranges of each pixel's channels, the heads of
-    /// queries and keys for instance (Zhang and Sennrich 2019, "Root Mean Square Layer Normalization").
+    /// queries and keys for instance (Zhang and Sennrich 2019, "Root Mean Square Layer Normalization"); then, with a modulation,
+    /// `* (1 + modulation)`.
     RmsNorm {
         /// Rows.
         x: R,
@@ -193,6 +206,8 @@ pub enum Op<R> {
         eps: f32,
         /// One factor a channel of a range, the same for all of them.
         scale: WeightId,
+        /// One vector a picture; there is one range then.
+        modulation: Option<R>,
     },
     /// `y = x + gate * b`, `gate` broadcast over rows and columns (Peebles and Xie 2022, adaLN-Zero).
     GatedAdd {
@@ -211,15 +226,17 @@ pub enum Op<R> {
         from: usize,
     },
     /// `y = softmax(scale q kᵀ + bias) v` for each picture and head (Vaswani et al. 2017, "Attention Is All You Need", equation
-    /// 1). A pixel is a token; head `i` has channels `i * c / heads` to `(i + 1) * c / heads`.
+    /// 1). A pixel is a token; head `i` has channels `i * c / heads` to `(i + 1) * c / heads`. Keys and values may have fewer
+    /// heads, of as many channels each: one serves as many neighbouring heads of queries as it takes (Ainslie et al. 2023,
+    /// "GQA").
     Attention {
         /// Queries, `L` tokens; the output's shape.
         q: R,
-        /// Keys, `S` tokens of as many channels.
+        /// Keys, `S` tokens.
         k: R,
         /// Values, of the keys' shape.
         v: R,
-        /// Number of heads; divides the channels.
+        /// Number of heads of queries; divides the channels.
         heads: usize,
         /// Query `i` sees only keys `0..=i`; `L` equals `S`.
         causal: bool,
@@ -227,6 +244,9 @@ pub enum Op<R> {
         scale: Option<f32>,
         /// `(1, S, L, heads)`, the same for all pictures; none is nothing.
         bias: Option<R>,
+        /// How many keys, from the first on, each picture's queries see: one id a picture, and no id is all of them. Where it is
+        /// 0, the output is.
+        lengths: Option<IdsId>,
     },
     /// `y = log(softmax(x))` over the channels of each row.
     LogSoftmax {
@@ -256,175 +276,4 @@ pub enum Op<R> {
         /// The gradient of its result.
         g: R,
     },
-}
-
-impl<R: Copy> Op<R> {
-    /// What kind of operation this is, as reports and errors call it.
-    pub const fn kind(&self) -> &'static str {
-        match self {
-            Self::Conv2d { .. } => "conv2d",
-            Self::Linear { .. } => "linear",
-            Self::Activate { .. } => "activate",
-            Self::Add { .. } => "add",
-            Self::Multiply { .. } => "multiply",
-            Self::AddChannels { .. } => "add_channels",
-            Self::MaxPool2 { .. } => "max_pool2",
-            Self::AvgPool2 { .. } => "avg_pool2",
-            Self::UpsampleBilinear2 { .. } => "upsample_bilinear2",
-            Self::UpsampleNearest2 { .. } => "upsample_nearest2",
-            Self::Concat { .. } => "concat",
-            Self::PositionEncoding { .. } => "position_encoding",
-            Self::EmbeddingAdd { .. } => "embedding_add",
-            Self::TokenEmbedding { .. } => "token_embedding",
-            Self::SelectToken { .. } => "select_token",
-            Self::GroupNorm { .. } => "group_norm",
-            Self::LayerNorm { .. } => "layer_norm",
-            Self::AdaLayerNorm { .. } => "ada_layer_norm",
-            Self::RmsNorm { .. } => "rms_norm",
-            Self::GatedAdd { .. } => "gated_add",
-            Self::Slice { .. } => "slice",
-            Self::Attention { .. } => "attention",
-            Self::LogSoftmax { .. } => "log_softmax",
-            Self::LogSoftmaxBackward { .. } => "log_softmax_backward",
-            Self::ReluBackward { .. } => "relu_backward",
-            Self::MaxPool2Backward { .. } => "max_pool2_backward",
-        }
-    }
-
-    /// Everything read from among the activations.
-    pub fn reads(&self) -> impl Iterator<Item = R> + use<R> {
-        let (a, b, c) = match *self {
-            Self::Conv2d { x, residual, .. } | Self::Linear { x, residual, .. } => (x, residual, None),
-            Self::Add { a, b } | Self::Multiply { a, b } | Self::AddChannels { x: a, v: b } => (a, Some(b), None),
-            Self::MaxPool2 { x, add } => (x, add, None),
-            Self::Concat { a, b, add } => (a, Some(b), add),
-            Self::ReluBackward { g: a, relu: b } | Self::MaxPool2Backward { x: a, g: b } => (a, Some(b), None),
-            Self::Attention { q, k, v, bias, .. } => return [Some(q), Some(k), Some(v), bias].into_iter().flatten(),
-            Self::AdaLayerNorm { x, scale, shift, .. } => (x, Some(scale), Some(shift)),
-            Self::GatedAdd { x, gate, b } => (x, Some(gate), Some(b)),
-            Self::TokenEmbedding { .. } => return [None; 4].into_iter().flatten(),
-            Self::Activate { x, .. }
-            | Self::GroupNorm { x, .. }
-            | Self::LayerNorm { x, .. }
-            | Self::RmsNorm { x, .. }
-            | Self::Slice { x, .. }
-            | Self::AvgPool2 { x }
-            | Self::UpsampleBilinear2 { x }
-            | Self::UpsampleNearest2 { x }
-            | Self::PositionEncoding { t: x, .. }
-            | Self::LogSoftmax { x }
-            | Self::LogSoftmaxBackward { x, .. }
-            | Self::SelectToken { x, .. }
-            | Self::EmbeddingAdd { x, .. } => (x, None, None),
-        };
-        [Some(a), b, c, None].into_iter().flatten()
-    }
-
-    /// The weights, to be renumbered.
-    pub(super) fn weights_mut(&mut self) -> [Option<&mut WeightId>; 2] {
-        match self {
-            Self::Conv2d { weight, bias, .. } | Self::Linear { weight, bias, .. } => [Some(weight), bias.as_mut()],
-            Self::EmbeddingAdd { table, .. } => [Some(table), None],
-            Self::TokenEmbedding { table, positions, .. } => [Some(table), positions.as_mut()],
-            Self::GroupNorm { scale, bias, .. } | Self::LayerNorm { scale, bias, .. } => [Some(scale), Some(bias)],
-            Self::RmsNorm { scale, .. } => [Some(scale), None],
-            Self::Activate { .. }
-            | Self::Add { .. }
-            | Self::Multiply { .. }
-            | Self::AddChannels { .. }
-            | Self::MaxPool2 { .. }
-            | Self::AvgPool2 { .. }
-            | Self::UpsampleBilinear2 { .. }
-            | Self::UpsampleNearest2 { .. }
-            | Self::Concat { .. }
-            | Self::PositionEncoding { .. }
-            | Self::SelectToken { .. }
-            | Self::LogSoftmax { .. }
-            | Self::LogSoftmaxBackward { .. }
-            | Self::ReluBackward { .. }
-            | Self::MaxPool2Backward { .. }
-            | Self::AdaLayerNorm { .. }
-            | Self::GatedAdd { .. }
-            | Self::Slice { .. }
-            | Self::Attention { .. } => [None, None],
-        }
-    }
-
-    /// The same operation on operands named otherwise.
-    pub fn map<S>(&self, mut f: impl FnMut(R) -> S) -> Op<S> {
-        match *self {
-            Self::Conv2d { x, upsample, weight, bias, kernel, stride, pad, pad_end, residual, activation } => {
-                let (x, residual) = (f(x), residual.map(f));
-                Op::Conv2d { x, upsample, weight, bias, kernel, stride, pad, pad_end, residual, activation }
-            }
-            Self::Linear { x, weight, bias, residual, activation } => {
-                Op::Linear { x: f(x), weight, bias, residual: residual.map(f), activation }
-            }
-            Self::Activate { x, activation } => Op::Activate { x: f(x), activation },
-            Self::Add { a, b } => Op::Add { a: f(a), b: f(b) },
-            Self::Multiply { a, b } => Op::Multiply { a: f(a), b: f(b) },
-            Self::AddChannels { x, v } => Op::AddChannels { x: f(x), v: f(v) },
-            Self::MaxPool2 { x, add } => Op::MaxPool2 { x: f(x), add: add.map(f) },
-            Self::AvgPool2 { x } => Op::AvgPool2 { x: f(x) },
-            Self::UpsampleBilinear2 { x } => Op::UpsampleBilinear2 { x: f(x) },
-            Self::UpsampleNearest2 { x } => Op::UpsampleNearest2 { x: f(x) },
-            Self::Concat { a, b, add } => Op::Concat { a: f(a), b: f(b), add: add.map(f) },
-            Self::PositionEncoding { t, dim } => Op::PositionEncoding { t: f(t), dim },
-            Self::EmbeddingAdd { x, ids, table } => Op::EmbeddingAdd { x: f(x), ids, table },
-            Self::TokenEmbedding { ids, table, positions } => Op::TokenEmbedding { ids, table, positions },
-            Self::SelectToken { x, ids } => Op::SelectToken { x: f(x), ids },
-            Self::GroupNorm { x, groups, eps, scale, bias, activation } => {
-                Op::GroupNorm { x: f(x), groups, eps, scale, bias, activation }
-            }
-            Self::LayerNorm { x, eps, scale, bias } => Op::LayerNorm { x: f(x), eps, scale, bias },
-            Self::AdaLayerNorm { x, eps, scale, shift } => {
-                Op::AdaLayerNorm { x: f(x), eps, scale: f(scale), shift: f(shift) }
-            }
-            Self::RmsNorm { x, groups, eps, scale } => Op::RmsNorm { x: f(x), groups, eps, scale },
-            Self::GatedAdd { x, gate, b } => Op::GatedAdd { x: f(x), gate: f(gate), b: f(b) },
-            Self::Slice { x, from } => Op::Slice { x: f(x), from },
-            Self::Attention { q, k, v, heads, causal, scale, bias } => {
-                let (q, k, v) = (f(q), f(k), f(v));
-                Op::Attention { q, k, v, heads, causal, scale, bias: bias.map(f) }
-            }
-            Self::LogSoftmax { x } => Op::LogSoftmax { x: f(x) },
-            Self::LogSoftmaxBackward { x, ids } => Op::LogSoftmaxBackward { x: f(x), ids },
-            Self::ReluBackward { g, relu } => Op::ReluBackward { g: f(g), relu: f(relu) },
-            Self::MaxPool2Backward { x, g } => Op::MaxPool2Backward { x: f(x), g: f(g) },
-        }
-    }
-
-    /// The operand whose memory the output may take over when nothing else needs it: the operation reads each of its
-    /// elements no later than it writes the same element of the output. (A normalization reads all that a mean or a
-    /// variance is taken over before it writes any of it.) A convolution's is one that only some backends can replace, and
-    /// only where the output has the operand's sides and no more channels.
-    pub fn in_place(&self) -> Option<R> {
-        match *self {
-            Self::Activate { x, .. }
-            | Self::EmbeddingAdd { x, .. }
-            | Self::GroupNorm { x, .. }
-            | Self::LayerNorm { x, .. }
-            | Self::AdaLayerNorm { x, .. }
-            | Self::RmsNorm { x, .. }
-            | Self::GatedAdd { x, .. } => Some(x),
-            Self::Conv2d { x, upsample: false, stride: 1, .. } => Some(x),
-            Self::Add { a, .. } | Self::Multiply { a, .. } | Self::ReluBackward { g: a, .. } => Some(a),
-            _ => None,
-        }
-    }
-
-    /// Multiply-accumulates for an output of this shape, from the shapes of the operands. Attention counts all pairs of
-    /// query and key, causal or not.
-    pub fn macs(&self, shape: impl Fn(R) -> Shape, out: Shape) -> u64 {
-        let elements = out.elements() as u64;
-        match *self {
-            Self::Conv2d { x, kernel, .. } => elements * (kernel * kernel * shape(x).c) as u64,
-            Self::Linear { x, activation, .. } => {
-                let halves = if activation == Activation::Geglu { 2 } else { 1 };
-                halves * elements * shape(x).c as u64
-            }
-            Self::Attention { k, .. } => 2 * elements * (shape(k).h * shape(k).w) as u64,
-            _ => 0,
-        }
-    }
 }

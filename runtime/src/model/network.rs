@@ -11,8 +11,8 @@ use crate::Error;
 use crate::cpu::Context;
 use crate::cpu::exec::{Executor, Memory, Weights};
 use crate::gguf::File;
-use crate::graph::{Graph, Weight, share_weights};
-use crate::plan::{Binding, ExecError, MemoryLimit, Plan, PlanOptions};
+use crate::graph::{Graph, Op, Weight, share_weights};
+use crate::plan::{Binding, ExecError, MemoryLimit, Plan, PlanOptions, Step};
 use crate::rng::normal_fill;
 use crate::sync::Arc;
 use alloc::borrow::Cow;
@@ -21,6 +21,9 @@ use alloc::format;
 use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
+
+#[cfg(test)]
+mod tests;
 
 /// A model's weights, where they are used.
 pub(super) enum Placed {
@@ -323,7 +326,13 @@ impl Evaluator {
         };
         let inputs: Vec<_> = plan.inputs().iter().enumerate().map(noise).collect();
         let inputs: Vec<_> = inputs.iter().map(|(name, values)| (&**name, &values[..])).collect();
-        let ids = vec![Some(0); plan.ids().iter().map(|(_, n)| n).sum()];
+        // No id is all keys: a length of 0 would leave zeros.
+        let is_length = |i| {
+            let reads = |step: &Step| matches!(step.op, Op::Attention { lengths: Some(ids), .. } if ids.index() == i);
+            plan.steps().iter().any(reads)
+        };
+        let of_input = |(i, (_, n)): (usize, &(_, usize))| core::iter::repeat_n((!is_length(i)).then_some(0), *n);
+        let ids: Vec<Option<u32>> = plan.ids().iter().enumerate().flat_map(of_input).collect();
         match &mut self.engine {
             Engine::Cpu(exec) => {
                 fill(exec, graph, &inputs);

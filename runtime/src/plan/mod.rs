@@ -202,7 +202,7 @@ impl Plan {
         self.outputs.iter().find(|b| b.name == name).map(|b| b.slot)
     }
 
-    /// The inputs of ids: name, and how many pictures.
+    /// The inputs of ids: name, and how many ids.
     pub fn ids(&self) -> &[(String, usize)] {
         &self.ids
     }

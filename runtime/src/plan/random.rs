@@ -2,7 +2,7 @@
 
 use crate::cpu::exec::Weights;
 use crate::cpu::{AttentionShape, ImageShape, definition};
-use crate::graph::{Activation, Graph, Op, Shape, ValueId, WeightId, WeightKind};
+use crate::graph::{Activation, Attend, Graph, IdsId, Op, Shape, ValueId, WeightId, WeightKind};
 use crate::quant::DType;
 use alloc::format;
 use alloc::vec;
@@ -44,6 +44,7 @@ pub(crate) fn graph(seed: u64) -> Graph {
     let mut values = vec![picture, g.position_encoding("pos", t, 1 + r.below(20)).unwrap()];
     let tokens = [1 + r.below(8), 1 + r.below(24)];
     let texts = g.input_ids("tokens", n * tokens[0]);
+    let [places, lengths] = [("places", 3 * n), ("lengths", n)].map(|(name, n)| g.input_ids(name, n));
     let count = 5 + r.below(36);
     for i in 0..count {
         // Mostly recent values, so that chains form.
@@ -54,7 +55,7 @@ pub(crate) fn graph(seed: u64) -> Graph {
         // Half of them unchanged, so that sums are possible.
         let channels = if r.below(2) == 0 { s.c } else { 1 + r.below(24) };
         // An operation that does not suit the shapes is refused by the graph, and left out.
-        let y = match r.below(30) {
+        let y = match r.below(33) {
             0 | 1 => g.conv2d(&name, x, channels, [3, 1, 1], r.below(4) > 0),
             2 => g.conv2d_padded(&name, x, channels, [3, 2, r.below(2), 1], true),
             3 | 4 => g.linear(&name, x, channels, r.below(4) > 0),
@@ -91,8 +92,10 @@ pub(crate) fn graph(seed: u64) -> Graph {
             13 => g.gelu(&name, x),
             14 => {
                 use Activation as A;
-                let all = [A::Gelu, A::QuickGelu, A::GeluTanh, A::Sigmoid, A::None, A::LeakyRelu, A::ResidualScale];
-                g.activate(&name, x, all[r.below(all.len())])
+                let linear = [A::None, A::LeakyRelu, A::ResidualScale, A::Negate];
+                let curved = [A::Gelu, A::QuickGelu, A::GeluTanh, A::Sigmoid, A::Tanh];
+                let i = r.below(linear.len() + curved.len());
+                g.activate(&name, x, linear.into_iter().chain(curved).nth(i).unwrap())
             }
             // A large epsilon: a small one would amplify what rounding left of equal values.
             15 | 16 => g.group_norm(&name, x, 1 + r.below(4), 0.1),
@@ -127,8 +130,10 @@ pub(crate) fn graph(seed: u64) -> Graph {
                 let b = same[r.below(same.len())];
                 vector(r, g).and_then(|a| {
                     let b_vector = vector(r, g)?;
-                    match r.below(2) {
+                    match r.below(5) {
                         0 => g.ada_layer_norm(&name, x, [a, b_vector], 0.1),
+                        1 => g.scaled_layer_norm(&name, x, a, 0.1),
+                        2 => g.modulated_rms_norm(&name, x, a, 0.1),
                         _ => g.gated_add(&name, x, a, b),
                     }
                 })
@@ -138,13 +143,34 @@ pub(crate) fn graph(seed: u64) -> Graph {
                 let from = r.below(s.c);
                 g.slice(&name, x, from, 1 + r.below(s.c - from))
             }
+            30 => {
+                // Angles of the tokens' own, no larger than cosines and sines.
+                let heads = 1 + r.below(3);
+                let shape = Shape::new(s.n, 1, s.h * s.w, s.c);
+                let tokens = g.reshape(&format!("{name}.tokens"), x, shape).unwrap();
+                let angles = g.slice(&format!("{name}.angles"), tokens, 0, s.c.div_ceil(heads)).unwrap();
+                let angles = g.activate(&format!("{name}.bound"), angles, Activation::Tanh).unwrap();
+                g.rotary(&name, x, angles, heads, r.below(2) == 0)
+            }
+            31 if s.h * s.w >= 7 => g.select_tokens(&name, x, places, 3),
             18 => g.linear_geglu(&name, x, channels, r.below(4) > 0),
             _ if s.h * s.w <= 128 => {
                 let fits = |&v: &ValueId| (g.shape(v).n, g.shape(v).c) == (s.n, s.c) && g.shape(v).h <= 8;
                 let like: Vec<ValueId> = values.iter().copied().filter(fits).collect();
                 let k = like[r.below(like.len())];
                 let v = *like.iter().rfind(|&&v| g.shape(v) == g.shape(k)).unwrap();
-                g.attention(&name, x, k, v, 1 + r.below(3), r.below(3) == 0)
+                let (heads, causal) = (1 + r.below(3), r.below(3) == 0);
+                let lengths = (r.below(3) == 0).then_some(lengths);
+                let how = Attend { causal, lengths, ..Attend::heads(heads) };
+                match r.below(3) {
+                    // One head of keys for all of queries.
+                    0 => {
+                        let c = s.c.div_ceil(heads);
+                        let [k, v] = [("k", k), ("v", v)].map(|(own, x)| g.slice(&format!("{name}.{own}"), x, 0, c));
+                        g.attend(&name, [x, k.unwrap(), v.unwrap()], how)
+                    }
+                    _ => g.attend(&name, [x, k, v], how),
+                }
             }
             _ => g.silu(&name, x),
         };
@@ -270,9 +296,10 @@ pub(crate) fn evaluate(g: &Graph, weights: &[Vec<f32>], inputs: &[Vec<f32>], ids
                 let row = ids[out.n + n * out.w + j].map_or(0.0, |id| weights[table.index()][id as usize * out.c + c]);
                 row + positions.map_or(0.0, |positions| weights[positions.index()][j * out.c + c])
             }
-            Op::SelectToken { x, .. } => {
+            Op::SelectToken { x, ids: input } => {
                 let x = read(x);
-                ids[n].map_or(0.0, |id| x.at(n, id as usize / x.shape.w, id as usize % x.shape.w, c))
+                ids[first_id(g, input) + n * out.w + j]
+                    .map_or(0.0, |id| x.at(n, id as usize / x.shape.w, id as usize % x.shape.w, c))
             }
             Op::EmbeddingAdd { x, table, .. } => {
                 let row = ids[n].map_or(0.0, |id| weights[table.index()][id as usize * out.c + c]);
@@ -297,6 +324,11 @@ pub(crate) fn evaluate(g: &Graph, weights: &[Vec<f32>], inputs: &[Vec<f32>], ids
     values
 }
 
+/// Where an input's ids begin.
+fn first_id(g: &Graph, input: IdsId) -> usize {
+    g.ids()[..input.index()].iter().map(|(_, n)| n).sum()
+}
+
 /// The operations whose elements depend on many others.
 fn whole(
     op: &Op<ValueId>,
@@ -316,13 +348,24 @@ fn whole(
         }
         Op::AdaLayerNorm { x: value, eps, scale, shift } => {
             let s = g.shape(value);
-            definition::ada_layer_norm([s.c, s.h * s.w], eps, x(value), [x(scale), x(shift)])
+            definition::ada_layer_norm([s.c, s.h * s.w], eps, x(value), x(scale), shift.map(x))
         }
-        Op::RmsNorm { x: value, eps, scale, .. } => definition::rms_norm(eps, x(value), w(scale)),
-        Op::Attention { q, k, v, heads, causal, scale, bias } => {
+        Op::RmsNorm { x: value, eps, scale, modulation, .. } => {
+            let (s, y) = (g.shape(value), definition::rms_norm(eps, x(value), w(scale)));
+            match modulation {
+                None => y,
+                Some(modulation) => definition::modulated([s.c, s.h * s.w], y, x(modulation)),
+            }
+        }
+        Op::Rotary { x: value, angles, heads, halves } => {
+            definition::rotary([g.shape(value).c, heads], halves, x(value), x(angles))
+        }
+        Op::Attention { q, k, v, heads, causal, scale, bias, lengths } => {
             let (s, keys) = (g.shape(q), g.shape(k).h * g.shape(k).w);
-            let shape = AttentionShape { n: s.n, queries: s.h * s.w, keys, c: s.c, heads, causal, scale };
-            definition::attention(&shape, [x(q), x(k), x(v)], bias.map(x))
+            let kv_heads = g.shape(k).c / (s.c / heads);
+            let shape = AttentionShape { n: s.n, queries: s.h * s.w, keys, c: s.c, heads, kv_heads, causal, scale };
+            let lengths = lengths.map(|input| &ids[first_id(g, input)..][..s.n]);
+            definition::attention(&shape, [x(q), x(k), x(v)], bias.map(x), lengths)
         }
         Op::LogSoftmax { x: value } => definition::log_softmax(g.shape(value).c, x(value)),
         Op::LogSoftmaxBackward { x: value, .. } => {

@@ -28,6 +28,8 @@ fn fused(step: &Step) -> String {
         Activation::QuickGelu => "+quick_gelu",
         Activation::GeluTanh => "+gelu_tanh",
         Activation::Sigmoid => "+sigmoid",
+        Activation::Tanh => "+tanh",
+        Activation::Negate => "+negate",
         Activation::Geglu => "+geglu",
     };
     let upsample = if upsample { "+upsample" } else { "" };

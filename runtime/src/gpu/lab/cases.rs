@@ -52,6 +52,8 @@ fn function(activation: Activation) -> &'static str {
         Activation::QuickGelu => " quick_gelu",
         Activation::GeluTanh => " gelu_tanh",
         Activation::Sigmoid => " sigmoid",
+        Activation::Tanh => " tanh",
+        Activation::Negate => " negate",
         Activation::Geglu => " geglu",
     }
 }
@@ -136,6 +138,40 @@ pub(super) fn attention_biased(tokens: usize, c: usize, heads: usize) -> Made {
     })
 }
 
+/// Of `n` pictures, each with a length of its own: queries, keys, channels of a head; heads of queries and of keys.
+pub(super) fn attention_shared(n: usize, sizes: [usize; 3], heads: [usize; 2], causal: bool) -> Made {
+    let ([queries, keys, d], [heads, kv_heads], and) = (sizes, heads, if causal { " causal" } else { "" });
+    spec(format!("attention{and} lengths {n}x{queries}x{keys}x{d}*{heads}/{kv_heads}"), DType::F32, 3e-6, |g| {
+        let q = g.input("q", Shape::new(n, queries, 1, d * heads))?;
+        let [k, v] = ["k", "v"].map(|name| g.input(name, Shape::new(n, keys, 1, d * kv_heads)));
+        g.input_ids("others", 2);
+        let lengths = Some(g.input_ids("lengths", n));
+        g.attend("a", [q, k?, v?], Attend { causal, lengths, ..Attend::heads(heads) })
+    })
+}
+
+/// Angles of each picture's own, or the same for all.
+pub(super) fn rotary(x: [usize; 4], heads: usize, halves: bool, own: bool) -> Made {
+    let (pairs, of) = (if halves { "halves" } else { "neighbours" }, if own { " own" } else { "" });
+    spec(format!("rotary {pairs}{of} {}/{heads}", size(x)), DType::F32, 3e-7, |g| {
+        let [n, h, w, c] = x;
+        let input = g.input("x", shape(x))?;
+        let angles = g.input("angles", Shape::new(if own { n } else { 1 }, 1, h * w, c / heads))?;
+        g.rotary("turn", input, angles, heads, halves)
+    })
+}
+
+/// What is turned is needed afterwards, so that the result cannot lie on it.
+#[cfg(test)]
+pub(super) fn rotary_and_keep(x: [usize; 4], heads: usize, halves: bool) -> Made {
+    spec(format!("rotary and keep {}/{heads}", size(x)), DType::F32, 3e-7, |g| {
+        let input = g.input("x", shape(x))?;
+        let angles = g.input("angles", Shape::new(1, 1, x[1] * x[2], x[3] / heads))?;
+        g.output("x", input)?;
+        g.rotary("turn", input, angles, heads, halves)
+    })
+}
+
 pub(super) fn multiply(x: [usize; 4]) -> Made {
     spec(format!("multiply {}", size(x)), DType::F32, 1e-7, |g| {
         let (a, b) = (g.input("a", shape(x))?, g.input("b", shape(x))?);
@@ -165,6 +201,24 @@ pub(super) fn ada_layer_norm(x: [usize; 4]) -> Made {
         let [scale, shift] =
             [g.input("scale", Shape::vector(x[0], x[3]))?, g.input("shift", Shape::vector(x[0], x[3]))?];
         g.ada_layer_norm("norm", input, [scale, shift], 1e-5)
+    })
+}
+
+/// A scale of each picture's own, and no shift.
+pub(super) fn scaled_layer_norm(x: [usize; 4]) -> Made {
+    spec(format!("scaled_layer_norm {}", size(x)), DType::F32, 4e-6, |g| {
+        let input = g.input("x", shape(x))?;
+        let scale = g.input("scale", Shape::vector(x[0], x[3]))?;
+        g.scaled_layer_norm("norm", input, scale, 1e-5)
+    })
+}
+
+/// With factors of each picture's own.
+pub(super) fn modulated_rms_norm(x: [usize; 4]) -> Made {
+    spec(format!("modulated_rms_norm {}", size(x)), DType::F32, 4e-6, |g| {
+        let input = g.input("x", shape(x))?;
+        let modulation = g.input("modulation", Shape::vector(x[0], x[3]))?;
+        g.modulated_rms_norm("norm", input, modulation, 1e-5)
     })
 }
 
@@ -333,13 +387,13 @@ pub(super) fn token_embedding([n, tokens, dim]: [usize; 3]) -> Made {
     })
 }
 
-/// The token embeddings give it its ids a range.
-pub(super) fn select_token([n, tokens, dim]: [usize; 3]) -> Made {
-    spec(format!("select_token {n}x{tokens}x{dim}"), DType::F32, 2e-6, |g| {
+/// `each` of every text.
+pub(super) fn select_tokens([n, tokens, dim]: [usize; 3], each: usize) -> Made {
+    spec(format!("select_token {each} of {n}x{tokens}x{dim}"), DType::F32, 2e-6, |g| {
         let ids = g.input_ids("tokens", n * tokens);
         let x = g.token_embedding(["token", "position"], ids, [n, tokens, dim], [tokens, tokens])?;
-        let end = g.input_ids("end", n);
-        g.select_token("end", x, end)
+        let places = g.input_ids("places", n * each);
+        g.select_tokens("some", x, places, each)
     })
 }
 

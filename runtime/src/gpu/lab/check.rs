@@ -120,9 +120,11 @@ impl Case {
             WeightKind::Table { rows, .. } => Some(rows as u64),
             _ => None,
         });
-        // A label is one of as many as there are logits.
+        // A label is one of as many as there are logits, a place of as many as tokens; a length may be that of all keys.
         let labels = graph.nodes().iter().filter_map(|node| match node.op {
             Op::LogSoftmaxBackward { x, .. } => Some(graph.shape(x).c as u64),
+            Op::SelectToken { x, .. } => Some((graph.shape(x).h * graph.shape(x).w) as u64),
+            Op::Attention { k, lengths: Some(_), .. } => Some((graph.shape(k).h * graph.shape(k).w + 1) as u64),
             _ => None,
         });
         let rows = tables.chain(labels).min().unwrap_or(1);

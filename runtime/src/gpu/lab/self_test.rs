@@ -134,6 +134,8 @@ pub(super) fn specs(large: bool) -> Result<Vec<Spec>, GraphError> {
         (A::QuickGelu, false),
         (A::GeluTanh, false),
         (A::Sigmoid, false),
+        (A::Tanh, false),
+        (A::Negate, false),
     ];
     for (f, residual) in functions {
         all.push(cases::linear_then(f, residual, rows, rows[3])?);
@@ -145,12 +147,19 @@ pub(super) fn specs(large: bool) -> Result<Vec<Spec>, GraphError> {
     all.push(cases::attention(1, [queries / 4, queries / 4, c], 4, true)?);
     all.push(cases::attention(1, [queries / 4, queries / 4, 512], 1, false)?);
     all.push(cases::attention_biased(queries / 16, c, 8)?);
+    all.push(cases::attention_shared(2, [queries / 4, queries / 4, 128], [8, 2], true)?);
+    all.push(cases::attention_shared(2, [queries / 4, keys, 64], [4, 4], false)?);
+    for halves in [false, true] {
+        all.push(cases::rotary(flat, 2, halves, halves)?);
+    }
     all.push(cases::multiply(flat)?);
     all.push(cases::group_norm(image, 32, Activation::None)?);
     all.push(cases::group_norm(image, 32, Activation::Silu)?);
     all.push(cases::layer_norm([flat[0], flat[1] * flat[2], 1, flat[3]])?);
     all.push(cases::ada_layer_norm(flat)?);
+    all.push(cases::scaled_layer_norm(flat)?);
     all.push(cases::rms_norm(flat, 4)?);
+    all.push(cases::modulated_rms_norm(flat)?);
     all.push(cases::gated_add(flat)?);
     all.push(cases::slice(flat)?);
     all.push(cases::max_pool(image, false)?);
@@ -168,6 +177,8 @@ pub(super) fn specs(large: bool) -> Result<Vec<Spec>, GraphError> {
     all.push(cases::activate(Activation::QuickGelu, flat)?);
     all.push(cases::activate(Activation::GeluTanh, flat)?);
     all.push(cases::activate(Activation::Sigmoid, flat)?);
+    all.push(cases::activate(Activation::Tanh, flat)?);
+    all.push(cases::activate(Activation::Negate, flat)?);
     all.push(cases::add(flat)?);
     all.push(cases::add_channels(flat)?);
     all.push(cases::relu_backward(flat)?);
@@ -177,6 +188,7 @@ pub(super) fn specs(large: bool) -> Result<Vec<Spec>, GraphError> {
     all.push(cases::position_encoding(n, dim)?);
     all.push(cases::embedding_add(n, dim)?);
     all.push(cases::token_embedding([n, 77, dim])?);
-    all.push(cases::select_token([n, 77, dim])?);
+    all.push(cases::select_tokens([n, 77, dim], 1)?);
+    all.push(cases::select_tokens([n, 77, dim], 5)?);
     Ok(all)
 }

@@ -129,6 +129,21 @@ fn attention_with_a_bias() {
     }
 }
 
+/// Seen red with the first head of keys for all, with neighbouring heads of queries on different heads of keys, with picture 0's
+/// length for all, with the sums of no keys divided, and with keys beyond a length (whose values are zeros) in the sum of
+/// weights, all in attention.wgsl.
+#[test]
+fn attention_with_lengths_and_shared_keys() {
+    for causal in [false, true] {
+        for (l, d, heads) in [(1, 4, [1, 1]), (2, 8, [4, 2]), (33, 40, [6, 3]), (70, 15, [4, 1]), (40, 160, [2, 1])] {
+            same(cases::attention_shared(5, [l, l, d], heads, causal));
+        }
+    }
+    for (l, s, d, heads) in [(50, 77, 128, [4, 2]), (4, 9, 512, [2, 1]), (5, 3, 1024, [1, 1]), (9, 1, 6, [6, 2])] {
+        same(cases::attention_shared(5, [l, s, d], heads, false));
+    }
+}
+
 /// Without the check, a head of 2560 channels was wrong by 0.8 of the largest value.
 #[test]
 fn a_head_that_is_too_long_is_refused() {
@@ -138,8 +153,8 @@ fn a_head_that_is_too_long_is_refused() {
     assert!(error.to_string().contains("heads of 1028 channels (1024 at the most)"), "{error}");
 }
 
-/// Seen red with picture 0's vectors for all in layer_norm.wgsl, and with the mean of the squares taken of one element fewer in
-/// rms_norm.wgsl.
+/// Seen red with picture 0's vectors for all in layer_norm.wgsl and in rms_norm.wgsl, with the mean of the squares taken of one
+/// element fewer in the latter, and without the one in each, also of a scale alone.
 #[test]
 fn norms() {
     for (x, groups) in [([1, 1, 1, 8], 2), ([2, 7, 5, 30], 3), ([1, 16, 9, 320], 32), ([3, 3, 3, 5], 1)] {
@@ -147,7 +162,9 @@ fn norms() {
         same(cases::group_norm(x, groups, Activation::Silu));
         same(cases::layer_norm(x));
         same(cases::ada_layer_norm(x));
+        same(cases::scaled_layer_norm(x));
         same(cases::rms_norm(x, groups));
+        same(cases::modulated_rms_norm(x));
     }
 }
 
@@ -220,6 +237,7 @@ fn grids_are_folded() {
     same(cases::activate(Activation::Relu, [1, 1, 8_400_001, 1]));
     same(cases::layer_norm([1, 33_000, 1, 12]));
     same(cases::rms_norm([1, 33_000, 1, 12], 1));
+    same(cases::rotary([1, 2_100_001, 1, 4], 2, true, false));
 }
 
 #[test]
@@ -238,10 +256,28 @@ fn token_embeddings() {
     TEXTS.into_iter().for_each(|sizes| same(cases::token_embedding(sizes)));
 }
 
-/// Seen red with the first text's tokens for all.
+/// Seen red with the first text's tokens for all, and with one token a text.
 #[test]
 fn selected_tokens() {
-    TEXTS.into_iter().for_each(|sizes| same(cases::select_token(sizes)));
+    for sizes in TEXTS {
+        for each in [1, 2, 5] {
+            same(cases::select_tokens(sizes, each));
+        }
+    }
+}
+
+/// In scalars, vectors and pairs of vectors. Seen red with picture 0's angles for all, with the cosines' place for the sines',
+/// with the sines' sign exchanged in each of the forms, and with an output that is written before its partner is read.
+#[test]
+fn rotary_positions() {
+    let shapes = [([1, 1, 1, 2], 1), ([3, 2, 5, 12], 2), ([2, 7, 3, 40], 5), ([2, 9, 1, 96], 3), ([3, 4, 5, 128], 2)];
+    for (x, heads) in shapes.into_iter().chain([([2, 3, 3, 20], 1), ([1, 33, 3, 90], 9)]) {
+        for halves in [false, true] {
+            same(cases::rotary(x, heads, halves, false));
+            same(cases::rotary(x, heads, halves, true));
+            same(cases::rotary_and_keep(x, heads, halves));
+        }
+    }
 }
 
 /// What the self-test leaves to the model that it draws with, beside [`Kernel::ToTexture`].

@@ -1,6 +1,6 @@
-//! What a transformer's or a diffusion network's block has beside products: normalizations and attention.
+//! What a transformer's or a diffusion network's block has beside products: normalizations, rotary positions and attention.
 
-use super::{Dispatch, Operand, Param, Variants, activation, line};
+use super::{Dispatch, Operand, Param, Variants, activation, flat, line};
 use crate::graph::{Activation, Shape};
 use crate::plan::{Slot, Step};
 use alloc::vec;
@@ -90,6 +90,26 @@ impl Variants {
         dispatch
     }
 
+    /// Pairs of channels, turned: a unit is one of them, or a vector that holds two neighbouring ones, or two vectors with four.
+    pub(super) fn rotary<'a>(&self, step: &Step, x: Slot, angles: Slot, heads: usize, halves: bool) -> Dispatch<'a> {
+        let pairs = x.shape.c / heads / 2;
+        let unit = match (halves, pairs.is_multiple_of(4), pairs.is_multiple_of(2)) {
+            (true, true, _) => 4,
+            (false, _, true) => 2,
+            _ => 1,
+        };
+        // All channels of a vector are of one unit, so that an output may lie on its operand.
+        let mut dispatch = self.elementwise(Kernel::Rotary, step, x, "x", &[if unit > 1 { 4 } else { 1 }]);
+        let n = step.output.len() / 2 / unit;
+        dispatch.shader = dispatch.shader.flag(Flag::Halves, halves);
+        dispatch.operands.push(("angles", Operand::Slot(angles)));
+        let turns = angles.shape.n * angles.shape.w;
+        let params = [("n", n), ("units", pairs / unit), ("heads", heads), ("pairs", pairs), ("turns", turns)];
+        dispatch.params = params.map(|(name, value)| (name, Param::U(value))).into();
+        dispatch.grid = flat(self.machine.class, n);
+        dispatch
+    }
+
     pub(super) fn attention<'a>(
         &self,
         step: &Step,
@@ -112,6 +132,8 @@ impl Variants {
                 ("keys", Param::U(keys)),
                 ("c", Param::U(s.c)),
                 ("d", Param::U(d)),
+                ("kv_c", Param::U(k.shape.c)),
+                ("each", Param::U(s.c / k.shape.c)),
                 ("scale", Param::F(scale.unwrap_or_else(|| 1.0 / libm::sqrtf(d as f32)))),
             ],
             grid: [queries.div_ceil(tile.queries as usize), heads, s.n],

@@ -100,6 +100,8 @@ fn activation(shader: Shader, activation: Activation) -> Shader {
         Activation::QuickGelu => shader.flag(Flag::QuickGelu, true),
         Activation::GeluTanh => shader.flag(Flag::GeluTanh, true),
         Activation::Sigmoid => shader.flag(Flag::Sigmoid, true),
+        Activation::Tanh => shader.flag(Flag::Tanh, true),
+        Activation::Negate => shader.flag(Flag::Negate, true),
         // The gate's GELU is a function of the same file.
         Activation::Geglu => shader.flag(Flag::Geglu, true).flag(Flag::Gelu, true),
     }
@@ -231,8 +233,10 @@ impl Variants {
                 let sizes = [x.shape.h * x.shape.w, x.shape.c];
                 let mut dispatch = self.by_ids(Kernel::SelectToken, step, sizes, first_id(plan, ids));
                 dispatch.operands.push(("x", Operand::Slot(x)));
+                dispatch.params.push(("each", U(y.shape.w)));
                 vec![dispatch]
             }
+            Op::Rotary { x, angles, heads, halves } => vec![self.rotary(step, x, angles, heads, halves)],
             Op::GroupNorm { x, groups, eps, scale, bias, activation } => {
                 self.group_norm(step, x, groups, eps, [values(weights, scale), values(weights, bias)], activation)
             }
@@ -241,15 +245,22 @@ impl Variants {
                 vec![self.row_norm(Kernel::LayerNorm, step, (x, x.shape.c), eps, &affine)]
             }
             Op::AdaLayerNorm { x, eps, scale, shift } => {
-                let affine = [("scale", Operand::Slot(scale)), ("bias", Operand::Slot(shift))];
-                let mut dispatch = self.row_norm(Kernel::LayerNorm, step, (x, x.shape.c), eps, &affine);
-                dispatch.shader = dispatch.shader.flag(Flag::Ada, true);
+                let mut dispatch = self.row_norm(Kernel::LayerNorm, step, (x, x.shape.c), eps, &[]);
+                dispatch.shader = dispatch.shader.flag(Flag::Ada, true).flag(Flag::Bias, shift.is_some());
+                dispatch.operands.push(("scale", Operand::Slot(scale)));
+                dispatch.operands.extend(shift.map(|shift| ("bias", Operand::Slot(shift))));
                 dispatch.params.push(("per", U(x.shape.h * x.shape.w)));
                 vec![dispatch]
             }
-            Op::RmsNorm { x, groups, eps, scale } => {
+            Op::RmsNorm { x, groups, eps, scale, modulation } => {
                 let scale = [("scale", values(weights, scale))];
-                vec![self.row_norm(Kernel::RmsNorm, step, (x, x.shape.c / groups), eps, &scale)]
+                let mut dispatch = self.row_norm(Kernel::RmsNorm, step, (x, x.shape.c / groups), eps, &scale);
+                if let Some(modulation) = modulation {
+                    dispatch.shader = dispatch.shader.flag(Flag::Ada, true);
+                    dispatch.operands.push(("modulation", Operand::Slot(modulation)));
+                    dispatch.params.push(("per", U(x.shape.h * x.shape.w)));
+                }
+                vec![dispatch]
             }
             Op::GatedAdd { x, gate, b } => {
                 let mut dispatch = self.lines(Kernel::GatedAdd, step, x, "x", &[x.shape.c]);
@@ -284,8 +295,14 @@ impl Variants {
                 dispatch.operands.push(("g", Operand::Slot(g)));
                 vec![dispatch]
             }
-            Op::Attention { q, k, v, heads, causal, scale, bias } => {
-                vec![self.attention(step, [q, k, v], heads, causal, scale, bias)]
+            Op::Attention { q, k, v, heads, causal, scale, bias, lengths } => {
+                let mut dispatch = self.attention(step, [q, k, v], heads, causal, scale, bias);
+                if let Some(lengths) = lengths {
+                    dispatch.shader = dispatch.shader.flag(Flag::Lengths, true);
+                    dispatch.operands.push(("ids", Operand::Ids));
+                    dispatch.params.push(("ids", U(first_id(plan, lengths))));
+                }
+                vec![dispatch]
             }
         }
     }
