@@ -73,7 +73,7 @@ pub struct Convert {
     /// third text encoder (T5) of Stable Diffusion 3, which a checkpoint may lack, likewise
     #[argh(option, arg_name = "file")]
     pub t5xxl: Option<PathBuf>,
-    /// Z-Image's text encoder (Qwen3), which its files lack, likewise
+    /// text encoder (Qwen3) of Z-Image, which its files lack, likewise
     #[argh(option, arg_name = "file")]
     pub llm: Option<PathBuf>,
     /// folder with the vocabulary, which a single file lacks: vocab.json and merges.txt, or tokenizer.json
@@ -260,7 +260,7 @@ pub struct Plan {
     /// third text encoder (T5) of Stable Diffusion 3, which a checkpoint may lack, likewise
     #[argh(option, arg_name = "file")]
     pub t5xxl: Option<PathBuf>,
-    /// Z-Image's text encoder (Qwen3), which its files lack, likewise
+    /// text encoder (Qwen3) of Z-Image, which its files lack, likewise
     #[argh(option, arg_name = "file")]
     pub llm: Option<PathBuf>,
     /// folder with the vocabulary, which a single-file checkpoint lacks

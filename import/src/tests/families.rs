@@ -174,12 +174,12 @@ pub(super) fn rewritten(folder: &Checkpoint) -> BTreeMap<String, Stored> {
         });
     }
     let mut out: BTreeMap<String, Stored> = BTreeMap::new();
-    let f16 = || "F16".to_string();
     for (part, expected) in expect::parts(config(folder)).unwrap() {
         for Expected { name, shape } in expected {
             let full = format!("{part}.{name}");
             let tensor = folder.tensors().iter().find(|t| t.name == full).unwrap();
-            let bytes = parts[part][&tensor.stored_name].2.clone();
+            let (dtype, _, bytes) = parts[part][&tensor.stored_name].clone();
+            let dtype = || dtype.clone();
             let all = original(
                 part,
                 &name,
@@ -192,33 +192,36 @@ pub(super) fn rewritten(folder: &Checkpoint) -> BTreeMap<String, Stored> {
             let is_open_clip = is_refiner || config(folder).family == Family::Sd2;
             let candidate = open_clip.filter(|_| is_open_clip).unwrap_or(&all[0]);
             match candidate.form {
+                Form::Patches => {
+                    out.insert(candidate.name.clone(), (dtype(), vec![shape[0], shape[1..].iter().product()], bytes));
+                }
                 Form::Same | Form::Flat => {
-                    out.insert(candidate.name.clone(), (f16(), shape, bytes));
+                    out.insert(candidate.name.clone(), (dtype(), shape, bytes));
                 }
                 Form::Pointwise => {
-                    out.insert(candidate.name.clone(), (f16(), [&shape[..], &[1, 1]].concat(), bytes));
+                    out.insert(candidate.name.clone(), (dtype(), [&shape[..], &[1, 1]].concat(), bytes));
                 }
                 Form::Third(third) => {
                     // Queries, keys, values are expected in another order than they are fused in.
                     let fused = out.entry(candidate.name.clone()).or_insert_with(|| {
                         let shape = [&[3 * shape[0]], &shape[1..]].concat();
-                        (f16(), shape, vec![0; 3 * bytes.len()])
+                        (dtype(), shape, vec![0; 3 * bytes.len()])
                     });
                     fused.2[third * bytes.len()..][..bytes.len()].copy_from_slice(&bytes);
                 }
                 Form::One => {
-                    out.insert(candidate.name.clone(), (f16(), [&[1], &shape[..]].concat(), bytes));
+                    out.insert(candidate.name.clone(), (dtype(), [&[1], &shape[..]].concat(), bytes));
                 }
                 Form::Swapped => {
                     let swapped = [&bytes[bytes.len() / 2..], &bytes[..bytes.len() / 2]].concat();
-                    out.insert(candidate.name.clone(), (f16(), shape, swapped));
+                    out.insert(candidate.name.clone(), (dtype(), shape, swapped));
                 }
                 Form::Transposed => {
                     let [height, width] = shape[..] else { panic!("{name} is a matrix") };
                     let element = |r: usize, c: usize| bytes[2 * (r * width + c)..][..2].to_vec();
                     let turned: Vec<u8> =
                         (0..width).flat_map(|c| (0..height).flat_map(move |r| element(r, c))).collect();
-                    out.insert(candidate.name.clone(), (f16(), [width, height].into(), turned));
+                    out.insert(candidate.name.clone(), (dtype(), [width, height].into(), turned));
                 }
             }
         }

@@ -39,7 +39,7 @@ fn a_folder_and_a_file() {
         (config(&single).family, config(&single).unet().unwrap().added),
         (found.family, found.unet().unwrap().added)
     );
-    assert_eq!(config(&single).text.projection, Some(32));
+    assert_eq!(config(&single).text.unwrap().projection, Some(32));
     let read: Vec<Vec<f32>> = (0..single.tensors().len()).map(|i| values(&single, i, usize::MAX)).collect();
     assert_eq!(read, expected);
     let survey = Survey::of(whole.join("a.safetensors")).unwrap();

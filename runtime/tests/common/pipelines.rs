@@ -214,16 +214,12 @@ impl Family {
         let (shape, want) = (&picture.shape, picture.channels_last());
         let pair = name.starts_with("image_pair_");
         // Of different lengths, where it is said.
-        let listed = |key: &str| -> Option<Vec<String>> {
-            let list = self.said[key].as_str().filter(|_| pair)?;
-            serde_json::from_str(list).unwrap()
+        let listed = |key: &str, own: [&str; 2]| -> Vec<String> {
+            let list = self.said[key].as_str().filter(|_| pair).map(|list| serde_json::from_str(list).unwrap());
+            list.unwrap_or_else(|| own[..if pair { 2 } else { 1 }].iter().map(|text| (*text).to_owned()).collect())
         };
-        let [prompts, negatives] = ["pair_prompts", "pair_negatives"].map(listed);
-        let strs = |list: &'_ Option<Vec<String>>, own: &[&str]| -> Vec<String> {
-            list.clone().unwrap_or_else(|| own.iter().map(|text| (*text).to_owned()).collect())
-        };
-        let prompts = strs(&prompts, if pair { &[prompt, negative][..] } else { &[prompt] });
-        let negatives = strs(&negatives, if pair { &["", prompt][..] } else { &[negative] });
+        let prompts = listed("pair_prompts", [prompt, negative]);
+        let negatives = listed("pair_negatives", if pair { ["", prompt] } else { [negative, ""] });
         let latents = match &way.size {
             Some(size) => format!("latents_{size}"),
             None if pair => "latents_pair".into(),
