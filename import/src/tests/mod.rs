@@ -15,3 +15,4 @@ mod support;
 mod survey;
 mod tokens;
 mod types;
+mod z_image;

@@ -6,13 +6,13 @@ use crate::open::networks;
 use crate::{Checkpoint, Family, Kind, Missing, Options, Source, Survey};
 use std::path::Path;
 
-fn folder(name: &str) -> Option<Checkpoint> {
+pub(super) fn folder(name: &str) -> Option<Checkpoint> {
     let path = find(&format!("pipelines/{name}"))?;
     Some(Checkpoint::open(path, &Options::default()).unwrap())
 }
 
 /// All numbers, by name: of a folder and of a file, heads apart, which so small a network's tensors do not tell.
-fn same(single: &Checkpoint, folder: &Checkpoint) {
+pub(super) fn same(single: &Checkpoint, folder: &Checkpoint) {
     let names = |of: &Checkpoint| of.tensors().iter().map(|tensor| tensor.name.clone()).collect::<Vec<_>>();
     assert_eq!(names(single), names(folder));
     for (i, tensor) in folder.tensors().iter().enumerate() {

@@ -1,0 +1,89 @@
+//! Z-Image: a pipeline's folder, its parts by their original names, and what is refused.
+
+use super::families::rewritten;
+use super::sd3::{folder, same};
+use super::support::{Folder, config, find, safetensors, values};
+use crate::open::networks;
+use crate::{Checkpoint, Family, Kind, Missing, Options, Part, Source, Survey};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+fn starting(tensors: &BTreeMap<String, super::support::Stored>, first: &str, with: &str) -> Vec<u8> {
+    let own = tensors.iter().filter_map(|(name, tensor)| Some((name.strip_prefix(first)?, tensor.clone())));
+    safetensors(&own.map(|(name, tensor)| (format!("{with}{name}"), tensor)).collect())
+}
+
+/// The project's own, by the published names: all in one file, and each part in its own, with and without the names' first words.
+/// Seen red with keys and values exchanged, and with channels innermost in patches turned.
+#[test]
+fn a_folder_and_files() {
+    let (place, folder) = (Folder::new(), folder("zimage").unwrap());
+    assert_eq!(config(&folder).family, Family::ZImage);
+    let mut tensors = rewritten(&folder);
+    // Of the language model its last layer, too, which is not needed.
+    let copied = tensors.iter().filter_map(|(name, tensor)| {
+        name.starts_with("text_encoders.").then(|| (name.replace(".layers.2.", ".layers.3."), tensor.clone()))
+    });
+    let copied: Vec<_> = copied.collect();
+    tensors.extend(copied);
+    place.write("whole.safetensors", safetensors(&tensors));
+    same(&networks(&place.join("whole.safetensors"), &Options::default()).unwrap(), &folder);
+    let survey = Survey::of(place.join("whole.safetensors")).unwrap();
+    assert!(matches!(survey.kind, Kind::Whole(_)), "{:?}", survey.kind);
+    assert_eq!(survey.missing, [Missing::Vocabulary]);
+
+    for (word, model) in [("", "model."), ("model.diffusion_model.", "")] {
+        place.write("z.safetensors", starting(&tensors, "model.diffusion_model.", word));
+        let language = starting(&tensors, "text_encoders.qwen3_4b.transformer.model.", model);
+        place.write("qwen.safetensors", language);
+        place.write("ae.safetensors", starting(&tensors, "first_stage_model.", ""));
+        let parts = [(Part::Llm, "qwen"), (Part::Vae, "ae")];
+        let parts: Vec<(Part, PathBuf)> =
+            parts.map(|(part, name)| (part, place.join(&format!("{name}.safetensors")))).into();
+        let options = Options { parts: parts.clone(), ..Options::default() };
+        same(&networks(&place.join("z.safetensors"), &options).unwrap(), &folder);
+
+        // Those of a folder in their places.
+        let unet = [(Part::Unet, place.join("z.safetensors"))];
+        let options = Options { parts: unet.into_iter().chain(parts).collect(), ..Options::default() };
+        same(&Checkpoint::open(&folder.path, &options).unwrap(), &folder);
+
+        let survey = Survey::of(place.join("z.safetensors")).unwrap();
+        assert!(matches!(survey.kind, Kind::Partial(Family::ZImage, _)), "{:?}", survey.kind);
+        assert_eq!(survey.missing, [Missing::Part(Part::Llm), Missing::Part(Part::Vae), Missing::Vocabulary]);
+        let refused = Checkpoint::open(place.join("z.safetensors"), &Options::default()).unwrap_err().to_string();
+        assert!(refused.contains("--llm FILE"), "{refused}");
+    }
+    // What nothing uses is left out.
+    let aside = &folder.aside;
+    assert!(aside.iter().any(|name| name == "model.norm.weight"), "{aside:?}");
+    let last = folder.tensors().iter().filter(|tensor| tensor.name.starts_with("text_encoder.layers.3."));
+    assert_eq!(last.count(), 0);
+    let patches = folder.tensors().iter().position(|tensor| tensor.name == "transformer.all_x_embedder.2-1.weight");
+    assert_eq!(folder.tensors()[patches.unwrap()].shape, [48, 2, 2, 16]);
+    assert_eq!(values(&folder, patches.unwrap(), 5).len(), 48 * 64);
+}
+
+#[test]
+fn what_is_not_its_own_is_refused() {
+    let path = find("pipelines/zimage").unwrap();
+    let other = find("pipelines/sd1/text_encoder/model.safetensors").unwrap();
+    for (part, words) in [
+        (Part::ClipL, "the text encoder of Z-Image is another"),
+        (Part::T5, "the text encoder of Z-Image is another"),
+        (Part::Llm, "not called as one's"),
+        (Part::Unet, "not called as one's"),
+    ] {
+        let options = Options { parts: vec![(part, PathBuf::from(&other))], ..Options::default() };
+        let refused = Checkpoint::open(&path, &options).unwrap_err().to_string();
+        assert!(refused.contains(words), "{part:?}: {refused}");
+    }
+    for (model, words) in [("sd1", "this pipeline has none"), ("sd35", "this pipeline has none")] {
+        let options = Options { parts: vec![(Part::Llm, PathBuf::from(&other))], ..Options::default() };
+        let refused = Checkpoint::open(find(&format!("pipelines/{model}")).unwrap(), &options).unwrap_err().to_string();
+        assert!(refused.contains(words), "{model}: {refused}");
+    }
+    let options = Options { tokenizer: Some(find("pipelines/sd1/tokenizer").unwrap().into()), ..Options::default() };
+    let refused = Checkpoint::open(&path, &options).unwrap_err().to_string();
+    assert!(refused.contains("<|im_start|>"), "{refused}");
+}
