@@ -70,7 +70,7 @@ fn what_it_has_not_is_refused() {
     says(&|r| r.skip_layers = Some(SkipLayers { stop: 1.5, ..skip }), "from 0 to 1");
     let other = self::model("sd1");
     let said = refused(&other, |r| r.skip_layers = Some(skip));
-    assert!(said.contains("whose network is a transformer"), "{said}");
+    assert!(said.contains("whose network is Stable Diffusion 3's"), "{said}");
     let control = file("sd1_t2i_full");
     let control = Control::load(&File::new_checked(&control).unwrap(), &Device::Cpu).unwrap();
     let picture = vec![0.5; 16 * 16 * 3];

@@ -123,7 +123,7 @@ impl ZImage {
     pub fn ids(&self, request: &SdRequest, lengths: &[usize]) -> Result<Vec<Option<u32>>, NetworkError> {
         let ([h, w], fill) = self.patches([request.height, request.width])?;
         let (tokens, id) = (request.tokens, |i: usize| Some(i as u32));
-        let mut ids = alloc::vec![id(0); lengths.len() * usize::from(fill > 0) * fill + lengths.len()];
+        let mut ids = alloc::vec![id(0); lengths.len() * (fill.max(1) + 1)];
         for &length in lengths {
             range("tokens of a text", length, 0, tokens)?;
             // The row after all is the one that fills up.
@@ -183,11 +183,13 @@ impl ZImage {
         let condition = self.condition(g, prefix, time)?;
         let x = g.conv2d(&format!("{prefix}all_x_embedder.2-1"), latents, d, [PATCH, PATCH, 0], true)?;
         let mut x = g.reshape(&format!("{prefix}x_tokens"), x, Shape::new(n, 1, h * w, d))?;
-        if fill > 0 {
-            let name = format!("{prefix}x_pad_token");
-            let zeros = g.input_ids("fill_picture", n * fill);
-            let rows = g.token_rows(&name, zeros, [n, fill, d], 1)?;
-            x = g.join_tokens(&name, x, rows)?;
+        // One at least, so that all sizes have the same weights.
+        let (name, rows) = (format!("{prefix}x_pad_token"), fill.max(1));
+        let zeros = g.input_ids("fill_picture", n * rows);
+        let rows = g.token_rows(&name, zeros, [n, rows, d], 1)?;
+        x = g.join_tokens(&name, x, rows)?;
+        if fill == 0 {
+            x = g.slice_tokens(&name, x, 0, Shape::new(n, 1, h * w, d))?;
         }
         let mut context = self.text(g, prefix, text)?;
         let lengths = ["text_lengths", "lengths"].map(|name| g.input_ids(name, n));

@@ -21,7 +21,7 @@ use crate::model::control::ControlInfo;
 use crate::model::options::{MAX_BATCH, in_range};
 use crate::model::tiny::TinyInfo;
 use crate::model::{ControlNetwork, ModelError};
-use crate::nn::{ControlNet, NetworkError, SdCache, SdRequest, SdUnet};
+use crate::nn::{ControlNet, Denoiser, NetworkError, SdCache, SdRequest, SdUnet};
 use crate::plan::{Plan, PlanOptions};
 use crate::quant::DType;
 use alloc::format;
@@ -224,6 +224,12 @@ impl LatentPlan {
         let stage = Stage::denoiser(info, &whole)?;
         let features = stage.graphs[0].0.outputs().iter().find(|port| port.name == SdUnet::FEATURES);
         let features = features.map_or(0, |port| stage.graphs[0].0.shape(port.value).elements());
+        // Which tokens there are, and where.
+        let graph = &stage.graphs[0].0;
+        let angles = graph.inputs().iter().find(|port| port.name == Denoiser::ANGLES);
+        let angles = angles.map_or(0, |port| graph.shape(port.value).elements());
+        let ids = graph.ids().iter().map(|(_, n)| n).sum::<usize>();
+        let places = 2 * (4 * angles + size_of::<Option<u32>>() * ids) as u64;
         let skips = request.skip_layers.map_or(0, |skip| skip.steps(calls).len());
         let wholes = calls.div_ceil(interval) - skips;
         let mut drawing = vec![StagePlan { drawn: true, ..planner.stage(file, &stage, wholes * runs)? }];
@@ -271,7 +277,7 @@ impl LatentPlan {
         let latents = n * unet.height * unet.width * info.autoencoder.latent_channels();
         let states = tokens * info.denoiser.text_width() + info.denoiser.added_width();
         let texts_told = unet.batch + if request.skip_layers.is_some() { n } else { 0 };
-        let kept = 4 * (12 * latents + 2 * texts_told * (states + adapted) + features) as u64;
+        let kept = 4 * (12 * latents + 2 * texts_told * (states + adapted) + features) as u64 + places;
         let apart = false;
         #[cfg(feature = "gpu")]
         let apart = apart || request.gpu.is_some();
