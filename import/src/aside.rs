@@ -97,6 +97,9 @@ pub(super) fn is(name: &str) -> bool {
         || skipped("cond_stage_model.model.")
         || skipped("conditioner.embedders.0.model.")
         || super::z_image::is_aside(name)
+        || super::language::is_aside(name)
+        // Read as what normalizes latents.
+        || name.starts_with("first_stage_model.bn.")
         // What an autoencoder was trained with (ldm/models/autoencoder.py).
         || name.starts_with("first_stage_model.loss.")
         || name.starts_with("first_stage_model.model_ema.")

@@ -158,6 +158,32 @@ impl Source for Checkpoint {
                 let first = third * tensor.shape[0];
                 file.read(&tensor.stored_name, (first + rows.start) * row..(first + rows.end) * row, out)?;
             }
+            Form::Rows { from, .. } => {
+                file.read(&tensor.stored_name, (from + rows.start) * row..(from + rows.end) * row, out)?;
+            }
+            Form::Pack | Form::Unpack => {
+                let mut whole = Vec::new();
+                let (height, packs) = (tensor.shape[0] / 4, tensor.form == Form::Pack);
+                let inner = match (&tensor.shape[..], packs) {
+                    ([_], _) => 1,
+                    (_, true) => tensor.shape[3],
+                    (_, false) => tensor.shape[3] / 4,
+                };
+                file.read(&tensor.stored_name, 0..height * inner, &mut whole)?;
+                for r in rows {
+                    let (own, place) = if packs { (r / 4, r % 4) } else { (r % height, r / height) };
+                    let numbers = &whole[own * inner..][..inner];
+                    if row == 1 {
+                        out.extend_from_slice(numbers);
+                        continue;
+                    }
+                    let at = out.len();
+                    out.resize(at + row, 0.0);
+                    for (c, number) in numbers.iter().enumerate() {
+                        out[at + if packs { place * inner + c } else { 4 * c + place }] = *number;
+                    }
+                }
+            }
             Form::Swapped => {
                 let half = tensor.shape[0] / 2;
                 let (first, second) = (rows.start..rows.end.min(half), rows.start.max(half)..rows.end);
@@ -178,7 +204,7 @@ impl Source for Checkpoint {
         if let [_, kh, kw, inp] = tensor.shape[..]
             && kh * kw > 1
             && inp > 1
-            && tensor.form != Form::Patches
+            && !matches!(tensor.form, Form::Patches | Form::Pack)
         {
             let turned = channels_last(&out[start..], inp, kh * kw);
             out[start..].copy_from_slice(&turned);
@@ -226,6 +252,10 @@ impl Found {
                 (Form::Transposed, [out, inp]) => vec![*inp, *out],
                 (Form::One, rest) => [&[1], rest].concat(),
                 (Form::Patches, [out, inp, kh, kw]) => vec![*out, inp * kh * kw],
+                (Form::Rows { of, .. }, [_, rest @ ..]) => [&[of], rest].concat(),
+                (Form::Pack, [out, inp, _, _]) => vec![out / 4, *inp, 1, 1],
+                (Form::Unpack, [out, inp, _, _]) => vec![out / 4, inp / 4, 1, 1],
+                (Form::Pack | Form::Unpack, [len]) => vec![len / 4],
                 // The same numbers, with or without two more dimensions.
                 (Form::Pointwise, [out, inp]) if entry.shape.len() == 4 => vec![*out, *inp, 1, 1],
                 (Form::Flat, shape) if entry.elements() == shape.iter().product::<usize>() as u64 => {

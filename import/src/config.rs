@@ -62,6 +62,8 @@ pub enum Family {
     Sd35,
     /// Z-Image: a transformer of one stream, Qwen3, rectified flow.
     ZImage,
+    /// FLUX.2-klein: a transformer of two streams and then one, Qwen3, latents in squares, rectified flow.
+    Flux2,
 }
 
 impl Family {
@@ -75,12 +77,17 @@ impl Family {
         matches!(self, Self::Sd3 | Self::Sd35)
     }
 
-    /// Whether it goes by rectified flow.
-    pub(super) fn is_flow(self) -> bool {
-        self.is_sd3() || self == Self::ZImage
+    /// Whether a language model alone reads its texts.
+    pub(super) fn reads_language(self) -> bool {
+        matches!(self, Self::ZImage | Self::Flux2)
     }
 
-    /// `sd1`, `sd2`, `sdxl`, `sdxl-refiner`, `sd3`, `sd3.5` or `z-image`.
+    /// Whether it goes by rectified flow.
+    pub(super) fn is_flow(self) -> bool {
+        self.is_sd3() || self.reads_language()
+    }
+
+    /// `sd1`, `sd2`, `sdxl`, `sdxl-refiner`, `sd3`, `sd3.5`, `z-image` or `flux2`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Sd1 => "sd1",
@@ -90,6 +97,7 @@ impl Family {
             Self::Sd3 => "sd3",
             Self::Sd35 => "sd3.5",
             Self::ZImage => "z-image",
+            Self::Flux2 => "flux2",
         }
     }
 }

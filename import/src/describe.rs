@@ -3,14 +3,13 @@
 use super::checkpoint::{Checkpoint, Format, LanguageVocabulary};
 use super::config::{Config, Family, Language, Model};
 use super::error::{ImportError, refused};
-use super::parts;
 use super::tokenizer::Tokenizer;
-use super::z_image;
+use super::{flux2, language, parts, z_image};
 use nijimi_runtime::Error;
 use nijimi_runtime::gguf::Writer;
 use nijimi_runtime::model::{
     ControlInfo, ControlNetwork, ImageEncoderInfo, Info, IpAdapterInfo, LanguageInfo, LanguageModel, LatentDefaults,
-    LatentInfo, SchedulerInfo, TextInfo, TinyInfo, UpscalerInfo,
+    LatentInfo, SchedulerInfo, TextInfo, TinyInfo, Turn, UpscalerInfo,
 };
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::raw::nn::{Mmdit, TextStates, VisionStates};
@@ -182,8 +181,13 @@ fn info(checkpoint: &Checkpoint, config: &Config, name: String) -> Result<(Laten
         }
         (Some(Language::Qwen3(network)), Some(LanguageVocabulary::Qwen3(vocabulary))) => {
             let tokenizer = text::ByteLevel::new(vocabulary)?;
-            let model = LanguageModel::Qwen3 { network: network.clone(), tokenizer, vocabulary: vocabulary.clone() };
-            Some(LanguageInfo { model, length: z_image::LENGTH })
+            // FLUX.2-klein is told all of a window.
+            let fills = config.family == Family::Flux2;
+            let pad = vocabulary.tokens.iter().position(|token| token == "<|endoftext|>").map_or(0, |id| id as u32);
+            let turn = Turn { thinks: !fills, pad: fills.then_some(pad) };
+            let (network, vocabulary) = (network.clone(), vocabulary.clone());
+            let model = LanguageModel::Qwen3 { network, tokenizer, vocabulary, turn };
+            Some(LanguageInfo { model, length: language::LENGTH })
         }
         _ => None,
     };
@@ -203,7 +207,11 @@ fn info(checkpoint: &Checkpoint, config: &Config, name: String) -> Result<(Laten
         scheduler: class,
         settings,
         sample_size: config.sample_size,
-        defaults: if config.family == Family::ZImage { z_image::defaults(config) } else { LatentDefaults::default() },
+        defaults: match config.family {
+            Family::ZImage => z_image::defaults(config),
+            Family::Flux2 => flux2::defaults(config),
+            _ => LatentDefaults::default(),
+        },
     };
     Ok((info, vocabularies))
 }

@@ -3,7 +3,7 @@
 use super::config::{Config, Family, Language, SchedulerConfig};
 use super::seems::Seems;
 use super::tiny;
-use super::{sd3, z_image};
+use super::{flux2, sd3, z_image};
 use nijimi_runtime::model::FirstStage;
 use nijimi_runtime::raw::graph::Activation;
 use nijimi_runtime::raw::nn::{
@@ -50,18 +50,21 @@ pub(super) fn parts(shapes: &Shapes, whole: bool) -> Result<Detected, String> {
     let has = |prefix: &str| has(shapes, prefix);
     if !has(UNET) {
         return Err(format!(
-            "{}: only checkpoints of SD 1.x, 2.x, XL, 3 and Z-Image are, with model.diffusion_model.*, or their U-Nets",
+            "{}: only checkpoints of SD 1.x, 2.x, XL, 3, Z-Image and FLUX.2-klein are, with model.diffusion_model.*, or their U-Nets",
             Seems::of(shapes).words()
         ));
     }
-    if has("model.diffusion_model.double_blocks.") {
-        return Err(format!("{}: only SD 1.x, 2.x, XL, 3 and Z-Image are", Seems::of(shapes).words()));
+    if has("model.diffusion_model.double_blocks.") && !flux2::is(shapes) {
+        return Err(format!("{}: only SD 1.x, 2.x, XL, 3, Z-Image and FLUX.2-klein are", Seems::of(shapes).words()));
     }
     if sd3::is(shapes) {
         return sd3::detect(shapes, whole);
     }
     if z_image::is(shapes) {
         return z_image::detect(shapes, whole);
+    }
+    if flux2::is(shapes) {
+        return flux2::detect(shapes, whole);
     }
     // What is told sizes.
     let sized = has("model.diffusion_model.label_emb.");
@@ -131,7 +134,12 @@ pub(super) fn detect(shapes: &Shapes) -> Result<Config, String> {
         vae.ok_or("it has no autoencoder (first_stage_model.*): give it with --vae FILE, or use the whole checkpoint")?;
     // What a file of tensors does not tell.
     let large = family.is_sdxl() || family.is_flow();
-    let (sample_size, vae_sample_size) = if large { (128, 1024) } else { (64, 512) };
+    let (sample_size, vae_sample_size) = match family {
+        // Latents are packed.
+        Family::Flux2 => (64, 1024),
+        _ if large => (128, 1024),
+        _ => (64, 512),
+    };
     Ok(Config {
         family,
         denoiser,
@@ -336,21 +344,24 @@ pub(super) fn vae(shapes: &Shapes, family: Family) -> Result<Option<FirstStage>,
     if channels.is_empty() {
         return Ok(None);
     }
+    let packed = shapes.contains_key(&format!("{VAE}bn.running_mean"));
     let network = AutoencoderKl {
         in_channels: need(shapes, &format!("{VAE}encoder.conv_in.weight"), 1)?,
         out_channels: need(shapes, &format!("{VAE}decoder.conv_out.weight"), 0)?,
-        latent_channels: need(shapes, &format!("{VAE}decoder.conv_in.weight"), 1)?,
+        latent_channels: need(shapes, &format!("{VAE}decoder.conv_in.weight"), 1)? * if packed { 4 } else { 1 },
         layers_per_block: count(shapes, |i| block(0, i)),
         norm_groups: 32,
         mid_attention: shapes.contains_key(&format!("{VAE}encoder.mid.attn_1.q.weight")),
         quant_conv: shapes.contains_key(&format!("{VAE}quant_conv.weight")),
         post_quant_conv: shapes.contains_key(&format!("{VAE}post_quant_conv.weight")),
+        packed,
         channels,
     };
     let (scaling_factor, shift_factor) = match family {
         _ if family.is_sd3() => (1.5305, 0.0609),
         // FLUX.1's.
         Family::ZImage => (0.3611, 0.1159),
+        Family::Flux2 => (1.0, 0.0),
         _ if family.is_sdxl() => (0.13025, 0.0),
         _ => (0.18215, 0.0),
     };

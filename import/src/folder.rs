@@ -7,7 +7,7 @@ use super::error::{ImportError, refused};
 use super::json::Json;
 use super::parts::Part;
 use super::tokenizer::Tokenizer;
-use super::{aside, expect, files, header, marks, names, parse, parts, pieces, pixels, z_image};
+use super::{aside, expect, files, flux2, header, marks, names, parse, parts, pieces, pixels, z_image};
 use nijimi_runtime::raw::nn::{Denoiser, SdUnet};
 use nijimi_runtime::sampler::is_edm;
 use serde_json::Value;
@@ -15,7 +15,7 @@ use std::path::Path;
 
 /// The parts of a pipeline that are read, those that look at pictures when they are drawn, and its settings; others would
 /// take part in the picture (ControlNets, adapters).
-const KNOWN: [&str; 19] = [
+const KNOWN: [&str; 20] = [
     "unet",
     "transformer",
     "vae",
@@ -34,6 +34,7 @@ const KNOWN: [&str; 19] = [
     "add_watermarker",
     "is_cosxl_edit",
     "requires_aesthetics_score",
+    "is_distilled",
     // It makes the depth of a picture, which is given here.
     "depth_estimator",
 ];
@@ -70,10 +71,13 @@ pub(super) fn open(folder: &Path, index: &Json, options: &Options) -> Result<Che
     if z_image::is_pipeline(class) {
         return z_image::open_folder(folder, index, options);
     }
+    if flux2::is_pipeline(class) {
+        return flux2::open_folder(folder, index, options);
+    }
     if !class.starts_with("StableDiffusion") && !class.starts_with("LatentConsistencyModel") {
         return Err(index.wrong(
             "_class_name",
-            "a pipeline of Stable Diffusion 1.x, 2.x, XL or 3, of Z-Image, or an unconditional one of DDPM, DDIM or PNDM",
+            "a pipeline of Stable Diffusion 1.x, 2.x, XL or 3, of Z-Image or FLUX.2-klein, or an unconditional one of DDPM, DDIM or PNDM",
         ));
     }
     only_known(index)?;

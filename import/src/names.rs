@@ -3,7 +3,7 @@
 
 use super::config::{Config, Family};
 use super::detect::{SGM_CLIP, UNET, VAE};
-use super::{sd3, z_image};
+use super::{flux2, language, sd3, z_image};
 
 /// How the numbers of a tensor lie in its file, against how PyTorch has the expected one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +22,18 @@ pub(super) enum Form {
     Swapped,
     /// One more dimension before the others.
     One,
+    /// Rows of a layer that is one with others, below one another.
+    Rows {
+        /// The first of them.
+        from: usize,
+        /// How many all are.
+        of: usize,
+    },
+    /// A layer of single latents, which packs squares of them: channel `4 c + 2 y + x` of a square is channel `c` of its latent in
+    /// row `y` and column `x`.
+    Pack,
+    /// The reverse, which gives the square's latents one after the other.
+    Unpack,
     /// A convolution as a linear layer of patches, whose channels are the fastest.
     Patches,
 }
@@ -73,6 +85,24 @@ pub(super) fn diffusers(part: &str, name: &str) -> Vec<Candidate> {
     [candidate(name, Form::Same)].into_iter().chain(bare.map(|bare| candidate(bare, Form::Same))).collect()
 }
 
+/// In the folder of an autoencoder that may pack.
+pub(super) fn vae_in_folder(name: &str, config: &Config) -> Vec<Candidate> {
+    match packing(name, config) {
+        Some(form) => vec![candidate(name, form)],
+        None => plain_attention(name),
+    }
+}
+
+/// The form of a layer that packs or unpacks latents, which is one of single latents in its file.
+fn packing(name: &str, config: &Config) -> Option<Form> {
+    config.vae.network.kl().filter(|network| network.packed)?;
+    match name.split('.').next() {
+        Some("quant_conv") => Some(Form::Pack),
+        Some("post_quant_conv") => Some(Form::Unpack),
+        _ => None,
+    }
+}
+
 /// That of a tensor of an autoencoder: its attention's matrices were once 1x1 convolutions.
 fn attention_form(name: &str) -> Form {
     let matrix = name.contains(".attentions.") && name.contains(".to_") && name.ends_with(".weight");
@@ -82,8 +112,12 @@ fn attention_form(name: &str) -> Form {
 /// In a single file, whose U-Net counts `per_level` blocks a level ([`super::detect::per_level`]).
 pub(super) fn original(part: &str, name: &str, config: &Config, per_level: usize) -> Vec<Candidate> {
     let sdxl = config.text_2.is_some();
-    if config.family == Family::ZImage && part != "vae" {
-        return z_image::original(part, name);
+    match (config.family, part) {
+        (_, "vae") => {}
+        (family, "text_encoder") if family.reads_language() => return language::original(name),
+        (Family::ZImage, _) => return z_image::original(name),
+        (Family::Flux2, _) => return flux2::original(name, config),
+        _ => {}
     }
     match part {
         "transformer" => sd3::original(name, config),
@@ -94,8 +128,10 @@ pub(super) fn original(part: &str, name: &str, config: &Config, per_level: usize
             names.map(|name| candidate(format!("{UNET}{name}"), Form::Same)).collect()
         }
         "vae" => {
-            let form = attention_form(name);
-            vec![candidate(format!("{VAE}{}", vae(name, config.vae.network.factor().ilog2() as usize + 1)), form)]
+            let form = packing(name, config).unwrap_or_else(|| attention_form(name));
+            let packs = config.vae.network.kl().is_some_and(|network| network.packed);
+            let levels = config.vae.network.factor().ilog2() as usize + usize::from(!packs);
+            vec![candidate(format!("{VAE}{}", vae(name, levels)), form)]
         }
         "text_encoder_2" => [
             open_clip("conditioner.embedders.1.model.", name),

@@ -1,5 +1,6 @@
 //! Configurations as diffusers and transformers write them.
 
+mod flux2;
 mod mmdit;
 mod pixels;
 mod qwen3;
@@ -7,6 +8,7 @@ mod t5;
 mod unet;
 mod z_image;
 
+pub(super) use flux2::flux2;
 pub(super) use mmdit::mmdit;
 pub(super) use pixels::unet_of_pixels;
 pub(super) use qwen3::qwen3;
@@ -74,8 +76,14 @@ pub(super) fn vae(json: &Json) -> Result<FirstStage, ImportError> {
         let network = Autoencoder::Tiny(tiny::parse(json)?.network);
         return Ok(FirstStage { network, scaling_factor: 1.0, shift_factor: 0.0, statistics: None });
     }
-    json.only("_class_name", json!("AutoencoderKL"))?;
-    json.nothing_else(&VAE)?;
+    let packed = json.str("_class_name", "AutoencoderKL")? == "AutoencoderKLFlux2";
+    if packed {
+        json.only("patch_size", json!([2, 2]))?;
+        json.nothing_else(&[&VAE[..], &["batch_norm_eps", "batch_norm_momentum", "patch_size"]].concat())?;
+    } else {
+        json.only("_class_name", json!("AutoencoderKL"))?;
+        json.nothing_else(&VAE)?;
+    }
     json.only("act_fn", json!("silu"))?;
     let channels = json.sizes("block_out_channels")?;
     block_types(json, "down_block_types", channels.len(), "DownEncoderBlock2D", "DownEncoderBlock2D")?;
@@ -87,12 +95,18 @@ pub(super) fn vae(json: &Json) -> Result<FirstStage, ImportError> {
     let network = AutoencoderKl {
         in_channels: json.size("in_channels", Some(3))?,
         out_channels: json.size("out_channels", Some(3))?,
-        latent_channels: json.size("latent_channels", Some(4))?,
+        // In squares of 2x2.
+        latent_channels: if packed {
+            4 * json.size("latent_channels", Some(32))?
+        } else {
+            json.size("latent_channels", Some(4))?
+        },
         layers_per_block,
         norm_groups: groups(json, &channels)?,
         mid_attention: json.bool("mid_block_add_attention", true)?,
         quant_conv: json.bool("use_quant_conv", true)?,
         post_quant_conv: json.bool("use_post_quant_conv", true)?,
+        packed,
         channels,
     };
     let floats = |values: Vec<f64>| values.into_iter().map(|v| v as f32).collect();
@@ -104,8 +118,8 @@ pub(super) fn vae(json: &Json) -> Result<FirstStage, ImportError> {
     };
     Ok(FirstStage {
         network: network.into(),
-        // Configurations older than the key are of Stable Diffusion 1.x.
-        scaling_factor: json.number("scaling_factor", 0.18215)? as f32,
+        // Configurations older than the key are of Stable Diffusion 1.x; FLUX.2's latents are normalized instead.
+        scaling_factor: json.number("scaling_factor", if packed { 1.0 } else { 0.18215 })? as f32,
         shift_factor: json.number("shift_factor", 0.0)? as f32,
         statistics,
     })

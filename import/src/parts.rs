@@ -5,7 +5,7 @@ use super::checkpoint::Options;
 use super::detect::{Shapes, UNET, VAE};
 use super::error::ImportError;
 use super::tensor_file::{Entry, TensorFile};
-use super::{names, scales, sd3, z_image};
+use super::{flux2, language, names, scales, sd3, z_image};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -22,7 +22,7 @@ pub enum Part {
     ClipG,
     /// Stable Diffusion 3's third.
     T5,
-    /// Z-Image's text encoder.
+    /// Z-Image's and FLUX.2-klein's text encoder.
     Llm,
 }
 
@@ -92,7 +92,7 @@ impl Part {
             Self::ClipL => FIRST.iter().any(|first| name.starts_with(first)),
             Self::ClipG => SECOND.iter().any(|second| name.starts_with(second)),
             Self::T5 => name.starts_with(sd3::T5),
-            Self::Llm => name.starts_with(z_image::QWEN3),
+            Self::Llm => name.starts_with(language::QWEN3),
         }
     }
 }
@@ -120,6 +120,7 @@ pub(super) fn is_unet(shapes: &Shapes) -> bool {
     let has = |name: &str| shapes.contains_key(name);
     has("joint_blocks.0.x_block.attn.qkv.weight") && has("final_layer.linear.weight")
         || has("cap_embedder.1.weight") && has("x_pad_token")
+        || has("double_stream_modulation_img.lin.weight") && has("img_in.weight")
         || has("input_blocks.0.0.weight") && has("out.2.weight")
         || has("conv_in.weight")
             && has("conv_norm_out.weight")
@@ -153,9 +154,9 @@ pub(super) fn assemble(file: TensorFile, options: &Options) -> Result<Vec<Tensor
         let why = "it is given as the third text encoder (--t5xxl), and the model is not Stable Diffusion 3".into();
         return Err(ImportError::Part { path: path.into(), why });
     }
-    let is_z_image = |file: &TensorFile| file.tensors().keys().any(|name| name == z_image::MARK);
-    if let Some(path) = options.part(Part::Llm).filter(|_| !is_z_image(unet.as_ref().unwrap_or(&base))) {
-        let why = "it is given as a language model (--llm), and the model is not Z-Image".into();
+    let reads = |file: &TensorFile| [z_image::MARK, flux2::MARK].iter().any(|mark| file.tensors().contains_key(*mark));
+    if let Some(path) = options.part(Part::Llm).filter(|_| !reads(unet.as_ref().unwrap_or(&base))) {
+        let why = "it is given as a language model (--llm), and the model is neither Z-Image nor FLUX.2-klein".into();
         return Err(ImportError::Part { path: path.into(), why });
     }
     let mut files = Vec::new();
@@ -232,7 +233,7 @@ fn naming(shapes: &Shapes, part: Part, sdxl: bool) -> Option<Rename> {
                 false => name.into(),
             }))
         }
-        Part::Unet if begins("joint_blocks.") || begins("cap_embedder.") => {
+        Part::Unet if ["joint_blocks.", "cap_embedder.", "double_stream_modulation_img."].into_iter().any(begins) => {
             Some(Box::new(|name| format!("{UNET}{name}")))
         }
         Part::Unet if has("conv_in.weight") && begins("down_blocks.0.") => {
@@ -258,10 +259,10 @@ fn naming(shapes: &Shapes, part: Part, sdxl: bool) -> Option<Rename> {
         Part::T5 if begins(sd3::T5) => Some(Box::new(str::to_owned)),
         Part::T5 if begins("encoder.block.") => Some(Box::new(|name| format!("{}transformer.{name}", sd3::T5))),
         Part::T5 => None,
-        Part::Llm if begins(z_image::QWEN3) => Some(Box::new(str::to_owned)),
+        Part::Llm if begins(language::QWEN3) => Some(Box::new(str::to_owned)),
         // As transformers has them, with or without the first word.
-        Part::Llm if begins("model.layers.") => Some(Box::new(|name| format!("{}{name}", z_image::QWEN3))),
-        Part::Llm if begins("layers.0.self_attn.") => Some(Box::new(|name| format!("{}model.{name}", z_image::QWEN3))),
+        Part::Llm if begins("model.layers.") => Some(Box::new(|name| format!("{}{name}", language::QWEN3))),
+        Part::Llm if begins("layers.0.self_attn.") => Some(Box::new(|name| format!("{}model.{name}", language::QWEN3))),
         Part::Llm => None,
         Part::ClipL | Part::ClipG => {
             let own = match (part, sdxl) {

@@ -6,7 +6,7 @@ use super::detect::{Shapes, UNET, detect, per_level};
 use super::error::{ImportError, refused};
 use super::tensor_file::TensorFile;
 use super::tokenizer::Tokenizer;
-use super::{aside, expect, header, marks, names, parts, pieces};
+use super::{aside, expect, flux2, header, marks, names, parts, pieces};
 use nijimi_runtime::raw::text::Pieces;
 use std::path::{Path, PathBuf};
 
@@ -22,6 +22,7 @@ pub(super) fn open(path: &Path, file: TensorFile, options: &Options) -> Result<C
         return Err(refuse(format!("its tensor {name:?} says that {why}")));
     }
     let mut config = detect(&shapes).map_err(refuse)?;
+    flux2::read_statistics(&files, flux2::EPS, &mut config)?;
     // What is said of a U-Net is said where it is.
     let mut notes = header::notes(&files[0]);
     marks::obey(files[0].path(), &files[0], &mut config, options.prediction_type.is_some(), &mut notes)?;
@@ -44,7 +45,7 @@ pub(super) fn vocabulary(checkpoint: &mut Checkpoint, options: &Options) -> Resu
     };
     let (family, text_2, language) = (config.family, config.text_2, config.language.clone());
     let folder = tokenizer_folder(&checkpoint.path, options)?;
-    if family == Family::ZImage {
+    if family.reads_language() {
         checkpoint.language = Some(LanguageVocabulary::Qwen3(Tokenizer::open_bytes(&folder)?));
         return checkpoint.check_vocabulary();
     }

@@ -139,9 +139,9 @@ fn apart(path: &Path, refused: ImportError) -> Result<Survey, ImportError> {
             return Err(refused);
         };
         let lacks = [
-            (Part::ClipL, text.is_none() && family != Family::ZImage),
+            (Part::ClipL, text.is_none() && !family.reads_language()),
             (Part::ClipG, (family == Family::Sdxl || family.is_sd3()) && text_2.is_none()),
-            (Part::Llm, family == Family::ZImage && language.is_none()),
+            (Part::Llm, family.reads_language() && language.is_none()),
             (Part::Vae, vae.is_none()),
         ];
         survey.missing = lacks.into_iter().filter(|(_, lacks)| *lacks).map(|(part, _)| Missing::Part(part)).collect();

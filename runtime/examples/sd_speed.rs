@@ -54,6 +54,7 @@ fn decoder(side: usize) -> Graph {
         mid_attention: true,
         quant_conv: true,
         post_quant_conv: true,
+        packed: false,
     };
     network.decoder("", 1, [side, side]).expect("SD 1.5's decoder")
 }

@@ -15,6 +15,8 @@ mod device;
 mod diffusers;
 #[path = "golden/files.rs"]
 mod files;
+#[path = "golden/flux2.rs"]
+mod flux2;
 #[path = "golden/ip_adapter.rs"]
 mod ip_adapter;
 #[path = "golden/networks.rs"]
@@ -50,11 +52,12 @@ struct Kind {
     compare: fn(&Family, &Device) -> usize,
 }
 
-const KINDS: [Kind; 14] = [
+const KINDS: [Kind; 15] = [
     Kind { name: "files of one model", is: files::is, compare: files::compare },
     Kind { name: "led by depth", is: depth::is, compare: depth::compare },
     Kind { name: "SDXL's refiner", is: refiner::is, compare: refiner::compare },
     Kind { name: "pipeline", is: pipeline::is, compare: pipeline::compare },
+    Kind { name: "FLUX.2", is: flux2::is, compare: flux2::compare },
     Kind { name: "Z-Image", is: z_image::is, compare: z_image::compare },
     Kind { name: "transformer", is: transformers::is, compare: transformers::compare },
     Kind { name: "other sizes of a pipeline", is: sizes::is, compare: sizes::compare },

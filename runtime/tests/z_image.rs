@@ -113,8 +113,13 @@ fn plans_are_what_runs_take() {
     let own = file();
     let file = File::new_checked(&own).unwrap();
     let info = LatentInfo::read(&file).unwrap();
-    let request =
-        PlanRequest { calls: 5, threads: 1, guided: false, windows: info.windows(&["a cat"]), ..PlanRequest::new([32, 32]) };
+    let request = PlanRequest {
+        calls: 5,
+        threads: 1,
+        guided: false,
+        windows: info.windows(&["a cat"]),
+        ..PlanRequest::new([32, 32])
+    };
     let plan = LatentPlan::new(&file, &info, &request).unwrap();
     let choice = plan.choices().next().unwrap();
     let stages: Vec<_> = plan.stages(&choice).collect();

@@ -147,6 +147,7 @@ pub fn family(family: Family) -> &'static str {
         Family::Sd3 => "Stable Diffusion 3",
         Family::Sd35 => "Stable Diffusion 3.5",
         Family::ZImage => "Z-Image",
+        Family::Flux2 => "FLUX.2-klein",
         _ => "another model",
     }
 }

@@ -410,6 +410,7 @@ fn an_autoencoder_alone_is_explained_and_not_drawn_with() {
         mid_attention: false,
         quant_conv: false,
         post_quant_conv: false,
+        packed: false,
     };
     let mut writer = Writer::new();
     writer.meta("general.architecture", "nijimi").unwrap();

@@ -127,6 +127,7 @@ fn the_autoencoder_is_the_runtimes() {
         mid_attention: false,
         quant_conv: true,
         post_quant_conv: true,
+        packed: false,
     };
     for config in [AutoencoderConfig { quant_conv: false, post_quant_conv: false, ..config.clone() }, config] {
         let mut model = AutoencoderKl::new(&Cpu::default(), 0, &config, Precision::F32).unwrap();

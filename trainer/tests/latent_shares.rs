@@ -63,6 +63,7 @@ fn autoencoder(data: &Path) -> autoencoder_kl::Fitting<Cpu> {
         mid_attention: false,
         quant_conv: false,
         post_quant_conv: false,
+        packed: false,
     };
     let settings = autoencoder_kl::AutoencoderKlSettings {
         batch: 5,

@@ -30,6 +30,7 @@ mod diffusion;
 mod draw;
 mod engine;
 mod error;
+mod flux2_keys;
 mod guided;
 mod image_encoder;
 mod info;
@@ -71,7 +72,7 @@ pub use latent::{
     Blend, Choice, Decoding, DepthMap, Embedding, EncodedInit, EncodedPrompts, Enlarge, FirstStage, ImagePromptPlan,
     LanguageInfo, LanguageModel, LatentControl, LatentDecoder, LatentDefaults, LatentInfo, LatentPlan, LatentRequest,
     LatentSession, LatentStatistics, MaskCrop, ModelPart, OpenOptions, PlanRequest, PromptSyntax, SkipLayers,
-    StagePlan, TextInfo, TextToImage, Tile, Tiling, Work,
+    StagePlan, TextInfo, TextToImage, Tile, Tiling, Turn, Work,
 };
 pub use loaded::Loaded;
 pub use network::{Evaluator, Network};

@@ -28,6 +28,8 @@ pub(super) struct Scheduler<'a> {
     pub settings: &'a [(String, Field)],
     /// Whether its pipeline gives flow's sigmas itself ([`Sigmas::Flow`]'s `even`).
     pub even: bool,
+    /// How far its levels are moved to the noisy side, where that depends on the picture's size.
+    pub shift: Option<f64>,
 }
 
 const CLASS: &str = "nijimi.scheduler.class";
@@ -73,7 +75,7 @@ impl SchedulerInfo {
     }
 
     pub(super) fn see(&self) -> Scheduler<'_> {
-        Scheduler { class: &self.class, settings: &self.settings, even: false }
+        Scheduler { class: &self.class, settings: &self.settings, even: false, shift: None }
     }
 }
 
@@ -92,6 +94,23 @@ impl<'a> Scheduler<'a> {
             }
         }
         Ok(())
+    }
+
+    /// The shift that a pipeline works out of the number of tokens (`use_dynamic_shifting`), evenly between two numbers of them.
+    pub fn dynamic_shift(&self, tokens: usize) -> Option<f64> {
+        let field = |name: &str| self.settings.iter().find(|(own, _)| own == name).map(|(_, field)| field);
+        if !matches!(field("use_dynamic_shifting"), Some(Field::Flag(true))) {
+            return None;
+        }
+        let number = |name: &str, default: f64| match field(name) {
+            Some(Field::Number(number)) => *number,
+            _ => default,
+        };
+        let (few, many) = (number("base_image_seq_len", 256.0), number("max_image_seq_len", 4096.0));
+        let (least, most) = (number("base_shift", 0.5), number("max_shift", 1.15));
+        let mu = least + (tokens as f64 - few) * (most - least) / (many - few);
+        let linear = matches!(field("time_shift_type"), Some(Field::Text(kind)) if kind == "linear");
+        Some(if linear { mu } else { libm::exp(mu) })
     }
 
     /// Schedule and settings of `steps` steps of its own, or of another solver, which takes over what diffusers' `from_config`
@@ -156,6 +175,10 @@ impl<'a> Scheduler<'a> {
         changed: &[(&'a str, Field)],
         steps: usize,
     ) -> Result<(Schedule, SolverSettings), Error> {
+        // In place of what it would be worked out of.
+        let shift =
+            self.shift.map(|shift| [("use_dynamic_shifting", Field::Flag(false)), ("shift", Field::Number(shift))]);
+        let changed: Vec<_> = changed.iter().cloned().chain(shift.into_iter().flatten()).collect();
         let own = self.settings.iter().filter(|(name, _)| !changed.iter().any(|(other, _)| other == name));
         let fields = own.map(|(name, field)| (name.as_str(), field.clone())).chain(changed.iter().cloned());
         let (schedule, mut settings) = from_diffusers(class.unwrap_or(self.class), &fields.collect::<Vec<_>>(), steps)?;

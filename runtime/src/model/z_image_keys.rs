@@ -37,8 +37,8 @@ pub(super) fn write(w: &mut Writer, network: &ZImage) -> Result<(), WriteError> 
     w.meta("nijimi.z_image.refiner_layers", n(network.refiner_layers))?;
     w.meta("nijimi.z_image.heads", n(network.heads))?;
     w.meta("nijimi.z_image.cap_feat_dim", n(network.text_width))?;
-    w.meta("nijimi.z_image.axes_dims", ns(network.axes.into_iter()))?;
-    w.meta("nijimi.z_image.axes_lens", ns(network.places.into_iter()))?;
+    w.meta("nijimi.z_image.axes_dims", ns(network.axes))?;
+    w.meta("nijimi.z_image.axes_lens", ns(network.places))?;
     w.meta("nijimi.z_image.rope_theta", network.theta)?;
     w.meta("nijimi.z_image.norm_eps", network.eps)?;
     w.meta("nijimi.z_image.t_scale", network.time_scale)

@@ -1,5 +1,6 @@
 //! Stable Diffusion's autoencoder (diffusers' `AutoencoderKL`), encoder and decoder apart.
 
+use super::patches::{PATCH, unpatch};
 use super::resnet::{Norm, resnet};
 use super::transformer::attention_block;
 use super::{NetworkError, range};
@@ -31,6 +32,9 @@ pub struct AutoencoderKl {
     pub quant_conv: bool,
     /// Whether a 1x1 convolution precedes the decoder (`use_post_quant_conv`).
     pub post_quant_conv: bool,
+    /// Whether squares of 2x2 latents are one of four times the channels, FLUX.2's: its convolutions after the encoder and before
+    /// the decoder pack and unpack.
+    pub packed: bool,
 }
 
 impl AutoencoderKl {
@@ -44,7 +48,12 @@ impl AutoencoderKl {
 
     /// How many times a picture's side is that of its latents.
     pub fn factor(&self) -> usize {
-        1 << self.channels.len().saturating_sub(1).min(16)
+        1 << (self.channels.len().saturating_sub(1).min(15) + usize::from(self.packed))
+    }
+
+    /// Channels of latents before they are packed.
+    const fn inner_channels(&self) -> usize {
+        if self.packed { self.latent_channels / 4 } else { self.latent_channels }
     }
 
     /// Takes the encoder's output apart: means, and log variances held to [-30, 20] (diffusers'
@@ -71,6 +80,11 @@ impl AutoencoderKl {
             range("channels", c, 1, 16384)?;
         }
         range("layers_per_block", self.layers_per_block, 1, 16)?;
+        if self.packed {
+            range("latent channels beside whole squares", self.latent_channels % 4, 0, 0)?;
+            let convolutions = usize::from(self.quant_conv) + usize::from(self.post_quant_conv);
+            range("convolutions that pack and unpack", convolutions, 2, 2)?;
+        }
         range("norm_groups", self.norm_groups, 1, 16384)
     }
 
@@ -80,8 +94,9 @@ impl AutoencoderKl {
     /// A configuration that is no network; sides that are not multiples of [`Self::factor`].
     pub fn encoder(&self, prefix: &str, batch: usize, [height, width]: [usize; 2]) -> Result<Graph, NetworkError> {
         self.validate()?;
-        let (multiple, halvings) = (self.factor(), self.channels.len() - 1);
+        let (multiple, levels) = (self.factor(), self.channels.len() - 1);
         if height % multiple != 0 || width % multiple != 0 {
+            let halvings = levels + usize::from(self.packed);
             return Err(NetworkError::Sides { height, width, halvings, multiple });
         }
         let g = &mut Graph::new();
@@ -93,15 +108,16 @@ impl AutoencoderKl {
             for j in 0..self.layers_per_block {
                 x = resnet(g, &format!("{name}.resnets.{j}"), x, c, self.norm(), None)?;
             }
-            if i < halvings {
+            if i < levels {
                 // One line of zeros below and right only.
                 x = g.conv2d_padded(&format!("{name}.downsamplers.0.conv"), x, c, [3, 2, 0, 1], true)?;
             }
         }
         x = self.mid(g, &at("mid_block"), x)?;
-        x = self.last(g, [at("conv_norm_out"), at("conv_out")], x, 2 * self.latent_channels)?;
+        x = self.last(g, [at("conv_norm_out"), at("conv_out")], x, 2 * self.inner_channels())?;
         if self.quant_conv {
-            x = g.conv2d(&format!("{prefix}quant_conv"), x, 2 * self.latent_channels, [1, 1, 0], true)?;
+            let side = if self.packed { PATCH } else { 1 };
+            x = g.conv2d(&format!("{prefix}quant_conv"), x, 2 * self.latent_channels, [side, side, 0], true)?;
         }
         g.output(Self::MOMENTS, x)?;
         Ok(core::mem::take(g))
@@ -118,6 +134,9 @@ impl AutoencoderKl {
         let mut x = g.input(Self::LATENTS, Shape::new(batch, height, width, self.latent_channels))?;
         if self.post_quant_conv {
             x = g.conv2d(&format!("{prefix}post_quant_conv"), x, self.latent_channels, [1, 1, 0], true)?;
+        }
+        if self.packed {
+            x = unpatch(g, &format!("{prefix}unpack"), x)?;
         }
         let last = self.channels.len() - 1;
         x = g.conv2d(&at("conv_in"), x, self.channels[last], [3, 1, 1], true)?;

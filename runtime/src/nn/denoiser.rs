@@ -1,7 +1,7 @@
 //! What takes noise away from latents, whichever network does it.
 
 use super::patches::PATCH;
-use super::{Mmdit, NetworkError, SdRequest, SdUnet, ZImage, range};
+use super::{Flux2, Mmdit, NetworkError, SdRequest, SdUnet, ZImage, range};
 use crate::graph::Graph;
 use alloc::vec::Vec;
 
@@ -15,6 +15,8 @@ pub enum Denoiser {
     Mmdit(Mmdit),
     /// Z-Image's.
     ZImage(ZImage),
+    /// FLUX.2-klein's.
+    Flux2(Flux2),
 }
 
 impl From<SdUnet> for Denoiser {
@@ -32,6 +34,12 @@ impl From<Mmdit> for Denoiser {
 impl From<ZImage> for Denoiser {
     fn from(network: ZImage) -> Self {
         Self::ZImage(network)
+    }
+}
+
+impl From<Flux2> for Denoiser {
+    fn from(network: Flux2) -> Self {
+        Self::Flux2(network)
     }
 }
 
@@ -55,7 +63,7 @@ impl Denoiser {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Unet(_) => "U-Net",
-            Self::Mmdit(_) | Self::ZImage(_) => "transformer",
+            Self::Mmdit(_) | Self::ZImage(_) | Self::Flux2(_) => "transformer",
         }
     }
 
@@ -63,7 +71,7 @@ impl Denoiser {
     pub const fn prefix(&self) -> &'static str {
         match self {
             Self::Unet(_) => "unet.",
-            Self::Mmdit(_) | Self::ZImage(_) => "transformer.",
+            Self::Mmdit(_) | Self::ZImage(_) | Self::Flux2(_) => "transformer.",
         }
     }
 
@@ -83,13 +91,15 @@ impl Denoiser {
             Self::Unet(network) => [network.in_channels, network.out_channels],
             Self::Mmdit(network) => [network.channels; 2],
             Self::ZImage(network) => [network.channels; 2],
+            Self::Flux2(network) => [network.channels; 2],
         }
     }
 
     /// What sides of latents must be multiples of: patches.
     pub const fn multiple(&self) -> usize {
         match self {
-            Self::Unet(_) => 1,
+            // Of FLUX.2 the latents are packed.
+            Self::Unet(_) | Self::Flux2(_) => 1,
             Self::Mmdit(_) | Self::ZImage(_) => PATCH,
         }
     }
@@ -100,6 +110,7 @@ impl Denoiser {
             Self::Unet(_) => SdUnet::LONGEST,
             Self::Mmdit(network) => PATCH * network.positions,
             Self::ZImage(network) => network.longest(),
+            Self::Flux2(_) => Flux2::LONGEST,
         }
     }
 
@@ -109,29 +120,31 @@ impl Denoiser {
             Self::Unet(network) => network.text_width,
             Self::Mmdit(network) => network.text_width,
             Self::ZImage(network) => network.text_width,
+            Self::Flux2(network) => network.text_width,
         }
     }
 
     /// States of zeros that follow a text's where no third text encoder is: Stable Diffusion 3 attends to them.
     pub const fn zero_states(&self) -> usize {
         match self {
-            Self::Unet(_) | Self::ZImage(_) => 0,
+            Self::Unet(_) | Self::ZImage(_) | Self::Flux2(_) => 0,
             Self::Mmdit(_) => Mmdit::THIRD_STATES,
         }
     }
 
-    /// What the number of a text's states is filled up to a multiple of, where texts are as long as they are.
+    /// What the number of a text's states is filled up to a multiple of, where a language model reads alone.
     pub const fn text_multiple(&self) -> Option<usize> {
         match self {
             Self::Unet(_) | Self::Mmdit(_) => None,
             Self::ZImage(_) => Some(ZImage::MULTIPLE),
+            Self::Flux2(_) => Some(Flux2::TOKENS),
         }
     }
 
     /// Whether the published pipelines give the noise's shares themselves, evenly from 1 to one step's, before they are shifted
     /// ([`Sigmas::Flow`](crate::sampler::Sigmas::Flow)).
     pub const fn even_sigmas(&self) -> bool {
-        matches!(self, Self::ZImage(_))
+        matches!(self, Self::ZImage(_) | Self::Flux2(_))
     }
 
     /// How many numbers it is told beside the text's states: pooled state and sizes; 0 for none.
@@ -139,7 +152,7 @@ impl Denoiser {
         match self {
             Self::Unet(network) => network.added.map_or(0, |added| added.width),
             Self::Mmdit(network) => network.pooled_width,
-            Self::ZImage(_) => 0,
+            Self::ZImage(_) | Self::Flux2(_) => 0,
         }
     }
 
@@ -147,7 +160,7 @@ impl Denoiser {
     pub const fn guidance_code(&self) -> usize {
         match self {
             Self::Unet(network) => network.guidance_code,
-            Self::Mmdit(_) | Self::ZImage(_) => 0,
+            Self::Mmdit(_) | Self::ZImage(_) | Self::Flux2(_) => 0,
         }
     }
 
@@ -157,6 +170,7 @@ impl Denoiser {
             Self::Unet(network) => network.time_width(),
             Self::Mmdit(_) => Mmdit::TIME_WIDTH,
             Self::ZImage(_) => ZImage::TIME_WIDTH,
+            Self::Flux2(_) => Flux2::TIME_WIDTH,
         }
     }
 
@@ -166,6 +180,7 @@ impl Denoiser {
             Self::Unet(network) => network.write_time(timestep, out),
             Self::Mmdit(_) => Mmdit::write_time(timestep, out),
             Self::ZImage(network) => network.write_time(timestep, out),
+            Self::Flux2(_) => Flux2::write_time(timestep, out),
         }
     }
 
@@ -176,7 +191,7 @@ impl Denoiser {
     /// As [`Self::graph`]; a text longer than the request's.
     pub fn ids(&self, request: &SdRequest, lengths: &[usize]) -> Result<Vec<Option<u32>>, NetworkError> {
         match self {
-            Self::Unet(_) => Ok(Vec::new()),
+            Self::Unet(_) | Self::Flux2(_) => Ok(Vec::new()),
             Self::Mmdit(network) => {
                 let places = network.places([request.height, request.width])?;
                 Ok(places.repeat(request.batch).into_iter().map(Some).collect())
@@ -185,14 +200,21 @@ impl Denoiser {
         }
     }
 
-    /// The values of [`Self::ANGLES`], of texts of so many tokens; none of networks that are not told places so.
+    /// The values of [`Self::ANGLES`], of texts of so many tokens, and of pictures that are looked at, whose latents have these
+    /// sizes; none of networks that are not told places so.
     ///
     /// # Errors
-    /// As [`Self::ids`].
-    pub fn angles(&self, request: &SdRequest, lengths: &[usize]) -> Result<Vec<f32>, NetworkError> {
+    /// As [`Self::ids`]; pictures that are looked at which are not the request's.
+    pub fn angles(
+        &self,
+        request: &SdRequest,
+        lengths: &[usize],
+        references: &[[usize; 2]],
+    ) -> Result<Vec<f32>, NetworkError> {
         match self {
             Self::Unet(_) | Self::Mmdit(_) => Ok(Vec::new()),
             Self::ZImage(network) => network.angles(request, lengths),
+            Self::Flux2(network) => network.angles(request, references),
         }
     }
 
@@ -202,6 +224,7 @@ impl Denoiser {
             Self::Unet(network) => network.smallest(),
             Self::Mmdit(_) => SdRequest::new(1, [PATCH; 2], 1),
             Self::ZImage(_) => SdRequest::new(1, [PATCH; 2], ZImage::MULTIPLE),
+            Self::Flux2(_) => SdRequest::new(1, [1; 2], 1),
         }
     }
 
@@ -214,6 +237,7 @@ impl Denoiser {
             Self::Unet(network) => network.validate(),
             Self::Mmdit(network) => network.validate(),
             Self::ZImage(network) => network.validate(),
+            Self::Flux2(network) => network.validate(),
         }
     }
 
@@ -232,6 +256,10 @@ impl Denoiser {
                 range("skipped blocks of this transformer", skipped.len(), 0, 0)?;
                 network.graph(prefix, request)
             }
+            Self::Flux2(network) => {
+                range("skipped blocks of this transformer", skipped.len(), 0, 0)?;
+                network.graph(prefix, request)
+            }
         }
     }
 
@@ -245,6 +273,7 @@ impl Denoiser {
             Self::Unet(network) => network.graph(prefix, request),
             Self::Mmdit(network) => network.graph(prefix, request),
             Self::ZImage(network) => network.graph(prefix, request),
+            Self::Flux2(network) => network.graph(prefix, request),
         }
     }
 }

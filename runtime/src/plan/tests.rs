@@ -155,6 +155,7 @@ fn a_decoders_large_convolutions_need_no_memory_of_their_own() {
         mid_attention: true,
         quant_conv: true,
         post_quant_conv: true,
+        packed: false,
     };
     let graph = decoder.decoder("", 1, [64, 64]).unwrap();
     let plan = Plan::new(&graph, &crate::cpu::exec::PLAN).unwrap();

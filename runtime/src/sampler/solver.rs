@@ -17,6 +17,8 @@ use alloc::vec::Vec;
 pub struct Calls {
     calls: Vec<Call>,
     init_noise_sigma: f32,
+    /// Of rectified flow, the shift of the levels, and of how many steps they were.
+    flow: Option<(f64, usize)>,
 }
 
 impl Calls {
@@ -121,7 +123,14 @@ impl Calls {
                 SamplerError::NoStep { timestep }
             });
         }
-        Ok(Self { calls, init_noise_sigma: init_noise_sigma as f32 })
+        let flow = if let Sigmas::Flow { shift, .. } = s.sigmas { Some((shift, s.steps)) } else { None };
+        Ok(Self { calls, init_noise_sigma: init_noise_sigma as f32, flow })
+    }
+
+    /// Of rectified flow, the shift of its levels, and how many steps they were worked out for.
+    #[must_use]
+    pub fn flow(&self) -> Option<(f64, usize)> {
+        self.flow
     }
 
     /// The calls, in their order.

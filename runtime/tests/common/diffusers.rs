@@ -236,6 +236,7 @@ pub fn autoencoder_kl(config: &Value) -> AutoencoderKl {
         mid_attention: config["mid_block_add_attention"] != false,
         quant_conv: config["use_quant_conv"] != false,
         post_quant_conv: config["use_post_quant_conv"] != false,
+        packed: false,
     }
 }
 

@@ -70,7 +70,7 @@ fn cfg(part: &str) -> String {
 /// is meant.
 pub fn way(name: &str) -> Option<Way> {
     let rest = name.strip_prefix("image_")?;
-    let kinds = ["wide_", "pair_", "two_", "long_", "img2img_"];
+    let kinds = ["wide_", "pair_", "two_", "long_", "img2img_", "edit1_", "edit2_"];
     let rest = kinds.iter().find_map(|kind| rest.strip_prefix(kind)).unwrap_or(rest);
     let rest = &rest.split('_').map(cfg).collect::<Vec<_>>().join("_");
     let own = format!("own_{rest}");
@@ -208,7 +208,9 @@ impl Family {
 
     fn differences_led(&self, model: &TextToImage, led: Led<'_>, name: &str) -> Vec<f32> {
         let way = way(name).unwrap_or_else(|| panic!("{} {name}: drawn in an unknown way", self.name));
-        let (negative, steps) = (self.said("negative_prompt"), self.said("steps"));
+        // FLUX.2's pipeline takes none.
+        let empty = self.said["negatives"].as_str() == Some("always empty");
+        let (negative, steps) = (if empty { "" } else { self.said("negative_prompt") }, self.said("steps"));
         let prompt = self.said(if name.starts_with("image_long_") { "long_prompt" } else { "prompt" });
         let picture = self.tensors.get(name);
         let (shape, want) = (&picture.shape, picture.channels_last());
@@ -219,7 +221,7 @@ impl Family {
             list.unwrap_or_else(|| own[..if pair { 2 } else { 1 }].iter().map(|text| (*text).to_owned()).collect())
         };
         let prompts = listed("pair_prompts", [prompt, negative]);
-        let negatives = listed("pair_negatives", if pair { ["", prompt] } else { [negative, ""] });
+        let negatives = listed("pair_negatives", if pair && !empty { ["", prompt] } else { [negative, ""] });
         let latents = match &way.size {
             Some(size) => format!("latents_{size}"),
             None if pair => "latents_pair".into(),
@@ -238,7 +240,12 @@ impl Family {
         let mask = self.tensors.find("mask").map(|mask| mask.values.clone());
         let (schedule, mut settings) = model
             .info()
-            .settings_by(way.solver, way.sigmas, way.steps.unwrap_or_else(|| steps.parse().unwrap()))
+            .settings_for(
+                [shape[2], shape[3]],
+                way.solver,
+                way.sigmas,
+                way.steps.unwrap_or_else(|| steps.parse().unwrap()),
+            )
             .unwrap();
         // Beside another scheduler, DDIM is as Stable Diffusion 1.x has it, whatever the folder says.
         if matches!(way.solver, Some(Solver::Ddim { .. })) && model.info().scheduler != "DDIMScheduler" {

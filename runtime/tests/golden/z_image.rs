@@ -82,7 +82,7 @@ fn call(family: &Family, file: &File<'_>, device: &Device) -> usize {
     let mut time = vec![0.0; batch * network.time_width()];
     // The pipeline tells the picture's share, and takes the negative answer.
     network.write_time(1000.0 - 1000.0 * f64::from(get("timestep").values[0]), &mut time);
-    let (latents, angles) = (get("latents").channels_last(), network.angles(&request, &[length]).unwrap());
+    let (latents, angles) = (get("latents").channels_last(), network.angles(&request, &[length], &[]).unwrap());
     let given = [
         (Denoiser::LATENTS, &latents[..]),
         (Denoiser::TIME, &time),

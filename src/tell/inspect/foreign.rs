@@ -109,6 +109,9 @@ fn sizes(denoiser: &Denoiser) -> String {
         }
         Denoiser::Mmdit(network) => format!("transformer of {} blocks of {}", network.layers, network.width()),
         Denoiser::ZImage(network) => format!("transformer of {} blocks of {}", network.layers, network.width()),
+        Denoiser::Flux2(network) => {
+            format!("transformer of {} and {} blocks of {}", network.layers, network.single_layers, network.width())
+        }
         other => other.name().into(),
     }
 }

@@ -18,6 +18,7 @@ pub fn system(file: &File<'_>) -> String {
         Ok("sd3") => "Stable Diffusion 3",
         Ok("sd3.5") => "Stable Diffusion 3.5",
         Ok("z-image") => "Z-Image",
+        Ok("flux2") => "FLUX.2-klein",
         Ok("sdxl-refiner") => "SDXL's refiner, which takes a run's last steps (--refiner)",
         _ => "a latent diffusion model",
     };
@@ -96,6 +97,13 @@ fn network(file: &File<'_>) -> Result<(String, &'static str), GgufError> {
         let width = axes.into_iter().fold(0, u32::saturating_add).saturating_mul(number("heads")?);
         let words = format!("transformer of {} blocks of {width}", number("layers")?);
         return Ok((words, "nijimi.z_image.sample_size"));
+    }
+    if file.str("nijimi.network") == Ok("flux2") {
+        let number = |name: &str| file.u32(&format!("nijimi.flux2.{name}"));
+        let axes = file.u32s("nijimi.flux2.axes_dims_rope")?;
+        let width = axes.into_iter().fold(0, u32::saturating_add).saturating_mul(number("heads")?);
+        let words = format!("transformer of {} and {} blocks of {width}", number("layers")?, number("single_layers")?);
+        return Ok((words, "nijimi.flux2.sample_size"));
     }
     let channels = file.u32s("nijimi.unet.channels")?;
     let depths = file.u32s("nijimi.unet.transformer_layers")?;

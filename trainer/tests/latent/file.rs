@@ -41,6 +41,7 @@ fn model() -> (LatentInfo, State) {
         mid_attention: false,
         quant_conv: false,
         post_quant_conv: false,
+        packed: false,
     };
     let info = LatentInfo {
         name: "small".into(),

@@ -93,6 +93,9 @@ impl FirstStage {
                 w.meta("nijimi.autoencoder.mid_attention", network.mid_attention)?;
                 w.meta("nijimi.autoencoder.quant_conv", network.quant_conv)?;
                 w.meta("nijimi.autoencoder.post_quant_conv", network.post_quant_conv)?;
+                if network.packed {
+                    w.meta(PACKED, true)?;
+                }
             }
             Autoencoder::Tiny(network) => {
                 let levels = network.decoder_blocks.len();
@@ -160,6 +163,7 @@ const SCALING: &str = "nijimi.autoencoder.scaling_factor";
 const SHIFT: &str = "nijimi.autoencoder.shift_factor";
 const MEAN: &str = "nijimi.autoencoder.latents_mean";
 const STD: &str = "nijimi.autoencoder.latents_std";
+const PACKED: &str = "nijimi.autoencoder.packed";
 /// Which of [`Autoencoder`] it is, where it is not Stable Diffusion's.
 const NETWORK: &str = "nijimi.autoencoder.network";
 const TINY: &str = "autoencoder-tiny";
@@ -211,5 +215,6 @@ fn kl(file: &File<'_>) -> Result<AutoencoderKl, Error> {
         mid_attention: file.bool("nijimi.autoencoder.mid_attention")?,
         quant_conv: file.bool("nijimi.autoencoder.quant_conv")?,
         post_quant_conv: file.bool("nijimi.autoencoder.post_quant_conv")?,
+        packed: file.get(PACKED).is_some() && file.bool(PACKED)?,
     })
 }

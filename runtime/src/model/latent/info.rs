@@ -1,10 +1,10 @@
 //! What a file says of a latent diffusion model.
 
 use super::super::info::{kind, text};
-use super::super::mmdit_keys;
 use super::super::scheduler::SchedulerInfo;
 use super::super::unet_keys::{UNET, maybe, size, unet};
 use super::super::z_image_keys;
+use super::super::{flux2_keys, mmdit_keys};
 use super::defaults::LatentDefaults;
 use super::first_stage::{FirstStage, LatentStatistics};
 use super::keys;
@@ -40,7 +40,7 @@ pub struct LatentInfo {
     pub name: String,
     /// `general.license`, or empty.
     pub license: String,
-    /// `sd1`, `sd2`, `sdxl`, `sd3`, `z-image`, or another word for what it is a form of, for people.
+    /// `sd1`, `sd2`, `sdxl`, `sd3`, `z-image`, `flux2`, or another word for what it is a form of, for people.
     pub family: String,
     /// The network that takes noise away.
     pub denoiser: Denoiser,
@@ -77,6 +77,7 @@ pub(super) const fn named(denoiser: &Denoiser) -> [&'static str; 2] {
         Denoiser::Unet(_) => ["sd-unet", "nijimi.unet.sample_size"],
         Denoiser::Mmdit(_) => ["mmdit", "nijimi.mmdit.sample_size"],
         Denoiser::ZImage(_) => ["z-image", "nijimi.z_image.sample_size"],
+        Denoiser::Flux2(_) => ["flux2", "nijimi.flux2.sample_size"],
     }
 }
 
@@ -85,8 +86,9 @@ fn denoiser(file: &File<'_>) -> Result<Denoiser, Error> {
         "sd-unet" => Ok(unet(file, &UNET)?.into()),
         "mmdit" => Ok(mmdit_keys::mmdit(file)?.into()),
         "z-image" => Ok(z_image_keys::z_image(file)?.into()),
+        "flux2" => Ok(flux2_keys::flux2(file)?.into()),
         other => {
-            let (found, expected) = (format!("{other:?}"), "sd-unet, mmdit or z-image");
+            let (found, expected) = (format!("{other:?}"), "sd-unet, mmdit, z-image or flux2");
             Err(ModelError::Unsupported { key: NETWORK, found, expected }.into())
         }
     }
@@ -248,10 +250,15 @@ impl LatentInfo {
         is_edm(&self.scheduler)
     }
 
+    /// Whether guidance was distilled into the network, which is not told a scale: FLUX.2-klein's.
+    pub fn is_distilled(&self) -> bool {
+        matches!(&self.denoiser, Denoiser::Flux2(network) if network.distilled)
+    }
+
     /// Whether a scale asks for guidance, which evaluates the network twice, and for a model that edits three times: above 1, of a network into which guidance was
     /// not distilled.
     pub fn is_guided(&self, guidance_scale: f32) -> bool {
-        guidance_scale > 1.0 && self.denoiser.guidance_code() == 0
+        guidance_scale > 1.0 && self.denoiser.guidance_code() == 0 && !self.is_distilled()
     }
 }
 
@@ -273,7 +280,7 @@ fn texts(file: &File<'_>, denoiser: &Denoiser) -> Result<Vec<TextInfo>, Error> {
     // A U-Net is told the pooled state of SDXL's second encoder, or of the only one; Stable Diffusion 3's transformer both.
     let pools = match denoiser {
         Denoiser::Unet(unet) => unet.added.is_some() && file.get("nijimi.text_encoder_2.width").is_none(),
-        Denoiser::Mmdit(_) | Denoiser::ZImage(_) => true,
+        _ => true,
     };
     let mut texts = Vec::new();
     for (i, (key, prefix)) in

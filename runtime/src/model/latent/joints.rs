@@ -29,7 +29,7 @@ impl LatentInfo {
         let other = "the autoencoder's latents have";
         let answering = match denoiser {
             Denoiser::Unet(_) => "the U-Net answers with",
-            Denoiser::Mmdit(_) | Denoiser::ZImage(_) => "the transformer answers with",
+            Denoiser::Mmdit(_) | Denoiser::ZImage(_) | Denoiser::Flux2(_) => "the transformer answers with",
         };
         joint(answering, channels(answers), other, channels(latent))?;
         let inpainting = self.inpainting_channels();
@@ -94,7 +94,7 @@ impl LatentInfo {
                 let (own, given) = (numbers(network.pooled_width), numbers(self.pooled()));
                 joint("the transformer is told", own, "the text encoders' pooled states together are", given)
             }
-            Denoiser::ZImage(_) => Ok(()),
+            Denoiser::ZImage(_) | Denoiser::Flux2(_) => Ok(()),
         }
     }
 
@@ -131,8 +131,8 @@ impl LatentInfo {
         let reads = match &self.denoiser {
             Denoiser::Unet(_) => "the U-Net reads text states of width",
             // What is left is filled with zeros.
-            Denoiser::Mmdit(_) | Denoiser::ZImage(_) if width <= own => return Ok(()),
-            Denoiser::Mmdit(_) | Denoiser::ZImage(_) => "the transformer reads text states of width",
+            _ if width <= own => return Ok(()),
+            _ => "the transformer reads text states of width",
         };
         joint(reads, own.to_string(), other, width.to_string())
     }

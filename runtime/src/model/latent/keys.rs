@@ -26,11 +26,12 @@ const FIRST_TEXT: &[&str] = &[
     "rope_theta",
     "states",
     "length",
+    "enable_thinking",
 ];
 
 /// What may stand behind each beginning of a key (`docs/format.md`). The scheduler's settings are looked at by what reads
 /// them; keys that begin otherwise are records for people.
-const KNOWN: [(&str, &[&str]); 10] = [
+const KNOWN: [(&str, &[&str]); 11] = [
     (
         "nijimi.unet.",
         &[
@@ -87,6 +88,21 @@ const KNOWN: [(&str, &[&str]); 10] = [
         ],
     ),
     (
+        "nijimi.flux2.",
+        &[
+            "in_channels",
+            "layers",
+            "single_layers",
+            "heads",
+            "joint_attention_dim",
+            "axes_dims_rope",
+            "mlp_ratio",
+            "rope_theta",
+            "is_distilled",
+            "sample_size",
+        ],
+    ),
+    (
         "nijimi.autoencoder.",
         &[
             "in_channels",
@@ -98,6 +114,7 @@ const KNOWN: [(&str, &[&str]); 10] = [
             "mid_attention",
             "quant_conv",
             "post_quant_conv",
+            "packed",
             "scaling_factor",
             "shift_factor",
             "latents_mean",

@@ -39,7 +39,7 @@ pub enum LanguageModel {
         /// What the tokenizer was made of.
         pieces: Pieces,
     },
-    /// Z-Image's only one.
+    /// Z-Image's and FLUX.2-klein's only one.
     Qwen3 {
         /// The network.
         network: Qwen3,
@@ -47,6 +47,8 @@ pub enum LanguageModel {
         tokenizer: ByteLevel,
         /// What the tokenizer was made of.
         vocabulary: Vocabulary,
+        /// How it is put to the model.
+        turn: Turn,
     },
 }
 
@@ -55,7 +57,21 @@ const T5_TOKENIZER: &str = "tokenizer_3.ggml";
 const QWEN3: &str = "nijimi.text_encoder";
 const QWEN3_TOKENIZER: &str = "tokenizer.ggml";
 /// How a user's words are put to Qwen3: as a turn of a conversation, in which it is to speak next (its chat template).
-const TURN: [&str; 2] = ["<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n"];
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Turn {
+    /// Whether it is to think before it speaks; if not, it is told that it has thought already.
+    pub thinks: bool,
+    /// The token that fills its window up, whose states are told, too; if none, there are as many states as tokens.
+    pub pad: Option<u32>,
+}
+
+impl Turn {
+    fn around(self, text: &str) -> String {
+        let thought = if self.thinks { "" } else { "<think>\n\n</think>\n\n" };
+        ["<|im_start|>user\n", text, "<|im_end|>\n<|im_start|>assistant\n", thought].concat()
+    }
+}
+
 /// What fills a text up, if several are read at once.
 const PAD: u32 = 0;
 
@@ -104,8 +120,8 @@ impl LanguageInfo {
     pub fn tokens(&self, text: &str) -> Vec<u32> {
         match &self.model {
             LanguageModel::T5 { tokenizer, .. } => tokenizer.window(text, self.length),
-            LanguageModel::Qwen3 { tokenizer, .. } => {
-                let mut ids = tokenizer.encode(&[TURN[0], text, TURN[1]].concat());
+            LanguageModel::Qwen3 { tokenizer, turn, .. } => {
+                let mut ids = tokenizer.encode(&turn.around(text));
                 ids.truncate(self.length);
                 ids
             }
@@ -174,14 +190,19 @@ impl LanguageInfo {
             added: list(file, &key("added_tokens"))?,
         };
         let tokenizer = ByteLevel::new(&vocabulary)?;
-        Ok(Self { model: LanguageModel::Qwen3 { network, tokenizer, vocabulary }, length: number("length")? })
+        let (thinks, pad) = (at("enable_thinking"), key("padding_token_id"));
+        let turn = Turn {
+            thinks: file.get(&thinks).is_none() || file.bool(&thinks)?,
+            pad: file.get(&pad).is_some().then(|| file.u32(&pad)).transpose()?,
+        };
+        Ok(Self { model: LanguageModel::Qwen3 { network, tokenizer, vocabulary, turn }, length: number("length")? })
     }
 
     /// Writes what [`Self::read`] reads.
     pub(super) fn write(&self, w: &mut Writer) -> Result<(), Error> {
         match &self.model {
             LanguageModel::T5 { network, pieces, .. } => self.write_t5(w, network, pieces),
-            LanguageModel::Qwen3 { network, vocabulary, .. } => self.write_qwen3(w, network, vocabulary),
+            LanguageModel::Qwen3 { network, vocabulary, turn, .. } => self.write_qwen3(w, network, vocabulary, *turn),
         }
     }
 
@@ -210,7 +231,7 @@ impl LanguageInfo {
         Ok(w.meta(&key("padding_token_id"), pieces.pad)?)
     }
 
-    fn write_qwen3(&self, w: &mut Writer, network: &Qwen3, vocabulary: &Vocabulary) -> Result<(), Error> {
+    fn write_qwen3(&self, w: &mut Writer, network: &Qwen3, vocabulary: &Vocabulary, turn: Turn) -> Result<(), Error> {
         network.validate()?;
         ByteLevel::new(vocabulary)?;
         let at = |part: &str| format!("{QWEN3}.{part}");
@@ -228,13 +249,20 @@ impl LanguageInfo {
         w.meta(&at("norm_eps"), network.eps)?;
         w.meta(&at("rope_theta"), network.theta)?;
         w.meta(&at("states"), ns(network.states.iter().copied()))?;
+        if !turn.thinks {
+            w.meta(&at("enable_thinking"), false)?;
+        }
         let key = |part: &str| format!("{QWEN3_TOKENIZER}.{part}");
         // As llama.cpp calls them.
         w.meta(&key("model"), "gpt2")?;
         w.meta(&key("pre"), "qwen2")?;
         w.meta(&key("tokens"), vocabulary.tokens.clone())?;
         w.meta(&key("merges"), vocabulary.merges.clone())?;
-        Ok(w.meta(&key("added_tokens"), vocabulary.added.clone())?)
+        w.meta(&key("added_tokens"), vocabulary.added.clone())?;
+        match turn.pad {
+            Some(pad) => Ok(w.meta(&key("padding_token_id"), pad)?),
+            None => Ok(()),
+        }
     }
 }
 
@@ -260,8 +288,8 @@ impl LatentInfo {
     #[must_use]
     pub fn left_out(&self, prompt: &str) -> usize {
         match &self.language {
-            Some(LanguageInfo { model: LanguageModel::Qwen3 { tokenizer, .. }, length }) => {
-                tokenizer.encode(&[TURN[0], prompt, TURN[1]].concat()).len().saturating_sub(*length)
+            Some(LanguageInfo { model: LanguageModel::Qwen3 { tokenizer, turn, .. }, length }) => {
+                tokenizer.encode(&turn.around(prompt)).len().saturating_sub(*length)
             }
             _ => 0,
         }
@@ -277,7 +305,12 @@ impl TextToImage {
     ) -> Result<Vec<Vec<f32>>, Error> {
         let Some(language) = &self.info().language else { return Ok(Vec::new()) };
         let ids: Vec<Vec<u32>> = texts.iter().map(|text| language.tokens(text)).collect();
-        let most = ids.iter().map(Vec::len).max().unwrap_or(1).max(1);
+        let (pad, fills) = match language.model {
+            LanguageModel::Qwen3 { turn: Turn { pad: Some(pad), .. }, .. } => (pad, true),
+            _ => (PAD, false),
+        };
+        let longest = ids.iter().map(Vec::len).max().unwrap_or(1).max(1);
+        let most = if fills { language.length } else { longest };
         let mut evaluator =
             self.parts.evaluator(self.info(), Stage::language(language, self.info(), most)?, options)?;
         let mut states: Vec<Vec<f32>> = Vec::new();
@@ -287,7 +320,7 @@ impl TextToImage {
                 continue;
             }
             let mut padded = own.clone();
-            padded.resize(most, PAD);
+            padded.resize(most, pad);
             let name = match &language.model {
                 LanguageModel::T5 { network, .. } => {
                     evaluator.evaluate_async(0, &[], &network.ids(&padded)?).await?;
@@ -299,7 +332,8 @@ impl TextToImage {
                     Qwen3::STATE
                 }
             };
-            states.push(evaluator.output(name)?[..own.len() * language.width()].to_vec());
+            let told = if fills { most } else { own.len() };
+            states.push(evaluator.output(name)?[..told * language.width()].to_vec());
         }
         Ok(states)
     }

@@ -50,7 +50,7 @@ pub use encoded::{EncodedInit, EncodedPrompts};
 pub use enlarge::Enlarge;
 pub use first_stage::{FirstStage, LatentStatistics};
 pub use info::{LatentInfo, TextInfo};
-pub use language::{LanguageInfo, LanguageModel};
+pub use language::{LanguageInfo, LanguageModel, Turn};
 pub use plan::{Choice, ImagePromptPlan, LatentPlan, PlanRequest, StagePlan, Work};
 pub use request::{Decoding, LatentControl, LatentRequest, PromptSyntax, SkipLayers};
 pub use session::LatentSession;

@@ -122,6 +122,7 @@ impl LatentSession {
             return Err(RequestError::NotOf { what: "image_guidance_scale", of }.into());
         }
         info.latent_size(request.size)?;
+        info.check_calls(request.calls, request.size)?;
         let read;
         let conditions = match request.encoded_prompts {
             Some(conditions) => conditions,
@@ -256,7 +257,7 @@ fn machine(model: &TextToImage, request: &LatentRequest<'_>, shape: &Shape) -> R
     let mut constants: Vec<_> = told.map(|(name, each)| (name.into(), vec![0.0; texts * each])).collect();
     // Until texts are there.
     let (asked, lengths) = (SdRequest { batch: texts, ..shape.unet }, vec![tokens; texts]);
-    let angles = denoiser.angles(&asked, &lengths)?;
+    let angles = denoiser.angles(&asked, &lengths, &[])?;
     if !angles.is_empty() {
         constants.push((Denoiser::ANGLES.into(), angles));
     }
@@ -396,7 +397,7 @@ fn fill(
             Denoiser::ADDED => {
                 info.write_added(&told(&conditions.pooled, request), request.size, conditions.guided, values)?
             }
-            Denoiser::ANGLES => values.copy_from_slice(&info.denoiser.angles(unet, &conditions.lengths)?),
+            Denoiser::ANGLES => values.copy_from_slice(&info.denoiser.angles(unet, &conditions.lengths, &[])?),
             Denoiser::GUIDANCE => {
                 for row in values.chunks_exact_mut(info.denoiser.guidance_code().max(1)) {
                     write_guidance_code(f64::from(request.guidance_scale), row);

@@ -1,9 +1,9 @@
 //! A model's description as metadata: the inverse of [`LatentInfo::read`].
 
 use super::super::info::{begin, wrong};
-use super::super::mmdit_keys;
 use super::super::unet_keys::{self, UNET, n};
 use super::super::z_image_keys;
+use super::super::{flux2_keys, mmdit_keys};
 use super::FirstStage;
 use super::info::{KEYS, LatentInfo, NETWORK, TextInfo, named};
 use crate::Error;
@@ -33,6 +33,7 @@ impl LatentInfo {
             Denoiser::Unet(network) => unet_keys::write(w, &UNET, network)?,
             Denoiser::Mmdit(network) => mmdit_keys::write(w, network)?,
             Denoiser::ZImage(network) => z_image_keys::write(w, network)?,
+            Denoiser::Flux2(network) => flux2_keys::write(w, network)?,
         }
         w.meta(sample_size, n(self.sample_size))?;
         self.first_stage().write(w)?;

@@ -104,6 +104,7 @@ fn on<D: Kit>(device: D, a: &AutoencoderArgs, world: &Rc<dyn World>) -> Result<E
         mid_attention: false,
         quant_conv: false,
         post_quant_conv: false,
+        packed: false,
     };
     let settings = AutoencoderKlSettings {
         batch: a.batch,

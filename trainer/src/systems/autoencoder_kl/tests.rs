@@ -13,6 +13,7 @@ fn config() -> AutoencoderKlConfig {
         mid_attention: false,
         quant_conv: true,
         post_quant_conv: true,
+        packed: false,
     }
 }
 

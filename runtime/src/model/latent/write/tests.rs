@@ -3,7 +3,7 @@
 use super::*;
 use crate::gguf::File;
 use crate::graph::Activation;
-use crate::model::{LanguageInfo, LanguageModel, LatentDefaults, LatentStatistics};
+use crate::model::{LanguageInfo, LanguageModel, LatentDefaults, LatentStatistics, Turn};
 use crate::nn::{
     Autoencoder, AutoencoderKl, AutoencoderTiny, ClipText, Mmdit, Qwen3, SdAdded, SdLevel, SdMiddle, SdUnet, TimeCode,
     ZImage,
@@ -72,6 +72,7 @@ fn info() -> LatentInfo {
             mid_attention: false,
             quant_conv: true,
             post_quant_conv: false,
+            packed: false,
         }),
         scaling_factor: 0.25,
         shift_factor: -0.125,
@@ -176,7 +177,7 @@ fn fourth() -> LatentInfo {
     let tokens = bytes.chain(["ab".to_string()]).chain(turns.clone()).collect();
     let vocabulary = Vocabulary { tokens, merges: vec!["a b".into()], added: turns.into() };
     let tokenizer = ByteLevel::new(&vocabulary).unwrap();
-    let model = LanguageModel::Qwen3 { network, tokenizer, vocabulary };
+    let model = LanguageModel::Qwen3 { network, tokenizer, vocabulary, turn: Turn { thinks: false, pad: Some(3) } };
     let language = Some(LanguageInfo { model, length: 77 });
     LatentInfo { denoiser: denoiser.into(), texts: vec![], language, ..first }
 }

@@ -40,6 +40,7 @@ fn latents_are_the_encoders() {
         mid_attention: false,
         quant_conv: false,
         post_quant_conv: false,
+        packed: false,
     };
     let (device, data) = (Cpu::default(), data());
     let mut model = Network::new(&device, 1, &config, Precision::F32).unwrap();
