@@ -6,8 +6,9 @@ mod counting;
 use counting::ALLOCATIONS;
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::raw::cpu::{
-    AttentionShape, Context, Conv2dShape, Epilogue, ImageShape, Matrix, activate, attention, attention_scratch, conv2d,
-    conv2d_scratch, group_norm, group_norm_scratch, layer_norm, linear, linear_scratch,
+    AttentionShape, Context, Conv2dShape, Epilogue, ImageShape, Matrix, activate, ada_layer_norm, attention,
+    attention_scratch, conv2d, conv2d_scratch, group_norm, group_norm_scratch, layer_norm, linear, linear_scratch,
+    modulated_rms_norm, rotary,
 };
 use nijimi_runtime::raw::graph::Activation;
 use std::sync::atomic::Ordering::Relaxed;
@@ -52,7 +53,7 @@ fn a_layer_allocates_nothing() {
 /// Seen red with attention's transposed values in a `Vec`.
 fn a_transformer_block_allocates_nothing(ctx: &Context) {
     let (n, tokens, c) = (2, 400, 64);
-    let (heads, kv_heads) = (4, 4);
+    let (heads, kv_heads) = (4, 2);
     let shape = AttentionShape { n, queries: tokens, keys: tokens, c, heads, kv_heads, causal: true, scale: None };
     let picture = ImageShape { n, h: 20, w: 20, c };
     let x = vec![1.0; n * tokens * c];
@@ -61,13 +62,18 @@ fn a_transformer_block_allocates_nothing(ctx: &Context) {
     scratch.resize(scratch.len().max(linear_scratch(ctx, n * tokens, c, DType::F32)), 0);
     let w = Matrix::pack(DType::F32, &vec![0; 2 * c * c * 4], 2 * c, 1, c).unwrap();
     let (ones, e) = (vec![1.0; c], Epilogue { activation: Activation::Geglu, ..Epilogue::NONE });
+    let (vectors, angles) = (vec![1.0; n * c], vec![1.0; tokens * c / heads]);
     let before = ALLOCATIONS.load(Relaxed);
     for _ in 0..20 {
         let affine = [&ones[..], &ones];
         group_norm(ctx, picture, 8, 1e-5, affine, Activation::Silu, Some(&x), &mut scratch, &mut y);
         layer_norm(ctx, c, 1e-5, affine, None, &mut y);
+        ada_layer_norm(ctx, picture, 1e-5, &vectors, None, None, &mut y);
+        modulated_rms_norm(ctx, picture, 1e-5, [&ones, &vectors], None, &mut y);
+        rotary(ctx, [c, heads], true, &angles, None, &mut y);
         activate(ctx, Activation::Gelu, &mut y);
-        attention(ctx, &shape, [&x, &x, &x], None, None, &mut scratch, &mut y);
+        let kv = &x[..n * tokens * c / 2];
+        attention(ctx, &shape, [&x, kv, kv], None, Some(&[Some(300), None]), &mut scratch, &mut y);
         linear(ctx, n * tokens, &x, &w, &e, &mut scratch, &mut y);
     }
     assert_eq!(ALLOCATIONS.load(Relaxed), before);

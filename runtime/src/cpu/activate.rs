@@ -25,7 +25,8 @@ mod tests {
     use super::*;
     use crate::cpu::Isa;
 
-    /// Against the definition, on every instruction set with the same bits. Seen red with the first chunk only.
+    /// Against the definition, on every instruction set with the same bits. Seen red with the first chunk only, and
+    /// with what is to be negated left as it is.
     #[test]
     fn equals_the_definition() {
         let x: alloc::vec::Vec<f32> = random(2 * TASK + 77, 0).iter().map(|v| v * 6.0).collect();

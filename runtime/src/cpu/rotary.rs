@@ -81,7 +81,8 @@ mod tests {
         }
     }
 
-    /// A quarter of a turn, by hand: what is first takes the second's place, and that the first's, negated.
+    /// A quarter of a turn, by hand: what is first takes the second's place, and that the first's, negated. Seen red with the
+    /// two kinds of pairs exchanged.
     #[test]
     fn a_quarter_of_a_turn() {
         for (halves, want) in [(false, [-2.0, 1.0, -4.0, 3.0]), (true, [-3.0, -4.0, 1.0, 2.0])] {

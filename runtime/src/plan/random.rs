@@ -145,10 +145,11 @@ pub(crate) fn graph(seed: u64) -> Graph {
             }
             30 => {
                 // Angles of the tokens' own, no larger than cosines and sines.
-                let heads = 1 + r.below(3);
-                let shape = Shape::new(s.n, 1, s.h * s.w, s.c);
-                let tokens = g.reshape(&format!("{name}.tokens"), x, shape).unwrap();
-                let angles = g.slice(&format!("{name}.angles"), tokens, 0, s.c.div_ceil(heads)).unwrap();
+                let (heads, x) = (1 + r.below(2), if r.below(2) == 0 { x } else { other });
+                let s = g.shape(x);
+                let shape = Shape::new(s.n, 1, s.h * s.w, s.c.div_ceil(heads));
+                let part = g.slice(&format!("{name}.part"), x, 0, shape.c).unwrap();
+                let angles = g.reshape(&format!("{name}.angles"), part, shape).unwrap();
                 let angles = g.activate(&format!("{name}.bound"), angles, Activation::Tanh).unwrap();
                 g.rotary(&name, x, angles, heads, r.below(2) == 0)
             }

@@ -28,7 +28,9 @@ fn no_two_live_values_overlap() {
 // Seen red: the residual of a fused addition taken from the wrong side; an activation folded into a layer whose plain
 // result is used too; `Operands::get` off by one; the output's copy of an operand left out; an upsampling folded though
 // used twice, and lost when executed; a residual folded behind an activation; a second activation in place of the first,
-// of a group norm, a convolution and a gated layer; keys and values exchanged; a norm that believes itself in place.
+// of a group norm, a convolution and a gated layer; keys and values exchanged; a norm, and rotary positions, that believe
+// themselves in place; another input's ids for lengths; a modulation that is left out, or not counted among what is read, and
+// angles that are not; a shift where there is none.
 #[test]
 fn a_plan_computes_what_the_graph_says() {
     for seed in 0..150 {

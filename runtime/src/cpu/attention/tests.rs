@@ -152,7 +152,7 @@ fn shared_keys_are_copies() {
     assert!(bits(&case.run(&ctx)) == bits(&whole.run(&ctx)));
 }
 
-/// Seen red with the values of picture 0 for all.
+/// Seen red with the values, and with the length, of picture 0 for all.
 #[test]
 fn a_batch_is_its_pictures() {
     let ctx = Context::new(2);

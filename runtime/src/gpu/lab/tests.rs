@@ -73,6 +73,7 @@ fn linear() {
     }
 }
 
+/// Seen red with another coefficient of tanh, and with nothing negated, in activation.wgsl.
 #[test]
 fn linear_epilogues() {
     for &function in &Activation::OF_ONE[1..] {
@@ -130,8 +131,8 @@ fn attention_with_a_bias() {
 }
 
 /// Seen red with the first head of keys for all, with neighbouring heads of queries on different heads of keys, with picture 0's
-/// length for all, with the sums of no keys divided, and with keys beyond a length (whose values are zeros) in the sum of
-/// weights, all in attention.wgsl.
+/// length, or another input's ids, for all, with the sums of no keys divided, and with keys beyond a length (whose values are
+/// zeros) in the sum of weights, all in attention.wgsl.
 #[test]
 fn attention_with_lengths_and_shared_keys() {
     for causal in [false, true] {
@@ -187,7 +188,8 @@ fn pictures() {
     }
 }
 
-/// Seen red with picture 0's gate for all in gated_add.wgsl.
+/// Seen red with picture 0's gate for all in gated_add.wgsl, and with another coefficient of tanh and nothing negated in
+/// activation.wgsl.
 #[test]
 fn elementwise() {
     for x in [[1, 1, 1, 1], [2, 3, 5, 7], [1, 9, 9, 16]] {
