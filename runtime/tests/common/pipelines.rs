@@ -6,7 +6,7 @@ use nijimi_import::{Checkpoint, Options, Types, convert};
 use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::{
     Control, DepthMap, Device, ImagePrompt, IpAdapter, LatentControl, LatentRequest, OpenOptions, Patch, PromptSyntax,
-    SeenImages, SkipLayers, Stored, TextToImage,
+    ReferenceImage, SeenImages, SkipLayers, Stored, TextToImage,
 };
 use nijimi_runtime::quant::{self, DType};
 use nijimi_runtime::sampler::{Calls, Sigmas, Solver, SolverSettings};
@@ -238,6 +238,16 @@ impl Family {
         let depth = self.tensors.find("depth_image").filter(|_| model.info().sees_depth());
         let depth = depth.map(|map| DepthMap { values: &map.values, size: [map.shape[2], map.shape[3]] });
         let mask = self.tensors.find("mask").map(|mask| mask.values.clone());
+        // Stored in [0, 1].
+        let looked_at = |i: usize| name.starts_with(&format!("image_edit{i}_")) || name.starts_with("image_edit2_");
+        let looked_at: Vec<_> = (0..2).filter(|i| looked_at(i + 1)).map(|i| format!("ref_image_{i}")).collect();
+        let looked_at: Vec<_> = looked_at
+            .iter()
+            .map(|name| {
+                let tensor = self.tensors.get(name);
+                (tensor.channels_last(), [tensor.shape[2], tensor.shape[3]])
+            })
+            .collect();
         let (schedule, mut settings) = model
             .info()
             .settings_for(
@@ -288,6 +298,7 @@ impl Family {
             depth,
             controls: controls.into_iter().collect(),
             image_prompt,
+            references: looked_at.iter().map(|(picture, size)| ReferenceImage { picture, size: *size }).collect(),
             size: [shape[2], shape[3]],
             ..model.request(prompt, 0, &calls)
         };

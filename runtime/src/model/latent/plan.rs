@@ -52,6 +52,8 @@ pub struct PlanRequest<'a> {
     pub controls: &'a [File<'a>],
     /// Pictures that lead by an IP-Adapter.
     pub image_prompt: Option<ImagePromptPlan<'a>>,
+    /// Heights and widths of pictures that are looked at.
+    pub references: &'a [[usize; 2]],
     /// The file of a tiny autoencoder that decodes in place of the model's own, and encodes if it can.
     pub tiny: Option<&'a File<'a>>,
     /// Side of the latents of tiles in which pictures are decoded: with it, no plan without tiles is made.
@@ -83,6 +85,7 @@ impl PlanRequest<'_> {
             encodes: false,
             controls: &[],
             image_prompt: None,
+            references: &[],
             tiny: None,
             tile: None,
             patched: false,
@@ -209,12 +212,21 @@ impl LatentPlan {
             _ => planner.stage(file, &Stage::text(info, i, 0)?, said),
         });
         let mut texts = texts.collect::<Result<Vec<_>, _>>()?;
-        let mut led = None;
+        let (mut led, mut adapted) = (None, 0);
         if let Some(prompt) = &request.image_prompt {
             let (adapter, encoder, shape) = prompt.read(info)?;
             unet.image = shape[0] * adapter.network.tokens(shape[1]);
             texts.push(prompt.encoder_stage(&planner, &adapter, &encoder)?);
             led = Some((adapter, shape));
+        }
+        let references = info.reference_sizes(request.references)?;
+        for size in &references {
+            let stage = planner.stage(file, &Stage::encoder(info, None, *size)?, 1)?;
+            let picture =
+                4 * (size[0] * size[1] * info.factor() * info.factor() * info.autoencoder.in_channels()) as u64;
+            texts.push(StagePlan { buffers: picture, ..stage });
+            unet.image += size[0] * size[1];
+            adapted += 2 * size[0] * size[1] * info.autoencoder.latent_channels();
         }
         let (calls, runs) = (request.calls, request.runs.max(1));
         info.check_cache(request.cache_interval)?;
@@ -247,7 +259,6 @@ impl LatentPlan {
             drawing[0].arena = drawing[0].arena.max(stage.arena);
             drawing.push(StagePlan { beside: true, weights: 0, largest: 0, arena: 0, ..stage });
         }
-        let mut adapted = 0;
         for (control, file) in controls {
             let stage = Stage::control(&control, &unet)?;
             let graph = &stage.graphs[0].0;

@@ -79,6 +79,8 @@ pub struct LatentRequest<'a> {
     /// Pictures that lead as the prompt does, by an IP-Adapter: all pictures of the request alike. Where a run is guided, it is
     /// guided away from no picture.
     pub image_prompt: Option<ImagePrompt<'a>>,
+    /// Pictures that are looked at while one is drawn, all pictures of the request alike: of models that know them (FLUX.2).
+    pub references: Vec<ReferenceImage<'a>>,
     /// How latents become pictures.
     pub decoding: Decoding<'a>,
     /// Threads, limits and devices; [`SessionOptions::batch`] is ignored here.
@@ -155,6 +157,15 @@ pub struct LatentControl<'a> {
     pub strength: f32,
 }
 
+/// A picture that is looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct ReferenceImage<'a> {
+    /// In [0, 1], `(height, width, 3)`.
+    pub picture: &'a [f32],
+    /// Height and width, of its own, multiples of [`LatentInfo::multiple`].
+    pub size: [usize; 2],
+}
+
 /// How latents become pictures, and pictures latents.
 #[derive(Clone, Copy, Debug, Default)]
 pub enum Decoding<'a> {
@@ -207,6 +218,7 @@ impl TextToImage {
             depth: None,
             controls: Vec::new(),
             image_prompt: None,
+            references: Vec::new(),
             decoding: Decoding::default(),
             options: SessionOptions::default(),
         }

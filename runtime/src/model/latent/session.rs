@@ -17,7 +17,7 @@ use crate::model::options::{MAX_BATCH, check, in_range};
 use crate::model::run::Run;
 use crate::model::wait::wait;
 use crate::model::{ControlNetwork, RequestError, SessionOptions};
-use crate::nn::{Denoiser, SdCache, SdRequest, SdUnet, T2iAdapter, timestep::write_guidance_code};
+use crate::nn::{Denoiser, Flux2, SdCache, SdRequest, SdUnet, T2iAdapter, timestep::write_guidance_code};
 use crate::sampler::steps;
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
@@ -41,6 +41,8 @@ struct Shape {
     size: [usize; 2],
     guided: bool,
     unet: SdRequest,
+    /// Sizes of the latents of pictures that are looked at.
+    references: Vec<[usize; 2]>,
     /// Whether the U-Net sees a picture beside the latents, and whether something is put back after every step.
     beside: bool,
     restores: bool,
@@ -145,6 +147,8 @@ impl LatentSession {
         if let Some(prompt) = &request.image_prompt {
             unet.image = prompt.tokens(info)?;
         }
+        let references = info.reference_sizes(&request.reference_sizes())?;
+        unet.image += references.iter().map(|[height, width]| height * width).sum::<usize>();
         info.check_cache(request.cache_interval)?;
         if request.cache_interval > 1 {
             if unet.control {
@@ -163,11 +167,13 @@ impl LatentSession {
         if let Some(prompt) = &request.image_prompt {
             given.extend(prompt.given([n, unet.batch], &request.options).await?);
         }
+        given.extend(model.references(request).await?);
         let shape = Shape {
             n,
             size: request.size,
             guided,
             unet,
+            references: references.clone(),
             beside: encoded.as_ref().is_some_and(|encoded| encoded.is_beside()),
             restores: encoded.as_ref().is_some_and(|encoded| encoded.is_kept()),
             rescales: guided && rescale(request)? != 0.0,
@@ -185,7 +191,7 @@ impl LatentSession {
         let Output::Latents(decoder) = &mut machine.output else { unreachable!("latents are what it makes") };
         decoder.decode_by(request.decoding);
 
-        fill(machine, (conditions, &given), request, (info, &unet))?;
+        fill(machine, (conditions, &given), request, (info, &unet, &references))?;
         let Machine { engine, inputs, noise, first, drawn, .. } = &mut **machine;
         noise.seed(request.noise, &request.seeds);
         *drawn = request.latents.is_none();
@@ -257,12 +263,13 @@ fn machine(model: &TextToImage, request: &LatentRequest<'_>, shape: &Shape) -> R
     let mut constants: Vec<_> = told.map(|(name, each)| (name.into(), vec![0.0; texts * each])).collect();
     // Until texts are there.
     let (asked, lengths) = (SdRequest { batch: texts, ..shape.unet }, vec![tokens; texts]);
-    let angles = denoiser.angles(&asked, &lengths, &[])?;
+    let angles = denoiser.angles(&asked, &lengths, &shape.references)?;
     if !angles.is_empty() {
         constants.push((Denoiser::ANGLES.into(), angles));
     }
     for graph in graphs.plain.iter().chain(&graphs.guided) {
-        let lead = |name: &str| SdUnet::ADAPTER.contains(&name) || SdUnet::is_of_image(name);
+        let lead =
+            |name: &str| SdUnet::ADAPTER.contains(&name) || SdUnet::is_of_image(name) || name == Flux2::REFERENCES;
         for port in graph.inputs().iter().filter(|port| lead(&port.name)) {
             constants.push((port.name.clone().into(), vec![0.0; graph.shape(port.value).elements()]));
         }
@@ -383,7 +390,7 @@ fn fill(
     machine: &mut Machine,
     (conditions, given): (&EncodedPrompts, &[Given]),
     request: &LatentRequest<'_>,
-    (info, unet): (&LatentInfo, &SdRequest),
+    (info, unet, references): (&LatentInfo, &SdRequest, &[[usize; 2]]),
 ) -> Result<(), Error> {
     if info.denoiser.text_multiple().is_some() {
         machine.inputs.ids = info.denoiser.ids(unet, &conditions.lengths)?;
@@ -397,7 +404,7 @@ fn fill(
             Denoiser::ADDED => {
                 info.write_added(&told(&conditions.pooled, request), request.size, conditions.guided, values)?
             }
-            Denoiser::ANGLES => values.copy_from_slice(&info.denoiser.angles(unet, &conditions.lengths, &[])?),
+            Denoiser::ANGLES => values.copy_from_slice(&info.denoiser.angles(unet, &conditions.lengths, references)?),
             Denoiser::GUIDANCE => {
                 for row in values.chunks_exact_mut(info.denoiser.guidance_code().max(1)) {
                     write_guidance_code(f64::from(request.guidance_scale), row);
