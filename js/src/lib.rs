@@ -146,9 +146,11 @@ async fn text(model: &TextToImage, prompt: &str, wish: &Wish, ask: Function, sho
         Some(solver) => (Some(solver), None),
         None => (info.defaults.solver, info.defaults.sigmas),
     };
-    let calls = model.calls_by(solver, sigmas, wish.steps.unwrap_or(info.steps())).map_err(thrown)?;
+    let own = info.size();
+    let [height, width] = [0, 1].map(|side| wish.size[side].unwrap_or(own[side]));
+    let steps = wish.steps.unwrap_or(info.steps());
+    let calls = info.calls_for([height, width], solver, sigmas, steps).map_err(thrown)?;
     let request = model.request(prompt, wish.seed, &calls);
-    let [height, width] = [0, 1].map(|side| wish.size[side].unwrap_or(request.size[side]));
     let request = LatentRequest {
         negatives: vec![wish.negative.as_deref()],
         guidance_scale: wish.guidance.unwrap_or(request.guidance_scale),

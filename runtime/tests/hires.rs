@@ -24,7 +24,7 @@ fn model() -> TextToImage {
 }
 
 fn calls(model: &TextToImage, steps: usize, strength: f64) -> Calls {
-    let (schedule, settings) = model.info().second_pass(None, None, steps, strength).unwrap();
+    let (schedule, settings) = model.info().second_pass([64, 64], None, None, steps, strength).unwrap();
     Calls::new(&schedule, &settings).unwrap()
 }
 
@@ -53,7 +53,7 @@ fn a_second_pass_has_all_its_steps() {
     let levels = |calls: &Calls| calls.calls().iter().map(|call| call.t).collect::<Vec<_>>();
     assert_eq!(levels(&half), levels(&all));
     for strength in [0.0, -0.5, 1.5, f64::NAN] {
-        let refused = model.info().second_pass(None, None, 20, strength).unwrap_err().to_string();
+        let refused = model.info().second_pass([64, 64], None, None, 20, strength).unwrap_err().to_string();
         assert!(refused.contains("must be above 0, at most 1"), "{refused}");
     }
 }

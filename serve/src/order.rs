@@ -101,7 +101,7 @@ impl Order {
         let (solver, sigmas) = (solver(&wish)?, sigmas(&wish)?);
         let steps = wish.steps.unwrap_or_else(|| info.steps());
         let (schedule, settings) =
-            info.settings_by(solver.or(info.defaults.solver), sigmas.or(info.defaults.sigmas), steps)?;
+            info.settings_for(size, solver.or(info.defaults.solver), sigmas.or(info.defaults.sigmas), steps)?;
         let mut settings = with_eta(settings, wish.eta)?;
         let strength = wish.strength.unwrap_or_else(|| info.strength());
         let init = wish.init.take();

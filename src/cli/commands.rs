@@ -218,6 +218,9 @@ pub struct Plan {
     /// a picture that it is shown; only how many there are counts (default: 1). May be repeated
     #[argh(option, arg_name = "file")]
     pub ip_adapter_image: Vec<PathBuf>,
+    /// picture that is looked at while one is drawn (FLUX.2-klein); may be repeated
+    #[argh(option, arg_name = "file")]
+    pub ref_image: Vec<PathBuf>,
     /// the image encoder that the IP-Adapter reads
     #[argh(option, arg_name = "file")]
     pub clip_vision: Option<PathBuf>,

@@ -163,6 +163,10 @@ pub struct Cli {
     /// a picture that it is shown, whose middle counts. May be repeated
     #[argh(option, arg_name = "file")]
     pub(super) ip_adapter_image: Vec<PathBuf>,
+    /// picture that is looked at while one is drawn, to change it as the prompt says, or to take things from it (FLUX.2-klein);
+    /// may be repeated
+    #[argh(option, arg_name = "file")]
+    pub(super) ref_image: Vec<PathBuf>,
     /// strength of the IP-Adapter, 1 for as strong as the prompt, less for what the prompt says (default: 1)
     #[argh(option, arg_name = "x", from_str_fn(finite))]
     pub(super) ip_adapter_strength: Option<f32>,

@@ -71,6 +71,7 @@ pub struct TextOptions {
     pub embedding: Vec<EmbeddingFile>,
     pub controls: Vec<ControlFiles>,
     pub image_prompt: Option<ImagePromptFiles>,
+    pub ref_image: Vec<PathBuf>,
     pub taesd: Option<PathBuf>,
     pub vae_tiling: bool,
     pub clip_skip: Option<usize>,
@@ -143,7 +144,7 @@ impl From<Cli> for Draw {
             classifier, classifier_scale, sampling_method, scheduler, cfg_rescale, cache, img_cfg_scale, slg_scale, skip_layers,
             skip_layer_start, skip_layer_end, eta, no_clip, init_img,
             strength, mask, mask_crop, depth_image, hires, hires_strength, hires_upscaler, refiner, refiner_start, lora, embedding, control_net,
-            control_image, control_strength, ip_adapter, ip_adapter_image, ip_adapter_strength, clip_vision, taesd, vae_tiling, clip_skip, rng, latents, save_latents, preview, preview_method,
+            control_image, control_strength, ip_adapter, ip_adapter_image, ip_adapter_strength, clip_vision, ref_image, taesd, vae_tiling, clip_skip, rng, latents, save_latents, preview, preview_method,
             preview_interval, kind, unet, vae, clip_l, clip_g, t5xxl, llm, tokenizer,
             prediction_type, variant, memory_limit, stay_resident, backend, device, tune, threads, scale, verbose, version: _,
         } = cli;
@@ -170,7 +171,7 @@ impl From<Cli> for Draw {
                 skip: SkipOptions::new(slg_scale, skip_layers.as_ref(), skip_layer_start, skip_layer_end),
                 init_img, strength, mask, mask_crop,
                 depth_image, hires,
-                hires_strength, hires_upscaler, refiner, refiner_start, lora, embedding, controls, image_prompt, taesd, vae_tiling, clip_skip, rng,
+                hires_strength, hires_upscaler, refiner, refiner_start, lora, embedding, controls, image_prompt, ref_image, taesd, vae_tiling, clip_skip, rng,
                 latents, save_latents, preview, preview_method, preview_interval, dtype: kind,
                 parts: parts([&unet, &vae, &clip_l, &clip_g, &t5xxl, &llm]), tokenizer, prediction_type, variant, memory_limit,
                 stay_resident,
@@ -207,7 +208,7 @@ impl TextOptions {
         let Self {
             negative_prompt, width, height, cfg_rescale, cache, img_cfg_scale, skip, init_img, strength: _, mask: _, mask_crop: _,
             depth_image, hires, hires_strength: _, hires_upscaler: _, refiner, refiner_start: _, lora, embedding, controls,
-            image_prompt, taesd, vae_tiling, clip_skip, rng, latents, save_latents, preview, preview_method: _,
+            image_prompt, ref_image, taesd, vae_tiling, clip_skip, rng, latents, save_latents, preview, preview_method: _,
             preview_interval: _, dtype, parts, tokenizer, prediction_type, variant, memory_limit, stay_resident,
         } = self;
         let given = [
@@ -215,6 +216,7 @@ impl TextOptions {
             ("-W", width.is_some()),
             ("-H", height.is_some()),
             ("--cfg-rescale", cfg_rescale.is_some()),
+            ("--ref-image", !ref_image.is_empty()),
             ("--cache", cache.is_some()),
             ("--img-cfg-scale", img_cfg_scale.is_some()),
             ("--slg-scale", skip.is_some()),

@@ -2,7 +2,7 @@
 
 mod crop;
 pub mod hires;
-mod inputs;
+pub mod inputs;
 pub mod loading;
 pub mod planning;
 mod preview;
@@ -149,6 +149,12 @@ impl<'a> PromptArtist<'a> {
                 notes.push(format!("-n has no effect: with --cfg-scale {guidance_scale}, this model is not guided"));
             }
         }
+        for text in prompts.iter().copied().chain(text.negative_prompt.as_deref()) {
+            if let left_out @ 1.. = info.left_out(text) {
+                notes
+                    .push(format!("the last {left_out} tokens of a prompt are not read: it is too long for the model"));
+            }
+        }
         tell(&notes.iter().map(|note| format!("note: {note}")).collect::<Vec<_>>());
         let layers = info.texts.iter().map(|encoder| encoder.network.layers).min().unwrap_or(0);
         if let Some(n) = text.clip_skip.filter(|&n| n > layers) {
@@ -157,12 +163,12 @@ impl<'a> PromptArtist<'a> {
         let file = text.refiner.as_deref();
         let file =
             file.map(|path| RefinerFile::open(path, info, dtype, text.tokenizer.as_deref(), false)).transpose()?;
-        let all = calls(info, sampling, text)?;
+        let all = calls(info, sampling, text, size)?;
         let (calls, last) = match &file {
             Some(file) => {
                 let count = steps(info, sampling.steps);
                 let of = |info: &LatentInfo| {
-                    way::settings(info, sampling, text, |solver, sigmas| info.settings_by(solver, sigmas, count))
+                    way::settings(info, sampling, text, |solver, sigmas| info.settings_for(size, solver, sigmas, count))
                 };
                 let start = text.refiner_start.unwrap_or(refiner::START);
                 let (first, last) = refiner::split([info, &file.info], (start, count), of, all)?;
@@ -170,6 +176,7 @@ impl<'a> PromptArtist<'a> {
             }
             None => (all, None),
         };
+        let references = inputs::references(info, text)?;
         let mut second = SecondPass::new(info, sampling, text, size)?;
         let asked = planning::Asked {
             runs: subject.batch * prompts.len(),
@@ -182,6 +189,7 @@ impl<'a> PromptArtist<'a> {
             skip: text.skip.as_ref(),
             encodes: text.init_img.is_some(),
             vae_tiling: text.vae_tiling,
+            references: &references.iter().map(|(_, size)| *size).collect::<Vec<_>>(),
             shown: text.image_prompt.as_ref().map_or(0, |files| files.images.len()),
             patched: !text.lora.is_empty() || !text.embedding.is_empty(),
             stay_resident: text.stay_resident,
@@ -212,6 +220,7 @@ impl<'a> PromptArtist<'a> {
         let refiner = file.zip(last).map(|(file, last)| Refiner::new(&file, &parts.on.device, last)).transpose()?;
         let model = &parts.on.model;
         let mut inputs = Inputs::read(model, text, subject.batch, size)?;
+        inputs.references = inputs::encoded(model, &references, &calls, &options(machine))?;
         for shown in iter::once(&mut inputs.controls).chain(second.as_mut().map(|pass| &mut pass.controls)) {
             inputs::as_read(&parts.controls, shown);
         }
@@ -277,6 +286,7 @@ impl<'a> PromptArtist<'a> {
                 .as_ref()
                 .zip(text.image_prompt.as_ref())
                 .map(|((adapter, seen), files)| ImagePrompt { adapter, seen, strength: files.strength }),
+            encoded_references: self.inputs.references.as_ref(),
             decoding: self.decoding(),
             options: options(self.machine),
             size: self.size,

@@ -7,6 +7,7 @@ use crate::cli::Plan;
 use crate::draw::backend;
 use crate::draw::solver::solver;
 use crate::draw::text_to_image::hires;
+use crate::draw::text_to_image::inputs;
 use crate::draw::text_to_image::loading::{self, Beside};
 use crate::draw::text_to_image::planning::{self, Asked};
 use crate::draw::text_to_image::refiner::{self, RefinerFile};
@@ -51,13 +52,14 @@ pub fn run(options: &Plan) -> Result<(), Fault> {
 
     let file_of = |path: &PathBuf| RefinerFile::open(path, &info, dtype, options.tokenizer.as_deref(), true);
     let refiner = options.refiner.as_ref().map(file_of).transpose()?;
-    let (steps, all) = calls(&info, options)?;
+    let size = loading::size(&info, options.width, options.height, options.init_img.as_deref())?;
+    let (steps, all) = calls(&info, options, size)?;
     let (calls, last) = match &refiner {
         Some(refiner) => {
             let method = solver(options.sampling_method.as_deref())?;
             let of = |info: &LatentInfo| {
                 let (solver, sigmas) = (method.or(info.defaults.solver), info.defaults.sigmas);
-                info.settings_by(solver, sigmas, steps).map_err(|e| Fault::Usage(e.to_string()))
+                info.settings_for(size, solver, sigmas, steps).map_err(|e| Fault::Usage(e.to_string()))
             };
             let start = options.refiner_start.unwrap_or(refiner::START);
             let (first, last) = refiner::split([&info, &refiner.info], (start, steps), of, all)?;
@@ -68,9 +70,11 @@ pub fn run(options: &Plan) -> Result<(), Fault> {
     // What is wrong with them is said now.
     let added = loading::added(&source, &options.lora, &options.embedding)?;
     let skip = options.skip();
+    let sizes = options.ref_image.iter().map(|path| inputs::reference_size(path, info.multiple()));
+    let references = sizes.collect::<Result<Vec<_>, _>>()?;
     let asked = Asked {
         runs: options.batch,
-        size: loading::size(&info, options.width, options.height, options.init_img.as_deref())?,
+        size,
         calls,
         prompts: &[options.prompt.as_deref().unwrap_or_default()],
         negative: options.negative_prompt.as_deref().unwrap_or_default(),
@@ -79,6 +83,7 @@ pub fn run(options: &Plan) -> Result<(), Fault> {
         cfg_scale: options.cfg_scale,
         encodes: options.init_img.is_some(),
         vae_tiling: options.vae_tiling,
+        references: &references,
         shown: options.ip_adapter_image.len().max(1),
         patched: !added.patches.is_empty() || !added.embeddings.is_empty(),
         stay_resident: options.stay_resident,
@@ -88,7 +93,8 @@ pub fn run(options: &Plan) -> Result<(), Fault> {
     let mut passes = vec![(&source, &info, &beside, asked)];
     if let Some(scale) = options.hires {
         let encodes = hires::encodes(options.hires_upscaler.as_ref());
-        let asked = asked.again(hires::size(&info, asked.size, scale), again(&info, options)?, encodes);
+        let second = hires::size(&info, asked.size, scale);
+        let asked = asked.again(second, again(&info, options, second)?, encodes);
         passes.push((&source, &info, &beside, asked));
     }
     let decoding = beside.decoding();
@@ -145,20 +151,20 @@ pub fn run(options: &Plan) -> Result<(), Fault> {
 }
 
 /// Evaluations of the network in the second pass.
-fn again(info: &LatentInfo, options: &Plan) -> Result<usize, Fault> {
+fn again(info: &LatentInfo, options: &Plan, size: [usize; 2]) -> Result<usize, Fault> {
     let steps = way::steps(info, options.steps);
     let solver = solver(options.sampling_method.as_deref())?.or(info.defaults.solver);
     let strength = options.hires_strength.unwrap_or(hires::STRENGTH);
-    let second = info.second_pass(solver, info.defaults.sigmas, steps, strength);
+    let second = info.second_pass(size, solver, info.defaults.sigmas, steps, strength);
     let calls = second.and_then(|(schedule, settings)| Ok(Calls::new(&schedule, &settings)?));
     Ok(calls.map_err(|e| Fault::Usage(e.to_string()))?.calls().len())
 }
 
 /// Steps, and their calls of the network.
-fn calls(info: &LatentInfo, options: &Plan) -> Result<(usize, Calls), Fault> {
+fn calls(info: &LatentInfo, options: &Plan, size: [usize; 2]) -> Result<(usize, Calls), Fault> {
     let steps = way::steps(info, options.steps);
     let solver = solver(options.sampling_method.as_deref())?.or(info.defaults.solver);
-    let calls = info.calls_by(solver, info.defaults.sigmas, steps);
+    let calls = info.calls_for(size, solver, info.defaults.sigmas, steps);
     Ok((steps, calls.map_err(|e| Fault::Usage(e.to_string()))?))
 }
 
@@ -201,8 +207,9 @@ fn table<'a>(text: &mut String, stages: impl Iterator<Item = &'a StagePlan>, rat
 /// What one of all the runs' steps takes, and the runs.
 fn times(text: &mut String, plan: &LatentPlan, choice: &Choice, rates: &Rates, steps: usize) {
     let all = |stage: &StagePlan| stage.work.seconds(rates) * stage.evaluations as f64;
-    // What is evaluated in the steps: the U-Net, and what stands beside it.
-    let stepping: f64 = plan.stages(choice).filter(|stage| stage.name == "U-Net" || stage.beside).map(all).sum();
+    // What is evaluated in the steps: the denoiser, and what stands beside it.
+    let steps_in = |stage: &&StagePlan| ["U-Net", "transformer"].contains(&&*stage.name) || stage.beside;
+    let stepping: f64 = plan.stages(choice).filter(steps_in).map(all).sum();
     let (step, all) = (stepping / steps.max(1) as f64, plan.stages(choice).map(all).sum::<f64>());
     let _ = writeln!(text, "expected: {} a step, {} in all", seconds(step), seconds(all));
 }

@@ -236,7 +236,8 @@ fn refuse(given: &[(&'static str, bool)], of: &'static str) -> Result<(), Reques
 /// The calls of the network that a model of prompts makes.
 pub(super) fn latent_calls(info: &LatentInfo, request: &DrawRequest<'_>) -> Result<Calls, Error> {
     let &DrawRequest { solver, sigmas, steps, strength, .. } = request;
-    let (schedule, mut settings) = info.settings_by(solver, sigmas, steps.unwrap_or_else(|| info.steps()))?;
+    let (schedule, mut settings) =
+        info.settings_for(request.size, solver, sigmas, steps.unwrap_or_else(|| info.steps()))?;
     if request.init_image.is_some() {
         let strength = strength.unwrap_or_else(|| info.strength());
         check((0.0..=1.0).contains(&strength), "strength", strength, "0 to 1")?;

@@ -69,10 +69,10 @@ pub use image_encoder::{ImageEncoder, ImageEncoderInfo, SeenImages, ShownImage};
 pub use info::{Defaults, Info};
 pub use ip_adapter::{ImagePrompt, IpAdapter, IpAdapterInfo};
 pub use latent::{
-    Blend, Choice, Decoding, DepthMap, Embedding, EncodedInit, EncodedPrompts, Enlarge, FirstStage, ImagePromptPlan,
-    LanguageInfo, LanguageModel, LatentControl, LatentDecoder, LatentDefaults, LatentInfo, LatentPlan, LatentRequest,
-    LatentSession, LatentStatistics, MaskCrop, ModelPart, OpenOptions, PlanRequest, PromptSyntax, ReferenceImage,
-    SkipLayers, StagePlan, TextInfo, TextToImage, Tile, Tiling, Turn, Work,
+    Blend, Choice, Decoding, DepthMap, Embedding, EncodedInit, EncodedPrompts, EncodedReferences, Enlarge, FirstStage,
+    ImagePromptPlan, LanguageInfo, LanguageModel, LatentControl, LatentDecoder, LatentDefaults, LatentInfo, LatentPlan,
+    LatentRequest, LatentSession, LatentStatistics, MaskCrop, ModelPart, OpenOptions, PlanRequest, PromptSyntax,
+    ReferenceImage, SkipLayers, StagePlan, TextInfo, TextToImage, Tile, Tiling, Turn, Work,
 };
 pub use loaded::Loaded;
 pub use network::{Evaluator, Network};

@@ -55,7 +55,7 @@ impl SecondPass {
         }
         let wrong = |e: Error| solver::unfit(sampling, text.hires_strength, e);
         let (schedule, settings) = settings(info, sampling, text, |solver, sigmas| {
-            info.second_pass(solver, sigmas, steps(info, sampling.steps), text.hires_strength.unwrap_or(STRENGTH))
+            info.second_pass(size, solver, sigmas, steps(info, sampling.steps), text.hires_strength.unwrap_or(STRENGTH))
         })?;
         let calls = Calls::new(&schedule, &settings).map_err(|e| wrong(e.into()))?;
         let controls = text.controls.iter().map(|control| image_in::picture(&control.image, size));

@@ -6,8 +6,11 @@ use crate::fault::Fault;
 use crate::file::image_in;
 use crate::file::latents;
 use nijimi_cli::print::tell;
-use nijimi_runtime::model::{Control, TextToImage};
-use std::path::Path;
+use nijimi_runtime::model::{
+    Control, EncodedReferences, LatentInfo, LatentRequest, ReferenceImage, SessionOptions, TextToImage,
+};
+use nijimi_runtime::sampler::Calls;
+use std::path::{Path, PathBuf};
 
 /// All that is read before anything is drawn.
 pub struct Inputs {
@@ -21,6 +24,8 @@ pub struct Inputs {
     pub crop: Option<Crop>,
     /// What each ControlNet and T2I-Adapter is shown, `(h, w, 3)` in [0, 1]; see [`as_read`].
     pub controls: Vec<Vec<f32>>,
+    /// Pictures that are looked at, encoded.
+    pub references: Option<EncodedReferences>,
     /// Noise for each picture.
     latents: Vec<Vec<f32>>,
 }
@@ -31,6 +36,46 @@ pub fn as_read(controls: &[Control], shown: &mut [Vec<f32>]) {
     for (_, picture) in controls.iter().zip(shown).filter(|(control, _)| gray(control)) {
         *picture = nijimi_pictures::gray(picture);
     }
+}
+
+/// Pixels of the largest picture that is looked at: larger ones are made smaller, as the reference does.
+const MOST_PIXELS: usize = 1024 * 1024;
+
+/// Pictures that are looked at, each in its own shape, which is cut to what the model can have.
+pub fn references(info: &LatentInfo, text: &TextOptions) -> Result<Vec<(Vec<f32>, [usize; 2])>, Fault> {
+    if !text.ref_image.is_empty() && !info.sees_references() {
+        return Err(Fault::Usage(
+            "--ref-image is for models that look at pictures (FLUX.2-klein), and this is none".into(),
+        ));
+    }
+    let read = |path: &PathBuf| {
+        let size = reference_size(path, info.multiple())?;
+        Ok((image_in::picture(path, size)?, size))
+    };
+    text.ref_image.iter().map(read).collect()
+}
+
+/// The same, encoded, if there are any.
+pub fn encoded(
+    model: &TextToImage,
+    references: &[(Vec<f32>, [usize; 2])],
+    calls: &Calls,
+    options: &SessionOptions,
+) -> Result<Option<EncodedReferences>, Fault> {
+    if references.is_empty() {
+        return Ok(None);
+    }
+    let references = references.iter().map(|(picture, size)| ReferenceImage { picture, size: *size }).collect();
+    let request = LatentRequest { references, options: *options, ..model.request("", 0, calls) };
+    model.encode_references(&request).map(Some).map_err(super::asked)
+}
+
+/// Height and width at which a picture is looked at.
+pub fn reference_size(path: &Path, multiple: usize) -> Result<[usize; 2], Fault> {
+    let own = image_in::size(path, 1)?;
+    let pixels = own[0] * own[1];
+    let scale = if pixels > MOST_PIXELS { (MOST_PIXELS as f64 / pixels as f64).sqrt() } else { 1.0 };
+    Ok(own.map(|side| ((side as f64 * scale) as usize / multiple).max(1) * multiple))
 }
 
 impl Inputs {
@@ -73,7 +118,7 @@ impl Inputs {
         let depth = text.depth_image.as_deref().map(|path| image_in::depth(path, size)).transpose()?;
         let shown = |path: &Path| crop.as_ref().map_or_else(|| picture(path), |crop| crop.control(path));
         let controls = text.controls.iter().map(|control| shown(&control.image)).collect::<Result<_, _>>()?;
-        Ok(Self { init_image, mask, depth, crop, controls, latents })
+        Ok(Self { init_image, mask, depth, crop, controls, references: None, latents })
     }
 
     /// The noise of picture `index`, if it was given: the same for each prompt.

@@ -34,6 +34,8 @@ pub struct Asked<'a> {
     /// An init image.
     pub encodes: bool,
     pub vae_tiling: bool,
+    /// Heights and widths of pictures that are looked at.
+    pub references: &'a [[usize; 2]],
     /// Pictures that an IP-Adapter is shown.
     pub shown: usize,
     /// LoRAs and embeddings.
@@ -75,6 +77,7 @@ pub fn plan(
         cache_interval: asked.cache_interval,
         skip_layers: asked.skip.map(SkipOptions::asked),
         encodes: asked.encodes,
+        references: asked.references,
         controls: &controls,
         image_prompt: led.as_ref().map(|[adapter, encoder]| ImagePromptPlan {
             adapter,

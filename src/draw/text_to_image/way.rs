@@ -48,9 +48,14 @@ pub fn settings(
 }
 
 /// The way from noise to picture that is asked for, or the model's own.
-pub fn calls(info: &LatentInfo, sampling: &SamplingOptions, text: &TextOptions) -> Result<Calls, Fault> {
+pub fn calls(
+    info: &LatentInfo,
+    sampling: &SamplingOptions,
+    text: &TextOptions,
+    size: [usize; 2],
+) -> Result<Calls, Fault> {
     let wrong = |e: Error| solver::unfit(sampling, text.strength, e);
-    let own = |solver, sigmas| info.settings_by(solver, sigmas, steps(info, sampling.steps));
+    let own = |solver, sigmas| info.settings_for(size, solver, sigmas, steps(info, sampling.steps));
     let (schedule, mut settings) = settings(info, sampling, text, own)?;
     if text.init_img.is_some() {
         settings = settings.from_strength(strength(info, text));

@@ -44,7 +44,8 @@ pub fn facts(file: &File<'_>) -> Result<Vec<Line>, GgufError> {
     let autoencoder = file.u32s("nijimi.autoencoder.channels")?;
     let latent = file.u32("nijimi.autoencoder.latent_channels")?;
     // Each level but the first halves; a shift that is absurd is no side.
-    let factor = 1u32.checked_shl(autoencoder.len().saturating_sub(1) as u32).unwrap_or(u32::MAX);
+    let packed = usize::from(file.bool("nijimi.autoencoder.packed").unwrap_or(false));
+    let factor = 1u32.checked_shl((autoencoder.len() + packed).saturating_sub(1) as u32).unwrap_or(u32::MAX);
     let (network, sample_size) = network(file)?;
     let side = file.u32(sample_size)?.saturating_mul(factor);
     let mut lines = vec![

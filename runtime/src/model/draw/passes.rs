@@ -29,7 +29,7 @@ pub(super) fn second_calls(info: &LatentInfo, request: &DrawRequest<'_>) -> Resu
     info.latent_size(hires.size)?;
     let &DrawRequest { solver, sigmas, steps, .. } = request;
     let steps = steps.unwrap_or_else(|| info.steps());
-    let (schedule, settings) = info.second_pass(solver, sigmas, steps, hires.strength)?;
+    let (schedule, settings) = info.second_pass(hires.size, solver, sigmas, steps, hires.strength)?;
     Ok(Some(Calls::new(&schedule, &settings)?))
 }
 

@@ -39,13 +39,14 @@ impl PartialEq for Enlarge<'_> {
 }
 
 impl LatentInfo {
-    /// As [`Self::settings_by`], of a second pass: `steps` steps from where so much noise is on the picture that `strength` of
+    /// As [`Self::settings_for`], of a second pass: `steps` steps from where so much noise is on the picture that `strength` of
     /// it is replaced. The noise levels are those of `steps / strength` steps, as in AUTOMATIC1111's web UI.
     ///
     /// # Errors
-    /// As [`Self::settings_by`]; a strength that is not above 0 and at most 1.
+    /// As [`Self::settings_for`]; a strength that is not above 0 and at most 1.
     pub fn second_pass(
         &self,
+        size: [usize; 2],
         solver: Option<Solver>,
         sigmas: Option<Sigmas>,
         steps: usize,
@@ -53,7 +54,7 @@ impl LatentInfo {
     ) -> Result<(Schedule, SolverSettings), Error> {
         check(strength > 0.0 && strength <= 1.0, "strength", strength, "above 0, at most 1")?;
         let all = ((steps as f64 / strength.min(0.999)) as usize).max(steps);
-        let (schedule, settings) = self.settings_by(solver, sigmas, all)?;
+        let (schedule, settings) = self.settings_for(size, solver, sigmas, all)?;
         Ok((schedule, SolverSettings { start: all - steps, ..settings }))
     }
 }

@@ -53,6 +53,7 @@ pub use first_stage::{FirstStage, LatentStatistics};
 pub use info::{LatentInfo, TextInfo};
 pub use language::{LanguageInfo, LanguageModel, Turn};
 pub use plan::{Choice, ImagePromptPlan, LatentPlan, PlanRequest, StagePlan, Work};
+pub use references::EncodedReferences;
 pub use request::{Decoding, LatentControl, LatentRequest, PromptSyntax, ReferenceImage, SkipLayers};
 pub use session::LatentSession;
 pub use stages::ModelPart;

@@ -283,12 +283,12 @@ impl LatentPlan {
             adapted += 2 * unet.image * adapter.network.channels.iter().sum::<usize>();
         }
         let coders = planner.coders(file, info, [unet.height, unet.width])?;
-        // The samples, the answer, noise, the run's first noise, and what any solver keeps; states as they were read, and
+        // The samples, the answer, noise and what draws it, the run's first noise, what any solver keeps; states as they were read, and
         // as the network is given them; and so are features of adapters.
         let latents = n * unet.height * unet.width * info.autoencoder.latent_channels();
         let states = tokens * info.denoiser.text_width() + info.denoiser.added_width();
         let texts_told = unet.batch + if request.skip_layers.is_some() { n } else { 0 };
-        let kept = 4 * (12 * latents + 2 * texts_told * (states + adapted) + features) as u64 + places;
+        let kept = 4 * (13 * latents + 2 * texts_told * (states + adapted) + features) as u64 + places;
         let apart = false;
         #[cfg(feature = "gpu")]
         let apart = apart || request.gpu.is_some();

@@ -4,6 +4,7 @@ use super::TextToImage;
 use super::depth::DepthMap;
 use super::encoded::{EncodedInit, EncodedPrompts};
 use super::info::LatentInfo;
+use super::references::EncodedReferences;
 use super::tiling::Tiling;
 use crate::Error;
 use crate::model::ip_adapter::ImagePrompt;
@@ -81,6 +82,9 @@ pub struct LatentRequest<'a> {
     pub image_prompt: Option<ImagePrompt<'a>>,
     /// Pictures that are looked at while one is drawn, all pictures of the request alike: of models that know them (FLUX.2).
     pub references: Vec<ReferenceImage<'a>>,
+    /// What [`TextToImage::encode_references`](super::TextToImage::encode_references) made of `references`, which are then not
+    /// looked at: for many runs.
+    pub encoded_references: Option<&'a EncodedReferences>,
     /// How latents become pictures.
     pub decoding: Decoding<'a>,
     /// Threads, limits and devices; [`SessionOptions::batch`] is ignored here.
@@ -219,6 +223,7 @@ impl TextToImage {
             controls: Vec::new(),
             image_prompt: None,
             references: Vec::new(),
+            encoded_references: None,
             decoding: Decoding::default(),
             options: SessionOptions::default(),
         }

@@ -147,8 +147,15 @@ impl LatentSession {
         if let Some(prompt) = &request.image_prompt {
             unet.image = prompt.tokens(info)?;
         }
-        let references = info.reference_sizes(&request.reference_sizes())?;
-        unet.image += references.iter().map(|[height, width]| height * width).sum::<usize>();
+        let looked_at;
+        let references = match request.encoded_references {
+            Some(references) => references,
+            None => {
+                looked_at = model.encode_references_async(request).await?;
+                &looked_at
+            }
+        };
+        unet.image += references.tokens();
         info.check_cache(request.cache_interval)?;
         if request.cache_interval > 1 {
             if unet.control {
@@ -167,13 +174,13 @@ impl LatentSession {
         if let Some(prompt) = &request.image_prompt {
             given.extend(prompt.given([n, unet.batch], &request.options).await?);
         }
-        given.extend(model.references(request).await?);
+        given.extend(references.given());
         let shape = Shape {
             n,
             size: request.size,
             guided,
             unet,
-            references: references.clone(),
+            references: references.sizes.clone(),
             beside: encoded.as_ref().is_some_and(|encoded| encoded.is_beside()),
             restores: encoded.as_ref().is_some_and(|encoded| encoded.is_kept()),
             rescales: guided && rescale(request)? != 0.0,
@@ -191,7 +198,7 @@ impl LatentSession {
         let Output::Latents(decoder) = &mut machine.output else { unreachable!("latents are what it makes") };
         decoder.decode_by(request.decoding);
 
-        fill(machine, (conditions, &given), request, (info, &unet, &references))?;
+        fill(machine, (conditions, &given), request, (info, &unet, &references.sizes))?;
         let Machine { engine, inputs, noise, first, drawn, .. } = &mut **machine;
         noise.seed(request.noise, &request.seeds);
         *drawn = request.latents.is_none();

@@ -5,8 +5,8 @@ use crate::gguf::File;
 use crate::graph::Activation;
 use crate::model::{LanguageInfo, LanguageModel, LatentDefaults, LatentStatistics, Turn};
 use crate::nn::{
-    Autoencoder, AutoencoderKl, AutoencoderTiny, ClipText, Mmdit, Qwen3, SdAdded, SdLevel, SdMiddle, SdUnet, TimeCode,
-    ZImage,
+    Autoencoder, AutoencoderKl, AutoencoderTiny, ClipText, Flux2, Mmdit, Qwen3, SdAdded, SdLevel, SdMiddle, SdUnet,
+    TimeCode, ZImage,
 };
 use crate::sampler::{Field, Sigmas, Solver};
 use crate::text::{ByteLevel, Special};
@@ -182,6 +182,27 @@ fn fourth() -> LatentInfo {
     LatentInfo { denoiser: denoiser.into(), texts: vec![], language, ..first }
 }
 
+/// FLUX.2-klein: packed latents with statistics, the language model's states of all of a window.
+fn fifth() -> LatentInfo {
+    let fourth = fourth();
+    let denoiser = Flux2 {
+        channels: 8,
+        layers: 3,
+        single_layers: 7,
+        heads: 5,
+        text_width: 42,
+        axes: [2, 4, 6, 8],
+        mlp_ratio: 2.5,
+        theta: 2001.0,
+        distilled: true,
+    };
+    let Autoencoder::Kl(network) = fourth.autoencoder.clone() else { unreachable!("of Stable Diffusion's kind") };
+    let network = AutoencoderKl { latent_channels: 8, post_quant_conv: true, packed: true, ..network };
+    let numbers = |first: f32| (0..8).map(|i| first + i as f32).collect();
+    let statistics = Some(LatentStatistics { mean: numbers(-2.0), std: numbers(0.5) });
+    LatentInfo { denoiser: denoiser.into(), autoencoder: network.into(), statistics, ..fourth }
+}
+
 /// The first, whose U-Net is told its only encoder's pooled state.
 fn pooling() -> LatentInfo {
     let mut info = info();
@@ -222,7 +243,7 @@ fn written(info: &LatentInfo) -> Vec<u8> {
 /// level on.
 #[test]
 fn what_is_written_is_read() {
-    for info in [info(), second(), third(), fourth(), pooling(), tiny()] {
+    for info in [info(), second(), third(), fourth(), fifth(), pooling(), tiny()] {
         let bytes = written(&info);
         let file = File::new_checked(&bytes).unwrap();
         assert_eq!(printed(&LatentInfo::read(&file).unwrap()), printed(&info));
