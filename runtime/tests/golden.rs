@@ -112,7 +112,11 @@ fn families(device: &Device) {
 /// middle before the way up, attention to the image alone, the picture in place of nothing, or the one for the other, no strength; a
 /// resampler whose queries do not see one another, of one head, with keys for values; of image encoders a causal mask, the last layer
 /// for the one before, no norm at the end, channels innermost in patches, black for nothing; pictures resized without bytes between,
-/// by PyTorch's cubic, cut at a corner. Stays green with the tokens in another order, which cross-attention cannot tell.
+/// by PyTorch's cubic, cut at a corner; of Z-Image the noise's share for the picture's, an answer that is not turned, texts without rows
+/// that fill up, or with their places at 0, a picture's place one less or behind the longest text, keys of other texts, a SiLU before
+/// modulation, levels shifted twice, no limit of a guided answer; of Qwen3 no causal mask, keys of what fills up, neighbouring pairs
+/// turned, states one layer early; of FLUX.2 places of the text at 0, pictures looked at from 1 on, shift for scale, keys of the picture
+/// before the text's, one shift for all sizes, latents not normalized, no empty thought, states of tokens alone. Stays green with the tokens in another order, which cross-attention cannot tell.
 #[test]
 fn golden_families() {
     families(&Device::Cpu);

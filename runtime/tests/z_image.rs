@@ -88,6 +88,18 @@ fn noise_levels_are_its_pipelines() {
     assert_eq!((info.steps(), info.guidance_scale()), (8, 1.0));
 }
 
+/// Guidance ends where the picture's share is more than is said: nowhere at 1, behind the first of two steps at 0. Seen red with all
+/// steps guided.
+#[test]
+fn guidance_ends_early() {
+    let model = model();
+    let of =
+        |truncation, scale| drawn(&model, |r| (r.guidance_truncation, r.guidance_scale) = (truncation, scale)).unwrap();
+    let [all, first, none] = [of(None, 3.0), of(Some(0.0), 3.0), of(None, 1.0)];
+    assert_eq!(of(Some(1.0), 3.0), all);
+    assert!(first != all && first != none);
+}
+
 #[test]
 fn what_it_has_not_is_refused() {
     let model = model();
@@ -105,6 +117,7 @@ fn what_it_has_not_is_refused() {
         (r.guidance_scale, r.guidance_normalization, r.guidance_rescale) = (3.0, Some(1.0), 0.5);
     };
     says(&both, "beside guidance_normalization");
+    says(&|r| (r.guidance_scale, r.guidance_truncation) = (3.0, Some(1.5)), "guidance_truncation");
 }
 
 /// Planned is what loading and running take.

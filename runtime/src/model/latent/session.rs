@@ -377,7 +377,10 @@ async fn features(info: &LatentInfo, request: &LatentRequest<'_>, unet: &SdReque
 
 /// What is done to a guided answer, as [`RunSettings::guidance_rescale`] has it.
 fn rescale(request: &LatentRequest<'_>) -> Result<f32, RequestError> {
-    let &LatentRequest { guidance_rescale, guidance_normalization, .. } = request;
+    let &LatentRequest { guidance_rescale, guidance_normalization, guidance_truncation, .. } = request;
+    if let Some(share) = guidance_truncation {
+        check((0.0..=1.0).contains(&share), "guidance_truncation", share, "0 to 1")?;
+    }
     let Some(limit) = guidance_normalization else { return Ok(guidance_rescale) };
     check(limit > 0.0 && limit.is_finite(), "guidance_normalization", limit, "more than 0")?;
     check(guidance_rescale == 0.0, "guidance_rescale", guidance_rescale, "0 beside guidance_normalization")?;
