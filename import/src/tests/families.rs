@@ -178,7 +178,7 @@ pub(super) fn rewritten(folder: &Checkpoint) -> BTreeMap<String, Stored> {
         for Expected { name, shape } in expected {
             let full = format!("{part}.{name}");
             let tensor = folder.tensors().iter().find(|t| t.name == full).unwrap();
-            let (dtype, _, bytes) = parts[part][&tensor.stored_name].clone();
+            let (dtype, stored, bytes) = parts[part][&tensor.stored_name].clone();
             let dtype = || dtype.clone();
             let all = original(
                 part,
@@ -192,6 +192,17 @@ pub(super) fn rewritten(folder: &Checkpoint) -> BTreeMap<String, Stored> {
             let is_open_clip = is_refiner || config(folder).family == Family::Sd2;
             let candidate = open_clip.filter(|_| is_open_clip).unwrap_or(&all[0]);
             match candidate.form {
+                Form::Pack | Form::Unpack => {
+                    out.insert(candidate.name.clone(), (dtype(), stored, bytes));
+                }
+                Form::Rows { from, of } => {
+                    // What the folder's file has is several layers already, which lie as they lie here.
+                    let row = 2 * shape[1..].iter().product::<usize>();
+                    let fused = out.entry(candidate.name.clone());
+                    let fused = fused.or_insert_with(|| (dtype(), [&[of], &shape[1..]].concat(), vec![0; of * row]));
+                    let own = from * row..(from + shape[0]) * row;
+                    fused.2[own.clone()].copy_from_slice(&bytes[own]);
+                }
                 Form::Patches => {
                     out.insert(candidate.name.clone(), (dtype(), vec![shape[0], shape[1..].iter().product()], bytes));
                 }

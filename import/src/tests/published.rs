@@ -99,7 +99,9 @@ fn single(folder: &Folder, config: &Config, per_level: usize) -> PathBuf {
                 Form::Pointwise => [&shape[..], &[1, 1]].concat(),
                 Form::Third(_) => [&[3 * shape[0]], &shape[1..]].concat(),
                 Form::Transposed => shape.into_iter().rev().collect(),
-                Form::Swapped | Form::One | Form::Patches => unreachable!("of transformers"),
+                Form::Swapped | Form::One | Form::Patches | Form::Rows { .. } | Form::Pack | Form::Unpack => {
+                    unreachable!("of transformers")
+                }
             };
             shapes.insert(candidate.name.clone(), shape);
         }

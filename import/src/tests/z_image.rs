@@ -1,4 +1,4 @@
-//! Z-Image: a pipeline's folder, its parts by their original names, and what is refused.
+//! Z-Image and FLUX.2-klein: a pipeline's folder, its parts by their original names, and what is refused.
 
 use super::families::rewritten;
 use super::sd3::{folder, same};
@@ -64,13 +64,51 @@ fn a_folder_and_files() {
     assert_eq!(values(&folder, patches.unwrap(), 5).len(), 48 * 64);
 }
 
+/// FLUX.2-klein's: layers that are one in its files, a vae that packs, statistics of latents. Seen red with gates and values of
+/// perceptrons exchanged, with shift and scale as they are stored, and with the deviation without its epsilon.
+#[test]
+fn flux2_of_a_folder_and_files() {
+    let (place, folder) = (Folder::new(), folder("flux2klein").unwrap());
+    assert_eq!(config(&folder).family, Family::Flux2);
+    let mut tensors = rewritten(&folder);
+    let vae = super::support::stored(&folder.path.join("vae/diffusion_pytorch_model.safetensors"));
+    for name in ["bn.running_mean", "bn.running_var"] {
+        tensors.insert(format!("first_stage_model.{name}"), vae[name].clone());
+    }
+    place.write("whole.safetensors", safetensors(&tensors));
+    let whole = networks(&place.join("whole.safetensors"), &Options::default()).unwrap();
+    same(&whole, &folder);
+    let statistics = config(&whole).vae.statistics.clone().unwrap();
+    assert_eq!(Some(&statistics), config(&folder).vae.statistics.as_ref());
+    assert!(statistics.mean.len() == 128 && statistics.std.iter().all(|std| *std > 0.0));
+
+    place.write("f.safetensors", starting(&tensors, "model.diffusion_model.", ""));
+    place.write("qwen.safetensors", starting(&tensors, "text_encoders.qwen3_4b.transformer.model.", ""));
+    place.write("ae.safetensors", starting(&tensors, "first_stage_model.", ""));
+    let parts = [(Part::Llm, "qwen"), (Part::Vae, "ae")];
+    let parts = parts.map(|(part, name)| (part, place.join(&format!("{name}.safetensors"))));
+    let options = Options { parts: parts.into(), ..Options::default() };
+    same(&networks(&place.join("f.safetensors"), &options).unwrap(), &folder);
+    let unet = (Part::Unet, place.join("f.safetensors"));
+    let options = Options { parts: options.parts.into_iter().chain([unet]).collect(), ..Options::default() };
+    same(&Checkpoint::open(&folder.path, &options).unwrap(), &folder);
+    let survey = Survey::of(place.join("f.safetensors")).unwrap();
+    assert!(matches!(survey.kind, Kind::Partial(Family::Flux2, _)), "{:?}", survey.kind);
+    assert_eq!(survey.missing, [Missing::Part(Part::Llm), Missing::Part(Part::Vae), Missing::Vocabulary]);
+    // An autoencoder that packs has its statistics.
+    tensors.remove("first_stage_model.bn.running_var");
+    place.write("b.safetensors", safetensors(&tensors));
+    let refused = networks(&place.join("b.safetensors"), &Options::default()).unwrap_err().to_string();
+    assert!(refused.contains("bn.running_var"), "{refused}");
+}
+
 #[test]
 fn what_is_not_its_own_is_refused() {
     let path = find("pipelines/zimage").unwrap();
     let other = find("pipelines/sd1/text_encoder/model.safetensors").unwrap();
     for (part, words) in [
-        (Part::ClipL, "the text encoder of Z-Image is another"),
-        (Part::T5, "the text encoder of Z-Image is another"),
+        (Part::ClipL, "the text encoder of this model is another"),
+        (Part::T5, "the text encoder of this model is another"),
         (Part::Llm, "not called as one's"),
         (Part::Unet, "not called as one's"),
     ] {

@@ -99,7 +99,7 @@ impl<'a> Scheduler<'a> {
     /// The shift that a pipeline works out of the number of tokens (`use_dynamic_shifting`), evenly between two numbers of them.
     pub fn dynamic_shift(&self, tokens: usize) -> Option<f64> {
         let field = |name: &str| self.settings.iter().find(|(own, _)| own == name).map(|(_, field)| field);
-        if !matches!(field("use_dynamic_shifting"), Some(Field::Flag(true))) {
+        if !is_flow(self.class) || !matches!(field("use_dynamic_shifting"), Some(Field::Flag(true))) {
             return None;
         }
         let number = |name: &str, default: f64| match field(name) {

@@ -8,6 +8,7 @@ use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::{Device, LatentInfo, TextToImage};
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::raw::nn::{Denoiser, SdRequest};
+use nijimi_runtime::sampler::Field;
 
 pub fn is(family: &Family) -> bool {
     let tells = family.tensors.find("cap_embed_out").is_some() && family.folder.join("transformer").is_dir();
@@ -20,7 +21,7 @@ pub fn compare(family: &Family, device: &Device) -> usize {
     let model = TextToImage::load(&file, device).unwrap();
     let mut compared = texts(family, &model, device) + call(family, &file, device);
     compared += networks::autoencoder(family, "", &file, device);
-    compared += pictures(family, &model, device);
+    compared += pictures(family, &model, device) + levels(family, model.info());
     // The same numbers, whatever the device.
     let parts = [(Part::Unet, "transformer"), (Part::Vae, "ae")];
     let parts =
@@ -30,6 +31,24 @@ pub fn compare(family: &Family, device: &Device) -> usize {
         let other = bytes(&family.folder, &options, DType::F32);
         let file = File::new_checked(&other).unwrap();
         compared += pictures(family, &TextToImage::load(&file, device).unwrap(), device);
+    }
+    compared
+}
+
+/// Levels that depend on the number of tokens, as its base model may have them.
+fn levels(family: &Family, info: &LatentInfo) -> usize {
+    let mut info = info.clone();
+    info.settings.retain(|(name, _)| name != "use_dynamic_shifting");
+    info.settings.push(("use_dynamic_shifting".into(), Field::Flag(true)));
+    let names = family.tensors.names().filter_map(|name| name.strip_prefix("dynamic_sigmas_seq"));
+    let mut compared = 0;
+    for tokens in names {
+        let side = tokens.parse::<usize>().unwrap().isqrt() * info.multiple();
+        let calls = info.calls_for([side, side], None, None, 8).unwrap();
+        let found: Vec<f32> = calls.calls().iter().map(|call| call.sigma).chain([0.0]).collect();
+        let name = format!("dynamic_sigmas_seq{tokens}");
+        networks::close(&format!("{} {name}", family.name), &found, &family.tensors.get(&name).values, 1e-5);
+        compared += 1;
     }
     compared
 }

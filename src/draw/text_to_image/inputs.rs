@@ -38,11 +38,14 @@ pub fn as_read(controls: &[Control], shown: &mut [Vec<f32>]) {
     }
 }
 
+/// A picture that is looked at, `(h, w, 3)` in [0, 1], with its height and width.
+type Reference = (Vec<f32>, [usize; 2]);
+
 /// Pixels of the largest picture that is looked at: larger ones are made smaller, as the reference does.
 const MOST_PIXELS: usize = 1024 * 1024;
 
 /// Pictures that are looked at, each in its own shape, which is cut to what the model can have.
-pub fn references(info: &LatentInfo, text: &TextOptions) -> Result<Vec<(Vec<f32>, [usize; 2])>, Fault> {
+pub fn references(info: &LatentInfo, text: &TextOptions) -> Result<Vec<Reference>, Fault> {
     if !text.ref_image.is_empty() && !info.sees_references() {
         return Err(Fault::Usage(
             "--ref-image is for models that look at pictures (FLUX.2-klein), and this is none".into(),
@@ -58,7 +61,7 @@ pub fn references(info: &LatentInfo, text: &TextOptions) -> Result<Vec<(Vec<f32>
 /// The same, encoded, if there are any.
 pub fn encoded(
     model: &TextToImage,
-    references: &[(Vec<f32>, [usize; 2])],
+    references: &[Reference],
     calls: &Calls,
     options: &SessionOptions,
 ) -> Result<Option<EncodedReferences>, Fault> {
