@@ -14,7 +14,6 @@ fn starting(tensors: &BTreeMap<String, super::support::Stored>, first: &str, wit
 }
 
 /// The project's own, by the published names: all in one file, and each part in its own, with and without the names' first words.
-/// Seen red with keys and values exchanged, and with channels innermost in patches turned.
 #[test]
 fn a_folder_and_files() {
     let (place, folder) = (Folder::new(), folder("zimage").unwrap());
@@ -64,8 +63,7 @@ fn a_folder_and_files() {
     assert_eq!(values(&folder, patches.unwrap(), 5).len(), 48 * 64);
 }
 
-/// FLUX.2-klein's: layers that are one in its files, a vae that packs, statistics of latents. Seen red with gates and values of
-/// perceptrons exchanged, with shift and scale as they are stored, and with the deviation without its epsilon.
+/// FLUX.2-klein's: layers that are one in its files, a vae that packs, statistics of latents.
 #[test]
 fn flux2_of_a_folder_and_files() {
     let (place, folder) = (Folder::new(), folder("flux2klein").unwrap());
@@ -100,6 +98,20 @@ fn flux2_of_a_folder_and_files() {
     place.write("b.safetensors", safetensors(&tensors));
     let refused = networks(&place.join("b.safetensors"), &Options::default()).unwrap_err().to_string();
     assert!(refused.contains("bn.running_var"), "{refused}");
+}
+
+/// The published parts, by the names of the original code, in the place of the folder's, from which they were made. Seen red with
+/// keys and values exchanged, and with shift and scale as they are stored.
+#[test]
+fn published_parts_are_their_folders() {
+    for (name, parts) in [
+        ("zimage", &[(Part::Unet, "transformer"), (Part::Vae, "ae")][..]),
+        ("flux2klein", &[(Part::Unet, "transformer")]),
+    ] {
+        let path = |(part, what): &(Part, &str)| Some((*part, find(&format!("pipelines/{name}.{what}.safetensors"))?));
+        let (Some(folder), Some(parts)) = (folder(name), parts.iter().map(path).collect()) else { continue };
+        same(&Checkpoint::open(&folder.path, &Options { parts, ..Options::default() }).unwrap(), &folder);
+    }
 }
 
 #[test]
