@@ -129,7 +129,7 @@ fn main() {
         "sd3" => {
             let network = sd3();
             let request = SdRequest { height: side, width: side, tokens: TOKENS, ..network.smallest() };
-            let ids = network.ids(&request).expect("latents that it knows");
+            let ids = network.ids(&request, &[]).expect("latents that it knows");
             (network.graph("", &request).expect("SD 3's transformer"), ids)
         }
         _ => (unet(side, SdCache::Off), Vec::new()),

@@ -20,9 +20,8 @@ fn a_folder_and_files() {
     assert_eq!(config(&folder).family, Family::ZImage);
     let mut tensors = rewritten(&folder);
     // Of the language model its last layer, too, which is not needed.
-    let copied = tensors.iter().filter_map(|(name, tensor)| {
-        name.starts_with("text_encoders.").then(|| (name.replace(".layers.2.", ".layers.3."), tensor.clone()))
-    });
+    let own = tensors.iter().filter(|(name, _)| name.starts_with("text_encoders."));
+    let copied = own.map(|(name, tensor)| (name.replace(".layers.2.", ".layers.3."), tensor.clone()));
     let copied: Vec<_> = copied.collect();
     tensors.extend(copied);
     place.write("whole.safetensors", safetensors(&tensors));
@@ -133,7 +132,7 @@ fn what_is_not_its_own_is_refused() {
         let refused = Checkpoint::open(find(&format!("pipelines/{model}")).unwrap(), &options).unwrap_err().to_string();
         assert!(refused.contains(words), "{model}: {refused}");
     }
-    let options = Options { tokenizer: Some(find("pipelines/sd1/tokenizer").unwrap().into()), ..Options::default() };
+    let options = Options { tokenizer: Some(find("pipelines/sd1/tokenizer").unwrap()), ..Options::default() };
     let refused = Checkpoint::open(&path, &options).unwrap_err().to_string();
     assert!(refused.contains("<|im_start|>"), "{refused}");
 }
