@@ -1,4 +1,5 @@
-//! The runtime without `std` draws the same picture and the same rows of a mixture: see `tests/bare`.
+//! The runtime without its features draws the same picture and the same rows of a mixture, and refuses what it has not: see
+//! `tests/bare`.
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 extern crate alloc;
 
@@ -12,7 +13,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Seen red with seed 2 in the bare program (the picture), and with the hosted library taking logarithm and sine of a normal
-/// from std (the rows).
+/// from std (the rows); with the feature `language` in the bare program (what it refuses).
 #[test]
 #[ignore = "builds a second workspace: .ci/run runs it"]
 fn a_program_without_std_draws_the_same() {
@@ -39,14 +40,23 @@ fn a_program_without_std_draws_the_same() {
     let mut run = session.run(&request).unwrap();
     while run.step().unwrap().is_some() {}
     let picture = run.to_u8().unwrap();
-    let (drawn, rows) = bare.stdout.split_at(picture.len().min(bare.stdout.len()));
+    let (drawn, rest) = bare.stdout.split_at(picture.len().min(bare.stdout.len()));
     assert_eq!(drawn, picture);
 
     // Equal bits, and no rows of zeros: the mean is the mixture's.
-    assert_eq!(rows, mixture::rows().unwrap());
+    let hosted = mixture::rows().unwrap();
+    let (rows, refused) = rest.split_at(hosted.len().min(rest.len()));
+    assert_eq!(rows, hosted);
     let numbers: Vec<f64> = rows.chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect();
     assert_eq!(numbers.len(), 600);
     let mean = numbers.chunks_exact(3).map(|row| row[1]).sum::<f64>() / 200.0;
     assert!((mean - 71.075).abs() < 4.0, "{mean}");
     assert!(numbers.chunks_exact(3).all(|row| row[2].is_finite()));
+
+    let refused: Vec<&str> = std::str::from_utf8(refused).unwrap().lines().collect();
+    let keys = ["nijimi.network", "nijimi.network", "nijimi.text_encoder.model", "nijimi.text_encoder_3.width"];
+    assert_eq!(refused.len(), keys.len(), "{refused:?}");
+    for (line, key) in refused.into_iter().zip(keys) {
+        assert!(line.starts_with(&format!("{key}: ")) && line.contains("the feature `language`"), "{line}");
+    }
 }

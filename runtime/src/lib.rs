@@ -25,9 +25,9 @@
 //! | read published models, and LoRAs | the crate `nijimi-import` |
 //!
 //! The core is `#![no_std]` with `alloc`; the feature `std` (default) adds memory-mapped files and a thread pool, and
-//! changes no result. What a program without `std` brings is told in `docs/bare-metal.md`. The feature `gpu` adds the module
-//! `gpu` and `model::Device::Gpu`, for which models are loaded as they are for `model::Device::Cpu`; everything else stays
-//! as it is.
+//! changes no result. What a program without `std` brings is told in `docs/bare-metal.md`. The feature `language` (default) adds
+//! the models whose texts a language model reads. The feature `gpu` adds the module `gpu` and `model::Device::Gpu`, for which models are
+//! loaded as they are for `model::Device::Cpu`; everything else stays as it is.
 #![no_std]
 #![deny(unsafe_code)]
 // A browser's objects stay on their thread; elsewhere all of this can be sent.

@@ -20,6 +20,15 @@ pub enum ModelError {
         /// What would be understood.
         expected: &'static str,
     },
+    /// A model whose texts a language model reads, in a build without those.
+    #[error(
+        "{key}: a language model reads this model's texts, and this build has none: use one with the feature `language` of \
+         nijimi-runtime"
+    )]
+    NoLanguage {
+        /// The metadata key that says so.
+        key: &'static str,
+    },
     /// A file of another program.
     #[error(
         "it is a GGUF file of another program ({found}), whose tensors have other names and another order: if it is of \

@@ -1,5 +1,7 @@
 //! The sizes of FLUX.2-klein's transformer as a file's metadata (`docs/format.md`).
 
+#[cfg(not(feature = "language"))]
+use super::ModelError;
 use super::info::wrong;
 use super::unet_keys::{n, ns, size, sizes};
 use crate::Error;
@@ -9,6 +11,8 @@ use alloc::format;
 
 /// The network.
 pub(super) fn flux2(file: &File<'_>) -> Result<Flux2, Error> {
+    #[cfg(not(feature = "language"))]
+    let never = Err(ModelError::NoLanguage { key: "nijimi.network" })?;
     let key = "nijimi.flux2.axes_dims_rope";
     let axes = sizes(file, key)?;
     let network = Flux2 {
@@ -21,6 +25,8 @@ pub(super) fn flux2(file: &File<'_>) -> Result<Flux2, Error> {
         mlp_ratio: file.f32("nijimi.flux2.mlp_ratio")?,
         theta: file.f32("nijimi.flux2.rope_theta")?,
         distilled: file.bool("nijimi.flux2.is_distilled")?,
+        #[cfg(not(feature = "language"))]
+        never,
     };
     network.validate()?;
     Ok(network)

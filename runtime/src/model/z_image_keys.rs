@@ -1,5 +1,7 @@
 //! The sizes of Z-Image's transformer as a file's metadata (`docs/format.md`).
 
+#[cfg(not(feature = "language"))]
+use super::ModelError;
 use super::info::wrong;
 use super::unet_keys::{n, ns, size, sizes};
 use crate::Error;
@@ -14,6 +16,8 @@ fn three(file: &File<'_>, key: &'static str) -> Result<[usize; 3], Error> {
 
 /// The network.
 pub(super) fn z_image(file: &File<'_>) -> Result<ZImage, Error> {
+    #[cfg(not(feature = "language"))]
+    let never = Err(ModelError::NoLanguage { key: "nijimi.network" })?;
     let network = ZImage {
         channels: size(file, "nijimi.z_image.in_channels")?,
         layers: size(file, "nijimi.z_image.layers")?,
@@ -25,6 +29,8 @@ pub(super) fn z_image(file: &File<'_>) -> Result<ZImage, Error> {
         theta: file.f32("nijimi.z_image.rope_theta")?,
         eps: file.f32("nijimi.z_image.norm_eps")?,
         time_scale: file.f32("nijimi.z_image.t_scale")?,
+        #[cfg(not(feature = "language"))]
+        never,
     };
     network.validate()?;
     Ok(network)

@@ -36,6 +36,9 @@ pub struct Flux2 {
     pub theta: f32,
     /// Whether guidance was distilled into it: it is then never guided (`is_distilled` of the pipeline).
     pub distilled: bool,
+    /// A build without language models has no such network.
+    #[cfg(not(feature = "language"))]
+    pub never: core::convert::Infallible,
 }
 
 /// One stream of a block of two: the names of its layers.

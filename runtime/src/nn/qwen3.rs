@@ -31,6 +31,9 @@ pub struct Qwen3 {
     /// After how many layers the states are taken that condition, side by side: in rising order. Layers after the last of them
     /// are not needed.
     pub states: Vec<usize>,
+    /// A build without language models has no such network.
+    #[cfg(not(feature = "language"))]
+    pub never: core::convert::Infallible,
 }
 
 impl Qwen3 {

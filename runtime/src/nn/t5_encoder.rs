@@ -31,6 +31,9 @@ pub struct T5Encoder {
     pub hidden: usize,
     /// Added to means of squares (`layer_norm_epsilon`).
     pub eps: f32,
+    /// A build without language models has no such network.
+    #[cfg(not(feature = "language"))]
+    pub never: core::convert::Infallible,
 }
 
 impl T5Encoder {

@@ -40,6 +40,9 @@ pub struct ZImage {
     pub eps: f32,
     /// What a time from 0 to 1 is multiplied by before it is coded (`t_scale`).
     pub time_scale: f32,
+    /// A build without language models has no such network.
+    #[cfg(not(feature = "language"))]
+    pub never: core::convert::Infallible,
 }
 
 impl ZImage {

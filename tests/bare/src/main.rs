@@ -1,6 +1,7 @@
 //! The runtime without `std`: a static program for x86-64 Linux that makes two system calls, `write` and `exit`. It draws
 //! label 7 with seed 1 in 20 DDIM steps from the shipped weights and writes the 28x28 bytes to standard output, then the
-//! rows and log densities of a mixture of two, f64 by f64; `tests/no_std.rs` compares them with those of the hosted library.
+//! rows and log densities of a mixture of two, f64 by f64, which `tests/no_std.rs` compares with those of the hosted library, and
+//! what it says of models that are left out of it.
 #![no_std]
 #![no_main]
 
@@ -9,6 +10,7 @@ extern crate alloc;
 mod heap;
 mod memory;
 mod mixture;
+mod refused;
 
 use core::arch::{asm, naked_asm};
 use core::panic::PanicInfo;
@@ -31,10 +33,11 @@ fn draw() -> Result<alloc::vec::Vec<u8>, Error> {
 }
 
 extern "C" fn main() -> ! {
-    match draw().and_then(|picture| Ok((picture, mixture::rows()?))) {
-        Ok((picture, rows)) => {
+    match draw().and_then(|picture| Ok((picture, mixture::rows()?, refused::lines()?))) {
+        Ok((picture, rows, refused)) => {
             write(1, &picture);
             write(1, &rows);
+            write(1, refused.as_bytes());
             exit(0)
         }
         Err(e) => {

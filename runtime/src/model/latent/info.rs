@@ -103,16 +103,17 @@ impl LatentInfo {
         kind(file, &KEYS)?;
         keys::check(file)?;
         let [name, license, family] = ["general.name", "general.license", "nijimi.family"].map(|key| text(file, key));
+        // First what a build may lack.
+        let (language, denoiser) = (LanguageInfo::read(file)?, denoiser(file)?);
         let SchedulerInfo { class: scheduler, settings } = SchedulerInfo::read(file)?;
         let FirstStage { network: autoencoder, scaling_factor, shift_factor, statistics } = FirstStage::read(file)?;
-        let denoiser = denoiser(file)?;
         let [_, sample_size] = named(&denoiser);
         let info = Self {
             name,
             license,
             family,
             texts: texts(file, &denoiser)?,
-            language: LanguageInfo::read(file)?,
+            language,
             denoiser,
             autoencoder,
             scaling_factor,

@@ -9,6 +9,8 @@ use super::stages::Stage;
 use crate::Error;
 use crate::gguf::{File, Writer};
 use crate::graph::Graph;
+#[cfg(not(feature = "language"))]
+use crate::model::ModelError;
 use crate::model::SessionOptions;
 use crate::nn::{NetworkError, Qwen3, T5Encoder};
 use crate::text::prompt::{Part, parse};
@@ -140,6 +142,8 @@ impl LanguageInfo {
     }
 
     fn read_t5(file: &File<'_>) -> Result<Self, Error> {
+        #[cfg(not(feature = "language"))]
+        let never = Err(ModelError::NoLanguage { key: "nijimi.text_encoder_3.width" })?;
         let number = |part: &str| size(file, &format!("{T5}.{part}"));
         let network = T5Encoder {
             vocabulary: number("vocab_size")?,
@@ -149,6 +153,8 @@ impl LanguageInfo {
             head_channels: number("head_channels")?,
             hidden: number("mlp_width")?,
             eps: file.f32(&format!("{T5}.norm_eps"))?,
+            #[cfg(not(feature = "language"))]
+            never,
         };
         network.validate()?;
         let key = |part: &str| format!("{T5_TOKENIZER}.{part}");
@@ -166,6 +172,8 @@ impl LanguageInfo {
     }
 
     fn read_qwen3(file: &File<'_>) -> Result<Self, Error> {
+        #[cfg(not(feature = "language"))]
+        let never = Err(ModelError::NoLanguage { key: "nijimi.text_encoder.model" })?;
         let at = |part: &str| format!("{QWEN3}.{part}");
         if file.str(&at("model"))? != "qwen3" {
             return Err(wrong("nijimi.text_encoder.model", file.str(&at("model"))?, "qwen3"));
@@ -181,6 +189,8 @@ impl LanguageInfo {
             eps: file.f32(&at("norm_eps"))?,
             theta: file.f32(&at("rope_theta"))?,
             states: sizes(file, &at("states"))?,
+            #[cfg(not(feature = "language"))]
+            never,
         };
         network.validate()?;
         let key = |part: &str| format!("{QWEN3_TOKENIZER}.{part}");
