@@ -136,7 +136,7 @@ fn a_c_program_draws_what_the_runtime_draws() {
     assert!(preview == folder.read("preview.raw"), "the preview");
 
     let model = Model::open(&emoji, &Device::Cpu).unwrap();
-    let request = DrawRequest { steps: Some(2), ..model.request("a red apple", 5).unwrap() };
+    let request = DrawRequest { steps: Some(2), guidance_scale: 3.0, ..model.request("a red apple", 5).unwrap() };
     assert!(drawn(&model, &request) == folder.read("apple.raw"), "the apple");
     let two = DrawRequest {
         seeds: batch_seeds(5, 2),

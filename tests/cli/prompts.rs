@@ -313,7 +313,10 @@ fn a_transformer_draws() {
     }
     drawn(&folder, &["convert", sd1.to_str().unwrap(), "-o", "sd1.gguf", "--type", "f16"]);
     let (code, problem) = folder.fail(&["-m", "sd1.gguf", "-p", "a", "--steps", "2", "--slg-scale", "2"]);
-    assert!(code == 2 && problem.contains("network is a transformer") && !problem.contains("-W"), "{code} {problem}");
+    assert!(
+        code == 2 && problem.contains("network is Stable Diffusion 3's") && !problem.contains("-W"),
+        "{code} {problem}"
+    );
 }
 
 /// T2I-Adapters by the same option as ControlNets: one that reads red, green and blue, and one that reads lines, which are shown to

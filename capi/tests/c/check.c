@@ -182,7 +182,8 @@ static void prompts(const char *path, const char *lora, const char *toy) {
     MUST(nijimi_model_open(context, path, &where, &model));
     nijimi_draw_options options = {.size = sizeof options};
     MUST(nijimi_draw_options_init(context, model, &options));
-    assert(options.width == 64 && options.guidance_scale == 3.0);
+    assert(options.width == 64 && options.steps == 4 && options.guidance_scale == 1.0);
+    options.guidance_scale = 3.0;
     options.steps = 2;
     options.seed = 5;
     struct drawing drawing = {.model = model, .prompt = "a red apple", .options = options};
