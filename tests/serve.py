@@ -59,10 +59,10 @@ def drawn(folder, *args):
 def pictures(folder):
     server = Server()
     seven = drawn(folder, "7", "-m", "digits", "-s", "5", "--steps", "3")
-    apple = drawn(folder, "a red apple", "-n", "blue", "-s", "5", "--steps", "2", "--sampling-method", "euler_a")
+    apple = drawn(folder, "a red apple", "-n", "blue", "-s", "5", "--steps", "2", "--sampling-method", "euler_a", "--cfg-scale", "3")
     status, answer = server.ask("POST", DRAW, {"model": "digits", "prompt": "7", "seed": 5, "steps": 3})
     assert status == 200 and base64.b64decode(answer["data"][0]["b64_json"]) == seven, "another file than the program's"
-    body = {"prompt": "a red apple", "negative_prompt": "blue", "seed": 5, "steps": 2, "sampler_name": "Euler a"}
+    body = {"prompt": "a red apple", "negative_prompt": "blue", "seed": 5, "steps": 2, "sampler_name": "Euler a", "cfg_scale": 3}
     status, answer = server.ask("POST", "/sdapi/v1/txt2img", body)
     assert status == 200 and base64.b64decode(answer["images"][0]) == apple, "another file than the program's"
     return server, seven

@@ -76,14 +76,15 @@ def test_models_by_path_and_from_memory(digits):
 
 # Seen red: the negative prompt, the solver and the scheduler not passed on.
 def test_prompts(emoji):
-    plain = emoji.draw("a red apple", seed=1, steps=3, solver="euler")
+    asked = {"seed": 1, "steps": 3, "solver": "euler", "guidance_scale": 3}
+    plain = emoji.draw("a red apple", **asked)
     assert plain.shape == (64, 64, 3)
     wide = emoji.draw("a red apple", seed=1, steps=2, width=96, height=32)
     assert wide.shape == (32, 96, 3)
     for other in [
         {"negative_prompt": "red"}, {"guidance_scale": 5}, {"solver": "euler_a"}, {"scheduler": "karras"}, {"steps": 2},
     ]:
-        assert (emoji.draw("a red apple", **{"seed": 1, "steps": 3, "solver": "euler", **other}) != plain).any(), other
+        assert (emoji.draw("a red apple", **{**asked, **other}) != plain).any(), other
 
 
 def lora(path):
