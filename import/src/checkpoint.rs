@@ -213,6 +213,12 @@ impl Source for Checkpoint {
     }
 }
 
+/// The dimensions behind those of 1 that are before all others.
+fn without_ones(shape: &[usize]) -> &[usize] {
+    let ones = shape.iter().take_while(|size| **size == 1).count();
+    &shape[ones.min(shape.len().saturating_sub(1))..]
+}
+
 /// The files of a checkpoint, and what was found in them.
 #[derive(Debug, Default)]
 pub(super) struct Found {
@@ -264,7 +270,10 @@ impl Found {
                 _ => shape.clone(),
             };
             let (path, stored_name) = (|| self.files[file].path().into(), candidate.name.clone());
-            if entry.shape != stored {
+            // ggml's dimensions of 1 before the others are left out.
+            let same =
+                |a: &[usize], b: &[usize]| a == b || self.files[file].is_gguf() && without_ones(a) == without_ones(b);
+            if !same(&entry.shape, &stored) {
                 let found = entry.shape.clone();
                 return Err(ImportError::Shape { path: path(), name: stored_name, found, expected: stored });
             }

@@ -7,7 +7,7 @@ use super::error::{ImportError, refused};
 use super::json::Json;
 use super::parts::Part;
 use super::tokenizer::Tokenizer;
-use super::{aside, expect, files, flux2, header, marks, names, parse, parts, pieces, pixels, z_image};
+use super::{aside, expect, files, flux2, header, llama, marks, names, parse, parts, pieces, pixels, z_image};
 use nijimi_runtime::raw::nn::{Denoiser, SdUnet};
 use nijimi_runtime::sampler::is_edm;
 use serde_json::Value;
@@ -200,6 +200,7 @@ pub(super) fn open(folder: &Path, index: &Json, options: &Options) -> Result<Che
         notes = header::notes(file);
         marks::obey(path, file, &mut config, options.prediction_type.is_some(), &mut notes)?;
     }
+    llama::obey(&found.files, &mut config)?;
     for (part, expected) in expect::parts(&config).map_err(refused(folder))? {
         let own = if part == "text_encoder" { first } else { part };
         let range = ranges.iter().find(|(name, _)| *name == own).map_or(0..0, |(_, range)| range.clone());

@@ -1,7 +1,8 @@
 //! GGUF files of other programs: stable-diffusion.cpp's, which have tensors and nothing else, and ComfyUI-GGUF's, which cut
-//! convolutions into rows of 256 and say what shape they had.
+//! convolutions into rows of 256 and say what shape they had, and llama.cpp's, which say what a language model is.
 
 use super::error::ImportError;
+use super::llama::Llama;
 use super::numbers::{self, Numbers};
 use super::tensor_file::{Entry, Header};
 use nijimi_runtime::gguf::{File, GgufError, MappedFile, Value};
@@ -62,7 +63,7 @@ pub(super) fn header(path: &Path, start: &[u8], file: &std::fs::File) -> Result<
         Value::Str(text) if !own(key) => Some((key.to_owned(), text.to_owned())),
         _ => None,
     };
-    Ok(Header { data: 0, tensors, metadata: file.metadata().filter_map(text).collect() })
+    Ok(Header { data: 0, tensors, metadata: file.metadata().filter_map(text).collect(), llama: Llama::read(&file) })
 }
 
 /// The shape that it says, if that is one of so many values.

@@ -114,6 +114,7 @@ pub(super) fn open_folder(
         ranges.push((name, start..found.files.len(), own.is_some()));
     }
     super::flux2::statistics(&found.files, &vae_json, &mut config)?;
+    super::llama::obey(&found.files, &mut config)?;
     let mut expected = expect::parts(&config).map_err(refused(folder))?;
     for (name, range, own) in ranges {
         let at = expected.iter().position(|(of, _)| *of == name);

@@ -27,6 +27,7 @@ mod image_encoder;
 mod ip_adapter;
 mod json;
 mod language;
+mod llama;
 mod lora;
 mod marks;
 mod names;

@@ -5,7 +5,7 @@ use super::checkpoint::Options;
 use super::detect::{Shapes, UNET, VAE};
 use super::error::ImportError;
 use super::tensor_file::{Entry, TensorFile};
-use super::{flux2, language, names, scales, sd3, z_image};
+use super::{flux2, language, llama, names, scales, sd3, z_image};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -33,6 +33,8 @@ const SECOND: [&str; 2] = ["conditioner.embedders.1.", sd3::CLIP_G];
 const LDM_UNET: [&str; 6] = ["input_blocks.", "middle_block.", "output_blocks.", "out.", "time_embed.", "label_emb."];
 /// The other half of a CLIP model, which looks at pictures.
 const VISION: [&str; 2] = ["vision_model.", "visual_projection."];
+/// The other half of T5, which writes texts, by llama.cpp's names.
+const T5_DECODER: [&str; 1] = ["dec."];
 
 impl Part {
     /// All of them, the one first by which the others are told.
@@ -94,6 +96,13 @@ impl Part {
             Self::T5 => name.starts_with(sd3::T5),
             Self::Llm => name.starts_with(language::QWEN3),
         }
+    }
+}
+
+impl Part {
+    /// Whether a file, called as a checkpoint of one file, has tensors of it.
+    pub(super) fn is_in(self, file: &TensorFile) -> bool {
+        file.tensors().keys().any(|name| self.has(name))
     }
 }
 
@@ -195,7 +204,8 @@ pub(super) fn open(part: Part, path: &Path, sdxl: bool) -> Result<TensorFile, Im
 /// Calls a part's tensors as in a checkpoint of one file; those of other parts, if it is one, are left out.
 fn rename(file: &mut TensorFile, part: Part, sdxl: bool) -> Result<(), ImportError> {
     let other = |name: &str| Part::ALL.iter().any(|other| *other != part && other.has(name));
-    file.tensors_mut().retain(|name, _| !other(name) && !VISION.iter().any(|vision| name.starts_with(vision)));
+    let unused = |name: &str| VISION.iter().chain(&T5_DECODER).any(|first| name.starts_with(first));
+    file.tensors_mut().retain(|name, _| !other(name) && !unused(name));
     let shapes = file.shapes();
     let Some(named) = naming(&shapes, part, sdxl) else {
         let why = format!(
@@ -258,11 +268,15 @@ fn naming(shapes: &Shapes, part: Part, sdxl: bool) -> Option<Rename> {
         Part::Vae => None,
         Part::T5 if begins(sd3::T5) => Some(Box::new(str::to_owned)),
         Part::T5 if begins("encoder.block.") => Some(Box::new(|name| format!("{}transformer.{name}", sd3::T5))),
+        Part::T5 if begins("enc.blk.") => Some(Box::new(|name| format!("{}transformer.{}", sd3::T5, llama::t5(name)))),
         Part::T5 => None,
         Part::Llm if begins(language::QWEN3) => Some(Box::new(str::to_owned)),
         // As transformers has them, with or without the first word.
         Part::Llm if begins("model.layers.") => Some(Box::new(|name| format!("{}{name}", language::QWEN3))),
         Part::Llm if begins("layers.0.self_attn.") => Some(Box::new(|name| format!("{}model.{name}", language::QWEN3))),
+        Part::Llm if begins("blk.0.attn_q.") => {
+            Some(Box::new(|name| format!("{}{}", language::QWEN3, llama::qwen3(name))))
+        }
         Part::Llm => None,
         Part::ClipL | Part::ClipG => {
             let own = match (part, sdxl) {

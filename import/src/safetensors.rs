@@ -39,7 +39,7 @@ pub(super) fn header(path: &Path, start: &[u8], file: &mut File) -> Result<tenso
     let Header { tensors, metadata } =
         serde_json::from_slice(&header).map_err(|e| refuse(format!("its header: {e}")))?;
     check(&tensors, rest - length).map_err(refuse)?;
-    Ok(tensor_file::Header { data: 8 + length, tensors, metadata })
+    Ok(tensor_file::Header { data: 8 + length, tensors, metadata, llama: None })
 }
 
 /// Refuses what is known to be something else, by its name or its first bytes.

@@ -51,7 +51,9 @@ fn mmdit(shapes: &Shapes) -> Result<Mmdit, String> {
     let name = |rest: &str| format!("{UNET}{rest}");
     let width = need(shapes, &name("x_embedder.proj.weight"), 0)?;
     let layers = count(shapes, |i| name(&format!("joint_blocks.{i}.x_block.attn.qkv.weight")));
-    let table = need(shapes, &name("pos_embed"), 1)?;
+    // With or without a dimension of 1 before the others.
+    let table = shapes.get(&name("pos_embed")).ok_or_else(|| format!("the tensor {UNET}pos_embed is missing"))?;
+    let table = table.iter().product::<usize>() / width.max(1);
     // Queries are normalized by a number a channel of a head.
     let normalized = dim(shapes, &name("joint_blocks.0.x_block.attn.ln_q.weight"), 0);
     let heads = (width / normalized.unwrap_or(HEAD_CHANNELS)).max(1);
@@ -94,7 +96,7 @@ fn clip_g(shapes: &Shapes) -> Result<Option<ClipText>, String> {
     Ok(Some(ClipText { projection, activation: Activation::Gelu, ..transformers(shapes, &prefix)? }))
 }
 
-fn t5(shapes: &Shapes) -> Result<Option<T5Encoder>, String> {
+pub(super) fn t5(shapes: &Shapes) -> Result<Option<T5Encoder>, String> {
     let name = |rest: &str| format!("{T5}transformer.{rest}");
     if !has(shapes, T5) {
         return Ok(None);

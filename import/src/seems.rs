@@ -11,8 +11,10 @@ pub(super) enum Seems {
     Embedding,
     /// A denoiser of another architecture, in words.
     Transformer(&'static str),
-    /// A text encoder of other models than these.
+    /// The encoder of T5.
     T5,
+    /// A language model, as Qwen3.
+    Llm,
     /// An autoencoder.
     Vae,
     /// A text encoder.
@@ -42,6 +44,8 @@ const TEXTS: [&str; 7] = [
     "conditioner.",
     "cond_stage_model.",
 ];
+/// Of language models, by transformers and by llama.cpp.
+const LANGUAGES: [&str; 3] = ["model.layers.0.self_attn.", "layers.0.self_attn.", "blk.0.attn_q."];
 /// And of autoencoders.
 const VAES: [&str; 3] = ["decoder.", "encoder.", "first_stage_model."];
 
@@ -55,7 +59,8 @@ impl Seems {
                 Self::Lora
             }
             () if is_embedding(shapes) => Self::Embedding,
-            () if has(shapes, "encoder.block.") => Self::T5,
+            () if has(shapes, "encoder.block.") || has(shapes, "enc.blk.") => Self::T5,
+            () if LANGUAGES.iter().any(|first| has(shapes, first)) => Self::Llm,
             () => match transformer() {
                 Some(what) => Self::Transformer(what),
                 None if TEXTS.iter().any(|first| has(shapes, first)) => Self::Text,
@@ -72,6 +77,7 @@ impl Seems {
             Self::Embedding => "it is a textual inversion, which teaches a model a word, to be given with --embedding",
             Self::Transformer(words) => words,
             Self::T5 => "it is a part of one, a text encoder (T5) of Stable Diffusion 3, to be given with --t5xxl",
+            Self::Llm => "it is a part of one, a language model that reads texts, to be given with --llm",
             Self::Vae => "it is a part of one, an autoencoder, to be given with --vae",
             Self::Text => "it is a part of one, a text encoder, to be given with --clip-l or --clip-g",
             Self::Unknown => "its tensors are not Stable Diffusion's",

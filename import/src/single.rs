@@ -6,7 +6,7 @@ use super::detect::{Shapes, UNET, detect, per_level};
 use super::error::{ImportError, refused};
 use super::tensor_file::TensorFile;
 use super::tokenizer::Tokenizer;
-use super::{aside, expect, flux2, header, marks, names, parts, pieces};
+use super::{aside, expect, flux2, header, llama, marks, names, parts, pieces};
 use nijimi_runtime::raw::text::Pieces;
 use std::path::{Path, PathBuf};
 
@@ -23,6 +23,7 @@ pub(super) fn open(path: &Path, file: TensorFile, options: &Options) -> Result<C
     }
     let mut config = detect(&shapes).map_err(refuse)?;
     flux2::read_statistics(&files, flux2::EPS, &mut config)?;
+    llama::obey(&files, &mut config)?;
     // What is said of a U-Net is said where it is.
     let mut notes = header::notes(&files[0]);
     marks::obey(files[0].path(), &files[0], &mut config, options.prediction_type.is_some(), &mut notes)?;
@@ -44,17 +45,41 @@ pub(super) fn vocabulary(checkpoint: &mut Checkpoint, options: &Options) -> Resu
         return Ok(());
     };
     let (family, text_2, language) = (config.family, config.text_2, config.language.clone());
-    let folder = tokenizer_folder(&checkpoint.path, options)?;
+    // Of a file of llama.cpp its own.
+    let own = match &options.tokenizer {
+        None => checkpoint.files.iter().find_map(|file| file.llama().map(|llama| (file.path(), &llama.vocabulary))),
+        Some(_) => None,
+    };
     if family.reads_language() {
-        checkpoint.language = Some(LanguageVocabulary::Qwen3(Tokenizer::open_bytes(&folder)?));
+        checkpoint.language = Some(match own {
+            Some((path, vocabulary)) => own_vocabulary(path, vocabulary)?,
+            None => LanguageVocabulary::Qwen3(Tokenizer::open_bytes(&tokenizer_folder(&checkpoint.path, options)?)?),
+        });
         return checkpoint.check_vocabulary();
     }
+    let folder = tokenizer_folder(&checkpoint.path, options)?;
     let tokenizer = Tokenizer::open(&folder)?;
     checkpoint.tokenizer_2 = text_2.map(|_| second(&folder, &tokenizer)).transpose()?;
-    checkpoint.language = language.map(|_| third(&folder).map(LanguageVocabulary::T5)).transpose()?;
+    let third = match (language, own) {
+        (None, _) => None,
+        (Some(_), Some((path, vocabulary))) => Some(own_vocabulary(path, vocabulary)?),
+        (Some(_), None) => Some(LanguageVocabulary::T5(third(&folder)?)),
+    };
+    checkpoint.language = third;
     // The refiner's only one is SDXL's second.
     checkpoint.tokenizer = Some(if family == Family::SdxlRefiner { second(&folder, &tokenizer)? } else { tokenizer });
     checkpoint.check_vocabulary()
+}
+
+/// That of a file of llama.cpp.
+fn own_vocabulary(
+    path: &Path,
+    vocabulary: &Result<LanguageVocabulary, String>,
+) -> Result<LanguageVocabulary, ImportError> {
+    vocabulary.clone().map_err(|why| {
+        let why = format!("{why}: name the folder of the tokenizer with --tokenizer");
+        ImportError::NotAModel { path: path.into(), why }
+    })
 }
 
 /// That of Stable Diffusion 3's third encoder: a pipeline's own, or T5's beside the other.

@@ -1,13 +1,13 @@
 //! What lies at a path, told from headers alone: a checkpoint, whole or in part, or what is added to one.
 
 use super::checkpoint::{Checkpoint, Format, Options};
-use super::config::Family;
+use super::config::{Family, Language};
 use super::detect::{self, Detected, Shapes, UNET};
 use super::error::ImportError;
 use super::parts::{self, Part};
 use super::seems::Seems;
 use super::tensor_file::{Entry, TensorFile};
-use super::{describe, open, scales, single};
+use super::{describe, language, llama, open, scales, sd3, single};
 use nijimi_runtime::model::FirstStage;
 use nijimi_runtime::raw::nn::{ClipText, Denoiser};
 use std::fs;
@@ -25,6 +25,8 @@ pub enum Kind {
     Vae(Box<FirstStage>),
     /// A text encoder alone.
     Text(Box<ClipText>),
+    /// A language model that reads texts alone, as it is given with the part's option.
+    Language(Part, Box<Language>),
     /// What is added to a model by `--lora`.
     Lora,
     /// Words for a model: vectors of these widths.
@@ -165,7 +167,23 @@ fn apart(path: &Path, refused: ImportError) -> Result<Survey, ImportError> {
         Seems::Text => {
             (Kind::Text(text(&parts::open(Part::ClipL, path, false)?.shapes()).map_err(wrong)?.into()), "text_encoder")
         }
-        Seems::Transformer(_) | Seems::T5 | Seems::Unknown => return Err(refused),
+        Seems::T5 | Seems::Llm => {
+            let part = if seems == Seems::T5 { Part::T5 } else { Part::Llm };
+            let file = parts::open(part, path, false)?;
+            let shapes = file.shapes();
+            let language = match part {
+                Part::T5 => sd3::t5(&shapes).map(|t5| t5.map(Language::T5)),
+                // Which states are taken, the model decides that it belongs to.
+                _ => language::qwen3(&shapes, |layers| Ok(vec![layers])).map(|of| of.map(Language::Qwen3)),
+            };
+            let language = language.and_then(|of| of.ok_or("nothing is there".into()));
+            let language = language.map_err(|why| wrong(format!("{}, of which {why}", seems.words())))?;
+            if let Some(llama) = file.llama() {
+                llama.check(path, llama::of(&language), &[])?;
+            }
+            (Kind::Language(part, language.into()), part.name())
+        }
+        Seems::Transformer(_) | Seems::Unknown => return Err(refused),
     };
     survey.kind = kind;
     survey.parts = counted(&named, |_| Some(part));

@@ -4,6 +4,7 @@
 //! meanwhile is an error, not a crash.
 
 use super::error::{ImportError, io};
+use super::llama::Llama;
 use super::numbers::{self, Numbers};
 use super::{gguf, safetensors};
 use nijimi_runtime::gguf::{ElementType, open_regular};
@@ -52,6 +53,8 @@ pub(super) struct Header {
     pub data: u64,
     pub tensors: BTreeMap<String, Entry>,
     pub metadata: BTreeMap<String, String>,
+    /// What a file of llama.cpp says beside them.
+    pub llama: Option<Llama>,
 }
 
 /// An opened file with a checked header.
@@ -90,6 +93,11 @@ impl TensorFile {
     /// Whether it is GGUF, of another program, and not safetensors.
     pub(super) fn is_gguf(&self) -> bool {
         self.is_gguf
+    }
+
+    /// What it says of a language model, as a file of llama.cpp.
+    pub(super) fn llama(&self) -> Option<&Llama> {
+        self.header.llama.as_ref()
     }
 
     /// Where it is.

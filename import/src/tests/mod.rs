@@ -5,6 +5,7 @@ mod families;
 mod fits;
 mod formats;
 mod hostile;
+mod llama;
 mod marks;
 mod parts;
 mod pixels;

@@ -1,5 +1,5 @@
 //! Z-Image: ids of templated prompts, states of the language model, one call of the transformer, the autoencoder, pictures; the same
-//! with its transformer and its autoencoder by their original names.
+//! with its transformer, its autoencoder and its language model in files of their own.
 
 use super::{networks, pipeline};
 use crate::pipelines::{Family, bytes, way};
@@ -23,11 +23,11 @@ pub fn compare(family: &Family, device: &Device) -> usize {
     compared += networks::autoencoder(family, "", &file, device);
     compared += pictures(family, &model, device) + levels(family, model.info());
     // The same numbers, whatever the device.
-    let parts = [(Part::Unet, "transformer"), (Part::Vae, "ae")];
-    let parts =
-        parts.map(|(part, what)| (part, family.folder.with_file_name(format!("{}.{what}.safetensors", family.name))));
-    if matches!(device, Device::Cpu) && parts.iter().all(|(_, path)| path.is_file()) {
-        let options = Options { parts: parts.into(), ..Options::default() };
+    let parts = [(Part::Unet, "transformer.safetensors"), (Part::Vae, "ae.safetensors"), (Part::Llm, "qwen3.gguf")];
+    let parts = parts.map(|(part, file)| (part, family.folder.with_file_name(format!("{}.{file}", family.name))));
+    let parts: Vec<_> = parts.into_iter().filter(|(_, path)| path.is_file()).collect();
+    if matches!(device, Device::Cpu) && !parts.is_empty() {
+        let options = Options { parts, ..Options::default() };
         let other = bytes(&family.folder, &options, DType::F32);
         let file = File::new_checked(&other).unwrap();
         compared += pictures(family, &TextToImage::load(&file, device).unwrap(), device);

@@ -6,7 +6,7 @@ use crate::cli::Inspect;
 use crate::fault::Fault;
 use crate::file::convert;
 use nijimi_cli::print::{cut, plain, print};
-use nijimi_import::{Counted, Family, Format, ImportError, Kind, Missing, Model, Part, Survey, TensorFile};
+use nijimi_import::{Counted, Family, Format, ImportError, Kind, Language, Missing, Model, Part, Survey, TensorFile};
 use nijimi_runtime::raw::nn::Denoiser;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -94,6 +94,16 @@ fn what(survey: &Survey) -> String {
             let whose = TEXTS.iter().find(|(width, _)| *width == text.width).map(|(_, whose)| format!(" ({whose})"));
             format!("a text encoder: {} layers of {}{}", text.layers, text.width, whose.unwrap_or_default())
         }
+        Kind::Language(_, language) => match &**language {
+            Language::T5(t5) => {
+                format!("a text encoder (T5) of Stable Diffusion 3: {} layers of {}", t5.layers, t5.width)
+            }
+            Language::Qwen3(qwen3) => {
+                let layers = qwen3.states.iter().max().copied().unwrap_or_default();
+                format!("a language model (Qwen3), of Z-Image and FLUX.2-klein: {layers} layers of {}", qwen3.width)
+            }
+            _ => "a language model".into(),
+        },
         Kind::Lora => "a LoRA, which is added to a model".into(),
         Kind::Embedding(widths) => format!("a textual inversion: vectors of {widths:?} for a word"),
         _ => "another file".into(),
@@ -122,7 +132,7 @@ fn named(part: &str) -> &'static str {
         "unet" => "U-Net",
         "transformer" => "transformer",
         "vae" => "decoder",
-        "text_encoder" | "text_encoder_2" | "text_encoder_3" => "text",
+        "text_encoder" | "text_encoder_2" | "text_encoder_3" | "language_model" => "text",
         "" => "tensors",
         _ => "network",
     }
@@ -207,6 +217,10 @@ fn uses(path: &Path, survey: &Survey) -> Vec<Line> {
         Kind::Text(text) => {
             let option = if text.width == 1280 { "--clip-g" } else { "--clip-l" };
             vec![("use", format!("nijimi -m model.safetensors {option} {name} -p \"a prompt\" -o picture.png"))]
+        }
+        Kind::Language(part, _) => {
+            let draws = format!("nijimi -m model.safetensors {} {name} -p \"a prompt\" -o picture.png", part.option());
+            vec![("use", draws)]
         }
         Kind::Lora => vec![("use", format!("{draw} --lora {name}"))],
         Kind::Embedding(_) => {
