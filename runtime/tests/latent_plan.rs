@@ -10,7 +10,8 @@ use nijimi_import::{Checkpoint, Options, Types, convert};
 use nijimi_runtime::Error;
 use nijimi_runtime::gguf::{File, MappedFile};
 use nijimi_runtime::model::{
-    Choice, Device, LatentInfo, LatentPlan, Network, PlanRequest, RequestError, SessionOptions, StagePlan, Tiling,
+    Choice, Device, LatentInfo, LatentPlan, LatentRequest, ModelPart, Network, OpenOptions, PlanRequest, RequestError,
+    SessionOptions, StagePlan, Stored, TextToImage, Tiling,
 };
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::raw::cpu::Context;
@@ -18,6 +19,7 @@ use nijimi_runtime::raw::cpu::rates::Rates;
 use nijimi_runtime::raw::graph::Graph;
 use nijimi_runtime::raw::nn::{SdCache, SdRequest, SdUnet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// A pipeline of the fixtures, as a file.
 struct Converted {
@@ -46,8 +48,8 @@ impl Drop for Converted {
     }
 }
 
-const WHOLE: Choice = Choice { staged: false, tiling: None };
-const STAGED: Choice = Choice { staged: true, tiling: None };
+const WHOLE: Choice = Choice { staged: false, tiling: None, held: None };
+const STAGED: Choice = Choice { staged: true, tiling: None, held: None };
 
 /// The stages of a guided run of two pictures that begins with one, and their graphs.
 fn stages(file: &File<'_>, size: [usize; 2]) -> Vec<(Vec<&'static str>, Graph)> {
@@ -158,9 +160,13 @@ fn the_best_way_that_fits_is_taken() {
     }
     let least = ways.iter().map(|way| plan.peak(way)).min().unwrap();
     assert!(least < plan.peak(&STAGED), "tiles save memory");
+    // What is changed while it is loaded is not read again and again.
+    let plan = planned_of(&file, &PlanRequest { patched: true, ..request }).unwrap();
+    assert_eq!(plan.streamed().count(), 0);
+    let least = ways.iter().map(|way| plan.peak(way)).min().unwrap();
     let Err(RequestError::TooLarge(refused)) = plan.fits(least - 1) else { panic!("it fits into less") };
     assert_eq!((refused.resident, refused.staged), (plan.resident(&WHOLE), Some(plan.peak(&STAGED))));
-    assert_eq!((refused.tiled, refused.allowed), (Some(least), least - 1));
+    assert_eq!((refused.tiled, refused.streamed, refused.allowed), (Some(least), None, least - 1));
     let said = refused.to_string();
     let figure = |bytes: u64| format!("{:.0} MB", bytes as f64 / 1e6);
     for part in ["1 picture of 512x1024:", &figure(refused.resident), &figure(least), "use a "] {
@@ -175,6 +181,56 @@ fn the_best_way_that_fits_is_taken() {
     assert!(plan.choices().all(|way| !way.staged));
     let Err(RequestError::TooLarge(refused)) = plan.fits(1) else { panic!("it fits into a byte") };
     assert_eq!(refused.staged, None);
+}
+
+/// A network that is larger than memory: its matrices are read as they are used, as many as there is no room for. The pictures are the
+/// same, and it takes what was planned.
+///
+/// Seen red with the matrix before packed for a step, and with the room for the largest left out of the plan.
+#[test]
+fn weights_are_read_as_they_are_used() {
+    let converted = Converted::new("sd1", DType::F16);
+    let file = converted.file();
+    let plan = planned_of(&file, &PlanRequest { threads: 1, ..PlanRequest::new([64, 64]) }).unwrap();
+    let least = plan.streamed().min_by_key(|way| plan.peak(way)).unwrap();
+    assert_eq!(plan.streamed().next(), Some(Choice { held: Some(0), ..STAGED }), "the best first");
+    assert!(least.staged && least.held == Some(0));
+    let unet = plan.stages(&STAGED).find(|stage| stage.name == "U-Net").unwrap();
+    assert_eq!(unet.streamed(u64::MAX), unet.weights);
+    assert!(unet.streamed(0) < unet.weights / 2 && plan.peak(&least) < plan.peak(&STAGED));
+    let half = plan.peak(&STAGED).midpoint(plan.peak(&least));
+    let choice = plan.fits(half).unwrap();
+    assert!(choice.held.is_some_and(|held| held < unet.weights), "{choice:?}");
+    assert!((plan.peak(&least) + 1..=half).contains(&plan.peak(&choice)), "{} of {half}", plan.peak(&choice));
+    let Err(RequestError::TooLarge(refused)) = plan.fits(plan.peak(&least) - 1) else { panic!("it fits into less") };
+    assert_eq!(refused.streamed, Some(plan.peak(&least)));
+    assert!(refused.to_string().contains("with also reading weights as they are used"), "{refused}");
+
+    let stored: Arc<dyn Stored> = Arc::new(MappedFile::open(&converted.path).unwrap());
+    let model = TextToImage::open(stored, OpenOptions::default()).unwrap();
+    let calls = model.info().calls(None, &[], 2).unwrap();
+    let options = SessionOptions { threads: 1, ..SessionOptions::default() };
+    let request = LatentRequest { size: [64, 64], options, ..model.request("a red apple", 1, &calls) };
+    let drawn = |model: &TextToImage| {
+        let mut session = model.session();
+        let picture = session.run(&request).unwrap().to_u8().unwrap();
+        (picture, session.bytes() as u64)
+    };
+    let vectors: u64 = unet.each().filter(|(_, is_matrix)| !is_matrix).map(|(bytes, _)| bytes).sum();
+    let whole = model.hold_all().unwrap();
+    let (picture, bytes) = drawn(&whole);
+    for held in [0, 40_000, unet.weights / 2, u64::MAX] {
+        let streamed = model.streamed(held).unwrap();
+        let (same, with_room) = drawn(&streamed);
+        assert!(same == picture, "with {held} bytes held");
+        let kept = streamed.hold(&[ModelPart::UNet]).unwrap().weight_bytes() as u64;
+        assert!(kept <= held.saturating_add(vectors), "{kept} of {held}");
+        // The decoder's largest is smaller.
+        let room = unet.streamed(held) - kept;
+        assert!((room..=2 * room).contains(&(with_room - bytes)), "{room} planned, {} taken", with_room - bytes);
+    }
+    let loaded = TextToImage::load(&file, &Device::Cpu).unwrap();
+    assert!(loaded.streamed(0).unwrap_err().to_string().contains("models that are opened"));
 }
 
 /// What reads deep features works in the memory of what makes them, as the evaluator of both has it.
@@ -241,7 +297,7 @@ fn tiles_are_counted_and_worked_on() {
     let plan = planned_of(&file, &request).unwrap();
     let tiling = Tiling::new(16, factor).unwrap();
     let choice = plan.choices().next().unwrap();
-    assert_eq!(choice, Choice { staged: true, tiling: Some(tiling) });
+    assert_eq!(choice, Choice { staged: true, tiling: Some(tiling), held: None });
     let (mut decoded, mut encoded) = (0, 0);
     for tile in tiling.tiles([40, 44]) {
         let macs = |graph: &Graph| nijimi_runtime::raw::plan::Plan::new(graph, &Default::default()).unwrap().macs();

@@ -144,8 +144,9 @@ impl Studio {
                     ..opened.request("", 0, &order.calls)
                 };
                 if choice.staged {
+                    let model = choice.held.map_or_else(|| Ok(opened.clone()), |held| opened.streamed(held))?;
                     (*held, *sessions) = (opened.clone(), Vec::new());
-                    finish(opened.run(&request)?, each)?
+                    finish(model.run(&request)?, each)?
                 } else {
                     *held = held.hold(&held.used(order.start.is_some(), None))?;
                     let kind = Kind {

@@ -206,18 +206,23 @@ impl<'a> PromptArtist<'a> {
                 None => plan.choices().next().unwrap_or_default(),
             };
         }
+        let mut refined = Choice::default();
         if let (Some(file), Some(last)) = (&file, &last) {
             // One model after the other, and the first one's autoencoder.
             let asked = asked.again(size, last.calls().len(), false);
             let plan = planning::plan(&file.source, &file.info, &beside.decoding(), &asked, on.gpu())?;
             let allowed = planning::allowed(text.memory_limit, on.gpu());
-            allowed
+            refined = allowed
                 .map_or(Ok(Choice::default()), |allowed| plan.fits(allowed))
                 .map_err(|e| planning::refused(&file.info, &asked, e))?;
         }
         let seen = loading::seen(&on, &beside, text, &options(machine))?;
         let mut parts = loading::load(on, &beside, seen)?;
-        let refiner = file.zip(last).map(|(file, last)| Refiner::new(&file, &parts.on.device, last)).transpose()?;
+        let refiner =
+            file.zip(last).map(|(file, last)| Refiner::new(&file, &parts.on.device, last, refined)).transpose()?;
+        if let Some(held) = choice.held {
+            parts.on.model = parts.on.model.streamed(held).map_err(|e| source.wrong(e))?;
+        }
         let model = &parts.on.model;
         let mut inputs = Inputs::read(model, text, subject.batch, size)?;
         inputs.references = inputs::encoded(model, &references, &calls, &options(machine))?;

@@ -221,6 +221,9 @@ fn peaks(text: &mut String, plan: &LatentPlan, allowed: Option<u64>, options: &P
     for choice in plan.choices().filter(|choice| plan.peak(choice) != plan.resident(&first)) {
         let _ = writeln!(text, "peak {}: {}", way(&choice, options.stay_resident), human(plan.peak(&choice)));
     }
+    if let Some(least) = plan.streamed().min_by_key(|choice| plan.peak(choice)) {
+        let _ = writeln!(text, "peak {}: {}", way(&least, false), human(plan.peak(&least)));
+    }
     if let Some(own) = memory::own() {
         let _ = writeln!(text, "the program itself: {}", human(own));
     }
@@ -237,9 +240,16 @@ fn way(choice: &Choice, stays: bool) -> String {
         (false, true) => "with all of this in memory",
         (false, false) => "with only what is used again in memory",
     };
+    let loaded = match choice.held {
+        Some(0) => format!("{loaded}, reading its weights as they are used"),
+        Some(held) => {
+            format!("{loaded}, {} of its weights in memory and the others read as they are used", human(held))
+        }
+        None => loaded.to_owned(),
+    };
     match choice.tiling {
         Some(tiling) => format!("{loaded}, decoding in tiles of {} pixels", tiling.tile * tiling.factor),
-        None => loaded.into(),
+        None => loaded,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Executes plans with the CPU kernels, in one arena, allocating nothing.
 
 use super::shapes::{attention_shape, conv_shape, image, rows};
+use super::streamed::{Lend, Streamed};
 use super::{Context, Epilogue, Matrix, Table, footprint};
 use crate::graph::{Graph, IdsId, Op, Shape, WeightId, WeightKind};
 use crate::plan::{ALIGN, ExecError, MemoryLimit, Plan, PlanError, PlanOptions, Slot, Step};
@@ -9,6 +10,7 @@ use crate::sync::Arc;
 use alloc::borrow::Cow;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 /// A weight as the kernels read it.
 #[derive(Clone)]
@@ -17,6 +19,8 @@ enum Packed {
     /// A bias, or a scale.
     Values(Cow<'static, [f32]>),
     Table(Table),
+    /// Packed each time that it is used.
+    Streamed(Streamed),
     /// One of these in memory of its own, which several networks may hold.
     Shared(Arc<Packed>),
 }
@@ -76,6 +80,41 @@ impl Weights {
         Ok(())
     }
 
+    /// As [`Self::push`], of `range` of what `source` stores: a matrix is not held, but packed each time that it is used, into memory
+    /// that an executor has for the largest of them. What is no matrix is refused: [`ExecError::Weights`].
+    ///
+    /// # Errors
+    /// As [`Self::push`].
+    pub fn push_streamed(
+        &mut self,
+        kind: WeightKind,
+        dtype: DType,
+        source: Arc<dyn Lend>,
+        range: Range<usize>,
+    ) -> Result<(), ExecError> {
+        let streamed = Streamed::new(kind, dtype, source, range)?.ok_or(ExecError::Weights)?;
+        self.items.push((kind, Packed::Streamed(streamed)));
+        Ok(())
+    }
+
+    /// Bytes of the largest matrix that is packed when it is used.
+    fn slot_bytes(&self) -> usize {
+        let streamed = self.items.iter().filter_map(|(_, packed)| match packed {
+            Packed::Streamed(streamed) => Some(streamed.sizes.packed_bytes()),
+            _ => None,
+        });
+        streamed.max().unwrap_or(0)
+    }
+
+    /// The matrix of a step, if it is not held.
+    fn streamed(&self, step: &Step) -> Option<&Streamed> {
+        let (Op::Conv2d { weight, .. } | Op::Linear { weight, .. }) = step.op else { return None };
+        match self.item(weight) {
+            Packed::Streamed(streamed) => Some(streamed),
+            _ => None,
+        }
+    }
+
     /// Bytes of memory held; borrowed ones are not.
     pub fn bytes(&self) -> usize {
         self.items.iter().map(|(_, packed)| packed.bytes()).sum()
@@ -98,6 +137,8 @@ impl Weights {
     fn matrix(&self, id: WeightId) -> &Matrix {
         match self.item(id) {
             Packed::Matrix(m) => m,
+            // Its sizes: what multiplies takes what was packed for it.
+            Packed::Streamed(streamed) => &streamed.sizes,
             _ => unreachable!("the weights were checked against the graph"),
         }
     }
@@ -124,13 +165,14 @@ impl Packed {
             Self::Values(Cow::Owned(v)) => v.len() * 4,
             Self::Values(Cow::Borrowed(_)) => 0,
             Self::Table(t) => t.bytes(),
+            Self::Streamed(_) => 0,
             Self::Shared(packed) => packed.bytes(),
         }
     }
 }
 
 /// Outputs, taps and inputs of a matrix.
-fn sizes(kind: WeightKind) -> Option<[usize; 3]> {
+pub(super) fn sizes(kind: WeightKind) -> Option<[usize; 3]> {
     match kind {
         WeightKind::Conv { out, kernel, inp } => Some([out, kernel * kernel, inp]),
         WeightKind::Linear { out, inp } => Some([out, 1, inp]),
@@ -200,6 +242,8 @@ pub struct Executor {
     scratch: usize,
     /// The first element after that; what is lent may be longer.
     end: usize,
+    /// Where matrices that are not held are packed.
+    packed: Matrix,
 }
 
 impl Executor {
@@ -235,7 +279,8 @@ impl Executor {
         let len = plans.iter().map(Plan::arena_len).max().unwrap_or(0);
         let dtype = |weight| weights.matrix(weight).scratch_dtype();
         let scratch = plans.iter().map(|plan| footprint::scratch(&context, plan, dtype)).max().unwrap_or(0);
-        let own = footprint::arena(len) + scratch as u64;
+        let slot = weights.slot_bytes();
+        let own = footprint::arena(len) + (scratch + slot) as u64;
         let needed = own.saturating_add(limit.reserved);
         if needed > limit.allowed {
             return Err(PlanError::Memory { needed, allowed: limit.allowed }.into());
@@ -248,8 +293,16 @@ impl Executor {
             }
             Some(lent) => Memory::Lent(lent),
         };
-        let mut exec =
-            Self { context, weights, plans, memory: Memory::default(), base: 0, scratch: len + ALIGN, end: values };
+        let mut exec = Self {
+            context,
+            weights,
+            plans,
+            memory: Memory::default(),
+            base: 0,
+            scratch: len + ALIGN,
+            end: values,
+            packed: Matrix::room(slot),
+        };
         exec.give_memory(memory);
         Ok(exec)
     }
@@ -285,11 +338,12 @@ impl Executor {
 
     /// Bytes of the arena and of the scratch memory.
     pub fn bytes(&self) -> usize {
-        match &self.memory {
+        let memory = match &self.memory {
             Memory::Allocated(values) => size_of_val(&values[..]),
             // What is lent may be longer.
             Memory::Lent(_) => self.end * size_of::<f32>(),
-        }
+        };
+        memory + self.packed.bytes()
     }
 
     /// The elements of an input, to be filled before each execution.
@@ -342,7 +396,12 @@ impl Executor {
         let plan = &self.plans[plan];
         let (arena, scratch) = self.memory.values_mut()[..self.end].split_at_mut(self.scratch);
         let (arena, scratch) = (&mut arena[self.base..][..plan.arena_len()], bytemuck::cast_slice_mut(scratch));
-        execute(&self.context, &self.weights, plan, &plan.steps()[i], ids, scratch, arena);
+        let step = &plan.steps()[i];
+        let packed = self.weights.streamed(step).map(|streamed| {
+            streamed.pack(&self.context, &mut self.packed);
+            &self.packed
+        });
+        execute(&self.context, &self.weights, packed, plan, step, ids, scratch, arena);
     }
 }
 
@@ -374,6 +433,7 @@ impl<'a> Operands<'a> {
 fn execute(
     ctx: &Context,
     weights: &Weights,
+    packed: Option<&Matrix>,
     plan: &Plan,
     step: &Step,
     ids: &[Option<u32>],
@@ -393,6 +453,7 @@ fn execute(
             y.copy_from_slice(get(x));
         }
     };
+    let matrix = |weight| packed.unwrap_or_else(|| weights.matrix(weight));
     let epilogue = |bias: Option<WeightId>, residual: Option<Slot>, activation| Epilogue {
         bias: bias.map_or(&[][..], |bias| weights.values(bias)),
         residual: residual.map(get),
@@ -401,7 +462,7 @@ fn execute(
     match step.op {
         Op::Conv2d { x, weight, bias, residual, activation, .. } => {
             if let Some(shape) = conv_shape(&step.op, step.output.shape) {
-                let (w, e) = (weights.matrix(weight), epilogue(bias, residual, activation));
+                let (w, e) = (matrix(weight), epilogue(bias, residual, activation));
                 match step.is_in_place() {
                     true => super::conv2d_in_place(ctx, &shape, w, &e, scratch, y),
                     false => super::conv2d(ctx, &shape, get(x), w, &e, scratch, y),
@@ -410,7 +471,7 @@ fn execute(
         }
         Op::Linear { x, weight, bias, residual, activation } => {
             let e = epilogue(bias, residual, activation);
-            super::linear(ctx, rows(x.shape), get(x), weights.matrix(weight), &e, scratch, y);
+            super::linear(ctx, rows(x.shape), get(x), matrix(weight), &e, scratch, y);
         }
         Op::Activate { x, activation } => {
             replace(x, y);

@@ -19,6 +19,11 @@ pub fn weight(kind: WeightKind, dtype: DType) -> u64 {
     bytes.map_or(u64::MAX, |bytes| bytes as u64)
 }
 
+/// [`weight`], and whether it is a matrix, which need not be held.
+pub(crate) fn held(kind: WeightKind, dtype: DType) -> (u64, bool) {
+    (weight(kind, dtype), matches!(kind, WeightKind::Conv { .. } | WeightKind::Linear { .. }))
+}
+
 /// Bytes of the arena and of the scratch memory of an [`super::exec::Executor`] of this plan on these threads; `dtype`
 /// tells how a matrix is stored.
 pub fn executor(context: &Context, plan: &Plan, dtype: impl Fn(WeightId) -> DType) -> u64 {

@@ -306,9 +306,10 @@ fn listing(labels: &[String]) -> String {
 /// A run that takes more memory than it may: what it takes in each way, and what would help.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{what}: {} with all that it uses in memory{}{}, of {} that may be used; the most is the {stage}'s, with {} of \
+    "{what}: {} with all that it uses in memory{}{}{}, of {} that may be used; the most is the {stage}'s, with {} of \
          weights and {} of activations: use {remedy}",
     mb(*.resident), also(*.staged, "one part of it at a time"), also(*.tiled, "also decoding in tiles"),
+    also(*.streamed, "also reading weights as they are used"),
     mb(*.allowed), mb(*.weights), mb(*.activations)
 )]
 pub struct TooLarge {
@@ -320,6 +321,8 @@ pub struct TooLarge {
     pub staged: Option<u64>,
     /// Bytes with small tiles, too, if that is less.
     pub tiled: Option<u64>,
+    /// Bytes with weights read as they are used, too, if they can be.
+    pub streamed: Option<u64>,
     /// Bytes that may be used.
     pub allowed: u64,
     /// The part that takes the most, in the least of these ways.

@@ -5,11 +5,12 @@ use super::device::Device;
 use super::load::{self, Change};
 use super::options::{SessionOptions, in_range};
 use super::patch::Patch;
+use super::stored::{Stored, Streaming};
 use super::wait::wait;
 use super::{ModelError, RequestError};
 use crate::Error;
-use crate::cpu::Context;
 use crate::cpu::exec::{Executor, Memory, Weights};
+use crate::cpu::{Context, footprint};
 use crate::gguf::File;
 use crate::graph::{Graph, Op, Weight, share_weights};
 use crate::plan::{Binding, ExecError, MemoryLimit, Plan, PlanOptions, Step};
@@ -21,6 +22,7 @@ use alloc::format;
 use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 #[cfg(test)]
 mod tests;
@@ -44,6 +46,15 @@ impl Placed {
     }
 }
 
+/// What of a network is not read from its file now.
+enum Other<'a> {
+    Nothing,
+    /// What was loaded with these patches.
+    Held(&'a Placed, &'a [Arc<dyn Patch>]),
+    /// Matrices beyond so many bytes of weights, which this file keeps.
+    Streamed(&'a Arc<dyn Stored>, u64),
+}
+
 /// A network's weights, where they are used; immutable.
 pub struct Network {
     pub(super) placed: Placed,
@@ -57,7 +68,7 @@ impl Network {
     /// Graphs that use one tensor with different shapes; tensors that are missing, too many, or of another shape than
     /// the graphs'; a device error.
     pub fn load(file: &File<'_>, graphs: Vec<Graph>, device: &Device) -> Result<Self, Error> {
-        Self::place(device, file, &[""], graphs, &[], None)
+        Self::place(device, file, &[""], graphs, &[], Other::Nothing)
     }
 
     /// As [`Self::load`], of one graph, for a file that holds other networks too: those of its tensors whose names begin
@@ -72,7 +83,23 @@ impl Network {
         patches: &[Arc<dyn Patch>],
         device: &Device,
     ) -> Result<Self, Error> {
-        Self::place(device, file, prefixes, vec![graph], patches, None)
+        Self::place(device, file, prefixes, vec![graph], patches, Other::Nothing)
+    }
+
+    /// As [`Self::load_part`] of `stored` on the CPU, with `held` bytes of its weights in memory: matrices beyond them are packed from
+    /// the file each time that they are used. What a patch changes is held.
+    ///
+    /// # Errors
+    /// As [`Self::load_part`].
+    pub(super) fn streamed(
+        stored: &Arc<dyn Stored>,
+        prefixes: &[&str],
+        graph: Graph,
+        patches: &[Arc<dyn Patch>],
+        held: u64,
+    ) -> Result<Self, Error> {
+        let other = Other::Streamed(stored, held);
+        Self::place(&Device::Cpu, &stored.file()?, prefixes, vec![graph], patches, other)
     }
 
     /// This network, which was loaded for the same device with the patches `held`, with `patches` in their place: the
@@ -88,7 +115,7 @@ impl Network {
         [held, patches]: [&[Arc<dyn Patch>]; 2],
         device: &Device,
     ) -> Result<Self, Error> {
-        Self::place(device, file, prefixes, vec![graph], patches, Some((&self.placed, held)))
+        Self::place(device, file, prefixes, vec![graph], patches, Other::Held(&self.placed, held))
     }
 
     /// As [`Self::load_part`], without loading anything: whether all tensors are there, and have the graph's shapes.
@@ -102,20 +129,40 @@ impl Network {
         prefixes: &[&str],
         graphs: Vec<Graph>,
         patches: &[Arc<dyn Patch>],
-        from: Option<(&Placed, &[Arc<dyn Patch>])>,
+        other: Other<'_>,
     ) -> Result<Self, Error> {
         let weights = shared(graphs)?;
-        let (from, held) = from.unzip();
+        let (from, held, streamed) = match other {
+            Other::Nothing => (None, None, None),
+            Other::Held(placed, patches) => (Some(placed), Some(patches), None),
+            Other::Streamed(stored, held) => (None, None, Some((stored, held))),
+        };
         let change = Change { patches, held };
         let placed = match device {
             Device::Cpu => {
-                let mut packed = Weights::new();
+                let (mut packed, mut taken) = (Weights::new(), 0);
                 load::part(file, prefixes, &weights, &change, |i, kind, data| match (data, from) {
                     (None, Some(Placed::Cpu(held))) => {
                         packed.push_held(held, i);
                         Ok(())
                     }
-                    (data, _) => data.map_or(Ok(()), |(dtype, data)| Ok(packed.push(kind, dtype, data)?)),
+                    (data, _) => data.map_or(Ok(()), |(dtype, data)| {
+                        let (size, is_matrix) = footprint::held(kind, dtype);
+                        if let Some((stored, held)) = streamed
+                            && is_matrix
+                            && taken + size > held
+                            && let Some(range) = within(stored.bytes(), data)
+                        {
+                            return Ok(packed.push_streamed(
+                                kind,
+                                dtype,
+                                Arc::new(Streaming(stored.clone())),
+                                range,
+                            )?);
+                        }
+                        taken += size;
+                        Ok(packed.push(kind, dtype, data)?)
+                    }),
                 })?;
                 Placed::Cpu(packed.into())
             }
@@ -185,6 +232,13 @@ impl Network {
         };
         Ok(Evaluator { engine, last: 0 })
     }
+}
+
+/// Where `part` is in `bytes`, if it is.
+fn within(bytes: &[u8], part: &[u8]) -> Option<Range<usize>> {
+    let start = part.as_ptr().addr().checked_sub(bytes.as_ptr().addr())?;
+    let end = start.checked_add(part.len())?;
+    (end <= bytes.len()).then_some(start..end)
 }
 
 fn share(graphs: &mut [Graph]) -> Result<(), Error> {

@@ -1,7 +1,10 @@
 //! A weight file that a model can go back to, to load one part after the other.
 
+use crate::cpu::Lend;
 use crate::gguf::{File, GgufError};
+use crate::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 /// A weight file that stays at hand: in memory, part of the program, or mapped.
 ///
@@ -25,6 +28,22 @@ pub trait Stored: Send + Sync {
     /// Those of [`File::new_checked`].
     fn file(&self) -> Result<File<'_>, GgufError> {
         File::new_checked(self.bytes())
+    }
+
+    /// Says that some of the bytes are not used for now.
+    fn release(&self, bytes: &[u8]) {
+        let _ = bytes;
+    }
+}
+
+/// A file whose matrices are read each time that they are used.
+pub(super) struct Streaming(pub Arc<dyn Stored>);
+
+impl Lend for Streaming {
+    fn lend(&self, range: Range<usize>, to: &mut dyn FnMut(&[u8])) {
+        let bytes = &self.0.bytes()[range];
+        to(bytes);
+        self.0.release(bytes);
     }
 }
 
@@ -54,5 +73,9 @@ impl Stored for crate::gguf::MappedFile {
 
     fn file(&self) -> Result<File<'_>, GgufError> {
         self.file()
+    }
+
+    fn release(&self, bytes: &[u8]) {
+        self.release(bytes);
     }
 }

@@ -8,7 +8,7 @@ use crate::file::source::{Conversion, Role, Source};
 use nijimi_import::is_checkpoint;
 use nijimi_runtime::Error;
 use nijimi_runtime::model::{
-    Device, EncodedInit, EncodedPrompts, LatentInfo, LatentRequest, ModelPart, OpenOptions, TextToImage,
+    Choice, Device, EncodedInit, EncodedPrompts, LatentInfo, LatentRequest, ModelPart, OpenOptions, TextToImage,
 };
 use nijimi_runtime::quant::DType;
 use nijimi_runtime::sampler::{Calls, SolverSettings};
@@ -50,10 +50,14 @@ pub struct Refiner {
 }
 
 impl Refiner {
-    /// Opens it on that device, for these calls.
-    pub fn new(file: &RefinerFile, device: &Device, calls: Calls) -> Result<Self, Fault> {
+    /// Opens it on that device, for these calls, in that way.
+    pub fn new(file: &RefinerFile, device: &Device, calls: Calls, choice: Choice) -> Result<Self, Fault> {
         let options = OpenOptions { device: device.clone(), ..OpenOptions::default() };
-        let model = TextToImage::open(file.source.stored(), options).map_err(|e| file.source.wrong(e))?;
+        let wrong = |e| file.source.wrong(e);
+        let mut model = TextToImage::open(file.source.stored(), options).map_err(wrong)?;
+        if let Some(held) = choice.held {
+            model = model.streamed(held).map_err(wrong)?;
+        }
         Ok(Self { model, calls })
     }
 }

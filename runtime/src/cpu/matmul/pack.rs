@@ -2,6 +2,8 @@
 
 use super::quantize::Start;
 use super::{BLOCK, NR, k};
+use crate::cpu::Context;
+use crate::cpu::pool::Parts;
 use crate::plan::KernelError;
 use crate::quant::{self, DType};
 use alloc::borrow::Cow;
@@ -146,6 +148,57 @@ impl Matrix {
         Ok(Self { dtype, out, taps, inp, layout: Layout::Rows(data) })
     }
 
+    /// One of these sizes that has no numbers, and cannot be multiplied with; `bytes` are those that it would be packed from.
+    ///
+    /// # Errors
+    /// As [`Self::pack`].
+    pub(in crate::cpu) fn unfilled(
+        dtype: DType,
+        bytes: usize,
+        [out, taps, inp]: [usize; 3],
+    ) -> Result<Self, KernelError> {
+        stored_bytes(dtype, bytes, out, taps, inp)?;
+        Self::bytes_of(dtype, out, taps, inp).ok_or(KernelError::TooLarge { out, taps, inp })?;
+        Ok(Self { dtype, out, taps, inp, layout: Layout::Panels(Vec::new()) })
+    }
+
+    /// Room for any one that takes so many bytes, packed.
+    pub(in crate::cpu) fn room(bytes: usize) -> Self {
+        let layout = Layout::Panels(vec![Line([0; 64]); bytes.div_ceil(64)]);
+        Self { dtype: DType::F32, out: 0, taps: 0, inp: 0, layout }
+    }
+
+    /// Bytes that it takes, packed.
+    pub(in crate::cpu) fn packed_bytes(&self) -> usize {
+        self.panels() * self.panel_bytes()
+    }
+
+    /// Becomes one of these sizes, packed from `data`, which was found to be as long as they say. What it has is used again.
+    pub(in crate::cpu) fn refill(&mut self, context: &Context, sizes: &Self, data: &[u8]) {
+        let Self { dtype, out, taps, inp, .. } = *sizes;
+        let bytes = sizes.packed_bytes();
+        let mut lines = match core::mem::replace(&mut self.layout, Layout::Panels(Vec::new())) {
+            Layout::Panels(lines) => lines,
+            Layout::Rows(_) => Vec::new(),
+        };
+        if lines.len() < bytes / 64 {
+            lines.resize(bytes / 64, Line([0; 64]));
+        }
+        let (row, panel) = (data.len() / (out * taps), sizes.panel_bytes());
+        let all: &mut [u8] = &mut bytemuck::cast_slice_mut(&mut lines)[..bytes];
+        let parts = Parts(all.as_mut_ptr());
+        let task = |i: usize| {
+            // SAFETY: each task has a panel of its own, and `all` is whole panels.
+            let bytes = unsafe { core::slice::from_raw_parts_mut(parts.get().add(i * panel), panel) };
+            // As fresh memory is.
+            bytes.fill(0);
+            let rows = i * NR * taps * row..((i + 1) * NR * taps * row).min(data.len());
+            sizes.fill(&data[rows], row, bytes);
+        };
+        context.pool.run(sizes.panels(), &task);
+        *self = Self { dtype, out, taps, inp, layout: Layout::Panels(lines) };
+    }
+
     /// [`Self::bytes`] of a matrix of these sizes, which nobody needs to make for it; `None` where they overflow.
     pub fn bytes_of(dtype: DType, out: usize, taps: usize, inp: usize) -> Option<usize> {
         let format = Format::of(dtype);
@@ -240,6 +293,11 @@ impl Matrix {
 
 /// Bytes of a stored row, if `data` is as many as the sizes say.
 fn row_bytes(dtype: DType, data: &[u8], out: usize, taps: usize, inp: usize) -> Result<usize, KernelError> {
+    stored_bytes(dtype, data.len(), out, taps, inp)
+}
+
+/// Bytes of a stored row, if `got` bytes are as many as the sizes say.
+fn stored_bytes(dtype: DType, got: usize, out: usize, taps: usize, inp: usize) -> Result<usize, KernelError> {
     if out == 0 || taps == 0 || inp == 0 {
         return Err(KernelError::EmptyMatrix { out, taps, inp });
     }
@@ -250,8 +308,7 @@ fn row_bytes(dtype: DType, data: &[u8], out: usize, taps: usize, inp: usize) -> 
     }
     let row = dtype.row_bytes(inp).ok_or(too_large.clone())?;
     let expected = row.checked_mul(taps).and_then(|n| n.checked_mul(out)).ok_or(too_large)?;
-    if data.len() != expected {
-        let got = data.len();
+    if got != expected {
         return Err(KernelError::WeightBytes { dtype: dtype.name(), out, taps, inp, expected, got });
     }
     Ok(row)

@@ -440,6 +440,34 @@ fn wrong_weights_are_refused() {
     assert_eq!((m.out(), m.taps(), m.inp(), m.dtype(), m.bytes()), (33, 9, 32, DType::Q4_0, 2 * 9 * 576));
 }
 
+/// What is packed into memory that had something else, by several threads, is what is packed into fresh memory.
+///
+/// Seen red with panels that are not cleared before.
+#[test]
+fn memory_that_is_used_again() {
+    for dtype in FORMATS {
+        let inp = whole(dtype, 64);
+        let sizes = |out, taps| {
+            let mut stored = Vec::new();
+            encode(dtype, &noise(out * taps * inp, out as u32), &mut stored).unwrap();
+            let packed = Matrix::pack(dtype, &stored, out, taps, inp).unwrap();
+            (Matrix::unfilled(dtype, stored.len(), [out, taps, inp]).unwrap(), stored, packed)
+        };
+        let [large, small, odd] = [(96, 9), (64, 1), (41, 9)].map(|(out, taps)| sizes(out, taps));
+        assert_eq!(large.0.packed_bytes(), large.2.bytes());
+        for threads in [1, 3] {
+            let mut slot = Matrix::room(large.0.packed_bytes());
+            for (sizes, stored, packed) in [&large, &odd, &small, &large] {
+                slot.refill(&Context::new(threads), sizes, stored);
+                assert_eq!((slot.out(), slot.taps(), slot.inp()), (packed.out(), packed.taps(), packed.inp()));
+                assert!(slot.packed()[..packed.bytes()] == *packed.packed(), "{dtype} {packed:?}");
+                assert_eq!(slot.bytes(), large.2.bytes());
+            }
+        }
+        assert!(Matrix::unfilled(dtype, 3, [41, 9, inp]).is_err());
+    }
+}
+
 /// The bits themselves, so that another machine or architecture is compared with this one. The weights' bytes are made
 /// here, not encoded, so that only the kernels are tested. Seen red with the bias added in two halves.
 #[test]

@@ -16,6 +16,8 @@ struct Origin {
     patches: Vec<Arc<dyn Patch>>,
     /// Words that were added: a patch of its own, the last.
     taught: Option<Arc<dyn Patch>>,
+    /// Bytes of a network's weights that are in memory while it works, if not all are.
+    held: Option<u64>,
 }
 
 impl Origin {
@@ -67,7 +69,21 @@ impl Parts {
         patches: Vec<Arc<dyn Patch>>,
         taught: Option<Arc<dyn Patch>>,
     ) -> Self {
-        Self { held: Vec::new(), origin: Some(Arc::new(Origin { stored, device, patches, taught })) }
+        let origin = Origin { stored, device, patches, taught, held: None };
+        Self { held: Vec::new(), origin: Some(Arc::new(origin)) }
+    }
+
+    /// As it is when it is opened, with so many bytes of a network's weights in memory at once.
+    pub fn streamed(&self, held: u64) -> Result<Self, Error> {
+        let not_of = |of| Err(RequestError::NotOf { what: "streamed weights", of }.into());
+        let Some(origin) = &self.origin else { return not_of("models that are opened") };
+        if !matches!(origin.device, Device::Cpu) {
+            return not_of("the CPU");
+        }
+        let (stored, device, patches, taught) =
+            (origin.stored.clone(), origin.device.clone(), origin.patches.clone(), origin.taught.clone());
+        let origin = Origin { stored, device, patches, taught, held: Some(held) };
+        Ok(Self { held: Vec::new(), origin: Some(Arc::new(origin)) })
     }
 
     /// As it is, with other patches: of what is held, the tensors are shared that are changed by the same.
@@ -76,7 +92,7 @@ impl Parts {
             return Err(RequestError::NotOf { what: "another strength of LoRAs", of: "models that are opened" }.into());
         };
         let (stored, device, taught) = (origin.stored.clone(), origin.device.clone(), origin.taught.clone());
-        let next = Origin { stored, device, patches, taught };
+        let next = Origin { stored, device, patches, taught, held: origin.held };
         let (old, new, file) = (origin.patches(), next.patches(), origin.stored.file()?);
         let again = |(part, network): &(ModelPart, Arc<Network>)| -> Result<_, Error> {
             let graph = part.smallest(info)?;
@@ -93,6 +109,10 @@ impl Parts {
             return Ok(network.clone());
         }
         let Some(origin) = &self.origin else { unreachable!("what has no origin holds all parts") };
+        if let Some(held) = origin.held {
+            let (prefixes, graph) = (part.prefixes(info), part.smallest(info)?);
+            return Ok(Network::streamed(&origin.stored, &prefixes, graph, &origin.patches(), held)?.into());
+        }
         load(&origin.stored.file()?, info, part, &origin.device, &origin.patches())
     }
 

@@ -113,6 +113,8 @@ pub struct StagePlan {
     pub once: bool,
     /// Bytes of its weights, as the kernels read them.
     pub weights: u64,
+    /// Bytes of each, in their order, and whether it is a matrix, which need not be in memory.
+    pub(super) each: Vec<(u64, bool)>,
     /// Bytes that a tensor takes at most while it is loaded, beside the weights.
     pub largest: u64,
     /// Bytes of activations and of the kernels' scratch memory.
@@ -128,6 +130,24 @@ pub struct StagePlan {
 }
 
 impl StagePlan {
+    /// Bytes of each of its weights, and whether it is a matrix, which can be read as it is used.
+    pub fn each(&self) -> impl Iterator<Item = (u64, bool)> {
+        self.each.iter().copied()
+    }
+
+    /// Bytes of its weights while it works, if about `held` are in memory and the others are read as they are used: those, and room for
+    /// the largest other.
+    pub fn streamed(&self, held: u64) -> u64 {
+        let (mut taken, mut largest) = (0u64, 0);
+        for (bytes, is_matrix) in &self.each {
+            match taken.saturating_add(*bytes) {
+                more if *is_matrix && more > held => largest = largest.max(*bytes),
+                more => taken = more,
+            }
+        }
+        taken.saturating_add(largest)
+    }
+
     /// Bytes while it works, and nothing else is in memory.
     pub fn peak(&self) -> u64 {
         self.weights.saturating_add(self.largest.max(self.arena + self.buffers))
@@ -175,6 +195,8 @@ pub struct LatentPlan {
     kept: u64,
     /// Whether the networks of a session have each their own memory: on the CPU they share it.
     apart: bool,
+    /// Whether weights can be read as they are used: on the CPU.
+    streams: bool,
 }
 
 /// Tiles that are smaller show their seams.
@@ -305,6 +327,7 @@ impl LatentPlan {
             unet: drawing,
             kept,
             apart,
+            streams: !apart && !request.patched,
         })
     }
 
@@ -374,7 +397,9 @@ impl<'a> Planner<'a> {
             if tensor.ne != [expected[0], rows, expected[2], expected[3]] {
                 return Err(ModelError::TensorShape { name, found: tensor.ne, expected }.into());
             }
-            stage.weights = stage.weights.saturating_add(self.weight(weight, tensor.dtype));
+            let bytes = self.weight(weight, tensor.dtype);
+            stage.weights = stage.weights.saturating_add(bytes);
+            stage.each.push((bytes, footprint::held(weight.kind, tensor.dtype).1));
             // As it is in the file; and what is changed, as f32 and once more.
             let (stored, values) = (tensor.data.len() as u64, 4 * tensor.elements() as u64);
             stage.largest = stage.largest.max(if self.request.patched { 2 * stored + values } else { stored });

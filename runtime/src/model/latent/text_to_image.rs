@@ -93,6 +93,16 @@ impl TextToImage {
         ModelPart::all(&self.info).filter(uses).collect()
     }
 
+    /// The same model, none of whose networks is in memory: of each, while it works, about `held` bytes of weights are, and the others are
+    /// read from the file and packed each time that they are used. Pictures are the same. It is for networks that are larger than memory:
+    /// [`Choice::held`](super::Choice::held) has what a run is allowed.
+    ///
+    /// # Errors
+    /// [`RequestError::NotOf`](crate::model::RequestError::NotOf) of a model from [`Self::load`], or on a device.
+    pub fn streamed(&self, held: u64) -> Result<Self, Error> {
+        Ok(Self { parts: self.parts.streamed(held)?, info: self.info.clone() })
+    }
+
     /// [`Self::hold`], of all.
     ///
     /// # Errors

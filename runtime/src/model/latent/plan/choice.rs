@@ -15,6 +15,9 @@ pub struct Choice {
     pub staged: bool,
     /// How pictures are cut to be encoded and decoded.
     pub tiling: Option<Tiling>,
+    /// Bytes of the weights of a part that are in memory while it works, if the others are read from the file as they are used:
+    /// what [`TextToImage::streamed`](crate::model::TextToImage::streamed) wants.
+    pub held: Option<u64>,
 }
 
 impl LatentPlan {
@@ -26,7 +29,9 @@ impl LatentPlan {
             (false, 1) => &[true],
             (false, _) => &[false, true],
         };
-        self.coders.iter().flat_map(|coder| staged.iter().map(|&staged| Choice { staged, tiling: coder.tiling }))
+        self.coders
+            .iter()
+            .flat_map(|coder| staged.iter().map(|&staged| Choice { staged, tiling: coder.tiling, held: None }))
     }
 
     /// The most bytes that the runs take at once in this way, the program itself not counted.
@@ -60,7 +65,11 @@ impl LatentPlan {
     fn most(&self, choice: &Choice, works: impl Fn(&StagePlan) -> bool, stays: impl Fn(&StagePlan) -> bool) -> u64 {
         let weights = |stages: &[&StagePlan], staying: bool| {
             let stages = stages.iter().filter(|stage| stays(stage) == staying);
-            stages.map(|stage| stage.weights).fold(0, u64::saturating_add)
+            let weights = |stage: &&&StagePlan| match choice.held {
+                Some(held) if !stage.stays => stage.streamed(held),
+                _ => stage.weights,
+            };
+            stages.map(|stage| weights(&stage)).fold(0, u64::saturating_add)
         };
         let stages: Vec<&StagePlan> = self.stages(choice).collect();
         let together = |stages: &[&StagePlan]| {
@@ -73,6 +82,26 @@ impl LatentPlan {
         self.kept.saturating_add(weights(&stages, true)).saturating_add(most)
     }
 
+    /// The ways for a network that is larger than memory, the best first: no matrix of a part is in memory but the one that is used.
+    /// None on a device, where parts must stay, or where tensors are changed while they are loaded.
+    pub fn streamed(&self) -> impl Iterator<Item = Choice> {
+        let coders = if self.streams && !self.stays { &self.coders[..] } else { &[] };
+        coders.iter().map(|coder| Choice { staged: true, tiling: coder.tiling, held: Some(0) })
+    }
+
+    /// That way with as much in memory as is allowed: up to the last of bytes, found by halving.
+    fn holding(&self, choice: &Choice, allowed: u64) -> Choice {
+        let (mut least, mut most) = (0, allowed);
+        while most - least > 1 {
+            let held = least.midpoint(most);
+            match self.peak(&Choice { held: Some(held), ..*choice }) <= allowed {
+                true => least = held,
+                false => most = held,
+            }
+        }
+        Choice { held: Some(least), ..*choice }
+    }
+
     /// The best way that takes no more than `allowed` bytes.
     ///
     /// # Errors
@@ -81,9 +110,14 @@ impl LatentPlan {
         if let Some(choice) = self.choices().find(|choice| self.peak(choice) <= allowed) {
             return Ok(choice);
         }
+        let streamed: Vec<Choice> = self.streamed().collect();
+        if let Some(none) = streamed.iter().find(|choice| self.peak(choice) <= allowed) {
+            return Ok(self.holding(none, allowed));
+        }
         let first = self.choices().next().unwrap_or_default();
         let staged = (!self.stays).then_some(Choice { staged: true, ..first });
-        let least = self.choices().min_by_key(|choice| self.peak(choice)).unwrap_or_default();
+        let least =
+            self.choices().chain(streamed.iter().copied()).min_by_key(|choice| self.peak(choice)).unwrap_or_default();
         let tiled = (self.peak(&least) < self.peak(&staged.unwrap_or(first))).then_some(least);
         let Some(stage) = self.stages(&least).max_by_key(|stage| stage.peak()) else { return Ok(least) };
         let activations = stage.arena + stage.buffers;
@@ -100,7 +134,8 @@ impl LatentPlan {
             what: self.request.clone(),
             resident: self.resident(&first),
             staged: staged.map(peak),
-            tiled: tiled.map(peak),
+            tiled: tiled.filter(|choice| choice.held.is_none()).map(peak),
+            streamed: streamed.into_iter().map(peak).min(),
             allowed,
             stage: stage.name.clone(),
             weights: stage.weights,
