@@ -492,6 +492,26 @@ fn a_plan_and_a_refusal_have_figures() {
     }
 }
 
+/// A model that is larger than the memory that may be used draws the same picture, reading weights as they are used.
+///
+/// Seen red with another weight packed for a step.
+#[test]
+fn more_than_memory_has() {
+    let folder = Folder::new();
+    let model = format!("{}/weights/emoji-q8_0.gguf", env!("CARGO_MANIFEST_DIR"));
+    let args = ["a red apple", "-m", &model, "-s", "1", "--backend", "cpu"];
+    for (name, limit) in [("whole.png", "1G"), ("streamed.png", "9M")] {
+        drawn(&folder, &[&args[..], &["--memory-limit", limit, "-o", name]].concat());
+        let plan = folder.nijimi(&["plan", "-m", &model, "--backend", "cpu", "--memory-limit", limit]);
+        let text = String::from_utf8(plan.stdout).unwrap();
+        assert!(text.contains("reading its weights as they are used: "), "{text}");
+        let fits = text.lines().find(|line| line.starts_with("fits ")).unwrap();
+        assert_eq!(fits.contains("of its weights in memory and the others read"), limit == "9M", "{fits}");
+    }
+    let [whole, streamed] = ["whole.png", "streamed.png"].map(|name| folder.bytes(name));
+    assert!(whole == streamed);
+}
+
 /// What is at fault is named, and nothing else; and what is advised works.
 /// Seen red with the model blamed, and with prompts that count as one window.
 #[test]
