@@ -1,5 +1,5 @@
 //! Times the convolutions of the book's U-Net:
-//! `cargo run --release -p nijimi-runtime --example matmul_speed [THREADS [FORMAT]]`.
+//! `cargo run --release -p nijimi-runtime --example matmul_speed [THREADS [FORMAT [INSTRUCTION SET]]]`, the last as the heading names it.
 //!
 //! Prints 10^9 operations (two for each multiply-add) a second: best of many runs by the clock, and in brackets the
 //! mean by the processor time that the system charged to this process (Linux only; to some 2 %), which a busy machine
@@ -9,7 +9,7 @@ mod common;
 
 use common::{cpu_seconds, noise};
 use nijimi_runtime::quant::{DType, encode};
-use nijimi_runtime::raw::cpu::{Context, Conv2dShape, Epilogue, Matrix, conv2d, conv2d_scratch};
+use nijimi_runtime::raw::cpu::{Context, Conv2dShape, Epilogue, Isa, Matrix, conv2d, conv2d_scratch};
 use nijimi_runtime::raw::graph::Activation;
 use std::time::{Duration, Instant};
 
@@ -56,7 +56,14 @@ fn main() {
     let threads = std::env::args().nth(1).and_then(|a| a.parse().ok());
     let only = std::env::args().nth(2);
     for threads in threads.map_or(vec![1, 2], |n| vec![n]) {
-        let ctx = Context::new(threads);
+        let ctx = match std::env::args().nth(3) {
+            None => Context::new(threads),
+            Some(name) => {
+                let isa =
+                    Isa::available().find(|isa| isa.to_string() == name).expect("an instruction set of this machine");
+                Context::with_isa(threads, isa).expect("it is of this machine")
+            }
+        };
         println!("{}, {threads} threads, batch {BATCH}: 10^9 op/s, best (per second of processor time)", ctx.isa());
         print!("{:18}", "3x3");
         FORMATS.iter().for_each(|d| print!("{:>16}", d.name()));

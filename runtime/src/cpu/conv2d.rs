@@ -66,8 +66,8 @@ impl Conv2dShape {
 }
 
 /// Bytes of scratch [`conv2d`] needs for weights of `dtype`.
-pub fn conv2d_scratch(_ctx: &Context, s: &Conv2dShape, dtype: DType) -> usize {
-    matmul::scratch_bytes(s.n * s.h * s.w, s.c_in, dtype)
+pub fn conv2d_scratch(ctx: &Context, s: &Conv2dShape, dtype: DType) -> usize {
+    matmul::scratch_bytes(ctx, [s.n * s.h * s.w, s.kernel * s.kernel, s.c_in], dtype)
 }
 
 /// `y = activation(conv(x, w) + bias + residual)`.

@@ -24,14 +24,14 @@ fn copied(s: &Conv2dShape, rows: usize) -> usize {
 }
 
 /// Bytes of scratch [`conv2d_in_place`] needs for weights of `dtype`.
-pub fn conv2d_in_place_scratch(_ctx: &Context, s: &Conv2dShape, dtype: DType) -> usize {
-    scratch_of(s, dtype, band_rows(s, BAND))
+pub fn conv2d_in_place_scratch(ctx: &Context, s: &Conv2dShape, dtype: DType) -> usize {
+    scratch_of(ctx, s, dtype, band_rows(s, BAND))
 }
 
-fn scratch_of(s: &Conv2dShape, dtype: DType, rows: usize) -> usize {
+fn scratch_of(ctx: &Context, s: &Conv2dShape, dtype: DType, rows: usize) -> usize {
     let pixels = (rows + s.pad + s.pad_end) * s.w;
     // Wherever the scratch begins, an f32's alignment is within 3 bytes.
-    copied(s, rows) * size_of::<f32>() + 3 + matmul::scratch_bytes(pixels, s.c_in, dtype)
+    copied(s, rows) * size_of::<f32>() + 3 + matmul::scratch_bytes(ctx, [pixels, s.kernel * s.kernel, s.c_in], dtype)
 }
 
 /// As [`super::conv2d`], in place: `x` holds the input, `[n][h][w][c_in]`, and afterwards begins with the output,
@@ -133,7 +133,7 @@ mod tests {
                 let ctx = Context::with_isa(2, isa).unwrap();
                 for rows in [pad + pad_end + 1, 4.max(pad + pad_end + 1), h.max(pad + pad_end + 1)] {
                     // Stale scratch must not show; nor where it begins.
-                    let mut scratch = vec![0xff; scratch_of(&s, dtype, rows) + 1];
+                    let mut scratch = vec![0xff; scratch_of(&ctx, &s, dtype, rows) + 1];
                     let mut y = x.clone();
                     in_bands(&ctx, &s, rows, &weights, &e, &mut scratch[1..], &mut y);
                     assert!(same(&y), "{s:?}, {}, {rows} rows at a time, {isa}", dtype.name());

@@ -15,6 +15,8 @@ pub enum Isa {
     Avx512,
     /// [`Isa::Avx512`] with VNNI: integer products by `vpdpbusd`.
     Avx512Vnni,
+    /// [`Isa::Avx512Vnni`] with AMX, which Linux lets a process use that asks for it; products with q8_0 and q4_0 weights in tiles.
+    Amx,
     /// AArch64 with NEON.
     Neon,
     /// WebAssembly with 128-bit vectors, which the build chose (`-C target-feature=+simd128`).
@@ -22,7 +24,7 @@ pub enum Isa {
 }
 
 impl Isa {
-    const ALL: [Isa; 6] = [Isa::Scalar, Isa::Avx2, Isa::Avx512, Isa::Avx512Vnni, Isa::Neon, Isa::Simd128];
+    const ALL: [Isa; 7] = [Isa::Scalar, Isa::Avx2, Isa::Avx512, Isa::Avx512Vnni, Isa::Amx, Isa::Neon, Isa::Simd128];
 
     /// The best one of this machine.
     pub fn detect() -> Isa {
@@ -47,8 +49,10 @@ impl Isa {
             Isa::Avx512 => x86::avx2() && x86::avx512(),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512Vnni => x86::avx2() && x86::avx512() && x86::vnni(),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Amx => Isa::Avx512Vnni.is_available() && tiles::are_ours(),
             #[cfg(not(target_arch = "x86_64"))]
-            Isa::Avx2 | Isa::Avx512 | Isa::Avx512Vnni => false,
+            Isa::Avx2 | Isa::Avx512 | Isa::Avx512Vnni | Isa::Amx => false,
         }
     }
 }
@@ -60,6 +64,7 @@ impl fmt::Display for Isa {
             Isa::Avx2 => "AVX2",
             Isa::Avx512 => "AVX-512",
             Isa::Avx512Vnni => "AVX-512 VNNI",
+            Isa::Amx => "AMX",
             Isa::Neon => "NEON",
             Isa::Simd128 => "SIMD128",
         })
@@ -74,6 +79,45 @@ pub struct IsaMissing {
     pub isa: Isa,
     /// What the machine has.
     pub best: Isa,
+}
+
+/// The registers of AMX, which are so large that a process must ask its system for them.
+#[cfg(target_arch = "x86_64")]
+mod tiles {
+    /// Whether the processor has them, and the system gives them to this process.
+    #[cfg(all(target_os = "linux", feature = "std", not(miri)))]
+    #[allow(unsafe_code)] // a system call, which the standard library has not
+    pub fn are_ours() -> bool {
+        use core::arch::x86_64::{__cpuid, __cpuid_count};
+        use std::sync::OnceLock;
+        static OURS: OnceLock<bool> = OnceLock::new();
+        const ARCH_PRCTL: i64 = 158;
+        const ARCH_REQ_XCOMP_PERM: usize = 0x1023;
+        const XTILEDATA: usize = 18;
+        // Leaf 7, edx: tiles 24, products of bytes 25.
+        const NEEDED: u32 = 1 << 24 | 1 << 25;
+        *OURS.get_or_init(|| {
+            #[allow(unused_unsafe)] // __cpuid became safe in later toolchains
+            // SAFETY: every x86-64 processor has cpuid; leaf 7 is read only where leaf 0 says it exists.
+            let has = unsafe { __cpuid(0).eax >= 7 && __cpuid_count(7, 0).edx & NEEDED == NEEDED };
+            if !has {
+                return false;
+            }
+            let code: i64;
+            // SAFETY: the call takes two numbers, and touches no memory of ours; systems that do not know it refuse.
+            unsafe {
+                core::arch::asm!("syscall", inlateout("rax") ARCH_PRCTL => code, in("rdi") ARCH_REQ_XCOMP_PERM,
+                    in("rsi") XTILEDATA, out("rcx") _, out("r11") _, options(nostack));
+            }
+            code == 0
+        })
+    }
+
+    /// Other systems are not asked.
+    #[cfg(not(all(target_os = "linux", feature = "std", not(miri))))]
+    pub fn are_ours() -> bool {
+        false
+    }
 }
 
 #[cfg(all(target_arch = "x86_64", feature = "std"))]

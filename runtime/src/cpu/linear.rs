@@ -5,8 +5,8 @@ use super::{Context, Epilogue, Matrix};
 use crate::quant::DType;
 
 /// Bytes of scratch [`linear`] needs for `rows` rows of `inp` inputs and weights of `dtype`.
-pub fn linear_scratch(_ctx: &Context, rows: usize, inp: usize, dtype: DType) -> usize {
-    matmul::scratch_bytes(rows, inp, dtype)
+pub fn linear_scratch(ctx: &Context, rows: usize, inp: usize, dtype: DType) -> usize {
+    matmul::scratch_bytes(ctx, [rows, 1, inp], dtype)
 }
 
 /// `y = activation(x w^T + bias + residual)`: `x` is `[rows][inp]`, `w` is packed from `[out][inp]` with one tap, `y`

@@ -20,7 +20,7 @@ macro_rules! vectorized {
             match isa {
                 #[cfg(target_arch = "x86_64")]
                 // SAFETY: a context holds only an instruction set that the machine has.
-                $crate::cpu::Isa::Avx512 | $crate::cpu::Isa::Avx512Vnni => unsafe { avx512($($arg),*) },
+                $crate::cpu::Isa::Avx512 | $crate::cpu::Isa::Avx512Vnni | $crate::cpu::Isa::Amx => unsafe { avx512($($arg),*) },
                 #[cfg(target_arch = "x86_64")]
                 // SAFETY: as above.
                 $crate::cpu::Isa::Avx2 => unsafe { avx2($($arg),*) },

@@ -17,7 +17,7 @@ pub(super) fn kernel(format: Format) -> Kernel {
         Format::K6 => k::avx2::codes::<6>,
     };
     let rows = if format.is_quantized() { 4 } else { 6 };
-    Kernel { rows, accumulate, finish }
+    Kernel::new(rows, accumulate, finish)
 }
 
 #[target_feature(enable = "avx2,fma")]

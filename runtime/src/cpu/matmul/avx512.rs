@@ -7,7 +7,7 @@ use core::arch::x86_64::*;
 
 pub(super) fn kernel(format: Format) -> Kernel {
     let accumulate = if format == Format::F16 { rows::<true> as unsafe fn(&Taps, &mut Acc) } else { rows::<false> };
-    Kernel { rows: 12, accumulate, finish }
+    Kernel::new(12, accumulate, finish)
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]

@@ -13,6 +13,8 @@
 //! on the tiling.
 #![allow(unsafe_code)] // rows of pointers, and threads that write disjoint parts of one output
 
+#[cfg_attr(not(all(target_arch = "x86_64", feature = "std")), path = "no_amx.rs")]
+mod amx;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -69,6 +71,9 @@ struct Taps<'a> {
     steps: usize,
     /// The panel at the first of these taps, aligned to 64 bytes.
     weights: *const u8,
+    /// Where the rows' records are together, if the kernel wants them so.
+    #[cfg_attr(not(all(target_arch = "x86_64", feature = "std")), allow(dead_code, reason = "amx alone reads it"))]
+    together: Option<amx::Together>,
 }
 
 /// Where a finished tile goes.
@@ -92,6 +97,8 @@ struct Target<'a> {
 struct Kernel {
     /// Rows of a tile.
     rows: usize,
+    /// Whether it wants the rows of a tile together ([`amx`]).
+    together: bool,
     /// Safe to call where the machine has the instruction set, and the pointers are good for the sizes given.
     accumulate: unsafe fn(&Taps, &mut Acc),
     /// Applies the epilogue; safe to call where the target's elements of y are the caller's alone.
@@ -99,12 +106,18 @@ struct Kernel {
 }
 
 impl Kernel {
+    fn new(rows: usize, accumulate: unsafe fn(&Taps, &mut Acc), finish: unsafe fn(&Target, &Acc)) -> Self {
+        Self { rows, together: false, accumulate, finish }
+    }
+
     fn of(isa: Isa, format: Format) -> Self {
         match isa {
             #[cfg(target_arch = "x86_64")]
+            Isa::Amx if format.is_quantized() => amx::kernel(format),
+            #[cfg(target_arch = "x86_64")]
             Isa::Avx512Vnni if format.is_quantized() => vnni::kernel(format),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 | Isa::Avx512Vnni if !format.is_quantized() => avx512::kernel(format),
+            Isa::Avx512 | Isa::Avx512Vnni | Isa::Amx if !format.is_quantized() => avx512::kernel(format),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 | Isa::Avx512 => avx2::kernel(format),
             #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
@@ -163,7 +176,9 @@ pub(super) struct Window {
 
 /// Input pixels in memory.
 #[derive(Clone, Copy)]
-struct Source {
+struct Source<'a> {
+    /// Where a task gathers what it sees of them.
+    room: &'a amx::Room,
     base: *const u8,
     /// Bytes of a pixel.
     pixel: usize,
@@ -171,7 +186,7 @@ struct Source {
     zero: *const u8,
 }
 // SAFETY: only read, while `run` holds the borrows of what it points to.
-unsafe impl Sync for Source {}
+unsafe impl Sync for Source<'_> {}
 
 impl Window {
     fn rows(&self) -> usize {
@@ -214,11 +229,18 @@ impl Window {
     }
 }
 
-/// Bytes of scratch for `pixels` input pixels of `inp` channels: quantized activations and a pixel of zeros.
-pub(super) fn scratch_bytes(pixels: usize, inp: usize, dtype: DType) -> usize {
-    let pixel = pixel_bytes(Format::of(dtype), inp);
-    let pixels = if Format::of(dtype).is_quantized() { pixels + 1 } else { 1 };
-    pixels * pixel + 63 // wherever the scratch begins, a cache line's start is within 63 bytes
+/// Bytes of scratch for `pixels` input pixels of `inp` channels that `taps` of a kernel see: quantized activations and a pixel of
+/// zeros, and what a kernel gathers of them.
+pub(super) fn scratch_bytes(ctx: &Context, [pixels, taps, inp]: [usize; 3], dtype: DType) -> usize {
+    let format = Format::of(dtype);
+    let pixel = pixel_bytes(format, inp);
+    let pixels = if format.is_quantized() { pixels + 1 } else { 1 };
+    pixels * pixel + room_bytes(ctx, format, [taps, inp]) + 63 // wherever the scratch begins, a cache line's start is within 63 bytes
+}
+
+/// Bytes in which a kernel gathers.
+fn room_bytes(ctx: &Context, format: Format, sizes: [usize; 2]) -> usize {
+    amx::Room::bytes(ctx.isa(), format, sizes, ctx.pool.threads())
 }
 
 fn pixel_bytes(format: Format, inp: usize) -> usize {
@@ -226,7 +248,14 @@ fn pixel_bytes(format: Format, inp: usize) -> usize {
 }
 
 /// Lays a pixel of zeros, and for quantized weights all activations, into `scratch`.
-fn prepare(ctx: &Context, pixels: usize, inp: usize, format: Format, x: &[f32], scratch: &mut [u8]) -> Source {
+fn prepare<'a>(
+    ctx: &Context,
+    [pixels, inp]: [usize; 2],
+    format: Format,
+    x: &[f32],
+    scratch: &mut [u8],
+    room: &'a amx::Room,
+) -> Source<'a> {
     let pixel = pixel_bytes(format, inp);
     let start = scratch.as_ptr().align_offset(64);
     let used = if format.is_quantized() { (pixels + 1) * pixel } else { pixel };
@@ -234,7 +263,7 @@ fn prepare(ctx: &Context, pixels: usize, inp: usize, format: Format, x: &[f32], 
     let scratch = &mut scratch[start..][..used];
     if !format.is_quantized() {
         scratch.fill(0);
-        return Source { base: x.as_ptr().cast(), pixel, zero: scratch.as_ptr() };
+        return Source { room, base: x.as_ptr().cast(), pixel, zero: scratch.as_ptr() };
     }
     let blocks = inp / BLOCK;
     let all = scratch.as_mut_ptr().cast::<ActBlock>();
@@ -251,7 +280,7 @@ fn prepare(ctx: &Context, pixels: usize, inp: usize, format: Format, x: &[f32], 
     spread(ctx, pixels.div_ceil(chunk), pixels * inp, &task);
     // SAFETY: the last pixel of the scratch.
     unsafe { core::slice::from_raw_parts_mut(zero, blocks) }.fill(ActBlock::ZERO);
-    Source { base: all.cast_const().cast(), pixel, zero: zero.cast_const().cast() }
+    Source { room, base: all.cast_const().cast(), pixel, zero: zero.cast_const().cast() }
 }
 
 /// On all threads if `work` operations are worth it.
@@ -290,7 +319,11 @@ pub(super) fn run(
     if let Some(stored) = w.rows().filter(|_| IN_PLACE) {
         return stored::run(ctx, window, x, w, stored, e, y);
     }
-    let source = prepare(ctx, pixels, w.inp(), w.format(), x, scratch);
+    let room = room_bytes(ctx, w.format(), [w.taps(), w.inp()]);
+    assert!(room <= scratch.len(), "matrix product: scratch is too short");
+    let (room, scratch) = scratch.split_at_mut(room);
+    let room = amx::Room::new(room, [w.taps(), w.inp()]);
+    let source = prepare(ctx, [pixels, w.inp()], w.format(), x, scratch, &room);
     let kernel = Kernel::of(ctx.isa(), w.format());
 
     // A task: some tiles of rows by some panels. Four tasks a thread even out what else the machine is doing.
@@ -348,6 +381,7 @@ fn part(
     let group = (CACHED_WEIGHTS / w.panel_bytes() / if gated { 2 } else { 1 }).max(1);
     let whole = w.taps() <= MAX_TAPS;
     let mut table = [[core::ptr::null(); MAX_ROWS]; MAX_TAPS];
+    let mut tiles = kernel.together.then(|| amx::Tiles::new(source.room));
     for first in panels.clone().step_by(group) {
         for row in rows.clone().step_by(kernel.rows) {
             let count = kernel.rows.min(rows.end - row);
@@ -355,6 +389,13 @@ fn part(
                 window.point(source, row, count, 0, &mut table[..w.taps()]);
                 ahead(&table[w.taps() - 1][..count], source.pixel);
             }
+            let together = match &mut tiles {
+                Some(tiles) if whole && count > kernel.rows / 2 && w.taps() * steps > 1 => {
+                    // SAFETY: each pointer has a pixel behind it.
+                    unsafe { tiles.together(&table[..w.taps()], steps) }
+                }
+                _ => None,
+            };
             let mut product = |panel: usize| {
                 let mut acc = Acc([[0.0; NR]; MAX_ROWS]);
                 for tap in (0..w.taps()).step_by(MAX_TAPS) {
@@ -363,7 +404,7 @@ fn part(
                         window.point(source, row, count, tap, &mut table[..taps]);
                     }
                     let weights = &w.packed()[panel * w.panel_bytes() + tap * w.tap_bytes()..];
-                    let taps = Taps { rows: &table[..taps], count, steps, weights: weights.as_ptr() };
+                    let taps = Taps { rows: &table[..taps], count, steps, weights: weights.as_ptr(), together };
                     // SAFETY: the context's instruction set is the machine's; each pointer has a pixel behind it, and
                     // the panel holds `steps` records for each tap.
                     unsafe { (kernel.accumulate)(&taps, &mut acc) };

@@ -40,7 +40,7 @@ impl PanelProduct {
             let count = self.0.rows.min(rows - row);
             let pointer = |i: usize| a.as_ptr().wrapping_add((row + i).min(last) * stride).cast();
             let table = [core::array::from_fn(pointer)];
-            let taps = Taps { rows: &table, count, steps: b.len(), weights: b.as_ptr().cast() };
+            let taps = Taps { rows: &table, count, steps: b.len(), weights: b.as_ptr().cast(), together: None };
             let acc = acc[row..row + MAX_ROWS].as_mut_ptr().cast::<Acc>();
             // SAFETY: the instruction set is the machine's; behind each pointer lie `b.len()` values, as the first
             // assertion says; a Lanes is a row of weights with their alignment; and the slice of MAX_ROWS Lanes has

@@ -41,7 +41,7 @@ pub(crate) fn quantize(isa: Isa, x: &[f32], start: Start, out: &mut [ActBlock]) 
     match isa {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: a context holds only an instruction set that the machine has.
-        Isa::Avx512 | Isa::Avx512Vnni => unsafe { avx512(x, start, out) },
+        Isa::Avx512 | Isa::Avx512Vnni | Isa::Amx => unsafe { avx512(x, start, out) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
         Isa::Avx2 => unsafe { avx2(x, start, out) },

@@ -17,7 +17,7 @@ pub(super) fn kernel(format: Format) -> Kernel {
         Format::K5 => k::simd128::codes::<5>,
         Format::K6 => k::simd128::codes::<6>,
     };
-    Kernel { rows: 4, accumulate, finish }
+    Kernel::new(4, accumulate, finish)
 }
 
 unsafe fn finish(target: &Target, acc: &Acc) {

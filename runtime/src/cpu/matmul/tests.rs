@@ -125,6 +125,10 @@ fn cases() -> Vec<Case> {
     add(1, (1, 1), 64, 40, 3, 1, 1); // one row, mostly outside
     add(1, (3, 4), 256, 33, 3, 1, 1);
     add(1, (3, 3), 512, 40, 1, 1, 0);
+    // Each number of blocks that a pipeline of tiles may end with.
+    for blocks in [3, 5, 6] {
+        add(1, (5, 5), 32 * blocks, 33, 1, 1, 0);
+    }
     let upsampled: Vec<Case> = all
         .iter()
         .filter(|case| case.shape.kernel > 1 && [DType::F32, DType::Q4_0].contains(&case.dtype))

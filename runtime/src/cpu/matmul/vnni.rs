@@ -9,43 +9,55 @@ use core::arch::x86_64::*;
 
 pub(super) fn kernel(format: Format) -> Kernel {
     let accumulate = match format {
-        Format::Q4 => rows::<true> as unsafe fn(&Taps, &mut Acc),
+        Format::Q4 => whole::<true> as unsafe fn(&Taps, &mut Acc),
         Format::K4 => k::vnni::codes::<4>,
         Format::K5 => k::vnni::codes::<5>,
         Format::K6 => k::vnni::codes::<6>,
-        _ => rows::<false>,
+        _ => whole::<false>,
     };
-    Kernel { rows: 6, accumulate, finish: super::avx512::finish }
+    Kernel::new(ROWS, accumulate, super::avx512::finish)
 }
 
-/// Picks the smallest tile that holds the rows.
+/// Rows of the largest tile.
+pub(super) const ROWS: usize = 6;
+
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni,f16c")]
-unsafe fn rows<const HALF: bool>(t: &Taps, acc: &mut Acc) {
+unsafe fn whole<const HALF: bool>(t: &Taps, acc: &mut Acc) {
+    // SAFETY: the caller's promise is the same.
+    unsafe { rows::<HALF>(t, t.count, 0, &mut acc.0) }
+}
+
+/// Picks the smallest tile that holds `count` of the table's rows, from `from` on, whose sums are `acc`.
+///
+/// # Safety
+/// As of [`Kernel::accumulate`]; there are so many rows, and sums for the smallest tile that holds them.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni,f16c")]
+pub(super) unsafe fn rows<const HALF: bool>(t: &Taps, count: usize, from: usize, acc: &mut [[f32; NR]]) {
     // SAFETY: the caller's promise is the same.
     unsafe {
-        match t.count {
-            1 => tile::<1, HALF>(t, acc),
-            2 => tile::<2, HALF>(t, acc),
-            3..=4 => tile::<4, HALF>(t, acc),
-            _ => tile::<6, HALF>(t, acc),
+        match count {
+            1 => tile::<1, HALF>(t, from, acc),
+            2 => tile::<2, HALF>(t, from, acc),
+            3..=4 => tile::<4, HALF>(t, from, acc),
+            _ => tile::<ROWS, HALF>(t, from, acc),
         }
     }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni,f16c")]
-unsafe fn tile<const R: usize, const HALF: bool>(t: &Taps, acc: &mut Acc) {
+unsafe fn tile<const R: usize, const HALF: bool>(t: &Taps, from: usize, acc: &mut [[f32; NR]]) {
     let codes = if HALF { NR * BLOCK / 2 } else { NR * BLOCK };
     let low = _mm512_set1_epi8(15);
     // SAFETY: each pointer of the table has `steps` blocks behind it, the panel `steps` records of codes and scales for
     // each tap, aligned to 64 bytes, and R rows of `acc` exist.
     unsafe {
         let mut f = [[_mm512_setzero_ps(); 2]; R];
-        for (f, acc) in f.iter_mut().zip(&acc.0) {
+        for (f, acc) in f.iter_mut().zip(acc.iter()) {
             *f = [_mm512_load_ps(acc.as_ptr()), _mm512_load_ps(acc.as_ptr().add(16))];
         }
         let mut w = t.weights;
         for rows in t.rows {
-            let rows: [*const ActBlock; R] = core::array::from_fn(|i| rows[i].cast());
+            let rows: [*const ActBlock; R] = core::array::from_fn(|i| rows[from + i].cast());
             for b in 0..t.steps {
                 let mut sum = [[_mm512_setzero_si512(); 2]; R];
                 for i in 0..R {
@@ -78,7 +90,7 @@ unsafe fn tile<const R: usize, const HALF: bool>(t: &Taps, acc: &mut Acc) {
                 }
             }
         }
-        for (f, acc) in f.iter().zip(&mut acc.0) {
+        for (f, acc) in f.iter().zip(acc) {
             _mm512_store_ps(acc.as_mut_ptr(), f[0]);
             _mm512_store_ps(acc.as_mut_ptr().add(16), f[1]);
         }
