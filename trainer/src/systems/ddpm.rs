@@ -39,6 +39,10 @@ pub struct DdpmSettings {
     pub beta_start: f64,
     /// Variance of the last noise step.
     pub beta_end: f64,
+    /// The share of the run, at its end, over which the learning rate falls to 0.
+    pub decay: f64,
+    /// Passes over the data in the run.
+    pub epochs: u64,
     /// Keys everything random.
     pub seed: u64,
     /// Precision of the convolutions' products.
@@ -78,10 +82,6 @@ struct Taught<D: Kit> {
     teacher: Teacher<D>,
     /// The levels that it draws at, equally often.
     levels: Vec<usize>,
-    /// The share of the run, at its end, over which the learning rate falls to 0.
-    decay: f64,
-    /// Steps of the run.
-    total: u64,
 }
 
 impl<D: Kit> Ddpm<D> {
@@ -113,13 +113,12 @@ impl<D: Kit> Ddpm<D> {
         timesteps.iter().flat_map(|t| &self.times[t * dim..(t + 1) * dim]).copied().collect()
     }
 
-    /// The same system of a student, which begins as `teacher`, and learns at its own few levels what it makes of them. The
-    /// learning rate falls to 0 over the share `decay` of so many epochs, the last ones.
+    /// The same system of a student, which begins as `teacher`, and learns at its own few levels what it makes of them.
     #[must_use]
-    pub fn taught_by(mut self, teacher: Teacher<D>, decay: f64, epochs: u64) -> Self {
+    pub fn taught_by(mut self, teacher: Teacher<D>) -> Self {
         self.model = teacher.model().clone();
-        let (levels, total) = (teacher.course().levels(), epochs.saturating_mul(self.loader.batches()));
-        self.taught = Some(Taught { teacher, levels, decay, total });
+        let levels = teacher.course().levels();
+        self.taught = Some(Taught { teacher, levels });
         self
     }
 
@@ -150,7 +149,7 @@ impl<D: Kit> Task<D> for Ddpm<D> {
     }
 
     fn lr_factor(&self, at: At) -> f64 {
-        self.taught.as_ref().map_or(1.0, |taught| at.falling(taught.total, taught.decay))
+        at.falling(self.settings.epochs.saturating_mul(self.loader.batches()), self.settings.decay)
     }
 
     fn step(&mut self, at: At, gradients: Gradients<f32, D>) -> Result<StepResult<D>> {

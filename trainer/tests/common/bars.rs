@@ -18,6 +18,8 @@ use std::time::Duration;
 pub fn task(data: &Path, batch: usize) -> Ddpm<Cpu> {
     let data = LabelledPictures::load(data, Split::Train).expect("the data set");
     let settings = DdpmSettings {
+        decay: 0.0,
+        epochs: 1,
         batch,
         label_drop: 0.1,
         as_in_book: false,

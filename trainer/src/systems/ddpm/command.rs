@@ -25,6 +25,9 @@ fit_command! {
         lr("learning rate", "1e-3");
         warmup("0");
         clip;
+        /// share of the run, at its end, over which the learning rate falls to 0 (default 0)
+        #[argh(option, from_str_fn(number::share), default = "0.0")]
+        decay: f64,
         /// decoupled weight decay (default 0)
         #[argh(option, from_str_fn(number::not_negative), default = "0.0")]
         weight_decay: f64,
@@ -93,6 +96,8 @@ pub fn run(a: &DdpmArgs, world: &Rc<dyn World>) -> Result<Ended> {
         )));
     }
     let settings = DdpmSettings {
+        decay: a.decay,
+        epochs: a.epochs,
         batch: a.batch,
         label_drop: a.label_drop.unwrap_or(0.1),
         as_in_book: a.as_in_book,
@@ -115,6 +120,7 @@ pub fn run(a: &DdpmArgs, world: &Rc<dyn World>) -> Result<Ended> {
         .with("--noise-steps", a.noise_steps)
         .with("--beta-start", a.beta_start)
         .with("--beta-end", a.beta_end)
+        .with("--decay", a.decay)
         .with("--seed", a.seed)
         .with("--precision", &a.precision)
         .with("--channels", &a.channels)

@@ -102,6 +102,8 @@ fn on<D: Kit>(device: D, a: &DistillArgs, bytes: &[u8], world: &Rc<dyn World>) -
     let data = LabelledPictures::load(&a.data, Split::Train)?;
     fitting(network, &data, &a.data)?;
     let settings = DdpmSettings {
+        decay: a.decay,
+        epochs: a.epochs,
         batch: a.batch,
         label_drop: LABEL_DROP,
         as_in_book: false,
@@ -124,6 +126,6 @@ fn on<D: Kit>(device: D, a: &DistillArgs, bytes: &[u8], world: &Rc<dyn World>) -
     let ema = Some(a.ema).filter(|e| *e > 0.0);
     let options = FitOptions { keep: a.keep, ..a.fit_options(adam, ema, lesson.named(fingerprint)) };
     let task = Ddpm::new(device, settings, naming, model.config().clone(), data)?;
-    let mut task = task.taught_by(Teacher::new(model, course), a.decay, a.epochs);
+    let mut task = task.taught_by(Teacher::new(model, course));
     fit_in(&**world, &mut task, &options, &launch::interruptible()?)
 }
