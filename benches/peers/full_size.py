@@ -145,10 +145,15 @@ def fill(path):
     reader.data.flush()
 
 
-match sys.argv[1:]:
-    case ["folder", kind, out, tokenizer] if kind in CLASSES:
-        folder(kind, Path(out), tokenizer)
-    case ["fill", path]:
-        fill(path)
-    case _:
-        raise SystemExit(__doc__)
+def main():
+    match sys.argv[1:]:
+        case ["folder", kind, out, tokenizer] if kind in CLASSES:
+            folder(kind, Path(out), tokenizer)
+        case ["fill", path]:
+            fill(path)
+        case _:
+            raise SystemExit(__doc__)
+
+
+if __name__ == "__main__":
+    main()

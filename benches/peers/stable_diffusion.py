@@ -1,15 +1,16 @@
 """Stable Diffusion's networks at full size, ours and PyTorch's in turn: a call of 1.5's U-Net at 64x64 latents, batch 1,
-its decoder to a picture of 512x512, and a call of 3 medium's transformer at 128x128 latents (1024x1024) with 333 text tokens,
+its decoder to a picture of 512x512, and a call of the transformers of 3 medium, FLUX.2-klein-4B and Z-Image at 1024x1024 with 333, 512 and 64
+text tokens,
 with random weights, on the CPU.
 
-    python benches/peers/stable_diffusion.py [--rounds 5] [--threads 2] [--part unet|decoder|sd3]
+    python benches/peers/stable_diffusion.py [--rounds 5] [--threads 2] [--part unet|decoder|sd3|flux2|z_image]
 
 Builds the example `sd_speed`. Each contender is a process of its own that has its weights in memory and makes one call
 when it is told to; the others wait meanwhile, so that in each round all see the same machine. One call before the first
 round warms up. Wall seconds are the median and the least of the rounds, CPU seconds (user and system, of all threads) the
 median, which on a shared machine is what to compare. Ratios are of medians, against PyTorch of the type named, in the
 faster of its two layouts of memory. PyTorch's networks are those of diffusers. All contenders of a part are in memory at
-once: 12 GB for the U-Net.
+once: 12 GB for the U-Net, 20 GB for Z-Image.
 """
 import argparse
 import json
@@ -22,9 +23,9 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
-OURS = {"unet": ("f32", "f16", "q8_0"), "decoder": ("f32", "f16", "q8_0"), "sd3": ("q8_0", "q4_k")}
-PEERS = {"unet": ("f32", "bf16"), "decoder": ("f32", "bf16"), "sd3": ("bf16",)}
-SIDE = {"unet": 64, "decoder": 64, "sd3": 128}
+OURS = {"unet": ("f32", "f16", "q8_0"), "decoder": ("f32", "f16", "q8_0"), "sd3": ("q8_0", "q4_k"), "flux2": ("q8_0", "q4_k"), "z_image": ("q8_0",)}
+PEERS = {"unet": ("f32", "bf16"), "decoder": ("f32", "bf16"), "sd3": ("bf16",), "flux2": ("bf16",), "z_image": ("bf16",)}
+SIDE = {"unet": 64, "decoder": 64, "sd3": 128, "flux2": 64, "z_image": 128}
 LAYOUTS = ("as built", "channels last")
 UNET = {
     "sample_size": 64, "block_out_channels": [320, 640, 1280, 1280], "layers_per_block": 2, "cross_attention_dim": 768,
@@ -42,6 +43,31 @@ VAE = {
 }
 
 
+def transformer(part, kind):
+    """Of thousands of millions of weights, which are made in their own type."""
+    import torch
+    from diffusers import Flux2Transformer2DModel, ZImageTransformer2DModel
+    from full_size import FLUX2, Z_IMAGE
+
+    with torch.device("meta"):
+        net = Flux2Transformer2DModel(**FLUX2) if part == "flux2" else ZImageTransformer2DModel(**Z_IMAGE)
+    net = net.to(kind).to_empty(device="cpu").eval()
+    for weights in net.parameters():
+        weights.normal_(0, weights.shape[-1] ** -0.5) if weights.ndim > 1 else weights.fill_(1)
+    if part == "z_image":
+        states = torch.randn(64, Z_IMAGE["cap_feat_dim"], dtype=kind)
+        return net, lambda x: net([x[0].unsqueeze(1)], torch.tensor([0.5], dtype=kind), [states])
+    states, side = torch.randn(1, 512, FLUX2["joint_attention_dim"], dtype=kind), SIDE[part]
+    text_ids = torch.cartesian_prod(torch.zeros(1), torch.zeros(1), torch.zeros(1), torch.arange(512.0))
+    image_ids = torch.cartesian_prod(torch.zeros(1), torch.arange(float(side)), torch.arange(float(side)), torch.zeros(1))
+
+    def call(x):
+        tokens = x.flatten(2).transpose(1, 2)
+        return net(tokens, states, torch.tensor([0.5], dtype=kind), image_ids, text_ids, None)
+
+    return net, call
+
+
 def torch_worker(part, dtype, threads):
     """Speaks as `sd_speed` does; an empty line is a call as built, any other one of all channels last."""
     import torch
@@ -50,7 +76,7 @@ def torch_worker(part, dtype, threads):
     torch.set_num_threads(threads)
     torch.set_grad_enabled(False)
     kind = {"f32": torch.float32, "bf16": torch.bfloat16}[dtype]
-    channels = 16 if part == "sd3" else 4
+    channels = {"sd3": 16, "z_image": 16, "flux2": 128}.get(part, 4)
     latents = torch.randn(1, channels, SIDE[part], SIDE[part], dtype=kind)
     if part == "unet":
         net = UNet2DConditionModel(**UNET).to(kind).eval()
@@ -64,6 +90,8 @@ def torch_worker(part, dtype, threads):
 
         def call(x):
             return net(x, text, pooled, torch.tensor([500.0])).sample
+    elif part in ("flux2", "z_image"):
+        net, call = transformer(part, kind)
     else:
         net = AutoencoderKL(**VAE).to(kind).eval()
         del net.encoder

@@ -1,10 +1,11 @@
-//! How long Stable Diffusion's networks take on the CPU: one call of 1.5's U-Net, its decoder, and one call of 3 medium's
-//! transformer, with random weights.
+//! How long the networks of published models take on the CPU: one call of Stable Diffusion 1.5's U-Net, its decoder, and one call of the
+//! transformers of 3 medium, Z-Image and FLUX.2-klein-4B, with random weights.
 //!
 //! ```text
-//! cargo run --release -p nijimi-runtime --example sd_speed -- [unet|reused|decoder|sd3] [f32|f16|q8_0] [LATENT SIDE] [THREADS] [ROUNDS] [PROFILE]
+//! cargo run --release -p nijimi-runtime --example sd_speed -- [unet|reused|decoder|sd3|z_image|flux2] [f32|f16|q8_0] [LATENT SIDE] [THREADS] [ROUNDS] [PROFILE]
 //! ```
 //!
+//! The transformers are at 1024x1024 with 128 for LATENT SIDE, FLUX.2's with 64, since its latents are packed.
 //! `reused` is the U-Net's call that takes the deep features over (`--cache` of the program).
 //!
 //! With `-` for ROUNDS, one call for each line of standard input, and everything said as JSON, a line each: so that another
@@ -15,7 +16,7 @@ use nijimi_runtime::raw::cpu::Context;
 use nijimi_runtime::raw::cpu::exec::{Executor, PLAN, Weights};
 use nijimi_runtime::raw::graph::{Graph, WeightKind};
 use nijimi_runtime::raw::nn::{
-    AutoencoderKl, Denoiser, Mmdit, SdCache, SdLevel, SdMiddle, SdRequest, SdUnet, TimeCode,
+    AutoencoderKl, Denoiser, Flux2, Mmdit, SdCache, SdLevel, SdMiddle, SdRequest, SdUnet, TimeCode, ZImage,
 };
 use nijimi_runtime::raw::plan::{MemoryLimit, Plan};
 use nijimi_runtime::raw::rng::normal_fill;
@@ -77,6 +78,37 @@ fn sd3() -> Denoiser {
     network.into()
 }
 
+fn z_image() -> Denoiser {
+    let network = ZImage {
+        channels: 16,
+        layers: 30,
+        refiner_layers: 2,
+        heads: 30,
+        text_width: 2560,
+        axes: [32, 48, 48],
+        places: [1536, 512, 512],
+        theta: 256.0,
+        eps: 1e-5,
+        time_scale: 1000.0,
+    };
+    network.into()
+}
+
+fn flux2() -> Denoiser {
+    let network = Flux2 {
+        channels: 128,
+        layers: 5,
+        single_layers: 20,
+        heads: 24,
+        text_width: 7680,
+        axes: [32; 4],
+        mlp_ratio: 3.0,
+        theta: 2000.0,
+        distilled: true,
+    };
+    network.into()
+}
+
 /// N(0, 1 / inputs); what is no matrix, near 1 or 0.
 fn weights(graph: &Graph, dtype: DType) -> Weights {
     let mut weights = Weights::new();
@@ -126,11 +158,15 @@ fn main() {
     let (graph, ids) = match arg(0, "unet").as_str() {
         "decoder" => (decoder(side), Vec::new()),
         "reused" => (unet(side, SdCache::Read), Vec::new()),
-        "sd3" => {
-            let network = sd3();
-            let request = SdRequest { height: side, width: side, tokens: TOKENS, ..network.smallest() };
-            let ids = network.ids(&request, &[]).expect("latents that it knows");
-            (network.graph("", &request).expect("SD 3's transformer"), ids)
+        part @ ("sd3" | "z_image" | "flux2") => {
+            let (network, tokens) = match part {
+                "sd3" => (sd3(), TOKENS),
+                "z_image" => (z_image(), 64),
+                _ => (flux2(), 512),
+            };
+            let request = SdRequest { height: side, width: side, tokens, ..network.smallest() };
+            let ids = network.ids(&request, &[tokens]).expect("latents that it knows");
+            (network.graph("", &request).expect("a published transformer"), ids)
         }
         _ => (unet(side, SdCache::Off), Vec::new()),
     };
