@@ -7,6 +7,7 @@ pub mod data;
 pub mod error;
 pub mod eval;
 pub mod export;
+pub mod finetune;
 pub mod fingerprint;
 pub mod fit;
 mod fit_command;

@@ -9,6 +9,7 @@ pub mod descent;
 pub mod distill;
 pub mod hvae;
 pub mod judge;
+pub mod lora;
 pub mod matcher;
 pub mod mixture;
 pub mod mvn;

@@ -28,13 +28,13 @@ fn phi(x: f32) -> f32 {
 }
 
 #[inline(always)]
-fn gelu(x: f32) -> f32 {
+pub(crate) fn gelu(x: f32) -> f32 {
     x * phi(x)
 }
 
 /// `x Phi(x)` and its derivative `Phi(x) + x phi(x)`.
 #[inline(always)]
-fn gelu_with_slope(x: f32) -> (f32, f32) {
+pub(crate) fn gelu_with_slope(x: f32) -> (f32, f32) {
     const DENSITY: f32 = 0.398_942_3; // 1 / sqrt(2 pi)
     let p = phi(x);
     (x * p, p + x * DENSITY * exp(-0.5 * x * x))
@@ -46,7 +46,7 @@ fn quick_gelu(x: f32) -> f32 {
 }
 
 #[inline(always)]
-fn quick_gelu_slope(x: f32) -> f32 {
+pub(crate) fn quick_gelu_slope(x: f32) -> f32 {
     let s = sigmoid(1.702 * x);
     s * (1.0 + 1.702 * x * (1.0 - s))
 }

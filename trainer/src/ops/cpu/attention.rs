@@ -153,57 +153,85 @@ fn backward(
     }
 }
 
+/// Queries, keys, heads, features of a head.
+pub(crate) type Sizes = (usize, usize, usize, usize);
+
+/// What attention makes of `n` sequences of (tokens, heads, d), and the log-sum-exp of each (query, head).
+pub(crate) fn attended(
+    [qs, ks, vs]: [&[f32]; 3],
+    mask: Option<&[f32]>,
+    causal: bool,
+    (n, (q, k, heads, d)): (usize, Sizes),
+) -> (Vec<f32>, Vec<f32>) {
+    let s = Size { q, k, heads, d, causal };
+    let (of_q, of_k, block) = (q * s.c(), k * s.c(), ROWS.min(q));
+    let (mut y, mut lse) = (vec![0f32; n * of_q], vec![0f32; n * q * heads]);
+    y.par_chunks_mut(of_q).zip(lse.par_chunks_mut(q * heads)).enumerate().for_each(|(i, (y, lse))| {
+        let (q, k, v) = (&qs[i * of_q..][..of_q], &ks[i * of_k..][..of_k], &vs[i * of_k..][..of_k]);
+        let blocks = y.par_chunks_mut(ROWS * s.c()).zip(lse.par_chunks_mut(ROWS * heads)).enumerate();
+        blocks.for_each_init(
+            || vec![0f32; block * s.k],
+            |buffer, (j, out)| forward((&q[j * ROWS * s.c()..], k, v), mask, j * ROWS, s, buffer, out),
+        );
+    });
+    (y, lse)
+}
+
+/// The gradients of queries, keys and values, where `go` is that of `y`; both results of [`attended`] are needed.
+pub(crate) fn attended_backward(
+    [qs, ks, vs]: [&[f32]; 3],
+    [ys, lse, go]: [&[f32]; 3],
+    mask: Option<&[f32]>,
+    causal: bool,
+    (q, k, heads, d): Sizes,
+) -> [Vec<f32>; 3] {
+    let s = Size { q, k, heads, d, causal };
+    let (of_q, of_k, block) = (q * s.c(), k * s.c(), ROWS.min(q));
+    let (mut gq, mut gk, mut gv) = (vec![0f32; qs.len()], vec![0f32; ks.len()], vec![0f32; vs.len()]);
+    let sequences = gq.par_chunks_mut(of_q).zip(gk.par_chunks_mut(of_k)).zip(gv.par_chunks_mut(of_k)).enumerate();
+    let buffers = || (vec![0f32; block * k], vec![0f32; block * k]);
+    sequences.for_each_init(buffers, |(p, g), (i, ((gq, gk), gv))| {
+        let (mine, theirs) = (i * of_q..(i + 1) * of_q, i * of_k..(i + 1) * of_k);
+        let sequence = Sequence {
+            q: &qs[mine.clone()],
+            k: &ks[theirs.clone()],
+            v: &vs[theirs],
+            y: &ys[mine.clone()],
+            go: &go[mine],
+            lse: &lse[i * q * heads..][..q * heads],
+        };
+        for head in 0..heads {
+            backward(sequence, head, mask, s, (p, g), (gq, gk, gv));
+        }
+    });
+    [gq, gk, gv]
+}
+
 /// Attention of tensors whose values are (n, tokens, heads, d).
 fn attend<S: Shape, T: Tp<Cpu>>(
     q: Tensor<S, f32, Cpu, T>,
     k: Tensor<S, f32, Cpu, T>,
     v: Tensor<S, f32, Cpu, T>,
     mask: Mask<Cpu>,
-    (n, sq, sk, heads, d): (usize, usize, usize, usize, usize),
+    (n, sizes): (usize, Sizes),
 ) -> Tensor<S, f32, Cpu, T> {
     let causal = matches!(mask, Mask::Causal);
+    let (sq, sk, ..) = sizes;
     assert!(!causal || sq == sk, "a causal mask needs as many queries ({sq}) as keys ({sk})");
     let mask: Option<T2<Cpu>> = if let Mask::Add(m) = mask { Some(m.clone()) } else { None };
     assert!(mask.as_ref().is_none_or(|m| *m.shape() == (sq, sk)), "the mask is (queries, keys)");
-    let s = Size { q: sq, k: sk, heads, d, causal };
     let (q, tape) = q.split_tape();
     let (k, k_tape) = k.split_tape();
     let (v, v_tape) = v.split_tape();
     let mut tape = tape.merge(k_tape).merge(v_tape);
-    let (of_q, of_k, block) = (sq * s.c(), sk * s.c(), ROWS.min(sq));
-    let (mut y, mut lse) = (vec![0f32; n * of_q], vec![0f32; n * sq * heads]);
-    let (qs, ks, vs, ms) = (data(&q), data(&k), data(&v), mask.as_ref().map(data));
-    y.par_chunks_mut(of_q).zip(lse.par_chunks_mut(sq * heads)).enumerate().for_each(|(i, (y, lse))| {
-        let (q, k, v) = (&qs[i * of_q..][..of_q], &ks[i * of_k..][..of_k], &vs[i * of_k..][..of_k]);
-        let blocks = y.par_chunks_mut(ROWS * s.c()).zip(lse.par_chunks_mut(ROWS * heads)).enumerate();
-        blocks.for_each_init(
-            || vec![0f32; block * sk],
-            |buffer, (j, out)| forward((&q[j * ROWS * s.c()..], k, v), ms, j * ROWS, s, buffer, out),
-        );
-    });
+    let (y, lse) = attended([data(&q), data(&k), data(&v)], mask.as_ref().map(data), causal, (n, sizes));
     let out = q.device().tensor_from_vec(y, *q.shape());
     let (og, kept) = (out.ghost(), out.clone());
     tape.add_backward_op(move |g| {
         let go = take_gradient!(g, og);
-        let (qs, ks, vs, ys, ms) = (data(&q), data(&k), data(&v), data(&kept), mask.as_ref().map(data));
-        let (mut gq, mut gk, mut gv) = (vec![0f32; qs.len()], vec![0f32; ks.len()], vec![0f32; vs.len()]);
-        let sequences = gq.par_chunks_mut(of_q).zip(gk.par_chunks_mut(of_k)).zip(gv.par_chunks_mut(of_k)).enumerate();
-        let buffers = || (vec![0f32; block * sk], vec![0f32; block * sk]);
-        sequences.for_each_init(buffers, |(p, g), (i, ((gq, gk), gv))| {
-            let (mine, theirs) = (i * of_q..(i + 1) * of_q, i * of_k..(i + 1) * of_k);
-            let sequence = Sequence {
-                q: &qs[mine.clone()],
-                k: &ks[theirs.clone()],
-                v: &vs[theirs],
-                y: &ys[mine.clone()],
-                go: &go[mine],
-                lse: &lse[i * sq * heads..][..sq * heads],
-            };
-            for head in 0..heads {
-                backward(sequence, head, ms, s, (p, g), (gq, gk, gv));
-            }
-        });
+        let (given, made) = ([data(&q), data(&k), data(&v)], [data(&kept), &lse, &go]);
         // Into fresh buffers first: queries, keys and values may be one tensor.
+        let [gq, gk, gv] = attended_backward(given, made, mask.as_ref().map(data), causal, sizes);
         add_all(g.get_or_alloc_mut(&q)?, &gq);
         add_all(g.get_or_alloc_mut(&k)?, &gk);
         add_all(g.get_or_alloc_mut(&v)?, &gv);
@@ -218,7 +246,7 @@ pub fn attention<T: Tp<Cpu>>(q: T4<Cpu, T>, k: T4<Cpu, T>, v: T4<Cpu, T>, mask: 
     let sk = k.shape().2;
     assert_eq!((k.shape(), k.shape()), (v.shape(), &(b, heads, sk, d)), "keys and values fit the queries");
     // Heads split off by a permutation are views: those are copied, all else is not.
-    attend(q.contiguous(), k.contiguous(), v.contiguous(), mask, (b * heads, sq, sk, 1, d))
+    attend(q.contiguous(), k.contiguous(), v.contiguous(), mask, (b * heads, (sq, sk, 1, d)))
 }
 
 /// See [`crate::ops::Kit::multi_head_attention`].
@@ -233,5 +261,5 @@ pub fn multi_head_attention<T: Tp<Cpu>>(
     let sk = k.shape().1;
     assert_eq!((k.shape(), k.shape()), (v.shape(), &(n, sk, c)), "keys and values fit the queries");
     assert!(heads > 0 && c % heads == 0, "{c} features do not divide into {heads} heads");
-    attend(q, k, v, mask, (n, sq, sk, heads, c / heads))
+    attend(q, k, v, mask, (n, (sq, sk, heads, c / heads)))
 }
