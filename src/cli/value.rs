@@ -1,5 +1,6 @@
 //! Values of options.
 
+pub use nijimi_cli::number::Bytes;
 use nijimi_import::Part;
 use nijimi_runtime::gpu::Choice;
 use nijimi_runtime::model::{Place, SkipLayers};
@@ -246,30 +247,6 @@ impl FromStr for LatentsFile {
             None if lower.ends_with(EXTENSION) => Ok(Self { path: text.into(), name: None }),
             None => Err("name a .safetensors file, as in run.safetensors or run.safetensors:noise"),
         }
-    }
-}
-
-/// An amount of memory in bytes, as in `4G` or `800M`, which count in powers of 1024.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Bytes(pub u64);
-
-impl FromStr for Bytes {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const WRONG: &str = "must be an amount above 0, such as 4G, 800M or 1.5G";
-        let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-        let shift = match text[number.len()..].to_ascii_lowercase().as_str() {
-            "" | "b" => 0,
-            "k" | "kb" | "kib" => 10,
-            "m" | "mb" | "mib" => 20,
-            "g" | "gb" | "gib" => 30,
-            "t" | "tb" | "tib" => 40,
-            _ => return Err(WRONG),
-        };
-        let bytes = number.parse::<f64>().map_err(|_| WRONG)? * (1u64 << shift) as f64;
-        // What is less than a byte, infinite or not a number is no amount.
-        if (1.0..1e18).contains(&bytes) { Ok(Self(bytes as u64)) } else { Err(WRONG) }
     }
 }
 

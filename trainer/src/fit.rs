@@ -92,6 +92,10 @@ pub trait Task<D: Kit> {
     fn step(&mut self, at: At, gradients: Gradients<f32, D>) -> Result<StepResult<D>>;
     /// The bytes of the weight file for `model`, with weights of type `dtype`.
     fn export(&self, model: &mut Self::Model, record: &Record, dtype: DType) -> Result<Vec<u8>>;
+    /// The name of the newest weights in the report's folder.
+    fn latest(&self) -> &'static str {
+        LATEST
+    }
     /// The loss on examples that are not trained on, of the weights that would be exported, if there are any such.
     fn held_out_loss(&self, _: &Self::Model) -> Result<Option<f64>> {
         Ok(None)
@@ -365,7 +369,7 @@ fn report<D: Kit, K: Task<D>>(task: &mut K, run: &mut Run<D, K::Model>, options:
         }
         crate::plot::loss_curve(&losses, &options.report.join("loss.png"))?;
         let file = export(task, run, DType::F32)?;
-        write_atomic(&options.report.join(LATEST), &file)?;
+        write_atomic(&options.report.join(task.latest()), &file)?;
         task.preview(&file, &options.report.join(run.name()))
     };
     if let Err(e) = make() {

@@ -196,7 +196,7 @@ mod tests {
     fn picture(name: &str, category: &str, tags: &[&str]) -> Picture {
         let tags = tags.iter().map(|t| String::from(*t)).collect();
         let (name, category) = (name.into(), category.into());
-        Picture { file: "a.png".into(), name, category, tags, subject: 0, pixels: Vec::new() }
+        Picture { file: "a.png".into(), name, category, tags, subject: 0, pixels: Vec::new(), size: [0; 2] }
     }
 
     #[test]

@@ -17,6 +17,7 @@ enum Packed {
 
 /// The weights of one network, in its graph's order, which does not depend on the sizes of what is computed.
 pub struct Frozen<'a> {
+    file: &'a File<'a>,
     items: Vec<(WeightKind, Packed, Tensor<'a>)>,
 }
 
@@ -56,7 +57,7 @@ impl<'a> Frozen<'a> {
             file.release(tensor.data);
             items.push((*kind, packed, tensor));
         }
-        Ok(Self { items })
+        Ok(Self { file, items })
     }
 
     /// Bytes in memory.
@@ -126,6 +127,8 @@ impl<'a> Frozen<'a> {
         if failed.into_inner() {
             return Err(wrong(&"its length is not that of its shape"));
         }
+        // Kept mapped, what was read of the file would be in memory beside what was packed.
+        self.file.release(tensor.data);
         let mut turned = vec![0f32; values.len()];
         turned.par_chunks_mut(LANES * taps * out).enumerate().for_each(|(i, turned)| {
             let lanes = turned.len() / (taps * out);

@@ -13,6 +13,7 @@ pub(crate) mod tests;
 
 pub use entries::Captions;
 pub(crate) use entries::is_picture;
+pub use picture::Cut;
 
 use crate::error::{Error, Result};
 use crate::fingerprint::DataSum;
@@ -40,14 +41,16 @@ pub struct Picture {
     pub tags: Vec<String>,
     /// Which subject it shows, counted from 0: variants of one subject that differ by skin tone have the same.
     pub subject: u32,
-    /// `(side, side, 3)`: red, green and blue in sRGB, rows from the top.
+    /// `(height, width, 3)`: red, green and blue in sRGB, rows from the top.
     pub pixels: Vec<u8>,
+    /// Height and width.
+    pub size: [usize; 2],
 }
 
 /// The pictures of a folder, by the names of their files.
 #[derive(Clone, Debug)]
 pub struct Captioned {
-    /// Width and height of each picture.
+    /// Width and height of each picture, or of a square of as many pixels.
     pub side: usize,
     /// The pictures, at least one.
     pub pictures: Vec<Picture>,
@@ -66,17 +69,26 @@ impl Captioned {
     /// A folder or table that cannot be read, a table without one of its columns, no picture at all, or a side of 0 or
     /// above 4096.
     pub fn load(dir: &Path, side: usize, captions: Captions) -> Result<Self> {
+        Self::load_cut(dir, Cut::Square(side), captions)
+    }
+
+    /// As [`Self::load`], with pictures of another size than a square's.
+    ///
+    /// # Errors
+    /// As of [`Self::load`].
+    pub fn load_cut(dir: &Path, cut: Cut, captions: Captions) -> Result<Self> {
+        let side = cut.side();
         if !(1..=MAX_SIDE).contains(&side) {
             return Err(Error::Usage(format!("pictures of {side}x{side}: the side must be 1 to {MAX_SIDE} pixels")));
         }
         let (entries, mut skipped) = entries::list(dir, captions)?;
-        let decoded: Vec<_> = entries.par_iter().map(|entry| picture::read(&entry.path, side)).collect();
+        let decoded: Vec<_> = entries.par_iter().map(|entry| picture::read(&entry.path, cut)).collect();
         let mut pictures = Vec::with_capacity(entries.len());
         for (entry, decoded) in entries.into_iter().zip(decoded) {
             match decoded {
-                Ok(pixels) => {
+                Ok((pixels, size)) => {
                     let entries::Entry { file, name, category, tags, .. } = entry;
-                    pictures.push(Picture { file, name, category, tags, subject: 0, pixels });
+                    pictures.push(Picture { file, name, category, tags, subject: 0, pixels, size });
                 }
                 Err(why) => skipped.push((entry.path, why)),
             }
@@ -95,7 +107,15 @@ impl Captioned {
     /// # Errors
     /// As of [`Self::load`].
     pub fn load_telling(dir: &Path, side: usize, captions: Captions) -> Result<Self> {
-        let new = Self::load(dir, side, captions)?;
+        Self::load_cut_telling(dir, Cut::Square(side), captions)
+    }
+
+    /// [`Self::load_cut`], and says what was passed over.
+    ///
+    /// # Errors
+    /// As of [`Self::load`].
+    pub fn load_cut_telling(dir: &Path, cut: Cut, captions: Captions) -> Result<Self> {
+        let new = Self::load_cut(dir, cut, captions)?;
         for (path, why) in new.skipped.iter().take(MOST_TOLD) {
             tell!("skipped {}: {why}", path.display());
         }

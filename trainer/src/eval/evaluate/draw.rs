@@ -2,10 +2,11 @@
 use crate::error::{Error, Result};
 use crate::say;
 use nijimi_runtime::gguf::{File, MappedFile};
-use nijimi_runtime::model::{Device, LatentRequest, SessionOptions, TextToImage};
+use nijimi_runtime::model::{Device, LatentRequest, OpenOptions, SessionOptions, Stored, TextToImage};
 use nijimi_runtime::sampler::{Calls, Solver};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// How pictures are drawn; what is not said is the file's own, or else 20 steps and a guidance of 7.
@@ -62,6 +63,19 @@ impl Artist {
         let refused = |e: &dyn std::fmt::Display| Error::data(path, e.to_string());
         let file = File::new_checked(bytes).map_err(|e| refused(&e))?;
         let model = TextToImage::load(&file, &Device::Cpu).map_err(|e| refused(&e))?;
+        Self::of_model(path, bytes.len() as u64, model, how)
+    }
+
+    /// Of a model with what is added to it.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn with(path: &Path, stored: Arc<dyn Stored>, options: OpenOptions, how: &Drawing) -> Result<Self> {
+        let bytes = stored.bytes().len() as u64;
+        Self::of_model(path, bytes, TextToImage::open(stored, options)?, how)
+    }
+
+    fn of_model(path: &Path, bytes: u64, model: TextToImage, how: &Drawing) -> Result<Self> {
         let info = model.info();
         let named = |name: &String| {
             let unknown = || Error::Usage(format!("--sampling-method {name}: there are {}", Solver::NAMES));
@@ -73,7 +87,7 @@ impl Artist {
         let calls = model.calls_by(solver, info.defaults.sigmas, steps)?;
         let method = solver.and_then(|s| s.name()).map_or_else(|| info.scheduler.clone(), str::to_owned);
         let [side, _] = info.size();
-        let (path, bytes) = (path.to_owned(), bytes.len() as u64);
+        let path = path.to_owned();
         let (batch, threads) = (how.batch.max(1), how.threads);
         Ok(Self { model, calls, side, path, bytes, steps, guidance_scale, method, batch, threads })
     }

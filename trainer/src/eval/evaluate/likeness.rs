@@ -119,6 +119,7 @@ mod tests {
             tags: Vec::new(),
             subject,
             pixels: pixels.iter().flat_map(|v| [*v; 3]).collect(),
+            size: [2; 2],
         };
         let pictures = vec![
             picture("black", 0, [0; 4]),

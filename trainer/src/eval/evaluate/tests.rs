@@ -9,6 +9,7 @@ fn set() -> Captioned {
         tags: Vec::new(),
         subject: i / 5,
         pixels: vec![0; 12],
+        size: [2; 2],
     };
     let names = ["x: dark skin tone", "x: light skin tone", "x", "", "x: medium skin tone"];
     Captioned { side: 2, pictures: (0..40).map(|i| picture(i, names[i as usize % 5])).collect(), skipped: Vec::new() }

@@ -146,14 +146,8 @@ impl<'a> Networks<'a> {
     /// # Errors
     /// A network that is no U-Net's.
     pub fn layers(info: &LatentInfo, layers: Layers, texts: bool) -> Result<Vec<Layer>> {
-        let unet = unet(info)?;
-        let mut found = taken(&unet.graph(UNET, &unet.smallest()).map_err(runtime)?, 0, layers);
-        if texts {
-            for (i, text) in info.texts.iter().enumerate() {
-                found.extend(taken(&text_graph(text, 1, 1)?, i + 1, layers));
-            }
-        }
-        Ok(found)
+        let graphs = Self::graphs(info, texts)?;
+        Ok(graphs.iter().enumerate().flat_map(|(part, graph)| taken(graph, part, layers)).collect())
     }
 
     /// Loads the networks.
@@ -169,15 +163,30 @@ impl<'a> Networks<'a> {
         threads: usize,
     ) -> Result<Self> {
         let unet = unet(info)?;
-        let graph = unet.graph(UNET, &unet.smallest()).map_err(runtime)?;
-        let mut frozen = vec![Frozen::load(file, graph.weights())?];
-        if texts {
-            for text in &info.texts {
-                frozen.push(Frozen::load(file, text_graph(text, 1, 1)?.weights())?);
-            }
-        }
+        let graphs = Self::graphs(info, texts)?;
+        let frozen = graphs.iter().map(|graph| Frozen::load(file, graph.weights())).collect::<Result<_>>()?;
         let layers = Self::layers(info, layers, texts)?;
         Ok(Self { info, unet, context: Context::new(threads), frozen, layers, rank, scale: alpha / rank as f32 })
+    }
+
+    /// The graphs whose weights are in memory.
+    ///
+    /// # Errors
+    /// A model that is not of Stable Diffusion's kind.
+    pub fn graphs(info: &LatentInfo, texts: bool) -> Result<Vec<Graph>> {
+        let unet = unet(info)?;
+        let mut graphs = vec![unet.graph(UNET, &unet.smallest()).map_err(runtime)?];
+        if texts {
+            for text in &info.texts {
+                graphs.push(text_graph(text, 1, 1)?);
+            }
+        }
+        Ok(graphs)
+    }
+
+    /// What is read where a caption is dropped: nothing is zeros.
+    pub fn empty(&self) -> Option<&'static str> {
+        (!self.info.zeros_for_empty).then_some("")
     }
 
     /// Whether the text encoders are trained.

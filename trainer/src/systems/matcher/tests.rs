@@ -28,6 +28,7 @@ fn shapes() -> Captioned {
                     tags: vec!["flat".into()],
                     subject: pictures.len() as u32 / 5,
                     pixels: (0..side * side).flat_map(pixel).collect(),
+                    size: [side; 2],
                 });
             }
         }

@@ -395,7 +395,7 @@ fn on<D: Kit>(device: D, a: &TextToImageArgs, lesson: Option<Asked>, world: &Rc<
 const MOST_PROMPTS: usize = 256;
 
 /// The prompts of a file.
-fn lines(path: &Path) -> Result<Vec<String>> {
+pub(crate) fn lines(path: &Path) -> Result<Vec<String>> {
     let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
     let prompts: Vec<String> = text
         .trim_start_matches('\u{feff}')

@@ -22,6 +22,7 @@ fn data() -> Captioned {
         tags: Vec::new(),
         subject,
         pixels: (0..SIDE * SIDE * 3).map(|_| stream.below(256) as u8).collect(),
+        size: [SIDE; 2],
     };
     Captioned { side: SIDE, pictures: vec![picture(0), picture(1)], skipped: Vec::new() }
 }
