@@ -17,6 +17,7 @@ use crate::world::Share;
 use nijimi_cli::number::{self, Bytes};
 use nijimi_cli::target::Named;
 use nijimi_import::{Options, Types, stored};
+use nijimi_runtime::gguf::File;
 use nijimi_runtime::model::LatentInfo;
 use nijimi_runtime::quant::DType;
 use std::collections::BTreeSet;
@@ -50,9 +51,9 @@ fit_command! {
         /// side of a square with as many pixels as the pictures are brought to (default: the model's)
         #[argh(option, from_str_fn(number::count))]
         size: Option<usize>,
-        /// multiple that sides are brought to, as like the picture's as can be; 0 for squares (default 64)
-        #[argh(option, from_str_fn(number::or_none), default = "64")]
-        bucket_step: usize,
+        /// multiple that sides are brought to, as like the picture's as can be; 0 for squares (default 64, or less for small pictures)
+        #[argh(option, from_str_fn(number::or_none))]
+        bucket_step: Option<usize>,
         /// caption of pictures without one
         #[argh(option)]
         caption: Option<String>,
@@ -101,19 +102,31 @@ fit_command! {
     }
 }
 
+/// What sides are multiples of, of pictures that are not small.
+const STEP: usize = 64;
+
+/// That a file holds a model that prompts are drawn with.
+fn is_prompted(file: &File<'_>) -> Result<()> {
+    match file.str("nijimi.system") {
+        Ok(system) if system != "latent-diffusion" => Err(Error::File(format!(
+            "it is a model of another kind ({system}), and LoRAs are of Stable Diffusion's: give a model of that as --model"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// The type of the factors.
 fn float(name: &str) -> std::result::Result<DType, String> {
     DType::from_name(name).filter(|d| [DType::F32, DType::F16].contains(d)).ok_or_else(|| "expected f32 or f16".into())
 }
 
 /// The pictures, each with a caption.
-fn pictures(a: &LoraArgs, side: usize, factor: usize) -> Result<Captioned> {
-    if a.bucket_step > 0 && (!a.bucket_step.is_multiple_of(factor) || a.bucket_step > side) {
-        let step = a.bucket_step;
+fn pictures(a: &LoraArgs, side: usize, step: usize, factor: usize) -> Result<Captioned> {
+    if step > 0 && (!step.is_multiple_of(factor) || step > side) {
         let what = format!("--bucket-step {step}: give a multiple of {factor}, up to {side}, or 0 for squares");
         return Err(Error::Usage(what));
     }
-    let cut = if a.bucket_step == 0 { Cut::Square(side) } else { Cut::Like { side, step: a.bucket_step } };
+    let cut = if step == 0 { Cut::Square(side) } else { Cut::Like { side, step } };
     let mut data = Captioned::load_cut_telling(&a.data, cut, Captions::Optional)?;
     if let Some(caption) = &a.caption {
         for picture in data.pictures.iter_mut().filter(|p| p.name.is_empty()) {
@@ -151,6 +164,7 @@ pub fn run(a: &LoraArgs) -> Result<Ended> {
     let refused = |e: &dyn std::fmt::Display| Error::data(&a.model, e.to_string());
     let stored = stored(&a.model, &Options::default(), &Types::new(DType::F16)).map_err(|e| refused(&e))?;
     let file = stored.file().map_err(|e| refused(&e))?;
+    is_prompted(&file).map_err(|e| refused(&e))?;
     let info = LatentInfo::read(&file).map_err(|e| refused(&e))?;
     let layers = Networks::layers(&info, a.layers, a.text_encoders).map_err(|e| refused(&e))?;
     let process = Process::of(&info, None).map_err(|e| refused(&e))?;
@@ -161,7 +175,9 @@ pub fn run(a: &LoraArgs) -> Result<Ended> {
     if !side.is_multiple_of(factor) {
         return Err(Error::Usage(format!("--size {side}: give a multiple of {factor}, best of {multiple}")));
     }
-    let data = pictures(a, side, factor)?;
+    let usual = || STEP.min((side / 8).next_multiple_of(factor));
+    let step = a.bucket_step.unwrap_or_else(usual);
+    let data = pictures(a, side, step, factor)?;
     let sizes: BTreeSet<[usize; 2]> = data.pictures.iter().map(|p| p.size.map(|side| side / factor)).collect();
     let sizes: Vec<[usize; 2]> = sizes.into_iter().collect();
     let window = info.texts.iter().map(|text| text.tokenizer.special().length).max().unwrap_or(1);
@@ -192,7 +208,7 @@ pub fn run(a: &LoraArgs) -> Result<Ended> {
         .with("--layers", format!("{:?}", a.layers).to_lowercase())
         .with("--text-encoders", a.text_encoders)
         .with("--size", side)
-        .with("--bucket-step", a.bucket_step)
+        .with("--bucket-step", step)
         .with("--batch", a.batch)
         .with("--accumulate", a.accumulate)
         .with("--decay", a.decay)

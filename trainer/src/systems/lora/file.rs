@@ -52,15 +52,18 @@ fn kohya(layer: &Layer, texts: usize) -> String {
     format!("{part}{}", path.replace('.', "_"))
 }
 
-/// What diffusers makes PEFT's configuration of (`lora_adapter_metadata`).
+/// By the ends of names, which are the same in all versions: what diffusers makes PEFT's configuration of (`lora_adapter_metadata`).
 fn settings(layers: &[Layer], w: &Written<'_>) -> String {
     let mut all = Map::new();
     for layer in layers {
-        let (part, path) = layer.name.split_once('.').unwrap_or(("", &layer.name));
+        let (part, _) = layer.name.split_once('.').unwrap_or(("", &layer.name));
         all.insert(format!("{part}.r"), json!(w.rank));
         all.insert(format!("{part}.lora_alpha"), json!(w.alpha));
         if let Value::Array(targets) = all.entry(format!("{part}.target_modules")).or_insert_with(|| json!([])) {
-            targets.push(json!(path));
+            let target = json!(layer.ending);
+            if !targets.contains(&target) {
+                targets.push(target);
+            }
         }
     }
     Value::Object(all).to_string()

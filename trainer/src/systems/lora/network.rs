@@ -32,12 +32,20 @@ impl std::str::FromStr for Layers {
     }
 }
 
+/// How the names of attention's layers end.
+const ATTENTION: [&str; 8] = ["to_q", "to_k", "to_v", "to_out.0", "q_proj", "k_proj", "v_proj", "out_proj"];
+/// Those of the transformers' others.
+const OTHERS: [&str; 6] = ["proj_in", "proj_out", "ff.net.0.proj", "ff.net.2", "fc1", "fc2"];
+
 impl Layers {
-    fn take(self, name: &str) -> bool {
-        let ends = |ends: &[&str]| ends.iter().any(|end| name.ends_with(end));
-        let attends = ends(&["to_q", "to_k", "to_v", "to_out.0", "q_proj", "k_proj", "v_proj", "out_proj"]);
-        let others = ends(&["proj_in", "proj_out", "ff.net.0.proj", "ff.net.2", "fc1", "fc2"]);
-        attends || (self == Self::Transformers && others)
+    /// The end of a layer's name by which it is taken, if it is.
+    fn ending(self, name: &str) -> Option<&'static str> {
+        let others = if self == Self::Transformers { &OTHERS[..] } else { &[] };
+        ATTENTION
+            .iter()
+            .chain(others)
+            .find(|end| name.strip_suffix(**end).is_some_and(|rest| rest.ends_with('.')))
+            .copied()
     }
 }
 
@@ -46,6 +54,8 @@ impl Layers {
 pub struct Layer {
     /// Its weight's name in the file, without `.weight`.
     pub name: String,
+    /// How all such layers' names end.
+    pub ending: &'static str,
     /// 0 for the U-Net, then the text encoders.
     pub part: usize,
     /// Its weight's number in the graph.
@@ -67,8 +77,9 @@ fn taken(graph: &Graph, part: usize, layers: Layers) -> Vec<Layer> {
             WeightKind::Conv { out, kernel: 1, inp } => ([inp, out], true),
             _ => continue,
         };
-        if layers.take(name) && !found.iter().any(|layer| layer.weight == weight.index()) {
-            found.push(Layer { name: name.into(), part, weight: weight.index(), sides, convolution });
+        let new = !found.iter().any(|layer| layer.weight == weight.index());
+        if let Some(ending) = layers.ending(name).filter(|_| new) {
+            found.push(Layer { name: name.into(), ending, part, weight: weight.index(), sides, convolution });
         }
     }
     found
@@ -347,22 +358,20 @@ impl<'a> Networks<'a> {
 /// The U-Net of a model that is trained here.
 fn unet(info: &LatentInfo) -> Result<&SdUnet> {
     let refuse = |what: &str| Error::File(format!("{what}: it can be drawn with, but not trained"));
-    let unet = info.denoiser.unet().ok_or_else(|| refuse("--model: its network is a transformer, and no U-Net"))?;
+    let unet = info.denoiser.unet().ok_or_else(|| refuse("its network is a transformer, and no U-Net"))?;
     if unet.text_width == 0 || info.texts.is_empty() {
-        return Err(refuse("--model: its U-Net reads no text"));
+        return Err(refuse("its U-Net reads no text"));
     }
     if unet.guidance_code > 0 {
-        return Err(refuse("--model: its U-Net is told a guidance scale (it is distilled)"));
+        return Err(refuse("its U-Net is told a guidance scale (it is distilled)"));
     }
     if unet.in_channels != unet.out_channels || unet.in_channels != info.autoencoder.latent_channels() {
-        return Err(refuse(
-            "--model: its U-Net takes more than latents (it is for inpainting, depth or changing pictures)",
-        ));
+        return Err(refuse("its U-Net takes more than latents (it is for inpainting, depth or changing pictures)"));
     }
     let pooled = info.texts.iter().filter(|text| text.states.pooled).map(|text| text.network);
     let pooled: usize = pooled.map(|network| network.projection.unwrap_or(network.width)).sum();
     if unet.added.is_some_and(|added| added.code > 0 && added.width != pooled + 6 * added.code) {
-        return Err(refuse("--model: its U-Net is told a score (it is a refiner)"));
+        return Err(refuse("its U-Net is told a score (it is a refiner)"));
     }
     Ok(unet)
 }
