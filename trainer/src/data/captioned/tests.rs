@@ -215,3 +215,24 @@ fn the_emoji_are_read() {
     let dark = |p: &&Picture| p.pixels.iter().any(|v| *v < 250);
     assert!(set.pictures.iter().filter(|p| !dark(p)).count() <= 2);
 }
+
+/// Seen red with the proportion turned round, and with the middle not cut out.
+#[test]
+fn pictures_are_brought_to_sizes_of_their_own_proportion() {
+    let cut = Cut::Like { side: 512, step: 64 };
+    let sizes = [[600, 600], [600, 800], [800, 600], [100, 1000], [1080, 1920], [3, 2]].map(|size| cut.size(size));
+    assert_eq!(sizes, [[512, 512], [448, 576], [576, 448], [256, 1024], [384, 640], [640, 384]]);
+    for [h, w] in sizes {
+        assert!(h % 64 == 0 && w % 64 == 0 && h * w <= 512 * 512, "{h}x{w}");
+    }
+    let folder = Folder::new("buckets");
+    // Red with a green middle, as wide as high.
+    let of = |x: u32, _| Rgb(if (16..48).contains(&x) { [0, 200, 0] } else { [200, 0, 0] });
+    folder.draw("a.png", RgbImage::from_fn(64, 32, of));
+    folder.write("a.txt", "stripes");
+    let load = |cut| Captioned::load_cut(&folder.0, cut, Captions::Needed).expect("pictures").pictures.remove(0);
+    let (square, wide) = (load(Cut::Square(16)), load(Cut::Like { side: 16, step: 2 }));
+    assert_eq!((square.size, wide.size), ([16, 16], [10, 24]));
+    assert!(square.pixels.chunks_exact(3).all(|p| p == [0, 200, 0]));
+    assert_eq!((&wide.pixels[..3], &wide.pixels[3 * 12..][..3]), (&[200, 0, 0][..], &[0, 200, 0][..]));
+}
