@@ -123,7 +123,7 @@ fn check(name: &str) {
     }
 }
 
-/// Seen red with the factors' product not scaled, with a skip's gradient taken for the other part's, and with the text's left out.
+/// Seen red with the factors' product not scaled, with the gradient of the text's states left out, and with attention's not causal.
 #[test]
 fn gradients_of_stable_diffusion_1_are_the_references() {
     check("sd1full");

@@ -6,7 +6,7 @@ use nijimi_runtime::quant::{self, DType};
 use nijimi_runtime::raw::cpu::{Matrix, Table};
 use nijimi_runtime::raw::graph::{Weight, WeightId, WeightKind};
 
-/// Channels that are transposed together: a line of the cache.
+/// Rows and columns that are transposed together: a line of the cache.
 const LANES: usize = 16;
 
 enum Packed {
@@ -132,12 +132,15 @@ impl<'a> Frozen<'a> {
         let mut turned = vec![0f32; values.len()];
         turned.par_chunks_mut(LANES * taps * out).enumerate().for_each(|(i, turned)| {
             let lanes = turned.len() / (taps * out);
-            for o in 0..out {
-                for tap in 0..taps {
-                    let from = &values[(o * taps + tap) * inp + i * LANES..][..lanes];
-                    for (c, v) in from.iter().enumerate() {
-                        turned[(c * taps + taps - 1 - tap) * out + o] = *v;
-                    }
+            let mut square = [[0f32; LANES]; LANES];
+            for (tap, first) in (0..taps).flat_map(|tap| (0..out).step_by(LANES).map(move |first| (tap, first))) {
+                let count = LANES.min(out - first);
+                for (o, row) in square.iter_mut().enumerate().take(count) {
+                    row[..lanes].copy_from_slice(&values[((first + o) * taps + tap) * inp + i * LANES..][..lanes]);
+                }
+                for c in 0..lanes {
+                    let to = &mut turned[(c * taps + taps - 1 - tap) * out + first..][..count];
+                    to.iter_mut().zip(&square).for_each(|(to, row)| *to = row[c]);
                 }
             }
         });
