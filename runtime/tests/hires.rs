@@ -83,7 +83,7 @@ fn the_request_is_the_pieces() {
             size: small,
             steps: Some(2),
             guidance_scale: 3.0,
-            hires: Some(Hires { size: large, strength: 0.5, enlarge: how }),
+            hires: Some(Hires { size: large, strength: 0.5, steps: None, enlarge: how }),
             ..any.request("a red mat", 7).unwrap()
         };
         let mut run = any.run(&request).unwrap();
@@ -146,7 +146,7 @@ fn what_is_enlarged_is_the_picture() {
 fn what_cannot_be_is_refused_by_name() {
     let any = Model::TextToImage(model());
     let picture = vec![0.5; SIDE * SIDE * 3];
-    let hires = Hires { size: [2 * SIDE; 2], strength: 0.5, enlarge: Enlarge::Latents };
+    let hires = Hires { size: [2 * SIDE; 2], strength: 0.5, steps: None, enlarge: Enlarge::Latents };
     let request = DrawRequest { size: [SIDE; 2], hires: Some(hires), ..any.request("a mat", 1).unwrap() };
     let refused = |request: &DrawRequest<'_>| any.run(request).err().unwrap().to_string();
     let from = DrawRequest { init_image: Some(&picture), ..request.clone() };

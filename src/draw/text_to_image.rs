@@ -171,7 +171,7 @@ impl<'a> PromptArtist<'a> {
                     way::settings(info, sampling, text, |solver, sigmas| info.settings_for(size, solver, sigmas, count))
                 };
                 let start = text.refiner_start.unwrap_or(refiner::START);
-                let (first, last) = refiner::split([info, &file.info], (start, count), of, all)?;
+                let (first, last) = refiner::split([info, &file.info], start, of, all)?;
                 (first, Some(last))
             }
             None => (all, None),

@@ -62,7 +62,7 @@ pub fn run(options: &Plan) -> Result<(), Fault> {
                 info.settings_for(size, solver, sigmas, steps).map_err(|e| Fault::Usage(e.to_string()))
             };
             let start = options.refiner_start.unwrap_or(refiner::START);
-            let (first, last) = refiner::split([&info, &refiner.info], (start, steps), of, all)?;
+            let (first, last) = refiner::split([&info, &refiner.info], start, of, all)?;
             (first.calls().len(), Some(last))
         }
         None => (all.calls().len(), None),

@@ -51,7 +51,7 @@ fn a_second_pass_draws_a_larger_picture() {
         assert_eq!(keys.map(|key| pair(&text, key).unwrap()), ["32x32", "0.6", "2", name]);
         assert!(!all.contains(&picture.pixels), "{how}");
         if let Some(enlarge) = enlarge {
-            let hires = Some(Hires { size: [64, 64], strength: 0.6, enlarge });
+            let hires = Some(Hires { size: [64, 64], strength: 0.6, steps: None, enlarge });
             let request = library.request("a red mat", 5).unwrap();
             let request = DrawRequest { size: [32, 32], steps: Some(2), hires, ..request };
             assert!(drawn(&library, &request) == picture.pixels, "{how}: not what the library draws");

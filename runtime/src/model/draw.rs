@@ -3,22 +3,23 @@
 mod passes;
 mod plan;
 
-pub use passes::Hires;
+pub use passes::{Hires, Refiner};
 pub use plan::RunPlan;
 
 use super::options::check;
 use super::wait::wait;
 use super::{
-    ControlNetwork, Diffusion, LatentInfo, LatentRequest, Model, Request, RequestError, Run, SessionOptions, StepInfo,
-    TextToImage, is_of_one_color,
+    ControlNetwork, DepthMap, Diffusion, ImagePrompt, LatentControl, LatentInfo, LatentRequest, Model, ReferenceImage,
+    Request, RequestError, Run, SessionOptions, StepInfo, TextToImage, is_of_one_color,
 };
 use crate::Error;
-use crate::sampler::{Calls, Sigmas, Solver};
+use crate::sampler::{Calls, Sigmas, Solver, SolverSettings};
+use crate::schedule::Schedule;
 use alloc::boxed::Box;
 use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
-use passes::{Passes, second_calls};
+use passes::{Next, Passes, all_calls};
 
 /// What to draw, of a model of any kind: from [`Model::request`], with whatever is to be another. What a model cannot do is
 /// refused by its name here.
@@ -39,7 +40,7 @@ use passes::{Passes, second_calls};
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, Debug)]
 pub struct DrawRequest<'a> {
     /// What the pictures show: words, or, of a model of labels, the name of one; empty for any picture.
     pub prompt: &'a str,
@@ -67,6 +68,24 @@ pub struct DrawRequest<'a> {
     pub mask: Option<&'a [f32]>,
     /// A second pass at another size, of a model that reads prompts.
     pub hires: Option<Hires<'a>>,
+    /// A second model that takes the last steps, of SDXL.
+    pub refiner: Option<Refiner<'a>>,
+    /// Layers of the text encoders that are left out: as [`LatentRequest::clip_skip`].
+    pub clip_skip: usize,
+    /// As [`LatentRequest::guidance_rescale`].
+    pub guidance_rescale: f32,
+    /// As [`LatentRequest::guidance_normalization`].
+    pub guidance_normalization: Option<f32>,
+    /// As [`LatentRequest::guidance_truncation`].
+    pub guidance_truncation: Option<f32>,
+    /// How near everything is, of models that are led by depth, which need it.
+    pub depth: Option<DepthMap<'a>>,
+    /// ControlNets and T2I-Adapters with what they are shown, which in a second pass is enlarged.
+    pub controls: Vec<LatentControl<'a>>,
+    /// Pictures that lead as the prompt does, by an IP-Adapter.
+    pub image_prompt: Option<ImagePrompt<'a>>,
+    /// Pictures that are looked at, of models that know them.
+    pub references: Vec<ReferenceImage<'a>>,
     /// Threads, limits and devices; their batch and guidance are worked out.
     pub options: SessionOptions,
 }
@@ -91,6 +110,15 @@ impl Model {
             strength: None,
             mask: None,
             hires: None,
+            refiner: None,
+            clip_skip: 0,
+            guidance_rescale: 0.0,
+            guidance_normalization: None,
+            guidance_truncation: None,
+            depth: None,
+            controls: Vec::new(),
+            image_prompt: None,
+            references: Vec::new(),
             options: SessionOptions::default(),
         };
         Ok(match self {
@@ -130,10 +158,10 @@ impl Model {
         let (kind, instead) = match self {
             Self::Classifier(_) => ("a classifier", "it guides a diffusion model: see ClassifierGuided"),
             Self::ControlNet(control) if matches!(control.info().network, ControlNetwork::T2iAdapter(_)) => {
-                ("a T2I-Adapter", "it guides a text-to-image model: see LatentRequest::controls")
+                ("a T2I-Adapter", "it guides a text-to-image model: see DrawRequest::controls")
             }
-            Self::ControlNet(_) => ("a ControlNet", "it guides a text-to-image model: see LatentRequest::controls"),
-            Self::IpAdapter(_) => ("an IP-Adapter", "it guides a text-to-image model: see LatentRequest::image_prompt"),
+            Self::ControlNet(_) => ("a ControlNet", "it guides a text-to-image model: see DrawRequest::controls"),
+            Self::IpAdapter(_) => ("an IP-Adapter", "it guides a text-to-image model: see DrawRequest::image_prompt"),
             Self::ImageEncoder(_) => ("an image encoder", "an IP-Adapter reads what it says: see ImageEncoder::see"),
             Self::TinyAutoencoder(_) => {
                 ("a tiny autoencoder", "it decodes a text-to-image model's latents: see Decoding")
@@ -200,6 +228,15 @@ impl DrawRequest<'_> {
             ("strength", self.strength.is_some()),
             ("mask", self.mask.is_some()),
             ("hires", self.hires.is_some()),
+            ("refiner", self.refiner.is_some()),
+            ("clip_skip", self.clip_skip != 0),
+            ("guidance_rescale", self.guidance_rescale != 0.0),
+            ("guidance_normalization", self.guidance_normalization.is_some()),
+            ("guidance_truncation", self.guidance_truncation.is_some()),
+            ("depth", self.depth.is_some()),
+            ("a ControlNet or T2I-Adapter", !self.controls.is_empty()),
+            ("an IP-Adapter", self.image_prompt.is_some()),
+            ("a reference picture", !self.references.is_empty()),
         ];
         refuse(&given, "models that read prompts")?;
         for (what, found, own) in [("height", self.size[0], size[0]), ("width", self.size[1], size[1])] {
@@ -233,11 +270,16 @@ fn refuse(given: &[(&'static str, bool)], of: &'static str) -> Result<(), Reques
     given.map_or(Ok(()), |&(what, _)| Err(RequestError::NotOf { what, of }))
 }
 
-/// The calls of the network that a model of prompts makes.
-pub(super) fn latent_calls(info: &LatentInfo, request: &DrawRequest<'_>) -> Result<Calls, Error> {
-    let &DrawRequest { solver, sigmas, steps, strength, .. } = request;
-    let (schedule, mut settings) =
-        info.settings_for(request.size, solver, sigmas, steps.unwrap_or_else(|| info.steps()))?;
+/// The noise levels and the solver that a model of prompts is asked for; of its refiner, too.
+fn latent_settings(info: &LatentInfo, request: &DrawRequest<'_>) -> Result<(Schedule, SolverSettings), Error> {
+    let &DrawRequest { solver, sigmas, steps, .. } = request;
+    info.settings_for(request.size, solver, sigmas, steps.unwrap_or_else(|| info.steps()))
+}
+
+/// The calls of the network that a model of prompts makes, without a second one.
+fn latent_calls(info: &LatentInfo, request: &DrawRequest<'_>) -> Result<Calls, Error> {
+    let (schedule, mut settings) = latent_settings(info, request)?;
+    let strength = request.strength;
     if request.init_image.is_some() {
         let strength = strength.unwrap_or_else(|| info.strength());
         check((0.0..=1.0).contains(&strength), "strength", strength, "0 to 1")?;
@@ -249,22 +291,30 @@ pub(super) fn latent_calls(info: &LatentInfo, request: &DrawRequest<'_>) -> Resu
 }
 
 async fn text_to_image(model: &TextToImage, asked: &DrawRequest<'_>) -> Result<Made, Error> {
-    let (calls, n) = (latent_calls(model.info(), asked)?, asked.seeds.len());
-    let second = second_calls(model.info(), asked)?;
+    let ((calls, second), n) = (all_calls(model.info(), asked)?, asked.seeds.len());
     let request = LatentRequest {
         prompts: vec![asked.prompt; n],
         negatives: vec![asked.negative_prompt; n],
+        clip_skip: asked.clip_skip,
         seeds: asked.seeds.clone(),
         size: asked.size,
         guidance_scale: asked.guidance_scale,
         image_guidance_scale: asked.image_guidance_scale,
+        guidance_rescale: asked.guidance_rescale,
+        guidance_normalization: asked.guidance_normalization,
+        guidance_truncation: asked.guidance_truncation,
         init_image: asked.init_image,
         mask: asked.mask,
+        depth: asked.depth,
+        controls: asked.controls.clone(),
+        image_prompt: asked.image_prompt,
+        references: asked.references.clone(),
         options: asked.options,
         ..model.request(asked.prompt, 0, &calls)
     };
-    match asked.hires.as_ref().zip(second) {
-        Some((hires, calls)) => Ok(Made::Passes(Passes::begin(model, &request, hires, calls).await?.into())),
+    let next = asked.hires.map(Next::Hires).or(asked.refiner.map(Next::Refiner));
+    match next.zip(second) {
+        Some((next, calls)) => Ok(Made::Passes(Passes::begin(model, &request, next, calls).await?.into())),
         None => Ok(Made::InSteps(model.run_async(&request).await?)),
     }
 }

@@ -61,7 +61,7 @@ pub use classifier::{Classifier, ClassifierInfo, ClassifierSession};
 pub use control::{Control, ControlInfo, ControlNetwork};
 pub use device::{Device, Place};
 pub use diffusion::Diffusion;
-pub use draw::{DrawRequest, Hires, ModelRun, RunPlan};
+pub use draw::{DrawRequest, Hires, ModelRun, Refiner, RunPlan};
 pub use engine::{StepInfo, Values};
 pub use error::{ModelError, RequestError, TooLarge};
 pub use guided::{ClassifierGuided, GuidedRequest};

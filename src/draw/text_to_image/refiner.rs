@@ -6,7 +6,6 @@ use crate::draw::progress::Progress;
 use crate::fault::Fault;
 use crate::file::source::{Conversion, Role, Source};
 use nijimi_import::is_checkpoint;
-use nijimi_runtime::Error;
 use nijimi_runtime::model::{
     Choice, Device, EncodedInit, EncodedPrompts, LatentInfo, LatentRequest, ModelPart, OpenOptions, TextToImage,
 };
@@ -62,30 +61,16 @@ impl Refiner {
     }
 }
 
-/// The calls of the first model, of `all` that it would make in `steps` steps, and those of the refiner, which goes on at `start`;
-/// `of` has the schedule and the settings of such a run of each.
+/// The calls of the first model, of `all` that it would make, and those of the refiner, which goes on at `start`; `of` has the
+/// schedule and the settings of such a run of each.
 pub fn split(
     [info, refiner]: [&LatentInfo; 2],
-    (start, steps): (f64, usize),
+    start: f64,
     of: impl Fn(&LatentInfo) -> Result<(Schedule, SolverSettings), Fault>,
     all: Calls,
 ) -> Result<(Calls, Calls), Fault> {
-    let wrong = |e: Error| Fault::Usage(e.to_string());
-    let refuse = |which: &str| Fault::Usage(format!("--refiner-start {start} leaves {which} none of {steps} steps"));
-    let step = all.step_at(&of(info)?.0, start);
-    let first = all.until(step);
-    if first.calls().is_empty() {
-        return Err(refuse("the model"));
-    }
-    let (schedule, mut settings) = of(refiner)?;
-    // What is said of the first model's file is not said of this one.
-    settings.prediction = refiner.settings_by(None, None, steps).map_err(wrong)?.1.prediction;
-    let calls = |start| Calls::new(&schedule, &SolverSettings { start, ..settings }).map_err(|e| wrong(e.into()));
-    match calls(0)?.step_at(&schedule, start) {
-        0 => Err(refuse("the model")),
-        step if step >= steps => Err(refuse("the refiner")),
-        step => Ok((first, calls(step)?)),
-    }
+    let ways = [of(info)?, of(refiner)?];
+    info.refined(all, refiner, start, ways).map_err(|e| Fault::Usage(format!("--refiner-start: {e}")))
 }
 
 impl PromptArtist<'_> {

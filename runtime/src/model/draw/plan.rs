@@ -1,9 +1,9 @@
 //! What a run takes, known before it begins.
 
-use super::{DrawRequest, latent_calls, passes::second_calls, pixel_calls};
+use super::{DrawRequest, passes::all_calls, pixel_calls, refuse};
 use crate::Error;
 use crate::gguf::File;
-use crate::model::{Device, Enlarge, LatentPlan, Loaded, Model, PlanRequest, SessionOptions};
+use crate::model::{Device, Enlarge, LatentInfo, LatentPlan, Loaded, Model, PlanRequest, SessionOptions};
 use crate::plan::{ExecError, PlanError};
 use crate::sampler::Calls;
 use alloc::vec;
@@ -49,9 +49,16 @@ impl Model {
                 let info = model.info();
                 let guided = info.is_guided(request.guidance_scale);
                 let prompts = [request.prompt, request.negative_prompt.filter(|_| guided).unwrap_or_default()];
-                let first = (latent_calls(info, request)?, request.size, request.init_image.is_some());
-                let second = second_calls(info, request)?.zip(request.hires);
-                let second = second.map(|(calls, hires)| (calls, hires.size, hires.enlarge != Enlarge::Latents));
+                let refined = [("refiner", request.refiner.is_some())];
+                refuse(&refined, "runs, and planned by LatentPlan from its own file")?;
+                let (first, second) = all_calls(info, request)?;
+                let first = (first, request.size, request.init_image.is_some());
+                let second = second.map(|calls| match request.hires {
+                    Some(hires) => (calls, hires.size, hires.enlarge != Enlarge::Latents),
+                    None => (calls, request.size, false),
+                });
+                let references: Vec<_> = request.references.iter().map(|reference| reference.size).collect();
+                let (also, working) = leading(info, request)?;
                 let (mut weights, mut beside, mut made) = (model.weight_bytes() as u64, 0, Vec::new());
                 for (calls, size, encodes) in [Some(first), second].into_iter().flatten() {
                     let asked = PlanRequest {
@@ -60,6 +67,7 @@ impl Model {
                         windows: info.windows(&prompts),
                         calls: calls.calls().len(),
                         encodes,
+                        references: &references,
                         stays: true,
                         threads: request.options.threads,
                         #[cfg(feature = "gpu")]
@@ -73,7 +81,7 @@ impl Model {
                     beside = beside.max(plan.resident(&choice) - planned);
                     made.push(calls);
                 }
-                (weights, beside, made)
+                (weights + also, beside + working, made)
             }
             Self::Diffusion(model) => {
                 let (label, calls) = pixel_calls(model, request)?;
@@ -95,6 +103,38 @@ impl Model {
             (calls.iter().map(Calls::steps).sum(), calls.iter().map(|calls| calls.calls().len()).sum());
         Ok(RunPlan { weights, peak: weights.saturating_add(beside), steps, calls })
     }
+}
+
+/// What goes with a model of prompts: bytes of weights, and of the most that one of them works in, at the pictures' final size.
+fn leading(info: &LatentInfo, request: &DrawRequest<'_>) -> Result<(u64, u64), Error> {
+    let size = request.hires.map_or(request.size, |hires| hires.size);
+    let options = SessionOptions { memory_limit: Some(0), ..request.options };
+    let (mut also, mut working) = (0, 0);
+    if let Some(Enlarge::Upscaler(upscaler)) = request.hires.map(|hires| hires.enlarge) {
+        also += weights(upscaler);
+        working = needed(upscaler.evaluator(request.size.map(|side| side.min(160)), &options))?;
+    }
+    if request.controls.is_empty() && request.image_prompt.is_none() {
+        return Ok((also, working));
+    }
+    let guided = info.is_guided(request.guidance_scale);
+    let mut unet = info.sd_request(request.seeds.len(), guided, size, info.states(1))?;
+    for control in &request.controls {
+        control.network.check(info)?;
+        control.network.info().network.ask(&mut unet);
+    }
+    for control in &request.controls {
+        also += weights(control.network);
+        working = needed(control.network.evaluator(&unet, &options))?.max(working);
+    }
+    if let Some(led) = &request.image_prompt {
+        also += weights(led.adapter);
+        let tokens = led.tokens(info)? as u64;
+        let channels: usize = led.adapter.info().network.channels.iter().sum();
+        // Keys and values of each text, as they are made and as the network is given them.
+        working += 2 * 2 * 4 * tokens * channels as u64 * unet.batch as u64;
+    }
+    Ok((also, working))
 }
 
 fn weights<I>(model: &Loaded<I>) -> u64 {

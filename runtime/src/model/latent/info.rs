@@ -163,7 +163,7 @@ impl LatentInfo {
     }
 
     /// States of a text of so many windows, as the denoiser is given them.
-    pub(super) fn states(&self, windows: usize) -> usize {
+    pub(in crate::model) fn states(&self, windows: usize) -> usize {
         match self.denoiser.text_multiple() {
             Some(multiple) => windows * multiple,
             None => windows * self.texts.first().map_or(1, |text| text.network.positions) + self.other_states(),
@@ -172,7 +172,7 @@ impl LatentInfo {
 
     /// What a run asks of the denoiser, whose texts have so many states, with nothing added to it; `size` as of
     /// [`Self::latent_size`].
-    pub(super) fn sd_request(
+    pub(in crate::model) fn sd_request(
         &self,
         pictures: usize,
         guided: bool,

@@ -11,7 +11,8 @@ use crate::model::run::Run;
 use crate::model::wait::wait;
 use crate::model::{ModelError, RequestError};
 use crate::nn::{Denoiser, SdAdded, SdUnet};
-use crate::sampler::is_edm;
+use crate::sampler::{Calls, SolverSettings, is_edm};
+use crate::schedule::Schedule;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -71,6 +72,37 @@ impl LatentInfo {
         joint("the model's latents have", latents(self), "the refiner's have", latents(refiner))?;
         let noise = |info: &Self| if is_edm(&info.scheduler) { "EDM's" } else { "of trained timesteps" };
         joint("the model's noise is", noise(self).into(), "the refiner's is", noise(refiner).into())
+    }
+
+    /// The calls of this model, of `all` that it would make alone, and those of the `refiner`, which goes on after the share `start`
+    /// of the noise levels; `ways` are schedule and settings of such a run of each.
+    ///
+    /// # Errors
+    /// [`RequestError::Range`] of `refiner_start` where one of them is left none; settings that do not fit each other.
+    pub fn refined(
+        &self,
+        all: Calls,
+        refiner: &Self,
+        start: f64,
+        [(schedule, own), (other, mut settings)]: [(Schedule, SolverSettings); 2],
+    ) -> Result<(Calls, Calls), Error> {
+        let steps = own.steps;
+        let refuse = |which: &str| {
+            let expected = format!("another: it leaves {which} none of {steps} steps");
+            Error::from(RequestError::Range { what: "refiner_start", found: format!("{start}"), expected })
+        };
+        let first = all.clone().until(all.step_at(&schedule, start));
+        if first.calls().is_empty() {
+            return Err(refuse("the model"));
+        }
+        // What is said of the first model's file is not said of this one.
+        settings.prediction = refiner.settings_by(None, None, steps)?.1.prediction;
+        let calls = |start| Calls::new(&other, &SolverSettings { start, ..settings });
+        match calls(0)?.step_at(&other, start) {
+            0 => Err(refuse("the model")),
+            step if step >= steps => Err(refuse("the refiner")),
+            step => Ok((first, calls(step)?)),
+        }
     }
 
     /// What the U-Net is told of a picture beside its pooled state: six numbers, and a refiner the first five.
