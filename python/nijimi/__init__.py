@@ -212,6 +212,16 @@ class Model:
         init_image: Any = None,
         strength: Optional[float] = None,
         mask: Any = None,
+        clip_skip: int = 0,
+        guidance_rescale: float = 0.0,
+        guidance_normalization: Optional[float] = None,
+        guidance_truncation: Optional[float] = None,
+        hires: Union[float, tuple[int, int], None] = None,
+        hires_strength: Optional[float] = None,
+        hires_steps: Optional[int] = None,
+        hires_upscaler: Optional[str] = None,
+        depth: Any = None,
+        references: Sequence[Any] = (),
         threads: int = 0,
         memory_limit: Optional[int] = None,
     ) -> Pixels:
@@ -223,7 +233,15 @@ class Model:
         ``image_guidance_scale`` how strongly a model that changes a picture by instruction keeps to it. ``solver`` ("ddim",
         "euler_a", "dpm++2m" and so on) and ``scheduler`` ("karras" and so on) are the program's names, which an unknown one lists.
         ``init_image`` is a picture to start from (an array of bytes, or of numbers in [0, 1]; or PIL's), of which ``strength``, 0 to 1,
-        is replaced; where ``mask`` is white, or 1, or true, it is repainted, and elsewhere it is kept. ``threads`` 0 is one a core;
+        is replaced; where ``mask`` is white, or 1, or true, it is repainted, and elsewhere it is kept.
+
+        ``hires`` draws over the picture once more at another size, ``(width, height)`` or so many times the first: ``hires_strength``
+        (0.5) of it is replaced, in ``hires_steps`` (as many as before), after it was enlarged as ``hires_upscaler`` says, "latent" (the
+        default) or "lanczos". ``depth`` is a picture of how near everything is, white near, of models that are led by it;
+        ``references`` are pictures that FLUX.2 looks at, of sides that are multiples of :attr:`multiple`. ``clip_skip`` leaves out
+        layers of the text encoders: 2 the last, 0 as trained. ``guidance_rescale``, 0 to 1, takes contrast of strong guidance back;
+        ``guidance_normalization`` is the most that it may lengthen an answer, 1 for instance, and ``guidance_truncation``, 0 to 1, the
+        share of the picture from which on there is none (of Z-Image). ``threads`` 0 is one a core;
         ``memory_limit`` is the bytes that a network may take while it works, weights not counted.
 
         Raises :class:`UsageError`, :class:`FileError` and :class:`DeviceError`.
@@ -234,17 +252,18 @@ class Model:
 
     def steps(self, prompt: str = "", **options: Any) -> Run:
         """Begins to draw, with the options of :meth:`draw`, and returns the run: an iterator of its steps."""
-        asked = _asked(options)
+        asked = _asked(options, self.size)
         return Run(self._native.begin(prompt, asked), asked["seed"], options.get("batch") is None)
 
     def plan(self, prompt: str = "", **options: Any) -> Plan:
         """What :meth:`draw` with these options would take; nothing is drawn."""
-        return Plan(*self._native.plan(prompt, _asked(options)))
+        return Plan(*self._native.plan(prompt, _asked(options, self.size)))
 
 
 _OPTIONS: dict[str, Any] = dict.fromkeys([
     "negative_prompt", "width", "height", "steps", "guidance_scale", "image_guidance_scale", "solver", "scheduler", "init_image",
-    "strength", "mask", "memory_limit",
+    "strength", "mask", "memory_limit", "guidance_normalization", "guidance_truncation", "hires", "hires_strength", "hires_steps",
+    "hires_upscaler", "depth",
 ])  # fmt: skip
 
 
@@ -252,12 +271,13 @@ def _given(asked: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in asked.items() if name != "self" and value is not None}
 
 
-def _asked(options: dict[str, Any]) -> dict[str, Any]:
+def _asked(options: dict[str, Any], size: tuple[int, int]) -> dict[str, Any]:
     """The options, as the native part takes them."""
-    unknown = options.keys() - _OPTIONS.keys() - {"seed", "batch", "threads"}
+    numbers = {"batch": 1, "threads": 0, "clip_skip": 0, "guidance_rescale": 0.0, "references": ()}
+    unknown = options.keys() - _OPTIONS.keys() - numbers.keys() - {"seed"}
     if unknown:
         raise TypeError(f"unknown options: {', '.join(sorted(unknown))}")
-    asked = {**_OPTIONS, "seed": None, "batch": 1, "threads": 0, **_given(options)}
+    asked = {**_OPTIONS, **numbers, "seed": None, **_given(options)}
     if asked["seed"] is None:
         asked["seed"] = secrets.randbits(32)
     if not 0 <= asked["seed"] < 1 << 64:
@@ -269,7 +289,32 @@ def _asked(options: dict[str, Any]) -> dict[str, Any]:
         asked["init_image"] = image.tobytes()
     if asked["mask"] is not None:
         asked["mask"] = _floats("mask", asked["mask"], "L", 2).tobytes()
+    if asked["depth"] is not None:
+        asked["depth"] = _sized("depth", asked["depth"], "L", 2)
+    asked["references"] = [_sized("references", image, "RGB", 3) for image in asked["references"]]
+    asked["hires"] = _hires(asked, (asked["width"] or size[0], asked["height"] or size[1]))
     return asked
+
+
+def _hires(asked: dict[str, Any], first: tuple[int, int]) -> Optional[tuple[int, int, float, Optional[int], str]]:
+    """The second pass: width, height, strength, steps and upscaler, which are taken from the options."""
+    hires = asked["hires"]
+    strength, steps, upscaler = (asked.pop(f"hires_{name}") for name in ("strength", "steps", "upscaler"))
+    if hires is None:
+        for name, value in ("strength", strength), ("steps", steps), ("upscaler", upscaler):
+            if value is not None:
+                raise UsageError(f"hires_{name} needs hires")
+        return None
+    width, height = hires if isinstance(hires, tuple) else (round(side * hires) for side in first)
+    return width, height, 0.5 if strength is None else strength, steps, upscaler or "latent"
+
+
+def _sized(what: str, image: Any, mode: str, dims: int) -> tuple[bytes, int, int]:
+    """One picture's values in [0, 1], its height and its width."""
+    array = _floats(what, image, mode, dims)
+    if array.ndim != dims:
+        raise UsageError(f"{what} has the shape {array.shape}: one picture is read")
+    return array.tobytes(), array.shape[0], array.shape[1]
 
 
 def _floats(what: str, image: Any, mode: str, dims: int) -> NDArray[np.float32]:

@@ -1,7 +1,9 @@
 //! Runs, and what they are asked for.
 
 use crate::fault::Fault;
-use nijimi_runtime::model::{self, DrawRequest, ModelRun, SessionOptions, batch_seeds};
+use nijimi_runtime::model::{
+    self, DepthMap, DrawRequest, Enlarge, Hires, ModelRun, ReferenceImage, SessionOptions, batch_seeds,
+};
 use nijimi_runtime::sampler::{Sigmas, Solver};
 use pyo3::prelude::*;
 use pyo3::types::PyByteArray;
@@ -24,6 +26,15 @@ pub struct Asked {
     init_image: Option<Vec<u8>>,
     strength: Option<f64>,
     mask: Option<Vec<u8>>,
+    clip_skip: usize,
+    guidance_rescale: f32,
+    guidance_normalization: Option<f32>,
+    guidance_truncation: Option<f32>,
+    /// Width, height, strength, steps, and how it is enlarged.
+    hires: Option<(usize, usize, f64, Option<usize>, String)>,
+    /// Values, height and width.
+    depth: Option<(Vec<u8>, usize, usize)>,
+    references: Vec<(Vec<u8>, usize, usize)>,
     threads: usize,
     memory_limit: Option<u64>,
 }
@@ -45,6 +56,17 @@ impl Asked {
         }
         let solver = named("solver", self.solver.as_deref(), Solver::from_name, Solver::NAMES)?;
         let [init_image, mask] = [&self.init_image, &self.mask].map(|bytes| bytes.as_deref().map(floats));
+        let hires = self.hires.as_ref().map(|(width, height, strength, steps, upscaler)| {
+            let enlarge = match &**upscaler {
+                "latent" => Enlarge::Latents,
+                "lanczos" => Enlarge::Pixels,
+                name => return Err(Fault::usage(format!("hires_upscaler {name:?} is not known: there are latent, lanczos"))),
+            };
+            Ok(Hires { size: [*height, *width], strength: *strength, steps: *steps, enlarge })
+        });
+        let depth = self.depth.as_ref().map(|(values, height, width)| (floats(values), [*height, *width]));
+        let references = self.references.iter().map(|(values, height, width)| (floats(values), [*height, *width]));
+        let references: Vec<_> = references.collect();
         let request = DrawRequest {
             negative_prompt: self.negative_prompt.as_deref(),
             seeds: batch_seeds(self.seed, self.batch),
@@ -58,6 +80,13 @@ impl Asked {
             init_image: init_image.as_deref(),
             strength: self.strength,
             mask: mask.as_deref(),
+            clip_skip: self.clip_skip,
+            guidance_rescale: self.guidance_rescale,
+            guidance_normalization: self.guidance_normalization,
+            guidance_truncation: self.guidance_truncation,
+            hires: hires.transpose()?,
+            depth: depth.as_ref().map(|(values, size)| DepthMap { values, size: *size }),
+            references: references.iter().map(|(picture, size)| ReferenceImage { picture, size: *size }).collect(),
             options: SessionOptions {
                 threads: self.threads,
                 memory_limit: self.memory_limit,

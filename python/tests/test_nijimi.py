@@ -149,6 +149,24 @@ def test_a_picture_is_repainted_in_part(emoji):
     assert small.shape == (32, 64, 3)
 
 
+# Seen red: the second pass's steps not passed on; its sides exchanged; its upscaler not passed on; each number of guidance left out.
+def test_a_second_pass_and_guidance(emoji):
+    options = {"seed": 1, "steps": 2, "guidance_scale": 3.0}
+    large = emoji.draw("a red apple", hires=1.5, hires_upscaler="lanczos", **options)
+    assert large.shape == (96, 96, 3)
+    assert (emoji.draw("a red apple", hires=(96, 96), hires_upscaler="lanczos", **options) == large).all()
+    assert (emoji.draw("a red apple", hires=1.5, **options) != large).any()
+    run = emoji.steps("a red apple", hires=(96, 64), hires_strength=0.6, hires_steps=3, **options)
+    steps = list(run)
+    assert run.picture().shape == (64, 96, 3)
+    assert [(step.index, step.total) for step in steps] == [(i, 5) for i in range(5)]
+    plain = emoji.draw("a red apple", **options)
+    for more in (
+        {"clip_skip": 2}, {"guidance_rescale": 0.7}, {"guidance_normalization": 0.9}, {"guidance_truncation": 0.4}
+    ):
+        assert (emoji.draw("a red apple", **more, **options) != plain).any(), more
+
+
 # Seen red: the ranges of numbers and of the seed, and the shape, not looked at.
 @pytest.mark.parametrize(
     "error, says, call",
@@ -162,6 +180,12 @@ def test_a_picture_is_repainted_in_part(emoji):
         (nijimi.UsageError, "the shape", lambda m: m.draw("7", init_image=np.zeros((2, 2, 4), np.uint8))),
         (nijimi.UsageError, "int64", lambda m: m.draw("7", mask=np.zeros((2, 2), np.int64))),
         (nijimi.UsageError, "outside", lambda m: m.draw("7", mask=np.full((2, 2), 2.0))),
+        (nijimi.UsageError, "clip_skip is for models that read", lambda m: m.draw("7", clip_skip=2)),
+        (nijimi.UsageError, "hires is for models that read prompts", lambda m: m.draw("7", hires=2.0)),
+        (nijimi.UsageError, "hires_steps needs hires", lambda m: m.draw("7", hires_steps=2)),
+        (nijimi.UsageError, 'hires_upscaler "magic"', lambda m: m.draw("7", hires=2.0, hires_upscaler="magic")),
+        (nijimi.UsageError, "depth is for models that read", lambda m: m.draw("7", depth=np.zeros((2, 2)))),
+        (nijimi.UsageError, "a reference picture is for", lambda m: m.draw("7", references=[np.zeros((2, 2, 3))])),
         (nijimi.FileError, 'no label "seven"', lambda m: m.draw("seven")),
         (TypeError, "stepz", lambda m: m.steps("7", stepz=3)),
         (nijimi.FileError, "no-such-file.gguf", lambda m: nijimi.open("no-such-file.gguf")),
