@@ -60,7 +60,11 @@ impl Asked {
             let enlarge = match &**upscaler {
                 "latent" => Enlarge::Latents,
                 "lanczos" => Enlarge::Pixels,
-                name => return Err(Fault::usage(format!("hires_upscaler {name:?} is not known: there are latent, lanczos"))),
+                name => {
+                    return Err(Fault::usage(format!(
+                        "hires_upscaler {name:?} is not known: there are latent, lanczos"
+                    )));
+                }
             };
             Ok(Hires { size: [*height, *width], strength: *strength, steps: *steps, enlarge })
         });
