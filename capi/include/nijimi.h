@@ -148,6 +148,23 @@ typedef struct nijimi_draw_options {
     uint64_t memory_limit;        /* bytes that a network may take while it works, weights not counted; 0: any */
     double image_guidance_scale;  /* how strongly init_image is kept to, 1 and more, of models that change a picture by instruction;
                                      0: as suits them */
+    size_t clip_skip;             /* layers of the text encoders that are left out: 2 the last, 0 as trained */
+    double guidance_rescale;      /* how far contrast of strong guidance is taken back, 0 to 1 */
+    double guidance_normalization; /* how many times the conditional answer's length a guided one may have (Z-Image); 0: any */
+    double guidance_truncation;   /* the picture's share, 0 to 1, from which on there is no guidance (Z-Image); 0: all steps have it */
+    size_t hires_width;           /* of a second pass over the picture, enlarged; 0 and 0: none */
+    size_t hires_height;
+    size_t hires_steps;           /* 0: as many as the first pass has */
+    double hires_strength;        /* how much is replaced in it, above 0, at most 1 */
+    const char *hires_upscaler;   /* how the picture is enlarged: "latent" or "lanczos"; NULL: "latent" */
+    const uint8_t *depth;         /* a picture of how near everything is, more is nearer, of models that are led by it;
+                                     depth_height x depth_width bytes, of any size */
+    size_t depth_width;
+    size_t depth_height;
+    const uint8_t *const *references; /* pictures that are looked at (FLUX.2), height x width x 3 bytes each */
+    const size_t *reference_widths;   /* one each, multiples of nijimi_model_info's multiple, as are the heights */
+    const size_t *reference_heights;
+    size_t reference_count;
 } nijimi_draw_options;
 
 /* Fills in what suits the model: size, steps, guidance, solver, as its file says. Its texts last as long as the model. */

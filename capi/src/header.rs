@@ -49,6 +49,8 @@ in_c! {
     Place<'_, Run> => "nijimi_run **";
     Values<u8> => "const uint8_t *";
     Values<f64> => "const double *";
+    Values<usize> => "const size_t *";
+    Values<Values<u8>> => "const uint8_t *const *";
     Values<Text> => "const char *const *";
 }
 

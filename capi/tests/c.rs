@@ -7,7 +7,7 @@ mod drawn;
 use drawn::drawn;
 use nijimi_import::{Lora, embedding};
 use nijimi_runtime::gguf::MappedFile;
-use nijimi_runtime::model::{DrawRequest, OpenOptions, batch_seeds};
+use nijimi_runtime::model::{DrawRequest, Enlarge, Hires, OpenOptions, batch_seeds};
 use nijimi_runtime::sampler::{Sigmas, Solver};
 use nijimi_runtime::{Device, Model};
 use std::fs;
@@ -112,7 +112,8 @@ fn toy(folder: &Folder, model: &MappedFile) -> PathBuf {
 }
 
 /// Seen red with another seed, another strength of the LoRA, the mask the other way round, the picture in place of the preview, and
-/// another solver in check.c; with the embedding's word not passed on, and with the embedding left out.
+/// another solver in check.c; with other steps and another upscaler of the second pass there, another truncation, and no clip_skip; with the
+/// embedding's word not passed on, and with the embedding left out.
 #[test]
 fn a_c_program_draws_what_the_runtime_draws() {
     let folder = Folder::new("check");
@@ -151,6 +152,16 @@ fn a_c_program_draws_what_the_runtime_draws() {
     let mask: Vec<f32> = (0..64 * 64).map(|i| if i < 64 * 32 { 1.0 } else { 0.0 }).collect();
     let inpainted = DrawRequest { init_image: Some(&init), strength: Some(0.5), mask: Some(&mask), ..request.clone() };
     assert!(drawn(&model, &inpainted) == folder.read("inpainted.raw"), "the inpainted");
+    let hires = Hires { size: [64, 96], strength: 0.6, steps: Some(3), enlarge: Enlarge::Pixels };
+    let again = DrawRequest { hires: Some(hires), guidance_rescale: 0.7, ..request.clone() };
+    assert!(drawn(&model, &again) == folder.read("hires.raw"), "the second pass's");
+    let guided = DrawRequest {
+        clip_skip: 2,
+        guidance_normalization: Some(0.9),
+        guidance_truncation: Some(0.4),
+        ..request.clone()
+    };
+    assert!(drawn(&model, &guided) == folder.read("guided.raw"), "the guided one");
     let patch = Lora::open(&lora, 0.5, &stored.file().unwrap()).unwrap();
     let options = OpenOptions { patches: vec![Arc::new(patch)], ..OpenOptions::default() };
     let patched = Model::load_with(stored.clone(), options).unwrap();

@@ -209,6 +209,43 @@ static void prompts(const char *path, const char *lora, const char *toy) {
     drawing.options.mask = mask;
     drawing.options.mask_len = n;
     draw_to("inpainted.raw", drawing);
+
+    drawing.options = options;
+    drawing.options.hires_width = 96;
+    drawing.options.hires_height = 64;
+    drawing.options.hires_steps = 3;
+    drawing.options.hires_strength = 0.6;
+    drawing.options.hires_upscaler = "lanczos";
+    drawing.options.guidance_rescale = 0.7;
+    draw_to("hires.raw", drawing);
+
+    drawing.options = options;
+    drawing.options.clip_skip = 2;
+    drawing.options.guidance_normalization = 0.9;
+    drawing.options.guidance_truncation = 0.4;
+    draw_to("guided.raw", drawing);
+
+    nijimi_run *refused;
+    options.hires_upscaler = "magic";
+    options.hires_width = options.hires_height = 128;
+    FAILS(NIJIMI_USAGE, nijimi_run_begin(context, model, "x", &options, &refused), "there are latent, lanczos");
+    options.hires_width = options.hires_height = 0;
+    options.depth = mask;
+    FAILS(NIJIMI_USAGE, nijimi_run_begin(context, model, "x", &options, &refused), "depth is 0x0: give its width");
+    options.depth_width = options.depth_height = 64;
+    FAILS(NIJIMI_USAGE, nijimi_run_begin(context, model, "x", &options, &refused), "depth");
+    options.depth = NULL;
+    const unsigned char *seen[] = {picture};
+    const size_t sides[] = {64};
+    options.references = seen;
+    options.reference_widths = options.reference_heights = sides;
+    options.reference_count = 1;
+    FAILS(NIJIMI_USAGE, nijimi_run_begin(context, model, "x", &options, &refused), "references is for models that look");
+    options.reference_widths = NULL;
+    FAILS(NIJIMI_USAGE, nijimi_run_begin(context, model, "x", &options, &refused), "reference_widths is null");
+    options.reference_count = 0;
+    options.references = NULL;
+    options.hires_upscaler = NULL;
     free(picture);
     free(mask);
 
