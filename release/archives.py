@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Builds what others run, with checksums, into target/archives: archives.py [--profile NAME] [TARGET ... | wheel].
 
-Without a target all of them: the program for Linux (with GPUs, and without a C library of its own to need) and for Windows, which needs
-mingw-w64's gcc, each in an archive with its licences and cards; and the Python package (`wheel`), which needs maturin: a wheel for this
+Without a target all of them: the program for Linux (with GPUs, and without a C library of its own to need) and, where mingw-w64's gcc is
+to link it, for Windows, each in an archive with its licences and cards; and the Python package (`wheel`), which needs maturin: a wheel for this
 kind of machine and any Python from 3.9 on. A program without a C library (musl) cannot load a Vulkan driver: it draws on the CPU.
 
 What this machine runs is unpacked into an empty folder, and draws there. With --profile, as `--profile dev`, for a trial.
@@ -12,6 +12,7 @@ import argparse
 import hashlib
 import os
 import platform
+import shutil
 import struct
 import subprocess
 import sys
@@ -115,6 +116,9 @@ def main():
     os.makedirs(folder, exist_ok=True)
     made = []
     for target in args.targets or [*TARGETS, "wheel"]:
+        if "windows" in target and not args.targets and not shutil.which("x86_64-w64-mingw32-gcc"):
+            print(f"not built: {target}: no mingw-w64 (gcc-mingw-w64-x86-64) to link it")
+            continue
         if target == "wheel":
             path = wheel(args.profile, folder)
             made.append((path, imports(path)))
