@@ -26,6 +26,17 @@ impl Axis {
             return ticks.into_iter().zip(texts).collect();
         }
         let (from, to) = (self.least.log10().ceil() as i32, self.greatest.log10().floor() as i32);
+        // Fewer than two powers of ten tell no range: 1, 2 and 5 of each then do, or the ticks of a linear axis.
+        if from >= to {
+            let within = |v: &f64| (self.least..=self.greatest).contains(v);
+            let steps = (from - 1..=to).flat_map(|e| [1.0, 2.0, 5.0].map(|m| m * 10f64.powi(e)));
+            let mut ticks: Vec<f64> = steps.filter(within).collect();
+            if ticks.len() < 2 {
+                ticks = axis_ticks(self.least, self.greatest, intervals);
+            }
+            let texts = labels(&ticks);
+            return ticks.into_iter().zip(texts).collect();
+        }
         let every = ((to - from) as usize).div_ceil(intervals.max(1)).max(1);
         (from..=to).step_by(every).map(|e| (10f64.powi(e), format!("1e{e}"))).collect()
     }
@@ -98,5 +109,19 @@ impl Axes {
             canvas.text((left - TICK - 4.0, y), &text, Size::Normal, Align::Right, Colour::BLACK);
         }
         canvas.frame(self.area, 1.0, Colour::BLACK);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two ticks at least, within the axis.
+    #[test]
+    fn a_logarithmic_axis_tells_its_range() {
+        for (least, greatest) in [(0.02, 0.7), (0.08, 42.0), (3.1, 3.4), (9e-6, 11.0)] {
+            let ticks = Axis { least, greatest, logarithmic: true }.ticks(9);
+            assert!(ticks.len() >= 2 && ticks.iter().all(|t| (least..=greatest).contains(&t.0)), "{ticks:?}");
+        }
     }
 }

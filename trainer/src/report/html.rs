@@ -61,17 +61,17 @@ fn table(caption: &str, names: &[&str], rows: &[(Vec<String>, bool)]) -> String 
     out
 }
 
-/// A table of comparisons; rows that are not within what is allowed are marked. Without a single number of the book's,
+/// A table of comparisons; rows that are not within what is allowed are marked. Without a single number that is expected,
 /// its columns are left out.
 pub(crate) fn comparisons(caption: &str, rows: &[Comparison]) -> String {
-    let any = rows.iter().any(|r| r.book.is_some());
-    let names: &[&str] = if any { &["", "ours", "book's", "relative difference"] } else { &["", "value"] };
+    let any = rows.iter().any(|r| r.expected.is_some());
+    let names: &[&str] = if any { &["", "ours", "expected", "from", "relative difference"] } else { &["", "value"] };
     let rows: Vec<(Vec<String>, bool)> = rows
         .iter()
         .map(|row| {
             let off = row.holds() == Some(false);
             let mut cells = vec![row.name.clone()];
-            cells.extend(row.texts().into_iter().take(if any { 3 } else { 1 }));
+            cells.extend(row.texts().into_iter().take(if any { 4 } else { 1 }));
             if off && let Some(last) = cells.last_mut() {
                 last.push_str(" (more than allowed)");
             }

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 /// NaN and infinities, which JSON has not, are null.
 fn comparison(c: &Comparison) -> Value {
     json!({
-        "name": c.name, "ours": c.ours, "book": c.book, "difference": c.difference(),
+        "name": c.name, "ours": c.ours, "expected": c.expected.map(|e| e.0), "source": c.expected.map(|e| e.1.name()),
+        "difference": c.difference(),
         "tolerance": c.tolerance, "holds": c.holds(), "key": c.key,
     })
 }

@@ -1,4 +1,4 @@
-//! Reports: what a system found, in words, numbers beside the book's, and figures.
+//! Reports: what a system found, in words, numbers beside those that are expected, and figures.
 //!
 //! A [`Report`] is written as a folder: `report.html` to read, its figures as PNG, and `report.json` for programs.
 mod html;
@@ -6,7 +6,7 @@ mod json;
 mod value;
 
 pub(crate) use html::{STYLE, escaped, shell};
-pub use value::{Comparison, number};
+pub use value::{Comparison, Source, number};
 
 use crate::checkpoint::write_atomic;
 use crate::error::{Error, Result};
@@ -20,7 +20,7 @@ use std::path::Path;
 /// # fn main() -> Result<(), nijimi_trainer::error::Error> {
 /// let mut report = Report::new("Heights");
 /// report.text("A normal distribution, fitted to heights.");
-/// report.table("Maximum likelihood", [Comparison::new("mean (cm)", 172.7025).book(172.70250853667997).key()]);
+/// report.table("Maximum likelihood", [Comparison::new("mean (cm)", 172.7025).reference(172.70250853667997).key()]);
 /// report.figure("curve", "A curve", &Chart::new("").line([(0.0, 1.0), (1.0, 2.0)], ""))?;
 /// report.write(std::path::Path::new("heights-report"))
 /// # }
@@ -61,7 +61,7 @@ impl Report {
         self.parts.push(Part::Text(text.into()));
     }
 
-    /// A table of numbers beside the book's, with their relative differences.
+    /// A table of numbers beside those that are expected, with their relative differences.
     pub fn table(&mut self, caption: impl Into<String>, rows: impl IntoIterator<Item = Comparison>) {
         self.parts.push(Part::Comparisons { caption: caption.into(), rows: rows.into_iter().collect() });
     }
@@ -109,9 +109,14 @@ impl Report {
 
     /// The comparisons that stand for the report where it is listed: see [`Comparison::key`].
     pub fn keys(&self) -> impl Iterator<Item = &Comparison> {
+        self.all().filter(|c| c.is_key())
+    }
+
+    /// All comparisons, in their order.
+    pub fn all(&self) -> impl Iterator<Item = &Comparison> {
         let rows =
             self.parts.iter().filter_map(|p| if let Part::Comparisons { rows, .. } = p { Some(rows) } else { None });
-        rows.flatten().filter(|c| c.is_key())
+        rows.flatten()
     }
 
     /// Writes the folder: first the figures, then the page and the record, each whole or not at all.

@@ -26,8 +26,8 @@ fn a_report_is_a_page_a_record_and_its_figures() {
     report.table(
         "Numbers",
         [
-            Comparison::new("mean", 172.5).book(172.5).key(),
-            Comparison::new("spread", 4.0).book(5.0).within(0.1),
+            Comparison::new("mean", 172.5).reference(172.5).key(),
+            Comparison::new("spread", 4.0).notebook(5.0).within(0.1),
             Comparison::new("alone", f64::NAN),
         ],
     );
@@ -39,9 +39,9 @@ fn a_report_is_a_page_a_record_and_its_figures() {
     for part in [
         "<title>Normal &amp; &lt;others&gt;</title>",
         "<p>p &lt; 0.05 &amp;&amp; &quot;so&quot;</p>",
-        "<tr><td>mean</td><td>172.5</td><td>172.5</td><td>0</td></tr>",
-        "<tr class=\"off\"><td>spread</td><td>4</td><td>5</td><td>-2.0e-1 (more than allowed)</td></tr>",
-        "<tr><td>alone</td><td>NaN</td><td>–</td><td>–</td></tr>",
+        "<tr><td>mean</td><td>172.5</td><td>172.5</td><td>reference</td><td>0</td></tr>",
+        "<tr class=\"off\"><td>spread</td><td>4</td><td>5</td><td>notebook</td><td>-2.0e-1 (more than allowed)</td></tr>",
+        "<tr><td>alone</td><td>NaN</td><td>–</td><td>–</td><td>–</td></tr>",
         "<tr><td>1</td><td>0.0001</td></tr>",
         "<img src=\"curve.png\" alt=\"a &#39;curve&#39;\">",
     ] {

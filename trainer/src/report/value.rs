@@ -1,11 +1,31 @@
-//! A number beside the book's.
+//! A number beside the one that is expected.
 
-/// One row of a table: what was found, and what the book, or a reference made from it, has.
+/// Where an expected number is from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Source {
+    /// A notebook of the book's repository prints it.
+    Notebook,
+    /// Computed another way for comparison, as by numpy and scipy, or by a formula; the book does not print it.
+    Reference,
+}
+
+impl Source {
+    /// As it stands in pages and records.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Notebook => "notebook",
+            Self::Reference => "reference",
+        }
+    }
+}
+
+/// One row of a table: what was found, and what is expected.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Comparison {
     pub(super) name: String,
     pub(super) ours: f64,
-    pub(super) book: Option<f64>,
+    pub(super) expected: Option<(f64, Source)>,
     pub(super) tolerance: Option<f64>,
     pub(super) key: bool,
 }
@@ -13,18 +33,18 @@ pub struct Comparison {
 impl Comparison {
     /// A number of ours, with its unit in the name.
     pub fn new(name: impl Into<String>, ours: f64) -> Self {
-        Self { name: name.into(), ours, book: None, tolerance: None, key: false }
+        Self { name: name.into(), ours, expected: None, tolerance: None, key: false }
     }
 
-    /// The book's number.
-    pub fn book(mut self, value: f64) -> Self {
-        self.book = Some(value);
+    /// What the book's notebook prints, if anything: it prints nothing of data that are not its own.
+    pub fn notebook(mut self, value: impl Into<Option<f64>>) -> Self {
+        self.expected = value.into().map(|v| (v, Source::Notebook));
         self
     }
 
-    /// The book's number if there is one: it has none for data that are not its own.
-    pub fn maybe(mut self, value: Option<f64>) -> Self {
-        self.book = value;
+    /// What is computed another way, if it is known for these data.
+    pub fn reference(mut self, value: impl Into<Option<f64>>) -> Self {
+        self.expected = value.into().map(|v| (v, Source::Reference));
         self
     }
 
@@ -49,10 +69,10 @@ impl Comparison {
         &self.name
     }
 
-    /// `(ours - book) / |book|`; the plain difference where the book's is 0.
+    /// `(ours - expected) / |expected|`; the plain difference where 0 is expected.
     pub fn difference(&self) -> Option<f64> {
-        let book = self.book?;
-        Some(if book == 0.0 { self.ours } else { (self.ours - book) / book.abs() })
+        let (expected, _) = self.expected?;
+        Some(if expected == 0.0 { self.ours } else { (self.ours - expected) / expected.abs() })
     }
 
     /// Whether the difference is within what is allowed; `None` if nothing was said about it.
@@ -61,12 +81,13 @@ impl Comparison {
         self.difference().map(|d| d.abs() <= tolerance)
     }
 
-    /// Ours, the book's and the difference, as text; where there is nothing to compare with, a dash.
-    pub(super) fn texts(&self) -> [String; 3] {
+    /// Ours, what is expected, where that is from, and the difference, as text; where there is nothing to compare with, a dash.
+    pub(super) fn texts(&self) -> [String; 4] {
         let dash = || "–".to_owned();
         let difference =
             self.difference().map_or_else(dash, |d| if d == 0.0 { "0".into() } else { format!("{d:+.1e}") });
-        [number(self.ours), self.book.map_or_else(dash, number), difference]
+        let source = self.expected.map_or_else(dash, |(_, s)| s.name().into());
+        [number(self.ours), self.expected.map_or_else(dash, |(v, _)| number(v)), source, difference]
     }
 }
 
@@ -103,12 +124,12 @@ mod tests {
     /// Seen red with a difference that is not divided.
     #[test]
     fn differences_are_relative() {
-        let row = Comparison::new("x", 1.1).book(1.0).within(0.2);
-        assert!((row.difference().expect("a book's") - 0.1).abs() < 1e-12 && row.holds() == Some(true));
+        let row = Comparison::new("x", 1.1).reference(1.0).within(0.2);
+        assert!((row.difference().expect("a difference") - 0.1).abs() < 1e-12 && row.holds() == Some(true));
         assert_eq!(row.clone().within(0.05).holds(), Some(false));
-        assert_eq!(Comparison::new("x", 0.25).book(0.0).difference(), Some(0.25));
+        assert_eq!(Comparison::new("x", 0.25).reference(0.0).difference(), Some(0.25));
         assert_eq!(Comparison::new("x", 1.0).within(0.1).holds(), None);
         // A NaN is never within anything.
-        assert_eq!(Comparison::new("x", f64::NAN).book(1.0).within(9.0).holds(), Some(false));
+        assert_eq!(Comparison::new("x", f64::NAN).reference(1.0).within(9.0).holds(), Some(false));
     }
 }

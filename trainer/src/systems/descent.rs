@@ -169,14 +169,14 @@ fn report<D: Kit>(
     let slope = gradient(device, start);
     let books = start == [0.0, 2.0] && a.lr == 1e-3 && a.way == Way::Book && a.every == 1000 && a.iterations == 10_000;
     let mut table = vec![
-        Comparison::new("df/dx0 at the start", f64::from(slope[0])).maybe((start == [0.0, 2.0]).then_some(-2.0)),
-        Comparison::new("df/dx1 at the start", f64::from(slope[1])).maybe((start == [0.0, 2.0]).then_some(400.0)),
+        Comparison::new("df/dx0 at the start", f64::from(slope[0])).notebook((start == [0.0, 2.0]).then_some(-2.0)),
+        Comparison::new("df/dx1 at the start", f64::from(slope[1])).notebook((start == [0.0, 2.0]).then_some(400.0)),
     ];
     for (i, [step, x0, x1]) in rows.iter().enumerate() {
         let book = |j: usize| BOOK.get(i).filter(|_| books).map(|b| b[j]);
         let last = i + 1 == rows.len();
         for (j, x) in [x0, x1].into_iter().enumerate() {
-            let c = Comparison::new(format!("x{j} after {step} steps"), *x).maybe(book(j)).within(1e-5);
+            let c = Comparison::new(format!("x{j} after {step} steps"), *x).notebook(book(j)).within(1e-5);
             table.push(if last { c.key() } else { c });
         }
     }

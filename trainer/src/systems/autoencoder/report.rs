@@ -122,7 +122,7 @@ fn figures(report: &mut Report, f: &Findings) {
     let book = f.book.and_then(|b| b.get(epochs.wrapping_sub(1)).copied());
     let mut rows = Vec::new();
     if let Some(loss) = last(f.losses) {
-        rows.push(Comparison::new(format!("training loss, epoch {epochs}"), loss).maybe(book).within(5e-3).key());
+        rows.push(Comparison::new(format!("training loss, epoch {epochs}"), loss).notebook(book).within(5e-3).key());
     }
     let bound = |name: &str, t: &Terms| {
         [

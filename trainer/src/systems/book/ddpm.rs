@@ -37,6 +37,7 @@ pub(super) fn work(ladder: &Ladder, folder: &Path, record: &mut Record) -> Resul
     record.weights.push(DIGITS_NAME.into());
     let mut report = Report::new("Steps 9, 10.1, 10.4: diffusion models and guidance");
     counts(&mut report);
+    losses(&mut report, ladder);
     noise::add(&mut report, &ladder.sources.flower, ladder.seed, !ladder.sources.made_up)?;
     samples(&mut report, ladder, &Model::open(&path)?)?;
     report.write(folder)
@@ -70,10 +71,54 @@ fn counts(report: &mut Report) {
     report.table(
         "Parameters of the U-Net",
         [
-            Comparison::new("with time (9.2)", count(0)).book(2_167_784.0).within(0.0),
-            Comparison::new("with time and 10 labels (10.1)", count(10)).book(2_168_784.0).within(0.0).key(),
+            Comparison::new("with time (9.2)", count(0)).reference(2_167_784.0).within(0.0),
+            Comparison::new("with time and 10 labels (10.1)", count(10)).reference(2_168_784.0).within(0.0).key(),
         ],
     );
+}
+
+/// Mean training loss of each epoch as the notebook of step 9 prints it: no labels.
+const WITHOUT_LABELS: [f64; 10] = [
+    0.04624601094516864,
+    0.02626658847003476,
+    0.02360714031562114,
+    0.021446809694885827,
+    0.020622817140175845,
+    0.019510140475719723,
+    0.019234059626725055,
+    0.018537617477177304,
+    0.018629215957561153,
+    0.018106602346782744,
+];
+/// The same of step 10's `conditional`.
+const WITH_LABELS: [f64; 10] = [
+    0.049074412559840214,
+    0.026316018274693348,
+    0.023187720234682564,
+    0.021264925452151785,
+    0.020076284526603053,
+    0.019276358570450784,
+    0.019020279235979005,
+    0.018115789611647126,
+    0.017722000433469633,
+    0.01775241631871538,
+];
+/// The shipped model's, from its card: labels, dropped for one picture of ten.
+const SHIPPED: [f64; 10] = [0.04975, 0.02696, 0.02286, 0.02100, 0.01975, 0.01936, 0.01880, 0.01813, 0.01781, 0.01760];
+
+/// How the training went: the shipped model's losses beside the notebooks'. Models of one's own have their log.
+fn losses(report: &mut Report, ladder: &Ladder) {
+    if ladder.train_all || ladder.weights.is_some() {
+        return;
+    }
+    let names = ["epoch", "shipped model, by its card (10.4)", "notebook, no labels (9)", "notebook, labels (10.1)"];
+    let all = SHIPPED.iter().zip(WITHOUT_LABELS).zip(WITH_LABELS).enumerate();
+    let rows = all.map(|(i, ((ours, without), with))| {
+        let mut row = vec![(i + 1).to_string()];
+        row.extend([*ours, without, with].map(|loss| format!("{loss:.5}")));
+        row
+    });
+    report.columns("Mean training loss by epoch", names, rows);
 }
 
 fn samples(report: &mut Report, ladder: &Ladder, model: &Model) -> Result<()> {
@@ -99,10 +144,16 @@ fn samples(report: &mut Report, ladder: &Ladder, model: &Model) -> Result<()> {
         return report.figure("samples", "Samples.", &Pictures::new(width, height, channels, pictures).columns(10));
     }
     let labels: Vec<Option<u32>> = (0..20).map(|i| Some(i % names.len() as u32)).collect();
+    let texts = || (0..20).map(|i| names[i % names.len()].clone());
+    let free = model.sample(&[None; 20], &settings(1.0))?;
+    let sheet = Pictures::new(width, height, channels, free).columns(10);
+    report.figure("unlabelled", "Step 9: twenty pictures of no label, as the model knows them too.", &sheet)?;
+    let plain = model.sample(&labels, &settings(1.0))?;
+    let sheet = Pictures::new(width, height, channels, plain).columns(10).labels(texts());
+    report.figure("conditional", "Step 10.1: two of each label, without guidance.", &sheet)?;
     let pictures = model.sample(&labels, &settings(defaults.guidance_scale))?;
-    let texts = (0..20).map(|i| names[i % names.len()].clone());
-    let grid = Pictures::new(width, height, channels, pictures).columns(10).labels(texts);
-    report.figure("samples", format!("Two of each label, guidance {}.", defaults.guidance_scale), &grid)?;
+    let grid = Pictures::new(width, height, channels, pictures).columns(10).labels(texts());
+    report.figure("samples", format!("Step 10.4: two of each label, guidance {}.", defaults.guidance_scale), &grid)?;
     sweep(report, model, settings)
 }
 

@@ -32,7 +32,9 @@ pub(super) fn write(ladder: &Ladder, rungs: &[Rung]) -> Result<()> {
         "The data are the book's."
     };
     let quick = if ladder.quick { " A quick run: models are worse than they could be." } else { "" };
-    let mut body = format!("<p>{data}{quick}</p>\n<div class=\"cards\">\n");
+    let sources = "Numbers from a <em>notebook</em> are printed in the book's repository; a <em>reference</em> is computed \
+                   another way (numpy, scipy, or a formula) and is not printed there.";
+    let mut body = format!("<p>{data}{quick} {sources}</p>\n<div class=\"cards\">\n");
     for rung in rungs {
         card(&mut body, ladder, rung)?;
     }
@@ -46,6 +48,8 @@ fn card(body: &mut String, ladder: &Ladder, rung: &Rung) -> Result<()> {
     let (key, title, steps) = (rung.key, escaped(rung.title), escaped(rung.steps));
     _ = writeln!(body, "<div class=\"card\" id=\"{key}\">\n<h2>{title}</h2>\n<p class=\"small\">Step {steps}</p>");
     _ = writeln!(body, "<p>{}</p>", escaped(rung.about));
+    let files: Vec<String> = rung.files().iter().map(|f| format!("<code>{}</code>", escaped(f))).collect();
+    _ = writeln!(body, "<p class=\"small\">In {}</p>", files.join(", "));
     let record = Record::load(&folder)?;
     match record.as_ref().map(|r| &r.state) {
         None => body.push_str("<p class=\"small\">Not run.</p>\n"),
@@ -72,7 +76,7 @@ fn card(body: &mut String, ladder: &Ladder, rung: &Rung) -> Result<()> {
     Ok(())
 }
 
-/// The first figure of a report, and its key numbers beside the book's.
+/// The first figure of a report, and its key numbers beside those that are expected.
 fn figures(body: &mut String, key: &str, record: &Value) {
     let parts = record["parts"].as_array().map(Vec::as_slice).unwrap_or_default();
     if let Some(file) = parts.iter().find_map(|p| p["file"].as_str()) {
@@ -84,14 +88,16 @@ fn figures(body: &mut String, key: &str, record: &Value) {
     if rows.is_empty() {
         return;
     }
-    let any = rows.iter().any(|r| r["book"].is_number());
-    body.push_str(if any { "<table><tr><th></th><th>ours</th><th>book's</th></tr>\n" } else { "<table>\n" });
+    let any = rows.iter().any(|r| r["expected"].is_number());
+    let names = "<table><tr><th></th><th>ours</th><th>expected</th><th>from</th></tr>\n";
+    body.push_str(if any { names } else { "<table>\n" });
     for row in rows {
         let text = |key: &str| row[key].as_f64().map_or_else(|| "–".to_owned(), |v| format!("{}", Short(v)));
         let off = if row["holds"] == false { " class=\"off\"" } else { "" };
         _ = write!(body, "<tr{off}><td>{}</td><td>{}</td>", escaped(row["name"].as_str().unwrap_or("")), text("ours"));
         if any {
-            _ = write!(body, "<td>{}</td>", text("book"));
+            let source = row["source"].as_str().unwrap_or("–");
+            _ = write!(body, "<td>{}</td><td>{}</td>", text("expected"), escaped(source));
         }
         body.push_str("</tr>\n");
     }

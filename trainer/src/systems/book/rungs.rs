@@ -2,7 +2,7 @@
 use super::child;
 use super::ladder::Ladder;
 use super::record::Record;
-use super::{ddpm, score, theory};
+use super::{appendix, ddpm, score, theory};
 use crate::error::{Error, Result};
 use std::ffi::OsString;
 use std::path::Path;
@@ -24,7 +24,7 @@ pub(super) struct Rung {
 }
 
 /// All rungs, in the book's order.
-pub(super) const RUNGS: [Rung; 13] = [
+pub(super) const RUNGS: [Rung; 15] = [
     Rung {
         key: "normal",
         steps: "1, 2",
@@ -32,7 +32,7 @@ pub(super) const RUNGS: [Rung; 13] = [
         about: "The distribution, sums of uniforms, and heights fitted by maximum likelihood.",
         data: true,
         trained: false,
-        work: |l, f, r| fit(l, f, r, "normal", Some(&l.sources.heights), &["--basics"]),
+        work: |l, f, r| fit(l, f, r, "normal", Some(&l.sources.heights), &["--basics", "--names", "Height(cm)"]),
     },
     Rung {
         key: "mvn",
@@ -41,7 +41,9 @@ pub(super) const RUNGS: [Rung; 13] = [
         about: "Heights and weights together: mean, covariance, surface and contours.",
         data: true,
         trained: false,
-        work: |l, f, r| fit(l, f, r, "mvn", Some(&l.sources.height_weight), &["--basics"]),
+        work: |l, f, r| {
+            fit(l, f, r, "mvn", Some(&l.sources.height_weight), &["--basics", "--names", "Height(cm),Weight(kg)"])
+        },
     },
     Rung {
         key: "mixture",
@@ -50,7 +52,16 @@ pub(super) const RUNGS: [Rung; 13] = [
         about: "Eruptions of a geyser: two components found by expectation-maximization.",
         data: true,
         trained: false,
-        work: |l, f, r| fit(l, f, r, "mixture", Some(&l.sources.faithful), &["--init", "book"]),
+        work: |l, f, r| {
+            fit(
+                l,
+                f,
+                r,
+                "mixture",
+                Some(&l.sources.faithful),
+                &["--init", "book", "--names", "Eruptions(Min),Waiting(Min)"],
+            )
+        },
     },
     Rung {
         key: "descent",
@@ -142,7 +153,58 @@ pub(super) const RUNGS: [Rung; 13] = [
         trained: true,
         work: guided,
     },
+    Rung {
+        key: "derivatives",
+        steps: "A",
+        title: "Derivatives of the likelihood",
+        about: "The identities by which the likeliest multivariate normal is found, each side computed for itself.",
+        data: false,
+        trained: false,
+        work: appendix::derivatives,
+    },
+    Rung {
+        key: "jensen",
+        steps: "B",
+        title: "Jensen's inequality",
+        about: "The mean of logarithms against the logarithm of the mean, and the ELBO's distance from the evidence.",
+        data: false,
+        trained: false,
+        work: appendix::jensen,
+    },
 ];
+
+impl Rung {
+    /// Whether this is of the book's step: `10` means all of its sections, `10.2` that one and rungs of all of step 10.
+    pub fn is_of(&self, step: &str) -> bool {
+        let whole = |a: &str, b: &str| a == b || a.strip_prefix(b).is_some_and(|rest| rest.starts_with('.'));
+        self.sections().any(|own| whole(&own, step) || whole(step, &own))
+    }
+
+    /// The files of the repository that do it: what is computed, and what fits or reports it.
+    pub fn files(&self) -> &'static [&'static str] {
+        match self.key {
+            "normal" => &["runtime/src/dist/normal.rs", "trainer/src/systems/normal.rs"],
+            "mvn" => &["runtime/src/dist/multivariate.rs", "trainer/src/systems/mvn.rs"],
+            "mixture" => &["runtime/src/dist/mixture.rs", "trainer/src/systems/mixture"],
+            "descent" => &["trainer/src/systems/descent.rs"],
+            "regression" => &["trainer/src/systems/regression/linear.rs"],
+            "mlp" => &["runtime/src/nn/mlp.rs", "trainer/src/systems/regression/mlp.rs"],
+            "vae" => &["runtime/src/nn/mlp_vae.rs", "trainer/src/systems/vae.rs"],
+            "hvae" => &["runtime/src/nn/mlp_hvae.rs", "trainer/src/systems/hvae.rs"],
+            "theory" => &["book/src/diffusion.rs", "trainer/src/systems/book/theory.rs"],
+            "ddpm" => &["runtime/src/nn/book_unet.rs", "runtime/src/guidance.rs", "trainer/src/systems/ddpm.rs"],
+            "score" => &["book/src/score", "trainer/src/systems/book/score.rs"],
+            "classifier" => &["runtime/src/nn/noisy_classifier.rs", "trainer/src/systems/classifier"],
+            "guided" => &["runtime/src/guidance.rs", "trainer/src/systems/classifier"],
+            _ => &["book/tests/identities.rs", "trainer/src/systems/book/appendix.rs"],
+        }
+    }
+
+    /// The book's steps and sections, one by one.
+    fn sections(&self) -> impl Iterator<Item = String> {
+        self.steps.split(',').map(|s| s.trim().to_owned())
+    }
+}
 
 /// Systems that draw from a stream. The examples of step 6 keep the book's seed, which its numbers belong to.
 const SEEDED: [&str; 5] = ["normal", "mixture", "vae", "hvae", "classifier"];

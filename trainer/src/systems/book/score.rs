@@ -75,8 +75,10 @@ fn toy(report: &mut Report, s: &Schedule) -> Result<()> {
         let noised = toy.noised(s.alpha_bar(t)).map_err(invalid)?;
         let mut found = [0.0];
         noised.score(&[0.3], &mut found);
-        rows.push(Comparison::new(format!("p(0.3), t = {t}"), noised.log_pdf(&[0.3]).exp()).book(density).within(1e-9));
-        let row = Comparison::new(format!("score at 0.3, t = {t}"), found[0]).book(score).within(1e-9);
+        rows.push(
+            Comparison::new(format!("p(0.3), t = {t}"), noised.log_pdf(&[0.3]).exp()).reference(density).within(1e-9),
+        );
+        let row = Comparison::new(format!("score at 0.3, t = {t}"), found[0]).reference(score).within(1e-9);
         rows.push(if t == 300 { row.key() } else { row });
     }
     report.table("A mixture in one dimension: 0.3 N(-1, 0.25) + 0.7 N(2, 0.64)", rows);

@@ -64,8 +64,8 @@ fn report() -> Result<Report> {
     );
     let rows = TABLE.iter().flat_map(|&(t, alpha_bar, std)| {
         [
-            Comparison::new(format!("alpha_bar, t = {t}"), s.alpha_bar(t)).book(alpha_bar).within(1e-9),
-            Comparison::new(format!("posterior std, t = {t}"), s.posterior_std(t)).book(std).within(1e-9),
+            Comparison::new(format!("alpha_bar, t = {t}"), s.alpha_bar(t)).reference(alpha_bar).within(1e-9),
+            Comparison::new(format!("posterior std, t = {t}"), s.posterior_std(t)).reference(std).within(1e-9),
         ]
     });
     let mut rows: Vec<Comparison> = rows.collect();
@@ -75,8 +75,8 @@ fn report() -> Result<Report> {
     let mut rows = Vec::new();
     for (t, epsilon, x0) in WEIGHTS {
         let ours = elbo_weights(&s, t)?;
-        rows.push(Comparison::new(format!("epsilon, t = {t}"), ours.0).book(epsilon).within(1e-9));
-        rows.push(Comparison::new(format!("x_0, t = {t}"), ours.1).book(x0).within(1e-9));
+        rows.push(Comparison::new(format!("epsilon, t = {t}"), ours.0).reference(epsilon).within(1e-9));
+        rows.push(Comparison::new(format!("x_0, t = {t}"), ours.1).reference(x0).within(1e-9));
     }
     report.table("Weights of the ELBO's terms", rows);
     identity(&mut report, &s)?;
@@ -85,12 +85,12 @@ fn report() -> Result<Report> {
         "The end of the chain",
         [
             Comparison::new("KL(q(x_T | x_0 = 1) || N(0, 1)), nats", prior_kl(&s, &[1.0]))
-                .book(2.0179556035907894e-05)
+                .reference(2.0179556035907894e-05)
                 .within(1e-9)
                 .key(),
-            Comparison::new("first t with alpha_bar < 0.5", first_below(0.5)).book(260.0).within(0.0),
-            Comparison::new("first t with alpha_bar < 0.1", first_below(0.1)).book(476.0).within(0.0),
-            Comparison::new("first t with alpha_bar < 0.01", first_below(0.01)).book(674.0).within(0.0),
+            Comparison::new("first t with alpha_bar < 0.5", first_below(0.5)).reference(260.0).within(0.0),
+            Comparison::new("first t with alpha_bar < 0.1", first_below(0.1)).reference(476.0).within(0.0),
+            Comparison::new("first t with alpha_bar < 0.01", first_below(0.01)).reference(674.0).within(0.0),
         ],
     );
     curves(&mut report, &s)?;
@@ -108,9 +108,9 @@ fn identity(report: &mut Report, s: &Schedule) -> Result<()> {
     report.table(
         "The posterior's mean at t = 500 for x_0 = 0.7, epsilon = -0.3",
         [
-            Comparison::new("x_t", x).book(-0.09173682779236039).within(1e-12),
-            Comparison::new("through x_0", through_x0).book(-0.08904714263232139).within(1e-12),
-            Comparison::new("through epsilon", through_epsilon).book(-0.08904714263232137).within(1e-12),
+            Comparison::new("x_t", x).reference(-0.09173682779236039).within(1e-12),
+            Comparison::new("through x_0", through_x0).reference(-0.08904714263232139).within(1e-12),
+            Comparison::new("through epsilon", through_epsilon).reference(-0.08904714263232137).within(1e-12),
         ],
     );
     Ok(())

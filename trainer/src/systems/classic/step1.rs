@@ -27,10 +27,15 @@ pub fn step1(report: &mut Report, seed: u64) -> Result<()> {
     report.table(
         "Densities of the standard normal",
         [
-            Comparison::new("p(0)", standard.pdf(0.0)).book(0.3989422804014327).within(1e-12).key(),
-            Comparison::new("p(1)", standard.pdf(1.0)).book(0.24197072451914337).within(1e-12),
-            Comparison::new("p(2)", standard.pdf(2.0)).book(0.05399096651318806).within(1e-12),
-            Comparison::new("p(5)", standard.pdf(5.0)).book(1.4867195147342977e-06).within(1e-12),
+            Comparison::new("density of N(0, 1) at 0", standard.pdf(0.0))
+                .reference(0.3989422804014327)
+                .within(1e-12)
+                .key(),
+            Comparison::new("density of N(0, 1) at 1", standard.pdf(1.0)).reference(0.24197072451914337).within(1e-12),
+            Comparison::new("density of N(0, 1) at 2", standard.pdf(2.0)).reference(0.05399096651318806).within(1e-12),
+            Comparison::new("density of N(0, 1) at 5", standard.pdf(5.0))
+                .reference(1.4867195147342977e-06)
+                .within(1e-12),
             Comparison::new("P(x <= 1)", standard.cdf(1.0)),
             Comparison::new("P(x > 5)", standard.survival(5.0)),
             Comparison::new("the x with P = 0.975 below it", standard.quantile(0.975)),
@@ -61,9 +66,9 @@ fn means_of_uniforms(report: &mut Report, seed: u64) -> Result<()> {
         let chart = chart.x_range(-0.05, 1.05).y_range(0.0, 5.0).histogram(&edges, &densities, "", 1.0);
         row = row.with(chart.line(curve(&theory, -0.05, 1.05, 500), ""));
         let m = Moments::of(&means);
-        lines.push(Comparison::new(format!("sigma of means of {n}"), m.sigma()).book(theory.sigma()).within(0.05));
+        lines.push(Comparison::new(format!("sigma of means of {n}"), m.sigma()).reference(theory.sigma()).within(0.05));
         let excess = Comparison::new(format!("excess kurtosis of means of {n}"), m.excess_kurtosis);
-        lines.push(excess.book(-1.2 / n as f64));
+        lines.push(excess.reference(-1.2 / n as f64));
     }
     let caption = format!("{COUNT} means of N uniforms, and the normal of the central limit theorem");
     report.figure("step1-means", &caption, &row)?;
@@ -86,12 +91,12 @@ fn sums_of_five(report: &mut Report, seed: u64) -> Result<()> {
     report.table(
         format!("{COUNT} sums of 5 uniforms"),
         [
-            Comparison::new("mean", m.mean).book(2.5).within(0.01),
-            Comparison::new("sigma", m.sigma()).book(0.6454972243679028).within(0.03),
-            Comparison::new("peak of the normal", limit.pdf(2.5)).book(0.6180387232371034).within(1e-12),
-            Comparison::new("peak of Irwin-Hall(5)", exact.pdf(2.5)).book(0.5989583333333334).within(1e-12),
+            Comparison::new("mean", m.mean).reference(2.5).within(0.01),
+            Comparison::new("sigma", m.sigma()).reference(0.6454972243679028).within(0.03),
+            Comparison::new("peak of the normal", limit.pdf(2.5)).reference(0.6180387232371034).within(1e-12),
+            Comparison::new("peak of Irwin-Hall(5)", exact.pdf(2.5)).reference(0.5989583333333334).within(1e-12),
             Comparison::new("Kolmogorov-Smirnov distance to Irwin-Hall(5)", test.distance),
-            Comparison::new("its probability", test.p_value).key(),
+            Comparison::new("probability of a distance as large by chance", test.p_value).key(),
             Comparison::new("distance to the normal", against.distance),
         ],
     );

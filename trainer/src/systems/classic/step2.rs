@@ -34,28 +34,30 @@ pub fn step2(
     report.heading("Step 2: maximum likelihood");
     report.text(format!("{n} values of {name}, from {} to {}.", m.min, m.max));
     let mut lines = vec![
-        Comparison::new("mu", mean).maybe(known(172.70250853668)).within(1e-9).key(),
-        Comparison::new("sigma (divided by n)", sigma).maybe(known(4.830167473396299)).within(1e-9).key(),
-        Comparison::new("log-likelihood", total).maybe(known(-74845.49184622633)).within(1e-9).key(),
-        Comparison::new("log-likelihood per value", total / n as f64).maybe(known(-2.9938196738490532)).within(1e-9),
+        Comparison::new("mu", mean).reference(known(172.70250853668)).within(1e-9).key(),
+        Comparison::new("sigma (divided by n)", sigma).reference(known(4.830167473396299)).within(1e-9).key(),
+        Comparison::new("log-likelihood", total).reference(known(-74845.49184622633)).within(1e-9).key(),
+        Comparison::new("log-likelihood per value", total / n as f64)
+            .reference(known(-2.9938196738490532))
+            .within(1e-9),
         Comparison::new("its derivative by mu, in units of n / sigma", slope[0] * sigma / n as f64),
         Comparison::new("its derivative by sigma, in units of n / sigma", slope[1] * sigma / n as f64),
-        Comparison::new("skewness of the data", m.skewness).maybe(known(-0.005657639285787522)).within(1e-9),
-        Comparison::new("excess kurtosis", m.excess_kurtosis).maybe(known(-0.035392361976888775)).within(1e-9),
+        Comparison::new("skewness of the data", m.skewness).reference(known(-0.005657639285787522)).within(1e-9),
+        Comparison::new("excess kurtosis", m.excess_kurtosis).reference(known(-0.035392361976888775)).within(1e-9),
         Comparison::new("bins by numpy's auto", Histogram::auto(values).counts.len() as f64)
-            .maybe(known(85.0))
+            .reference(known(85.0))
             .within(0.0),
     ];
     let share = |count: usize| count as f64 / n as f64;
     for a in at_most {
         let value = (book && *a == 160.0).then_some(0.004271406830855);
-        lines.push(Comparison::new(format!("P({name} <= {a})"), normal.cdf(*a)).maybe(value).within(1e-9));
+        lines.push(Comparison::new(format!("P({name} <= {a})"), normal.cdf(*a)).notebook(value).within(1e-9));
         let count = values.iter().filter(|v| *v <= a).count();
         lines.push(Comparison::new(format!("share of the data <= {a}"), share(count)));
     }
     for b in above {
         let value = (book && *b == 180.0).then_some(0.06541774339950823);
-        lines.push(Comparison::new(format!("P({name} > {b})"), normal.survival(*b)).maybe(value).within(1e-9));
+        lines.push(Comparison::new(format!("P({name} > {b})"), normal.survival(*b)).notebook(value).within(1e-9));
         let count = values.iter().filter(|v| *v > b).count();
         lines.push(Comparison::new(format!("share of the data > {b}"), share(count)));
     }

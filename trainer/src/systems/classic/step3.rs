@@ -36,8 +36,8 @@ pub fn surfaces(report: &mut Report) -> Result<()> {
     report.table(
         "Densities",
         [
-            Comparison::new("N((0, 0); (1, 2), I)", demo).book(0.013064233284684921).within(1e-9),
-            Comparison::new("peak of the normal pictured", peak).book(0.1668397135325737).within(1e-9),
+            Comparison::new("N((0, 0); (1, 2), I)", demo).notebook(0.013064233284684921).within(1e-9),
+            Comparison::new("peak of the normal pictured", peak).reference(0.1668397135325737).within(1e-9),
         ],
     );
     Ok(())
@@ -62,23 +62,23 @@ pub fn step3(report: &mut Report, table: &Table, fitted: &MultivariateNormal) ->
         "The fit",
         [
             Comparison::new("log-likelihood per row, covariance divided by n", log_likelihood(table, &mle) / n)
-                .maybe(known(-5.932666373130396))
+                .reference(known(-5.932666373130396))
                 .within(1e-9)
                 .key(),
             Comparison::new("the same, divided by n - 1", log_likelihood(table, &unbiased) / n)
-                .maybe(known(-5.9326663739304175))
+                .reference(known(-5.9326663739304175))
                 .within(1e-9),
             Comparison::new("determinant, divided by n", a0.determinant)
-                .maybe(known(487.6405777294701))
+                .reference(known(487.6405777294701))
                 .within(1e-9)
                 .key(),
             Comparison::new("determinant, divided by n - 1", a1.determinant)
-                .maybe(known(487.6795913164876))
+                .reference(known(487.6795913164876))
                 .within(1e-9),
             Comparison::new("least eigenvalue, divided by n - 1", eigen(0))
-                .maybe(known(12.598403292655494))
+                .reference(known(12.598403292655494))
                 .within(1e-9),
-            Comparison::new("greatest eigenvalue", eigen(dim - 1)).maybe(known(38.709634863077525)).within(1e-9),
+            Comparison::new("greatest eigenvalue", eigen(dim - 1)).reference(known(38.709634863077525)).within(1e-9),
             Comparison::new("greatest density of the fit", fitted.log_pdf(fitted.mean()).exp()),
         ],
     );

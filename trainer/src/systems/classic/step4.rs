@@ -67,7 +67,7 @@ pub fn step4(report: &mut Report, table: &Table, parameters: &Parameters, seed: 
         let known = |value: f64| (frame.book && rounded).then_some(value);
         let p = |x: f64, y: f64| mixture.log_pdf(&[x, y]).exp();
         if known(0.0).is_some() {
-            let line = |name: &str, ours: f64, book: f64| Comparison::new(name, ours).book(book).within(1e-9);
+            let line = |name: &str, ours: f64, book: f64| Comparison::new(name, ours).reference(book).within(1e-9);
             report.table(
                 "Densities of the book's mixture",
                 [

@@ -50,15 +50,15 @@ pub fn step5(report: &mut Report, table: &Table, options: &Options, fit: &Fit, s
     // Any tolerance ends a little below the optimum.
     let near = 1e-5;
     let mut lines = vec![
-        Comparison::new("mean log-likelihood", mean).maybe(known.then_some(BOOK_OPTIMUM)).within(near).key(),
-        Comparison::new("log-likelihood", mean * n).maybe(known.then_some(BOOK_OPTIMUM * n)).within(near),
+        Comparison::new("mean log-likelihood", mean).reference(known.then_some(BOOK_OPTIMUM)).within(near).key(),
+        Comparison::new("log-likelihood", mean * n).reference(known.then_some(BOOK_OPTIMUM * n)).within(near),
         Comparison::new("free parameters", free),
         Comparison::new("Bayesian information criterion", free * n.ln() - 2.0 * mean * n),
     ];
     if let Ok(single) = single {
         let value = crate::systems::mvn::log_likelihood(table, &single) / n;
         let line = Comparison::new("mean log-likelihood of a single normal", value);
-        lines.push(line.maybe(known.then_some(-4.74189979798755)).within(1e-9));
+        lines.push(line.reference(known.then_some(-4.74189979798755)).within(1e-9));
     }
     report.table("The fit", lines);
     let counts = hard_counts(table, &mixture);
@@ -78,9 +78,12 @@ fn trace(report: &mut Report, table: &Table, fit: &Fit, from_book_start: bool) -
         let mut lines = Vec::new();
         for (i, (step, book)) in fit.steps.iter().zip(BOOK_TRACE).enumerate() {
             let value = mean_log_likelihood(table, &step.parameters.mixture()?, BOOK_EPSILON);
-            lines.push(Comparison::new(format!("after {i} updates"), value).book(book).within(1e-9));
+            lines.push(Comparison::new(format!("after {i} updates"), value).reference(book).within(1e-9));
         }
-        report.table("The book's trace: mean of ln(p + 1e-8)", lines);
+        report.table(
+            "The trace as the book measures it: mean of ln(p + 1e-8), whose notebook prints three decimals",
+            lines,
+        );
     }
     // The first steps of a long climb hide the rest: the chart begins where the parameters have left the start.
     let from = usize::from(fit.steps.len() > 2);

@@ -149,21 +149,28 @@ pub fn run(a: &RegressionArgs) -> Result<Ended> {
     let mut rows = Vec::new();
     for (i, (w, best)) in w.iter().zip(&best.slopes).enumerate() {
         rows.push(
-            Comparison::new(named("slope", i), f64::from(*w)).maybe(book(2.286_359_071_731_567_4)).within(1e-5).key(),
+            Comparison::new(named("slope", i), f64::from(*w))
+                .notebook(book(2.286_359_071_731_567_4))
+                .within(1e-5)
+                .key(),
         );
         rows.push(
             Comparison::new(named("slope by least squares,", i), *best)
-                .maybe(book(2.154_005_119_805_082_5))
+                .reference(book(2.154_005_119_805_082_5))
                 .within(1e-9),
         );
     }
-    rows.push(Comparison::new("intercept", f64::from(b)).maybe(book(5.314_485_073_089_6)).within(1e-5).key());
+    rows.push(Comparison::new("intercept", f64::from(b)).notebook(book(5.314_485_073_089_6)).within(1e-5).key());
     rows.push(
-        Comparison::new("intercept by least squares", best.intercept).maybe(book(5.383_873_383_297_894)).within(1e-9),
+        Comparison::new("intercept by least squares", best.intercept)
+            .reference(book(5.383_873_383_297_894))
+            .within(1e-9),
     );
     let mse = best.mean_squared_error;
     rows.push(
-        Comparison::new("mean squared error by least squares", mse).maybe(book(0.078_306_977_131_405_91)).within(1e-9),
+        Comparison::new("mean squared error by least squares", mse)
+            .reference(book(0.078_306_977_131_405_91))
+            .within(1e-9),
     );
     report.table("The line: by gradient descent, and where it goes in the end", rows);
     report.write(&folder)?;

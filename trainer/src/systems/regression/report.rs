@@ -50,7 +50,7 @@ pub fn report(title: &str, f: &Fitted, examples: &Examples, every: u64, book: Op
     let row = |(i, (step, loss)): (usize, (usize, &f64))| {
         let c = Comparison::new(format!("loss before update {step}"), *loss);
         match book.and_then(|b| Some((b, *b.losses.get(i)?))) {
-            Some((b, value)) => c.book(value).within((b.within)(i)),
+            Some((b, value)) => c.notebook(value).within((b.within)(i)),
             None => c,
         }
     };
