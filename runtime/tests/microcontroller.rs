@@ -111,10 +111,10 @@ fn assert_within(found: [usize; 2], limits: [usize; 2]) {
 #[test]
 #[ignore = "builds another workspace, and needs an emulator: .ci/run runs it"]
 fn a_microcontroller_draws_the_same_from_flash() {
-    let bytes = std::fs::read(root().join("weights/digits-tiny-q8_0.gguf")).unwrap();
+    let bytes = std::fs::read(root().join("weights/digits-tiny-fast-q8_0.gguf")).unwrap();
     let pipeline = Diffusion::load(&gguf::File::new_checked(&bytes).unwrap(), &Device::Cpu).unwrap();
     let mut session = pipeline.session(&SessionOptions::default()).unwrap();
-    let calls = pipeline.calls(Solver::default(), 10).unwrap();
+    let calls = pipeline.calls(Solver::default(), 4).unwrap();
     let labels = [Some(pipeline.label("7").unwrap())];
     let mut run = session.run(&Request { labels: &labels, seeds: &[4], calls: &calls, guidance_scale: 1.0 }).unwrap();
     while run.step().unwrap().is_some() {}
@@ -122,7 +122,7 @@ fn a_microcontroller_draws_the_same_from_flash() {
     for chip in to_be_had() {
         let (drawn, taken) = self::run(chip, "digits");
         assert_eq!(drawn, expected, "{}", chip.target);
-        assert_within(taken, [700_000, 510_000]);
+        assert_within(taken, [700_000, 512_000]);
     }
 }
 
