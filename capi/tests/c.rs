@@ -70,7 +70,8 @@ fn compile(source: &str, to: &Path, flags: &[&str]) -> Option<()> {
 }
 
 fn run(command: &mut Command) {
-    let said = command.output().unwrap();
+    // Cargo's names folders in which an older library may be left.
+    let said = command.env_remove("LD_LIBRARY_PATH").output().unwrap();
     let text = String::from_utf8_lossy(&said.stderr);
     assert!(said.status.success(), "{command:?}: {}\n{text}", said.status);
 }

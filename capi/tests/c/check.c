@@ -60,7 +60,8 @@ static void *draw(void *at) {
     nijimi_run *run;
     nijimi_run_info info = {.size = sizeof info};
     must(nijimi_context_new(&own), NIJIMI_OK, "context");
-    must(nijimi_run_begin(own, drawing->model, drawing->prompt, &drawing->options, &run), NIJIMI_OK, nijimi_last_error(own));
+    int found = nijimi_run_begin(own, drawing->model, drawing->prompt, &drawing->options, &run);
+    must(found, NIJIMI_OK, nijimi_last_error(own));
     nijimi_context_free(own); /* the run goes on */
     MUST(nijimi_run_describe(run, &info));
     assert(info.bytes == info.count * info.width * info.height * info.channels);
@@ -255,7 +256,6 @@ static void prompts(const char *path, const char *lora, const char *toy) {
     where.lora_strengths = strengths;
     where.lora_count = 1;
     MUST(nijimi_model_open(context, path, &where, &patched));
-    nijimi_model_free(model);
     drawing.model = patched;
     drawing.options = options;
     draw_to("patched.raw", drawing);
@@ -273,6 +273,7 @@ static void prompts(const char *path, const char *lora, const char *toy) {
     drawing.prompt = "a red <mine>";
     draw_to("taught.raw", drawing);
     nijimi_model_free(taught);
+    nijimi_model_free(model); /* whose texts the options have */
 }
 
 /* Looked for last, and alone: drivers leak. */
