@@ -153,12 +153,7 @@ impl Network {
                             && taken + size > held
                             && let Some(range) = within(stored.bytes(), data)
                         {
-                            return Ok(packed.push_streamed(
-                                kind,
-                                dtype,
-                                Arc::new(Streaming(stored.clone())),
-                                range,
-                            )?);
+                            return Ok(packed.push_streamed(kind, dtype, Streaming::of(stored), range)?);
                         }
                         taken += size;
                         Ok(packed.push(kind, dtype, data)?)

@@ -3,6 +3,7 @@
 use crate::cpu::Lend;
 use crate::gguf::{File, GgufError};
 use crate::sync::Arc;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -37,7 +38,14 @@ pub trait Stored: Send + Sync {
 }
 
 /// A file whose matrices are read each time that they are used.
-pub(super) struct Streaming(pub Arc<dyn Stored>);
+pub(super) struct Streaming(Arc<dyn Stored>);
+
+impl Streaming {
+    pub fn of(stored: &Arc<dyn Stored>) -> Arc<dyn Lend> {
+        // By way of a box, which casts where the pointer is portable-atomic-util's.
+        Arc::from(Box::new(Self(stored.clone())) as Box<dyn Lend>)
+    }
+}
 
 impl Lend for Streaming {
     fn lend(&self, range: Range<usize>, to: &mut dyn FnMut(&[u8])) {
