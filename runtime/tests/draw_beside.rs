@@ -206,14 +206,15 @@ fn depth_and_references_are_as_of_the_pieces() {
     assert!(drawn(&any, &request) == pieces(&model, &own));
 
     let looking = open(&path("flux2klein"));
-    let (any, size) = (Model::TextToImage(looking.clone()), looking.info().size());
+    let (any, size) = (Model::TextToImage(looking.clone()), [2 * SIDE; 2]);
     let references = vec![ReferenceImage { picture: &seen, size: [SIDE; 2] }];
     let calls = looking.info().calls_for(size, None, None, 3).unwrap();
     let own = looking.request("a red mat", 7, &calls);
-    let own = LatentRequest { guidance_scale: 3.0, references: references.clone(), ..own };
-    let request = DrawRequest { references: references.clone(), ..asked(&any) };
+    let own = LatentRequest { size, guidance_scale: 3.0, references: references.clone(), ..own };
+    let plain = DrawRequest { size, ..asked(&any) };
+    let request = DrawRequest { references: references.clone(), ..plain.clone() };
     let looked = drawn(&any, &request);
-    assert!(looked == pieces(&looking, &own) && looked != drawn(&any, &asked(&any)));
+    assert!(looked == pieces(&looking, &own) && looked != drawn(&any, &plain));
 
     let emoji = Path::new(env!("CARGO_MANIFEST_DIR")).join("../weights");
     let [emoji, digits] = ["emoji-q8_0", "digits-q8_0"]
