@@ -193,7 +193,8 @@ fn a_refiner_is_as_of_the_pieces() {
     refused(DrawRequest { hires, ..request }, "refiner is for runs of one pass");
 }
 
-/// A model that is led by depth refuses to draw without, and one that looks at a picture draws another one with it.
+/// A model that is led by depth refuses to draw without, and one that looks at a picture draws another one with it. Seen red with either left out
+/// of the request, as was the test above with `clip_skip`.
 #[test]
 fn depth_and_references_are_as_of_the_pieces() {
     let model = joined("depth", "sd2", &["text_encoder", "tokenizer", "vae"]);
