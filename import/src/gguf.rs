@@ -66,16 +66,21 @@ pub(super) fn header(path: &Path, start: &[u8], file: &std::fs::File) -> Result<
     Ok(Header { data: 0, tensors, metadata: file.metadata().filter_map(text).collect(), llama: Llama::read(&file) })
 }
 
+/// A whole number of 32 or 64 bits.
+pub(super) fn whole(value: Value<'_>) -> Option<i64> {
+    match value {
+        Value::U32(n) => Some(n.into()),
+        Value::I32(n) => Some(n.into()),
+        Value::U64(n) => i64::try_from(n).ok(),
+        Value::I64(n) => Some(n),
+        _ => None,
+    }
+}
+
 /// The shape that it says, if that is one of so many values.
 fn original(value: Value<'_>, elements: usize) -> Option<Vec<usize>> {
     let Value::Array(array) = value else { return None };
-    let size = |value: Value<'_>| match value {
-        Value::I32(n) => usize::try_from(n).ok(),
-        Value::U32(n) => usize::try_from(n).ok(),
-        Value::I64(n) => usize::try_from(n).ok(),
-        Value::U64(n) => usize::try_from(n).ok(),
-        _ => None,
-    };
+    let size = |value| whole(value).and_then(|n| usize::try_from(n).ok());
     let shape = array.iter().map(size).collect::<Option<Vec<_>>>()?;
     (shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)) == Some(elements)).then_some(shape)
 }

@@ -4,9 +4,12 @@
 use super::checkpoint::LanguageVocabulary;
 use super::config::{Config, Language};
 use super::error::ImportError;
+use super::gguf::whole;
+use super::names::replace_start;
 use super::numbers::Numbers;
 use super::parts::Part;
 use super::tensor_file::TensorFile;
+use super::tokenizer::missing_turn;
 use nijimi_runtime::gguf::{Array, File, Value};
 use nijimi_runtime::raw::text::{Pieces, Vocabulary};
 use std::path::Path;
@@ -164,15 +167,13 @@ pub(super) fn t5(name: &str) -> String {
 
 /// A name that is not known stays, and is told of as it is.
 fn renamed(name: &str, block: (&str, &str), whole: &[(&str, &str)], layers: &[(&str, &str)]) -> String {
-    let new = |name: &str, pairs: &[(&str, &str)]| {
-        pairs.iter().find_map(|(old, new)| Some(format!("{new}{}", name.strip_prefix(old)?)))
-    };
-    let in_block = name.strip_prefix(block.0).and_then(|rest| rest.split_once('.'));
-    let new = match in_block {
-        Some((i, rest)) => new(rest, layers).map(|rest| format!("{}{i}.{rest}", block.1)),
-        None => new(name, whole),
-    };
-    new.unwrap_or_else(|| name.into())
+    match name.strip_prefix(block.0).and_then(|rest| rest.split_once('.')) {
+        Some((i, rest)) if layers.iter().any(|(own, _)| rest.starts_with(own)) => {
+            format!("{}{i}.{}", block.1, replace_start(rest, layers))
+        }
+        Some(_) => name.into(),
+        None => replace_start(name, whole),
+    }
 }
 
 fn vocabulary(file: &File<'_, Numbers>) -> Result<LanguageVocabulary, String> {
@@ -194,8 +195,8 @@ fn vocabulary(file: &File<'_, Numbers>) -> Result<LanguageVocabulary, String> {
         "gpt2" if text("pre") == QWEN => {
             let merges = texts(get("merges")).ok_or("it has no list of pairs (tokenizer.ggml.merges)")?;
             let added = of(&[CONTROL, USER_DEFINED]);
-            if !["<|im_start|>", "<|im_end|>"].iter().all(|turn| added.iter().any(|token| token == turn)) {
-                return Err("its vocabulary has no turns of a conversation (<|im_start|>): it is not Qwen's".into());
+            if let Some(turn) = missing_turn(added.iter().map(String::as_str)) {
+                return Err(format!("its vocabulary has no added token {turn}: it is not Qwen's"));
             }
             Ok(LanguageVocabulary::Qwen3(Vocabulary { tokens, merges, added }))
         }
@@ -245,16 +246,6 @@ fn texts(value: Option<Value<'_>>) -> Option<Vec<String>> {
         _ => None,
     };
     array(value)?.iter().map(text).collect()
-}
-
-fn whole(value: Value<'_>) -> Option<i64> {
-    match value {
-        Value::U32(n) => Some(n.into()),
-        Value::I32(n) => Some(n.into()),
-        Value::U64(n) => i64::try_from(n).ok(),
-        Value::I64(n) => Some(n),
-        _ => None,
-    }
 }
 
 fn number(value: Value<'_>) -> Option<f64> {

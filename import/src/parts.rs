@@ -97,9 +97,7 @@ impl Part {
             Self::Llm => name.starts_with(language::QWEN3),
         }
     }
-}
 
-impl Part {
     /// Whether a file, called as a checkpoint of one file, has tensors of it.
     pub(super) fn is_in(self, file: &TensorFile) -> bool {
         file.tensors().keys().any(|name| self.has(name))

@@ -70,14 +70,17 @@ impl Tokenizer {
     /// Reads a folder's of a language model, whose tokens are of bytes and which marks the turns of a conversation: Qwen's.
     pub(super) fn open_bytes(folder: &Path) -> Result<Vocabulary, ImportError> {
         let Lists { path, tokens, merges, added, .. } = Lists::open(folder)?;
-        for turn in ["<|im_start|>", "<|im_end|>"] {
-            if !added.iter().any(|(token, _)| token == turn) {
-                let why = format!("it has no added token {turn}: it is not Qwen's, but of another kind");
-                return Err(ImportError::Json { path, why });
-            }
+        if let Some(turn) = missing_turn(added.iter().map(|(token, _)| token.as_str())) {
+            let why = format!("it has no added token {turn}: it is not Qwen's, but of another kind");
+            return Err(ImportError::Json { path, why });
         }
         Ok(Vocabulary { tokens, merges, added: added.into_iter().map(|(token, _)| token).collect() })
     }
+}
+
+/// Of Qwen's marks of a conversation's turns, one that is not among the tokens that were added.
+pub(super) fn missing_turn<'a>(added: impl Iterator<Item = &'a str> + Clone) -> Option<&'static str> {
+    ["<|im_start|>", "<|im_end|>"].into_iter().find(|turn| !added.clone().any(|token| token == *turn))
 }
 
 /// What a folder's files list.

@@ -1,5 +1,6 @@
 //! How much memory weights and executions take, told without taking it.
 
+use super::exec::sizes;
 use super::shapes::{attention_shape, conv_shape, image, rows};
 use super::{Context, Matrix};
 use crate::graph::{Op, WeightId, WeightKind};
@@ -19,9 +20,32 @@ pub fn weight(kind: WeightKind, dtype: DType) -> u64 {
     bytes.map_or(u64::MAX, |bytes| bytes as u64)
 }
 
-/// [`weight`], and whether it is a matrix, which need not be held.
-pub(crate) fn held(kind: WeightKind, dtype: DType) -> (u64, bool) {
-    (weight(kind, dtype), matches!(kind, WeightKind::Conv { .. } | WeightKind::Linear { .. }))
+/// Whether a weight is a matrix, which can be packed as it is used.
+pub(crate) fn is_matrix(kind: WeightKind) -> bool {
+    sizes(kind).is_some()
+}
+
+/// Which weights of a network are in memory, where about `limit` bytes may be: all that are no matrices, and matrices as they come.
+pub(crate) struct Holding {
+    limit: u64,
+    /// Bytes of those that are in memory.
+    pub taken: u64,
+}
+
+impl Holding {
+    pub fn new(limit: u64) -> Self {
+        Self { limit, taken: 0 }
+    }
+
+    /// Whether the next one, of so many bytes, is.
+    pub fn holds(&mut self, bytes: u64, is_matrix: bool) -> bool {
+        let more = self.taken.saturating_add(bytes);
+        let holds = !is_matrix || more <= self.limit;
+        if holds {
+            self.taken = more;
+        }
+        holds
+    }
 }
 
 /// Bytes of the arena and of the scratch memory of an [`super::exec::Executor`] of this plan on these threads; `dtype`

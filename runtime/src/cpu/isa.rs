@@ -15,7 +15,7 @@ pub enum Isa {
     Avx512,
     /// [`Isa::Avx512`] with VNNI: integer products by `vpdpbusd`.
     Avx512Vnni,
-    /// [`Isa::Avx512Vnni`] with AMX, which Linux lets a process use that asks for it; products with q8_0 and q4_0 weights in tiles.
+    /// [`Isa::Avx512Vnni`] with AMX, which Linux lets a process use that asks for it; products with q8_0 weights in tiles.
     Amx,
     /// AArch64 with NEON.
     Neon,
@@ -50,7 +50,7 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512Vnni => x86::avx2() && x86::avx512() && x86::vnni(),
             #[cfg(target_arch = "x86_64")]
-            Isa::Amx => Isa::Avx512Vnni.is_available() && tiles::are_ours(),
+            Isa::Amx => Isa::Avx512Vnni.is_available() && super::tiles::are_ours(super::tiles::INT8),
             #[cfg(not(target_arch = "x86_64"))]
             Isa::Avx2 | Isa::Avx512 | Isa::Avx512Vnni | Isa::Amx => false,
         }
@@ -79,45 +79,6 @@ pub struct IsaMissing {
     pub isa: Isa,
     /// What the machine has.
     pub best: Isa,
-}
-
-/// The registers of AMX, which are so large that a process must ask its system for them.
-#[cfg(target_arch = "x86_64")]
-mod tiles {
-    /// Whether the processor has them, and the system gives them to this process.
-    #[cfg(all(target_os = "linux", feature = "std", not(miri)))]
-    #[allow(unsafe_code)] // a system call, which the standard library has not
-    pub fn are_ours() -> bool {
-        use core::arch::x86_64::{__cpuid, __cpuid_count};
-        use std::sync::OnceLock;
-        static OURS: OnceLock<bool> = OnceLock::new();
-        const ARCH_PRCTL: i64 = 158;
-        const ARCH_REQ_XCOMP_PERM: usize = 0x1023;
-        const XTILEDATA: usize = 18;
-        // Leaf 7, edx: tiles 24, products of bytes 25.
-        const NEEDED: u32 = 1 << 24 | 1 << 25;
-        *OURS.get_or_init(|| {
-            #[allow(unused_unsafe)] // __cpuid became safe in later toolchains
-            // SAFETY: every x86-64 processor has cpuid; leaf 7 is read only where leaf 0 says it exists.
-            let has = unsafe { __cpuid(0).eax >= 7 && __cpuid_count(7, 0).edx & NEEDED == NEEDED };
-            if !has {
-                return false;
-            }
-            let code: i64;
-            // SAFETY: the call takes two numbers, and touches no memory of ours; systems that do not know it refuse.
-            unsafe {
-                core::arch::asm!("syscall", inlateout("rax") ARCH_PRCTL => code, in("rdi") ARCH_REQ_XCOMP_PERM,
-                    in("rsi") XTILEDATA, out("rcx") _, out("r11") _, options(nostack));
-            }
-            code == 0
-        })
-    }
-
-    /// Other systems are not asked.
-    #[cfg(not(all(target_os = "linux", feature = "std", not(miri))))]
-    pub fn are_ours() -> bool {
-        false
-    }
 }
 
 #[cfg(all(target_arch = "x86_64", feature = "std"))]

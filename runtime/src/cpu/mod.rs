@@ -44,6 +44,8 @@ mod shapes;
 mod simd;
 mod slice;
 mod streamed;
+#[cfg(target_arch = "x86_64")]
+pub mod tiles;
 mod to_u8;
 mod token_embedding;
 mod upsample;

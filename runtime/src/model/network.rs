@@ -10,6 +10,7 @@ use super::wait::wait;
 use super::{ModelError, RequestError};
 use crate::Error;
 use crate::cpu::exec::{Executor, Memory, Weights};
+use crate::cpu::footprint::Holding;
 use crate::cpu::{Context, footprint};
 use crate::gguf::File;
 use crate::graph::{Graph, Op, Weight, share_weights};
@@ -132,30 +133,33 @@ impl Network {
         other: Other<'_>,
     ) -> Result<Self, Error> {
         let weights = shared(graphs)?;
-        let (from, held, streamed) = match other {
+        let (from, held, mut streamed) = match other {
             Other::Nothing => (None, None, None),
             Other::Held(placed, patches) => (Some(placed), Some(patches), None),
-            Other::Streamed(stored, held) => (None, None, Some((stored, held))),
+            Other::Streamed(stored, held) => (None, None, Some((stored, Streaming::of(stored), Holding::new(held)))),
         };
         let change = Change { patches, held };
         let placed = match device {
             Device::Cpu => {
-                let (mut packed, mut taken) = (Weights::new(), 0);
+                let mut packed = Weights::new();
                 load::part(file, prefixes, &weights, &change, |i, kind, data| match (data, from) {
                     (None, Some(Placed::Cpu(held))) => {
                         packed.push_held(held, i);
                         Ok(())
                     }
                     (data, _) => data.map_or(Ok(()), |(dtype, data)| {
-                        let (size, is_matrix) = footprint::held(kind, dtype);
-                        if let Some((stored, held)) = streamed
-                            && is_matrix
-                            && taken + size > held
-                            && let Some(range) = within(stored.bytes(), data)
-                        {
-                            return Ok(packed.push_streamed(kind, dtype, Streaming::of(stored), range)?);
+                        if let Some((stored, source, holding)) = &mut streamed {
+                            let size = footprint::weight(kind, dtype);
+                            if !holding.holds(size, footprint::is_matrix(kind)) {
+                                match within(stored.bytes(), data) {
+                                    Some(range) => {
+                                        return Ok(packed.push_streamed(kind, dtype, source.clone(), range)?);
+                                    }
+                                    // What a patch has changed lies in no file.
+                                    None => holding.taken += size,
+                                }
+                            }
                         }
-                        taken += size;
                         Ok(packed.push(kind, dtype, data)?)
                     }),
                 })?;

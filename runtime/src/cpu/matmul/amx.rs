@@ -8,6 +8,7 @@ use super::pack::Format;
 use super::quantize::ActBlock;
 use super::{Acc, BLOCK, Kernel, MAX_ROWS, MAX_TAPS, NR, Taps, vnni};
 use crate::cpu::Isa;
+use crate::cpu::tiles::TileSizes;
 use core::arch::asm;
 use core::arch::x86_64::*;
 use core::mem::MaybeUninit;
@@ -29,26 +30,10 @@ const GROUPS: usize = BLOCK / 4;
 const CODES: usize = NR * BLOCK;
 const RECORD: usize = CODES + NR * 2;
 
-/// What `ldtilecfg` reads: for each of 8 tiles the bytes of a row, and rows.
-#[repr(C, align(64))]
-struct Config {
-    palette: u8,
-    start_row: u8,
-    reserved: [u8; 14],
-    row_bytes: [u16; 16],
-    rows: [u8; 16],
-}
-
 /// Tiles 0 to 3 are sums of 16 outputs, two for each of two blocks; 4 is activations, 5 and 6 are weights.
-static CONFIG: Config = {
-    let (mut row_bytes, mut rows) = ([0; 16], [0; 16]);
-    let mut i = 0;
-    while i < 7 {
-        row_bytes[i] = if i == 4 { BLOCK as u16 } else { 64 };
-        rows[i] = if i < 5 { R as u8 } else { GROUPS as u8 };
-        i += 1;
-    }
-    Config { palette: 1, start_row: 0, reserved: [0; 14], row_bytes, rows }
+static SIZES: TileSizes = {
+    let (sums, weights) = ([64, R as u8], [64, GROUPS as u8]);
+    TileSizes::new([sums, sums, sums, sums, [BLOCK as u8, R as u8], weights, weights, [0, 0]])
 };
 
 /// Integer sums of a block: of each half of the outputs, and each row.
@@ -112,7 +97,7 @@ impl<'a> Tiles<'a> {
     /// On a machine that has them.
     pub fn new(room: &'a Room) -> Self {
         // SAFETY: this is made where the machine has tiles, for a kernel of theirs; what it reads is a whole configuration.
-        unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const CONFIG, options(nostack, readonly)) };
+        unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const SIZES, options(nostack, readonly)) };
         let take = |free: u64| (free != 0).then(|| free & (free - 1));
         let taken = room.free.fetch_update(Ordering::Acquire, Ordering::Relaxed, take);
         Self { room, part: taken.ok().map(u64::trailing_zeros) }
@@ -190,6 +175,7 @@ macro_rules! load {
         )
     };
 }
+
 /// Signed activations times unsigned weights, to the sums of an even block or of an odd one.
 macro_rules! multiply {
     (even) => {

@@ -14,6 +14,7 @@ use super::request::SkipLayers;
 use super::stages::Stage;
 use super::tiling::Tiling;
 use crate::Error;
+use crate::cpu::footprint::Holding;
 use crate::cpu::{Context, footprint};
 use crate::gguf::File;
 use crate::graph::{Weight, WeightKind};
@@ -138,14 +139,10 @@ impl StagePlan {
     /// Bytes of its weights while it works, if about `held` are in memory and the others are read as they are used: those, and room for
     /// the largest other.
     pub fn streamed(&self, held: u64) -> u64 {
-        let (mut taken, mut largest) = (0u64, 0);
-        for (bytes, is_matrix) in &self.each {
-            match taken.saturating_add(*bytes) {
-                more if *is_matrix && more > held => largest = largest.max(*bytes),
-                more => taken = more,
-            }
-        }
-        taken.saturating_add(largest)
+        let mut holding = Holding::new(held);
+        let others = self.each.iter().filter(|(bytes, is_matrix)| !holding.holds(*bytes, *is_matrix));
+        let largest = others.map(|(bytes, _)| *bytes).max().unwrap_or(0);
+        holding.taken.saturating_add(largest)
     }
 
     /// Bytes while it works, and nothing else is in memory.
@@ -399,7 +396,7 @@ impl<'a> Planner<'a> {
             }
             let bytes = self.weight(weight, tensor.dtype);
             stage.weights = stage.weights.saturating_add(bytes);
-            stage.each.push((bytes, footprint::held(weight.kind, tensor.dtype).1));
+            stage.each.push((bytes, footprint::is_matrix(weight.kind)));
             // As it is in the file; and what is changed, as f32 and once more.
             let (stored, values) = (tensor.data.len() as u64, 4 * tensor.elements() as u64);
             stage.largest = stage.largest.max(if self.request.patched { 2 * stored + values } else { stored });

@@ -1,5 +1,6 @@
 //! Products of 16x16 tiles in one instruction: AMX, of Sapphire Rapids and later. Some fifteen times the vectors' peak.
-#![allow(unsafe_code)] // Instructions that the standard library does not offer yet, and a system call for the right to use them.
+#![allow(unsafe_code)] // Instructions that the standard library does not offer yet, 
+use nijimi_runtime::raw::cpu::tiles::{self, TileSizes};
 use std::arch::asm;
 
 /// Proof that this CPU has the instructions and that the system lets this process use them.
@@ -7,49 +8,14 @@ use std::arch::asm;
 pub struct Tiles(());
 
 impl Tiles {
-    /// Asks the CPU, and then the system: the tiles' registers are large, so a process must ask for them once.
-    #[cfg(target_os = "linux")]
+    /// Asks the CPU, and then the system.
     pub fn detect() -> Option<Self> {
-        const ARCH_PRCTL: i64 = 158;
-        const ARCH_REQ_XCOMP_PERM: usize = 0x1023;
-        const XTILEDATA: usize = 18;
-        // Leaf 7: bit 22 of EDX is AMX-BF16, bit 24 the tiles themselves.
-        let leaves = std::arch::x86_64::__cpuid(0).eax;
-        if leaves < 7 || std::arch::x86_64::__cpuid_count(7, 0).edx & (1 << 22 | 1 << 24) != (1 << 22 | 1 << 24) {
-            return None;
-        }
-        let code: i64;
-        // SAFETY: the call takes two numbers, and touches no memory of ours; systems that do not know it refuse.
-        unsafe {
-            asm!("syscall", inlateout("rax") ARCH_PRCTL => code, in("rdi") ARCH_REQ_XCOMP_PERM, in("rsi") XTILEDATA,
-                out("rcx") _, out("r11") _, options(nostack));
-        }
-        (code == 0).then_some(Self(()))
-    }
-    /// Other systems are not asked.
-    #[cfg(not(target_os = "linux"))]
-    pub fn detect() -> Option<Self> {
-        None
+        tiles::are_ours(tiles::BF16).then_some(Self(()))
     }
 }
 
-/// What `ldtilecfg` reads: every tile has 16 rows of 64 bytes.
-#[repr(C, align(64))]
-struct Config {
-    palette: u8,
-    start_row: u8,
-    reserved: [u8; 14],
-    row_bytes: [u16; 16],
-    rows: [u8; 16],
-}
-
-static CONFIG: Config = Config {
-    palette: 1,
-    start_row: 0,
-    reserved: [0; 14],
-    row_bytes: [64, 64, 64, 64, 64, 64, 64, 64, 0, 0, 0, 0, 0, 0, 0, 0],
-    rows: [16, 16, 16, 16, 16, 16, 16, 16, 0, 0, 0, 0, 0, 0, 0, 0],
-};
+/// Every tile has 16 rows of 64 bytes.
+static SIZES: TileSizes = TileSizes::new([[64, 16]; 8]);
 
 /// What the assembly reads, at the offsets that it names.
 #[repr(C)]
@@ -90,7 +56,7 @@ macro_rules! kernel {
             "jne 2b",
             $(concat!("mov rax, [rdi + 56 + 8 * ", $i, "]"), concat!("tilestored [rax + r11 * 1], tmm", $i),)*
             "tilerelease",
-            config = in(reg) &CONFIG,
+            config = in(reg) &SIZES,
             in("rdi") $operands,
             out("rax") _, out("rcx") _, out("rdx") _, out("rsi") _, out("r8") _, out("r9") _, out("r10") _, out("r11") _,
             out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
